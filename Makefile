@@ -1,0 +1,70 @@
+# Needs a Python of 3.11 or newer, Java 17 or 21, and nothing else: `make demo` does the rest.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint types contracts dist clean python java
+
+BIN := .venv/bin
+SETUP := .venv/.setup
+DEV := .venv/.dev
+
+# The first Python on PATH that is new enough; `make setup PYTHON=/path/to/python3.12` names one.
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(PYTHONS); do $$p -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$p && break; done)
+NO_PYTHON = Python 3.11 or newer is needed and $(if $(PYTHON),$(PYTHON) is not one,none is on PATH): \
+	install one, or name one with `make setup PYTHON=/path/to/python3.12`
+NO_VENV = $(PYTHON) has no ensurepip and so cannot make a virtual environment: install its venv \
+	package, on Debian and Ubuntu with `sudo apt-get install python3-venv`
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: java $(SETUP) ## create .venv, install, and fetch what Spark needs, once
+
+demo: setup ## run the five jobs on made-up comments, or on real ones: make demo DATA=FOLDER
+	@$(BIN)/python -m jobs.demo --project conf/spam.yaml $(if $(DATA),--data "$(DATA)")
+
+test: setup $(DEV) ## run the tests; make test ARGS="-k java" runs some
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## check style and formatting
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+types: $(DEV) ## check types
+	@$(BIN)/mypy
+
+contracts: $(DEV) ## check which package imports which
+	@$(BIN)/lint-imports
+
+dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel
+	@version=$$(ls dist | cut -d - -f 2) && cd build/wheel \
+		&& ../../$(BIN)/python -m zipfile -c ../../dist/slice-engine-$$version.zip engine sfs
+	@ls dist/*
+
+clean: ## remove what was built and cached, but not .venv
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -path ./.venv -prune -o -type d -name __pycache__ -print | xargs rm -rf
+
+python:
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { echo '$(NO_PYTHON)' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo '$(NO_VENV)' >&2; exit 1; }
+
+java: python
+	@"$(PYTHON)" -m engine.java
+
+$(SETUP): pyproject.toml | java
+	@echo 'Installing into .venv; the first time this takes some minutes.'
+	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,demo]'
+	@$(BIN)/python -m engine.session
+	@touch $@
+
+$(DEV): $(SETUP)
+	@echo 'Installing the tools for tests and checks into .venv.'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,demo,dev]'
+	@touch $@

@@ -1,0 +1,70 @@
+"""The slice engine: label, measure and improve the slices of a data set.
+
+Every public name is here and nothing else. Names are loaded when first used, so that importing
+the package loads neither torch nor pyspark nor a JVM, and an executor needs numpy, pandas and
+pyarrow alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.classifier.data import DictDataLoader as DictDataLoader
+    from engine.classifier.data import DictDataset as DictDataset
+    from engine.classifier.model import SliceAwareClassifier as SliceAwareClassifier
+    from engine.classifier.model import SlicingClassifier as SlicingClassifier
+    from engine.classifier.train import Trainer as Trainer
+    from engine.classifier.train import set_seed as set_seed
+    from engine.compile.plan import MaskPlan as MaskPlan
+    from engine.compile.plan import compile_slices as compile_slices
+    from engine.errors import EngineError as EngineError
+    from engine.masks.appliers import PandasSFApplier as PandasSFApplier
+    from engine.masks.appliers import SFApplier as SFApplier
+    from engine.masks.appliers import SparkSFApplier as SparkSFApplier
+    from engine.masks.appliers import slice_dataframe as slice_dataframe
+    from engine.metrics.scorer import Scorer as Scorer
+    from engine.metrics.scorer import preds_to_probs as preds_to_probs
+    from engine.metrics.scorer import probs_to_preds as probs_to_preds
+    from engine.session import open_session as open_session
+    from engine.slicing.functions import Preprocessor as Preprocessor
+    from engine.slicing.functions import SlicingFunction as SlicingFunction
+    from engine.slicing.functions import preprocessor as preprocessor
+    from engine.slicing.functions import slicing_function as slicing_function
+    from engine.slicing.functions import where as where
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "classifier.data": ("DictDataLoader", "DictDataset"),
+    "classifier.model": ("SliceAwareClassifier", "SlicingClassifier"),
+    "classifier.train": ("Trainer", "set_seed"),
+    "compile.plan": ("MaskPlan", "compile_slices"),
+    "errors": ("EngineError",),
+    "masks.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
+    "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),
+    "session": ("open_session",),
+    "slicing.functions": (
+        "Preprocessor",
+        "SlicingFunction",
+        "preprocessor",
+        "slicing_function",
+        "where",
+    ),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_ROOM_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    value = getattr(import_module(f"engine.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,1 @@
+"""The slice-aware classifier: model, data, training, checkpoints. torch, no Spark."""

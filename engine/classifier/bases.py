@@ -1,0 +1,98 @@
+"""Base architectures by name, so that a checkpoint can say in JSON what to rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import nn
+
+from engine.errors import BaseSpecError, listed, near
+
+
+@dataclass(frozen=True)
+class Base:
+    """A module and the width of what it gives.
+
+    Parameters
+    ----------
+    module
+        Takes [batch, input width], gives [batch, ``width``].
+    width
+        The ``head_dim`` of a ``SlicingClassifier`` on it.
+    """
+
+    module: nn.Module
+    width: int
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """Linear layers, each followed by a ReLU.
+
+    Parameters
+    ----------
+    layers
+        How many, at least 1.
+    width
+        Width of each; None takes the input's.
+
+    Examples
+    --------
+    >>> len(Mlp(layers=2, width=8).build(30).module)
+    4
+    """
+
+    layers: int = 2
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("layers", self.layers), ("width", self.width or 1)):
+            if not isinstance(value, int) or value < 1:
+                raise BaseSpecError(
+                    f"{name} is {value!r}, and must be a whole number of at least 1"
+                )
+
+    def build(self, input_width: int) -> Base:
+        """Make the module for an input of some width."""
+        width = self.width or input_width
+        steps: list[nn.Module] = []
+        for before in [input_width, *[width] * (self.layers - 1)]:
+            steps += [nn.Linear(before, width), nn.ReLU()]
+        return Base(nn.Sequential(*steps), width)
+
+
+BASES = {"mlp": Mlp}
+
+
+def build_base(spec: Mapping[str, Any], input_width: int) -> Base:
+    """Build the base architecture that a spec describes.
+
+    Parameters
+    ----------
+    spec
+        ``kind`` and that kind's settings, as JSON has them.
+    input_width
+        Width of the features.
+
+    Raises
+    ------
+    BaseSpecError
+        When the kind, a setting or its value is not known.
+
+    Examples
+    --------
+    >>> build_base({"kind": "mlp", "layers": 2, "width": None}, 30).width
+    30
+    """
+    settings = dict(spec)
+    kind = settings.pop("kind", None)
+    if kind not in BASES:
+        end = near(str(kind), BASES) if kind else f"; known: {listed(sorted(BASES))}"
+        raise BaseSpecError(f"there is no kind {kind!r}{end}")
+    known = [field.name for field in fields(BASES[kind])]
+    for name in settings:
+        if name not in known:
+            raise BaseSpecError(f"{kind} has no setting {name!r}{near(name, known)}")
+    return BASES[kind](**settings).build(input_width)

@@ -1,0 +1,327 @@
+"""Rows as tensors: data sets of fields and labels, and loaders that cut them into batches."""
+# ruff: noqa: N803, PLR0917  (arguments are named and ordered as Snorkel's users know them)
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from engine.errors import (
+    FieldLengthsError,
+    LabelTypeError,
+    MaskLengthError,
+    MaskValueError,
+    SliceMasksMissingError,
+    TaskLabelsMissingError,
+)
+
+# Gradients as large as the weights are allocated anew at every step; without huge pages the
+# page faults cost more than the arithmetic (385 against 100 ms a step at 90 M weights). torch
+# reads this at its first allocation, so it works when engine is imported before one is made.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+Labels = Mapping[str, Tensor]
+Batch = tuple[dict[str, Any], Labels]
+
+INACTIVE = -1
+
+
+def ind_label(task: str, name: str) -> str:
+    """Name the label that says whether a row is in a slice.
+
+    >>> ind_label("task", "short")
+    'task_slice:short_ind'
+    """
+    return f"{task}_slice:{name}_ind"
+
+
+def pred_label(task: str, name: str) -> str:
+    """Name the label that holds a task's label inside a slice only.
+
+    >>> pred_label("task", "short")
+    'task_slice:short_pred'
+    """
+    return f"{task}_slice:{name}_pred"
+
+
+def is_pred_label(task: str, label: str) -> bool:
+    """Say whether a label is some slice's prediction label; only its two ends count.
+
+    >>> is_pred_label("task", "task_slice:indoor_pred"), is_pred_label("task", "indoor_pred")
+    (True, False)
+    """
+    return label.startswith(f"{task}_slice:") and label.endswith("_pred")
+
+
+@dataclass(frozen=True, eq=False)
+class SliceLabels(Mapping[str, Tensor]):
+    """A task's labels and its slices' masks, seen as one label per slice head.
+
+    The masks stay one tensor, so that cutting a batch costs the same for 6 and for 6,000 slices;
+    the labels ``task_slice:<name>_ind`` and ``task_slice:<name>_pred`` are columns made when
+    asked for.
+
+    Parameters
+    ----------
+    given
+        The data set's own labels, each of n rows, the task's among them.
+    task
+        The task's name.
+    names
+        Slice names, one per column of ``masks``.
+    masks
+        [n, slices] int8: 1 is in the slice, 0 is out, -1 could not be decided.
+
+    Examples
+    --------
+    >>> masks = torch.tensor([[1], [0], [-1]], dtype=torch.int8)
+    >>> labels = SliceLabels({"task": torch.tensor([1, 0, 1])}, "task", ("short",), masks)
+    >>> labels["task_slice:short_pred"].tolist()
+    [1, -1, -1]
+    """
+
+    given: Labels
+    task: str
+    names: tuple[str, ...]
+    masks: Tensor
+
+    @property
+    def indicators(self) -> Tensor:
+        """Whether each row is in each slice, [n, slices] int64, -1 where undecided."""
+        return self.masks.long()
+
+    @property
+    def predictors(self) -> Tensor:
+        """The task's label where the row is in the slice, else -1, [n, slices] int64."""
+        return torch.where(self.masks == 1, self.given[self.task].long()[:, None], INACTIVE)
+
+    def __getitem__(self, label: str) -> Tensor:
+        if label in self.given:
+            return self.given[label]
+        kind, column = self._columns[label]
+        of_slice = SliceLabels(self.given, self.task, (), self.masks[:, column, None])
+        return (of_slice.indicators if kind == "ind" else of_slice.predictors)[:, 0]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self.given, self._columns)
+
+    def __len__(self) -> int:
+        return len(self.given) + len(self._columns)
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, int]]:
+        ind = {ind_label(self.task, name): ("ind", c) for c, name in enumerate(self.names)}
+        return ind | {pred_label(self.task, n): ("pred", c) for c, n in enumerate(self.names)}
+
+
+def take(labels: Labels, rows: Tensor) -> Labels:
+    """Cut some rows out of every label, by an index tensor [k]."""
+    if isinstance(labels, SliceLabels):
+        return SliceLabels(take(labels.given, rows), labels.task, labels.names, labels.masks[rows])
+    return {label: values[rows] for label, values in labels.items()}
+
+
+def concatenate(parts: Sequence[Labels]) -> Labels:
+    """Put the labels of consecutive batches together again."""
+    first = parts[0]
+    if isinstance(first, SliceLabels):
+        of_slices = [part for part in parts if isinstance(part, SliceLabels)]
+        given = concatenate([part.given for part in of_slices])
+        return SliceLabels(
+            given, first.task, first.names, torch.cat([part.masks for part in of_slices])
+        )
+    return {label: torch.cat([part[label] for part in parts]) for label in first}
+
+
+class DictDataset(Dataset[Batch]):
+    """Named fields and named labels of the same rows.
+
+    Parameters
+    ----------
+    name
+        What reports call the data set.
+    split
+        ``train``, ``valid``, ``test`` or the like; the ``Trainer`` picks its loaders by it.
+    X_dict
+        Field name to n values: a tensor, or any sequence.
+    Y_dict
+        Label name to a tensor of n labels; -1 is no label.
+
+    Raises
+    ------
+    LabelTypeError
+        When a label is not a tensor.
+    FieldLengthsError
+        When fields and labels differ in length.
+
+    Examples
+    --------
+    >>> data = DictDataset.from_tensors(torch.eye(3), torch.tensor([0, 1, 1]), "train")
+    >>> len(data), data
+    (3, DictDataset(name=SliceDataset, X_keys=['input_data'], Y_keys=['task']))
+    """
+
+    def __init__(self, name: str, split: str, X_dict: Mapping[str, Any], Y_dict: Labels) -> None:
+        self.name = name
+        self.split = split
+        self.X_dict = dict(X_dict)
+        self.Y_dict = Y_dict if isinstance(Y_dict, SliceLabels) else dict(Y_dict)
+        given = Y_dict.given if isinstance(Y_dict, SliceLabels) else self.Y_dict
+        for label, values in given.items():
+            if not isinstance(values, Tensor):
+                raise LabelTypeError(label, type(values))
+        lengths = {key: len(values) for key, values in chain(self.X_dict.items(), given.items())}
+        if len(set(lengths.values())) > 1:
+            raise FieldLengthsError(name, lengths)
+
+    @classmethod
+    def from_tensors(
+        cls,
+        X_tensor: Tensor,
+        Y_tensor: Tensor,
+        split: str,
+        input_data_key: str = "input_data",
+        task_name: str = "task",
+        dataset_name: str = "SliceDataset",
+    ) -> DictDataset:
+        """Make a data set of one field and one label.
+
+        Parameters
+        ----------
+        X_tensor
+            Input, [n, ...].
+        Y_tensor
+            Labels, [n].
+        split
+            The split's name.
+        input_data_key
+            The field's name.
+        task_name
+            The label's name.
+        dataset_name
+            The data set's name.
+        """
+        return cls(dataset_name, split, {input_data_key: X_tensor}, {task_name: Y_tensor})
+
+    def __len__(self) -> int:
+        return len(next(iter(self.Y_dict.values()), ()))
+
+    def __getitem__(self, index: int) -> Batch:
+        fields = {key: values[index] for key, values in self.X_dict.items()}
+        return fields, {label: values[index] for label, values in self.Y_dict.items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Give a whole batch at once, which is what a ``DataLoader`` asks for first."""
+        rows = torch.as_tensor(indices)
+        fields = {key: _rows(values, rows) for key, values in self.X_dict.items()}
+        return fields, take(self.Y_dict, rows)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name={self.name}, X_keys={list(self.X_dict)}, "
+            f"Y_keys={list(self.Y_dict)})"
+        )
+
+
+class DictDataLoader(DataLoader[Batch]):
+    """A torch ``DataLoader`` of a ``DictDataset``: yields ``(X_dict, Y_dict)`` per batch.
+
+    A batch is cut by one index tensor per field, not put together row by row. Fields that are
+    no tensors come as lists; lists of tensors are padded with zeros to the longest.
+
+    Parameters
+    ----------
+    dataset
+        The rows.
+    **settings
+        What ``torch.utils.data.DataLoader`` takes: batch_size, shuffle, num_workers, drop_last,
+        generator and so on, but no collate_fn.
+
+    Examples
+    --------
+    >>> data = DictDataset.from_tensors(torch.eye(3), torch.tensor([0, 1, 1]), "train")
+    >>> [labels["task"].tolist() for _, labels in DictDataLoader(data, batch_size=2)]
+    [[0, 1], [1]]
+    """
+
+    dataset: DictDataset
+
+    def __init__(self, dataset: DictDataset, **settings: Any) -> None:
+        super().__init__(dataset, collate_fn=_as_is, **settings)
+
+
+def with_masks(
+    dataset: DictDataset, task: str, S: np.recarray[Any, Any], known: Sequence[str]
+) -> DictDataset:
+    """Give a copy of a data set whose labels include those of slices.
+
+    Parameters
+    ----------
+    dataset
+        Rows with the task's labels; it stays as it is.
+    task
+        The task's name.
+    S
+        One field per slice, n values each: 1 or True is in, 0 or False is out, -1 is undecided.
+        The slice ``base``, where absent, holds every row.
+    known
+        The slices whose columns come first, in this order.
+
+    Raises
+    ------
+    TaskLabelsMissingError
+        When the data set has no labels for the task.
+    MaskLengthError
+        When S is not as long as the data set.
+    SliceMasksMissingError
+        When S lacks a known slice.
+    MaskValueError
+        When a mask holds another value.
+    """
+    if task not in dataset.Y_dict:
+        raise TaskLabelsMissingError(task, dataset.name, list(dataset.Y_dict))
+    if len(S) != len(dataset):
+        raise MaskLengthError(len(S), dataset.name, len(dataset))
+    columns = {name: _mask(name, S[name]) for name in S.dtype.names or ()}
+    columns.setdefault("base", np.ones(len(S), np.int8))
+    if missing := [name for name in known if name not in columns]:
+        raise SliceMasksMissingError(missing, list(columns))
+    names = tuple(dict.fromkeys(chain(known, columns)))
+    masks = torch.from_numpy(np.stack([columns[name] for name in names], axis=1))
+    labels = dataset.Y_dict
+    given = labels.given if isinstance(labels, SliceLabels) else labels
+    return DictDataset(
+        dataset.name, dataset.split, dataset.X_dict, SliceLabels(given, task, names, masks)
+    )
+
+
+def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]]:
+    raw = np.asarray(values)
+    wrong = np.flatnonzero(~np.isin(raw, (INACTIVE, 0, 1)))
+    if len(wrong):
+        raise MaskValueError(name, raw[wrong].tolist()[0], int(wrong[0]))
+    return raw.astype(np.int8)
+
+
+def _rows(values: Any, rows: Tensor) -> Any:
+    if isinstance(values, Tensor):
+        return values[rows]
+    items = [values[row] for row in rows.tolist()]
+    if not isinstance(items[0], Tensor):
+        return items
+    if items[0].dim() == 0:
+        return torch.stack(items)
+    return torch.nn.utils.rnn.pad_sequence(items, batch_first=True)
+
+
+def _as_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,498 @@
+"""The slice-aware classifier: every slice an expert, all of them in a few stacked tensors."""
+# ruff: noqa: N803, N806, N812, PLR0917  (arguments as Snorkel's users know them, F as torch's)
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.classifier.data import (
+    INACTIVE,
+    DictDataLoader,
+    DictDataset,
+    Labels,
+    SliceLabels,
+    concatenate,
+    ind_label,
+    is_pred_label,
+    pred_label,
+    take,
+    with_masks,
+)
+from engine.errors import DuplicateHeadError, TaskUnknownError
+from engine.metrics.scorer import Scorer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BINARY = 2
+
+Kind = Literal["master", "predictor", "indicator"]
+
+
+@dataclass(frozen=True)
+class SliceOutputs:
+    """What a forward pass gives for B rows, S slices (``base`` included) and C classes.
+
+    Parameters
+    ----------
+    logits
+        The master head's, [B, C]: the prediction.
+    indicators
+        Logits of being out of and in each slice, [B, S, 2].
+    predictors
+        Logits of each slice's expert, [B, S, C].
+    attention
+        How much each slice's expert weighs for a row, [B, S], summing to 1.
+    """
+
+    logits: Tensor
+    indicators: Tensor
+    predictors: Tensor
+    attention: Tensor
+
+    def stacked(self, kind: Kind) -> Tensor:
+        """Logits of one kind of head, [B, heads, classes]."""
+        stacks = {
+            "master": self.logits[:, None],
+            "predictor": self.predictors,
+            "indicator": self.indicators,
+        }
+        return stacks[kind]
+
+
+@dataclass(frozen=True)
+class TaskLosses:
+    """The losses of one batch, in the order of the model's ``label_names``.
+
+    Parameters
+    ----------
+    total
+        Their sum, a scalar.
+    losses
+        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active.
+    counts
+        Active rows per task, [tasks].
+    """
+
+    total: Tensor
+    losses: Tensor
+    counts: Tensor
+
+
+class StackedLinear(nn.Module):
+    """The weights of n linear layers of one shape, drawn one after the other as ``nn.Linear`` does.
+
+    Examples
+    --------
+    >>> layers = StackedLinear(3, 5, 2)
+    >>> layers.weight.shape, layers.bias.shape
+    (torch.Size([3, 2, 5]), torch.Size([3, 2]))
+    """
+
+    def __init__(self, n: int, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n, width_out, width_in))
+        self.bias = nn.Parameter(torch.empty(n, width_out))
+        for weight, bias in zip(self.weight, self.bias, strict=True):
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+            nn.init.uniform_(bias, -1 / math.sqrt(width_in), 1 / math.sqrt(width_in))
+
+
+class SlicingClassifier(nn.Module):
+    """A classifier with an expert per slice, weighted by who is sure to be in charge.
+
+    Each slice, and ``base`` for all rows, has an indicator head (is the row in the slice?) and an
+    expert: a linear transform of the base's output under a predictor head that all share. The
+    experts' representations are summed with the weights softmax(P(in slice) * confidence /
+    temperature), and a master head predicts from the sum. Confidence is P(class 1) when there are
+    two classes, else the largest probability.
+
+    Parameters
+    ----------
+    base_architecture
+        Any module whose output is [batch, head_dim].
+    head_dim
+        Width of that output.
+    slice_names
+        The slices that get heads; ``base`` is added where it is missing.
+    input_data_key
+        The field that the base reads.
+    task_name
+        The label that the master head predicts.
+    scorer
+        What ``score`` and ``score_slices`` compute; by default accuracy and F1 (its mean over
+        classes when there are more than two).
+    n_classes
+        Labels are 0 to n_classes - 1.
+    temperature
+        Divides the attention's scores: above 1 evens the experts out, below 1 sharpens.
+    device
+        Where the weights are kept; batches are moved there.
+
+    Raises
+    ------
+    DuplicateHeadError
+        When a slice is named twice.
+
+    References
+    ----------
+    Chen et al., Slice-based Learning: A Programming Model for Residual Learning in Critical Data
+    Slices, NeurIPS 2019, and the ``SliceAwareClassifier`` of Snorkel 0.10, which it computes.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> model = SlicingClassifier(nn.Linear(5, 4), 4, ["short", "link"])
+    >>> outputs = model({"input_data": torch.ones(2, 5)})
+    >>> outputs.logits.shape, outputs.attention.shape
+    (torch.Size([2, 2]), torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self,
+        base_architecture: nn.Module,
+        head_dim: int,
+        slice_names: Sequence[str],
+        input_data_key: str = "input_data",
+        task_name: str = "task",
+        scorer: Scorer | None = None,
+        n_classes: int = 2,
+        temperature: float = 1.0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__()
+        self.slice_names = list(slice_names)
+        heads = tuple(slice_names) if "base" in slice_names else (*slice_names, "base")
+        if len(set(heads)) < len(heads):
+            raise DuplicateHeadError(next(name for name in heads if heads.count(name) > 1))
+        self.head_names = heads
+        self.head_dim = head_dim
+        self.input_data_key = input_data_key
+        self.task_name = task_name
+        self.scorer = scorer or Scorer(["accuracy", "f1" if n_classes == BINARY else "f1_macro"])
+        self.n_classes = n_classes
+        self.temperature = temperature
+
+        self.base_architecture = base_architecture
+        # In Snorkel's order, so that the same seed draws the same weights.
+        self.master = nn.Linear(head_dim, n_classes)
+        self.indicator = StackedLinear(len(heads), head_dim, 2)
+        self.predictor = nn.Linear(head_dim, n_classes)
+        self.transform = StackedLinear(len(heads), head_dim, head_dim)
+        self.to(device)
+
+        self._heads: dict[str, tuple[Kind, int]] = {task_name: ("master", 0)}
+        self._heads |= {pred_label(task_name, n): ("predictor", i) for i, n in enumerate(heads)}
+        self._heads |= {ind_label(task_name, n): ("indicator", i) for i, n in enumerate(heads)}
+        self._scorers: dict[Kind, Scorer] = {
+            "master": self.scorer,
+            "predictor": self.scorer,
+            # Most rows are out of most slices, which accuracy would not show.
+            "indicator": Scorer(metrics=["f1"]),
+        }
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels that have a head: the task, then each slice's ``_pred``, then ``_ind``."""
+        return tuple(self._heads)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.master.weight.device
+
+    def forward(self, X_dict: Mapping[str, Any]) -> SliceOutputs:
+        """Compute every head's logits for a batch."""
+        X = X_dict[self.input_data_key]
+        hidden = self.base_architecture(X.to(self.device) if isinstance(X, Tensor) else X)  # [B, D]
+
+        indicators = _per_head(hidden, self.indicator.weight, self.indicator.bias)  # [B, S, 2]
+        read = self._read_experts(hidden)  # [B, S, 2C]
+        predictors = read[..., : self.n_classes] + self.predictor.bias  # [B, S, C]
+
+        confidence = (
+            _second_of_two(predictors)
+            if self.n_classes == BINARY
+            else predictors.softmax(-1).amax(-1)
+        )  # [B, S]
+        scores = _second_of_two(indicators) * confidence  # [B, S]
+        attention = (scores / self.temperature).softmax(-1)  # [B, S]
+
+        # The master head is linear and the attention sums to 1, so reading every expert and
+        # weighting what was read equals reading the weighted sum.
+        readings = read[..., self.n_classes :]  # [B, S, C]
+        logits = torch.einsum("bs,bsc->bc", attention, readings) + self.master.bias  # [B, C]
+        return SliceOutputs(logits, indicators, predictors, attention)
+
+    def _read_experts(self, hidden: Tensor) -> Tensor:
+        """Apply predictor and master weights to every expert's representation, [B, S, 2C].
+
+        Both are (hidden W + b) Q for a weight Q [D, 2C]: with few classes W Q first costs a
+        fraction of hidden W, with many classes the other way round does.
+        """
+        read = torch.cat([self.predictor.weight, self.master.weight])  # [2C, D]
+        weight, bias = self.transform.weight, self.transform.bias  # [S, D, D], [S, D]
+        if len(read) > len(hidden):
+            experts = torch.einsum("bi,soi->bso", hidden, weight) + bias  # [B, S, D]
+            return experts @ read.T
+        folded = torch.bmm(read.expand(len(weight), -1, -1), weight)  # [S, 2C, D]
+        return _per_head(hidden, folded, bias @ read.T)
+
+    def loss(self, X_dict: Mapping[str, Any], Y_dict: Labels) -> TaskLosses:
+        """Compute every task's loss in a few operations, however many slices there are.
+
+        Each is the mean cross entropy over the rows whose label is not -1. Labels that
+        ``Y_dict`` lacks count as -1.
+        """
+        outputs = self(X_dict)
+        labels, in_slice = self._stacked_labels(Y_dict)  # [B, 1 + S], [B, S]
+        logits = torch.cat([outputs.logits[:, None], outputs.predictors], dim=1)  # [B, 1 + S, C]
+        losses, counts = _cross_entropy(logits, labels)
+        in_losses, in_counts = _cross_entropy(outputs.indicators, in_slice)
+        losses = torch.cat([losses, in_losses])
+        return TaskLosses(losses.sum(), losses, torch.cat([counts, in_counts]))
+
+    def _stacked_labels(self, Y_dict: Labels) -> tuple[Tensor, Tensor]:
+        n_slices = len(self.head_names)
+        if isinstance(Y_dict, SliceLabels) and Y_dict.names[:n_slices] == self.head_names:
+            task = Y_dict[self.task_name].long()[:, None]
+            labels = torch.cat([task, Y_dict.predictors[:, :n_slices]], dim=1)
+            return labels.to(self.device), Y_dict.indicators[:, :n_slices].to(self.device)
+        absent = torch.full_like(next(iter(Y_dict.values())), INACTIVE, dtype=torch.int64)
+        columns = [Y_dict.get(label, absent).long() for label in self.label_names]
+        stacked = torch.stack(columns, dim=1).to(self.device)
+        return stacked[:, : 1 + n_slices], stacked[:, 1 + n_slices :]
+
+    def calculate_loss(
+        self, X_dict: Mapping[str, Any], Y_dict: Labels
+    ) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Give each task's loss and its number of active rows by label name.
+
+        Tasks without an active row are left out. ``loss`` gives the same as two vectors, which
+        is quicker with many slices.
+        """
+        tasks = self.loss(X_dict, Y_dict)
+        counts = dict(zip(self.label_names, tasks.counts.tolist(), strict=True))
+        losses = dict(zip(self.label_names, tasks.losses.unbind(), strict=True))
+        active = [name for name, count in counts.items() if count]
+        return {name: losses[name] for name in active}, {name: counts[name] for name in active}
+
+    def make_slice_dataloader(
+        self, dataset: DictDataset, S: np.recarray[Any, Any], **dataloader_kwargs: Any
+    ) -> DictDataLoader:
+        """Make a loader of a data set with the labels that the slice heads learn from.
+
+        Parameters
+        ----------
+        dataset
+            Rows with labels for the task; it stays as it is.
+        S
+            One field per slice, a value per row: 1 or True is in, 0 or False is out, -1 is
+            undecided, which makes both labels of that row inactive. Slices that the model
+            doesn't have are scored, not learned.
+        **dataloader_kwargs
+            batch_size, shuffle and whatever else ``DictDataLoader`` takes.
+
+        Raises
+        ------
+        TaskLabelsMissingError, MaskLengthError, SliceMasksMissingError, MaskValueError
+            When the data set lacks the task's labels, or S another length, lacks a slice of the
+            model, or holds another value.
+        """
+        masked = with_masks(dataset, self.task_name, S, self.head_names)
+        return DictDataLoader(masked, **dataloader_kwargs)
+
+    def predict_proba(self, X_dict: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Give the master head's probabilities of a batch, [B, C]."""
+        with _evaluating(self):
+            probs: np.ndarray[Any, np.dtype[np.float32]]
+            probs = self(X_dict).logits.softmax(-1).cpu().numpy()
+        return probs
+
+    def predict(
+        self,
+        dataloader: DictDataLoader,
+        return_preds: bool = False,
+        remap_labels: Mapping[str, str | None] | None = None,
+    ) -> dict[str, dict[str, Tensor]]:
+        """Give labels, probabilities and, on request, predictions for each label with a head.
+
+        Parameters
+        ----------
+        dataloader
+            Rows to predict for; results are in the order in which it gives them.
+        return_preds
+            Whether to add the classes of largest probability.
+        remap_labels
+            Label to the task that predicts it, or to None to leave it out.
+
+        Returns
+        -------
+        dict
+            ``golds`` (label to [n]), ``probs`` (label to [n, classes]) and ``preds``.
+
+        Raises
+        ------
+        TaskUnknownError
+            When a label is remapped to a task that the model doesn't have.
+        """
+        heads = self._heads_of(dataloader.dataset.Y_dict, remap_labels or {})
+        labels, probs = self._run(dataloader, {kind for kind, _ in heads.values()})
+        results = {
+            "golds": {label: labels[label] for label in heads},
+            "probs": {label: probs[kind][:, column] for label, (kind, column) in heads.items()},
+        }
+        if return_preds:
+            results["preds"] = {label: p.argmax(-1) for label, p in results["probs"].items()}
+        return results
+
+    def score(
+        self,
+        dataloaders: Sequence[DictDataLoader],
+        remap_labels: Mapping[str, str | None] | None = None,
+        as_dataframe: bool = False,
+    ) -> dict[str, float] | pd.DataFrame:
+        """Score each label with a head over its active rows.
+
+        Parameters
+        ----------
+        dataloaders
+            Labelled rows.
+        remap_labels
+            Label to the task that predicts it, or to None to leave it out.
+        as_dataframe
+            Whether to give a table with the columns label, dataset, split, metric and score.
+
+        Returns
+        -------
+        dict or DataFrame
+            ``label/dataset/split/metric`` to its score; NaN where no row is active.
+        """
+        rows = [
+            (label, loader.dataset.name, loader.dataset.split, metric, value)
+            for loader in dataloaders
+            for label, scores in self._scores(loader, remap_labels or {}).items()
+            for metric, value in scores.items()
+        ]
+        if as_dataframe:
+            import pandas as pd
+
+            return pd.DataFrame(rows, columns=["label", "dataset", "split", "metric", "score"])
+        return {"/".join(row[:4]): row[4] for row in rows}
+
+    def score_slices(
+        self, dataloaders: Sequence[DictDataLoader], as_dataframe: bool = False
+    ) -> dict[str, float] | pd.DataFrame:
+        """Score the master head's predictions overall and inside each slice.
+
+        The labels are the task and every ``<task>_slice:<name>_pred``; an empty slice scores NaN.
+
+        Parameters
+        ----------
+        dataloaders
+            Loaders with slice labels, from ``make_slice_dataloader``.
+        as_dataframe
+            Whether to give a table with the columns label, dataset, split, metric and score.
+        """
+        labels = {label for loader in dataloaders for label in loader.dataset.Y_dict}
+        on_master = {
+            label: self.task_name if is_pred_label(self.task_name, label) else None
+            for label in labels - {self.task_name}
+        }
+        return self.score(dataloaders, on_master, as_dataframe)
+
+    def _scores(
+        self, dataloader: DictDataLoader, remap_labels: Mapping[str, str | None]
+    ) -> dict[str, dict[str, float]]:
+        heads = self._heads_of(dataloader.dataset.Y_dict, remap_labels)
+        labels, probs = self._run(dataloader, {kind for kind, _ in heads.values()})
+        arrays = {kind: stacked.numpy() for kind, stacked in probs.items()}
+        preds = {kind: stacked.argmax(-1) for kind, stacked in arrays.items()}
+        scores = {}
+        for label, (kind, column) in heads.items():
+            scorer, golds = self._scorers[kind], labels[label].numpy()
+            active = np.flatnonzero(golds != INACTIVE)
+            scores[label] = (
+                scorer.score(
+                    golds[active], preds[kind][active, column], arrays[kind][active, column]
+                )
+                if len(active)
+                else dict.fromkeys(scorer.metrics, float("nan"))
+            )
+        return scores
+
+    def _heads_of(
+        self, labels: Labels, remap_labels: Mapping[str, str | None]
+    ) -> dict[str, tuple[Kind, int]]:
+        tasks = {label: remap_labels.get(label, label) for label in labels}
+        for label, task in tasks.items():
+            if label in remap_labels and task is not None and task not in self._heads:
+                raise TaskUnknownError(label, task, self._heads)
+        return {label: self._heads[task] for label, task in tasks.items() if task in self._heads}
+
+    def _run(
+        self, dataloader: DictDataLoader, kinds: set[Kind]
+    ) -> tuple[Labels, dict[Kind, Tensor]]:
+        """Run once over a loader: labels, and probabilities [n, heads, classes] per kind."""
+        # A part of no rows first, so that a loader of no rows needs no case of its own.
+        labels = [take(dataloader.dataset.Y_dict, torch.arange(0))]
+        probs = {kind: [torch.empty(0, *self._shape(kind))] for kind in kinds}
+        with _evaluating(self):
+            for X_dict, Y_dict in dataloader:
+                labels.append(Y_dict)
+                outputs = self(X_dict)
+                for kind, parts in probs.items():
+                    parts.append(outputs.stacked(kind).softmax(-1).cpu())
+        return concatenate(labels), {kind: torch.cat(parts) for kind, parts in probs.items()}
+
+    def _shape(self, kind: Kind) -> tuple[int, int]:
+        shapes = {
+            "master": (1, self.n_classes),
+            "predictor": (len(self.head_names), self.n_classes),
+            "indicator": (len(self.head_names), 2),
+        }
+        return shapes[kind]
+
+
+SliceAwareClassifier = SlicingClassifier
+
+
+def _per_head(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Apply S linear layers at once: [B, D], [S, K, D], [S, K] to [B, S, K]."""
+    flat = F.linear(hidden, weight.flatten(0, 1), bias.flatten())
+    return flat.view(len(hidden), *bias.shape)
+
+
+def _second_of_two(logits: Tensor) -> Tensor:
+    """P(class 1) of [..., 2] logits; a softmax over two costs several times as much."""
+    return (logits[..., 1] - logits[..., 0]).sigmoid()
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean over the active rows of each task: logits [B, T, K], labels [B, T] to [T] twice."""
+    per_row = F.cross_entropy(
+        logits.flatten(0, 1), labels.flatten(), ignore_index=INACTIVE, reduction="none"
+    )
+    counts = (labels != INACTIVE).sum(0)
+    return per_row.view(labels.shape).sum(0) / counts.clamp(min=1), counts
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout and gradients off, and back afterwards to how they were."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)

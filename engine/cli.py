@@ -1,0 +1,115 @@
+"""What every job shares: arguments, log lines, tables on the terminal, errors as one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from engine.config import Project, load_project
+from engine.errors import ConfigError, EngineError
+
+log = logging.getLogger("engine")
+
+_OVERRIDES = (
+    "key=value pairs after the options change settings of the project file, dots between levels: "
+    "classifier.n_epochs=5 root=/tmp/audit"
+)
+
+
+def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a job's argument parser, with what all jobs take."""
+    made = argparse.ArgumentParser(
+        description=description,
+        epilog=f"{epilog}\n\n{_OVERRIDES}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--project", required=True, metavar="FILE", help="the project file (YAML)")
+    made.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
+    made.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
+    return made
+
+
+def project_of(args: argparse.Namespace) -> Project:
+    """Load the project that the arguments name."""
+    return load_project(args.project, args.overrides)
+
+
+def needed(project: Project, **settings: str | None) -> tuple[str, ...]:
+    """Return settings that a job can't do without.
+
+    Raises
+    ------
+    ConfigError
+        If one is not in the project file.
+    """
+    for name, value in settings.items():
+        if value is None:
+            raise ConfigError(project.name, f"this job needs the setting {name!r}")
+    return tuple(str(value) for value in settings.values())
+
+
+def module_folders(args: argparse.Namespace) -> list[Path]:
+    """Return where users' modules are looked for: here, and beside the project file."""
+    return [Path.cwd(), Path(args.project).resolve().parent]
+
+
+def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    """Run a job; an error becomes one sentence on stderr and exit status 1."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for noisy in ("py4j", "SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    try:
+        job(args)
+    except EngineError as error:
+        if args.verbose:
+            log.exception("the job failed")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def step(text: str) -> None:
+    """Log what starts now."""
+    log.info(text)
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table to stdout; numbers are right-aligned, floats have four decimals."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        numeric = any(isinstance(r[i], int | float) for r in rows)
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in rows:
+        table.add_row(*map(cell, row))
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:  # a log has no width to fit into
+        console = Console(file=sys.stdout, width=200)
+    console.print(table)
+
+
+def cell(value: Any) -> str:
+    """Format one value for a table.
+
+    Examples
+    --------
+    >>> cell(0.5), cell(1957), cell(None), cell(float("nan"))
+    ('0.5000', '1,957', '-', '-')
+    """
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

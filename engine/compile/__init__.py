@@ -1,0 +1,1 @@
+"""Slicing functions to a MaskPlan; the only place that builds pandas and Arrow UDFs."""

@@ -1,0 +1,146 @@
+"""Faults on their way from an executor to the user: stopped at, or counted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pyspark.errors import PySparkException
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.compile.udf import EXAMPLES, FAULT, FAULTS
+from engine.errors import ExecutorImportError, PredicateError, SliceFaultError, listed
+from engine.slicing.functions import SlicingFunction
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_MARK = "SLICE_FAULT "
+_FAULT_PATH = f"{FAULTS}.{FAULT}"
+
+
+@dataclass(frozen=True)
+class FaultCounts:
+    """What a run that tolerates faults counted.
+
+    Attributes
+    ----------
+    rows
+        Rows evaluated.
+    faults
+        Faults per slice id; only Python slices can have any.
+    examples
+        The first few, as sentences.
+    """
+
+    rows: int
+    faults: Mapping[str, int]
+    examples: tuple[str, ...] = ()
+
+    def over(self, budget: float) -> list[tuple[str, int, int]]:
+        """Return (slice id, faults, rows) of slices whose rate is over the budget.
+
+        Examples
+        --------
+        >>> FaultCounts(100, {"a": 5, "b": 1}).over(0.02)
+        [('a', 5, 100)]
+        """
+        return [(s, n, self.rows) for s, n in self.faults.items() if n > budget * self.rows]
+
+
+def stop_at_fault(df: DataFrame, key: Sequence[str]) -> DataFrame:
+    """Return ``df`` so that evaluating a row with a fault fails, naming slice, row and cause.
+
+    The key never crosses to Python for it: Spark adds it to the message.
+    """
+    facts = F.struct(_key_text(key).alias("key"), F.col(_FAULT_PATH)[0].alias("fault"))
+    failed = F.raise_error(F.concat(F.lit(_MARK), F.to_json(facts))).cast("boolean")
+    return df.where(F.when(F.col(_FAULT_PATH).isNotNull(), failed).otherwise(F.lit(True)))
+
+
+def fault_metrics(sfs: Sequence[SlicingFunction], key: Sequence[str]) -> list[Column]:
+    """Return aggregates for ``DataFrame.observe``: rows, faults per slice, examples."""
+    path = F.col(_FAULT_PATH)
+    counts = [
+        F.sum(F.when(F.exists(path, _is_slice(sf.id)), 1).otherwise(0)).alias(f"n_{i}")
+        for i, sf in enumerate(sfs)
+    ]
+    facts = F.to_json(F.struct(_key_text(key).alias("key"), path.alias("faults")))
+    shown = F.when(F.exists(path, lambda f: f["example"]), facts)
+    return [F.count(F.lit(1)).alias("rows"), *counts, F.collect_list(shown).alias("examples")]
+
+
+def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) -> FaultCounts:
+    """Read what :func:`fault_metrics` observed."""
+    names = {sf.id: sf.name for sf in sfs}
+    left = dict.fromkeys(names, EXAMPLES)
+    examples = []
+    for text in sorted(observed["examples"]):
+        found = json.loads(text)
+        for fault in found["faults"]:
+            if left[fault["slice"]] > 0:
+                left[fault["slice"]] -= 1
+                name = names[fault["slice"]]
+                having = f" having {fault['read']}" if fault["read"] else ""
+                examples.append(f"{name!r} on row {found['key']}{having}: {fault['cause']}")
+    counts = {sf.id: int(observed[f"n_{i}"] or 0) for i, sf in enumerate(sfs)}
+    return FaultCounts(int(observed["rows"]), counts, tuple(examples))
+
+
+@contextlib.contextmanager
+def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
+    """Turn what Spark raises while masks are computed into the engine's errors.
+
+    Raises
+    ------
+    SliceFaultError
+        If a Python slicing function failed on a row.
+    PredicateError
+        If a SQL predicate failed on a value.
+    ExecutorImportError
+        If executors can't import a module.
+    """
+    try:
+        yield
+    except PySparkException as error:
+        found = _explanation(str(error), sfs)
+        if found is None:
+            raise
+        raise found from None
+
+
+def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
+    if _MARK in text:
+        facts, _ = json.JSONDecoder().raw_decode(text[text.index(_MARK) + len(_MARK) :])
+        fault, names = facts["fault"], {sf.id: sf.name for sf in sfs}
+        name = names.get(fault["slice"], fault["slice"])
+        return SliceFaultError(name, facts.get("key", ""), fault["read"], fault["cause"])
+    missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
+    if missing:
+        return ExecutorImportError(missing[1])
+    context = re.search(r"== SQL \(line \d+, position \d+\) ==\n(.*)\n", text)
+    if context:
+        guilty = [sf for sf in sfs if sf.sql is not None and context[1].strip() in sf.sql]
+        if guilty:
+            cause = text.partition("\n")[0].partition(" SQLSTATE")[0]
+            return PredicateError(
+                listed([sf.name for sf in guilty]), str(guilty[0].sql), f"failed on a row: {cause}"
+            )
+    return None
+
+
+def _is_slice(slice_id: str) -> Any:
+    return lambda fault: fault["slice"] == slice_id
+
+
+def _key_text(key: Sequence[str]) -> Column:
+    quoted = [F.col("`" + k.replace("`", "``") + "`") for k in key]
+    parts = [
+        F.concat(F.lit(f"{name}="), F.coalesce(column.cast("string"), F.lit("null")))
+        for name, column in zip(key, quoted, strict=True)
+    ]
+    return F.concat_ws(", ", *parts)

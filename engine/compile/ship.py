@@ -1,0 +1,92 @@
+"""How slicing functions reach executors: pickled by value, with the user's own modules."""
+
+from __future__ import annotations
+
+import inspect
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from pyspark import cloudpickle
+
+from engine.errors import UnpicklableSliceError
+from engine.slicing.functions import SlicingFunction
+
+
+def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
+    """Register the users' modules by value, and check that every function pickles.
+
+    Executors have the engine and what is installed on them, but not the files that slicing
+    functions were read from.
+
+    Raises
+    ------
+    UnpicklableSliceError
+        If a function, its resources or a global it uses doesn't pickle.
+    """
+    for module in own_modules(sfs):
+        cloudpickle.register_pickle_by_value(module)
+    for sf in sfs:
+        try:
+            cloudpickle.dumps(sf)
+        except Exception as error:
+            raise UnpicklableSliceError(sf.name, f"{type(error).__name__}: {error}") from None
+
+
+def own_modules(sfs: Iterable[SlicingFunction]) -> list[ModuleType]:
+    """Return the user's own modules that slicing functions come from or refer to.
+
+    Own means: neither the engine's, nor Python's, nor installed.
+    """
+    found: dict[str, ModuleType] = {}
+    for sf in sfs:
+        for f in (sf.f, *(p.f for p in sf.chain), *(p.memoize_key for p in sf.chain)):
+            _visit(f, found)
+    return list(found.values())
+
+
+def _visit(value: Any, found: dict[str, ModuleType]) -> None:
+    for module in _modules_of(value):
+        if module.__name__ in found or not _is_own(module):
+            continue
+        found[module.__name__] = module
+        for inner in list(vars(module).values()):
+            _visit(inner, found)
+
+
+def _modules_of(value: Any) -> Iterator[ModuleType]:
+    if isinstance(value, ModuleType):
+        yield value
+        return
+    if isinstance(value, FunctionType):
+        closed = inspect.getclosurevars(value)
+        for used in (*closed.globals.values(), *closed.nonlocals.values()):
+            if isinstance(used, ModuleType):
+                yield used
+            elif isinstance(used, FunctionType | type):
+                yield from _home(used)
+    if isinstance(value, FunctionType | type):
+        yield from _home(value)
+
+
+def _home(value: Any) -> Iterator[ModuleType]:
+    module = sys.modules.get(value.__module__)
+    if module is not None:
+        yield module
+
+
+def _is_own(module: ModuleType) -> bool:
+    name, file = module.__name__, getattr(module, "__file__", None)
+    if file is None or name == "__main__" or name.partition(".")[0] == "engine":
+        return False
+    path = Path(file).resolve()
+    return not any(path.is_relative_to(place) for place in _installed())
+
+
+def _installed() -> list[Path]:
+    places = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()}
+    return [Path(p).resolve() for p in places if p not in (sys.prefix, sys.exec_prefix)]

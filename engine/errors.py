@@ -1,0 +1,662 @@
+"""Every error a user can meet: one class per cause, each building its own sentence.
+
+Constructors take facts (a slice, a column, what was found), never a finished sentence, so that
+the sentence can be tested in one place and the facts stay readable as attributes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class InputError(EngineError, ValueError):
+    """Something the user gave can't be used; also a ``ValueError``, as callers expect."""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """Say which known word is nearest, or list a few, as the end of a sentence.
+
+    >>> near("txet", ["text", "label"])
+    "; did you mean 'text'?"
+    >>> near("zzz", ["text", "label"])
+    '; known: label, text'
+    """
+    words = sorted(set(known))
+    match = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
+    if not match:
+        match = [w for w in words if w.lower() == word.lower()]
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; known: {listed(words)}" if words else ""
+
+
+def listed(items: Sequence[object], most: int = 10) -> str:
+    """Join items with commas, the first ``most`` of them.
+
+    >>> listed([1, 2, 3], most=2)
+    '1, 2 and 1 more'
+    """
+    shown = ", ".join(str(i) for i in items[:most])
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+class DecoratorParenthesesError(InputError):
+    """A decorator was used without its parentheses."""
+
+    def __init__(self, decorator: str, f: object) -> None:
+        name = getattr(f, "__name__", repr(f))
+        super().__init__(f"@{decorator} on {name} needs parentheses: write @{decorator}()")
+
+
+class PreprocessorReturnError(InputError):
+    """A preprocessor returned nothing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"preprocessor {name!r} returned None; it must return the row")
+
+
+class SliceFormError(InputError):
+    """A slicing function is put together in a way that can't run."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"slice {name!r}: {problem}")
+
+
+class SliceIdError(InputError):
+    """A slice's id can't be a mask column."""
+
+    def __init__(self, name: str, slice_id: str, problem: str) -> None:
+        super().__init__(
+            f"slice {name!r}: the id {slice_id!r} {problem}; give the slice another id"
+        )
+
+
+class DuplicateSliceError(InputError):
+    """Two slices have the same id."""
+
+    def __init__(self, slice_id: str, first: str, second: str) -> None:
+        super().__init__(
+            f"slices {first!r} and {second!r} have the same id {slice_id!r} (ids are compared "
+            "ignoring case); give one of them another id"
+        )
+
+
+class KeyTypeError(InputError):
+    """A key column's type has no canonical text."""
+
+    def __init__(self, column: str, kind: str) -> None:
+        super().__init__(
+            f"key column {column!r} is {kind}, which can't be a key: use a string, integer, "
+            "boolean, date, timestamp or DECIMAL(p,0), or cast it in the source"
+        )
+
+
+class JavaMissingError(EngineError):
+    """Spark would find no Java."""
+
+    def __init__(self, java_home: str | None, install: str) -> None:
+        found = (
+            f"JAVA_HOME is {java_home!r}, which has no bin/java: correct or unset it, or"
+            if java_home
+            else "JAVA_HOME is not set and there is no java on PATH:"
+        )
+        super().__init__(f"Spark needs Java 17 or 21, and {found} install one with `{install}`")
+
+
+class JavaUnsupportedError(EngineError):
+    """The Java that Spark would use is not one that it can use."""
+
+    def __init__(self, java: str, version: int | None, install: str) -> None:
+        found = "does not run" if version is None else f"is version {version}"
+        super().__init__(
+            f"Spark needs Java 17 or 21, and {java} {found}: install one with `{install}`, "
+            "and set JAVA_HOME to its folder"
+        )
+
+
+class DemoDataError(InputError):
+    """A folder does not hold the five YouTube comment files."""
+
+    def __init__(self, folder: object, found: str, files: Sequence[str]) -> None:
+        super().__init__(
+            f"can't read the YouTube comments in {str(folder)!r}: {found}; it must hold "
+            f"{listed(files)}, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT and CLASS"
+        )
+
+
+class MissingColumnError(InputError):
+    """A slice, key or setting names a column that the table doesn't have."""
+
+    def __init__(self, who: str, column: str, columns: Iterable[str]) -> None:
+        super().__init__(f"{who}: there is no column {column!r}{near(column, columns)}")
+
+
+class PredicateError(InputError):
+    """A SQL predicate or Column can't be a slice."""
+
+    def __init__(self, name: str, text: str, problem: str) -> None:
+        super().__init__(f"slice {name!r}: the predicate {text!r} {problem}")
+
+
+class SliceFaultError(EngineError):
+    """A slicing function failed on a row."""
+
+    def __init__(self, name: str, key: str, read: str, cause: str) -> None:
+        row = f"row {key}" if key else "a row"
+        having = f" having {read}" if read else ""
+        super().__init__(
+            f"slice {name!r} failed on {row}{having}: {cause}; fix the function, or set "
+            'on_error: "null" to leave such rows undecided and count them'
+        )
+
+
+class FaultBudgetError(EngineError):
+    """More rows failed than max_error_rate allows."""
+
+    def __init__(
+        self,
+        over: Sequence[tuple[str, int, int]],
+        budget: float,
+        examples: Sequence[str],
+        undone: str,
+    ) -> None:
+        rates = listed([f"{s!r} on {n:,} of {rows:,} rows" for s, n, rows in over], 5)
+        shown = f" For example: {'; '.join(examples)}." if examples else ""
+        super().__init__(
+            f"more slicing functions failed than max_error_rate={budget:g} allows: {rates}; "
+            f"{undone}.{shown}"
+        )
+
+
+class ExecutorImportError(EngineError):
+    """Executors lack a module."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"Spark's executors cannot import {module!r}: pass the zip of `make dist` with "
+            "--py-files for the engine, and install what slicing functions import on every worker"
+        )
+
+
+class UnpicklableSliceError(InputError):
+    """A slicing function can't travel to executors."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(
+            f"slice {name!r} cannot be sent to executors: {cause}; make its resources and globals "
+            "picklable, or build them inside the function"
+        )
+
+
+class LabelTypeError(InputError):
+    """A data set's label is not a tensor."""
+
+    def __init__(self, label: str, found: type) -> None:
+        super().__init__(
+            f"label {label!r} is of type {found.__name__}, and must be a torch.Tensor: "
+            "wrap it with torch.as_tensor"
+        )
+
+
+class FieldLengthsError(InputError):
+    """The fields and labels of a data set are not equally long."""
+
+    def __init__(self, dataset: str, lengths: Mapping[str, int]) -> None:
+        found = listed([f"{name} has {length:,}" for name, length in lengths.items()])
+        super().__init__(
+            f"the fields and labels of data set {dataset!r} differ in length: {found}; "
+            "give each one value per row"
+        )
+
+
+class TaskLabelsMissingError(InputError):
+    """A data set has no labels for the model's task."""
+
+    def __init__(self, task: str, dataset: str, labels: Sequence[str]) -> None:
+        super().__init__(
+            f"data set {dataset!r} has no labels for task {task!r}; its labels are "
+            f"{listed(labels) or 'none'}: name them so in Y_dict, or give the model their task_name"
+        )
+
+
+class MaskLengthError(InputError):
+    """Slice masks and data set are not equally long."""
+
+    def __init__(self, masks: int, dataset: str, rows: int) -> None:
+        super().__init__(
+            f"S has {masks:,} rows and data set {dataset!r} has {rows:,}: "
+            "apply the slicing functions to the rows of this data set"
+        )
+
+
+class SliceMasksMissingError(InputError):
+    """Slices of the model have no mask."""
+
+    def __init__(self, missing: Sequence[str], fields: Sequence[str]) -> None:
+        super().__init__(
+            f"S has no mask for {listed([repr(name) for name in missing])}, which the model has; "
+            f"its masks are {listed(fields)}: apply the slicing functions of the model's slices"
+        )
+
+
+class MaskValueError(InputError):
+    """A mask holds something that is neither in, out nor undecided."""
+
+    def __init__(self, name: str, value: object, row: int) -> None:
+        super().__init__(
+            f"the mask of slice {name!r} holds {value!r} in row {row}; a mask is 1 (in), 0 (out) "
+            "or -1 (could not be decided)"
+        )
+
+
+class DuplicateHeadError(InputError):
+    """A classifier was given a slice name twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"slice_names has {name!r} twice; each slice has one head")
+
+
+class TrainerSettingError(InputError):
+    """A trainer's setting has a value that it can't have."""
+
+    def __init__(self, setting: str, value: object, wanted: str) -> None:
+        super().__init__(f"Trainer: {setting} is {value!r}{wanted}")
+
+
+class TrainerKeywordError(InputError):
+    """A trainer was given a setting that it doesn't have."""
+
+    def __init__(self, setting: str, known: Iterable[str]) -> None:
+        super().__init__(f"Trainer has no setting {setting!r}{near(setting, known)}")
+
+
+class SplitError(InputError):
+    """A loader's split is none that the trainer was told of."""
+
+    def __init__(self, dataset: str, split: str, splits: Sequence[str]) -> None:
+        super().__init__(
+            f"data set {dataset!r} is of split {split!r}, and the Trainer knows {listed(splits)}: "
+            "name the split so, or set train_split, valid_split or test_split"
+        )
+
+
+class TrainSplitMissingError(InputError):
+    """No loader holds rows to train on."""
+
+    def __init__(self, train: str, splits: Sequence[str]) -> None:
+        super().__init__(
+            f"no loader is of the train split {train!r}; the splits given are "
+            f"{listed(splits) or 'none'}"
+        )
+
+
+class TextTypeError(InputError):
+    """A text is neither text nor null."""
+
+    def __init__(self, value: object, row: int) -> None:
+        super().__init__(
+            f"row {row} holds {value!r} of type {type(value).__name__} where a text is due: "
+            "cast the column to text"
+        )
+
+
+class EmptyVocabularyError(InputError):
+    """Texts hold no token to build a vocabulary from."""
+
+    def __init__(self, texts: int, token_pattern: str) -> None:
+        super().__init__(
+            f"no token in {texts:,} texts matches {token_pattern!r}, so there is no vocabulary: "
+            "check the text column, or set another token_pattern"
+        )
+
+
+class BaseSpecError(InputError):
+    """A base architecture is described in a way that can't be built."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"base architecture: {problem}")
+
+
+class CheckpointMissingError(InputError):
+    """There is no checkpoint at a path."""
+
+    def __init__(self, path: object, absent: str) -> None:
+        super().__init__(
+            f"no checkpoint at {str(path)!r}: {absent} is not there; train one first, or correct "
+            "the path"
+        )
+
+
+class CheckpointCorruptError(EngineError):
+    """A checkpoint can't be read."""
+
+    def __init__(self, path: object, problem: str) -> None:
+        super().__init__(
+            f"the checkpoint at {str(path)!r} can't be read: {problem}; copy it again, or train "
+            "it again"
+        )
+
+
+class CheckpointFormatError(EngineError):
+    """A checkpoint was written in another format."""
+
+    def __init__(self, path: object, found: object, wanted: int) -> None:
+        super().__init__(
+            f"the checkpoint at {str(path)!r} is of format {found!r}, and this engine reads "
+            f"format {wanted}: train it again with this version"
+        )
+
+
+class SingleClassError(InputError):
+    """The training rows have no two classes to tell apart."""
+
+    def __init__(self, labels: Sequence[object]) -> None:
+        found = f"only the label {listed(labels)}" if labels else "no label"
+        super().__init__(
+            f"the baseline can't be trained: its rows have {found}, and it takes two classes; "
+            "check the label column and the training split"
+        )
+
+
+class NoWordsError(InputError):
+    """The training texts hold no word."""
+
+    def __init__(self, column: str, n: int, n_null: int) -> None:
+        super().__init__(
+            f"the baseline can't be trained: no word of two letters or more in column {column!r} "
+            f"({n_null} of {n} training texts are null); check the text column"
+        )
+
+
+class BinarySolverError(InputError):
+    """A solver for two classes was given more."""
+
+    def __init__(self, solver: str, n_classes: int) -> None:
+        super().__init__(
+            f"the solver {solver!r} tells two classes apart and the training labels have "
+            f"{n_classes}; use 'lbfgs'"
+        )
+
+
+class BaselineMissingError(InputError):
+    """There is no saved baseline in a folder."""
+
+    def __init__(self, folder: object) -> None:
+        super().__init__(
+            f"there is no baseline in {str(folder)!r}; jobs/train_baseline.py writes one"
+        )
+
+
+class DeltaMissingError(EngineError):
+    """Spark-submit was started without Delta's JARs."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            "Delta Lake is not on Spark's class path: start spark-submit with "
+            f"--packages {package} (or --jars and the JARs themselves)"
+        )
+
+
+class DeltaJarsError(EngineError):
+    """Delta's JARs could not be fetched."""
+
+    def __init__(self, package: str, cause: str) -> None:
+        super().__init__(
+            f"Delta Lake's JARs ({package}) are not on this machine and could not be fetched: "
+            f"{cause}; run `make setup` once where Maven Central can be reached"
+        )
+
+
+class TableMissingError(InputError):
+    """A table that a job reads isn't there."""
+
+    _MAKERS: Mapping[str, str] = {
+        "mask table": "run `python -m jobs.label_slices` first",
+        "prediction table": "run the job that makes it first (train_baseline or score_table)",
+    }
+
+    def __init__(self, role: str, table: str) -> None:
+        hint = self._MAKERS.get(role, "check the project file")
+        super().__init__(f"the {role} {table} does not exist or is not a Delta table; {hint}")
+
+
+class SourceReadError(InputError):
+    """The source can't be read."""
+
+    def __init__(self, table: str, problem: str) -> None:
+        super().__init__(f"source {table} can't be read: {problem}")
+
+
+class WherePredicateError(InputError):
+    """A partition predicate names something else than partition columns."""
+
+    def __init__(self, where: str, partition_by: Sequence[str], problem: str) -> None:
+        known = f"it may name {listed(partition_by)} only: " if partition_by else ""
+        super().__init__(f"where={where!r} can't choose partitions: {known}{problem}")
+
+
+class TaskUnknownError(InputError):
+    """A label is remapped to a task that the model doesn't have."""
+
+    def __init__(self, label: str, task: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"remap_labels sends label {label!r} to task {task!r}, which the model does not "
+            f"have{near(task, known)}"
+        )
+
+
+class UnknownMetricError(InputError):
+    """There is no such metric."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown metric {name!r}{near(name, known)}")
+
+
+class MetricParameterError(InputError):
+    """A metric's parameter can't be used."""
+
+    def __init__(self, metric: str, parameter: str, problem: str) -> None:
+        super().__init__(f"metric {metric!r}: parameter {parameter!r}: {problem}")
+
+
+class EmptyLabelsError(InputError):
+    """There is nothing to score."""
+
+    def __init__(self) -> None:
+        super().__init__("there are no labels to score: golds is empty")
+
+
+class LengthError(InputError):
+    """Arrays that belong together have different lengths."""
+
+    def __init__(self, lengths: Mapping[str, int]) -> None:
+        found = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+        super().__init__(f"all must have one entry per row, but {found}")
+
+
+class MetricInputError(InputError):
+    """A metric lacks an array."""
+
+    def __init__(self, metric: str, name: str) -> None:
+        super().__init__(f"metric {metric!r} needs {name}, which was not given")
+
+
+class NotBinaryError(InputError):
+    """A metric of two classes met others."""
+
+    def __init__(self, metric: str, hint: str) -> None:
+        super().__init__(f"metric {metric!r} is for binary problems: {hint}")
+
+
+class LabelValueError(InputError):
+    """A label or prediction isn't what it must be."""
+
+    def __init__(self, name: str, found: object, problem: str) -> None:
+        super().__init__(f"{name}: {found} is {problem}")
+
+
+class ProbabilityError(InputError):
+    """Probabilities have the wrong shape."""
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__(
+            f"probs must have one row per data point and at least 2 columns, found {tuple(shape)}"
+        )
+
+
+class CheckpointTargetError(InputError):
+    """A checkpoint would replace something else."""
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{str(path)!r} exists and is no checkpoint, so it is not replaced by one: give "
+            "another path, or remove it"
+        )
+
+
+class ModuleImportError(InputError):
+    """A module with slicing functions can't be imported."""
+
+    def __init__(self, module: str, cause: str) -> None:
+        super().__init__(f"slicing functions in {module!r} can't be imported: {cause}")
+
+
+class NoSlicesError(InputError):
+    """A module has no slicing function."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"{module!r} has no slicing function; write one with @slicing_function() at the top "
+            "level of the module"
+        )
+
+
+class ConfigError(InputError):
+    """The project file can't be used."""
+
+    def __init__(self, file: str, problem: str) -> None:
+        super().__init__(f"{file}: {problem}")
+
+
+class EmptyTableError(InputError):
+    """A table has no row."""
+
+    def __init__(self, table: str, where: str | None = None) -> None:
+        chosen = f" where {where}" if where else ""
+        super().__init__(f"{table} has no rows{chosen}; nothing was written")
+
+
+class AllNullColumnError(InputError):
+    """A column that is needed has no value."""
+
+    def __init__(self, table: str, column: str, rows: int, users: Sequence[str]) -> None:
+        super().__init__(
+            f"column {column!r} of {table} is null on all {rows:,} rows, and is read by "
+            f"{listed(users, 5)}; check the source, or leave them out"
+        )
+
+
+class NullKeyError(InputError):
+    """A key column is null."""
+
+    def __init__(self, table: str, column: str, n: int, rows: int) -> None:
+        super().__init__(
+            f"key column {column!r} of {table} is null on {n:,} of {rows:,} rows; every row needs "
+            "a key"
+        )
+
+
+class DuplicateKeyError(InputError):
+    """A key names more than one row."""
+
+    def __init__(self, table: str, key: Sequence[str], n: int, examples: Sequence[str]) -> None:
+        super().__init__(
+            f"the key ({', '.join(key)}) of {table} is not unique: {n:,} keys name more than one "
+            f"row, the first are {'; '.join(examples)}"
+        )
+
+
+class MissingPredictionsError(InputError):
+    """A prediction table doesn't cover the mask table."""
+
+    def __init__(self, table: str, model: str, n: int, rows: int, examples: Sequence[str]) -> None:
+        super().__init__(
+            f"{table} has no prediction of model {model!r} for {n:,} of {rows:,} rows of the mask "
+            f"table, the first are {'; '.join(examples)}; score them, choose other "
+            "evaluate_splits, or set missing_predictions: count"
+        )
+
+
+class UnknownClassError(InputError):
+    """A label or prediction is none of the classes."""
+
+    def __init__(
+        self, table: str, column: str, found: Sequence[str], classes: Sequence[Any]
+    ) -> None:
+        super().__init__(
+            f"column {column!r} of {table} has values that are not in classes {list(classes)}: "
+            f"{listed(found, 5)}"
+        )
+
+
+class QuotaError(InputError):
+    """A sampling quota isn't positive."""
+
+    def __init__(self, name: str, value: int) -> None:
+        super().__init__(f"sample.{name} must be a positive number of rows, found {value}")
+
+
+class SlicesChangedError(InputError):
+    """Some partitions would get other slices than the rest."""
+
+    def __init__(self, table: str, changed: Sequence[str]) -> None:
+        super().__init__(
+            f"slices {listed(changed, 5)} changed since {table} was labelled, so labelling some "
+            "partitions only would leave the others with the old ones; label all (without --where)"
+        )
+
+
+class PredictionColumnError(InputError):
+    """A prediction table's column mapping names something that isn't ours."""
+
+    def __init__(self, table: str, column: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"columns of {table}: {column!r} is not a column of prediction tables"
+            f"{near(column, known)}"
+        )
+
+
+class ClassOrderError(InputError):
+    """Probabilities are in another class order than the project's."""
+
+    def __init__(self, table: str, stored: Sequence[Any], classes: Sequence[Any]) -> None:
+        super().__init__(
+            f"the probabilities of {table} are in class order {list(stored)}, the project's "
+            f"classes are {list(classes)}; score again, or set classes in that order"
+        )
+
+
+class StaleMasksError(InputError):
+    """The source changed since it was labelled."""
+
+    def __init__(self, masks: str, source: str, labelled: str, now: str) -> None:
+        super().__init__(
+            f"{masks} was labelled from version {labelled} of {source}, which is now at version "
+            f"{now}; run `python -m jobs.label_slices` again"
+        )
+
+
+class NoPredictionsError(InputError):
+    """There is no prediction table to evaluate."""
+
+    def __init__(self, places: Sequence[str]) -> None:
+        super().__init__(
+            f"there is no prediction table yet, looked at {listed(places)}; run "
+            "`python -m jobs.train_baseline` first, or name one under predictions"
+        )

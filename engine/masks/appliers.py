@@ -1,0 +1,293 @@
+"""The appliers people know from Snorkel: slicing functions over a list, a DataFrame, a Spark table.
+
+Masks come back as -1/0/1 here and nowhere else; -1 is "could not decide" and is out of the slice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from engine.compile.kernel import BatchMasks, Fault, Kernel, python_values
+from engine.compile.reads import slice_reads
+from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
+from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+BATCH = 10_000  # rows, as in Spark's Arrow batches
+
+
+@dataclass(frozen=True)
+class ApplierMetadata:
+    """What an applier counted: faults per slice name."""
+
+    faults: dict[str, int]
+
+
+class _Applier:
+    """A list of slicing functions, checked."""
+
+    def __init__(self, sfs: Sequence[SlicingFunction]) -> None:
+        self.sfs = tuple(sfs)
+        seen: dict[str, str] = {}
+        for sf in self.sfs:
+            if sf.id in seen:
+                raise DuplicateSliceError(sf.id, seen[sf.id], sf.name)
+            seen[sf.id] = sf.name
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}, SFs: {[sf.name for sf in self.sfs]}"
+
+    def _require(self, *kinds: SliceKind) -> None:
+        for sf in self.sfs:
+            if sf.kind not in kinds:
+                raise SliceFormError(
+                    sf.name, f"a {sf.kind} slice cannot be applied by {type(self).__name__}"
+                )
+
+
+class SFApplier(_Applier):
+    """Apply row functions to a list of objects (or the rows of a numpy array).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from engine import slicing_function
+    >>> @slicing_function()
+    ... def big(x):
+    ...     return x.num > 42
+    >>> S = SFApplier([big]).apply([SimpleNamespace(num=10), SimpleNamespace(num=100)])
+    >>> S["big"].tolist()
+    [0, 1]
+    """
+
+    def apply(
+        self,
+        data_points: Sequence[Any],
+        progress_bar: bool = True,
+        fault_tolerant: bool = False,
+        return_meta: bool = False,
+    ) -> Any:
+        """Return the masks of all data points.
+
+        Parameters
+        ----------
+        data_points
+            What the functions are called with, one at a time.
+        progress_bar
+            Show progress where the output is a terminal.
+        fault_tolerant
+            Give -1 where a function fails, instead of raising.
+        return_meta
+            Return ``(S, ApplierMetadata)``.
+
+        Returns
+        -------
+        np.recarray
+            ``[n]`` with one int64 field per slice name: 1 in, 0 out, -1 undecided.
+
+        Raises
+        ------
+        SliceFaultError
+            If a function fails and ``fault_tolerant`` is False.
+        """
+        self._require(SliceKind.ROW)
+        kernel = Kernel(self.sfs)
+        batches = (
+            (start, kernel.run_rows(list(data_points[start : start + BATCH])))
+            for start in _starts(len(data_points), progress_bar)
+        )
+        return self._collect(batches, len(data_points), None, fault_tolerant, return_meta)
+
+    def _collect(
+        self,
+        batches: Iterator[tuple[int, Any]],
+        n: int,
+        index: pd.Index | None,
+        fault_tolerant: bool,
+        return_meta: bool,
+    ) -> Any:
+        S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
+        names = {sf.id: sf.name for sf in self.sfs}
+        counts: dict[str, int] = {}
+        for start, out in batches:
+            for fault in out.faults:
+                if not fault_tolerant:
+                    raise _raised(fault, names, start, index)
+                counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
+            for slice_id, mask in out.masks.items():
+                S[names[slice_id]][start : start + len(mask)] = mask
+        return (S, ApplierMetadata(counts)) if return_meta else S
+
+
+class PandasSFApplier(SFApplier):
+    """Apply row and vectorised functions to a pandas DataFrame.
+
+    Examples
+    --------
+    >>> from engine import slicing_function
+    >>> @slicing_function()
+    ... def short(x):
+    ...     return len(x.text) < 3
+    >>> df = pd.DataFrame({"text": ["a", "abc", None]})
+    >>> PandasSFApplier([short]).apply(df, progress_bar=False)["short"].tolist()
+    [1, 0, -1]
+    """
+
+    def apply(
+        self,
+        df: pd.DataFrame,
+        progress_bar: bool = True,
+        fault_tolerant: bool = False,
+        return_meta: bool = False,
+    ) -> Any:
+        """Return the masks of all rows; see :meth:`SFApplier.apply`.
+
+        A missing value in a text, object, nullable or datetime column is None to a function; in
+        a float64 column NaN stays NaN.
+
+        Raises
+        ------
+        MissingColumnError
+            If a function reads a column that the DataFrame doesn't have.
+        SliceFaultError
+            If a function fails and ``fault_tolerant`` is False.
+        """
+        self._require(SliceKind.ROW, SliceKind.PANDAS)
+        columns = [str(c) for c in df.columns]
+        needed, series = self._needed(columns)
+        kernel = Kernel(self.sfs)
+
+        def run(start: int) -> BatchMasks:
+            part = df.iloc[start : start + BATCH]
+            lists = {c: pandas_values(part.iloc[:, columns.index(c)]) for c in needed}
+            inputs = {c: nullable(part.iloc[:, columns.index(c)]) for c in series}
+            return kernel.run_values(lists, inputs, len(part))
+
+        batches = ((start, run(start)) for start in _starts(len(df), progress_bar))
+        return self._collect(batches, len(df), df.index, fault_tolerant, return_meta)
+
+    def _needed(self, columns: list[str]) -> tuple[list[str], list[str]]:
+        """Return the columns that row functions and vectorised functions need."""
+        rows: set[str] = set()
+        series: set[str] = set()
+        for sf in self.sfs:
+            if sf.kind is SliceKind.PANDAS and sf.f is not None:
+                named = frozenset(series_parameters(sf.f, sf.resources))
+                series |= named
+            else:
+                read = slice_reads(sf)
+                named = frozenset() if read.escapes and sf.chain else read.columns
+                rows |= set(columns) if read.escapes else named
+            for column in sorted(named):
+                if column not in columns:
+                    raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+        return [c for c in columns if c in rows], [c for c in columns if c in series]
+
+
+class SparkSFApplier(_Applier):
+    """Apply slicing functions of any form to a Spark DataFrame, on the executors.
+
+    Examples
+    --------
+    >>> from engine import where
+    >>> SparkSFApplier([where("short", "length(text) < 20")])
+    SparkSFApplier, SFs: ['short']
+    """
+
+    def apply(self, df: DataFrame) -> DataFrame:
+        """Return ``df`` with one BOOLEAN column per slice id added; null is "could not decide".
+
+        Raises
+        ------
+        EngineError
+            As :func:`engine.compile_slices` does, before anything runs. A function that fails on
+            a row stops the Spark action that evaluates it, with slice, row and cause in the
+            message.
+        """
+        from engine.compile.plan import compile_slices
+
+        return compile_slices(self.sfs, df.schema).apply(df)
+
+
+def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.DataFrame:
+    """Return the rows of a DataFrame that are in a slice.
+
+    Examples
+    --------
+    >>> from engine import slicing_function
+    >>> @slicing_function()
+    ... def short(x):
+    ...     return len(x.text) < 3
+    >>> slice_dataframe(pd.DataFrame({"text": ["a", "abc", None]}), short).text.tolist()
+    ['a']
+    """
+    S = PandasSFApplier([slicing_function]).apply(df, progress_bar=False)  # noqa: N806
+    return df.iloc[np.flatnonzero(S[slicing_function.name] == 1)]
+
+
+def pandas_values(series: pd.Series) -> list[Any]:
+    """Return a Series as the Python values a row function sees.
+
+    Examples
+    --------
+    >>> pandas_values(pd.Series(["a", None])), pandas_values(pd.Series([1, 2]))
+    (['a', None], [1, 2])
+    """
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
+        return list(series.tolist())  # NaN in a float column stays NaN
+    if isinstance(series.dtype, pd.ArrowDtype):
+        import pyarrow as pa
+
+        return python_values(pa.array(series.array))
+    values: Any = series
+    if series.dtype.kind == "M":
+        values = series.dt.floor("us").array.astype(object)
+        return [None if v is pd.NaT else v.to_pydatetime() for v in values]
+    if series.dtype.kind == "m":
+        return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
+    return [None if _missing(v) else v for v in values.tolist()]
+
+
+def nullable(series: pd.Series) -> pd.Series:
+    """Return a Series as a vectorised function sees it in Spark: nullable dtypes, NA for null."""
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
+        return series
+    if pd.api.types.is_string_dtype(series.dtype):
+        return series.astype(pd.StringDtype("python", na_value=pd.NA))
+    return series.convert_dtypes(convert_floating=False, convert_string=False)
+
+
+def _missing(value: Any) -> bool:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    return isinstance(value, float) and value != value  # noqa: PLR0124 - NaN only
+
+
+def _raised(
+    fault: Fault, names: dict[str, str], start: int, index: pd.Index | None
+) -> SliceFaultError:
+    at = start + fault.row
+    key = f"{at}" if index is None else f"{at} (index {index[at]!r})"
+    return SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
+
+
+def _starts(n: int, progress_bar: bool) -> Iterator[int]:
+    """Yield batch starts, with a progress bar on a terminal."""
+    starts = range(0, n, BATCH)
+    if not progress_bar:
+        yield from starts
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(
+        starts, "slicing", console=console, disable=not console.is_terminal, transient=True
+    )

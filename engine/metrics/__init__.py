@@ -1,0 +1,1 @@
+"""Slice metrics: mergeable states, pure formulas, and the scan that computes them."""

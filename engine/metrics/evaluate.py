@@ -1,0 +1,274 @@
+"""Metrics of every slice, split and model from one scan over masks and predictions.
+
+The state is a table of cells: rows grouped by model, split, label, prediction (and score bin, and
+side of each threshold), with each slice's count and weight per cell. Cells add up over any
+partition of the rows; weights are summed as int64 fixed point, so order and partitioning change
+no bit of a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.metrics.classification import EMPTY, Figure, compute
+from engine.metrics.ranking import roc_auc
+from engine.metrics.spec import MetricSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+OVERALL = "overall"
+UNSCORED = "unscored"
+WEIGHT_SCALE = 2**20  # weights are summed in units of 1/1,048,576; Spark checks for overflow
+UNKNOWN_CLASS = -2  # a value that is none of the classes
+FOUND = "_found"  # the column that tells a row with a prediction
+
+ROW_COLUMNS = (
+    "model_id",
+    "split",
+    "slice",
+    "metric",
+    "class",
+    "value",
+    "support",
+    "n_null",
+    "n_missing",
+    "status",
+)
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """What is evaluated.
+
+    Attributes
+    ----------
+    metrics
+        The metrics.
+    slice_ids
+        Mask columns.
+    classes
+        Label values in class order.
+    positive
+        Position of the positive class.
+    split
+        The split column, or None.
+    weighted
+        Whether predictions have weights.
+    """
+
+    metrics: Sequence[MetricSpec]
+    slice_ids: Sequence[str]
+    classes: Sequence[Any]
+    positive: int
+    split: str | None = None
+    weighted: bool = False
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Distinct thresholds among the metrics."""
+        given = {m.parameter("threshold") for m in self.metrics if m.kind.needs == "confusion"}
+        return sorted(given - {None})
+
+    @property
+    def bins(self) -> list[int]:
+        """Distinct histogram sizes among the metrics."""
+        return sorted({int(m.parameter("bins")) for m in self.metrics if m.kind.needs == "scores"})
+
+
+def join_predictions(
+    masks: DataFrame, predictions: DataFrame, on: Sequence[str], model_ids: Sequence[str]
+) -> DataFrame:
+    """Return each mask row once per model, with that model's prediction where there is one.
+
+    Parameters
+    ----------
+    masks
+        The mask table's rows.
+    predictions
+        Columns ``on``, ``model_id``, ``label``, ``weight``, ``pred``, ``prob``.
+    on
+        Partition and key columns.
+    model_ids
+        The models.
+    """
+    models = F.explode(F.array(*map(F.lit, model_ids)))
+    wanted = masks.withColumn("model_id", models)
+    return wanted.join(predictions.withColumn(FOUND, F.lit(True)), [*on, "model_id"], "left")
+
+
+def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
+    """Scan the joined rows once and return the cells.
+
+    Returns
+    -------
+    pd.DataFrame
+        One row per combination that occurs of ``model_id, split, label, pred, t_<i>…, bin_<i>…``
+        (class positions; -1 where there is none, -2 for a value that is none of the classes),
+        with ``found`` rows that have a prediction, ``n_<j>``, ``null_<j>``, and ``w_<j>`` (int64,
+        in units of 1/WEIGHT_SCALE) per slice j, 0 being all rows.
+    """
+    by = [
+        F.col("model_id"),
+        (F.col(f"`{spec.split}`").cast("string") if spec.split else F.lit("all")).alias("split"),
+        class_position(F.col("label"), spec.classes).alias("label"),
+        class_position(F.col("pred"), spec.classes).alias("pred"),
+        *_score_columns(spec),
+    ]
+    members = [F.lit(True), *(F.col(f"`{s}`") for s in spec.slice_ids)]
+    weight = F.round(F.coalesce(F.col("weight"), F.lit(1.0)) * WEIGHT_SCALE).cast("long")
+    sums: list[Column] = [F.count_if(F.col(FOUND)).alias("found")]
+    for j, member in enumerate(members):
+        sums.append(F.count_if(member).alias(f"n_{j}"))
+        sums.append(F.count_if(member.isNull()).alias(f"null_{j}"))
+        if spec.weighted:
+            sums.append(F.sum(F.when(member, weight).otherwise(0)).alias(f"w_{j}"))
+    return joined.groupBy(*by).agg(*sums).toPandas()
+
+
+def merge_cells(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Add up cells of disjoint sets of rows.
+
+    Examples
+    --------
+    >>> one = pd.DataFrame({"model_id": ["m"], "split": ["all"], "label": [1], "pred": [1],
+    ...                     "found": [2], "n_0": [2], "null_0": [0]})
+    >>> merge_cells([one, one]).n_0.tolist()
+    [4]
+    """
+    whole = pd.concat(parts, ignore_index=True)
+    by = [c for c in whole.columns if not c.startswith(("found", "n_", "null_", "w_"))]
+    return whole.groupby(by, as_index=False, sort=True).sum()
+
+
+def figures(found: pd.DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
+    """Compute all metrics of all slices from cells; pure.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``ROW_COLUMNS``; one row per model, split, slice (overall first) and metric, in
+        that order. Empty slices have rows too.
+    """
+    names = [OVERALL, *spec.slice_ids]
+    rows = [
+        (model, split, name, *_row(part, j, metric, spec))
+        for (model, split), part in found.groupby(["model_id", "split"], sort=True)
+        for j, name in enumerate(names)
+        for metric in spec.metrics
+    ]
+    return pd.DataFrame(rows, columns=list(ROW_COLUMNS))
+
+
+def _row(part: pd.DataFrame, j: int, metric: MetricSpec, spec: EvaluationSpec) -> tuple[Any, ...]:
+    n = part[f"n_{j}"].to_numpy(np.int64)
+    weight = part[f"w_{j}"].to_numpy(np.int64) if spec.weighted else n
+    figure, scored = _COMPUTE[metric.kind.needs](part, weight, metric, spec)
+    support = int(n[scored].sum())
+    if not support:
+        figure = Figure(None, UNSCORED if n.sum() else EMPTY)
+    positive = str(spec.classes[spec.positive]) if metric.kind.binary else None
+    nulls, missing = int(part[f"null_{j}"].sum()), int(n.sum()) - support
+    return str(metric), positive, figure.value, support, nulls, missing, figure.status
+
+
+def _confusion_figure(
+    part: pd.DataFrame, weight: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
+) -> tuple[Figure, np.ndarray]:
+    label, threshold = part["label"].to_numpy(), metric.parameter("threshold")
+    if threshold is None:
+        pred = part["pred"].to_numpy()
+    else:  # t_<i> is 1 at or above the threshold, 0 below, -1 without a score
+        side = part[f"t_{spec.thresholds.index(threshold)}"].to_numpy()
+        pred = np.where(side == 1, spec.positive, np.where(side == 0, 1 - spec.positive, -1))
+    scored = (label >= 0) & (pred >= 0)
+    confusion = np.zeros((len(spec.classes), len(spec.classes)), dtype=np.int64)
+    np.add.at(confusion, (label[scored], pred[scored]), weight[scored])
+    return compute(metric, confusion, spec.positive), scored
+
+
+def _scores_figure(
+    part: pd.DataFrame, weight: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
+) -> tuple[Figure, np.ndarray]:
+    bins = int(metric.parameter("bins"))
+    label, at = part["label"].to_numpy(), part[f"bin_{spec.bins.index(bins)}"].to_numpy()
+    scored = (label >= 0) & (at >= 0)
+    positive = scored & (label == spec.positive)
+    histograms = [np.zeros(bins), np.zeros(bins)]
+    for histogram, chosen in zip(histograms, (scored & ~positive, positive), strict=True):
+        np.add.at(histogram, at[chosen], weight[chosen])
+    return roc_auc(*histograms), scored
+
+
+def _predicted_figure(
+    part: pd.DataFrame, weight: np.ndarray, _: MetricSpec, __: EvaluationSpec
+) -> tuple[Figure, np.ndarray]:
+    total, predicted = weight.sum(), weight[part["pred"].to_numpy() >= 0].sum()
+    value = float(predicted / total) if total else None
+    return Figure(value), np.ones(len(part), dtype=bool)
+
+
+_COMPUTE = {
+    "confusion": _confusion_figure,
+    "scores": _scores_figure,
+    "predictions": _predicted_figure,
+}
+
+
+def _score_columns(spec: EvaluationSpec) -> list[Column]:
+    score = F.element_at(F.col("prob"), spec.positive + 1)
+    known = score.isNotNull() & ~F.isnan(score)
+    sides = [
+        F.when(known, (score >= F.lit(t)).cast("int")).otherwise(-1).alias(f"t_{i}")
+        for i, t in enumerate(spec.thresholds)
+    ]
+    bins = [
+        F.when(known, F.least(F.floor(score * b), F.lit(b - 1)).cast("int"))
+        .otherwise(-1)
+        .alias(f"bin_{i}")
+        for i, b in enumerate(spec.bins)
+    ]
+    return [*sides, *bins]
+
+
+def class_position(column: Column, classes: Sequence[Any]) -> Column:
+    """Return a value's class position, -1 for null, -2 for none of the classes."""
+    # Compared as text: labels may be integers in one table and long or text in another.
+    names = F.array(*(F.lit(class_text(c)) for c in classes))
+    at = F.array_position(names, column.cast("string")).cast("int") - 1
+    return F.when(column.isNull(), -1).when(at < 0, UNKNOWN_CLASS).otherwise(at)
+
+
+def class_text(value: Any) -> str:
+    """Return a class as Spark's cast to string shows it.
+
+    Examples
+    --------
+    >>> class_text(True), class_text(1), class_text("spam")
+    ('true', '1', 'spam')
+    """
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def by_slice(rows: pd.DataFrame, metric: str, split: str) -> pd.DataFrame:
+    """Arrange one metric's figures: a row per slice, a column per model; worst first.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"model_id": "m", "split": "test", "slice": ["overall", "a", "b"],
+    ...                      "metric": "f1", "value": [0.8, 0.9, 0.5]})
+    >>> by_slice(rows, "f1", "test").index.tolist()
+    ['overall', 'b', 'a']
+    """
+    chosen = rows[(rows["metric"] == metric) & (rows["split"] == split)]
+    wide = chosen.pivot_table(
+        index="slice", columns="model_id", values="value", aggfunc="first", dropna=False
+    )
+    worst = wide.min(axis=1).sort_values(kind="stable", na_position="last").index
+    return wide.loc[[s for s in (OVERALL,) if s in wide.index] + [s for s in worst if s != OVERALL]]

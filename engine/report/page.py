@@ -1,0 +1,120 @@
+"""An HTML page of slice figures: one file, no script, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+
+_STYLE = """
+:root { --ink: #1d2733; --soft: #5d6b7a; --line: #dfe5eb; --ground: #fbfcfd;
+        --a: #3a6ea5; --b: #c9732b; --c: #4d8f6b; --d: #7d5ba6; }
+* { box-sizing: border-box }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--ground);
+       margin: 2rem auto; max-width: 76rem; padding: 0 1.25rem }
+h1 { font-size: 1.5rem; margin: 0 0 .25rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; color: var(--soft) }
+dd { margin: 0; overflow-wrap: anywhere }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+         vertical-align: top; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+thead th { font-weight: 600; border-bottom: 2px solid var(--line) }
+tr.overall td { font-weight: 600; background: #f1f5f9 }
+.figure { display: grid; grid-template-columns: 5.5rem 3.6rem; gap: .5rem; align-items: center;
+          justify-content: end }
+.track { height: .55rem; background: #e9eef3; border-radius: 3px; overflow: hidden }
+.bar { height: 100% }
+.status { color: var(--soft) }
+.legend span { display: inline-block; margin-right: 1.2rem }
+.legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
+            margin-right: .35rem; vertical-align: -1px }
+"""
+_COLOURS = ("--a", "--b", "--c", "--d")
+
+
+def render(
+    name: str, about: Mapping[str, str], figures: pd.DataFrame, models: Sequence[str]
+) -> str:
+    """Return the page for one evaluation.
+
+    Parameters
+    ----------
+    name
+        The project's name.
+    about
+        What was read: label to text.
+    figures
+        Columns model_id, split, slice, metric, value, support, n_null, status.
+    models
+        Model ids, in the order they are shown.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame([("m", "test", "overall", "f1", 0.5, 10, 0, "ok")], columns=[
+    ...     "model_id", "split", "slice", "metric", "value", "support", "n_null", "status"])
+    >>> "0.5000" in render("spam", {}, rows, ["m"])
+    True
+    """
+    facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in about.items())
+    legend = "".join(
+        f"<span><i style='background:var({_colour(i)})'></i>{escape(m)}</span>"
+        for i, m in enumerate(models)
+    )
+    sections = "".join(
+        f"<h2>Split {escape(str(split))}</h2>{_table(part, models)}"
+        for split, part in figures.groupby("split", sort=False)
+    )
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width'>"
+        f"<title>{escape(name)}: slices</title><style>{_STYLE}</style></head><body>"
+        f"<h1>{escape(name)}: figures per slice</h1><dl>{facts}</dl>"
+        f"<p class='legend'>{legend}</p>{sections}</body></html>\n"
+    )
+
+
+def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
+    metrics = list(part["metric"].unique())
+    cells = part.set_index(["slice", "metric", "model_id"])
+    first = part.drop_duplicates("slice").set_index("slice")
+    head = "".join(f"<th>{escape(m)}</th>" for m in ("slice", "rows", "undecided", *metrics))
+    rows = []
+    for name in _worst_first(part, metrics[0]):
+        drawn = "".join(
+            "<td>"
+            + "".join(_figure(cells.loc[(name, metric, m)], i) for i, m in enumerate(models))
+            + "</td>"
+            for metric in metrics
+        )
+        about = first.loc[name]
+        rows.append(
+            f"<tr class='{'overall' if name == 'overall' else ''}'><td>{escape(name)}</td>"
+            f"<td>{about['support']:,}</td><td>{about['n_null']:,}</td>{drawn}</tr>"
+        )
+    body = "".join(rows)
+    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def _figure(cell: pd.Series, i: int) -> str:
+    if pd.isna(cell["value"]):
+        return (
+            f"<div class='figure'><span></span><span class='status'>{cell['status']}</span></div>"
+        )
+    width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
+    bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
+    return (
+        f"<div class='figure'><div class='track'>{bar}</div><span>{cell['value']:.4f}</span></div>"
+    )
+
+
+def _worst_first(part: pd.DataFrame, metric: str) -> list[str]:
+    worst = part[part["metric"] == metric].groupby("slice", sort=False)["value"].min()
+    ordered = worst.sort_values(kind="stable", na_position="last").index
+    return [s for s in worst.index if s == "overall"] + [s for s in ordered if s != "overall"]
+
+
+def _colour(i: int) -> str:
+    return _COLOURS[i % len(_COLOURS)]

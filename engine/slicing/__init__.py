@@ -1,0 +1,1 @@
+"""Slicing functions: what they are, how they are written and identified. No Spark here."""

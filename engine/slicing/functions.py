@@ -1,0 +1,303 @@
+"""Slicing functions and preprocessors, as users write them.
+
+The names and call shapes are those of Snorkel's slicing tutorial, so that a script written for
+it needs other import lines only.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
+from engine.slicing.rows import MutableRow, Row
+
+
+class SliceKind(StrEnum):
+    """How a slicing function is written."""
+
+    ROW = "row"  # a Python function of a row
+    PANDAS = "pandas"  # a function of pandas Series, named like columns
+    COLUMN = "column"  # a function without row that returns a Spark Column
+    SQL = "sql"  # a SQL predicate
+
+
+class Preprocessor:
+    """A function that adds fields to a row before slicing functions see it.
+
+    It runs once per row, however many slicing functions name it, on a copy of the row.
+
+    Parameters
+    ----------
+    name
+        What errors and ``explain`` call it.
+    f
+        A function of a row that returns the row, with fields added or changed.
+    pre
+        Preprocessors to run before this one.
+    memoize
+        Keep results per distinct input. Only for a function whose result depends on the row's
+        values alone.
+    memoize_key
+        A function of the row giving a hashable key; by default all values of the columns read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        f: Callable[[Any], Any],
+        pre: Sequence[Preprocessor] | None = None,
+        memoize: bool = False,
+        memoize_key: Callable[[Any], Hashable] | None = None,
+    ) -> None:
+        self.name = name
+        self.f = f
+        self.pre = tuple(pre or ())
+        self.memoize = memoize
+        self.memoize_key = memoize_key
+
+    @property
+    def chain(self) -> tuple[Preprocessor, ...]:
+        """The preprocessors before it and itself, in running order."""
+        return (*(q for p in self.pre for q in p.chain), self)
+
+    def __call__(self, x: Any) -> Any:
+        """Return the preprocessed copy of one row."""
+        for p in self.chain:
+            x = p.run_alone(x)
+        return x
+
+    def run_alone(self, x: Any) -> Any:
+        """Run this preprocessor only, not those before it, on a copy of ``x``."""
+        result = self.f(
+            MutableRow(copy.deepcopy(x.asDict())) if type(x) is Row else copy.deepcopy(x)
+        )
+        if result is None:
+            raise PreprocessorReturnError(self.name)
+        return result
+
+    def __repr__(self) -> str:
+        return f"Preprocessor {self.name}"
+
+
+class preprocessor:  # noqa: N801 - a decorator, named as people know it
+    """Make a :class:`Preprocessor` of a function.
+
+    Raises
+    ------
+    ValueError
+        If the decorator is used without parentheses.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> @preprocessor(memoize=True)
+    ... def with_length(x):
+    ...     x.length = len(x.text)
+    ...     return x
+    >>> with_length(SimpleNamespace(text="hello")).length
+    5
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        pre: Sequence[Preprocessor] | None = None,
+        memoize: bool = False,
+        memoize_key: Callable[[Any], Hashable] | None = None,
+    ) -> None:
+        if callable(name):
+            raise DecoratorParenthesesError("preprocessor", name)
+        self.name, self.pre, self.memoize, self.memoize_key = name, pre, memoize, memoize_key
+
+    def __call__(self, f: Callable[[Any], Any]) -> Preprocessor:
+        """Wrap ``f``."""
+        return Preprocessor(self.name or f.__name__, f, self.pre, self.memoize, self.memoize_key)
+
+
+class SlicingFunction:
+    """A named function that says whether a row is in a slice.
+
+    Parameters
+    ----------
+    name
+        A free name. Where it is an identifier it is also the slice's id.
+    f
+        One of: a function of a row; a function of pandas Series whose parameters are annotated
+        ``pd.Series`` and named like columns; a function without parameters that returns a Spark
+        Column (called once a session exists).
+    resources
+        Further keyword arguments for ``f``.
+    pre
+        Preprocessors to run on the row first (row functions only).
+    id
+        The mask column's name; by default made from ``name``, see :func:`slug`.
+    description
+        One sentence for reports; by default the first line of ``f``'s docstring.
+    sql
+        A SQL predicate, in place of ``f``; :func:`engine.where` is the short form.
+
+    Raises
+    ------
+    ValueError
+        If neither or both of ``f`` and ``sql`` are given, or ``pre`` goes with another form than
+        a row function.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> def has_word(x, word):
+    ...     return word in x.text
+    >>> sf = SlicingFunction("has_hello", has_word, resources={"word": "hello"})
+    >>> sf(SimpleNamespace(text="hello you"))
+    True
+    """
+
+    def __init__(
+        self,
+        name: str,
+        f: Callable[..., Any] | None = None,
+        resources: Mapping[str, Any] | None = None,
+        pre: Sequence[Preprocessor] | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the field's name everywhere
+        description: str | None = None,
+        sql: str | None = None,
+    ) -> None:
+        from engine.slicing.identity import slug
+
+        self.name = name
+        self.f = f
+        self.resources = dict(resources or {})
+        self.pre = tuple(pre or ())
+        self.id = slug(name) if id is None else id
+        self.sql = sql
+        if (f is None) == (sql is None):
+            raise SliceFormError(name, "give either a function or a SQL predicate")
+        self.kind = _kind(f, self.resources)
+        if self.pre and self.kind is not SliceKind.ROW:
+            raise SliceFormError(
+                name, f"preprocessors go with row functions, this is a {self.kind} one"
+            )
+        doc = (inspect.getdoc(f) or "") if f is not None else ""
+        self.description = (
+            description if description is not None else doc.partition("\n")[0].strip()
+        )
+
+    @property
+    def chain(self) -> tuple[Preprocessor, ...]:
+        """All preprocessors in running order."""
+        return tuple(q for p in self.pre for q in p.chain)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function: on one row, on Series, or (a Column function) on nothing."""
+        if self.f is None:
+            raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
+        for p in self.chain:
+            args = (p.run_alone(args[0]),)
+        return self.f(*args, **self.resources)
+
+    def __repr__(self) -> str:
+        return f"SlicingFunction {self.name} ({self.kind})"
+
+
+class slicing_function:  # noqa: N801 - a decorator, named as people know it
+    """Make a :class:`SlicingFunction` of a function.
+
+    Raises
+    ------
+    ValueError
+        If the decorator is used without parentheses.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> @slicing_function()
+    ... def short_comment(x):
+    ...     return len(x.text.split()) < 5
+    >>> short_comment(SimpleNamespace(text="nice video"))
+    True
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        resources: Mapping[str, Any] | None = None,
+        pre: Sequence[Preprocessor] | None = None,
+        *,
+        id: str | None = None,  # noqa: A002
+        description: str | None = None,
+    ) -> None:
+        if callable(name):
+            raise DecoratorParenthesesError("slicing_function", name)
+        self.name, self.resources, self.pre = name, resources, pre
+        self.id, self.description = id, description
+
+    def __call__(self, f: Callable[..., Any]) -> SlicingFunction:
+        """Wrap ``f``."""
+        return SlicingFunction(
+            self.name or f.__name__,
+            f,
+            self.resources,
+            self.pre,
+            id=self.id,
+            description=self.description,
+        )
+
+
+def where(
+    name: str,
+    predicate: str,
+    *,
+    id: str | None = None,  # noqa: A002
+    description: str | None = None,
+) -> SlicingFunction:
+    """Make a slice of a SQL predicate, which Spark runs without Python.
+
+    Examples
+    --------
+    >>> where("short", "length(text) < 20")
+    SlicingFunction short (sql)
+    """
+    return SlicingFunction(
+        name, sql=predicate, id=id, description=predicate if description is None else description
+    )
+
+
+def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the parameters of ``f`` that are columns of a vectorised function.
+
+    Examples
+    --------
+    >>> def long(text: "pd.Series", least=3): ...
+    >>> series_parameters(long, {"least": 5})
+    ('text',)
+    """
+    return tuple(
+        p.name for p in _parameters(f) if p.name not in resources and _is_series(p.annotation)
+    )
+
+
+def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKind:
+    if f is None:
+        return SliceKind.SQL
+    if series_parameters(f, resources):
+        return SliceKind.PANDAS
+    # A row function always takes the row, so one that can be called with nothing gives a Column.
+    free = [p for p in _parameters(f) if p.name not in resources]
+    return SliceKind.ROW if free else SliceKind.COLUMN
+
+
+def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):  # a builtin without a signature takes the row
+        return [inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)]
+
+
+def _is_series(annotation: Any) -> bool:
+    name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    return name.rpartition(".")[2].strip("'\" ") == "Series"

@@ -1,0 +1,81 @@
+"""Slicing functions found in the users' own Python files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from engine.errors import ModuleImportError, NoSlicesError
+from engine.slicing.functions import SlicingFunction
+
+
+def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+    """Import a module and return its slicing functions, in the order they are defined.
+
+    Counted are those that are names of the module, and those in its lists and tuples.
+
+    Parameters
+    ----------
+    module
+        A dotted name (``sfs.spam``) or the path of a ``.py`` file.
+    folders
+        Where to look, besides ``sys.path``.
+
+    Raises
+    ------
+    ModuleImportError
+        If it can't be imported.
+    NoSlicesError
+        If there is no slicing function in it.
+    """
+    loaded = _import(module, folders)
+    found: dict[int, SlicingFunction] = {}
+    for value in vars(loaded).values():
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, SlicingFunction):
+                found[id(item)] = item
+    if not found:
+        raise NoSlicesError(module)
+    return list(found.values())
+
+
+def _import(module: str, folders: Sequence[Path]) -> ModuleType:
+    added = [str(f) for f in folders if str(f) not in sys.path]
+    sys.path.extend(added)  # stays: the module may import its neighbours later
+    try:
+        if module.endswith(".py"):
+            return _import_file(module, folders)
+        return importlib.import_module(module)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        inside = not last.filename.startswith("<frozen") and last.filename != __file__
+        place = f" ({Path(last.filename).name}:{last.lineno})" if inside else ""
+        if isinstance(error, SyntaxError):
+            place = f" ({Path(error.filename or module).name}:{error.lineno})"
+            error = SyntaxError(error.msg)
+        raise ModuleImportError(module, f"{type(error).__name__}: {error}{place}") from error
+
+
+def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:
+    tried = [Path(module), *(f / module for f in folders)]
+    path = next((p.resolve() for p in tried if p.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"there is no file {module}")
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018 - a .py file has both
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return loaded

@@ -1,0 +1,352 @@
+"""Every Delta read, write, merge and version; the only place that knows Delta."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import SourceReadError, TableMissingError, WherePredicateError
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_FORMATS = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+}
+# What people's CSV files look like: a header, quotes doubled inside quotes, newlines in quotes.
+_OPTIONS = {
+    "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
+}
+_MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "REORG"}
+_CATALOG_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table as it was read.
+
+    Attributes
+    ----------
+    name
+        Path or catalog name.
+    df
+        Its rows; for Delta pinned at ``version``, however often it is read.
+    version
+        The Delta version, or a hash of file names, sizes and modification times.
+    facts
+        The last commit's metadata, as its writer gave it; empty where it isn't ours.
+    """
+
+    name: str
+    df: DataFrame
+    version: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did: the table, its version, rows written and seconds taken."""
+
+    name: str
+    version: str
+    rows: int
+    seconds: float
+    changed: bool = True
+
+    def __str__(self) -> str:
+        if not self.changed:
+            return f"unchanged {self.name} version {self.version} ({self.rows:,} rows)"
+        return (
+            f"wrote {self.name} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
+        )
+
+
+def is_catalog_name(table: str) -> bool:
+    """Tell ``db.table`` and ``catalog.db.table`` from a path.
+
+    Examples
+    --------
+    >>> [is_catalog_name(t) for t in ("db.t", "c.db.t", "build/t", "s3://b/t", "rows.csv", "t")]
+    [True, True, False, False, False, False]
+    """
+    return bool(_CATALOG_NAME.fullmatch(table)) and PurePosixPath(table).suffix not in _FORMATS
+
+
+def exists(spark: SparkSession, table: str) -> bool:
+    """Tell whether a Delta table is there."""
+    if is_catalog_name(table):
+        return bool(spark.catalog.tableExists(table))
+    return bool(DeltaTable.isDeltaTable(spark, table))
+
+
+def read(spark: SparkSession, table: str, role: str = "table") -> Snapshot:
+    """Read a Delta table at its newest version.
+
+    Raises
+    ------
+    TableMissingError
+        If there is none.
+    """
+    if not exists(spark, table):
+        raise TableMissingError(role, table)
+    version, facts = _last_commit(spark, table)
+    reader = spark.read.option("versionAsOf", version)
+    df = reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
+    return Snapshot(table, df, version, facts)
+
+
+def read_source(
+    spark: SparkSession,
+    table: str,
+    kind: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Snapshot:
+    """Read a table of any supported format: Delta, Parquet, CSV or JSON.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    table
+        Path or catalog name.
+    kind
+        ``delta``, ``parquet``, ``csv`` or ``json``; told from the path where it is None.
+    options
+        Reader options, over sensible ones for CSV.
+
+    Raises
+    ------
+    SourceReadError
+        If it can't be read as what it seems to be.
+    """
+    try:
+        if kind in (None, "delta") and _is_delta(spark, table):
+            return read(spark, table, "source")
+        if is_catalog_name(table):
+            df = spark.table(table)
+        else:
+            found = kind or _format_of(spark, table)
+            if found is None:
+                raise SourceReadError(
+                    table, "its format can't be told from its files; set source.format"
+                )
+            settings = {**_OPTIONS.get(found, {}), **(options or {})}
+            df = spark.read.format(found).options(**settings).load(table)
+        return Snapshot(table, df, _file_version(spark, df))
+    except AnalysisException as error:
+        raise SourceReadError(table, _first_line(error)) from None
+
+
+def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> DataFrame:
+    """Return the rows of the partitions that ``where`` names.
+
+    Raises
+    ------
+    WherePredicateError
+        If it names anything but partition columns.
+    """
+    if not partition_by:
+        raise WherePredicateError(where, partition_by, "the project has no partition_by")
+    try:
+        df.limit(0).select(*partition_by).where(where).schema  # noqa: B018 - analysed, not run
+    except AnalysisException as error:
+        raise WherePredicateError(where, partition_by, _first_line(error)) from None
+    return df.where(where)
+
+
+def overwrite(
+    df: DataFrame,
+    table: str,
+    *,
+    facts: Mapping[str, Any],
+    partition_by: Sequence[str] = (),
+    where: str | None = None,
+) -> Written:
+    """Replace a table's rows, or those of the partitions that ``where`` names, in one commit.
+
+    Parameters
+    ----------
+    df
+        The new rows.
+    table
+        Path or catalog name.
+    facts
+        Kept as the commit's metadata (JSON).
+    partition_by
+        The table's partition columns.
+    where
+        A predicate over partition columns; all rows of ``df`` satisfy it.
+    """
+    spark, start = df.sparkSession, time.monotonic()
+    writer = df.write.format("delta").mode("overwrite")
+    writer = writer.option("userMetadata", json.dumps(facts, sort_keys=True))
+    if partition_by:
+        writer = writer.partitionBy(*partition_by)
+    if where is not None and exists(spark, table):
+        writer = writer.option("replaceWhere", where)
+    else:
+        writer = writer.option("overwriteSchema", "true")
+    new = not exists(spark, table)
+    try:
+        if is_catalog_name(table):
+            writer.saveAsTable(table)
+        else:
+            writer.save(table)
+    except Exception:
+        if new:  # Delta's commit is atomic, but a first one that fails leaves files behind
+            _remove(spark, table)
+        raise
+    return written(spark, table, start)
+
+
+def written(spark: SparkSession, table: str, start: float, changed: bool = True) -> Written:
+    """Describe a table's newest version; ``start`` is ``time.monotonic()`` of before."""
+    last = _delta(spark, table).history(1).collect()[0]
+    rows = int((last["operationMetrics"] or {}).get("numOutputRows", 0))
+    if not changed:
+        rows = read(spark, table).df.count()
+    return Written(table, str(last["version"]), rows, time.monotonic() - start, changed)
+
+
+def insert_missing(df: DataFrame, table: str, on: Sequence[str]) -> Written:
+    """Add the rows of ``df`` whose ``on`` columns (null equals null) are not in the table yet.
+
+    A run that adds nothing makes no commit.
+    """
+    spark, start = df.sparkSession, time.monotonic()
+    if not exists(spark, table):
+        return overwrite(df, table, facts={})
+    same = _matching(on)
+    old = read(spark, table).df
+    new = df.alias("new").join(old.alias("old"), F.expr(same), "left_anti")
+    if new.isEmpty():
+        return written(spark, table, start, changed=False)
+    merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
+    merge.whenNotMatchedInsertAll().execute()
+    added = written(spark, table, start)
+    return added
+
+
+def upsert(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str]) -> Written:
+    """Insert new rows and update those that differ in the ``compare`` columns.
+
+    A run that changes nothing makes no commit.
+    """
+    spark, start = df.sparkSession, time.monotonic()
+    if not exists(spark, table):
+        return overwrite(df, table, facts={})
+    differs = " OR ".join(f"NOT (old.`{c}` <=> new.`{c}`)" for c in compare)
+    same = _matching(on)
+    old = read(spark, table).df.alias("old")
+    unchanged = f"({same}) AND NOT ({differs})"
+    if df.alias("new").join(old, F.expr(unchanged), "left_anti").isEmpty():
+        return written(spark, table, start, changed=False)
+    merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
+    merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().execute()
+    return written(spark, table, start)
+
+
+def undo(spark: SparkSession, table: str, before: str | None) -> str:
+    """Take the last write back, and say so: restore the version before, or drop a first table."""
+    if before is not None:
+        _delta(spark, table).restoreToVersion(int(before))
+        return f"{table} was restored to version {before}"
+    _remove(spark, table)
+    return f"{table}, which this run had made, was dropped"
+
+
+def version(spark: SparkSession, table: str) -> str | None:
+    """Return a Delta table's newest version, or None where there is no table."""
+    return _last_commit(spark, table)[0] if exists(spark, table) else None
+
+
+def facts(spark: SparkSession, table: str) -> Mapping[str, Any]:
+    """Return what the last commit's writer said of it; empty where there is nothing."""
+    return _last_commit(spark, table)[1] if exists(spark, table) else {}
+
+
+def _remove(spark: SparkSession, table: str) -> None:
+    if is_catalog_name(table):
+        spark.sql(f"DROP TABLE IF EXISTS {table}")
+        return
+    path = spark._jvm.org.apache.hadoop.fs.Path(table)  # type: ignore[attr-defined]
+    conf = spark._jsparkSession.sessionState().newHadoopConf()  # type: ignore[attr-defined]
+    path.getFileSystem(conf).delete(path, True)
+
+
+def _delta(spark: SparkSession, table: str) -> DeltaTable:
+    named = is_catalog_name(table)
+    return DeltaTable.forName(spark, table) if named else DeltaTable.forPath(spark, table)
+
+
+def _last_commit(spark: SparkSession, table: str) -> tuple[str, Mapping[str, Any]]:
+    commits = _delta(spark, table).history(20).collect()
+    # Maintenance changes no row, so what the last writer said still holds.
+    last = next((c for c in commits if c["operation"] not in _MAINTENANCE), commits[0])
+    try:
+        said = json.loads(last["userMetadata"] or "{}")
+    except ValueError:
+        said = {}
+    return str(commits[0]["version"]), said if isinstance(said, dict) else {}
+
+
+def _is_delta(spark: SparkSession, table: str) -> bool:
+    if not is_catalog_name(table):
+        return exists(spark, table)
+    try:
+        _delta(spark, table)
+    except AnalysisException:
+        return False
+    return True
+
+
+def _files(spark: SparkSession, path: Any) -> DataFrame:
+    """List files with size and modification time; their contents are not read."""
+    found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+    return found.select("path", "length", "modificationTime")
+
+
+def _format_of(spark: SparkSession, path: str) -> str | None:
+    own = _FORMATS.get(PurePosixPath(path).suffix.lower())
+    if own is not None:
+        return own
+    names = [r["path"] for r in _files(spark, path).select("path").collect()]
+    found = {_FORMATS.get(_suffix(name)) for name in names} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _suffix(name: str) -> str:
+    plain = re.sub(r"\.(gz|bz2|zst|snappy|lz4|deflate)$", "", name.lower())
+    return PurePosixPath(plain).suffix
+
+
+def _file_version(spark: SparkSession, df: DataFrame) -> str:
+    names = df.inputFiles()
+    if not names:
+        return "unversioned"
+    rows = _files(spark, names).collect()
+    listing = sorted(f"{r['path']}|{r['length']}|{r['modificationTime']}" for r in rows)
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:16]
+
+
+def _matching(on: Sequence[str]) -> str:
+    return " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].partition(" SQLSTATE")[0]

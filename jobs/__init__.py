@@ -1,0 +1,1 @@
+"""One spark-submit-able script per verb; imported by nothing."""

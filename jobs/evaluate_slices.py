@@ -1,0 +1,235 @@
+"""Evaluate slices: every metric of every slice, for one or more models side by side.
+
+Reads the mask table and prediction tables, joined by key. Writes the metrics table, to which a
+run adds its figures once, and an HTML report. Prints slices by metrics, worst first.
+
+  python -m jobs.evaluate_slices --project conf/spam.yaml
+  python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import functools
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+import engine
+from engine import cli, tables
+from engine.config import Predictions, Project
+from engine.errors import MissingPredictionsError, NoPredictionsError, UnknownClassError
+from engine.masks.checks import EXAMPLES, check_unique, key_text
+from engine.masks.table import slices_of
+from engine.metrics.evaluate import (
+    FOUND,
+    OVERALL,
+    ROW_COLUMNS,
+    UNKNOWN_CLASS,
+    EvaluationSpec,
+    by_slice,
+    cells,
+    class_position,
+    figures,
+    join_predictions,
+)
+from engine.metrics.predictions import normalised
+from engine.report.page import render
+from engine.session import open_session
+
+METRICS_SCHEMA = (
+    "run_id string, run_ts timestamp, source_table string, source_version string, "
+    "mask_version string, prediction_version string, model_id string, split string, "
+    "slice string, slice_fingerprint string, metric string, class string, value double, "
+    "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
+    "p_value double, p_adjusted double, effect double"
+)
+ROW_KEY = ["run_id", "model_id", "split", "slice", "metric", "class"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument(
+        "--model", action="append", metavar="ID", help="a model to evaluate; all by default"
+    )
+    return cli.run(job, parser.parse_intermixed_args(argv))
+
+
+def job(args: argparse.Namespace) -> None:
+    """Evaluate the models of one project."""
+    project = cli.project_of(args)
+    spark = open_session(f"evaluate_slices {project.name}", project.spark)
+    masks = tables.read(spark, project.place("masks"), "mask table")
+    read = _predictions(spark, project, args.model)
+    if project.check_key == "full":
+        for model_id, (snapshot, df) in read.items():
+            check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
+    rows = masks.df
+    if project.split and project.evaluate_splits:
+        rows = rows.where(F.col(f"`{project.split}`").isin(*project.evaluate_splits))
+    slices = slices_of(masks.df.schema)
+    union = functools.reduce(DataFrame.unionByName, (df for _, df in read.values()))
+    spec = EvaluationSpec(
+        metrics=project.metric_specs,
+        slice_ids=list(slices),
+        classes=project.classes,
+        positive=project.positive_position,
+        split=project.split,
+        weighted=not union.where("weight is not null").isEmpty(),
+    )
+    cli.step(f"evaluating {', '.join(read)} on {len(slices)} slices of {masks.name}")
+    joined = join_predictions(rows, union, project.join_columns, list(read))
+    found = cells(joined, spec)
+    _check_cells(project, found, joined, read)
+    result = figures(found, spec)
+    versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
+    table = _metrics_rows(project, result, masks, slices, versions)
+    written = tables.insert_missing(
+        spark.createDataFrame(table, METRICS_SCHEMA), project.place("metrics"), ROW_KEY
+    )
+    for split in result["split"].unique():
+        _show(result, split, list(read), project)
+    report = project.file("report.html")
+    report.parent.mkdir(parents=True, exist_ok=True)
+    about = {
+        "source": f"{masks.facts.get('source')} version {masks.facts.get('source_version')}",
+        "masks": f"{masks.name} version {masks.version}",
+        "predictions": ", ".join(f"{m} version {v}" for m, v in versions.items()),
+    }
+    report.write_text(render(project.name, about, result, list(read)), encoding="utf-8")
+    print(f"wrote {report}")
+    print(written)
+
+
+def _predictions(
+    spark: SparkSession, project: Project, wanted: Sequence[str] | None
+) -> dict[str, tuple[tables.Snapshot, DataFrame]]:
+    """Read the prediction tables; those not asked for by name may be missing."""
+    found: dict[str, tuple[tables.Snapshot, DataFrame]] = {}
+    for model_id in wanted or project.predictions:
+        given = project.predictions.get(model_id, Predictions())
+        place = project.prediction_table(model_id)
+        own = given.table is None and given.format is None
+        if own and not wanted and not tables.exists(spark, place):
+            cli.log.info("no predictions of %s yet (%s): left out", model_id, place)
+            continue
+        if own:
+            snapshot = tables.read(spark, place, "prediction table")
+        else:
+            snapshot = tables.read_source(spark, place, given.format)
+        df = normalised(
+            snapshot.df, snapshot.name, model_id, project.join_columns, given.columns,
+            project.classes,
+        )  # fmt: skip
+        found[model_id] = (snapshot, _with_late_labels(spark, project, df, given))
+    if not found:
+        raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
+    return found
+
+
+def _with_late_labels(
+    spark: SparkSession, project: Project, df: DataFrame, given: Predictions
+) -> DataFrame:
+    if given.label is None:
+        return df
+    late = tables.read_source(spark, given.label.table, given.label.format)
+    cli_columns = [*project.join_columns, given.label.column]
+    labels = late.df.select(*(F.col(f"`{c}`") for c in cli_columns))
+    check_unique(labels, late.name, project.join_columns)
+    renamed = labels.withColumnRenamed(given.label.column, "_late")
+    joined = df.join(renamed, project.join_columns, "left")
+    return joined.withColumn("label", F.col("_late").cast("string")).drop("_late")
+
+
+def _check_cells(
+    project: Project,
+    found: pd.DataFrame,
+    joined: DataFrame,
+    read: Mapping[str, tuple[tables.Snapshot, DataFrame]],
+) -> None:
+    """Refuse values that are no class, and rows without a prediction, before anything is written."""
+    for column in ("label", "pred"):
+        if (found[column] == UNKNOWN_CLASS).any():
+            bad = joined.where(class_position(F.col(column), project.classes) == UNKNOWN_CLASS)
+            model_id, *_ = first = bad.select("model_id", column).first() or ("", "")
+            values = [r[0] for r in bad.select(column).distinct().limit(6).collect()]
+            table = read[model_id][0].name if first else ""
+            raise UnknownClassError(table, column, sorted(map(str, values)), project.classes)
+    if project.missing_predictions == "count":
+        return
+    for model_id, part in found.groupby("model_id"):
+        rows, covered = int(part["n_0"].sum()), int(part["found"].sum())
+        if covered < rows:
+            without = joined.where((F.col("model_id") == model_id) & F.col(FOUND).isNull())
+            key = project.join_columns
+            first = without.select(*key).orderBy(*key).limit(EXAMPLES).collect()
+            examples = [key_text(r.asDict(), key) for r in first]
+            raise MissingPredictionsError(
+                read[str(model_id)][0].name, str(model_id), rows - covered, rows, examples
+            )
+
+
+def _metrics_rows(
+    project: Project,
+    result: pd.DataFrame,
+    masks: tables.Snapshot,
+    slices: Mapping[str, str],
+    versions: Mapping[str, str],
+) -> list[tuple[Any, ...]]:
+    """Return rows of the metrics table; the run's id is a hash of all that decides the figures."""
+    decides = {
+        "engine_version": engine.__version__,
+        "source": [masks.facts.get("source"), masks.facts.get("source_version")],
+        "masks": [masks.name, masks.version],
+        "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
+        "slices": dict(slices),
+        "metrics": project.metrics,
+        "classes": [str(c) for c in project.classes],
+        "positive": project.positive_position,
+        "splits": project.evaluate_splits,
+        "seed": project.seed,
+    }
+    run_id = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+    now = dt.datetime.now(dt.UTC)
+    rows = []
+    for r in result[list(ROW_COLUMNS)].itertuples(index=False):
+        value = None if pd.isna(r.value) else float(r.value)
+        positive = r[ROW_COLUMNS.index("class")]
+        rows.append(
+            (
+                run_id, now, masks.facts.get("source"), masks.facts.get("source_version"),
+                masks.version, versions[r.model_id], r.model_id, r.split, r.slice,
+                slices.get(r.slice), r.metric, positive, value, int(r.support), int(r.n_null),
+                int(r.n_missing), r.status, None, None, None, None, None,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _show(result: pd.DataFrame, split: str, models: Sequence[str], project: Project) -> None:
+    part = result[result["split"] == split]
+    order = by_slice(part, project.metrics[0], split).index
+    values = part.pivot_table(
+        index="slice", columns=["metric", "model_id"], values="value", aggfunc="first", dropna=False
+    )
+    first = part.drop_duplicates("slice").set_index("slice")
+    columns = [(m, model) for m in project.metrics for model in models]
+    rows = [
+        [s, int(first.loc[s, "support"]), int(first.loc[s, "n_null"])]
+        + [values.loc[s].get(c) for c in columns]
+        for s in order
+    ]
+    names = [f"{m}\n{model}" for m, model in columns]
+    cli.show(f"Split {split}: worst first", ["slice", "support", "undecided", *names], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

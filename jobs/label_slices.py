@@ -1,0 +1,251 @@
+"""Label slices: run every slicing function over the source, write the mask table.
+
+Reads the source and the slicing functions that the project file names. Writes the mask table
+(key, split, carried columns, one BOOLEAN column per slice), the slice catalogue and the run's
+coverage. A run whose inputs did not change writes nothing.
+
+  python -m jobs.label_slices --project conf/spam.yaml --explain
+  python -m jobs.label_slices --project conf/spam.yaml
+  python -m jobs.label_slices --project conf/events.yaml --where "ds = '2024-05-01'"
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+
+import engine
+from engine import cli, tables
+from engine.compile.faults import (
+    FaultCounts,
+    explained,
+    fault_counts,
+    fault_metrics,
+    stop_at_fault,
+)
+from engine.compile.plan import MaskPlan, compile_slices
+from engine.config import Project
+from engine.errors import FaultBudgetError, SlicesChangedError
+from engine.masks.checks import check_columns, check_rows, check_unique
+from engine.masks.table import Coverage, coverage, mask_table
+from engine.session import ZONE, open_session
+from engine.slicing.identity import fingerprint
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument(
+        "--explain", action="store_true", help="say where each slice runs and why, and stop"
+    )
+    parser.add_argument(
+        "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
+    )
+    parser.add_argument("--force", action="store_true", help="label again though nothing changed")
+    return cli.run(job, parser.parse_intermixed_args(argv))
+
+
+def job(args: argparse.Namespace) -> None:
+    """Label the slices of one project."""
+    project = cli.project_of(args)
+    sfs = project.slicing_functions(cli.module_folders(args))
+    spark = open_session(f"label_slices {project.name}", project.spark)
+    source = tables.read_source(
+        spark, project.source.table, project.source.format, project.source.options
+    )
+    plan = compile_slices(sfs, source.df.schema, _roles(project, source))
+    if args.explain:
+        print(_explanation(project, plan, source))
+        return
+    df, facts = source.df, _facts(project, plan, source, args.where)
+    if args.where:
+        df = tables.where_partitions(df, args.where, project.partition_by)
+    place = project.place("masks")
+    before = tables.version(spark, place)
+    if before is not None and tables.facts(spark, place) == facts and not args.force:
+        written = tables.written(spark, place, time.monotonic(), changed=False)
+    else:
+        if args.where and before is not None:
+            _check_same_slices(spark, place, facts)
+        rows = _check(project, plan, df, source.name, args.where)
+        cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
+        written = _label(project, plan, df, facts, args.where, before)
+    _report(project, plan, spark, written, facts)
+
+
+def _label(
+    project: Project,
+    plan: MaskPlan,
+    df: DataFrame,
+    facts: dict[str, Any],
+    where: str | None,
+    before: str | None,
+) -> tables.Written:
+    """Write the mask table; over the fault budget, take the write back."""
+    key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
+    masked, tolerant = plan.with_faults(df), project.on_error == "null" and bool(plan.python_sfs)
+    if tolerant:
+        masked = masked.observe(observation, *fault_metrics(plan.python_sfs, key))
+    elif plan.python_sfs:
+        masked = stop_at_fault(masked, key)
+    columns = _columns(project)
+    rows = mask_table(masked, columns, plan.mask_columns(), plan.sfs, facts["slices"])
+    with explained(plan.sfs):
+        written = tables.overwrite(
+            rows, place, facts=facts, partition_by=project.partition_by, where=where
+        )
+    if tolerant:
+        counts = fault_counts(observation.get, plan.python_sfs)
+        _tell_faults(counts)
+        over = counts.over(project.max_error_rate)
+        if over:
+            undone = tables.undo(df.sparkSession, place, before)
+            raise FaultBudgetError(over, project.max_error_rate, counts.examples, undone)
+    return written
+
+
+def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: str | None) -> int:
+    readers: dict[str, list[str]] = {}
+    for assignment in plan.assignments:
+        named = len(assignment.columns) < len(plan.columns) or len(plan.columns) == 1
+        for column in (
+            assignment.columns if named else ()
+        ):  # all columns: which are needed is unknown
+            readers.setdefault(column, []).append(f"slice {assignment.name!r}")
+    rows = check_rows(df, table, project.join_columns, readers, where)
+    if project.check_key == "full":
+        check_unique(df, table, project.join_columns)
+    return rows
+
+
+def _check_same_slices(spark: SparkSession, place: str, facts: dict[str, Any]) -> None:
+    """Refuse to label some partitions with other slices than the rest have."""
+    old = dict(tables.facts(spark, place).get("slices", {}))
+    changed = sorted(
+        s for s in old.keys() | facts["slices"].keys() if old.get(s) != facts["slices"].get(s)
+    )
+    if changed:
+        raise SlicesChangedError(place, changed)
+
+
+def _report(
+    project: Project,
+    plan: MaskPlan,
+    spark: SparkSession,
+    written: tables.Written,
+    facts: dict[str, Any],
+) -> None:
+    """Commit the catalogue and the run's facts, print coverage and what was written."""
+    masks = tables.read(spark, written.name)
+    covered = coverage(masks.df, plan.ids, project.split)
+    now = dt.datetime.now(dt.UTC)
+    catalogue = spark.createDataFrame(
+        [
+            (sf.id, sf.name, sf.description, facts["slices"][sf.id], str(sf.kind), now)
+            for sf in plan.sfs
+        ],
+        "id string, name string, description string, fingerprint string, kind string, "
+        "changed_at timestamp",
+    )
+    stored = tables.upsert(
+        catalogue, project.place("slices"), ["id"], ["name", "description", "fingerprint", "kind"]
+    )
+    runs = spark.createDataFrame(
+        [
+            (
+                written.version, now, facts["source"], facts["source_version"],
+                facts["engine_version"], c.split, c.slice_id, facts["slices"][c.slice_id],
+                c.rows, c.n_in, c.n_null,
+            )
+            for c in covered
+        ],
+        "mask_version string, run_ts timestamp, source_table string, source_version string, "
+        "engine_version string, split string, slice string, slice_fingerprint string, "
+        "n_rows long, n_in long, n_null long",
+    )  # fmt: skip
+    kept = tables.insert_missing(
+        runs, project.place("coverage"), ["mask_version", "split", "slice"]
+    )
+    _show_coverage(plan, covered)
+    for table in (written, stored, kept):
+        print(table)
+
+
+def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
+    splits = list(dict.fromkeys(c.split for c in covered))
+    by_slice: dict[str, list[Coverage]] = {}
+    for c in covered:
+        by_slice.setdefault(c.slice_id, []).append(c)
+    rows = []
+    for a in plan.assignments:
+        mine = by_slice[a.slice_id]
+        n_in, n = sum(c.n_in for c in mine), sum(c.rows for c in mine)
+        rows.append(
+            [a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine)]
+            + [sum(c.n_null for c in mine)]
+        )
+    title = f"Coverage of {len(by_slice)} slices over {sum(c.rows for c in mine):,} rows"
+    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows)
+
+
+def _tell_faults(counts: FaultCounts) -> None:
+    for slice_id, n in counts.faults.items():
+        if n:
+            cli.log.warning(
+                "slice %r failed on %s of %s rows", slice_id, f"{n:,}", f"{counts.rows:,}"
+            )
+    for example in counts.examples:
+        cli.log.warning("  %s", example)
+
+
+def _roles(project: Project, source: tables.Snapshot) -> dict[str, str]:
+    """Check the columns that the project names; return them with their roles."""
+    roles = {
+        "key": project.key,
+        "split": [project.split] if project.split else [],
+        "partition": project.partition_by,
+        "carried": project.carry,
+    }
+    check_columns(source.df, source.name, roles)
+    return {column: role for role, columns in roles.items() for column in columns}
+
+
+def _columns(project: Project) -> list[str]:
+    split = [project.split] if project.split else []
+    return list(dict.fromkeys([*project.key, *split, *project.partition_by, *project.carry]))
+
+
+def _facts(
+    project: Project, plan: MaskPlan, source: tables.Snapshot, where: str | None
+) -> dict[str, Any]:
+    """Return everything that decides the mask table's rows; kept as its commit's metadata."""
+    return {
+        "engine_version": engine.__version__,
+        "source": source.name,
+        "source_version": source.version,
+        "where": where,
+        "zone": ZONE,
+        "columns": [_columns(project), project.partition_by],
+        "on_error": project.on_error,
+        "slices": {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs},
+    }
+
+
+def _explanation(project: Project, plan: MaskPlan, source: tables.Snapshot) -> str:
+    key = ", ".join(project.join_columns)
+    unique = (
+        f"that ({key}) is unique is checked: one shuffle of the key columns (check_key: off saves it)"
+        if project.check_key == "full"
+        else f"that ({key}) is unique is not checked (check_key: off)"
+    )
+    return f"{source.name} version {source.version}\n{plan.explain()}\n{unique}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

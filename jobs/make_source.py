@@ -1,0 +1,51 @@
+"""Make the spam project's source table: the embedded data set, or the YouTube Spam Collection.
+
+Without --data, about 2,000 comments are generated, the same each time. With --data FOLDER the
+five CSV files of the collection are read and split as in Snorkel's slicing tutorial.
+
+  python -m jobs.make_source --project conf/spam.yaml
+  python -m jobs.make_source --project conf/spam.yaml --data path/to/youtube-spam
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+
+import pandas as pd
+
+from engine import cli, tables
+from engine.demo_data import generate_comments, read_youtube_spam
+from engine.session import open_session
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument("--data", metavar="FOLDER", help="the folder of the five CSV files")
+    return cli.run(job, parser.parse_intermixed_args(argv))
+
+
+def job(args: argparse.Namespace) -> None:
+    """Write the source table, unless it is there already."""
+    project = cli.project_of(args)
+    comments = read_youtube_spam(args.data) if args.data else generate_comments()
+    spark = open_session(f"make_source {project.name}", project.spark)
+    place = project.source.table
+    facts = {"data": args.data or "generated", "content": _content(comments)}
+    if tables.facts(spark, place) == facts:
+        print(tables.written(spark, place, time.monotonic(), changed=False))
+        return
+    rows = spark.createDataFrame(comments)
+    print(tables.overwrite(rows, place, facts=facts))
+
+
+def _content(comments: pd.DataFrame) -> str:
+    return hashlib.sha256(comments.to_json(orient="split").encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Train the baseline: word counts and logistic regression, the model that slices are compared on.
+
+Reads the source's train split onto the driver and fits a scikit-learn pipeline. Writes the
+pipeline and a prediction table for all rows of the source, scored by Spark's executors.
+
+  python -m jobs.train_baseline --project conf/spam.yaml
+  python -m jobs.train_baseline --project conf/spam.yaml baseline.c=0.01
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import sklearn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+import engine
+from engine import cli, tables
+from engine.baseline import Baseline, fit_baseline
+from engine.config import Project
+from engine.errors import EmptyTableError
+from engine.masks.checks import check_columns, check_rows, check_unique
+from engine.metrics.evaluate import class_position
+from engine.scoring import Predict, with_predictions
+from engine.session import open_session
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job."""
+    parser = cli.parser(__doc__ or "")
+    parser.add_argument("--force", action="store_true", help="train again though nothing changed")
+    return cli.run(job, parser.parse_intermixed_args(argv))
+
+
+def job(args: argparse.Namespace) -> None:
+    """Fit the baseline of one project and score its source."""
+    project = cli.project_of(args)
+    text, label = cli.needed(project, text=project.text, label=project.label)
+    spark = open_session(f"train_baseline {project.name}", project.spark)
+    source = tables.read_source(
+        spark, project.source.table, project.source.format, project.source.options
+    )
+    splits = [project.split] if project.split else []
+    check_columns(
+        source.df,
+        source.name,
+        {"key": project.join_columns, "text": [text], "label": [label], "split": splits},
+    )
+    place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
+    if tables.facts(spark, place) == facts and not args.force:
+        print(tables.written(spark, place, time.monotonic(), changed=False))
+        return
+    check_rows(source.df, source.name, project.join_columns, {text: ["text"], label: ["label"]})
+    if project.check_key == "full":
+        check_unique(source.df, source.name, project.join_columns)
+    baseline = _fit(project, source, text, label)
+    folder = project.file(f"models/{project.baseline.model_id}")
+    baseline.save(folder, facts)
+    cli.step(f"scoring {source.name} on executors")
+    predictions = with_predictions(
+        source.df,
+        keep=project.join_columns,
+        text=text,
+        label=label,
+        model_id=project.baseline.model_id,
+        classes=project.classes,
+        identity=str(facts),
+        load=lambda: _predictor(baseline, len(project.classes)),
+    )
+    written = tables.overwrite(predictions, place, facts=facts, partition_by=project.partition_by)
+    print(f"wrote {folder}: scikit-learn pipeline, classes {project.classes}")
+    print(written)
+
+
+def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Baseline:
+    train: DataFrame = source.df
+    chosen = f"`{project.split}` = '{project.train_split}'" if project.split else "true"
+    train = train.where(chosen).where(F.col(f"`{label}`").isNotNull())
+    position = class_position(F.col(f"`{label}`"), project.classes).alias("y")
+    texts = F.col(f"`{text}`").alias("text")
+    keys = [F.col(f"`{k}`") for k in project.join_columns]
+    rows: pd.DataFrame = train.orderBy(*keys).select(texts, position).toPandas()
+    if rows.empty:
+        raise EmptyTableError(source.name, f"{chosen} and {label} is not null")
+    cli.step(f"fitting on {len(rows):,} rows")
+    settings = project.baseline
+    return fit_baseline(
+        rows["text"],
+        rows["y"],
+        ngram_range=settings.ngram_range,
+        c=settings.c,
+        solver=settings.solver,
+        max_iter=settings.max_iter,
+    )
+
+
+def _predictor(baseline: Baseline, n_classes: int) -> Predict:
+    """Return a function that scores texts, with a column for every class of the project."""
+
+    def predict(texts: Sequence[str | None]) -> np.ndarray:
+        full = np.zeros((len(texts), n_classes))
+        full[:, list(baseline.classes)] = baseline.predict_proba(pd.Series(texts, dtype=object))
+        return full
+
+    return predict
+
+
+def _facts(project: Project, source: tables.Snapshot) -> dict[str, Any]:
+    return {
+        "engine_version": engine.__version__,
+        "scikit_learn": sklearn.__version__,
+        "source": source.name,
+        "source_version": source.version,
+        "settings": project.baseline.model_dump(mode="json"),
+        "columns": [project.key, project.partition_by, project.text, project.label, project.split],
+        "classes": list(project.classes),
+        "train_split": project.train_split,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

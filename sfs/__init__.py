@@ -1,0 +1,1 @@
+"""Slicing functions, one file per domain; no I/O."""
