@@ -23,7 +23,7 @@ help: ## list the targets
 setup: java $(SETUP) ## create .venv, install, and fetch what Spark needs, once
 
 demo: setup ## run the five jobs on made-up comments, or on real ones: make demo DATA=FOLDER
-	@$(BIN)/python -m jobs.demo --project conf/spam.yaml $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python -m jobs.demo --project $(if $(DATA),conf/youtube_spam.yaml --data "$(DATA)",conf/spam.yaml)
 
 test: setup $(DEV) ## run the tests; make test ARGS="-k java" runs some
 	@$(BIN)/python -m pytest $(ARGS)
@@ -39,7 +39,7 @@ contracts: $(DEV) ## check which package imports which
 	@$(BIN)/lint-imports
 
 dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
-	@rm -rf build dist
+	@rm -rf build/lib build/wheel dist
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel
 	@version=$$(ls dist | cut -d - -f 2) && cd build/wheel \

@@ -55,7 +55,7 @@ _ROOMS = {
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = sorted(_ROOM_OF)
+__all__ = sorted(_ROOM_OF)  # noqa: PLE0605 - it is the table above
 
 
 def __getattr__(name: str) -> Any:

@@ -229,7 +229,7 @@ class Project(_Model):
         return list(dict.fromkeys([*self.partition_by, *self.key]))
 
     def place(self, name: str) -> str:
-        """Return where a table or model of this project is: ``masks``, ``metrics``, …"""
+        """Return where a table of this project is: ``masks``, ``slices``, ``metrics`` and so on."""
         separator = "." if _CATALOG_SCHEMA.fullmatch(self.root) else "/"
         return f"{self.root.rstrip('/')}{separator}{name}"
 

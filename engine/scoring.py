@@ -80,7 +80,7 @@ def with_predictions(
             yield _as_lists(_LOADED[identity](batch.to_pylist()))
 
     score.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
-    udf = F.arrow_udf(score, "array<double>").asNondeterministic()
+    udf = F.arrow_udf(score, "array<double>").asNondeterministic()  # type: ignore[attr-defined]
     scored = df.withColumn("_prob", udf(F.col(f"`{text}`")))
     best = F.array_position(F.col("_prob"), F.array_max("_prob")).cast("int")
     pred = F.element_at(F.array(*map(F.lit, classes)), best)

@@ -238,8 +238,7 @@ def insert_missing(df: DataFrame, table: str, on: Sequence[str]) -> Written:
         return written(spark, table, start, changed=False)
     merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
     merge.whenNotMatchedInsertAll().execute()
-    added = written(spark, table, start)
-    return added
+    return written(spark, table, start)
 
 
 def upsert(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str]) -> Written:
@@ -284,8 +283,9 @@ def _remove(spark: SparkSession, table: str) -> None:
     if is_catalog_name(table):
         spark.sql(f"DROP TABLE IF EXISTS {table}")
         return
-    path = spark._jvm.org.apache.hadoop.fs.Path(table)  # type: ignore[attr-defined]
-    conf = spark._jsparkSession.sessionState().newHadoopConf()  # type: ignore[attr-defined]
+    assert spark._jvm is not None  # a classic session, where Delta writes paths
+    path = spark._jvm.org.apache.hadoop.fs.Path(table)
+    conf = spark._jsparkSession.sessionState().newHadoopConf()
     path.getFileSystem(conf).delete(path, True)
 
 

@@ -4,7 +4,7 @@ What `make demo` runs: each job below with the same project file, in one Spark s
 before each job is the command that runs it alone.
 
   python -m jobs.demo --project conf/spam.yaml
-  python -m jobs.demo --project conf/spam.yaml --data path/to/youtube-spam
+  python -m jobs.demo --project conf/youtube_spam.yaml --data path/to/youtube-spam
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from engine import cli
 from engine.errors import EngineError
@@ -34,14 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Run all jobs."""
     start = time.monotonic()
-    overrides = list(args.overrides)
-    if args.data:  # its tables go beside the embedded data set's, not over them
-        root = f"build/{Path(args.data).resolve().name}"
-        overrides = [f"root={root}", f"source.table={root}/source", *overrides]
-    args.overrides = overrides
     project = cli.project_of(args)
     spark = open_session(f"demo {project.name}", project.spark)  # the jobs find it active
-    common = ["--project", args.project, *overrides]
+    common = ["--project", args.project, *args.overrides]
     _run("make_source", [*common, *(["--data", args.data] if args.data else [])])
     for name in JOBS:
         _run(name, common)

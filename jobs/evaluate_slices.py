@@ -10,48 +10,25 @@ run adds its figures once, and an HTML report. Prints slices by metrics, worst f
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import functools
-import hashlib
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 import engine
-from engine import cli, tables
+from engine import cli, records, tables
 from engine.config import Predictions, Project
-from engine.errors import MissingPredictionsError, NoPredictionsError, UnknownClassError
-from engine.masks.checks import EXAMPLES, check_unique, key_text
+from engine.errors import NoPredictionsError
+from engine.masks.checks import check_unique
 from engine.masks.table import slices_of
-from engine.metrics.evaluate import (
-    FOUND,
-    OVERALL,
-    ROW_COLUMNS,
-    UNKNOWN_CLASS,
-    EvaluationSpec,
-    by_slice,
-    cells,
-    class_position,
-    figures,
-    join_predictions,
-)
+from engine.metrics.checks import check_classes, check_covered
+from engine.metrics.evaluate import EvaluationSpec, by_slice, cells, figures, join_predictions
 from engine.metrics.predictions import normalised
 from engine.report.page import render
 from engine.session import open_session
-
-METRICS_SCHEMA = (
-    "run_id string, run_ts timestamp, source_table string, source_version string, "
-    "mask_version string, prediction_version string, model_id string, split string, "
-    "slice string, slice_fingerprint string, metric string, class string, value double, "
-    "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
-    "p_value double, p_adjusted double, effect double"
-)
-ROW_KEY = ["run_id", "model_id", "split", "slice", "metric", "class"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,12 +65,18 @@ def job(args: argparse.Namespace) -> None:
     cli.step(f"evaluating {', '.join(read)} on {len(slices)} slices of {masks.name}")
     joined = join_predictions(rows, union, project.join_columns, list(read))
     found = cells(joined, spec)
-    _check_cells(project, found, joined, read)
+    names = {model_id: snapshot.name for model_id, (snapshot, _) in read.items()}
+    check_classes(found, joined, names, project.classes)
+    if project.missing_predictions == "error":
+        check_covered(found, joined, names, project.join_columns)
     result = figures(found, spec)
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
-    table = _metrics_rows(project, result, masks, slices, versions)
+    run = _run_id(project, masks, versions)
+    stored = records.metrics_rows(result, run, masks.version, versions, masks.facts)
     written = tables.insert_missing(
-        spark.createDataFrame(table, METRICS_SCHEMA), project.place("metrics"), ROW_KEY
+        spark.createDataFrame(stored, records.METRICS.schema),
+        project.place("metrics"),
+        records.METRICS.key,
     )
     for split in result["split"].unique():
         _show(result, split, list(read), project)
@@ -141,77 +124,29 @@ def _with_late_labels(
     if given.label is None:
         return df
     late = tables.read_source(spark, given.label.table, given.label.format)
-    cli_columns = [*project.join_columns, given.label.column]
-    labels = late.df.select(*(F.col(f"`{c}`") for c in cli_columns))
+    columns = [*project.join_columns, given.label.column]
+    labels = late.df.select(*(F.col(f"`{c}`") for c in columns))
     check_unique(labels, late.name, project.join_columns)
     renamed = labels.withColumnRenamed(given.label.column, "_late")
     joined = df.join(renamed, project.join_columns, "left")
     return joined.withColumn("label", F.col("_late").cast("string")).drop("_late")
 
 
-def _check_cells(
-    project: Project,
-    found: pd.DataFrame,
-    joined: DataFrame,
-    read: Mapping[str, tuple[tables.Snapshot, DataFrame]],
-) -> None:
-    """Refuse values that are no class, and rows without a prediction, before anything is written."""
-    for column in ("label", "pred"):
-        if (found[column] == UNKNOWN_CLASS).any():
-            bad = joined.where(class_position(F.col(column), project.classes) == UNKNOWN_CLASS)
-            model_id, *_ = first = bad.select("model_id", column).first() or ("", "")
-            values = [r[0] for r in bad.select(column).distinct().limit(6).collect()]
-            table = read[model_id][0].name if first else ""
-            raise UnknownClassError(table, column, sorted(map(str, values)), project.classes)
-    if project.missing_predictions == "count":
-        return
-    for model_id, part in found.groupby("model_id"):
-        rows, covered = int(part["n_0"].sum()), int(part["found"].sum())
-        if covered < rows:
-            without = joined.where((F.col("model_id") == model_id) & F.col(FOUND).isNull())
-            key = project.join_columns
-            first = without.select(*key).orderBy(*key).limit(EXAMPLES).collect()
-            examples = [key_text(r.asDict(), key) for r in first]
-            raise MissingPredictionsError(
-                read[str(model_id)][0].name, str(model_id), rows - covered, rows, examples
-            )
-
-
-def _metrics_rows(
-    project: Project,
-    result: pd.DataFrame,
-    masks: tables.Snapshot,
-    slices: Mapping[str, str],
-    versions: Mapping[str, str],
-) -> list[tuple[Any, ...]]:
-    """Return rows of the metrics table; the run's id is a hash of all that decides the figures."""
-    decides = {
-        "engine_version": engine.__version__,
-        "source": [masks.facts.get("source"), masks.facts.get("source_version")],
-        "masks": [masks.name, masks.version],
-        "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
-        "slices": dict(slices),
-        "metrics": project.metrics,
-        "classes": [str(c) for c in project.classes],
-        "positive": project.positive_position,
-        "splits": project.evaluate_splits,
-        "seed": project.seed,
-    }
-    run_id = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
-    now = dt.datetime.now(dt.UTC)
-    rows = []
-    for r in result[list(ROW_COLUMNS)].itertuples(index=False):
-        value = None if pd.isna(r.value) else float(r.value)
-        positive = r[ROW_COLUMNS.index("class")]
-        rows.append(
-            (
-                run_id, now, masks.facts.get("source"), masks.facts.get("source_version"),
-                masks.version, versions[r.model_id], r.model_id, r.split, r.slice,
-                slices.get(r.slice), r.metric, positive, value, int(r.support), int(r.n_null),
-                int(r.n_missing), r.status, None, None, None, None, None,
-            )
-        )  # fmt: skip
-    return rows
+def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str]) -> str:
+    return records.run_id(
+        {
+            "engine_version": engine.__version__,
+            "source": [masks.facts.get("source"), masks.facts.get("source_version")],
+            "masks": [masks.name, masks.version],
+            "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
+            "slices": slices_of(masks.df.schema),
+            "metrics": project.metrics,
+            "classes": [str(c) for c in project.classes],
+            "positive": project.positive_position,
+            "splits": project.evaluate_splits,
+            "seed": project.seed,
+        }
+    )
 
 
 def _show(result: pd.DataFrame, split: str, models: Sequence[str], project: Project) -> None:

@@ -12,7 +12,6 @@ coverage. A run whose inputs did not change writes nothing.
 from __future__ import annotations
 
 import argparse
-import datetime as dt
 import sys
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession
 
 import engine
-from engine import cli, tables
+from engine import cli, records, tables
 from engine.compile.faults import (
     FaultCounts,
     explained,
@@ -144,33 +143,18 @@ def _report(
     """Commit the catalogue and the run's facts, print coverage and what was written."""
     masks = tables.read(spark, written.name)
     covered = coverage(masks.df, plan.ids, project.split)
-    now = dt.datetime.now(dt.UTC)
-    catalogue = spark.createDataFrame(
-        [
-            (sf.id, sf.name, sf.description, facts["slices"][sf.id], str(sf.kind), now)
-            for sf in plan.sfs
-        ],
-        "id string, name string, description string, fingerprint string, kind string, "
-        "changed_at timestamp",
-    )
+    catalogue = records.catalogue_rows(plan.sfs, facts["slices"])
     stored = tables.upsert(
-        catalogue, project.place("slices"), ["id"], ["name", "description", "fingerprint", "kind"]
+        spark.createDataFrame(catalogue, records.CATALOGUE.schema),
+        project.place("slices"),
+        records.CATALOGUE.key,
+        records.CATALOGUE.changing,
     )
-    runs = spark.createDataFrame(
-        [
-            (
-                written.version, now, facts["source"], facts["source_version"],
-                facts["engine_version"], c.split, c.slice_id, facts["slices"][c.slice_id],
-                c.rows, c.n_in, c.n_null,
-            )
-            for c in covered
-        ],
-        "mask_version string, run_ts timestamp, source_table string, source_version string, "
-        "engine_version string, split string, slice string, slice_fingerprint string, "
-        "n_rows long, n_in long, n_null long",
-    )  # fmt: skip
+    counts = records.coverage_rows(covered, written.version, facts)
     kept = tables.insert_missing(
-        runs, project.place("coverage"), ["mask_version", "split", "slice"]
+        spark.createDataFrame(counts, records.COVERAGE.schema),
+        project.place("coverage"),
+        records.COVERAGE.key,
     )
     _show_coverage(plan, covered)
     for table in (written, stored, kept):
@@ -185,12 +169,10 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
     rows = []
     for a in plan.assignments:
         mine = by_slice[a.slice_id]
-        n_in, n = sum(c.n_in for c in mine), sum(c.rows for c in mine)
-        rows.append(
-            [a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine)]
-            + [sum(c.n_null for c in mine)]
-        )
-    title = f"Coverage of {len(by_slice)} slices over {sum(c.rows for c in mine):,} rows"
+        n_in, n_null = sum(c.n_in for c in mine), sum(c.n_null for c in mine)
+        n = sum(c.rows for c in mine)
+        rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
+    title = f"Coverage of {len(by_slice)} slices over {n:,} rows"
     cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows)
 
 
@@ -240,9 +222,9 @@ def _facts(
 def _explanation(project: Project, plan: MaskPlan, source: tables.Snapshot) -> str:
     key = ", ".join(project.join_columns)
     unique = (
-        f"that ({key}) is unique is checked: one shuffle of the key columns (check_key: off saves it)"
+        f"({key}) is checked to be unique: one shuffle of these columns (check_key: off saves it)"
         if project.check_key == "full"
-        else f"that ({key}) is unique is not checked (check_key: off)"
+        else f"({key}) is not checked to be unique (check_key: off)"
     )
     return f"{source.name} version {source.version}\n{plan.explain()}\n{unique}"
 

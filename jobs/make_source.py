@@ -4,7 +4,7 @@ Without --data, about 2,000 comments are generated, the same each time. With --d
 five CSV files of the collection are read and split as in Snorkel's slicing tutorial.
 
   python -m jobs.make_source --project conf/spam.yaml
-  python -m jobs.make_source --project conf/spam.yaml --data path/to/youtube-spam
+  python -m jobs.make_source --project conf/youtube_spam.yaml --data path/to/youtube-spam
 """
 
 from __future__ import annotations

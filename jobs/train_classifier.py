@@ -5,7 +5,7 @@ quota of rows in expectation; the driver trains a SlicingClassifier on it. Write
 (safetensors and JSON) and a training log (JSON lines).
 
   python -m jobs.train_classifier --project conf/spam.yaml
-  python -m jobs.train_classifier --project conf/spam.yaml classifier.n_epochs=5 sample.per_slice=500
+  python -m jobs.train_classifier --project conf/spam.yaml classifier.n_epochs=5
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Rows as tensors: data sets of fields and labels, and loaders that cut them into batches."""
-# ruff: noqa: N803, PLR0917  (arguments are named and ordered as Snorkel's users know them)
+# ruff: noqa: N803  (arguments are named and ordered as Snorkel's users know them)
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """The slice-aware classifier: every slice an expert, all of them in a few stacked tensors."""
-# ruff: noqa: N803, N806, N812, PLR0917  (arguments as Snorkel's users know them, F as torch's)
+# ruff: noqa: N803, N806, N812  (arguments as Snorkel's users know them, F as torch's)
 
 from __future__ import annotations
 

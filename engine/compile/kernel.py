@@ -6,6 +6,7 @@ result of each preprocessor per row.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import traceback
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from engine.slicing.rows import MutableRow, Row, TracedRow, has_containers, isol
 
 IN, OUT, NULL = np.int8(1), np.int8(0), np.int8(-1)
 MEMO_SIZE = 100_000  # distinct inputs a memoized preprocessor remembers, per Python worker
+
+SHOWN = 60  # characters of a value in a message
 
 # What a slicing function may return, and the mask it means. bool first: it is nearly always that.
 _MASK_OF: dict[Any, int] = {True: 1, False: 0, -1: -1}
@@ -119,8 +122,12 @@ class Kernel:
     @property
     def series(self) -> frozenset[str]:
         """Columns that vectorised functions take."""
-        pandas = [sf for sf in self.sfs if sf.kind is SliceKind.PANDAS and sf.f is not None]
-        return frozenset(c for sf in pandas for c in series_parameters(sf.f, sf.resources))
+        return frozenset(
+            column
+            for sf in self.sfs
+            if sf.kind is SliceKind.PANDAS and sf.f is not None
+            for column in series_parameters(sf.f, sf.resources)
+        )
 
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
@@ -198,7 +205,8 @@ def null_series(array: pa.Array) -> pd.Series:
     >>> null_series(pa.array([1, None])).dtype
     Int64Dtype()
     """
-    return array.to_pandas(types_mapper=_SERIES_DTYPES.get, timestamp_as_object=False)
+    series: pd.Series = array.to_pandas(types_mapper=_SERIES_DTYPES.get)
+    return series
 
 
 _SERIES_DTYPES: dict[pa.DataType, Any] = {
@@ -244,7 +252,7 @@ def _run_rows(
             y = f(Row(isolated(x.asDict())) if own_copy else x, **resources)
         except Exception as error:
             codes[i] = -1
-            read = _null_or_read(source[i], lambda row: sf(row))
+            read = _null_or_read(source[i], sf)
             if read is not None:
                 faults.append(Fault(sf.id, i, read, _cause(error)))
             continue
@@ -267,16 +275,14 @@ def _code(sf: SlicingFunction, i: int, y: Any, source: Sequence[Any], faults: li
         return -1
     if isinstance(y, _RETURNS) and y in _MASK_OF:
         return _MASK_OF[y]
-    read = _reads(source[i], lambda row: sf(row))
+    read = _reads(source[i], sf)
     faults.append(Fault(sf.id, i, _shown(source[i], read), wrong_return(y)))
     return -1
 
 
 def wrong_return(y: Any) -> str:
     """Say that a function returned something that isn't a mask."""
-    text = repr(y)
-    shown = text if len(text) <= 60 else text[:57] + "..."
-    return f"it returned {shown} ({type(y).__name__}), not True, False or None"
+    return f"it returned {_short(y)} ({type(y).__name__}), not True, False or None"
 
 
 def _run_preprocessor(p: Preprocessor, x: Any) -> Any:
@@ -346,19 +352,18 @@ def _reads(raw: Any, call: Callable[[Any], Any]) -> set[str]:
     read: set[str] = set()
     if isinstance(raw, Row):
         values = raw.asDict()
-        try:
+        with contextlib.suppress(Exception):  # the failure is the one being explained
             call(TracedRow(copy.deepcopy(values), read, set(values)))
-        except Exception:
-            pass
     return read
 
 
 def _shown(raw: Any, read: Iterable[str]) -> str:
-    parts = []
-    for name in sorted(read):
-        text = repr(raw.__dict__[name])
-        parts.append(f"{name}={text if len(text) <= 60 else text[:57] + '...'}")
-    return ", ".join(parts)
+    return ", ".join(f"{name}={_short(raw.__dict__[name])}" for name in sorted(read))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _cause(error: Exception) -> str:

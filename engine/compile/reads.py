@@ -101,9 +101,9 @@ def _use(code: CodeType, op: str, following: Sequence[tuple[str, Any, int]], lin
         return Reads(escapes=f"{where} assigns to the row's name")
     next_op, next_value, _ = following[0] if following else ("", None, 0)
     if next_op in ("LOAD_ATTR", "LOAD_METHOD") and next_value not in _ROW_METHODS:
-        return Reads(columns=frozenset({next_value}))
+        return Reads(columns=frozenset({str(next_value)}))
     if next_op == "STORE_ATTR":
-        return Reads(writes=frozenset({next_value}))
+        return Reads(writes=frozenset({str(next_value)}))
     if next_op == "LOAD_CONST" and isinstance(next_value, str) and len(following) > 1:
         subscript_op, subscript, _ = following[1]
         if subscript_op == "BINARY_SUBSCR" or subscript == "[]":

@@ -29,10 +29,10 @@ def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
         If a function, its resources or a global it uses doesn't pickle.
     """
     for module in own_modules(sfs):
-        cloudpickle.register_pickle_by_value(module)
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     for sf in sfs:
         try:
-            cloudpickle.dumps(sf)
+            cloudpickle.dumps(sf)  # type: ignore[no-untyped-call]
         except Exception as error:
             raise UnpicklableSliceError(sf.name, f"{type(error).__name__}: {error}") from None
 

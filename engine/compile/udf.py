@@ -48,7 +48,9 @@ def fused_udf(sfs: Sequence[SlicingFunction], columns: Sequence[str]) -> Callabl
         )
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
-    return F.arrow_udf(run, result).asNondeterministic()  # type: ignore[no-any-return]
+    # pyspark's annotations lag behind: arrow_udf is there since 4.1.
+    made: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
+    return made
 
 
 def _faults(faults: Sequence[Fault], n: int, shown: Counter[str]) -> pa.Array:

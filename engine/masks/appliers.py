@@ -51,6 +51,26 @@ class _Applier:
                     sf.name, f"a {sf.kind} slice cannot be applied by {type(self).__name__}"
                 )
 
+    def _collect(
+        self,
+        batches: Iterator[tuple[int, Any]],
+        n: int,
+        index: pd.Index | None,
+        fault_tolerant: bool,
+        return_meta: bool,
+    ) -> Any:
+        S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
+        names = {sf.id: sf.name for sf in self.sfs}
+        counts: dict[str, int] = {}
+        for start, out in batches:
+            for fault in out.faults:
+                if not fault_tolerant:
+                    raise _raised(fault, names, start, index)
+                counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
+            for slice_id, mask in out.masks.items():
+                S[names[slice_id]][start : start + len(mask)] = mask
+        return (S, ApplierMetadata(counts)) if return_meta else S
+
 
 class SFApplier(_Applier):
     """Apply row functions to a list of objects (or the rows of a numpy array).
@@ -105,28 +125,8 @@ class SFApplier(_Applier):
         )
         return self._collect(batches, len(data_points), None, fault_tolerant, return_meta)
 
-    def _collect(
-        self,
-        batches: Iterator[tuple[int, Any]],
-        n: int,
-        index: pd.Index | None,
-        fault_tolerant: bool,
-        return_meta: bool,
-    ) -> Any:
-        S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
-        names = {sf.id: sf.name for sf in self.sfs}
-        counts: dict[str, int] = {}
-        for start, out in batches:
-            for fault in out.faults:
-                if not fault_tolerant:
-                    raise _raised(fault, names, start, index)
-                counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
-            for slice_id, mask in out.masks.items():
-                S[names[slice_id]][start : start + len(mask)] = mask
-        return (S, ApplierMetadata(counts)) if return_meta else S
 
-
-class PandasSFApplier(SFApplier):
+class PandasSFApplier(_Applier):
     """Apply row and vectorised functions to a pandas DataFrame.
 
     Examples

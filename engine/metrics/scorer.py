@@ -151,7 +151,8 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
         raise LabelValueError(
             "preds", outside[0], f"not a class position from 0 to {num_classes - 1}"
         )
-    return np.eye(num_classes)[flat]
+    probs: np.ndarray = np.eye(num_classes)[flat]
+    return probs
 
 
 def probs_to_preds(
@@ -186,7 +187,7 @@ def probs_to_preds(
             "tie_break_policy", tie_break_policy, f"not one of {', '.join(_TIE_BREAKERS)}"
         )
     near_best = probs.max(axis=1, keepdims=True) - probs < tol
-    preds = near_best.argmax(axis=1)
+    preds: np.ndarray = near_best.argmax(axis=1)
     for row in np.flatnonzero(near_best.sum(axis=1) > 1):
         preds[row] = _TIE_BREAKERS[tie_break_policy](int(row), np.flatnonzero(near_best[row]))
     return preds
@@ -269,4 +270,5 @@ def _integers(values: np.ndarray, name: str) -> np.ndarray:
     off = flat[np.mod(flat, 1) != 0]
     if len(off):
         raise LabelValueError(name, off[0], "not an integer")
-    return flat.astype(np.int64)
+    whole: np.ndarray = flat.astype(np.int64)
+    return whole

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -78,14 +79,14 @@ def render(
 
 def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
     metrics = list(part["metric"].unique())
-    cells = part.set_index(["slice", "metric", "model_id"])
+    cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = part.drop_duplicates("slice").set_index("slice")
     head = "".join(f"<th>{escape(m)}</th>" for m in ("slice", "rows", "undecided", *metrics))
     rows = []
     for name in _worst_first(part, metrics[0]):
         drawn = "".join(
             "<td>"
-            + "".join(_figure(cells.loc[(name, metric, m)], i) for i, m in enumerate(models))
+            + "".join(_figure(cells[name, metric, m], i) for i, m in enumerate(models))
             + "</td>"
             for metric in metrics
         )
@@ -94,20 +95,19 @@ def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
             f"<tr class='{'overall' if name == 'overall' else ''}'><td>{escape(name)}</td>"
             f"<td>{about['support']:,}</td><td>{about['n_null']:,}</td>{drawn}</tr>"
         )
-    body = "".join(rows)
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div class='wide'>{table}</div>"
 
 
-def _figure(cell: pd.Series, i: int) -> str:
+def _figure(cell: Mapping[Hashable, Any], i: int) -> str:
     if pd.isna(cell["value"]):
         return (
             f"<div class='figure'><span></span><span class='status'>{cell['status']}</span></div>"
         )
     width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
+    number = f"<span>{cell['value']:.4f}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
-    return (
-        f"<div class='figure'><div class='track'>{bar}</div><span>{cell['value']:.4f}</span></div>"
-    )
+    return f"<div class='figure'><div class='track'>{bar}</div>{number}</div>"
 
 
 def _worst_first(part: pd.DataFrame, metric: str) -> list[str]:

@@ -154,7 +154,7 @@ def _source(f: Callable[..., Any]) -> str:
         tree = ast.parse(textwrap.dedent(inspect.getsource(f)))
     except (OSError, TypeError, SyntaxError, IndentationError):
         # No file (a REPL) or a lambda inside a longer expression: names and constants stand in.
-        return _code(f.__code__)  # type: ignore[attr-defined]
+        return _code(f.__code__)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.decorator_list = []
@@ -162,7 +162,7 @@ def _source(f: Callable[..., Any]) -> str:
                 node.body = node.body[1:] or [ast.Pass()]
     text = ast.unparse(tree)
     # Several lambdas may stand on one line, with the same source.
-    return text if f.__name__ != "<lambda>" else text + _code(f.__code__)  # type: ignore[attr-defined]
+    return text if f.__name__ != "<lambda>" else text + _code(f.__code__)
 
 
 def _code(code: types.CodeType) -> str:

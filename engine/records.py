@@ -1,0 +1,120 @@
+"""What runs leave behind: the rows of the catalogue, coverage and metrics tables."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from engine.slicing.functions import SlicingFunction
+
+if TYPE_CHECKING:
+    from engine.masks.table import Coverage
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Records:
+    """A table of records: its Spark schema, the columns that name a row, those that may change."""
+
+    schema: str
+    key: tuple[str, ...]
+    changing: tuple[str, ...] = ()
+
+
+CATALOGUE = Records(
+    "id string, name string, description string, fingerprint string, kind string, "
+    "changed_at timestamp",
+    key=("id",),
+    changing=("name", "description", "fingerprint", "kind"),
+)
+COVERAGE = Records(
+    "mask_version string, run_ts timestamp, source_table string, source_version string, "
+    "engine_version string, split string, slice string, slice_fingerprint string, "
+    "n_rows long, n_in long, n_null long",
+    key=("mask_version", "split", "slice"),
+)
+METRICS = Records(
+    "run_id string, run_ts timestamp, source_table string, source_version string, "
+    "mask_version string, prediction_version string, model_id string, split string, "
+    "slice string, slice_fingerprint string, metric string, class string, value double, "
+    "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
+    "p_value double, p_adjusted double, effect double",
+    key=("run_id", "model_id", "split", "slice", "metric", "class"),
+)
+_NOT_YET = (None,) * 5  # intervals, p-values and effect
+
+
+def now() -> dt.datetime:
+    """Return the time of a run, in UTC."""
+    return dt.datetime.now(dt.UTC)
+
+
+def run_id(decides: Mapping[str, Any]) -> str:
+    """Return a run's id: a hash of everything that decides its figures.
+
+    Examples
+    --------
+    >>> run_id({"masks": ["t", "1"], "seed": 0}) == run_id({"seed": 0, "masks": ["t", "1"]})
+    True
+    """
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def catalogue_rows(sfs: Sequence[SlicingFunction], fingerprints: Mapping[str, str]) -> Rows:
+    """Return the catalogue's rows of a run's slices."""
+    at = now()
+    return [(sf.id, sf.name, sf.description, fingerprints[sf.id], str(sf.kind), at) for sf in sfs]
+
+
+def coverage_rows(covered: Sequence[Coverage], mask_version: str, facts: Mapping[str, Any]) -> Rows:
+    """Return the coverage table's rows of one version of the mask table."""
+    about = (facts["source"], facts["source_version"], facts["engine_version"])
+    start, prints = (mask_version, now(), *about), facts["slices"]
+    return [
+        (*start, c.split, c.slice_id, prints[c.slice_id], c.rows, c.n_in, c.n_null) for c in covered
+    ]
+
+
+def metrics_rows(
+    figures: pd.DataFrame,
+    run: str,
+    mask_version: str,
+    prediction_versions: Mapping[str, str],
+    facts: Mapping[str, Any],
+) -> Rows:
+    """Return the metrics table's rows of one run.
+
+    Parameters
+    ----------
+    figures
+        What :func:`engine.metrics.evaluate.figures` returned.
+    run
+        The run's id.
+    mask_version
+        Version of the mask table.
+    prediction_versions
+        Model id to the version of its prediction table.
+    facts
+        The mask table's facts: source, source_version, slices.
+    """
+    at, prints = now(), facts.get("slices", {})
+    about = (run, at, facts.get("source"), facts.get("source_version"), mask_version)
+    rows: Rows = []
+    for r in figures.to_dict("records"):
+        value = None if pd.isna(r["value"]) else float(r["value"])
+        counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
+        which = (r["model_id"], r["split"], r["slice"], prints.get(r["slice"]))
+        rows.append(
+            (
+                *about, prediction_versions[r["model_id"]], *which, r["metric"], r["class"],
+                value, *counts, r["status"], *_NOT_YET,
+            )
+        )  # fmt: skip
+    return rows

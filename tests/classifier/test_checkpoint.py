@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from engine.classifier import checkpoint
+from engine.classifier.bases import build_base
+from engine.classifier.features import BagOfWords
+from engine.classifier.model import SlicingClassifier
+from engine.errors import EngineError
+
+TEXTS = ["check this out", "nice song", None, "please subscribe", "check my song"]
+SPEC = {"kind": "mlp", "layers": 2, "width": None}
+
+
+def message(error, f, *args, **kwargs):
+    with pytest.raises(error) as caught:
+        f(*args, **kwargs)
+    return str(caught.value)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(path=tmp_path / "model", seed=0, **settings):
+        torch.manual_seed(seed)
+        features = BagOfWords.fit(TEXTS)
+        base = build_base(SPEC, features.width)
+        model = SlicingClassifier(base.module, base.width, ["short", "link"], **settings)
+        checkpoint.save(
+            path,
+            model,
+            features=features,
+            base=SPEC,
+            classes=["ham", "spam"],
+            slices={"short": "f1", "link": "f2"},
+            facts={"source_version": "3", "seed": seed},
+        )
+        return path, model
+
+    return save
+
+
+def test_what_is_loaded_predicts_what_was_saved(saved):
+    path, model = saved(task_name="spam", input_data_key="words", temperature=0.5)
+    assert sorted(p.name for p in path.iterdir()) == ["checkpoint.json", "model.safetensors"]
+    loaded = checkpoint.load(path)
+    wanted = model.predict_proba({"words": loaded.features.transform(TEXTS)})
+    assert np.array_equal(loaded.predict_proba(TEXTS), wanted)
+    assert all(
+        torch.equal(tensor, loaded.model.state_dict()[name])
+        for name, tensor in model.state_dict().items()
+    )
+    assert loaded.classes == ("ham", "spam")
+    assert loaded.slices == {"short": "f1", "link": "f2"}
+    assert loaded.facts == {"source_version": "3", "seed": 0}
+    assert loaded.base == SPEC
+    assert not loaded.model.training
+    assert all(p.requires_grad for p in loaded.model.parameters())
+
+
+def test_batches_give_what_all_rows_at_once_give(saved):
+    loaded = checkpoint.load(saved()[0])
+    np.testing.assert_allclose(
+        loaded.predict_proba(TEXTS, batch_size=2), loaded.predict_proba(TEXTS), atol=1e-6
+    )
+    assert loaded.predict_proba([]).shape == (0, 2)
+
+
+def test_a_checkpoint_is_replaced_by_a_new_one(saved):
+    saved(seed=0)
+    path, model = saved(seed=1)
+    loaded = checkpoint.load(path)
+    assert loaded.facts["seed"] == 1
+    assert torch.equal(loaded.model.master.weight, model.master.weight)
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", ["save_file", "rename"])
+def test_a_checkpoint_stays_until_the_new_one_is_complete(saved, monkeypatch, step):
+    path, model = saved(seed=0)
+
+    def broken(*args):
+        raise OSError("disk full")
+
+    if step == "save_file":
+        monkeypatch.setattr(checkpoint, "save_file", broken)
+    else:
+        rename = type(path).rename
+        monkeypatch.setattr(
+            type(path),
+            "rename",
+            lambda self, to: (
+                broken()
+                if to == path and (self / "checkpoint.json").read_text().find('"seed": 1') > 0
+                else rename(self, to)
+            ),
+        )
+    with pytest.raises(OSError, match="disk full"):
+        saved(seed=1)
+    monkeypatch.undo()
+    assert torch.equal(checkpoint.load(path).model.master.weight, model.master.weight)
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+
+
+def test_what_is_no_checkpoint_is_not_replaced(saved, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.csv").write_text("1")
+    assert message(ValueError, saved, tmp_path / "data") == (
+        f"'{tmp_path}/data' exists and is no checkpoint, so it is not replaced by one: give "
+        "another path, or remove it"
+    )
+    assert (tmp_path / "data" / "rows.csv").read_text() == "1"
+
+
+def test_a_checkpoint_that_is_not_there(saved, tmp_path):
+    assert message(ValueError, checkpoint.load, tmp_path / "none") == (
+        f"no checkpoint at '{tmp_path}/none': checkpoint.json is not there; train one first, or "
+        "correct the path"
+    )
+    path, _ = saved()
+    (path / "model.safetensors").unlink()
+    assert message(ValueError, checkpoint.load, path) == (
+        f"no checkpoint at '{path}': model.safetensors is not there; train one first, or correct "
+        "the path"
+    )
+
+
+def test_a_checkpoint_that_is_damaged(saved):
+    path, _ = saved()
+    facts, weights = path / "checkpoint.json", path / "model.safetensors"
+    described, tensors = json.loads(facts.read_text()), weights.read_bytes()
+    start = f"the checkpoint at '{path}' can't be read: "
+    end = "; copy it again, or train it again"
+
+    weights.write_bytes(tensors[:-100])
+    assert message(EngineError, checkpoint.load, path) == (
+        f"{start}model.safetensors is damaged (Error while deserializing header: incomplete "
+        f"metadata, file not fully covered){end}"
+    )
+    weights.write_bytes(tensors)
+    facts.write_text('{"format": 1')
+    assert message(EngineError, checkpoint.load, path) == (
+        f"{start}checkpoint.json is not JSON (Expecting ',' delimiter: line 1 column 13 "
+        f"(char 12)){end}"
+    )
+    facts.write_text(json.dumps({k: v for k, v in described.items() if k != "classes"}))
+    assert message(EngineError, checkpoint.load, path) == (
+        f"{start}checkpoint.json is incomplete (KeyError('classes')){end}"
+    )
+    fewer = described | {"model": described["model"] | {"slice_names": ["short"]}}
+    facts.write_text(json.dumps(fewer))
+    assert message(EngineError, checkpoint.load, path) == (
+        f"{start}model.safetensors does not fit checkpoint.json{end}"
+    )
+
+
+@pytest.mark.parametrize("text", ['{"format": 99}', "[]"])
+def test_a_checkpoint_of_another_format(saved, text):
+    path, _ = saved()
+    (path / "checkpoint.json").write_text(text)
+    found = 99 if "99" in text else None
+    assert message(EngineError, checkpoint.load, path) == (
+        f"the checkpoint at '{path}' is of format {found}, and this engine reads format 1: train "
+        "it again with this version"
+    )
+
+
+def test_scoring_needs_no_spark(saved):
+    path, _ = saved()
+    code = (
+        "import sys; sys.modules['pyspark'] = sys.modules['delta'] = None\n"
+        "from engine.classifier import bases, checkpoint, data, features, model, train\n"
+        f"print(checkpoint.load({str(path)!r}).predict_proba(['check this', None]).shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "(2, 2)"

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from engine.classifier.data import DictDataset
+from engine.classifier.model import SliceAwareClassifier, SlicingClassifier, StackedLinear
+from engine.metrics.scorer import Scorer
+
+
+def message(error, f, *args, **kwargs):
+    with pytest.raises(error) as caught:
+        f(*args, **kwargs)
+    return str(caught.value)
+
+
+def masks(**columns):
+    return np.rec.fromarrays([np.array(c) for c in columns.values()], names=list(columns))
+
+
+def one_by_one(model, X):
+    """The definition, head by head."""
+    h = model.base_architecture(X)
+    indicators, predictors, experts = [], [], []
+    for s in range(len(model.head_names)):
+        indicators.append(F.linear(h, model.indicator.weight[s], model.indicator.bias[s]))
+        experts.append(F.linear(h, model.transform.weight[s], model.transform.bias[s]))
+        predictors.append(model.predictor(experts[-1]))
+    p_in = torch.stack([i.softmax(-1)[:, 1] for i in indicators], 1)
+    probs = torch.stack(predictors, 1).softmax(-1)
+    confidence = probs[..., 1] if model.n_classes == 2 else probs.max(-1).values
+    attention = (p_in * confidence / model.temperature).softmax(-1)
+    logits = model.master((attention[..., None] * torch.stack(experts, 1)).sum(1))
+    return logits, torch.stack(indicators, 1), torch.stack(predictors, 1), attention
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 7])
+@pytest.mark.parametrize("n_rows", [1, 4, 40])  # both orders of multiplication
+@pytest.mark.parametrize("slices", [(), ("a",), ("a", "b", "c")])
+def test_stacked_heads_equal_heads_one_by_one(make, n_classes, n_rows, slices):
+    made = make(slices or ("x",), n_classes=n_classes)
+    model = SlicingClassifier(
+        made.model.base_architecture, 5, slices, n_classes=n_classes, temperature=0.3
+    )
+    X = made.X[:n_rows]
+    outputs = model({"input_data": X})
+    S = len(slices) + 1
+    assert outputs.logits.shape == (n_rows, n_classes)
+    assert outputs.indicators.shape == (n_rows, S, 2)
+    assert outputs.predictors.shape == (n_rows, S, n_classes)
+    assert outputs.attention.shape == (n_rows, S)
+    for ours, wanted in zip(
+        (outputs.logits, outputs.indicators, outputs.predictors, outputs.attention),
+        one_by_one(model, X),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_base_is_added_once():
+    assert SlicingClassifier(nn.Identity(), 4, ["a"]).head_names == ("a", "base")
+    assert SlicingClassifier(nn.Identity(), 4, ["base", "a"]).head_names == ("base", "a")
+    assert SlicingClassifier(nn.Identity(), 4, ["a"]).slice_names == ["a"]
+    assert SliceAwareClassifier is SlicingClassifier
+
+
+def test_every_head_is_drawn_as_a_linear_layer_is():
+    torch.manual_seed(3)
+    layers = [nn.Linear(9, 4) for _ in range(3)]
+    torch.manual_seed(3)
+    stacked = StackedLinear(3, 9, 4)
+    assert torch.equal(stacked.weight, torch.stack([layer.weight for layer in layers]))
+    assert torch.equal(stacked.bias, torch.stack([layer.bias for layer in layers]))
+
+
+def test_losses_are_mean_cross_entropies_over_active_rows(make):
+    made = make()
+    made.S["short"][:10] = -1
+    made.Y[20:25] = -1
+    loader = made.model.make_slice_dataloader(made.data, made.S, batch_size=40)
+    X_dict, Y_dict = next(iter(loader))
+    losses, counts = made.model.calculate_loss(X_dict, Y_dict)
+    logits, indicators, predictors, _ = one_by_one(made.model, made.X)
+    heads = {"task": logits}
+    for s, name in enumerate(("short", "link", "base")):
+        heads[f"task_slice:{name}_ind"] = indicators[:, s]
+        heads[f"task_slice:{name}_pred"] = predictors[:, s]
+    assert set(losses) == set(counts) == set(heads)
+    for label, head in heads.items():
+        active = Y_dict[label] != -1
+        assert counts[label] == int(active.sum())
+        wanted = F.cross_entropy(head[active], Y_dict[label][active])
+        torch.testing.assert_close(losses[label], wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(made.model.loss(X_dict, Y_dict).total, sum(losses.values()))
+
+
+def test_a_null_mask_makes_both_labels_of_the_row_inactive(make):
+    made = make(("short",))
+    made.S["short"][:] = 1
+    made.S["short"][:7] = -1
+    _, counts = made.model.calculate_loss(
+        *next(iter(made.model.make_slice_dataloader(made.data, made.S, batch_size=40)))
+    )
+    assert counts["task_slice:short_ind"] == counts["task_slice:short_pred"] == 33
+    assert counts["task"] == counts["task_slice:base_pred"] == 40
+
+
+def test_a_task_without_an_active_row_contributes_nothing(make):
+    made = make(("never",))
+    made.S["never"][:] = 0
+    X_dict, Y_dict = next(iter(made.model.make_slice_dataloader(made.data, made.S, batch_size=40)))
+    losses, _ = made.model.calculate_loss(X_dict, Y_dict)
+    tasks = made.model.loss(X_dict, Y_dict)
+    assert "task_slice:never_pred" not in losses
+    assert tasks.losses[made.model.label_names.index("task_slice:never_pred")] == 0
+    torch.testing.assert_close(tasks.total, sum(losses.values()))
+
+
+def test_labels_of_a_plain_dict_give_the_same_losses(make):
+    made = make()
+    X_dict, Y_dict = next(iter(made.loader))
+    stacked, plain = made.model.loss(X_dict, Y_dict), made.model.loss(X_dict, dict(Y_dict))
+    assert torch.equal(stacked.losses, plain.losses)
+    assert torch.equal(stacked.counts, plain.counts)
+    only_task, counts = made.model.calculate_loss(X_dict, {"task": Y_dict["task"]})
+    assert counts == {"task": 16}
+    assert torch.equal(only_task["task"], stacked.losses[0])
+
+
+def test_masks_in_another_order_give_the_same_losses(make):
+    made = make(("a", "b", "c"))
+    other = SlicingClassifier(nn.Identity(), 6, ("c", "b", "a"))
+    loader = other.make_slice_dataloader(made.data, made.S, batch_size=16)
+    here, there = (
+        made.model.calculate_loss(*next(iter(batches))) for batches in (made.loader, loader)
+    )
+    assert here[1] == there[1]
+    assert all(torch.equal(here[0][label], there[0][label]) for label in here[0])
+
+
+ROWS = 8
+mask_values = st.lists(st.sampled_from([-1, 0, 1]), min_size=ROWS, max_size=ROWS)
+label_values = st.lists(st.sampled_from([-1, 0, 1]), min_size=ROWS, max_size=ROWS)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask_values, mask_values, label_values, st.integers(0, 2**31), st.floats(-1e3, 1e3))
+def test_inactive_rows_change_no_gradient_of_a_slice_head(first, second, golds, seed, moved_by):
+    torch.manual_seed(seed)
+    model = SlicingClassifier(nn.Linear(3, 4), 4, ["a", "b"])
+    X, Y = torch.randn(ROWS, 3), torch.tensor(golds)
+    data = DictDataset.from_tensors(X, Y, "train")
+    S = masks(a=first, b=second)
+    _, labels = next(iter(model.make_slice_dataloader(data, S, batch_size=ROWS)))
+
+    def gradients(inputs, task):
+        model.zero_grad()
+        model.loss({"input_data": inputs}, labels).losses[task].backward()
+        return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+    for task, label in enumerate(model.label_names[1:], start=1):
+        moved = torch.where((labels[label] == -1)[:, None], X + moved_by, X)
+        for before, after in zip(gradients(X, task), gradients(moved, task), strict=True):
+            torch.testing.assert_close(before, after, rtol=1e-5, atol=1e-7)
+
+
+def test_predict_gives_golds_probabilities_and_predictions_in_order(make):
+    made = make(n=37)
+    results = made.model.predict(made.loader, return_preds=True)
+    logits, indicators, predictors, _ = one_by_one(made.model, made.X)
+    assert set(results) == {"golds", "probs", "preds"}
+    assert set(results["probs"]) == set(made.model.label_names)
+    assert torch.equal(results["golds"]["task"], made.Y)
+    for label, wanted in (
+        ("task", logits),
+        ("task_slice:short_ind", indicators[:, 0]),
+        ("task_slice:base_pred", predictors[:, 2]),
+    ):
+        torch.testing.assert_close(results["probs"][label], wanted.softmax(-1), rtol=0, atol=1e-6)
+        assert torch.equal(results["preds"][label], results["probs"][label].argmax(-1))
+    assert "preds" not in made.model.predict(made.loader)
+
+
+def test_labels_can_be_remapped_and_left_out(make):
+    made = make()
+    results = made.model.predict(
+        made.loader, remap_labels={"task_slice:short_ind": None, "task_slice:link_pred": "task"}
+    )
+    assert "task_slice:short_ind" not in results["probs"]
+    assert torch.equal(results["probs"]["task_slice:link_pred"], results["probs"]["task"])
+    assert message(ValueError, made.model.predict, made.loader, False, {"task": "tusk"}) == (
+        "remap_labels sends label 'task' to task 'tusk', which the model does not have; "
+        "did you mean 'task'?"
+    )
+
+
+def test_probabilities_of_a_batch_leave_the_model_as_it_was(make):
+    made = make()
+    made.model.base_architecture.append(nn.Dropout(0.9))
+    made.model.train()
+    first, again = (made.model.predict_proba({"input_data": made.X}) for _ in range(2))
+    assert isinstance(first, np.ndarray)
+    assert first.shape == (40, 2)
+    np.testing.assert_allclose(first.sum(1), 1, rtol=1e-6)
+    assert np.array_equal(first, again)
+    assert made.model.training
+
+
+def test_score_slices_scores_the_master_head_inside_each_slice(make):
+    made = make(("window", "indoor_pred", "task"), split="test")
+    frame = made.model.score_slices([made.loader], as_dataframe=True)
+    assert list(frame.columns) == ["label", "dataset", "split", "metric", "score"]
+    assert set(frame.label) == {
+        "task",
+        "task_slice:window_pred",
+        "task_slice:indoor_pred_pred",
+        "task_slice:task_pred",
+        "task_slice:base_pred",
+    }
+    preds = made.model.predict_proba({"input_data": made.X}).argmax(1)
+    correct = preds == made.Y.numpy()
+    scores = made.model.score_slices([made.loader])
+    assert scores["task/SliceDataset/test/accuracy"] == pytest.approx(correct.mean())
+    for name in made.S.dtype.names:
+        wanted = correct[made.S[name] == 1].mean()
+        assert scores[f"task_slice:{name}_pred/SliceDataset/test/accuracy"] == pytest.approx(wanted)
+
+
+def test_score_slices_runs_the_model_once_per_batch(make):
+    made = make(tuple(f"s{i}" for i in range(20)))
+    calls = []
+    made.model.base_architecture.register_forward_hook(lambda *_: calls.append(1))
+    made.model.score_slices([made.loader])
+    assert len(calls) == len(made.loader) == 3
+
+
+def test_score_scores_every_head_on_its_own_labels(make):
+    made = make()
+    scores = made.model.score([made.loader])
+    results = made.model.predict(made.loader, return_preds=True)
+    golds, preds = (results[k]["task_slice:short_pred"].numpy() for k in ("golds", "preds"))
+    wanted = (golds == preds)[golds != -1].mean()
+    assert scores["task_slice:short_pred/SliceDataset/train/accuracy"] == pytest.approx(wanted)
+    assert {key.rsplit("/", 1)[1] for key in scores if "_ind/" in key} == {"f1"}
+    assert len(scores) == 2 + 3 * 2 + 3
+
+
+def test_an_empty_slice_and_an_empty_data_set_score_nan(make):
+    made = make(("never",))
+    made.S["never"][:] = 0
+    made.S["never"][3] = -1
+    scores = made.model.score_slices([made.model.make_slice_dataloader(made.data, made.S)])
+    assert math.isnan(scores["task_slice:never_pred/SliceDataset/train/f1"])
+    assert not math.isnan(scores["task/SliceDataset/train/accuracy"])
+
+    nothing = DictDataset.from_tensors(made.X[:0], made.Y[:0], "test")
+    empty = made.model.make_slice_dataloader(nothing, made.S[:0])
+    assert all(map(math.isnan, made.model.score_slices([empty]).values()))
+    assert made.model.predict(empty)["probs"]["task_slice:never_ind"].shape == (0, 2)
+
+
+def test_slices_that_the_model_does_not_have_are_scored_but_not_learned(make):
+    made = make(("a", "b"))
+    model = SlicingClassifier(made.model.base_architecture, 5, ["b"])
+    loader = model.make_slice_dataloader(made.data, made.S)
+    assert set(model.score_slices([loader], as_dataframe=True).label) == {
+        "task",
+        "task_slice:a_pred",
+        "task_slice:b_pred",
+        "task_slice:base_pred",
+    }
+    assert "task_slice:a_pred" not in model.calculate_loss(*next(iter(loader)))[0]
+    assert "task_slice:a_pred" not in model.predict(loader)["probs"]
+
+
+def test_more_than_two_classes_are_scored_and_a_scorer_can_be_given(make):
+    made = make(n_classes=4)
+    assert {key.rsplit("/", 1)[1] for key in made.model.score_slices([made.loader])} == {
+        "accuracy",
+        "f1_macro",
+    }
+    scorer = Scorer(custom_metric_funcs={"rows": lambda golds, preds, probs: len(probs)})
+    model = SlicingClassifier(nn.Identity(), 6, ["short", "link"], scorer=scorer)
+    scores = model.score_slices([made.loader])
+    assert scores["task/SliceDataset/train/rows"] == 40
+    assert scores["task_slice:link_pred/SliceDataset/train/rows"] == int(made.S["link"].sum())
+
+
+def test_a_slice_named_twice():
+    assert message(ValueError, SlicingClassifier, nn.Identity(), 4, ["a", "b", "a"]) == (
+        "slice_names has 'a' twice; each slice has one head"
+    )
