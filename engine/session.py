@@ -29,6 +29,8 @@ _DELTA = {
     "spark.sql.extensions": _EXTENSION,
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+# Rows cross between Spark and pandas as Arrow: faster, and a null string stays null.
+_ARROW = {"spark.sql.execution.arrow.pyspark.enabled": "true"}
 _LOCAL = {
     "spark.driver.memory": "4g",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -69,7 +71,7 @@ def open_session(
     session = SparkSession.getActiveSession()
     if session is None:
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        settings = {**_DELTA, **(conf or {})}
+        settings = {**_DELTA, **_ARROW, **(conf or {})}
         session = (_submitted if submitted else _local)(app_name, settings)
         session.sparkContext.setLogLevel("FATAL")  # errors come back as exceptions, with a sentence
     session.conf.set("spark.sql.session.timeZone", ZONE)

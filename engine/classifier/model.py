@@ -227,8 +227,8 @@ class SlicingClassifier(nn.Module):
         scores = _second_of_two(indicators) * confidence  # [B, S]
         attention = (scores / self.temperature).softmax(-1)  # [B, S]
 
-        # The master head is linear and the attention sums to 1, so reading every expert and
-        # weighting what was read equals reading the weighted sum.
+        # The master head is linear: weighting what it reads from every expert equals reading the
+        # weighted sum of the experts.
         readings = read[..., self.n_classes :]  # [B, S, C]
         logits = torch.einsum("bs,bsc->bc", attention, readings) + self.master.bias  # [B, C]
         return SliceOutputs(logits, indicators, predictors, attention)

@@ -28,11 +28,18 @@ tr.overall td { font-weight: 600; background: #f1f5f9 }
           justify-content: end }
 .track { height: .55rem; background: #e9eef3; border-radius: 3px; overflow: hidden }
 .bar { height: 100% }
-.status { color: var(--soft) }
+.status { color: var(--soft); grid-column: 1 / -1 }
 .legend span { display: inline-block; margin-right: 1.2rem }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
             margin-right: .35rem; vertical-align: -1px }
 """
+_STATUS = {
+    "empty": "no rows",
+    "unscored": "no scored rows",
+    "single_class": "one class only",
+    "undefined": "undefined",
+    "ok": "",
+}
 _COLOURS = ("--a", "--b", "--c", "--d")
 
 
@@ -101,9 +108,7 @@ def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
 
 def _figure(cell: Mapping[Hashable, Any], i: int) -> str:
     if pd.isna(cell["value"]):
-        return (
-            f"<div class='figure'><span></span><span class='status'>{cell['status']}</span></div>"
-        )
+        return f"<div class='figure'><span class='status'>{_STATUS[cell['status']]}</span></div>"
     width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
     number = f"<span>{cell['value']:.4f}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
