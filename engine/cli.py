@@ -7,10 +7,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 log = logging.getLogger("engine")
 
@@ -50,6 +53,13 @@ def needed(project: Project, **settings: str | None) -> tuple[str, ...]:
         if value is None:
             raise ConfigError(project.name, f"this job needs the setting {name!r}")
     return tuple(str(value) for value in settings.values())
+
+
+def session(project: Project, job: str) -> SparkSession:
+    """Open the job's Spark session."""
+    from engine.session import open_session
+
+    return open_session(f"{job} {project.name}", project.spark, catalog=project.uses_catalog)
 
 
 def module_folders(args: argparse.Namespace) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,11 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from engine.errors import ConfigError, near
 from engine.metrics.spec import MetricSpec, parse_metric
+from engine.names import is_catalog_name, is_catalog_schema
 from engine.slicing.functions import SlicingFunction, where
 from engine.slicing.modules import load_slices
-
-# A root like `warehouse.audit` is a catalog's schema, anything with a slash a folder.
-_CATALOG_SCHEMA = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?")
 
 
 class _Model(BaseModel):
@@ -120,8 +117,9 @@ class Project(_Model):
         Columns that together name a row: none null, unique.
     check_key
         ``full`` checks that (a shuffle), ``off`` trusts the source.
-    text, label, split
-        Columns: the model's input, the class, the split; without a split all rows are "all".
+    text, label, weight, split
+        Columns: the model's input, the class, the row's weight in figures, the split; without a
+        split all rows are "all".
     classes
         The label's values in class order; the probabilities' order too.
     positive
@@ -156,6 +154,7 @@ class Project(_Model):
     check_key: Literal["full", "off"] = "full"
     text: str | None = None
     label: str | None = None
+    weight: str | None = None
     split: str | None = None
     classes: list[int | str | bool] = [0, 1]
     positive: int | str | bool | None = None
@@ -206,7 +205,7 @@ class Project(_Model):
 
     @model_validator(mode="after")
     def _files_have_a_folder(self) -> Project:
-        if self.folder is None and _CATALOG_SCHEMA.fullmatch(self.root):
+        if self.folder is None and is_catalog_schema(self.root):
             raise ValueError(
                 f"root {self.root!r} is a catalog schema, so folder must say where models and "
                 "reports go (a path has a slash: './audit')"
@@ -228,9 +227,15 @@ class Project(_Model):
         """Columns that tables are joined by: partition columns, then the key."""
         return list(dict.fromkeys([*self.partition_by, *self.key]))
 
+    @property
+    def uses_catalog(self) -> bool:
+        """Whether a table of the project is named in a catalog."""
+        named = [self.source.table, *(p.table for p in self.predictions.values() if p.table)]
+        return is_catalog_schema(self.root) or any(map(is_catalog_name, named))
+
     def place(self, name: str) -> str:
         """Return where a table of this project is: ``masks``, ``slices``, ``metrics`` and so on."""
-        separator = "." if _CATALOG_SCHEMA.fullmatch(self.root) else "/"
+        separator = "." if is_catalog_schema(self.root) else "/"
         return f"{self.root.rstrip('/')}{separator}{name}"
 
     def file(self, name: str) -> Path:

@@ -45,6 +45,7 @@ def with_predictions(
     keep: Sequence[str],
     text: str,
     label: str | None,
+    weight: str | None,
     model_id: str,
     classes: Sequence[Any],
     identity: str,
@@ -62,6 +63,8 @@ def with_predictions(
         The column the model reads.
     label
         The label column, or None where there is none yet.
+    weight
+        The column with a row's weight in figures, or None.
     model_id
         The model's name.
     classes
@@ -91,7 +94,7 @@ def with_predictions(
         *(F.col(f"`{k}`") for k in keep),
         F.lit(model_id).alias("model_id"),
         gold.alias("label"),
-        F.lit(None).cast("double").alias("weight"),
+        (F.col(f"`{weight}`") if weight else F.lit(None)).cast("double").alias("weight"),
         pred.alias("pred"),
         F.col("_prob").alias("prob", metadata={"classes": [str(c) for c in classes]}),
     )

@@ -43,7 +43,9 @@ _LOCAL = {
 
 
 def open_session(
-    app_name: str = "slice-engine", conf: Mapping[str, str] | None = None
+    app_name: str = "slice-engine",
+    conf: Mapping[str, str] | None = None,
+    catalog: bool = False,
 ) -> SparkSession:
     """Return a Spark session that reads and writes Delta tables.
 
@@ -56,10 +58,13 @@ def open_session(
         The application's name in Spark's UI and logs.
     conf
         Further Spark settings.
+    catalog
+        Whether tables are named in a catalog: a local session then keeps one, in
+        ``metastore_db`` and ``spark-warehouse`` here (under spark-submit the cluster has its own).
 
     Raises
     ------
-    JavaMissing, JavaUnsupported
+    JavaMissingError, JavaUnsupportedError
         If there is no Java that Spark can use.
     DeltaMissingError
         If spark-submit was started without Delta's JARs.
@@ -70,9 +75,12 @@ def open_session(
 
     session = SparkSession.getActiveSession()
     if session is None:
+        kept = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
         settings = {**_DELTA, **_ARROW, **(conf or {})}
-        session = (_submitted if submitted else _local)(app_name, settings)
+        session = (
+            _submitted(app_name, settings) if submitted else _local(app_name, {**kept, **settings})
+        )
         session.sparkContext.setLogLevel("FATAL")  # errors come back as exceptions, with a sentence
     session.conf.set("spark.sql.session.timeZone", ZONE)
     return session

@@ -16,24 +16,16 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import SourceReadError, TableMissingError, WherePredicateError
+from engine.names import FORMATS, is_catalog_name
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-_FORMATS = {
-    ".parquet": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
-}
 # What people's CSV files look like: a header, quotes doubled inside quotes, newlines in quotes.
 _OPTIONS = {
     "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
 }
 _MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "REORG"}
-_CATALOG_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*){1,2}")
 
 
 @dataclass(frozen=True)
@@ -74,17 +66,6 @@ class Written:
         return (
             f"wrote {self.name} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
         )
-
-
-def is_catalog_name(table: str) -> bool:
-    """Tell ``db.table`` and ``catalog.db.table`` from a path.
-
-    Examples
-    --------
-    >>> [is_catalog_name(t) for t in ("db.t", "c.db.t", "build/t", "s3://b/t", "rows.csv", "t")]
-    [True, True, False, False, False, False]
-    """
-    return bool(_CATALOG_NAME.fullmatch(table)) and PurePosixPath(table).suffix not in _FORMATS
 
 
 def exists(spark: SparkSession, table: str) -> bool:
@@ -204,6 +185,7 @@ def overwrite(
     new = not exists(spark, table)
     try:
         if is_catalog_name(table):
+            _make_schema(spark, table)
             writer.saveAsTable(table)
         else:
             writer.save(table)
@@ -279,6 +261,12 @@ def facts(spark: SparkSession, table: str) -> Mapping[str, Any]:
     return _last_commit(spark, table)[1] if exists(spark, table) else {}
 
 
+def _make_schema(spark: SparkSession, table: str) -> None:
+    schema = table.rpartition(".")[0]
+    if not spark.catalog.databaseExists(schema):
+        spark.sql(f"CREATE SCHEMA {schema}")
+
+
 def _remove(spark: SparkSession, table: str) -> None:
     if is_catalog_name(table):
         spark.sql(f"DROP TABLE IF EXISTS {table}")
@@ -322,11 +310,11 @@ def _files(spark: SparkSession, path: Any) -> DataFrame:
 
 
 def _format_of(spark: SparkSession, path: str) -> str | None:
-    own = _FORMATS.get(PurePosixPath(path).suffix.lower())
+    own = FORMATS.get(PurePosixPath(path).suffix.lower())
     if own is not None:
         return own
     names = [r["path"] for r in _files(spark, path).select("path").collect()]
-    found = {_FORMATS.get(_suffix(name)) for name in names} - {None}
+    found = {FORMATS.get(_suffix(name)) for name in names} - {None}
     return found.pop() if len(found) == 1 else None
 
 

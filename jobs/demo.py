@@ -18,7 +18,6 @@ from collections.abc import Sequence
 
 from engine import cli
 from engine.errors import EngineError
-from engine.session import open_session
 
 JOBS = ("label_slices", "train_baseline", "train_classifier", "score_table", "evaluate_slices")
 
@@ -34,7 +33,7 @@ def job(args: argparse.Namespace) -> None:
     """Run all jobs."""
     start = time.monotonic()
     project = cli.project_of(args)
-    spark = open_session(f"demo {project.name}", project.spark)  # the jobs find it active
+    spark = cli.session(project, "demo")  # the jobs find it active
     common = ["--project", args.project, *args.overrides]
     _run("make_source", [*common, *(["--data", args.data] if args.data else [])])
     for name in JOBS:

@@ -28,7 +28,6 @@ from engine.metrics.checks import check_classes, check_covered
 from engine.metrics.evaluate import EvaluationSpec, by_slice, cells, figures, join_predictions
 from engine.metrics.predictions import normalised
 from engine.report.page import render
-from engine.session import open_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     project = cli.project_of(args)
-    spark = open_session(f"evaluate_slices {project.name}", project.spark)
+    spark = cli.session(project, "evaluate_slices")
     masks = tables.read(spark, project.place("masks"), "mask table")
     read = _predictions(spark, project, args.model)
     if project.check_key == "full":

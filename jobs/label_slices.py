@@ -33,7 +33,7 @@ from engine.config import Project
 from engine.errors import FaultBudgetError, SlicesChangedError
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.table import Coverage, coverage, mask_table
-from engine.session import ZONE, open_session
+from engine.session import ZONE
 from engine.slicing.identity import fingerprint
 
 
@@ -54,7 +54,7 @@ def job(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     project = cli.project_of(args)
     sfs = project.slicing_functions(cli.module_folders(args))
-    spark = open_session(f"label_slices {project.name}", project.spark)
+    spark = cli.session(project, "label_slices")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )

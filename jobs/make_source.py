@@ -19,7 +19,6 @@ import pandas as pd
 
 from engine import cli, tables
 from engine.demo_data import generate_comments, read_youtube_spam
-from engine.session import open_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +32,7 @@ def job(args: argparse.Namespace) -> None:
     """Write the source table, unless it is there already."""
     project = cli.project_of(args)
     comments = read_youtube_spam(args.data) if args.data else generate_comments()
-    spark = open_session(f"make_source {project.name}", project.spark)
+    spark = cli.session(project, "make_source")
     place = project.source.table
     facts = {"data": args.data or "generated", "content": _content(comments)}
     if tables.facts(spark, place) == facts:

@@ -19,7 +19,6 @@ import engine
 from engine import cli, tables
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.scoring import checkpoint_predictor, identity_of, with_predictions
-from engine.session import open_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,12 +37,13 @@ def job(args: argparse.Namespace) -> None:
     (text,) = cli.needed(project, text=project.text)
     folder = project.file(f"models/{project.classifier.model_id}").resolve()
     identity = identity_of(folder)
-    spark = open_session(f"score_table {project.name}", project.spark)
+    spark = cli.session(project, "score_table")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    labels = [project.label] if project.label else []
-    roles = {"key": project.join_columns, "text": [text], "label": labels}
+    optional = {"label": project.label, "weight": project.weight}
+    roles = {"key": project.join_columns, "text": [text]}
+    roles |= {role: [column] for role, column in optional.items() if column}
     check_columns(source.df, source.name, roles)
     place = project.prediction_table(project.classifier.model_id)
     facts = {
@@ -52,7 +52,7 @@ def job(args: argparse.Namespace) -> None:
         "source": source.name,
         "source_version": source.version,
         "where": args.where,
-        "columns": [project.key, project.partition_by, text, project.label],
+        "columns": [project.key, project.partition_by, text, *optional.values()],
         "classes": list(project.classes),
     }
     if tables.facts(spark, place) == facts and not args.force:
@@ -70,6 +70,7 @@ def job(args: argparse.Namespace) -> None:
         keep=project.join_columns,
         text=text,
         label=project.label,
+        weight=project.weight,
         model_id=project.classifier.model_id,
         classes=project.classes,
         identity=identity,

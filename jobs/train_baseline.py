@@ -29,7 +29,6 @@ from engine.errors import EmptyTableError
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.metrics.evaluate import class_position
 from engine.scoring import Predict, with_predictions
-from engine.session import open_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,16 +42,14 @@ def job(args: argparse.Namespace) -> None:
     """Fit the baseline of one project and score its source."""
     project = cli.project_of(args)
     text, label = cli.needed(project, text=project.text, label=project.label)
-    spark = open_session(f"train_baseline {project.name}", project.spark)
+    spark = cli.session(project, "train_baseline")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    splits = [project.split] if project.split else []
-    check_columns(
-        source.df,
-        source.name,
-        {"key": project.join_columns, "text": [text], "label": [label], "split": splits},
-    )
+    optional = {"split": project.split, "weight": project.weight}
+    roles = {"key": project.join_columns, "text": [text], "label": [label]}
+    roles |= {role: [column] for role, column in optional.items() if column}
+    check_columns(source.df, source.name, roles)
     place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
     if tables.facts(spark, place) == facts and not args.force:
         print(tables.written(spark, place, time.monotonic(), changed=False))
@@ -69,6 +66,7 @@ def job(args: argparse.Namespace) -> None:
         keep=project.join_columns,
         text=text,
         label=label,
+        weight=project.weight,
         model_id=project.baseline.model_id,
         classes=project.classes,
         identity=str(facts),
@@ -119,7 +117,8 @@ def _facts(project: Project, source: tables.Snapshot) -> dict[str, Any]:
         "source": source.name,
         "source_version": source.version,
         "settings": project.baseline.model_dump(mode="json"),
-        "columns": [project.key, project.partition_by, project.text, project.label, project.split],
+        "columns": [project.key, project.partition_by, project.text, project.label],
+        "optional": [project.split, project.weight],
         "classes": list(project.classes),
         "train_split": project.train_split,
     }

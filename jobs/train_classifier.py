@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from engine.masks.checks import check_columns
 from engine.masks.table import ALL, coverage, slices_of
 from engine.metrics.evaluate import class_position
 from engine.sampling import P, Quota, draw
-from engine.session import open_session
 
 TASK = "task"
 
@@ -52,7 +52,7 @@ def job(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
     project = cli.project_of(args)
     text, label = cli.needed(project, text=project.text, label=project.label)
-    spark = open_session(f"train_classifier {project.name}", project.spark)
+    spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
@@ -103,7 +103,8 @@ def _train(
     folder: Path,
 ) -> None:
     settings = project.classifier
-    set_seed(settings.seed)
+    set_seed(settings.seed)  # weights and shuffles are drawn from here on
+    start = time.monotonic()
     features = BagOfWords.fit(frames["train"]["_text"], ngram_range=settings.ngram_range)
     base = build_base(settings.base, features.width)
     model = SlicingClassifier(
@@ -137,7 +138,6 @@ def _train(
         l2=settings.l2,
         optimizer=settings.optimizer,
         lr_scheduler=settings.lr_scheduler,
-        seed=settings.seed,
         log=log,
     )
     trainer.fit(model, loaders)
@@ -156,7 +156,8 @@ def _train(
     ]
     columns = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
     cli.show("Training", columns, rows)
-    print(f"wrote {folder}: checkpoint of {len(slices)} slices, {n:,} parameters")
+    seconds = time.monotonic() - start
+    print(f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s")
     print(f"wrote {log}: {len(rows)} epochs")
 
 

@@ -6,9 +6,6 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Values that can be shared between slicing functions without a copy.
-_CONTAINERS = (list, dict, set, bytearray)
-
 
 class Row:
     """One row of a table, read as ``x.text`` or ``x["text"]``.
@@ -30,55 +27,62 @@ class Row:
         object.__setattr__(self, "__dict__", values)
 
     def __getitem__(self, name: str) -> Any:
+        values = values_of(self)
         try:
-            return self.__dict__[name]
+            return values[name]
         except KeyError:
-            raise KeyError(_missing(name, self.__dict__)) from None
+            raise KeyError(_missing(name, values)) from None
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(_missing(name, self.__dict__))
+        raise AttributeError(_missing(name, values_of(self)))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(
-            f"a slicing function cannot set x.{name}; do it in a @preprocessor, "
+            f"a slicing function cannot change x.{name}; do it in a @preprocessor, "
             "which gets a copy of the row"
         )
+
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.__setattr__(name, value)
 
+    def __delitem__(self, name: str) -> None:
+        self.__delattr__(name)
+
     def __contains__(self, name: object) -> bool:
-        return name in self.__dict__
+        return name in values_of(self)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.__dict__)
+        return iter(values_of(self))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and self.__dict__ == other.__dict__
+        return isinstance(other, Row) and values_of(self) == values_of(other)
 
     def __hash__(self) -> int:
-        return hash(tuple(self.__dict__.items()))
+        return hash(tuple(values_of(self).items()))
 
     def __repr__(self) -> str:
-        return f"Row({', '.join(f'{k}={v!r}' for k, v in self.__dict__.items())})"
+        return f"Row({', '.join(f'{k}={v!r}' for k, v in values_of(self).items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self.__dict__),)
+        return type(self), (dict(values_of(self)),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
-        return type(self)(copy.deepcopy(self.__dict__, memo))
+        return type(self)(copy.deepcopy(values_of(self), memo))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, or ``default`` where there is no such column."""
-        return self.__dict__.get(name, default)
+        return values_of(self).get(name, default)
 
     def keys(self) -> list[str]:
         """Return the column names."""
-        return list(self.__dict__)
+        return list(values_of(self))
 
     def asDict(self) -> dict[str, Any]:  # noqa: N802 - the name that a Spark row has
         """Return the values as a new dict."""
-        return dict(self.__dict__)
+        return dict(values_of(self))
 
 
 class MutableRow(Row):
@@ -95,17 +99,30 @@ class MutableRow(Row):
     __slots__ = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__[name] = value
+        values_of(self)[name] = value
 
     def __delattr__(self, name: str) -> None:
-        del self.__dict__[name]
+        values = values_of(self)
+        if name not in values:
+            raise AttributeError(_missing(name, values))
+        del values[name]
 
 
-class TracedRow(MutableRow):
+class TracedRow(Row):
     """A row that remembers which source columns were read from it.
 
-    Only used after a failure, to tell a row that could not be decided (a column it read is null)
-    from a fault: recording every read of every row would cost more than the functions.
+    It tells a row that could not be decided (a column it read is null) from a fault. What a
+    preprocessor gets is traced (:class:`TracedMutableRow`); a slicing function is called again
+    on a traced row only after a failure, since recording every read would cost more than it does.
+
+    Parameters
+    ----------
+    values
+        Column name to value.
+    reads
+        Filled with the source columns that are read.
+    source
+        Columns that still have the source's value; what is set or deleted is taken out.
     """
 
     __slots__ = ("_reads", "_source")
@@ -116,40 +133,66 @@ class TracedRow(MutableRow):
         object.__setattr__(self, "_source", source)
 
     def __getattribute__(self, name: str) -> Any:
-        values = object.__getattribute__(self, "__dict__")
+        values = values_of(self)
         if name in values:
-            if name in object.__getattribute__(self, "_source"):
-                object.__getattribute__(self, "_reads").add(name)
+            _see(self, name)
             return values[name]
+        if name == "__dict__":
+            _see(self, *values)
         return object.__getattribute__(self, name)
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._source:
-            self._reads.add(name)
+        _see(self, name)
         return super().__getitem__(name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._source.discard(name)
-        super().__setattr__(name, value)
-
-    def __iter__(self) -> Iterator[str]:
-        self._reads.update(self._source)
-        return super().__iter__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> TracedRow:
-        values = object.__getattribute__(self, "__dict__")
-        return TracedRow(copy.deepcopy(values, memo), self._reads, set(self._source))
+    def __deepcopy__(self, memo: dict[int, Any]) -> Row:
+        values = copy.deepcopy(values_of(self), memo)
+        reads, source = _trace(self)
+        return type(self)(values, reads, set(source))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, recording the read."""
-        if name in self._source:
-            self._reads.add(name)
+        _see(self, name)
         return super().get(name, default)
 
     def asDict(self) -> dict[str, Any]:  # noqa: N802
         """Return all values as a new dict, recording that all were read."""
-        self._reads.update(self._source)
+        _see(self, *values_of(self))
         return super().asDict()
+
+
+class TracedMutableRow(TracedRow, MutableRow):
+    """A traced row that may be written to."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _trace(self)[1].discard(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _trace(self)[1].discard(name)
+        super().__delattr__(name)
+
+
+# Values that one slicing function could change in place under the next one.
+_CONTAINERS = (list, dict, set, bytearray, Row)
+
+
+def values_of(row: Row) -> dict[str, Any]:
+    """Return a row's own dict, whatever its columns are called, and without tracing reads."""
+    values: dict[str, Any] = object.__getattribute__(row, "__dict__")
+    return values
+
+
+def _trace(row: TracedRow) -> tuple[set[str], set[str]]:
+    reads, source = (object.__getattribute__(row, slot) for slot in ("_reads", "_source"))
+    return reads, source
+
+
+def _see(row: TracedRow, *names: str) -> None:
+    reads, source = _trace(row)
+    reads.update(source.intersection(names))
 
 
 def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,4 +212,4 @@ def has_containers(values: Mapping[str, Any]) -> bool:
 def _missing(name: str, values: Mapping[str, Any]) -> str:
     from engine.errors import near
 
-    return f"the row has no column {name!r}{near(name, values)}"
+    return f"the row has no column {name!r}{near(str(name), values)}"
