@@ -66,14 +66,22 @@ def slices_of(schema: StructType) -> dict[str, str]:
     return {slice_id: about["fingerprint"] for slice_id, about in found.items()}
 
 
+def split_column(split: str | None) -> Column:
+    """Return the split as text: "all" in a table without splits, "null" where it is null."""
+    if split is None:
+        return F.lit(ALL)
+    return F.coalesce(quoted(split).cast("string"), F.lit("null"))
+
+
 def coverage(masks: DataFrame, ids: Sequence[str], split: str | None) -> list[Coverage]:
     """Count each slice's rows per split, in one scan."""
-    by = quoted(split).cast("string") if split else F.lit(ALL)
     counts: list[Column] = [F.count(F.lit(1)).alias("rows")]
     for i, slice_id in enumerate(ids):
         counts.append(F.count_if(quoted(slice_id)).alias(f"in_{i}"))
         counts.append(F.count_if(quoted(slice_id).isNull()).alias(f"null_{i}"))
-    found = masks.groupBy(by.alias("_split")).agg(*counts).orderBy("_split").collect()
+    found = (
+        masks.groupBy(split_column(split).alias("_split")).agg(*counts).orderBy("_split").collect()
+    )
     return [
         Coverage(slice_id, str(r["_split"]), r["rows"], r[f"in_{i}"], r[f"null_{i}"])
         for i, slice_id in enumerate(ids)

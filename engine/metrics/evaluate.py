@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.masks.table import split_column
 from engine.metrics.classification import EMPTY, Figure, compute
 from engine.metrics.ranking import roc_auc
 from engine.metrics.spec import MetricSpec
@@ -116,7 +117,7 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
     """
     by = [
         F.col("model_id"),
-        (F.col(f"`{spec.split}`").cast("string") if spec.split else F.lit("all")).alias("split"),
+        split_column(spec.split).alias("split"),
         class_position(F.col("label"), spec.classes).alias("label"),
         class_position(F.col("pred"), spec.classes).alias("pred"),
         *_score_columns(spec),
