@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyspark.errors import PySparkException
+
 from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
 
@@ -76,15 +78,22 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         job(args)
-    except EngineError as error:
+    except (EngineError, PySparkException) as error:
         if args.verbose:
             log.exception("the job failed")
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, EngineError):
+        return str(error)
+    first = str(error).strip().partition("\n")[0]
+    return f"Spark failed: {first} (--verbose shows all of it)"
 
 
 def step(text: str) -> None:

@@ -19,7 +19,14 @@ from collections.abc import Sequence
 from engine import cli
 from engine.errors import EngineError
 
-JOBS = ("label_slices", "train_baseline", "train_classifier", "score_table", "evaluate_slices")
+FLOW: tuple[tuple[str, ...], ...] = (
+    ("label_slices",),
+    ("train_baseline",),
+    ("evaluate_slices", "--model", "baseline"),
+    ("train_classifier",),
+    ("score_table",),
+    ("evaluate_slices",),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,10 +41,9 @@ def job(args: argparse.Namespace) -> None:
     start = time.monotonic()
     project = cli.project_of(args)
     spark = cli.session(project, "demo")  # the jobs find it active
-    common = ["--project", args.project, *args.overrides]
-    _run("make_source", [*common, *(["--data", args.data] if args.data else [])])
-    for name in JOBS:
-        _run(name, common)
+    data = ("--data", args.data) if args.data else ()
+    for name, *options in (("make_source", *data), *FLOW):
+        _run(name, ["--project", args.project, *options, *args.overrides])
     spark.stop()
     print(f"\nThe whole flow took {time.monotonic() - start:.0f} s. Delta tables are in:")
     places = [project.source.table]

@@ -77,7 +77,9 @@ def job(args: argparse.Namespace) -> None:
         project.place("metrics"),
         records.METRICS.key,
     )
-    for split in result["split"].unique():
+    order = [project.train_split, project.valid_split]  # what matters most is printed last
+    splits = sorted(result["split"].unique(), key=lambda s: (s not in order, str(s)))
+    for split in splits:
         _show(result, split, list(read), project)
     report = project.file("report.html")
     report.parent.mkdir(parents=True, exist_ok=True)

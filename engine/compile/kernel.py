@@ -1,16 +1,13 @@
 """Slicing functions run over one batch of rows: what an executor does, and a driver too.
 
-Needs numpy, pandas and pyarrow alone. All row functions of a run share one list of rows, and one
-result of each preprocessor per row.
+Needs numpy, pandas and pyarrow alone. All row functions of a run share one list of rows.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +15,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.errors import PreprocessorReturnError
-from engine.slicing.functions import Preprocessor, SliceKind, SlicingFunction, series_parameters
-from engine.slicing.rows import MutableRow, Row, TracedRow, has_containers, isolated
-
-IN, OUT, NULL = np.int8(1), np.int8(0), np.int8(-1)
-MEMO_SIZE = 100_000  # distinct inputs a memoized preprocessor remembers, per Python worker
+from engine.compile.preprocess import Prepared, Preprocessing, Undecided
+from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.slicing.rows import Row, TracedRow, isolated, values_of
 
 SHOWN = 60  # characters of a value in a message
 
@@ -65,15 +59,6 @@ class BatchMasks:
     faults: Sequence[Fault]
 
 
-class _Undecided:
-    """Stands for a row on which a preprocessor failed."""
-
-    __slots__ = ("error", "read")
-
-    def __init__(self, error: Exception, read: str | None) -> None:
-        self.error, self.read = error, read  # read is None where a column it read is null
-
-
 class Kernel:
     """The row and vectorised slicing functions of a run, ready for batches.
 
@@ -92,10 +77,10 @@ class Kernel:
 
     def __init__(self, sfs: Sequence[SlicingFunction]) -> None:
         self.sfs = tuple(sfs)
-        self._memos: dict[int, OrderedDict[Hashable, dict[str, Any]]] = {}
+        self._preprocessing = Preprocessing()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"sfs": self.sfs, "_memos": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Kernel, (self.sfs,)
 
     def run(self, columns: Mapping[str, pa.Array], n: int | None = None) -> BatchMasks:
         """Run all functions over Arrow columns of equal length."""
@@ -131,54 +116,14 @@ class Kernel:
 
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
-        states: dict[tuple[int, ...], list[Any]] = {(): list(rows)}
+        states = {(): Prepared(rows)}
         masks: dict[str, np.ndarray] = {}
         faults: list[Fault] = []
         for sf in self.sfs:
             if sf.kind is SliceKind.ROW:
-                state = self._state(sf.chain, states)
-                masks[sf.id] = _run_rows(sf, state, rows, faults)
+                prepared = self._preprocessing.after(sf.chain, states)
+                masks[sf.id] = _run_rows(sf, prepared, rows, faults)
         return BatchMasks(masks, faults)
-
-    def _state(
-        self, chain: tuple[Preprocessor, ...], states: dict[tuple[int, ...], list[Any]]
-    ) -> list[Any]:
-        """Return the rows after a chain of preprocessors, each run once per batch."""
-        done = tuple(id(p) for p in chain)
-        if done not in states:
-            before = self._state(chain[:-1], states)
-            source = states[()]
-            run = self._memoized(chain[-1]) if chain[-1].memoize else _run_preprocessor
-            states[done] = [
-                _preprocess(run, chain, x, raw) for x, raw in zip(before, source, strict=True)
-            ]
-        return states[done]
-
-    def _memoized(self, p: Preprocessor) -> Callable[[Preprocessor, Any], Any]:
-        """Return a runner that keeps what ``p`` added to a row, per distinct input."""
-        from engine.compile.reads import reads
-
-        memo = self._memos.setdefault(id(p), OrderedDict())
-        read = reads(p.f)
-        fields = None if read.escapes else sorted(read.columns)
-
-        def run(p: Preprocessor, x: Any) -> Any:
-            if not isinstance(x, Row):
-                return _run_preprocessor(p, x)
-            key = p.memoize_key(x) if p.memoize_key else _memo_key(x, fields)
-            if key in memo:
-                memo.move_to_end(key)
-                return Row({**x.asDict(), **isolated(memo[key])})
-            after = _run_preprocessor(p, x)
-            if len(memo) >= MEMO_SIZE:
-                memo.popitem(last=False)
-            before = x.asDict()
-            memo[key] = {
-                k: v for k, v in after.asDict().items() if k not in before or before[k] is not v
-            }
-            return after
-
-        return run
 
 
 def python_values(array: pa.Array) -> list[Any]:
@@ -237,47 +182,52 @@ def _nested(value: Any, kind: pa.DataType) -> Any:
 
 
 def _run_rows(
-    sf: SlicingFunction, state: Sequence[Any], source: Sequence[Any], faults: list[Fault]
+    sf: SlicingFunction, prepared: Prepared, source: Sequence[Any], faults: list[Fault]
 ) -> np.ndarray:
-    f, resources, own_copy = sf.f, sf.resources, _isolates(state)
+    f, resources, shares = sf.f, sf.resources, prepared.shares
     assert f is not None  # a ROW function has one
-    codes = np.empty(len(state), dtype=np.int8)
-    for i, x in enumerate(state):
-        if type(x) is _Undecided:
-            codes[i] = -1
-            if x.read is not None:
-                faults.append(Fault(sf.id, i, x.read, _cause(x.error)))
-            continue
+    codes = np.empty(len(source), dtype=np.int8)
+    for i, x in enumerate(prepared.rows):
         try:
-            y = f(Row(isolated(x.asDict())) if own_copy else x, **resources)
+            if type(x) is Undecided:
+                raise x.error
+            y = f(Row(isolated(values_of(x))) if shares and isinstance(x, Row) else x, **resources)
         except Exception as error:
             codes[i] = -1
-            read = _null_or_read(source[i], sf)
-            if read is not None:
-                faults.append(Fault(sf.id, i, read, _cause(error)))
+            read = _reads(sf, prepared, i)
+            if not _any_null(source[i], read):
+                faults.append(Fault(sf.id, i, _shown(source[i], read), _cause(error)))
             continue
         if y is True:
             codes[i] = 1
         elif y is False:
             codes[i] = 0
+        elif y is None or y is pd.NA:
+            codes[i] = -1
+        elif isinstance(y, _RETURNS) and y in _MASK_OF:
+            codes[i] = _MASK_OF[y]
         else:
-            codes[i] = _code(sf, i, y, source, faults)
+            codes[i] = -1
+            read = _reads(sf, prepared, i)
+            faults.append(Fault(sf.id, i, _shown(source[i], read), wrong_return(y)))
     return codes
 
 
-def _isolates(state: Sequence[Any]) -> bool:
-    """Tell whether a function could change a value in place that the next one reads."""
-    return any(isinstance(x, Row) and has_containers(x.__dict__) for x in state)
+def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
+    """Return the source's columns that a function read of a row, preprocessors included.
+
+    The function is called again, on a row that records reads; only done on rows that failed.
+    """
+    read, source = prepared.trace(i)
+    x = prepared.rows[i]
+    if isinstance(x, Row) and sf.f is not None:
+        with contextlib.suppress(Exception):  # the failure is the one being explained
+            sf.f(TracedRow(isolated(values_of(x)), read, source), **sf.resources)
+    return read
 
 
-def _code(sf: SlicingFunction, i: int, y: Any, source: Sequence[Any], faults: list[Fault]) -> int:
-    if y is None or y is pd.NA:
-        return -1
-    if isinstance(y, _RETURNS) and y in _MASK_OF:
-        return _MASK_OF[y]
-    read = _reads(source[i], sf)
-    faults.append(Fault(sf.id, i, _shown(source[i], read), wrong_return(y)))
-    return -1
+def _any_null(raw: Any, read: Iterable[str]) -> bool:
+    return any(values_of(raw)[name] is None for name in read)
 
 
 def wrong_return(y: Any) -> str:
@@ -285,80 +235,8 @@ def wrong_return(y: Any) -> str:
     return f"it returned {_short(y)} ({type(y).__name__}), not True, False or None"
 
 
-def _run_preprocessor(p: Preprocessor, x: Any) -> Any:
-    if not isinstance(x, Row):
-        return p.run_alone(x)
-    after = p.f(MutableRow(copy_for_preprocessor(x)))
-    if after is None:
-        raise PreprocessorReturnError(p.name)
-    return Row(after.asDict() if isinstance(after, Row) else dict(vars(after)))
-
-
-def copy_for_preprocessor(x: Row) -> dict[str, Any]:
-    """Copy a row's values for a preprocessor, which may change any of them in place."""
-    return {
-        k: v if isinstance(v, str | int | float | bytes | type(None)) else copy.deepcopy(v)
-        for k, v in x.__dict__.items()
-    }
-
-
-def _preprocess(
-    run: Callable[[Preprocessor, Any], Any], chain: tuple[Preprocessor, ...], x: Any, raw: Any
-) -> Any:
-    if type(x) is _Undecided:
-        return x
-    try:
-        return run(chain[-1], x)
-    except Exception as error:
-        return _Undecided(error, _null_or_read(raw, lambda row: _run_chain(chain, row)))
-
-
-def _run_chain(chain: Iterable[Preprocessor], x: Any) -> None:
-    for p in chain:
-        x = p.run_alone(x)
-
-
-def _memo_key(x: Row, fields: list[str] | None) -> Hashable:
-    values = x.__dict__
-    return _hashable({f: values.get(f) for f in fields} if fields is not None else values)
-
-
-def _hashable(value: Any) -> Hashable:
-    """Make a key of a value; values of other types never give equal keys (1 and True, 0 and -0)."""
-    if isinstance(value, Mapping):
-        return tuple((k, _hashable(v)) for k, v in value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return type(value).__name__, tuple(_hashable(v) for v in value)
-    if isinstance(value, Row):
-        return _hashable(value.asDict())
-    if isinstance(value, str):
-        return value
-    if isinstance(value, float | bytearray):
-        return type(value).__name__, repr(value)
-    return type(value).__name__, value
-
-
-def _null_or_read(raw: Any, call: Callable[[Any], Any]) -> str | None:
-    """Return None if a column that ``call`` read is null, else what it read, as text."""
-    read = _reads(raw, call)
-    values = raw.__dict__ if isinstance(raw, Row) else {}
-    if any(values.get(name) is None for name in read):
-        return None
-    return _shown(raw, read)
-
-
-def _reads(raw: Any, call: Callable[[Any], Any]) -> set[str]:
-    """Call again on a row that records reads; only done on rows that failed."""
-    read: set[str] = set()
-    if isinstance(raw, Row):
-        values = raw.asDict()
-        with contextlib.suppress(Exception):  # the failure is the one being explained
-            call(TracedRow(copy.deepcopy(values), read, set(values)))
-    return read
-
-
 def _shown(raw: Any, read: Iterable[str]) -> str:
-    return ", ".join(f"{name}={_short(raw.__dict__[name])}" for name in sorted(read))
+    return ", ".join(f"{name}={_short(values_of(raw)[name])}" for name in sorted(read))
 
 
 def _short(value: Any) -> str:
@@ -368,7 +246,7 @@ def _short(value: Any) -> str:
 
 def _cause(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
-    # The innermost frame that isn't the engine's is the user's line, or a library it called.
+    # The outermost frame that isn't the engine's is the line of the user's function.
     theirs = [f for f in frames if "/engine/compile/" not in f.filename.replace("\\", "/")]
     place = f" ({theirs[0].filename.rpartition('/')[2]}:{theirs[0].lineno})" if theirs else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
-from engine.slicing.rows import MutableRow, Row
+from engine.slicing.rows import MutableRow, Row, values_of
 
 
 class SliceKind(StrEnum):
@@ -73,7 +73,7 @@ class Preprocessor:
     def run_alone(self, x: Any) -> Any:
         """Run this preprocessor only, not those before it, on a copy of ``x``."""
         result = self.f(
-            MutableRow(copy.deepcopy(x.asDict())) if type(x) is Row else copy.deepcopy(x)
+            MutableRow(copy.deepcopy(values_of(x))) if type(x) is Row else copy.deepcopy(x)
         )
         if result is None:
             raise PreprocessorReturnError(self.name)
