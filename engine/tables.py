@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
 }
+_HISTORY = 50  # commits looked at for what the last writer said
 _MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "REORG"}
 
 
@@ -75,6 +76,16 @@ def exists(spark: SparkSession, table: str) -> bool:
     return bool(DeltaTable.isDeltaTable(spark, table))
 
 
+def find(spark: SparkSession, table: str) -> Snapshot | None:
+    """Read a Delta table at its newest version; None where there is none."""
+    if not exists(spark, table):
+        return None
+    version, facts = _last_commit(spark, table)
+    reader = spark.read.option("versionAsOf", version)
+    df = reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
+    return Snapshot(table, df, version, facts)
+
+
 def read(spark: SparkSession, table: str, role: str = "table") -> Snapshot:
     """Read a Delta table at its newest version.
 
@@ -83,12 +94,10 @@ def read(spark: SparkSession, table: str, role: str = "table") -> Snapshot:
     TableMissingError
         If there is none.
     """
-    if not exists(spark, table):
+    found = find(spark, table)
+    if found is None:
         raise TableMissingError(role, table)
-    version, facts = _last_commit(spark, table)
-    reader = spark.read.option("versionAsOf", version)
-    df = reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
-    return Snapshot(table, df, version, facts)
+    return found
 
 
 def read_source(
@@ -193,16 +202,12 @@ def overwrite(
         if new:  # Delta's commit is atomic, but a first one that fails leaves files behind
             _remove(spark, table)
         raise
-    return written(spark, table, start)
+    return _written(spark, table, start)
 
 
-def written(spark: SparkSession, table: str, start: float, changed: bool = True) -> Written:
-    """Describe a table's newest version; ``start`` is ``time.monotonic()`` of before."""
-    last = _delta(spark, table).history(1).collect()[0]
-    rows = int((last["operationMetrics"] or {}).get("numOutputRows", 0))
-    if not changed:
-        rows = read(spark, table).df.count()
-    return Written(table, str(last["version"]), rows, time.monotonic() - start, changed)
+def unchanged(table: Snapshot) -> Written:
+    """Say that a run left a table as it was."""
+    return Written(table.name, table.version, table.df.count(), 0.0, changed=False)
 
 
 def insert_missing(df: DataFrame, table: str, on: Sequence[str]) -> Written:
@@ -210,17 +215,7 @@ def insert_missing(df: DataFrame, table: str, on: Sequence[str]) -> Written:
 
     A run that adds nothing makes no commit.
     """
-    spark, start = df.sparkSession, time.monotonic()
-    if not exists(spark, table):
-        return overwrite(df, table, facts={})
-    same = _matching(on)
-    old = read(spark, table).df
-    new = df.alias("new").join(old.alias("old"), F.expr(same), "left_anti")
-    if new.isEmpty():
-        return written(spark, table, start, changed=False)
-    merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
-    merge.whenNotMatchedInsertAll().execute()
-    return written(spark, table, start)
+    return _merge(df, table, on, ())
 
 
 def upsert(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str]) -> Written:
@@ -228,37 +223,39 @@ def upsert(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
 
     A run that changes nothing makes no commit.
     """
+    return _merge(df, table, on, compare)
+
+
+def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str]) -> Written:
     spark, start = df.sparkSession, time.monotonic()
-    if not exists(spark, table):
+    stored = find(spark, table)
+    if stored is None:
         return overwrite(df, table, facts={})
-    differs = " OR ".join(f"NOT (old.`{c}` <=> new.`{c}`)" for c in compare)
-    same = _matching(on)
-    old = read(spark, table).df.alias("old")
-    unchanged = f"({same}) AND NOT ({differs})"
-    if df.alias("new").join(old, F.expr(unchanged), "left_anti").isEmpty():
-        return written(spark, table, start, changed=False)
+    same = " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
+    differs = " OR ".join(f"NOT (old.`{c}` <=> new.`{c}`)" for c in compare) or "false"
+    as_is = F.expr(f"({same}) AND NOT ({differs})")
+    if df.alias("new").join(stored.df.alias("old"), as_is, "left_anti").isEmpty():
+        return unchanged(stored)
     merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
-    merge.whenMatchedUpdateAll(condition=differs).whenNotMatchedInsertAll().execute()
-    return written(spark, table, start)
+    if compare:
+        merge = merge.whenMatchedUpdateAll(condition=differs)
+    merge.whenNotMatchedInsertAll().execute()
+    return _written(spark, table, start)
 
 
-def undo(spark: SparkSession, table: str, before: str | None) -> str:
+def undo(spark: SparkSession, table: str, before: Snapshot | None) -> str:
     """Take the last write back, and say so: restore the version before, or drop a first table."""
     if before is not None:
-        _delta(spark, table).restoreToVersion(int(before))
-        return f"{table} was restored to version {before}"
+        _delta(spark, table).restoreToVersion(int(before.version))
+        return f"{table} was restored to version {before.version}"
     _remove(spark, table)
     return f"{table}, which this run had made, was dropped"
 
 
-def version(spark: SparkSession, table: str) -> str | None:
-    """Return a Delta table's newest version, or None where there is no table."""
-    return _last_commit(spark, table)[0] if exists(spark, table) else None
-
-
-def facts(spark: SparkSession, table: str) -> Mapping[str, Any]:
-    """Return what the last commit's writer said of it; empty where there is nothing."""
-    return _last_commit(spark, table)[1] if exists(spark, table) else {}
+def _written(spark: SparkSession, table: str, start: float) -> Written:
+    last = _delta(spark, table).history(1).collect()[0]
+    rows = int((last["operationMetrics"] or {}).get("numOutputRows", 0))
+    return Written(table, str(last["version"]), rows, time.monotonic() - start)
 
 
 def _make_schema(spark: SparkSession, table: str) -> None:
@@ -283,9 +280,12 @@ def _delta(spark: SparkSession, table: str) -> DeltaTable:
 
 
 def _last_commit(spark: SparkSession, table: str) -> tuple[str, Mapping[str, Any]]:
-    commits = _delta(spark, table).history(20).collect()
+    commits = _delta(spark, table).history(_HISTORY).collect()
     # Maintenance changes no row, so what the last writer said still holds.
     last = next((c for c in commits if c["operation"] not in _MAINTENANCE), commits[0])
+    if last["operation"] == "RESTORE":  # the rows are those of an older commit, and so is the rest
+        back = last["operationParameters"].get("version")
+        last = next((c for c in commits if str(c["version"]) == back), last)
     try:
         said = json.loads(last["userMetadata"] or "{}")
     except ValueError:
@@ -330,10 +330,6 @@ def _file_version(spark: SparkSession, df: DataFrame) -> str:
     rows = _files(spark, names).collect()
     listing = sorted(f"{r['path']}|{r['length']}|{r['modificationTime']}" for r in rows)
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:16]
-
-
-def _matching(on: Sequence[str]) -> str:
-    return " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,15 +65,15 @@ def job(args: argparse.Namespace) -> None:
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
     place = project.place("masks")
-    before = tables.version(spark, place)
-    if before is not None and tables.facts(spark, place) == facts and not args.force:
-        written = tables.written(spark, place, time.monotonic(), changed=False)
+    stored = tables.find(spark, place)
+    if stored is not None and stored.facts == facts and not args.force:
+        written = tables.unchanged(stored)
     else:
-        if args.where and before is not None:
-            _check_same_slices(spark, place, facts)
+        if args.where and stored is not None:
+            _check_same_slices(stored, facts)
         rows = _check(project, plan, df, source.name, args.where)
         cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
-        written = _label(project, plan, df, facts, args.where, before)
+        written = _label(project, plan, df, facts, args.where, stored)
     _report(project, plan, spark, written, facts)
 
 
@@ -84,7 +83,7 @@ def _label(
     df: DataFrame,
     facts: dict[str, Any],
     where: str | None,
-    before: str | None,
+    stored: tables.Snapshot | None,
 ) -> tables.Written:
     """Write the mask table; over the fault budget, take the write back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
@@ -104,7 +103,7 @@ def _label(
         _tell_faults(counts)
         over = counts.over(project.max_error_rate)
         if over:
-            undone = tables.undo(df.sparkSession, place, before)
+            undone = tables.undo(df.sparkSession, place, stored)
             raise FaultBudgetError(over, project.max_error_rate, counts.examples, undone)
     return written
 
@@ -123,14 +122,12 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
     return rows
 
 
-def _check_same_slices(spark: SparkSession, place: str, facts: dict[str, Any]) -> None:
+def _check_same_slices(stored: tables.Snapshot, facts: dict[str, Any]) -> None:
     """Refuse to label some partitions with other slices than the rest have."""
-    old = dict(tables.facts(spark, place).get("slices", {}))
-    changed = sorted(
-        s for s in old.keys() | facts["slices"].keys() if old.get(s) != facts["slices"].get(s)
-    )
+    old, new = dict(stored.facts.get("slices", {})), facts["slices"]
+    changed = sorted(s for s in old.keys() | new.keys() if old.get(s) != new.get(s))
     if changed:
-        raise SlicesChangedError(place, changed)
+        raise SlicesChangedError(stored.name, changed)
 
 
 def _report(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-import time
 from collections.abc import Sequence
 
 import pandas as pd
@@ -35,8 +34,9 @@ def job(args: argparse.Namespace) -> None:
     spark = cli.session(project, "make_source")
     place = project.source.table
     facts = {"data": args.data or "generated", "content": _content(comments)}
-    if tables.facts(spark, place) == facts:
-        print(tables.written(spark, place, time.monotonic(), changed=False))
+    stored = tables.find(spark, place)
+    if stored is not None and stored.facts == facts:
+        print(tables.unchanged(stored))
         return
     rows = spark.createDataFrame(comments)
     print(tables.overwrite(rows, place, facts=facts))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -55,8 +54,9 @@ def job(args: argparse.Namespace) -> None:
         "columns": [project.key, project.partition_by, text, *optional.values()],
         "classes": list(project.classes),
     }
-    if tables.facts(spark, place) == facts and not args.force:
-        print(tables.written(spark, place, time.monotonic(), changed=False))
+    stored = tables.find(spark, place)
+    if stored is not None and stored.facts == facts and not args.force:
+        print(tables.unchanged(stored))
         return
     df = source.df
     if args.where:

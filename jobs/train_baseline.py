@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,8 +50,9 @@ def job(args: argparse.Namespace) -> None:
     roles |= {role: [column] for role, column in optional.items() if column}
     check_columns(source.df, source.name, roles)
     place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
-    if tables.facts(spark, place) == facts and not args.force:
-        print(tables.written(spark, place, time.monotonic(), changed=False))
+    stored = tables.find(spark, place)
+    if stored is not None and stored.facts == facts and not args.force:
+        print(tables.unchanged(stored))
         return
     check_rows(source.df, source.name, project.join_columns, {text: ["text"], label: ["label"]})
     if project.check_key == "full":

@@ -216,13 +216,12 @@ def _assign(sf: SlicingFunction, schema: StructType) -> Assignment:
 
 def _assign_row(sf: SlicingFunction, schema: StructType) -> Assignment:
     read = slice_reads(sf)
-    for column in sorted(read.columns):
-        if column not in schema.names and not (read.escapes and sf.chain):
-            raise MissingColumnError(f"slice {sf.name!r}", column, schema.names)
+    for column in read.missing(schema.names):
+        raise MissingColumnError(f"slice {sf.name!r}", column, schema.names)
+    columns = read.used(schema.names)
     if read.escapes:
-        columns, why = tuple(schema.names), f"a Python function; {read.escapes}: all columns cross"
+        why = f"a Python function; {read.escapes}: all columns cross"
     else:
-        columns = tuple(c for c in schema.names if c in read.columns)
         why = f"a Python function that reads {', '.join(columns) or 'no column'}"
     if sf.chain:
         why += f", after {', '.join(p.name for p in sf.chain)}"

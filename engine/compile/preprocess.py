@@ -11,7 +11,7 @@ import datetime as dt
 import functools
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -55,15 +55,14 @@ class Prepared:
     """
 
     rows: Sequence[Any]
-    traces: Sequence[tuple[frozenset[str], frozenset[str]]] | None = None
+    traces: Sequence[tuple[Set[str], Set[str]]] | None = None
 
-    def trace(self, i: int) -> tuple[set[str], set[str]]:
-        """Return a row's trace, as sets to go on with."""
+    def trace(self, i: int) -> tuple[Set[str], Set[str]]:
+        """Return a row's trace."""
         if self.traces is not None:
-            read, source = self.traces[i]
-            return set(read), set(source)
+            return self.traces[i]
         row = self.rows[i]
-        return set(), set(values_of(row)) if isinstance(row, Row) else set()
+        return frozenset(), values_of(row).keys() if isinstance(row, Row) else frozenset()
 
     @functools.cached_property
     def shares(self) -> bool:
@@ -121,26 +120,28 @@ class _Made:
 
     def applied(self, x: Row) -> Row:
         kept = {k: v for k, v in values_of(x).items() if k not in self.gone}
-        return Row(kept | self.fields)
+        return Row({**kept, **self.fields})
 
 
 def _prepared(run: Callable[[Any, set[str]], Any], before: Prepared) -> Prepared:
-    rows, traces = [], []
-    for i, x in enumerate(before.rows):
-        read, source = before.trace(i)
-        own: set[str] = set()
-        row, touched = x, frozenset[str]()
-        if type(x) is not Undecided:
-            try:
-                made = run(x, own)
-            except Exception as error:
-                row = Undecided(error)
-            else:
-                row = made.applied(x) if isinstance(made, _Made) else made
-                touched = made.gone.union(made.fields) if isinstance(made, _Made) else touched
-        rows.append(row)
-        traces.append((frozenset(read | own & source), frozenset(source - touched)))
-    return Prepared(rows, traces)
+    steps = [_step(run, x, *before.trace(i)) for i, x in enumerate(before.rows)]
+    return Prepared([row for row, _ in steps], [trace for _, trace in steps])
+
+
+def _step(
+    run: Callable[[Any, set[str]], Any], x: Any, read: Set[str], source: Set[str]
+) -> tuple[Any, tuple[Set[str], Set[str]]]:
+    """Return the row after one preprocessor, and its trace."""
+    if type(x) is Undecided:
+        return x, (read, source)
+    own: set[str] = set()
+    try:
+        made = run(x, own)
+    except Exception as error:
+        return Undecided(error), (read | own & source, source)
+    if not isinstance(made, _Made):
+        return made, (read, source)
+    return made.applied(x), (read | own & source, source - made.gone - made.fields.keys())
 
 
 def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from engine.slicing.functions import SlicingFunction
+from engine.slicing.functions import Preprocessor, SlicingFunction
 from engine.slicing.rows import Row
 
 _ROW_METHODS = frozenset(name for name in dir(Row) if not name.startswith("__"))
 # Instructions that may stand between two that belong together.
 _NOISE = frozenset({"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"})
+# Names through which code gets at its local variables, the row among them.
+_REFLECTION = frozenset({"eval", "exec", "locals", "vars", "currentframe", "_getframe"})
 
 
 @dataclass(frozen=True)
@@ -34,19 +37,32 @@ class Reads:
     writes
         Fields set by a constant name (preprocessors do that).
     escapes
-        Why other columns may be read too, or None where ``columns`` is all.
+        Why other columns may be read too, or None where these are all.
+    covered
+        Fields read after a preprocessor that sets them, maybe not on every row: columns only
+        where the table has them.
     """
 
     columns: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     escapes: str | None = None
+    covered: frozenset[str] = frozenset()
 
     def __or__(self, other: Reads) -> Reads:
         return Reads(
             self.columns | other.columns,
             self.writes | other.writes,
             self.escapes or other.escapes,
+            self.covered | other.covered,
         )
+
+    def used(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return which of a table's columns the function may read."""
+        return tuple(c for c in columns if self.escapes or c in self.columns | self.covered)
+
+    def missing(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns that a table lacks for the function; none if it may look first."""
+        return [] if self.escapes else sorted(self.columns.difference(columns))
 
 
 def slice_reads(sf: SlicingFunction) -> Reads:
@@ -59,48 +75,83 @@ def slice_reads(sf: SlicingFunction) -> Reads:
     >>> sorted(slice_reads(SlicingFunction("a", lambda x: len(x.text) < x["most"])).columns)
     ['most', 'text']
     """
-    before = functools.reduce(lambda a, p: a.__or__(_after(a, reads(p.f))), sf.chain, Reads())
-    own = _after(before, reads(sf.f)) if sf.f is not None else Reads()
+    before = functools.reduce(_then, map(_preprocessor_reads, sf.chain), Reads())
+    return _then(before, reads(sf.f)) if sf.f is not None else before
+
+
+def _then(before: Reads, later: Reads) -> Reads:
+    """Return what two functions do with a row, one after the other."""
+    own = Reads(
+        later.columns - before.writes,
+        later.writes,
+        later.escapes,
+        later.covered | later.columns & before.writes,
+    )
     return before | own
 
 
-def _after(before: Reads, later: Reads) -> Reads:
-    return Reads(later.columns - before.writes, later.writes, later.escapes)
+def _preprocessor_reads(p: Preprocessor) -> Reads:
+    found = reads(p.f)
+    if found.escapes or _gives_back(*_code(p.f)):
+        return found
+    return found | Reads(escapes=f"preprocessor {p.name!r} returns another row")
 
 
 def reads(f: Callable[..., Any]) -> Reads:
     """Return what a function reads of its first argument."""
-    plain = inspect.unwrap(f)
-    skip = 1 if inspect.ismethod(plain) else 0
-    code = getattr(plain, "__code__", None)
-    if code is None or code.co_argcount <= skip:
+    code, row = _code(f)
+    if code is None:
         return Reads(escapes=f"{getattr(f, '__name__', f)!r} has no Python code to read")
-    return _reads_of(code, code.co_varnames[skip])
+    if not row:
+        return Reads(escapes=f"{code.co_name!r} takes its row as one of *args")
+    return _reads_of(code, row)
 
 
-def _reads_of(code: CodeType, row: str) -> Reads:
+def _code(f: Callable[..., Any]) -> tuple[CodeType | None, str]:
+    """Return a function's code and its row's name; a decorator's wrapper has code of its own."""
+    code = getattr(f, "__code__", None)
+    if not isinstance(code, CodeType):
+        return None, ""
+    names = code.co_varnames[: code.co_argcount]
+    return code, next(iter(names[1:] if inspect.ismethod(f) else names), "")
+
+
+def _gives_back(code: CodeType | None, row: str) -> bool:
+    """Tell whether every return of a preprocessor is of its row."""
+    assert code is not None
+    steps = [i for i in dis.get_instructions(code) if i.opname not in _NOISE]
+    return all(
+        before.opname.startswith("LOAD") and _last(before.argval) == row and not i.is_jump_target
+        for before, i in itertools.pairwise(steps)
+        if i.opname.startswith("RETURN")
+    )
+
+
+def _reads_of(code: CodeType, row: str, *, nested: bool = False) -> Reads:
     instructions = list(_plain(code))
+    in_cell = row in code.co_cellvars + code.co_freevars
     found = Reads()
+    if _REFLECTION.intersection(code.co_names):
+        found |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
     for at, (op, value, line) in enumerate(instructions):
-        if value != row or not op.startswith(
-            ("LOAD_FAST", "LOAD_DEREF", "STORE_FAST", "STORE_DEREF")
-        ):
+        if value != row or not ("FAST" in op or "DEREF" in op):
             continue
-        following = instructions[at + 1 : at + 3]
-        found |= _use(code, op, following, line)
+        if in_cell and op.startswith("LOAD_FAST"):
+            continue  # since Python 3.13: the cell is handed to a nested function, read below
+        where = f"line {line} of {code.co_filename.rpartition('/')[2]}"
+        found |= _use(op, instructions[at + 1 : at + 3], where, nested)
     for const in code.co_consts:  # a comprehension or lambda in the function sees the row too
         if isinstance(const, CodeType) and row in const.co_freevars:
-            found |= _reads_of(const, row)
+            found |= _reads_of(const, row, nested=True)
     return found
 
 
-def _use(code: CodeType, op: str, following: Sequence[tuple[str, Any, int]], line: int) -> Reads:
+def _use(op: str, following: Sequence[tuple[str, Any, int]], where: str, nested: bool) -> Reads:
     """Judge one use of the row by the instructions behind it."""
-    where = f"line {line} of {code.co_filename.rpartition('/')[2]}"
-    if op.startswith("STORE"):
+    if not op.startswith("LOAD"):
         return Reads(escapes=f"{where} assigns to the row's name")
     next_op, next_value, _ = following[0] if following else ("", None, 0)
-    if next_op in ("LOAD_ATTR", "LOAD_METHOD") and next_value not in _ROW_METHODS:
+    if next_op in ("LOAD_ATTR", "LOAD_METHOD") and not _is_method(next_value):
         return Reads(columns=frozenset({str(next_value)}))
     if next_op == "STORE_ATTR":
         return Reads(writes=frozenset({str(next_value)}))
@@ -110,9 +161,17 @@ def _use(code: CodeType, op: str, following: Sequence[tuple[str, Any, int]], lin
             return Reads(columns=frozenset({next_value}))
         if subscript_op == "STORE_SUBSCR":
             return Reads(writes=frozenset({next_value}))
-    if next_op == "RETURN_VALUE":  # a preprocessor gives its row back
+    if next_op == "RETURN_VALUE" and not nested:  # a preprocessor gives its row back
         return Reads()
     return Reads(escapes=f"{where} passes the whole row on")
+
+
+def _last(argument: Any) -> Any:
+    return argument[-1] if isinstance(argument, tuple) and argument else argument
+
+
+def _is_method(name: Any) -> bool:
+    return name in _ROW_METHODS or str(name).startswith("__")
 
 
 def _plain(code: CodeType) -> Iterator[tuple[str, Any, int]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import site
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
 from pyspark import cloudpickle
 
 from engine.errors import UnpicklableSliceError
+from engine.slicing.description import is_own, references
 from engine.slicing.functions import SlicingFunction
 
 
@@ -63,8 +60,7 @@ def _modules_of(value: Any) -> Iterator[ModuleType]:
         yield value
         return
     if isinstance(value, FunctionType):
-        closed = inspect.getclosurevars(value)
-        for used in (*closed.globals.values(), *closed.nonlocals.values()):
+        for used in references(value).values():
             if isinstance(used, ModuleType):
                 yield used
             elif isinstance(used, FunctionType | type):
@@ -80,13 +76,4 @@ def _home(value: Any) -> Iterator[ModuleType]:
 
 
 def _is_own(module: ModuleType) -> bool:
-    name, file = module.__name__, getattr(module, "__file__", None)
-    if file is None or name == "__main__" or name.partition(".")[0] == "engine":
-        return False
-    path = Path(file).resolve()
-    return not any(path.is_relative_to(place) for place in _installed())
-
-
-def _installed() -> list[Path]:
-    places = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()}
-    return [Path(p).resolve() for p in places if p not in (sys.prefix, sys.exec_prefix)]
+    return module.__name__ != "__main__" and is_own(getattr(module, "__file__", None))

@@ -179,15 +179,15 @@ class PandasSFApplier(_Applier):
         series: set[str] = set()
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS and sf.f is not None:
-                named = frozenset(series_parameters(sf.f, sf.resources))
-                series |= named
+                named = series_parameters(sf.f, sf.resources)
+                missing = [c for c in named if c not in columns]
+                series.update(named)
             else:
                 read = slice_reads(sf)
-                named = frozenset() if read.escapes and sf.chain else read.columns
-                rows |= set(columns) if read.escapes else named
-            for column in sorted(named):
-                if column not in columns:
-                    raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+                missing = read.missing(columns)
+                rows.update(read.used(columns))
+            for column in missing:
+                raise MissingColumnError(f"slice {sf.name!r}", column, columns)
         return [c for c in columns if c in rows], [c for c in columns if c in series]
 
 

@@ -145,10 +145,13 @@ class TracedRow(Row):
         _see(self, name)
         return super().__getitem__(name)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Row:
-        values = copy.deepcopy(values_of(self), memo)
+    def __reduce__(self) -> tuple[Any, ...]:
         reads, source = _trace(self)
-        return type(self)(values, reads, set(source))
+        return type(self), (dict(values_of(self)), reads, set(source))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Row:
+        reads, source = _trace(self)
+        return type(self)(copy.deepcopy(values_of(self), memo), reads, set(source))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, recording the read."""
@@ -186,13 +189,12 @@ def values_of(row: Row) -> dict[str, Any]:
 
 
 def _trace(row: TracedRow) -> tuple[set[str], set[str]]:
-    reads, source = (object.__getattribute__(row, slot) for slot in ("_reads", "_source"))
-    return reads, source
+    return object.__getattribute__(row, "_reads"), object.__getattribute__(row, "_source")
 
 
 def _see(row: TracedRow, *names: str) -> None:
     reads, source = _trace(row)
-    reads.update(source.intersection(names))
+    reads.update(name for name in names if name in source)
 
 
 def isolated(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,291 @@
+"""Faults: a run stops with the slice, the row, the value and the cause; or counts, within a budget."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+ROWS = [(1, "7", 1.0), (2, "x", 2.0), (3, None, 3.0), (4, "9", None), (5, "y", 5.0)]
+SCHEMA = "id int, text string, d double"
+
+NUMBER = """
+@slicing_function()
+def seven(x):
+    return int(x.text) == 7
+"""
+
+
+def line_of(bench, module: str, code: str) -> int:
+    lines = (bench.folder / module).read_text().splitlines()
+    return next(i for i, line in enumerate(lines, 1) if code in line)
+
+
+def leftovers(bench) -> list[str]:
+    out = Path(bench.place(""))
+    return sorted(p.name for p in out.iterdir()) if out.exists() else []
+
+
+def test_a_fault_stops_the_run_and_leaves_nothing(bench):
+    bench.rows(ROWS, SCHEMA)
+    module = bench.module(NUMBER)
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    assert error == (
+        "slice 'seven' failed on row id=2 having text='x': ValueError: invalid literal for int() "
+        f"with base 10: 'x' ({module}:{line_of(bench, module, 'int(x.text)')}); fix the function, "
+        'or set on_error: "null" to leave such rows undecided and count them'
+    )
+    assert leftovers(bench) == []
+
+
+def test_a_fault_leaves_the_table_before_as_it_was(bench):
+    bench.rows(ROWS, SCHEMA)
+    bench.done("label_slices", bench.project(slices=[{"name": "long", "where": "d > 2"}]))
+    before, masks = bench.versions(), bench.masks()
+    broken = bench.project(sf_modules=[bench.module(NUMBER)])
+    assert "slice 'seven' failed on row id=2" in bench.run("label_slices", broken).error
+    assert bench.versions() == before == {"masks": 0, "slices": 0, "coverage": 0}
+    assert bench.masks() == masks
+
+
+def test_nulls_that_a_function_read_are_no_fault(bench):
+    bench.rows([(1, "7", 1.0), (2, None, None)], SCHEMA)
+    module = bench.module(
+        NUMBER
+        + """
+@slicing_function()
+def by_value(x):
+    return x["d"] + 1 > 0 and len(x["text"]) > 0
+
+@preprocessor()
+def with_length(x):
+    x.n = len(x.text)
+    return x
+
+@slicing_function(pre=[with_length])
+def prepared(x):
+    return x.n == 1
+
+@slicing_function()
+def vectorised(text: pd.Series):
+    return text.map(lambda t: len(t) == 1)
+"""
+    )
+    bench.done("label_slices", bench.project(sf_modules=[module]))
+    slices = ("seven", "by_value", "prepared", "vectorised")
+    assert bench.masks() == {1: dict.fromkeys(slices, True), 2: dict.fromkeys(slices)}
+
+
+def test_a_fault_on_a_row_where_only_an_unread_column_is_null_is_one(bench):
+    bench.rows([(1, "x", None)], SCHEMA)
+    error = bench.run("label_slices", bench.project(sf_modules=[bench.module(NUMBER)])).error
+    assert error.startswith("slice 'seven' failed on row id=1 having text='x': ValueError")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return x.text", "it returned '7' (str), not True, False or None"),
+        ("return 'z' * 100", f"it returned '{'z' * 56}... (str), not True, False or None"),
+        ("return 2", "it returned 2 (int), not True, False or None"),
+        ("return 0.5", "it returned 0.5 (float), not True, False or None"),
+        ("return [True]", "it returned [True] (list), not True, False or None"),
+    ],
+)
+def test_a_function_that_returns_no_mask(bench, body, said):
+    bench.rows([(1, "7", 1.0)], SCHEMA)
+    module = bench.module(f"@slicing_function()\ndef odd(x):\n    x.text\n    {body}\n")
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    assert error == (
+        f"slice 'odd' failed on row id=1 having text='7': {said}; fix the function, or set "
+        'on_error: "null" to leave such rows undecided and count them'
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return text", "it returned 'x' (str), not True, False or None"),
+        ("return True", "it returned True (bool), not a boolean Series"),
+        ("return pd.Series([True] * 9)", "it returned 9 values for 1 rows"),
+    ],
+)
+def test_a_vectorised_function_that_returns_no_mask(bench, body, said):
+    bench.rows([(1, None, 1.0), (2, "x", 1.0)], SCHEMA)
+    module = bench.module(f"@slicing_function()\ndef odd(text: pd.Series):\n    {body}\n")
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    assert error == (
+        f"slice 'odd' failed on row id=2 having text='x': {said}; fix the function, or set "
+        'on_error: "null" to leave such rows undecided and count them'
+    )
+
+
+def test_the_row_is_named_by_all_its_key(bench):
+    rows = [("2024-05-01", 1, "7"), ("2024-05-02", 1, "x")]
+    bench.rows(rows, "ds string, id int, text string", by=["ds"])
+    project = bench.project(sf_modules=[bench.module(NUMBER)], partition_by=["ds"])
+    error = bench.run("label_slices", project).error
+    assert error.startswith("slice 'seven' failed on row ds=2024-05-02, id=1 having text='x': ")
+
+
+def test_a_predicate_that_fails_on_a_value_is_named(bench):
+    bench.rows(ROWS, SCHEMA)
+    slices = [{"name": "is seven", "where": "int(text) = 7"}, {"name": "fine", "where": "d > 1"}]
+    error = bench.run("label_slices", bench.project(slices=slices)).error
+    assert error == (
+        "slice 'is seven': the predicate 'int(text) = 7' failed on a row: [CAST_INVALID_INPUT] "
+        "The value 'x' of the type \"STRING\" cannot be cast to \"INT\" because it is malformed. "
+        "Correct the value as per the syntax, or change its target type. Use `try_cast` to "
+        "tolerate malformed input and return NULL instead."
+    )
+    assert leftovers(bench) == []
+
+
+def test_a_predicate_of_several_lines_that_fails_is_named(bench):
+    bench.rows(ROWS, SCHEMA)
+    slices = [{"name": "seven", "where": "d > 0\n  and\n  int(text) = 7"}]
+    error = bench.run("label_slices", bench.project(slices=slices)).error
+    assert error.startswith("slice 'seven': the predicate 'd > 0\\n  and\\n  int(text) = 7' failed")
+
+
+def test_a_column_function_that_fails_on_a_value_is_named(bench):
+    bench.rows(ROWS, SCHEMA)
+    module = bench.module(
+        "from pyspark.sql import functions as F\n"
+        "@slicing_function()\ndef fine():\n    return F.col('d') > 1\n"
+        "@slicing_function()\ndef seven():\n    return F.col('text').cast('int') == 7\n"
+    )
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    assert error.startswith(
+        "slice 'seven': the predicate 'seven' failed on a row: [CAST_INVALID_INPUT] The value 'x'"
+    )
+    assert leftovers(bench) == []
+
+
+def test_faults_within_the_budget_are_counted_and_shown(bench, caplog):
+    bench.rows(ROWS, SCHEMA)
+    module = bench.module(NUMBER)
+    project = bench.project(sf_modules=[module], on_error="null", max_error_rate=0.4)
+    with caplog.at_level(logging.INFO, "engine"):
+        bench.done("label_slices", project)
+    masks = {k: row["seven"] for k, row in bench.masks().items()}
+    assert masks == {1: True, 2: None, 3: None, 4: False, 5: None}
+    place = f"({module}:{line_of(bench, module, 'int(x.text)')})"
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned == [
+        "slice 'seven' failed on 2 of 5 rows",
+        "  'seven' on row id=2 having text='x': ValueError: invalid literal for int() with base "
+        f"10: 'x' {place}",
+        "  'seven' on row id=5 having text='y': ValueError: invalid literal for int() with base "
+        f"10: 'y' {place}",
+    ]
+
+
+def test_only_the_first_few_faults_of_a_slice_are_shown(bench, caplog):
+    bench.rows([(k, "x", 1.0) for k in range(50)], SCHEMA)
+    module = bench.module(NUMBER + "\n@slicing_function()\ndef other(x):\n    return x.d / 0\n")
+    project = bench.project(sf_modules=[module], on_error="null", max_error_rate=1.0)
+    with caplog.at_level(logging.INFO, "engine"):
+        bench.done("label_slices", project)
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned[:2] == [
+        "slice 'seven' failed on 50 of 50 rows",
+        "slice 'other' failed on 50 of 50 rows",
+    ]
+    assert [w.split()[0] for w in warned[2:]] == ["'seven'", "'other'"] * 3
+    assert "ZeroDivisionError: float division by zero" in warned[3]
+
+
+def test_over_the_budget_a_first_table_is_dropped(bench):
+    bench.rows(ROWS, SCHEMA)
+    module = bench.module(NUMBER)
+    project = bench.project(sf_modules=[module], on_error="null", max_error_rate=0.39)
+    error = bench.run("label_slices", project).error
+    place = f"({module}:{line_of(bench, module, 'int(x.text)')})"
+    assert error == (
+        "more slicing functions failed than max_error_rate=0.39 allows: 'seven' on 2 of 5 rows; "
+        f"{bench.place('masks')}, which this run had made, was dropped. For example: 'seven' on "
+        f"row id=2 having text='x': ValueError: invalid literal for int() with base 10: 'x' "
+        f"{place}; 'seven' on row id=5 having text='y': ValueError: invalid literal for int() "
+        f"with base 10: 'y' {place}."
+    )
+    assert leftovers(bench) == []
+
+
+def test_over_the_budget_a_table_is_restored(bench):
+    bench.rows(ROWS, SCHEMA)
+    fine = bench.project(slices=[{"name": "long", "where": "d > 2"}])
+    bench.done("label_slices", fine)
+    masks, catalogue = bench.masks(), bench.read(bench.place("slices"))
+    covered = bench.read(bench.place("coverage"))
+    broken = bench.project(sf_modules=[bench.module(NUMBER)], on_error="null")
+    error = bench.run("label_slices", broken).error
+    assert "max_error_rate=0 allows: 'seven' on 2 of 5 rows; " in error
+    assert f"{bench.place('masks')} was restored to version 0. For example: " in error
+    assert bench.masks() == masks
+    assert bench.read(bench.place("slices")) == catalogue
+    assert bench.read(bench.place("coverage")) == covered
+    # What the restored rows are is known again, so the run that made them has nothing to do.
+    bench.project(slices=[{"name": "long", "where": "d > 2"}])
+    assert f"unchanged {bench.place('masks')} version 2" in bench.done("label_slices", fine)
+
+
+def test_the_rate_is_per_slice_and_of_the_rows_evaluated(bench):
+    rows = [("a", k, "x") for k in range(2)] + [("b", k, "7") for k in range(8)]
+    bench.rows(rows, "ds string, id int, text string", by=["ds"])
+    project = bench.project(
+        sf_modules=[bench.module(NUMBER)], partition_by=["ds"], on_error="null", max_error_rate=0.2
+    )
+    bench.done("label_slices", project)
+    before = bench.masks()
+    error = bench.run("label_slices", project, "--where", "ds = 'a'").error
+    assert "'seven' on 2 of 2 rows" in error
+    assert bench.masks() == before
+
+
+def test_a_slice_without_python_has_no_faults_to_count(bench):
+    bench.rows(ROWS, SCHEMA)
+    project = bench.project(slices=[{"name": "long", "where": "d > 2"}], on_error="null")
+    bench.done("label_slices", project)
+    assert {k: row["long"] for k, row in bench.masks().items()} == {
+        1: False, 2: False, 3: True, 4: None, 5: True,
+    }  # fmt: skip
+
+
+def test_a_module_that_executors_lack_is_named(bench, monkeypatch):
+    """A slice that needs a module which only the driver has."""
+    import sys
+
+    package = bench.folder / "site-packages"
+    package.mkdir()
+    (package / "only_here.py").write_text("def f(t):\n    return True\n")
+    monkeypatch.syspath_prepend(str(package))
+    monkeypatch.setattr("engine.compile.ship._is_own", lambda module: False)
+    bench.rows(ROWS, SCHEMA)
+    module = bench.module(
+        "import only_here\n@slicing_function()\ndef gone(x):\n    return only_here.f(x.text)\n"
+    )
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    name = module.removesuffix(".py")
+    assert error in {
+        f"Spark's executors cannot import {missing!r}: pass the zip of `make dist` with --py-files "
+        "for the engine, and install what slicing functions import on every worker"
+        for missing in ("only_here", name)
+    }
+    sys.modules.pop("only_here", None)
+
+
+def test_the_python_interface_names_slice_and_row_too(spark):
+    from pyspark.errors import PySparkException
+
+    from engine import SparkSFApplier, slicing_function
+
+    @slicing_function()
+    def seven(x):
+        return int(x.text) == 7
+
+    df = spark.createDataFrame(ROWS, SCHEMA)
+    with pytest.raises(PySparkException) as raised:
+        SparkSFApplier([seven]).apply(df).collect()
+    assert '"key":"id=2","fault":{"slice":"seven","read":"text=\'x\'"' in str(raised.value)
