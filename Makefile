@@ -2,11 +2,12 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types contracts dist clean python java
+.PHONY: help setup demo test study bench-train lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
 DEV := .venv/.dev
+DIST := dist
 
 # The first Python on PATH that is new enough; `make setup PYTHON=/path/to/python3.12` names one.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -38,13 +39,20 @@ types: $(DEV) ## check types
 contracts: $(DEV) ## check which package imports which
 	@$(BIN)/lint-imports
 
+study: $(DEV) ## does slice-aware training help? train, compare, write docs/study: make study DATA=FOLDER
+	@$(BIN)/python -m tests.benchmarks.study --data "$(or $(DATA),../shared/data)"
+
+bench-train: $(DEV) ## measure training against Snorkel, sampling and scoring against plain Spark
+	@$(BIN)/python -m tests.benchmarks.bench_train
+	@$(BIN)/python -m tests.benchmarks.bench_sampling
+
 dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
-	@rm -rf build/lib build/wheel dist
-	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
-	@$(BIN)/python -m zipfile -e dist/*.whl build/wheel
-	@version=$$(ls dist | cut -d - -f 2) && cd build/wheel \
-		&& ../../$(BIN)/python -m zipfile -c ../../dist/slice-engine-$$version.zip engine sfs
-	@ls dist/*
+	@rm -rf build/lib build/wheel $(DIST)/*.whl $(DIST)/*.zip
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(DIST) .
+	@$(BIN)/python -m zipfile -e $(DIST)/*.whl build/wheel
+	@version=$$(ls $(DIST) | cut -d - -f 2) && cd build/wheel \
+		&& "$(CURDIR)/$(BIN)/python" -m zipfile -c "$(abspath $(DIST))/slice-engine-$$version.zip" engine sfs
+	@ls $(DIST)/*
 
 clean: ## remove what was built and cached, but not .venv
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from engine.config import Project, load_project
@@ -78,7 +80,7 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         job(args)
-    except (EngineError, PySparkException) as error:
+    except (EngineError, PySparkException, Py4JJavaError) as error:
         if args.verbose:
             log.exception("the job failed")
         print(f"error: {_sentence(error)}", file=sys.stderr)
@@ -92,7 +94,9 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
 def _sentence(error: Exception) -> str:
     if isinstance(error, EngineError):
         return str(error)
-    first = str(error).strip().partition("\n")[0]
+    text = str(error).strip()
+    causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)  # the last is the first cause
+    first = causes[-1] if causes else text.partition("\n")[0]
     return f"Spark failed: {first} (--verbose shows all of it)"
 
 
@@ -106,13 +110,14 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text  # a name may have brackets, which are rich's markup
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
         numeric = any(isinstance(r[i], int | float) for r in rows)
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+        table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric)
     for row in rows:
-        table.add_row(*map(cell, row))
+        table.add_row(*(Text(cell(value)) for value in row))
     console = Console(file=sys.stdout)
     if not console.is_terminal:  # a log has no width to fit into
         console = Console(file=sys.stdout, width=200)

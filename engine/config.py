@@ -7,13 +7,59 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from engine.errors import ConfigError, near
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
 from engine.slicing.functions import SlicingFunction, where
 from engine.slicing.modules import load_slices
+
+# What pydantic calls wrong, in our words.
+_WRONG = {
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a group of settings",
+    "model_type": "must be a group of settings",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} entries",
+}
+
+
+def _as_text(value: Any) -> Any:
+    """Return an option's value as Spark takes it: YAML reads `header: true` as no text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _as_class(value: Any) -> Any:
+    if not isinstance(value, int | str):
+        found = f"must be a whole number, text, true or false, found {value!r}"
+        raise ValueError(found)  # noqa: TRY004 - pydantic takes no TypeError
+    return value
+
+
+Options = dict[str, Annotated[str, BeforeValidator(_as_text)]]
+Class = Annotated[int | str | bool, BeforeValidator(_as_class)]
 
 
 class _Model(BaseModel):
@@ -25,7 +71,7 @@ class Source(_Model):
 
     table: str
     format: Literal["delta", "parquet", "csv", "json"] | None = None
-    options: dict[str, str] = {}
+    options: Options = {}
 
 
 class InlineSlice(_Model):
@@ -77,26 +123,91 @@ class Baseline(_Model):
     max_iter: Annotated[int, Field(gt=0)] = 100
 
 
-class Sample(_Model):
-    """How many rows reach the driver: expected rows per slice, and of all rows."""
+class Shares(_Model):
+    """How rows are split where the project names no split column."""
 
+    train: Annotated[float, Field(gt=0, le=1)] = 0.8
+    valid: Annotated[float, Field(ge=0, le=1)] = 0.1
+    test: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+
+class Sample(_Model):
+    """Which rows reach the driver.
+
+    Attributes
+    ----------
+    kind
+        ``quota``: by slice, class and overall; ``simple``: all rows alike; ``stratified``: by
+        class; ``oversample``: as simple, and training draws slices' rows more often.
+    per_slice, per_class, overall
+        Expected rows, at least: of each slice, each class and all, per split.
+    group
+        A column (``author``) whose values no two splits may share.
+    shares
+        How rows are split by the hash of their key, or group, without a split column.
+    budget_mb
+        How large the sample may be as Arrow; a larger one is refused before it is collected.
+    """
+
+    kind: Literal["quota", "simple", "stratified", "oversample"] = "quota"
     per_slice: Annotated[int, Field(gt=0)] = 10_000
+    per_class: Annotated[int, Field(gt=0)] = 10_000
     overall: Annotated[int, Field(gt=0)] = 50_000
+    group: str | None = None
+    shares: Shares = Shares()
+    budget_mb: Annotated[int, Field(gt=0)] = 512
 
 
 class Classifier(_Model):
-    """How the slice-aware classifier is built and trained."""
+    """How the slice-aware classifier is built and trained.
+
+    Attributes
+    ----------
+    features
+        ``kind`` (bag_of_words, tfidf, tabular) and its settings.
+    base
+        ``kind`` (mlp, tabular_mlp) and its settings.
+    temperature, attention, indicator_loss_weight, slice_weights, class_weights
+        As ``SlicingClassifier`` has them.
+    n_epochs, n_steps, lr, l2, grad_clip, optimizer, lr_scheduler, warmup_steps
+        As ``Trainer`` has them; so are the next three lines.
+    monitor, patience
+        ``<slice>/<metric>`` whose best epoch is kept, and after how many worse ones to stop.
+    device, precision, threads, resume
+        Where and how it is computed; whether a run that was killed goes on where it was.
+    tensorboard
+        Whether curves are written.
+    processes
+        How many processes train together, each on its share of a batch.
+    seed
+        Draws weights and shuffles.
+    """
 
     model_id: str = "slice_aware"
+    features: dict[str, Any] = {"kind": "bag_of_words"}
     base: dict[str, Any] = {"kind": "mlp", "layers": 2}
-    ngram_range: tuple[int, int] = (1, 1)
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    attention: str = "snorkel"
+    indicator_loss_weight: Annotated[float, Field(ge=0)] = 1.0
+    slice_weights: dict[str, float] = {}
+    class_weights: list[float] | None = None
     n_epochs: Annotated[int, Field(gt=0)] = 2
+    n_steps: Annotated[int, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(gt=0)] = 64
     lr: Annotated[float, Field(gt=0)] = 1e-4
     l2: Annotated[float, Field(ge=0)] = 0.0
+    grad_clip: Annotated[float, Field(gt=0)] | None = 1.0
     optimizer: str = "adam"
     lr_scheduler: str = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    monitor: str | None = None
+    patience: Annotated[int, Field(gt=0)] | None = None
+    device: str = "auto"
+    precision: str = "float32"
+    threads: Annotated[int, Field(gt=0)] | None = None
+    resume: bool = True
+    tensorboard: bool = False
+    processes: Annotated[int, Field(gt=0)] = 1
     seed: int = 111
 
 
@@ -156,15 +267,15 @@ class Project(_Model):
     label: str | None = None
     weight: str | None = None
     split: str | None = None
-    classes: list[int | str | bool] = [0, 1]
-    positive: int | str | bool | None = None
+    classes: list[Class] = [0, 1]
+    positive: Class | None = None
     partition_by: list[str] = []
     carry: list[str] = []
     sf_modules: list[str] = []
     slices: list[InlineSlice] = []
     on_error: Literal["raise", "null"] = "raise"
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
-    metrics: list[str] = ["accuracy", "f1"]
+    metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
     evaluate_splits: list[str] = []
     missing_predictions: Literal["error", "count"] = "error"
     predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}
@@ -174,7 +285,7 @@ class Project(_Model):
     train_split: str = "train"
     valid_split: str = "valid"
     seed: int = 0
-    spark: dict[str, str] = {}
+    spark: Options = {}
 
     @field_validator("key", mode="before")
     @classmethod
@@ -186,10 +297,15 @@ class Project(_Model):
     def _null_is_a_word(cls, value: Any) -> Any:
         return "null" if value is None else value  # YAML reads a bare null as nothing
 
+    @field_validator("check_key", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
     @field_validator("metrics")
     @classmethod
     def _metrics_exist(cls, value: list[str]) -> list[str]:
-        return [str(parse_metric(m)) for m in value]
+        return list(dict.fromkeys(str(parse_metric(m)) for m in value))
 
     @model_validator(mode="after")
     def _columns_have_one_role(self) -> Project:
@@ -201,6 +317,16 @@ class Project(_Model):
             raise ValueError("classes must be at least two different values")
         if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"positive {self.positive!r} is not one of classes {self.classes}")
+        return self
+
+    @model_validator(mode="after")
+    def _group_is_in_the_mask_table(self) -> Project:
+        group = self.sample.group
+        if group and not self.split and group not in [*self.carry, *self.key, *self.partition_by]:
+            raise ValueError(
+                f"sample.group {group!r} must be in carry, because without a split column rows of "
+                "the mask table are split by it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -221,6 +347,11 @@ class Project(_Model):
     def metric_specs(self) -> list[MetricSpec]:
         """The metrics, parsed."""
         return [parse_metric(m) for m in self.metrics]
+
+    @property
+    def training_splits(self) -> list[str]:
+        """The splits that a classifier is trained and validated on, in this order."""
+        return [self.train_split, self.valid_split] if self.split else ["train", "valid"]
 
     @property
     def join_columns(self) -> list[str]:
@@ -257,7 +388,8 @@ class Project(_Model):
         ConfigError
             If the project has no slice at all.
         """
-        found = [sf for module in self.sf_modules for sf in load_slices(module, folders)]
+        loaded = (sf for module in self.sf_modules for sf in load_slices(module, folders))
+        found = list(dict.fromkeys(loaded))  # a module may import another one's
         found += [where(s.name, s.where, id=s.id, description=s.description) for s in self.slices]
         if not found:
             raise ConfigError(self.name, "there is no slice: give sf_modules or slices")
@@ -290,7 +422,7 @@ def load_project(path: str | Path, overrides: Sequence[str] = ()) -> Project:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ConfigError(str(path), f"it can't be read: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:
@@ -298,10 +430,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError(str(path), f"it is not YAML: {place}{error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(str(path), f"it is not YAML: {error}") from None
+        raise ConfigError(str(path), f"it is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         raise ConfigError(str(path), "it must be a mapping of settings")
     return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without tags that run code, in which a key stands once in its group."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in (k for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _override(settings: dict[str, Any], text: str) -> None:
@@ -322,18 +468,21 @@ def _override(settings: dict[str, Any], text: str) -> None:
 
 def _problem(error: ValidationError) -> str:
     """Say the first problem in one sentence, with the nearest known key for an unknown one."""
-    first = error.errors()[0]
-    where_ = ".".join(str(part) for part in first["loc"])
+    # An unknown key first: it may be a missing one, misspelt.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    *parents, last = first["loc"] or ("",)
+    place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        return f"unknown key {where_!r}{near(str(first['loc'][-1]), _fields(first['loc'][:-1]))}"
+        return f"unknown key {place!r}{near(str(last), _fields(parents))}"
+    if first["type"] == "missing" and isinstance(last, int):
+        return f"{place.removesuffix(f'.{last}')}: an entry is missing, found {first['input']!r}"
     if first["type"] == "missing":
-        return f"the key {where_!r} is missing"
-    said = first["msg"].removeprefix("Value error, ")
-    said = said[0].lower() + said[1:]
-    found = (
-        "" if not where_ or isinstance(first["input"], Mapping) else f", found {first['input']!r}"
-    )
-    return f"{where_}: {said}{found}" if where_ else said
+        return f"the key {place!r} is missing"
+    if first["type"] == "value_error":  # our own sentence, which says what was found
+        return ": ".join(filter(None, [place, str(first["ctx"]["error"])]))
+    wrong = _WRONG.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    found = "" if isinstance(first["input"], Mapping) else f", found {first['input']!r}"
+    return f"{place}: {wrong}{found}"
 
 
 def _fields(parents: Sequence[int | str]) -> list[str]:

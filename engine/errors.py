@@ -426,6 +426,16 @@ class TableMissingError(InputError):
         super().__init__(f"the {role} {table} does not exist or is not a Delta table; {hint}")
 
 
+class OccupiedPlaceError(InputError):
+    """A table would be written among files that aren't its own."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(
+            f"{table} holds files that are no Delta table, so none is written there: give another "
+            "place, or remove it"
+        )
+
+
 class SourceReadError(InputError):
     """The source can't be read."""
 
@@ -659,4 +669,209 @@ class NoPredictionsError(InputError):
         super().__init__(
             f"there is no prediction table yet, looked at {listed(places)}; run "
             "`python -m jobs.train_baseline` first, or name one under predictions"
+        )
+
+
+class FeatureSpecError(InputError):
+    """Features are described in a way that can't be built."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"features: {problem}")
+
+
+class FeatureTypeError(InputError):
+    """A column is of a type that its kind of feature can't read."""
+
+    def __init__(self, column: str, found: str, kind: str, wanted: str) -> None:
+        super().__init__(
+            f"{kind} feature {column!r} is of type {found}, and must be {wanted}: cast it in the "
+            "source, or leave it out"
+        )
+
+
+class NotFiniteError(InputError):
+    """A numeric feature holds NaN or infinity."""
+
+    def __init__(self, column: str, n: int, rows: Sequence[str]) -> None:
+        super().__init__(
+            f"numeric feature {column!r} is NaN or infinite on {n:,} rows, the first are "
+            f"{'; '.join(rows)}; correct them, or make them null, which is a value of its own"
+        )
+
+
+class SampleBudgetError(InputError):
+    """A sample would take more memory than the driver may give it."""
+
+    def __init__(self, rows: int, bytes_per_row: float, budget_mb: int) -> None:
+        takes = rows * bytes_per_row / 2**20
+        super().__init__(
+            f"the sample would take about {takes:,.1f} MB ({rows:,} rows of {bytes_per_row:,.0f} "
+            f"bytes), and sample.budget_mb is {budget_mb:,}: lower sample.overall, per_slice or "
+            "per_class, or raise the budget; nothing was collected"
+        )
+
+
+class GroupSplitError(InputError):
+    """A group has rows in more than one split."""
+
+    def __init__(self, table: str, group: str, n: int, first: str, splits: Sequence[str]) -> None:
+        super().__init__(
+            f"{n:,} groups of {group!r} in {table} have rows in more than one split, the first is "
+            f"{first} in {listed(splits)}; split by group, or leave split out of the project to "
+            "have it done"
+        )
+
+
+class CheckpointSlicesError(InputError):
+    """A checkpoint was trained on other slices than the project has."""
+
+    def __init__(self, path: object, differences: str, fix: str) -> None:
+        super().__init__(
+            f"the slices of the checkpoint at {str(path)!r} are not the project's: "
+            f"{differences}; {fix}"
+        )
+
+
+class SampleSharesError(InputError):
+    """The splits' shares aren't shares."""
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        found = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        super().__init__(f"sample.shares must be positive and add up to 1, found {found}")
+
+
+class BaseWidthError(InputError):
+    """A base architecture gives something else than its head_dim says."""
+
+    def __init__(self, found: tuple[int, ...] | str, head_dim: int) -> None:
+        if isinstance(found, str):
+            gives = f"a {found}, not a tensor"
+        elif len(found) == 2:  # noqa: PLR2004 - [batch, width]
+            gives = f"an output {found[1]} wide"
+        else:
+            gives = f"an output of {len(found)} dimensions, {list(found)}"
+        super().__init__(
+            f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
+            f"[batch, {head_dim}]; change head_dim, or the base's last layer"
+        )
+
+
+class FieldMissingError(InputError):
+    """A batch lacks a field that the base reads."""
+
+    def __init__(self, missing: Sequence[str], fields: Sequence[str]) -> None:
+        super().__init__(
+            f"the base reads {listed([repr(name) for name in missing])}, which the rows do not "
+            f"have; their fields are {listed(fields) or 'none'}: rename them, or set input_data_key"
+        )
+
+
+class ModelSettingError(InputError):
+    """A classifier's setting has a value that it can't have."""
+
+    def __init__(self, setting: str, value: object, wanted: str) -> None:
+        super().__init__(f"SlicingClassifier: {setting} is {value!r}{wanted}")
+
+
+class LabelRangeError(InputError):
+    """A label is none of the classes."""
+
+    def __init__(self, task: str, dataset: str, value: float, row: str, n_classes: int) -> None:
+        super().__init__(
+            f"label {task!r} of data set {dataset!r} is {value:g} at {row}; labels are 0 to "
+            f"{n_classes - 1} (n_classes={n_classes}), or -1 for none"
+        )
+
+
+class SoftLabelShapeError(InputError):
+    """Soft labels have the wrong shape."""
+
+    def __init__(
+        self,
+        task: str,
+        dataset: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        wanted: tuple[int, int],
+    ) -> None:
+        super().__init__(
+            f"label {task!r} of data set {dataset!r} is {list(shape)} of {dtype}; soft labels are "
+            f"one probability per row and class, {list(wanted)} floats"
+        )
+
+
+class SoftLabelValueError(InputError):
+    """Soft labels are not probabilities."""
+
+    def __init__(self, task: str, dataset: str, found: Sequence[float], row: str) -> None:
+        values = ", ".join(f"{value:g}" for value in found)
+        super().__init__(
+            f"label {task!r} of data set {dataset!r} is [{values}] at {row}; a soft label is "
+            "probabilities that sum to 1, or all -1 for none"
+        )
+
+
+class NotANumberFeatureError(InputError):
+    """Features hold NaN."""
+
+    def __init__(self, field: str, dataset: str, rows: Sequence[str]) -> None:
+        super().__init__(
+            f"field {field!r} of data set {dataset!r} is NaN in {len(rows):,} rows: "
+            f"{listed(rows, 5)}; fill them, or leave these rows out"
+        )
+
+
+class NotANumberLossError(EngineError):
+    """Training met a loss that is not finite."""
+
+    def __init__(
+        self, step: int, tasks: Sequence[str], rows: Sequence[str] | None, kept: object
+    ) -> None:
+        batch = f" on the batch {listed(rows, 8)}" if rows else ""
+        last = (
+            f"the last good state is kept in {str(kept)!r}"
+            if kept
+            else "the weights are those of the step before"
+        )
+        super().__init__(
+            f"the loss of {listed(tasks, 5)} is not finite at step {step}{batch}; {last}: lower "
+            "lr, set grad_clip, or check these rows"
+        )
+
+
+class MonitorError(InputError):
+    """The metric to watch in training can't be computed."""
+
+    def __init__(self, monitor: str, problem: str) -> None:
+        super().__init__(
+            f"monitor {monitor!r} can't be computed: {problem}; it is '<slice>/<metric>' or "
+            "'overall/<metric>' on the valid split"
+        )
+
+
+class ResumeError(InputError):
+    """A folder holds the state of another training."""
+
+    def __init__(self, folder: object, changed: Sequence[tuple[str, object, object]]) -> None:
+        short = {"weights", "training rows", "validation rows", "slices", "batches"}
+        found = listed(
+            [
+                name if name in short else f"{name} was {before!r} and is {now!r}"
+                for name, before, now in changed
+            ],
+            5,
+        )
+        super().__init__(
+            f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
+            f"these differ: {found}; give another folder, remove it, or set resume=False"
+        )
+
+
+class SharedFolderError(EngineError):
+    """Processes that train together found different states."""
+
+    def __init__(self, folder: object, rank: int, epoch: int, first: int) -> None:
+        super().__init__(
+            f"process {rank} finds training in {str(folder)!r} at epoch {epoch}, and process 0 at "
+            f"epoch {first}: the folder must be on storage that all processes share"
         )

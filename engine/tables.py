@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
-from engine.errors import SourceReadError, TableMissingError, WherePredicateError
+from engine.errors import (
+    OccupiedPlaceError,
+    SourceReadError,
+    TableMissingError,
+    WherePredicateError,
+)
 from engine.names import FORMATS, is_catalog_name
 
 if TYPE_CHECKING:
@@ -152,8 +158,9 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
     """
     if not partition_by:
         raise WherePredicateError(where, partition_by, "the project has no partition_by")
+    only = StructType([df.schema[c] for c in partition_by])
     try:
-        df.limit(0).select(*partition_by).where(where).schema  # noqa: B018 - analysed, not run
+        df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
     except AnalysisException as error:
         raise WherePredicateError(where, partition_by, _first_line(error)) from None
     return df.where(where)
@@ -181,17 +188,24 @@ def overwrite(
         The table's partition columns.
     where
         A predicate over partition columns; all rows of ``df`` satisfy it.
+
+    Raises
+    ------
+    OccupiedPlaceError
+        If there are files at ``table`` that are no Delta table.
     """
     spark, start = df.sparkSession, time.monotonic()
     writer = df.write.format("delta").mode("overwrite")
     writer = writer.option("userMetadata", json.dumps(facts, sort_keys=True))
     if partition_by:
         writer = writer.partitionBy(*partition_by)
-    if where is not None and exists(spark, table):
+    new = not exists(spark, table)
+    if new and _holds_files(spark, table):
+        raise OccupiedPlaceError(table)
+    if where is not None and not new:
         writer = writer.option("replaceWhere", where)
     else:
         writer = writer.option("overwriteSchema", "true")
-    new = not exists(spark, table)
     try:
         if is_catalog_name(table):
             _make_schema(spark, table)
@@ -268,10 +282,22 @@ def _remove(spark: SparkSession, table: str) -> None:
     if is_catalog_name(table):
         spark.sql(f"DROP TABLE IF EXISTS {table}")
         return
+    files, path = _file_system(spark, table)
+    files.delete(path, True)
+
+
+def _holds_files(spark: SparkSession, table: str) -> bool:
+    if is_catalog_name(table):
+        return False
+    files, path = _file_system(spark, table)
+    return bool(files.exists(path) and len(files.listStatus(path)))
+
+
+def _file_system(spark: SparkSession, table: str) -> tuple[Any, Any]:
+    """Return Hadoop's file system of a path, and the path in it."""
     assert spark._jvm is not None  # a classic session, where Delta writes paths
     path = spark._jvm.org.apache.hadoop.fs.Path(table)
-    conf = spark._jsparkSession.sessionState().newHadoopConf()
-    path.getFileSystem(conf).delete(path, True)
+    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
 
 
 def _delta(spark: SparkSession, table: str) -> DeltaTable:
@@ -333,4 +359,4 @@ def _file_version(spark: SparkSession, df: DataFrame) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(" SQLSTATE")[0]
+    return str(error).strip().partition("\n")[0].partition(" SQLSTATE")[0]

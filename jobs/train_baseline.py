@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import sklearn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -64,13 +65,13 @@ def job(args: argparse.Namespace) -> None:
     predictions = with_predictions(
         source.df,
         keep=project.join_columns,
-        text=text,
+        inputs=[text],
         label=label,
         weight=project.weight,
         model_id=project.baseline.model_id,
         classes=project.classes,
         identity=str(facts),
-        load=lambda: _predictor(baseline, len(project.classes)),
+        load=lambda: _predictor(baseline, text, len(project.classes)),
     )
     written = tables.overwrite(predictions, place, facts=facts, partition_by=project.partition_by)
     print(f"wrote {folder}: scikit-learn pipeline, classes {project.classes}")
@@ -99,13 +100,14 @@ def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Ba
     )
 
 
-def _predictor(baseline: Baseline, n_classes: int) -> Predict:
-    """Return a function that scores texts, with a column for every class of the project."""
+def _predictor(baseline: Baseline, text: str, n_classes: int) -> Predict:
+    """Return a function that scores rows, with a column for every class of the project."""
 
-    def predict(texts: Sequence[str | None]) -> np.ndarray:
+    def predict(rows: pa.RecordBatch) -> Sequence[np.ndarray]:
+        texts = pd.Series(rows.column(text).to_pylist(), dtype=object)
         full = np.zeros((len(texts), n_classes))
-        full[:, list(baseline.classes)] = baseline.predict_proba(pd.Series(texts, dtype=object))
-        return full
+        full[:, list(baseline.classes)] = baseline.predict_proba(texts)
+        return [full]
 
     return predict
 

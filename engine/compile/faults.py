@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pyspark.errors import PySparkException
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.compile.udf import EXAMPLES, FAULT, FAULTS
 from engine.errors import ExecutorImportError, PredicateError, SliceFaultError, listed
-from engine.slicing.functions import SlicingFunction
+from engine.slicing.functions import SliceKind, SlicingFunction
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -100,13 +99,13 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
     SliceFaultError
         If a Python slicing function failed on a row.
     PredicateError
-        If a SQL predicate failed on a value.
+        If a SQL predicate or Column failed on a value.
     ExecutorImportError
         If executors can't import a module.
     """
     try:
         yield
-    except PySparkException as error:
+    except Exception as error:  # a write that fails comes as Py4J's error, not as pyspark's
         found = _explanation(str(error), sfs)
         if found is None:
             raise
@@ -122,15 +121,39 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
     if missing:
         return ExecutorImportError(missing[1])
-    context = re.search(r"== SQL \(line \d+, position \d+\) ==\n(.*)\n", text)
-    if context:
-        guilty = [sf for sf in sfs if sf.sql is not None and context[1].strip() in sf.sql]
-        if guilty:
-            cause = text.partition("\n")[0].partition(" SQLSTATE")[0]
-            return PredicateError(
-                listed([sf.name for sf in guilty]), str(guilty[0].sql), f"failed on a row: {cause}"
-            )
+    for found, slices_in in (
+        (_IN_SQL.search(text), _slices_of_sql),
+        (_IN_COLUMN.search(text), _slices_at),
+    ):
+        if found and (guilty := slices_in(sfs, found)):
+            which, said = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
+            return PredicateError(which, said, f"failed on a row: {found['cause']}")
     return None
+
+
+# How Spark says which expression failed: the error, then the predicate or the caller's line.
+_CAUSE = r"(?P<cause>\[[A-Z][A-Z_.]+\] [^\n]*?)(?: SQLSTATE: \w+)?\n"
+_IN_SQL = re.compile(_CAUSE + r"== SQL [^\n]*\n(?P<text>[^\n]*)\n")
+_IN_COLUMN = re.compile(
+    _CAUSE + r"== DataFrame ==\n[^\n]* was called from\n(?P<file>.*):(?P<line>\d+)\n"
+)
+
+
+def _slices_of_sql(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
+    return [sf for sf in sfs if sf.sql is not None and found["text"].strip() in sf.sql]
+
+
+def _slices_at(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
+    """Return the Column functions that a line is in, or all where it is in none: a function's."""
+    columns = [sf for sf in sfs if sf.kind is SliceKind.COLUMN]
+    return [sf for sf in columns if _has_line(sf, found["file"], int(found["line"]))] or columns
+
+
+def _has_line(sf: SlicingFunction, file: str, line: int) -> bool:
+    code = getattr(sf.f, "__code__", None)
+    return (
+        code is not None and code.co_filename == file and line in {n for *_, n in code.co_lines()}
+    )
 
 
 def _is_slice(slice_id: str) -> Any:

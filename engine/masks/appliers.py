@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine.compile.kernel import BatchMasks, Fault, Kernel, python_values
 from engine.compile.reads import slice_reads
 from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.slicing.rows import Row
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,6 +41,8 @@ class _Applier:
         for sf in self.sfs:
             if sf.id in seen:
                 raise DuplicateSliceError(sf.id, seen[sf.id], sf.name)
+            if sf.name in seen.values():
+                raise SliceFormError(sf.name, "another slice has this name; give one another name")
             seen[sf.id] = sf.name
 
     def __repr__(self) -> str:
@@ -120,7 +124,7 @@ class SFApplier(_Applier):
         self._require(SliceKind.ROW)
         kernel = Kernel(self.sfs)
         batches = (
-            (start, kernel.run_rows(list(data_points[start : start + BATCH])))
+            (start, kernel.run_rows([_row(x) for x in data_points[start : start + BATCH]]))
             for start in _starts(len(data_points), progress_bar)
         )
         return self._collect(batches, len(data_points), None, fault_tolerant, return_meta)
@@ -252,29 +256,51 @@ def pandas_values(series: pd.Series) -> list[Any]:
         return [None if v is pd.NaT else v.to_pydatetime() for v in values]
     if series.dtype.kind == "m":
         return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
-    return [None if _missing(v) else v for v in values.tolist()]
+    return [None if _missing(v) else _plain(v) for v in values.tolist()]
+
+
+_NULLABLE: dict[str, Any] = {
+    "string": pd.StringDtype("python", na_value=pd.NA),
+    "empty": pd.StringDtype("python", na_value=pd.NA),
+    "integer": pd.Int64Dtype(),
+    "boolean": pd.BooleanDtype(),
+}
 
 
 def nullable(series: pd.Series) -> pd.Series:
     """Return a Series as a vectorised function sees it in Spark: nullable dtypes, NA for null."""
-    if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
+    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
+    if kind == "f":
         return series
-    if pd.api.types.is_string_dtype(series.dtype):
-        return series.astype(pd.StringDtype("python", na_value=pd.NA))
-    return series.convert_dtypes(convert_floating=False, convert_string=False)
+    if kind in ("i", "u"):
+        name = str(series.dtype).replace("uint", "UInt").replace("int", "Int")
+        return series.astype(pd.api.types.pandas_dtype(name))
+    dtype = _NULLABLE.get(pd.api.types.infer_dtype(series, skipna=True), series.dtype)
+    return series.astype(dtype)
 
 
 def _missing(value: Any) -> bool:
     if value is None or value is pd.NA or value is pd.NaT:
         return True
-    return isinstance(value, float) and value != value  # noqa: PLR0124 - NaN only
+    # NaN and NaT of any width
+    return isinstance(value, float | np.generic) and bool(value != value)  # noqa: PLR0124
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of an object column as Python's."""
+    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biuf" else value
+
+
+def _row(x: Any) -> Any:
+    """Return a namespace as the row it is; other data points are called with as they are."""
+    return Row(dict(vars(x))) if type(x) is SimpleNamespace else x
 
 
 def _raised(
     fault: Fault, names: dict[str, str], start: int, index: pd.Index | None
 ) -> SliceFaultError:
     at = start + fault.row
-    key = f"{at}" if index is None else f"{at} (index {index[at]!r})"
+    key = f"{at}" if index is None else f"{at} (index {index[[at]].tolist()[0]!r})"
     return SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
 
 

@@ -87,6 +87,7 @@ class Scorer:
         """
         if len(golds) == 0:
             raise EmptyLabelsError
+        _check_lengths(golds=golds, preds=preds, probs=probs)
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             found = metric(golds, preds, probs)
@@ -119,9 +120,7 @@ class Scorer:
         ValueError
             If lengths differ.
         """
-        lengths = {"S": len(S), "golds": len(golds), "preds": len(preds), "probs": len(probs)}
-        if len(set(lengths.values())) > 1:
-            raise LengthError(lengths)
+        _check_lengths(S=S, golds=golds, preds=preds, probs=probs)
         scores = {"overall": self.score(golds, preds, probs)}
         for name in S.dtype.names or ():
             member = S[name] == 1
@@ -129,7 +128,7 @@ class Scorer:
                 scores[name] = self.score(golds[member], preds[member], probs[member])
             else:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
-        return pd.DataFrame.from_dict(scores, orient="index") if as_dataframe else scores
+        return pd.DataFrame(scores).transpose() if as_dataframe else scores
 
 
 def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
@@ -186,6 +185,7 @@ def probs_to_preds(
         raise LabelValueError(
             "tie_break_policy", tie_break_policy, f"not one of {', '.join(_TIE_BREAKERS)}"
         )
+    _check_numbers(probs)
     near_best = probs.max(axis=1, keepdims=True) - probs < tol
     preds: np.ndarray = near_best.argmax(axis=1)
     for row in np.flatnonzero(near_best.sum(axis=1) > 1):
@@ -200,7 +200,7 @@ def _by_hash(row: int, tied: np.ndarray) -> int:
 
 _TIE_BREAKERS: Mapping[str, Callable[[int, np.ndarray], int]] = {
     "random": _by_hash,
-    "true-random": lambda _, tied: int(np.random.default_rng().choice(tied)),
+    "true-random": lambda _, tied: int(np.random.choice(tied)),  # what set_seed seeds
     "abstain": lambda _, __: ABSTAIN,
 }
 
@@ -231,27 +231,45 @@ def _score(
             raise NotBinaryError(str(metric), "a threshold needs two columns of probs")
         predicted = (scores[:, 1] >= threshold).astype(np.int64)
     predicted = _needed(metric, "preds", predicted)
-    if len(predicted) != len(labels):
-        raise LengthError({"golds": len(labels), "preds": len(predicted)})
     return _value(metric, labels, predicted)
 
 
 def _value(metric: MetricSpec, labels: np.ndarray, predicted: np.ndarray) -> float:
-    top = int(max(labels.max(initial=0), predicted.max(initial=0), 1))
-    if metric.kind.binary and top > 1:
-        hint = "try f1_micro or f1_macro" if metric.name == "f1" else "it needs labels 0 and 1"
-        raise NotBinaryError(str(metric), hint)
-    figure = compute(metric, confusion_of(labels, predicted, top + 1))
+    seen = np.union1d(labels, predicted)
+    # As scikit-learn has it: two labels, of which 1 is the positive one, or a single one.
+    binary = len(seen) <= 1 or (len(seen) == 2 and 1 in seen)  # noqa: PLR2004
+    if metric.name == "f1" and (not binary or labels.max(initial=0) > 1):
+        raise NotBinaryError(str(metric), "try f1_micro or f1_macro")
+    if metric.kind.binary and not binary:
+        raise NotBinaryError(str(metric), "it needs labels 0 and 1")
+    classes = np.union1d(seen, [1])
+    golds, preds, one = (np.searchsorted(classes, v) for v in (labels, predicted, [1]))
+    figure = compute(metric, confusion_of(golds, preds, len(classes)), int(one[0]))
     if figure.status == "undefined":
         warnings.warn(f"{metric} is 0/0 here and given as 0", UserWarning, stacklevel=4)
     return float("nan") if figure.value is None else figure.value
 
 
 def _auc(metric: MetricSpec, labels: np.ndarray, probs: np.ndarray) -> float:
-    if probs.ndim != 2 or probs.shape[1] != 2 or labels.max(initial=0) > 1:  # noqa: PLR2004
-        raise NotBinaryError(str(metric), "it needs labels 0 and 1 and two columns of probs")
-    figure = roc_auc(*histogram_of(labels, probs[:, 1]))
+    seen = np.unique(labels)
+    if probs.ndim != 2 or probs.shape[1] != 2 or len(seen) > 2:  # noqa: PLR2004
+        raise NotBinaryError(str(metric), "it needs two labels and two columns of probs")
+    _check_numbers(probs)
+    positive = (labels == seen.max(initial=-1)).astype(np.int64)
+    figure = roc_auc(*histogram_of(positive, probs[:, 1]))
     return float("nan") if figure.value is None else figure.value
+
+
+def _check_lengths(**arrays: np.ndarray | None) -> None:
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        raise LengthError(lengths)
+
+
+def _check_numbers(probs: np.ndarray) -> None:
+    rows = np.flatnonzero(np.isnan(probs).any(axis=1))
+    if len(rows):
+        raise LabelValueError("probs", f"row {rows[0]}", "not a number")
 
 
 def _needed(metric: MetricSpec, name: str, given: np.ndarray | None) -> np.ndarray:

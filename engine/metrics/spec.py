@@ -69,7 +69,7 @@ class MetricSpec:
         return dict(self.parameters).get(name, self.kind.parameters.get(name))
 
     def __str__(self) -> str:
-        given = ",".join(f"{k}={v:g}" for k, v in self.parameters)
+        given = ",".join(f"{k}={repr(v).removesuffix('.0')}" for k, v in self.parameters)
         return f"{self.name}@{given}" if given else self.name
 
 
@@ -83,7 +83,7 @@ def parse_metric(text: str) -> MetricSpec:
     MetricParameterError
         If it doesn't take the parameter, or the value isn't a number in its range.
     """
-    name, _, rest = text.strip().partition("@")
+    name, _, rest = str(text).strip().partition("@")
     if name not in KINDS:
         raise UnknownMetricError(name, KINDS)
     known = KINDS[name].parameters
@@ -99,4 +99,6 @@ def parse_metric(text: str) -> MetricSpec:
     for key, (low, high) in {"threshold": (0, 1), "beta": (0, 1e6), "bins": (2, 65536)}.items():
         if key in given and not low <= given[key] <= high:
             raise MetricParameterError(text, key, f"it must be in {low:g} to {high:g}")
+    if not given.get("bins", 2.0).is_integer():
+        raise MetricParameterError(text, "bins", "it must be a whole number")
     return MetricSpec(name, tuple(sorted(given.items())))

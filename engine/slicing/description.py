@@ -20,10 +20,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.slicing.functions import Preprocessor, SlicingFunction
+
 _ENGINE = Path(__file__).resolve().parents[1]
 _PLAIN = (str, bytes, int, float, complex, type(None), type(Ellipsis))
 # Attributes of a class that say nothing about what it does.
-_ABOUT = frozenset({"__dict__", "__weakref__", "__module__", "__doc__", "__annotations__"})
+_ABOUT = frozenset(
+    f"__{name}__"
+    for name in (
+        "dict", "weakref", "module", "doc", "annotations", "annotate", "annotate_func",
+        "annotations_cache", "firstlineno", "static_attributes",
+    )
+)  # fmt: skip
 
 
 def digest(text: str) -> str:
@@ -47,7 +55,7 @@ def references(f: types.FunctionType) -> dict[str, Any]:
 
 
 def is_own(file: str | None) -> bool:
-    """Tell whether a source file is the user's: neither Python's, nor installed, nor the engine's."""
+    """Tell whether a source file is the user's: not Python's, nor installed, nor the engine's."""
     if file is None:
         return False
     path = Path(file).resolve()
@@ -65,7 +73,7 @@ class Description:
     """
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
-        self._homes = {_package(getattr(f, "__module__", None)) for f in functions}
+        self._homes = {_package(_module_of(f)) for f in functions} - sys.stdlib_module_names
         self._known: dict[int, tuple[Any, str]] = {}  # keeps the value, so that its id stays its
 
     def of(self, value: Any) -> str:
@@ -81,9 +89,14 @@ class Description:
         for kind, describe in _DESCRIBED.items():
             if isinstance(value, kind):
                 return describe(self, value)
-        if hasattr(value, "__wrapped__"):  # such as functools.cache
-            return self.of(value.__wrapped__)
-        return self._object(value)
+        wrapped = inspect.getattr_static(value, "__wrapped__", None)  # such as functools.cache
+        return self._object(value) if wrapped is None else self.of(wrapped)
+
+    def _slice(self, sf: SlicingFunction) -> str:
+        return f"slice:{self.of([str(sf.kind), sf.sql, sf.resources, sf.f, sf.pre])}"
+
+    def _preprocessor(self, p: Preprocessor) -> str:
+        return f"preprocessor:{self.of([p.f, p.memoize_key, p.pre])}"
 
     def _mapping(self, value: Mapping[Any, Any]) -> str:
         return f"map:{sorted((self.of(k), self.of(v)) for k, v in value.items())}"
@@ -138,19 +151,19 @@ class Description:
             yield from self._attributes(vars(module)[name], names - {name})
 
     def _class(self, value: type) -> str:
-        name = f"class:{value.__module__}.{value.__qualname__}"
         if not self._is_own(value.__module__):
-            return name
+            return f"class:{value.__module__}.{value.__qualname__}"
         members = {k: v for k, v in vars(value).items() if k not in _ABOUT}
-        return f"{name}:{self.of(value.__bases__)}:{self.of(members)}"
+        return f"class:{value.__qualname__}:{self.of(value.__bases__)}:{self.of(members)}"
 
     def _object(self, value: Any) -> str:
-        """Describe an object as it would be pickled, or else by its class."""
+        """Describe an object as it would be pickled, or else by its class and attributes."""
         try:
             pickle.dumps(value)
             parts = value.__reduce_ex__(4)
         except Exception:
-            return f"object:{self.of(type(value))}"
+            about = vars(value) if self._is_own(type(value).__module__) else {}
+            return f"object:{self.of(type(value))}:{self.of(about)}"
         if isinstance(parts, str):
             return f"global:{parts}"
         made, arguments, state, *items = (*parts, None, None)[:5]
@@ -158,12 +171,14 @@ class Description:
         return f"object:{self.of(made)}:{self.of((arguments, state, listed))}"
 
     def _is_own(self, module: str | None, file: str | None = None) -> bool:
-        if _package(module) in self._homes:
+        if _package(module) in {"__main__", *self._homes}:
             return True
-        return is_own(file or getattr(sys.modules.get(module or ""), "__file__", ""))
+        return is_own(file or getattr(sys.modules.get(module or ""), "__file__", None))
 
 
 _DESCRIBED: dict[Any, Callable[[Description, Any], str]] = {
+    SlicingFunction: Description._slice,
+    Preprocessor: Description._preprocessor,
     re.Pattern: Description._pattern,
     types.ModuleType: Description._module,
     types.FunctionType: Description._function,
@@ -220,6 +235,13 @@ def _is_filled(cell: types.CellType) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _module_of(f: Any) -> str | None:
+    while isinstance(f, functools.partial):
+        f = f.func
+    module: str | None = (f if hasattr(f, "__code__") else type(f)).__module__
+    return module
 
 
 def _package(module: str | None) -> str:

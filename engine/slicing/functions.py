@@ -287,8 +287,15 @@ def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKi
     if series_parameters(f, resources):
         return SliceKind.PANDAS
     # A row function always takes the row, so one that can be called with nothing gives a Column.
-    free = [p for p in _parameters(f) if p.name not in resources]
-    return SliceKind.ROW if free else SliceKind.COLUMN
+    by_row = any(_takes_row(p, resources) for p in _parameters(f))
+    return SliceKind.ROW if by_row else SliceKind.COLUMN
+
+
+def _takes_row(p: inspect.Parameter, resources: Mapping[str, Any]) -> bool:
+    """Tell whether a parameter is given a row; `*args` is, one that has a value already is not."""
+    if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) or p.name in resources:
+        return False
+    return p.default is p.empty
 
 
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -300,4 +307,4 @@ def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _is_series(annotation: Any) -> bool:
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return name.rpartition(".")[2].strip("'\" ") == "Series"
+    return name.partition("[")[0].rpartition(".")[2].strip("'\" ") == "Series"

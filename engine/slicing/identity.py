@@ -92,7 +92,6 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     >>> fingerprint(a) == fingerprint(a, zone="Asia/Tokyo")
     False
     """
-    functions = [sf.f, *(p.f for p in sf.chain)]
-    describe = Description(*filter(None, functions)).of
-    keys = [p.memoize_key for p in sf.chain]
-    return digest(describe([str(sf.kind), zone, sf.sql, sf.resources, functions, keys]))[:16]
+    functions = (sf.f, *(p.f for p in sf.chain))
+    described = Description(*(f for f in functions if f is not None)).of(sf)
+    return digest(f"{zone}:{described}")[:16]

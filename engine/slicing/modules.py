@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from engine.errors import ModuleImportError, NoSlicesError
+from engine.slicing.description import digest, is_own
 from engine.slicing.functions import SlicingFunction
 
 
@@ -52,9 +53,9 @@ def _import(module: str, folders: Sequence[Path]) -> ModuleType:
             return _import_file(module, folders)
         return importlib.import_module(module)
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        inside = not last.filename.startswith("<frozen") and last.filename != __file__
-        place = f" ({Path(last.filename).name}:{last.lineno})" if inside else ""
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [f for f in frames if not f.filename.startswith("<") and is_own(f.filename)]
+        place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
         if isinstance(error, SyntaxError):
             place = f" ({Path(error.filename or module).name}:{error.lineno})"
             error = SyntaxError(error.msg)
@@ -66,16 +67,26 @@ def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:
     path = next((p.resolve() for p in tried if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"there is no file {module}")
-    known = sys.modules.get(path.stem)
-    if known is not None and getattr(known, "__file__", None) == str(path):
-        return known
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = _free_name(path)
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: PT018 - a .py file has both
     loaded = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = loaded
+    sys.modules[name] = loaded
     try:
         spec.loader.exec_module(loaded)
     except BaseException:
-        del sys.modules[path.stem]
+        del sys.modules[name]
         raise
     return loaded
+
+
+def _free_name(path: Path) -> str:
+    """Return a file's module name: its own, unless that is another module's (a `random.py`)."""
+    known = sys.modules.get(path.stem)
+    if getattr(known, "__file__", None) == str(path):
+        return path.stem
+    if known is None and path.stem not in sys.stdlib_module_names:
+        return path.stem
+    return f"{path.stem}_{digest(str(path))[:8]}"

@@ -77,48 +77,44 @@ def vectorised(text: pd.Series):
     assert bench.masks() == {1: dict.fromkeys(slices, True), 2: dict.fromkeys(slices)}
 
 
-def test_a_fault_on_a_row_where_only_an_unread_column_is_null_is_one(bench):
-    bench.rows([(1, "x", None)], SCHEMA)
-    error = bench.run("label_slices", bench.project(sf_modules=[bench.module(NUMBER)])).error
-    assert error.startswith("slice 'seven' failed on row id=1 having text='x': ValueError")
+def test_a_function_that_returns_text_stops_the_run(bench):
+    bench.rows([(1, "x", None)], SCHEMA)  # that an unread column is null excuses nothing
+    module = bench.module("@slicing_function()\ndef same(x):\n    return x.text\n")
+    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
+    assert error == (
+        "slice 'same' failed on row id=1 having text='x': it returned 'x' (str), not True, False "
+        'or None; fix the function, or set on_error: "null" to leave such rows undecided and '
+        "count them"
+    )
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("return x.text", "it returned '7' (str), not True, False or None"),
-        ("return 'z' * 100", f"it returned '{'z' * 56}... (str), not True, False or None"),
-        ("return 2", "it returned 2 (int), not True, False or None"),
-        ("return 0.5", "it returned 0.5 (float), not True, False or None"),
-        ("return [True]", "it returned [True] (list), not True, False or None"),
-    ],
-)
-def test_a_function_that_returns_no_mask(bench, body, said):
+def test_functions_that_return_no_mask(bench, caplog):
     bench.rows([(1, "7", 1.0)], SCHEMA)
-    module = bench.module(f"@slicing_function()\ndef odd(x):\n    x.text\n    {body}\n")
-    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
-    assert error == (
-        f"slice 'odd' failed on row id=1 having text='7': {said}; fix the function, or set "
-        'on_error: "null" to leave such rows undecided and count them'
-    )
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("return text", "it returned 'x' (str), not True, False or None"),
-        ("return True", "it returned True (bool), not a boolean Series"),
-        ("return pd.Series([True] * 9)", "it returned 9 values for 1 rows"),
-    ],
-)
-def test_a_vectorised_function_that_returns_no_mask(bench, body, said):
-    bench.rows([(1, None, 1.0), (2, "x", 1.0)], SCHEMA)
-    module = bench.module(f"@slicing_function()\ndef odd(text: pd.Series):\n    {body}\n")
-    error = bench.run("label_slices", bench.project(sf_modules=[module])).error
-    assert error == (
-        f"slice 'odd' failed on row id=2 having text='x': {said}; fix the function, or set "
-        'on_error: "null" to leave such rows undecided and count them'
-    )
+    returned = {
+        "x.text": "'7' (str), not True, False or None",
+        "'z' * 100": f"'{'z' * 56}... (str), not True, False or None",
+        "2": "2 (int), not True, False or None",
+        "0.5": "0.5 (float), not True, False or None",
+        "[True]": "[True] (list), not True, False or None",
+    }
+    series = {
+        "text": "'7' (str), not True, False or None",
+        "True": "True (bool), not a boolean Series",
+        "pd.Series([True] * 9)": "9 values for 1 rows",
+    }
+    functions = [f"def row_{i}(x):\n    x.text\n    return {r}" for i, r in enumerate(returned)]
+    functions += [f"def s_{i}(text: pd.Series):\n    return {r}" for i, r in enumerate(series)]
+    module = bench.module("\n".join(f"@slicing_function()\n{f}" for f in functions))
+    project = bench.project(sf_modules=[module], on_error="null", max_error_rate=1.0)
+    bench.done("label_slices", project)
+    names = [f"row_{i}" for i in range(len(returned))] + [f"s_{i}" for i in range(len(series))]
+    expected = [
+        f"  {name!r} on row id=1 having text='7': it returned {said}"
+        for name, said in zip(names, [*returned.values(), *series.values()], strict=True)
+    ]
+    shown = [r.getMessage() for r in caplog.records if " on row " in r.getMessage()]
+    assert shown == expected
+    assert bench.masks() == {1: dict.fromkeys(names)}
 
 
 def test_the_row_is_named_by_all_its_key(bench):
@@ -184,16 +180,16 @@ def test_faults_within_the_budget_are_counted_and_shown(bench, caplog):
 
 def test_only_the_first_few_faults_of_a_slice_are_shown(bench, caplog):
     bench.rows([(k, "x", 1.0) for k in range(50)], SCHEMA)
-    module = bench.module(NUMBER + "\n@slicing_function()\ndef other(x):\n    return x.d / 0\n")
+    module = bench.module(NUMBER + "\n@slicing_function()\ndef second(x):\n    return x.d / 0\n")
     project = bench.project(sf_modules=[module], on_error="null", max_error_rate=1.0)
     with caplog.at_level(logging.INFO, "engine"):
         bench.done("label_slices", project)
     warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warned[:2] == [
         "slice 'seven' failed on 50 of 50 rows",
-        "slice 'other' failed on 50 of 50 rows",
+        "slice 'second' failed on 50 of 50 rows",
     ]
-    assert [w.split()[0] for w in warned[2:]] == ["'seven'", "'other'"] * 3
+    assert [w.split()[0] for w in warned[2:]] == ["'seven'", "'second'"] * 3
     assert "ZeroDivisionError: float division by zero" in warned[3]
 
 
@@ -285,7 +281,7 @@ def test_the_python_interface_names_slice_and_row_too(spark):
     def seven(x):
         return int(x.text) == 7
 
-    df = spark.createDataFrame(ROWS, SCHEMA)
+    df = spark.createDataFrame(ROWS[:3], SCHEMA)
     with pytest.raises(PySparkException) as raised:
         SparkSFApplier([seven]).apply(df).collect()
     assert '"key":"id=2","fault":{"slice":"seven","read":"text=\'x\'"' in str(raised.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "docs" / "slicing-functions.md"]
+PAGES = [ROOT / p for p in ("README.md", "docs/slicing-functions.md", "docs/classifier.md")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # Commands that can't run inside the tests, with what runs them instead.

@@ -1,0 +1,229 @@
+"""Metrics from the scan equal metrics of arrays, whatever the partitioning."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from engine import Scorer
+from engine.errors import ClassOrderError, MissingColumnError, PredictionColumnError
+from engine.metrics.evaluate import (
+    EvaluationSpec,
+    cells,
+    figures,
+    join_predictions,
+    merge_cells,
+)
+from engine.metrics.predictions import normalised
+from engine.metrics.spec import parse_metric
+
+NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
+N = 400
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(5)
+    label = rng.integers(0, 2, N)
+    score = np.clip(label * 0.3 + rng.random(N) * 0.7, 0, 1)
+    return pd.DataFrame(
+        {
+            "id": np.arange(N),
+            "split": rng.choice(["train", "test"], N),
+            "a": rng.choice(np.array([True, False, None], dtype=object), N, p=[0.3, 0.6, 0.1]),
+            "b": rng.random(N) < 0.05,
+            "nobody": False,
+            "label": label,
+            "pred": (score > 0.5).astype(int),
+            "score": score,
+            "weight": rng.integers(1, 9, N) / 8,
+        }
+    )
+
+
+def spec(metrics, **more):
+    given = {"slice_ids": ["a", "b", "nobody"], "classes": [0, 1], "positive": 1, "split": "split"}
+    return EvaluationSpec([parse_metric(m) for m in metrics], **{**given, **more})
+
+
+def joined(spark, rows, weighted=False, partitions=None, models=("m",)):
+    masks = spark.createDataFrame(
+        rows[["id", "split", "a", "b", "nobody"]],
+        "id long, split string, a boolean, b boolean, nobody boolean",
+    )
+    given = rows[["id", "label", "pred", "score"]].assign(weight=rows["weight"])
+    table = spark.createDataFrame(given)
+    if not weighted:
+        table = table.drop("weight")
+    union = None
+    for model in models:
+        one = normalised(table, "t", model, ["id"], {"prob": "score"}, [0, 1])
+        union = one if union is None else union.unionByName(one)
+    if partitions:
+        masks, union = masks.repartition(partitions), union.repartition(partitions)
+    return join_predictions(masks, union, ["id"], list(models))
+
+
+def value(found, **where):
+    for column, wanted in where.items():
+        found = found[found[column] == wanted]
+    (row,) = found.to_dict("records")
+    return row
+
+
+def test_the_scan_gives_what_score_slices_gives(spark, rows):
+    found = figures(cells(joined(spark, rows), spec(NAMES)), spec(NAMES))
+    for split in ("train", "test"):
+        part = rows[rows["split"] == split]
+        S = np.recarray(len(part), dtype=[("a", int), ("b", int)])
+        S["a"] = part["a"].map({True: 1, False: 0, None: -1})
+        S["b"] = part["b"]
+        golds, preds = part["label"].to_numpy(), part["pred"].to_numpy()
+        wanted = Scorer(NAMES).score_slices(S, golds, preds, np.eye(2)[preds])
+        for name, scores in wanted.items():
+            for metric, score in scores.items():
+                row = value(found, split=split, slice=name, metric=metric)
+                assert row["value"] == pytest.approx(score, abs=1e-12)
+                assert row["status"] == "ok"
+        row = value(found, split=split, slice="a", metric="f1")
+        assert row["support"] == (S["a"] == 1).sum()
+        assert row["n_null"] == (S["a"] == -1).sum()
+        assert row["n_missing"] == 0
+
+
+def test_an_empty_slice_has_rows_with_a_status(spark, rows):
+    names = [*NAMES, "roc_auc", "coverage"]
+    found = figures(cells(joined(spark, rows), spec(names)), spec(names))
+    empty = found[found["slice"] == "nobody"]
+    assert len(empty) == 2 * len(names)
+    assert set(empty["status"]) == {"empty"}
+    assert empty["value"].isna().all()
+    assert (empty["support"] == 0).all()
+
+
+def test_weights_count_and_roc_auc_is_within_its_bound(spark, rows):
+    names = ["accuracy", "f1", "roc_auc", "roc_auc@bins=16"]
+    weighted = spec(names, weighted=True)
+    found = figures(cells(joined(spark, rows, weighted=True), weighted), weighted)
+    part = rows[rows["split"] == "test"]
+    y, p, w = part["label"], part["pred"], part["weight"]
+    row = {"split": "test", "slice": "overall"}
+    exact = {
+        "accuracy": sk.accuracy_score(y, p, sample_weight=w),
+        "f1": sk.f1_score(y, p, sample_weight=w),
+    }
+    for metric, wanted in exact.items():
+        assert value(found, metric=metric, **row)["value"] == pytest.approx(wanted, abs=1e-12)
+    auc = sk.roc_auc_score(y, part["score"], sample_weight=w)
+    for metric, bins in (("roc_auc", 4096), ("roc_auc@bins=16", 16)):
+        at = np.minimum((part["score"] * bins).astype(int), bins - 1)
+        pos = np.bincount(at[y == 1], w[y == 1], bins)
+        neg = np.bincount(at[y == 0], w[y == 0], bins)
+        bound = (pos * neg).sum() / (2 * pos.sum() * neg.sum())
+        assert abs(value(found, metric=metric, **row)["value"] - auc) <= bound + 1e-12
+
+
+def test_partitioning_and_order_change_no_bit(spark, rows):
+    names = [*NAMES, "roc_auc", "precision@threshold=0.3"]
+    weighted = spec(names, weighted=True)
+    first = None
+    for partitions, order in ((1, rows), (7, rows.sample(frac=1, random_state=1)), (50, rows)):
+        df = joined(spark, order, weighted=True, partitions=partitions, models=("m", "n"))
+        found = figures(cells(df, weighted), weighted)
+        first = found if first is None else first
+        pd.testing.assert_frame_equal(found, first, check_exact=True)
+
+
+def test_cells_of_parts_add_up_to_the_cells_of_all(spark, rows):
+    names = [*NAMES, "roc_auc", "accuracy@threshold=0.7"]
+    weighted = spec(names, weighted=True)
+    parts = [rows[rows["id"] % 3 == r] for r in range(3)]
+    merged = merge_cells([cells(joined(spark, p, weighted=True), weighted) for p in parts])
+    whole = cells(joined(spark, rows, weighted=True), weighted)
+    pd.testing.assert_frame_equal(
+        figures(merged, weighted), figures(whole, weighted), check_exact=True
+    )
+
+
+def test_a_threshold_takes_the_place_of_the_prediction(spark, rows):
+    names = ["precision@threshold=0.7", "precision"]
+    found = figures(cells(joined(spark, rows), spec(names)), spec(names))
+    part = rows[rows["split"] == "test"]
+    wanted = sk.precision_score(part["label"], part["score"] >= 0.7)
+    row = value(found, split="test", slice="overall", metric="precision@threshold=0.7")
+    assert row["value"] == pytest.approx(wanted, abs=1e-12)
+    assert row["class"] == "1"
+
+
+def test_null_labels_nan_scores_and_missing_predictions_are_counted(spark):
+    masks = spark.createDataFrame([(i, True) for i in range(6)], "id int, s boolean")
+    given = spark.createDataFrame(
+        [
+            (0, 1, 1, 0.9),
+            (1, None, 1, 0.9),
+            (2, 0, 0, math.nan),
+            (3, 0, None, None),
+            (4, 0, 1, 0.7),
+        ],
+        "id int, label int, pred int, prob double",
+    )
+    one = normalised(given, "t", "m", ["id"], {}, [0, 1])
+    names = ["accuracy", "roc_auc", "coverage"]
+    asked = spec(names, slice_ids=["s"], split=None)
+    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    accuracy = value(found, slice="s", metric="accuracy")
+    assert (accuracy["value"], accuracy["support"], accuracy["n_missing"]) == (2 / 3, 3, 3)
+    auc = value(found, slice="s", metric="roc_auc")
+    assert (auc["value"], auc["support"], auc["n_missing"]) == (1.0, 2, 4)
+    assert value(found, slice="s", metric="coverage")["value"] == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize("classes", [["ham", "spam", "other_"], [False, True]])
+def test_classes_may_be_text_or_booleans(spark, classes):
+    kind = "boolean" if classes[0] is False else "string"
+    pairs = [(i, classes[i % len(classes)], classes[i * i % len(classes)]) for i in range(12)]
+    given = spark.createDataFrame(pairs, f"id int, label {kind}, pred {kind}")
+    masks = spark.createDataFrame([(i, i % 2 == 0) for i in range(12)], "id int, s boolean")
+    one = normalised(given, "t", "m", ["id"], {}, classes)
+    asked = EvaluationSpec([parse_metric("f1_macro")], ["s"], classes, len(classes) - 1)
+    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    chosen = [p for p in pairs if p[0] % 2 == 0]
+    wanted = sk.f1_score([p[1] for p in chosen], [p[2] for p in chosen], average="macro")
+    assert value(found, slice="s")["value"] == pytest.approx(wanted, abs=1e-12)
+
+
+def test_single_class_slices_have_a_status(spark):
+    masks = spark.createDataFrame([(i, i > 0) for i in range(4)], "id int, s boolean")
+    given = spark.createDataFrame(
+        [(i, int(i > 0), 0, 0.2) for i in range(4)], "id int, label int, pred int, prob double"
+    )
+    one = normalised(given, "t", "m", ["id"], {}, [0, 1])
+    asked = spec(["roc_auc", "precision"], slice_ids=["s"], split=None)
+    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    assert value(found, slice="s", metric="roc_auc")["status"] == "single_class"
+    undefined = value(found, slice="s", metric="precision")
+    assert (undefined["status"], undefined["value"]) == ("undefined", 0.0)
+
+
+def test_prediction_tables_that_do_not_fit_are_refused(spark):
+    from pyspark.sql import functions as F
+
+    given = spark.createDataFrame([(1, "1")], "id int, pred string")
+    with pytest.raises(MissingColumnError) as missing:
+        normalised(given.drop("pred"), "t", "m", ["id"], {}, [0, 1])
+    assert str(missing.value) == "predictions t: there is no column 'pred'; known: id"
+    with pytest.raises(PredictionColumnError) as mapped:
+        normalised(given, "t", "m", ["id"], {"prd": "pred"}, [0, 1])
+    assert str(mapped.value) == (
+        "columns of t: 'prd' is not a column of prediction tables; did you mean 'pred'?"
+    )
+    ordered = given.withColumn("prob", F.array(F.lit(0.1), F.lit(0.9)))
+    ordered = ordered.withMetadata("prob", {"classes": ["1", "0"]})
+    with pytest.raises(ClassOrderError) as order:
+        normalised(ordered, "t", "m", ["id"], {}, [0, 1])
+    assert str(order.value) == (
+        "the probabilities of t are in class order ['1', '0'], the project's classes are [0, 1]; "
+        "score again, or set classes in that order"
+    )

@@ -1,0 +1,235 @@
+"""Formulas of metrics against scikit-learn, and metric names."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import MetricParameterError, UnknownMetricError
+from engine.metrics.classification import Figure, compute, confusion_of
+from engine.metrics.ranking import bin_of, histogram_of, roc_auc
+from engine.metrics.spec import KINDS, MetricSpec, parse_metric
+
+SKLEARN = {
+    "accuracy": sk.accuracy_score,
+    "precision": lambda g, p, **w: sk.precision_score(g, p, labels=[1], average="micro", **w),
+    "recall": lambda g, p, **w: sk.recall_score(g, p, labels=[1], average="micro", **w),
+    "f1": lambda g, p, **w: sk.f1_score(g, p, labels=[1], average="micro", **w),
+    "fbeta@beta=2": lambda g, p, **w: sk.fbeta_score(
+        g, p, beta=2, labels=[1], average="micro", **w
+    ),
+    "fbeta@beta=0.5": lambda g, p, **w: sk.fbeta_score(
+        g, p, beta=0.5, labels=[1], average="micro", **w
+    ),
+    "f1_micro": lambda g, p, **w: sk.f1_score(g, p, average="micro", **w),
+    "f1_macro": lambda g, p, **w: sk.f1_score(g, p, average="macro", **w),
+    "matthews_corrcoef": sk.matthews_corrcoef,
+}
+
+
+def rows(most: int):
+    label = st.integers(0, most)
+    weight = st.integers(1, 64)
+    return st.lists(st.tuples(label, label, weight), min_size=1, max_size=30).map(
+        lambda r: tuple(np.array(c) for c in zip(*r, strict=True))
+    )
+
+
+@pytest.fixture(autouse=True)
+def silent():
+    """scikit-learn warns where a figure is 0/0 or there is one class."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@pytest.mark.parametrize("metric", SKLEARN)
+@settings(max_examples=40, deadline=None)
+@given(data=st.one_of(rows(0), rows(1), rows(1), rows(3)))
+def test_formulas_are_scikit_learns(metric, data):
+    golds, preds, _ = data
+    figure = compute(parse_metric(metric), confusion_of(golds, preds, 4))
+    assert figure.value == pytest.approx(SKLEARN[metric](golds, preds), abs=1e-12)
+    assert figure.status in ("ok", "undefined")
+    assert figure.status == "ok" or figure.value == 0
+
+
+@pytest.mark.parametrize("metric", SKLEARN)
+@settings(max_examples=25, deadline=None)
+@given(data=rows(2))
+def test_weighted_formulas_are_scikit_learns(metric, data):
+    golds, preds, weights = data
+    confusion = np.zeros((3, 3), dtype=np.int64)
+    np.add.at(confusion, (golds, preds), weights)
+    figure = compute(parse_metric(metric), confusion)
+    expected = SKLEARN[metric](golds, preds, sample_weight=weights)
+    assert figure.value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("metric", "confusion", "figure"),
+    [
+        ("accuracy", [[0, 0], [0, 0]], Figure(None, "empty")),
+        ("f1_macro", [[0, 0], [0, 0]], Figure(None, "empty")),
+        ("precision", [[2, 0], [1, 0]], Figure(0.0, "undefined")),
+        ("recall", [[2, 1], [0, 0]], Figure(0.0, "undefined")),
+        ("f1", [[2, 0], [0, 0]], Figure(0.0, "undefined")),
+        ("matthews_corrcoef", [[2, 0], [0, 0]], Figure(0.0, "undefined")),
+        ("accuracy", [[2, 0], [0, 0]], Figure(1.0)),
+        ("f1", [[0, 0], [0, 3]], Figure(1.0)),
+        ("fbeta", [[1, 1], [1, 1]], Figure(0.5)),
+        ("fbeta@beta=0", [[0, 3], [0, 1]], Figure(0.25)),
+    ],
+)
+def test_figures_that_do_not_exist_have_a_status(metric, confusion, figure):
+    assert compute(parse_metric(metric), np.array(confusion)) == figure
+
+
+def test_the_positive_class_may_be_any():
+    confusion = np.array([[3, 1], [0, 4]])
+    assert compute(parse_metric("recall"), confusion, positive=0).value == 0.75
+    assert compute(parse_metric("recall"), confusion, positive=1).value == 1.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows(1), st.integers(0, 2**31))
+def test_roc_auc_is_scikit_learns(data, seed):
+    golds, _, weights = data
+    scores = np.random.default_rng(seed).integers(0, 8, len(golds)) / 8
+    figure = roc_auc(*histogram_of(golds, scores))
+    if len(set(golds)) == 1:
+        assert figure == Figure(None, "single_class")
+        return
+    assert figure.value == pytest.approx(sk.roc_auc_score(golds, scores), abs=1e-12)
+    bins = bin_of(scores, 8)
+    histograms = [np.bincount(bins, weights * (golds == c), 8) for c in (0, 1)]
+    expected = sk.roc_auc_score(golds, scores, sample_weight=weights)
+    assert roc_auc(*histograms).value == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows(1), st.integers(0, 2**31), st.sampled_from([2, 10, 4096]))
+def test_a_binned_roc_auc_is_within_its_bound(data, seed, bins):
+    golds, scores = data[0], np.random.default_rng(seed).random(len(data[0]))
+    exact, at = roc_auc(*histogram_of(golds, scores)), bin_of(scores, bins)
+    negatives, positives = (np.bincount(at[golds == c], minlength=bins) for c in (0, 1))
+    binned = roc_auc(negatives, positives)
+    assert binned.status == exact.status
+    if exact.value is not None:
+        bound = (negatives * positives).sum() / (2 * negatives.sum() * positives.sum())
+        assert abs(binned.value - exact.value) <= bound + 1e-12
+
+
+def test_roc_auc_of_nothing():
+    assert roc_auc(np.zeros(4), np.zeros(4)) == Figure(None, "empty")
+    assert roc_auc(*histogram_of(np.array([], dtype=int), np.array([]))) == Figure(None, "empty")
+
+
+def test_bins_cover_the_unit_interval():
+    scores = np.array([0, 1e-300, 0.25, 0.5, np.nextafter(1, 0), 1])
+    assert bin_of(scores, 4).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("f1", "f1"),
+        (" accuracy ", "accuracy"),
+        ("precision@threshold=0.70", "precision@threshold=0.7"),
+        ("precision@threshold=.7", "precision@threshold=0.7"),
+        ("f1@threshold=1", "f1@threshold=1"),
+        ("fbeta@threshold=0.5,beta=2", "fbeta@beta=2,threshold=0.5"),
+        ("fbeta@ beta = 2.0 ", "fbeta@beta=2"),
+        ("roc_auc@bins=65536", "roc_auc@bins=65536"),
+        ("f1@threshold=0.12345678901", "f1@threshold=0.12345678901"),
+        ("f1@threshold=1e-7", "f1@threshold=1e-07"),
+        ("f1@", "f1"),
+    ],
+)
+def test_names_have_one_spelling(text, canonical):
+    assert str(parse_metric(text)) == canonical
+    assert parse_metric(canonical) == parse_metric(text)
+
+
+@given(st.floats(0, 1), st.floats(0, 1e6))
+def test_no_parameter_is_rounded(threshold, beta):
+    metric = parse_metric(f"fbeta@threshold={threshold!r},beta={beta!r}")
+    assert (metric.parameter("threshold"), metric.parameter("beta")) == (threshold, beta)
+    assert parse_metric(str(metric)) == metric
+
+
+def test_defaults_of_parameters():
+    assert parse_metric("fbeta").parameter("beta") == 1
+    assert parse_metric("f1").parameter("threshold") is None
+    assert parse_metric("roc_auc").parameter("bins") == 4096
+    assert MetricSpec("f1").kind is KINDS["f1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("acuracy", UnknownMetricError, "unknown metric 'acuracy'; did you mean 'accuracy'?"),
+        ("F1", UnknownMetricError, "unknown metric 'F1'; did you mean 'f1'?"),
+        (
+            "zzz",
+            UnknownMetricError,
+            "unknown metric 'zzz'; known: accuracy, coverage, f1, f1_macro, f1_micro, fbeta, "
+            "matthews_corrcoef, precision, recall, roc_auc",
+        ),
+        (
+            "f1@threshold=high",
+            MetricParameterError,
+            "metric 'f1@threshold=high': parameter 'threshold': the value 'high' is not a number",
+        ),
+        (
+            "f1@threshold",
+            MetricParameterError,
+            "metric 'f1@threshold': parameter 'threshold': the value '' is not a number",
+        ),
+        (
+            "f1@beta=2",
+            MetricParameterError,
+            "metric 'f1@beta=2': parameter 'beta': it takes threshold",
+        ),
+        (
+            "coverage@beta=2",
+            MetricParameterError,
+            "metric 'coverage@beta=2': parameter 'beta': it takes none",
+        ),
+        (
+            "f1@threshold=1.5",
+            MetricParameterError,
+            "metric 'f1@threshold=1.5': parameter 'threshold': it must be in 0 to 1",
+        ),
+        (
+            "f1@threshold=nan",
+            MetricParameterError,
+            "metric 'f1@threshold=nan': parameter 'threshold': it must be in 0 to 1",
+        ),
+        (
+            "fbeta@beta=-1",
+            MetricParameterError,
+            "metric 'fbeta@beta=-1': parameter 'beta': it must be in 0 to 1e+06",
+        ),
+        (
+            "roc_auc@bins=1",
+            MetricParameterError,
+            "metric 'roc_auc@bins=1': parameter 'bins': it must be in 2 to 65536",
+        ),
+        (
+            "roc_auc@bins=2.5",
+            MetricParameterError,
+            "metric 'roc_auc@bins=2.5': parameter 'bins': it must be a whole number",
+        ),
+    ],
+)
+def test_names_that_are_none(text, kind, message):
+    with pytest.raises(kind) as caught:
+        parse_metric(text)
+    assert str(caught.value) == message
+    assert isinstance(caught.value, ValueError)

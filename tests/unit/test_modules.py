@@ -1,0 +1,151 @@
+"""SF modules: found by name or path, and what is said of one that can't be used."""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import pytest
+
+import engine
+from engine.errors import ModuleImportError, NoSlicesError
+from engine.slicing.modules import load_slices
+
+GOOD = """
+from engine import SlicingFunction, slicing_function, where
+
+@slicing_function()
+def first(x):
+    return x.n > 1
+
+more = [where("second", "n > 2"), where("third", "n > 3")]
+pair = (SlicingFunction("fourth", len), first)
+again = first
+number = 7
+"""
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    """Leave no module and no folder behind."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(before):
+        del sys.modules[name]
+
+
+def names(slices):
+    return [sf.name for sf in slices]
+
+
+def test_by_dotted_name_in_the_order_they_are_defined():
+    assert names(load_slices("sfs.spam"))[:2] == ["short_link", "keyword_subscribe"]
+
+
+def test_by_path_and_in_lists_and_tuples_each_once(tmp_path):
+    (tmp_path / "mine.py").write_text(GOOD)
+    assert names(load_slices(str(tmp_path / "mine.py"))) == ["first", "second", "third", "fourth"]
+
+
+def test_a_path_is_looked_for_in_the_folders_given(tmp_path):
+    (tmp_path / "slices").mkdir()
+    (tmp_path / "slices" / "mine.py").write_text(GOOD)
+    assert load_slices("slices/mine.py", [tmp_path / "nowhere", tmp_path])
+
+
+def test_a_name_is_looked_for_in_the_folders_given(tmp_path):
+    package = tmp_path / "my_slices"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "neighbour.py").write_text("LEAST = 1\n")
+    (package / "mine.py").write_text("from my_slices.neighbour import LEAST\n" + GOOD)
+    assert len(load_slices("my_slices.mine", [tmp_path])) == 4
+
+
+def test_a_file_is_loaded_once(tmp_path):
+    (tmp_path / "mine.py").write_text(GOOD)
+    one, two = (load_slices("mine.py", [tmp_path]) for _ in range(2))
+    assert one == two
+
+
+def test_files_of_one_name_in_two_folders_are_two_modules(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        text = f"from engine import where\n{folder} = where('{folder}', 'true')\n"
+        (tmp_path / folder / "mine.py").write_text(text)
+    loaded = [load_slices(str(tmp_path / f / "mine.py")) for f in ("a", "b", "a")]
+    assert [names(slices) for slices in loaded] == [["a"], ["b"], ["a"]]
+    assert loaded[0] == loaded[2]
+
+
+def test_a_file_called_like_a_module_of_python_does_not_replace_it(tmp_path):
+    (tmp_path / "random.py").write_text(GOOD)
+    assert len(load_slices(str(tmp_path / "random.py"))) == 4
+    assert sys.modules["random"] is random
+
+
+BAD = {
+    "syntax.py": ("x = 1\ndef f(:\n", "SyntaxError: invalid syntax (syntax.py:2)"),
+    "indent.py": (
+        "def f():\nx = 1\n",
+        "SyntaxError: expected an indented block after function definition on line 1 (indent.py:2)",
+    ),
+    "absent.py": (
+        "import re\nimport no_such_module\n",
+        "ModuleNotFoundError: No module named 'no_such_module' (absent.py:2)",
+    ),
+    "name.py": (
+        "\n\nfrom engine import slicing_functoin\n",
+        "ImportError: cannot import name 'slicing_functoin' from 'engine' ({engine}) (name.py:3)",
+    ),
+    "raises.py": (
+        "def g():\n    raise ValueError('bad words')\n\ng()\n",
+        "ValueError: bad words (raises.py:2)",
+    ),
+    "library.py": (
+        "import json\njson.loads('[')\n",
+        "JSONDecodeError: Expecting value: line 1 column 2 (char 1) (library.py:2)",
+    ),
+    "decorator.py": (
+        "from engine import slicing_function\n@slicing_function\ndef f(x):\n    return True\n",
+        "DecoratorParenthesesError: @slicing_function on f needs parentheses: write "
+        "@slicing_function() (decorator.py:2)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "cause"), [(n, *b) for n, b in BAD.items()], ids=BAD)
+def test_a_module_that_does_not_import(tmp_path, name, text, cause):
+    file = tmp_path / name
+    file.write_text(text)
+    with pytest.raises(ModuleImportError) as caught:
+        load_slices(str(file))
+    told = cause.format(engine=engine.__file__)
+    assert str(caught.value) == f"slicing functions in {str(file)!r} can't be imported: {told}"
+    assert isinstance(caught.value, ValueError)
+    assert file.stem not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("module", "cause"),
+    [
+        ("no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("sfs.spma", "ModuleNotFoundError: No module named 'sfs.spma'"),
+        ("no/such.py", "FileNotFoundError: there is no file no/such.py"),
+    ],
+)
+def test_a_module_that_is_not_there(module, cause):
+    with pytest.raises(ModuleImportError) as caught:
+        load_slices(module)
+    assert str(caught.value) == f"slicing functions in {module!r} can't be imported: {cause}"
+
+
+def test_a_module_without_a_slicing_function(tmp_path):
+    (tmp_path / "empty.py").write_text("def f(x):\n    return True\n")
+    with pytest.raises(NoSlicesError) as caught:
+        load_slices("empty.py", [tmp_path])
+    assert str(caught.value) == (
+        "'empty.py' has no slicing function; write one with @slicing_function() at the top level "
+        "of the module"
+    )
