@@ -853,7 +853,7 @@ class ResumeError(InputError):
     """A folder holds the state of another training."""
 
     def __init__(self, folder: object, changed: Sequence[tuple[str, object, object]]) -> None:
-        short = {"weights", "training rows", "validation rows", "slices", "batches"}
+        short = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
         found = listed(
             [
                 name if name in short else f"{name} was {before!r} and is {now!r}"

@@ -1,32 +1,131 @@
 """A seeded, slice-aware draw: the border between Spark and torch.
 
-A row is kept if u < p, where u is the engine's hash of its key (:mod:`engine.hashing`), shared by
-all slices, and p is the largest over its slices, and over all rows, of min(1, quota / count). So
-each slice gets its quota in expectation, small slices come whole, and the draw is the same
-whatever the partitioning. Weighting a row by 1/p makes figures on the sample unbiased for the
-table (Horvitz and Thompson 1952).
+A row is kept if u < p. u is the engine's hash of its key (:mod:`engine.hashing`), shared by all
+slices, so the draw is the same whatever the partitioning. p is the largest of the row's chances:
+over its slices, its class and all rows, min(1, quota / count). So each slice gets its quota in
+expectation, small slices come whole, and p is exact. Weighting a row by 1/p makes sums over the
+sample unbiased for the table (Horvitz and Thompson 1952).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import QuotaError
+from engine.errors import (
+    GroupSplitError,
+    QuotaError,
+    SampleBudgetError,
+    SampleSharesError,
+    UnknownClassError,
+)
 from engine.hashing import unit_interval_column
+from engine.masks.checks import key_text, quoted
+from engine.masks.table import Coverage, coverage
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 P = "sample_p"  # the column with a kept row's probability
+SPLIT, LABEL = "_split", "_label"
+_PROBED = 1000  # rows whose size is measured before all are collected
+_MB = 2**20
+_BROADCAST = 256 * _MB
+
+Kind = Literal["quota", "simple", "stratified", "oversample"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows a split has: in all, in each slice, of each class.
+
+    Attributes
+    ----------
+    rows
+        Rows of the split.
+    slices
+        Slice id to its rows.
+    classes
+        Rows of each class, by its position; nothing where classes don't matter.
+    """
+
+    rows: int
+    slices: Mapping[str, int] = field(default_factory=dict)
+    classes: Sequence[int] = ()
+
+    def times(self, share: float) -> Counts:
+        """Return what to expect of a share of the rows.
+
+        Examples
+        --------
+        >>> Counts(100, {"a": 10}).times(0.8)
+        Counts(rows=80, slices={'a': 8}, classes=())
+        """
+        slices = {s: round(n * share) for s, n in self.slices.items()}
+        return Counts(
+            round(self.rows * share), slices, tuple(round(n * share) for n in self.classes)
+        )
+
+
+@dataclass(frozen=True)
+class Chances:
+    """The probabilities by which a row may be kept; the largest that applies to it is its p.
+
+    Attributes
+    ----------
+    overall
+        That of any row.
+    slices
+        Slice id to that of its rows.
+    classes
+        That of each class's rows, by the class's position.
+    """
+
+    overall: float
+    slices: Mapping[str, float] = field(default_factory=dict)
+    classes: tuple[float, ...] = ()
+
+    def of(self, masks: Mapping[str, np.ndarray], classes: np.ndarray) -> np.ndarray:
+        """Return each row's p on the driver, as :func:`draw` has it; ``[n]`` float64.
+
+        Parameters
+        ----------
+        masks
+            Slice id to booleans ``[n]``.
+        classes
+            Class positions ``[n]``, negative where there is none.
+
+        Examples
+        --------
+        >>> chances = Chances(0.1, {"a": 0.5}, (0.2, 1.0))
+        >>> chances.of({"a": np.array([True, False, False])}, np.array([0, 0, 1])).tolist()
+        [0.5, 0.2, 1.0]
+        """
+        p = np.full(len(classes), self.overall)
+        for slice_id, chance in self.slices.items():
+            p = np.where(masks[slice_id], np.maximum(p, chance), p)
+        by_class = np.array([*self.classes, 0.0])  # a row without a class takes the last
+        known = np.where((classes >= 0) & (classes < len(self.classes)), classes, -1)
+        largest: np.ndarray = np.maximum(p, by_class[known])
+        return largest
 
 
 @dataclass(frozen=True)
 class Quota:
-    """Expected rows: of each slice, and of all rows.
+    """Expected rows of each slice, of each class and of all rows.
+
+    Parameters
+    ----------
+    per_slice, overall, per_class
+        How many, at least; a slice or class that has fewer comes whole.
+    kind
+        Which of them count: see ``KINDS``.
 
     Raises
     ------
@@ -36,56 +135,305 @@ class Quota:
 
     per_slice: int
     overall: int
+    per_class: int = 1
+    kind: Kind = "quota"
 
     def __post_init__(self) -> None:
-        for name, value in (("per_slice", self.per_slice), ("overall", self.overall)):
-            if value <= 0:
-                raise QuotaError(name, value)
+        for name in ("per_slice", "overall", "per_class"):
+            if getattr(self, name) <= 0:
+                raise QuotaError(name, getattr(self, name))
 
-    def probabilities(self, counts: Mapping[str, int], rows: int) -> tuple[float, dict[str, float]]:
-        """Return p of any row, and per slice, from the slices' counts.
+    def chances(self, counts: Counts) -> Chances:
+        """Return the probabilities that give these quotas.
 
         Examples
         --------
-        >>> Quota(per_slice=10, overall=50).probabilities({"a": 5, "b": 40, "none": 0}, 100)
-        (0.5, {'a': 1.0, 'b': 0.25})
+        >>> counts = Counts(100, {"a": 5, "b": 40, "none": 0}, (98, 2))
+        >>> Quota(per_slice=10, overall=50, per_class=49).chances(counts)
+        Chances(overall=0.5, slices={'a': 1.0, 'b': 0.25}, classes=(0.5, 1.0))
+        >>> Quota(per_slice=10, overall=50, kind="simple").chances(counts)
+        Chances(overall=0.5, slices={}, classes=())
         """
-        any_row = min(1.0, self.overall / rows) if rows else 1.0
-        return any_row, {s: min(1.0, self.per_slice / n) for s, n in counts.items() if n > 0}
+        counted = KINDS[self.kind]
+        return Chances(
+            _chance(self.overall, counts.rows) if "overall" in counted else 0.0,
+            {s: _chance(self.per_slice, n) for s, n in counts.slices.items() if n}
+            if "slices" in counted
+            else {},
+            tuple(_chance(self.per_class, n) for n in counts.classes)
+            if "classes" in counted
+            else (),
+        )
 
-    def expected(self, counts: Mapping[str, int], rows: int) -> int:
-        """Return the most rows to expect: slices add up where they don't overlap."""
-        any_row, by_slice = self.probabilities(counts, rows)
-        return min(rows, round(any_row * rows + sum(p * counts[s] for s, p in by_slice.items())))
+    def expected(self, counts: Counts) -> int:
+        """Return the most rows to expect: slices and classes add up where they don't overlap."""
+        chances = self.chances(counts)
+        by_slice = sum(p * counts.slices[s] for s, p in chances.slices.items())
+        by_class = sum(p * n for p, n in zip(chances.classes, counts.classes, strict=False))
+        return min(counts.rows, round(chances.overall * counts.rows + by_slice + by_class))
+
+
+# What a row's chance is the largest of. An oversample is a simple one of which training then draws
+# by weights that make slices' rows more frequent.
+KINDS: Mapping[Kind, frozenset[str]] = {
+    "quota": frozenset({"overall", "slices", "classes"}),
+    "simple": frozenset({"overall"}),
+    "stratified": frozenset({"classes"}),
+    "oversample": frozenset({"overall"}),
+}
+
+
+def _chance(quota: int, count: int) -> float:
+    return min(1.0, quota / count) if count else 1.0
 
 
 def draw(
     masks: DataFrame,
     key: Sequence[str],
-    counts: Mapping[str, int],
-    rows: int,
-    quota: Quota,
+    chances: Mapping[str, Chances],
     seed: int,
+    split: Column | None = None,
+    labels: DataFrame | None = None,
 ) -> DataFrame:
     """Return the sampled rows of a mask table, with their probability in ``sample_p``.
+
+    One scan of the masks and nothing shuffled. Where classes have chances, ``labels`` is scanned
+    too: both sides know a row's u from its key, so those of its rows that their class keeps are
+    found there and joined in, few enough to broadcast.
 
     Parameters
     ----------
     masks
-        Rows of the mask table (one split of it).
+        Rows of the mask table.
     key
-        Key columns.
-    counts
-        Slice id to its number of rows in ``masks``.
-    rows
-        Number of rows in ``masks``.
-    quota
-        How many rows to expect.
+        Columns that name a row.
+    chances
+        Split to its chances; rows of other splits are left out.
     seed
         Another seed is another sample.
+    split
+        The rows' split, as text; not needed where there is one.
+    labels
+        Key columns, ``_split`` and ``_label`` (class position) of the same rows; without them
+        classes don't count.
     """
-    any_row, by_slice = quota.probabilities(counts, rows)
-    chances = [F.when(F.col(f"`{s}`"), F.lit(p)).otherwise(0.0) for s, p in by_slice.items()]
-    p = F.greatest(F.lit(any_row), *chances) if chances else F.lit(any_row)
     u = unit_interval_column(masks, key, seed)
-    return masks.withColumn(P, p).where(u < F.col(P))
+    of = split if split is not None else F.lit(next(iter(chances)))
+    p = _by_split(of, {name: _slice_chance(c) for name, c in chances.items()})
+    drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(u, chances)
+    if labels is not None:
+        in_class = _by_split(F.col(SPLIT), {s: _class_chance(c) for s, c in chances.items()})
+        kept = labels.select(*map(quoted, key), in_class.alias("_by_class"))
+        kept = kept.where(unit_interval_column(kept, key, seed) < F.col("_by_class"))
+        # A row that isn't found there is kept by its slices or not at all, so p is still exact.
+        drawn = drawn.join(F.broadcast(kept), list(key), "left")
+        by_class = F.col("_by_class")
+        hopeful = by_class.isNotNull() | hopeful
+        drawn = drawn.withColumn(P, F.greatest(P, by_class))  # greatest skips null
+    drawn = drawn.where(hopeful).where(u < F.col(P))
+    return drawn.drop("_by_class")
+
+
+def _by_split(split: Column, chances: Mapping[str, Column]) -> Column:
+    # A split that isn't sampled has no chance.
+    tests = [F.when(split == name, chance) for name, chance in chances.items()]
+    return F.coalesce(*tests, F.lit(0.0))
+
+
+def _slice_chance(chances: Chances) -> Column:
+    """Return the largest chance over a row's slices and all rows."""
+    # The largest first, so that the first slice that a row is in decides; one flat CASE is a third
+    # of the byte code of a greatest, and the JVM compiles no method of more than 8,000 bytes.
+    p: Column | None = None
+    for slice_id, chance in sorted(chances.slices.items(), key=lambda item: -item[1]):
+        if chance > chances.overall:
+            test, value = quoted(slice_id), F.lit(chance)
+            p = F.when(test, value) if p is None else p.when(test, value)
+    return F.lit(chances.overall) if p is None else p.otherwise(chances.overall)
+
+
+def _hopeful(u: Column, chances: Mapping[str, Chances]) -> Column:
+    """Tell cheaply that a row may be kept: its u is low, or a slice of it comes whole."""
+    every = dict.fromkeys(s for c in chances.values() for s in c.slices)
+    slices = {s: max(c.slices.get(s, 0.0) for c in chances.values()) for s in every}
+    highest = max(c.overall for c in chances.values())
+    highest = max([highest, *(chance for chance in slices.values() if chance < 1)])
+    hopeful = F.when(u < highest, True)
+    for slice_id in (s for s, chance in slices.items() if chance >= 1):
+        hopeful = hopeful.when(quoted(slice_id), True)
+    return hopeful.otherwise(False)
+
+
+def _class_chance(chances: Chances) -> Column:
+    by_class = F.array(*map(F.lit, chances.classes), F.lit(0.0))
+    known = F.col(LABEL).between(0, len(chances.classes) - 1)
+    return F.when(known, F.get(by_class, F.col(LABEL))).otherwise(0.0)
+
+
+def hash_split(
+    df: DataFrame,
+    key: Sequence[str],
+    shares: Mapping[str, float],
+    seed: int,
+    group: str | None = None,
+) -> Column:
+    """Return a split for each row of a table that has none, as text.
+
+    A row's split depends on the hash of its key, or of its group where one is named, so no two
+    splits share either. Rows without a group are split by key. It is another hash than the draw's.
+
+    Parameters
+    ----------
+    df
+        The table.
+    key
+        Columns that name a row.
+    shares
+        Split to its share of the keys (or groups); together 1.
+    seed
+        Another seed is another split.
+    group
+        Column of the group that a row belongs to.
+
+    Raises
+    ------
+    SampleSharesError
+        If shares don't add up to 1.
+    """
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-9 or any(s < 0 for s in shares.values()):  # noqa: PLR2004 - rounding
+        raise SampleSharesError(shares)
+    u = unit_interval_column(df, key, _split_seed(seed))
+    if group is not None:
+        of_group = unit_interval_column(df, [group], _split_seed(seed))
+        u = F.when(quoted(group).isNotNull(), of_group).otherwise(u)
+    bounds = accumulate(shares.values())
+    tests = [F.when(u < bound, name) for name, bound in zip(shares, bounds, strict=True)]
+    return F.coalesce(*tests, F.lit(list(shares)[-1]))  # where rounding leaves a gap
+
+
+def _split_seed(seed: int) -> int:
+    return -1 - seed  # never the seed of a draw, which is 0 or more
+
+
+def stored_counts(coverage: DataFrame, mask_version: str, ids: Sequence[str]) -> dict[str, Counts]:
+    """Return each split's counts as labelling stored them; empty where it stored none.
+
+    Parameters
+    ----------
+    coverage
+        The coverage table.
+    mask_version
+        The mask table's version.
+    ids
+        The mask table's slices; counts that lack one are no use.
+    """
+    rows = coverage.where(F.col("mask_version") == mask_version).collect()
+    by_split: dict[str, dict[str, Any]] = {}
+    for r in rows:
+        by_split.setdefault(r["split"], {})[r["slice"]] = r
+    if any(set(ids) - found.keys() for found in by_split.values()):
+        return {}
+    return {
+        split: Counts(next(iter(found.values()))["n_rows"], {s: found[s]["n_in"] for s in ids})
+        for split, found in by_split.items()
+    }
+
+
+def counted(masks: DataFrame, ids: Sequence[str], split: str | None) -> dict[str, Counts]:
+    """Count each split's rows and slices, in one scan of the mask table."""
+    by_split: dict[str, list[Coverage]] = {}
+    for c in coverage(masks, ids, split):
+        by_split.setdefault(c.split, []).append(c)
+    return {
+        split: Counts(found[0].rows, {c.slice_id: c.n_in for c in found})
+        for split, found in by_split.items()
+    }
+
+
+def class_counts(
+    labels: DataFrame, table: str, column: str, classes: Sequence[Any]
+) -> dict[str, tuple[int, ...]]:
+    """Count each split's rows of each class.
+
+    Parameters
+    ----------
+    labels
+        ``_split``, ``_label`` (class position, as :func:`engine.metrics.evaluate.class_position`
+        has it) and the label itself as ``_value``.
+    table, column
+        The label's table and column, for the message.
+    classes
+        The classes.
+
+    Raises
+    ------
+    UnknownClassError
+        If a label is none of the classes.
+    """
+    found = labels.groupBy(SPLIT, LABEL, F.col("_value").cast("string").alias("_value")).count()
+    rows = found.where(f"{LABEL} <> -1").collect()
+    unknown = sorted({r["_value"] for r in rows if r[LABEL] < 0})
+    if unknown:
+        raise UnknownClassError(table, column, [repr(u) for u in unknown], classes)
+    counts: dict[str, list[int]] = {}
+    for r in rows:
+        counts.setdefault(r[SPLIT], [0] * len(classes))[r[LABEL]] += r["count"]
+    return {split: tuple(n) for split, n in counts.items()}
+
+
+def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
+    """Check that no group has rows in two splits; a shuffle of the groups.
+
+    Raises
+    ------
+    GroupSplitError
+        With the first of those that have.
+    """
+    pairs = df.where(quoted(group).isNotNull()).select(quoted(group), split.alias(SPLIT)).distinct()
+    splits = F.sort_array(F.collect_list(SPLIT)).alias("_splits")
+    twice = pairs.groupBy(quoted(group)).agg(splits).where(F.size("_splits") > 1)
+    first = twice.orderBy(quoted(group)).limit(1).collect()
+    if first:
+        name = key_text(first[0].asDict(), [group])
+        raise GroupSplitError(table, group, twice.count(), name, first[0]["_splits"])
+
+
+def collect(
+    drawn: DataFrame, inputs: DataFrame, on: Sequence[str], most: int, budget_mb: int
+) -> pa.Table:
+    """Bring a sample to the driver as Arrow, sorted by key.
+
+    Parameters
+    ----------
+    drawn
+        What :func:`draw` returned, the columns needed only.
+    inputs
+        The columns of the source that are needed; joined to the sampled rows.
+    on
+        Columns that name a row in both.
+    most
+        The most rows to expect.
+    budget_mb
+        How large the sample may be as Arrow, in 2**20 bytes; sorting takes as much again.
+
+    Raises
+    ------
+    SampleBudgetError
+        If it would be larger; only then the sampled rows are counted, and none is collected.
+    """
+    per_row = _bytes_per_row(drawn) + _bytes_per_row(inputs)
+    if most * per_row > budget_mb * _MB:  # where slices overlap there are fewer rows
+        rows = drawn.count()
+        if rows * per_row > budget_mb * _MB:
+            raise SampleBudgetError(rows, per_row, budget_mb)
+    # Broadcast, the sampled keys and masks spare the source a shuffle. A row of Spark's takes
+    # eight bytes a column.
+    small = most * 8 * len(drawn.columns) <= _BROADCAST
+    joined = inputs.join(F.broadcast(drawn) if small else drawn, list(on))
+    return joined.toArrow().sort_by([(c, "ascending") for c in on])
+
+
+def _bytes_per_row(df: DataFrame) -> float:
+    probe = df.limit(_PROBED).toArrow()
+    return float(probe.nbytes / probe.num_rows) if probe.num_rows else 0.0

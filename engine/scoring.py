@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import CheckpointMissingError
+from engine.errors import CheckpointMissingError, NotFiniteError, listed
+from engine.masks.checks import key_text, quoted
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
-Predict = Callable[[Sequence[str | None]], np.ndarray]  # texts to [n, C] probabilities
+# Rows to [n, C] probabilities and, where heads are asked for, indicators and attention [n, S].
+Predict = Callable[[pa.RecordBatch], Sequence[np.ndarray]]
 
+_HEADS = ("indicator", "attention")
+_EXAMPLES = 3
 _LOADED: dict[str, Predict] = {}  # per Python worker, which Spark reuses for many tasks
 
 
@@ -43,13 +50,14 @@ def with_predictions(
     df: DataFrame,
     *,
     keep: Sequence[str],
-    text: str,
+    inputs: Sequence[str],
     label: str | None,
     weight: str | None,
     model_id: str,
     classes: Sequence[Any],
     identity: str,
     load: Callable[[], Predict],
+    heads: Sequence[str] = (),
 ) -> DataFrame:
     """Return a prediction table: kept columns, model_id, label, weight, pred, prob.
 
@@ -59,8 +67,8 @@ def with_predictions(
         The source.
     keep
         Partition and key columns.
-    text
-        The column the model reads.
+    inputs
+        The columns the model reads.
     label
         The label column, or None where there is none yet.
     weight
@@ -72,32 +80,48 @@ def with_predictions(
     identity
         Names this very model: a worker that has loaded it doesn't load it again.
     load
-        Called on an executor; returns the function that scores texts.
+        Called on an executor; returns the function that scores rows.
+    heads
+        Slices whose indicator and attention are written too, as structs with a field for each.
     """
+    kinds = _HEADS if heads else ()
 
-    def score(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
-        if identity not in _LOADED:
-            _LOADED.clear()  # one model at a time: the last run's is not needed any more
-            _LOADED[identity] = load()
+    def score(batches: Iterator[pa.StructArray]) -> Iterator[pa.StructArray]:
+        predict = _loaded(identity, load)
         for batch in batches:
-            yield _as_lists(_LOADED[identity](batch.to_pylist()))
+            prob, *of_heads = predict(pa.RecordBatch.from_struct_array(batch))
+            columns = [_as_lists(prob), *(_as_struct(values, heads) for values in of_heads)]
+            yield pa.StructArray.from_arrays(columns, ["prob", *kinds])
 
     score.__annotations__ = {"batches": Iterator[pa.Array], "return": Iterator[pa.Array]}
-    udf = F.arrow_udf(score, "array<double>").asNondeterministic()  # type: ignore[attr-defined]
-    scored = df.withColumn("_prob", udf(F.col(f"`{text}`")))
-    best = F.array_position(F.col("_prob"), F.array_max("_prob")).cast("int")
+    fields = ", ".join(f"`{h}` float" for h in heads)
+    kind = ", ".join(["prob array<double>", *(f"{name} struct<{fields}>" for name in kinds)])
+    udf = F.arrow_udf(score, f"struct<{kind}>").asNondeterministic()  # type: ignore[attr-defined]
+    scored = df.withColumn("_scores", udf(F.struct(*map(quoted, inputs))))
+    prob = F.col("_scores.prob")
+    best = F.array_position(prob, F.array_max(prob)).cast("int")
     pred = F.element_at(F.array(*map(F.lit, classes)), best)
-    gold = F.col(f"`{label}`") if label else F.lit(None).cast("string")
+    gold = quoted(label) if label else F.lit(None).cast("string")
     if label:  # a prediction is of its label's type, whatever the project file's YAML made of it
         pred = pred.cast(df.schema[label].dataType)
     return scored.select(
-        *(F.col(f"`{k}`") for k in keep),
+        *map(quoted, keep),
         F.lit(model_id).alias("model_id"),
         gold.alias("label"),
-        (F.col(f"`{weight}`") if weight else F.lit(None)).cast("double").alias("weight"),
+        (quoted(weight) if weight else F.lit(None)).cast("double").alias("weight"),
         pred.alias("pred"),
-        F.col("_prob").alias("prob", metadata={"classes": [str(c) for c in classes]}),
+        prob.alias("prob", metadata={"classes": [str(c) for c in classes]}),
+        *(F.col(f"_scores.{name}").alias(name) for name in kinds),
     )
+
+
+def _loaded(identity: str, load: Callable[[], Predict]) -> Predict:
+    # Pickled by name, so that it sees the worker's one module; a UDF's own globals are copied anew
+    # for each task.
+    if identity not in _LOADED:
+        _LOADED.clear()  # one model at a time: the last run's is not needed any more
+        _LOADED[identity] = load()
+    return _LOADED[identity]
 
 
 def _as_lists(probabilities: np.ndarray) -> pa.Array:
@@ -106,11 +130,100 @@ def _as_lists(probabilities: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(np.arange(n + 1) * width, pa.int32()), flat)
 
 
-def checkpoint_predictor(folder: str) -> Predict:
-    """Load a checkpoint, on one thread: Spark runs as many workers as there are cores."""
+def _as_struct(values: np.ndarray, names: Sequence[str]) -> pa.Array:
+    columns = np.ascontiguousarray(values.T, dtype=np.float32)  # [S, n]
+    return pa.StructArray.from_arrays([pa.array(column) for column in columns], list(names))
+
+
+def checkpoint_predictor(folder: str, heads: bool = False) -> Predict:
+    """Load a checkpoint, on one thread: Spark runs as many workers as there are cores.
+
+    Parameters
+    ----------
+    folder
+        Its path on every executor, or the name of the archive that :func:`ship` sent.
+    heads
+        Whether to give each slice's indicator and attention too.
+    """
     import torch
 
     from engine.classifier.checkpoint import load
 
     torch.set_num_threads(1)
-    return load(folder).predict_proba
+    checkpoint = load(folder if Path(folder).is_absolute() else _shipped(folder))
+
+    def predict(rows: pa.RecordBatch) -> Sequence[np.ndarray]:
+        scores = checkpoint.score(rows, heads)
+        return [
+            part for part in (scores.prob, scores.indicator, scores.attention) if part is not None
+        ]
+
+    return predict
+
+
+def ship(spark: SparkSession, folder: Path, identity: str) -> str:
+    """Send a saved model's files with the session, for executors that can't read its path.
+
+    Returns
+    -------
+    str
+        The name by which :func:`checkpoint_predictor` finds it on an executor.
+    """
+    made = mkdtemp()  # executors fetch from it as long as the session lasts
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    archive = shutil.make_archive(f"{made}/{identity}", "zip", folder)
+    spark.addArtifacts(archive, archive=True)
+    return f"{identity}.zip"
+
+
+def _shipped(name: str) -> Path:
+    from pyspark import SparkFiles
+
+    return Path(SparkFiles.get(name))
+
+
+def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequence[str]) -> None:
+    """Check that numeric features are numbers: null may be, NaN and infinity may not.
+
+    One scan of the columns that can hold them.
+
+    Raises
+    ------
+    NotFiniteError
+        With the first rows of the first column that has some.
+    """
+    kinds = {c: df.schema[c].dataType.simpleString() for c in columns}
+    floats = [c for c, kind in kinds.items() if kind in {"float", "double"}]
+    if not floats:
+        return
+    bad = {c: F.isnan(quoted(c)) | (F.abs(quoted(c)) == float("inf")) for c in floats}
+    counts = df.agg(*(F.count_if(test).alias(f"n_{i}") for i, test in enumerate(bad.values())))
+    found = counts.collect()[0]
+    for i, (column, test) in enumerate(bad.items()):
+        if found[f"n_{i}"]:
+            first = df.where(test).select(*map(quoted, key)).orderBy(*map(quoted, key))
+            rows = [key_text(r.asDict(), key) for r in first.limit(_EXAMPLES).collect()]
+            raise NotFiniteError(column, found[f"n_{i}"], rows)
+
+
+def slice_differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say how slices differ from those that a checkpoint was trained on; empty if they don't.
+
+    Parameters
+    ----------
+    stored, now
+        Slice id to fingerprint, of the checkpoint and of the mask table.
+
+    Examples
+    --------
+    >>> slice_differences({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"})
+    'added d; gone c; changed b'
+    >>> slice_differences({"a": "1"}, {"a": "1"})
+    ''
+    """
+    groups = {
+        "added": [s for s in now if s not in stored],
+        "gone": [s for s in stored if s not in now],
+        "changed": [s for s in stored if s in now and stored[s] != now[s]],
+    }
+    return "; ".join(f"{what} {listed(ids, 5)}" for what, ids in groups.items() if ids)

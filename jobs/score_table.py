@@ -1,9 +1,11 @@
 """Score a table with the slice-aware classifier: executors load the checkpoint once each.
 
 Reads the checkpoint and the source. Writes a prediction table: key, label, predicted class and
-the probability of each class. The checkpoint must be at a path that every executor can read.
+the probability of each class; with --heads each slice's indicator and attention too. The checkpoint
+must be at a path that every executor can read, or goes with the job (--send).
 
   python -m jobs.score_table --project conf/spam.yaml
+  python -m jobs.score_table --project conf/spam.yaml --heads
   python -m jobs.score_table --project conf/events.yaml --where "ds = '2024-05-01'"
 """
 
@@ -11,13 +13,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
+
+from pyspark.sql import SparkSession
 
 import engine
 from engine import cli, tables
+from engine.classifier.checkpoint import load
+from engine.config import Project
+from engine.errors import CheckpointSlicesError
 from engine.masks.checks import check_columns, check_rows, check_unique
-from engine.scoring import checkpoint_predictor, identity_of, with_predictions
+from engine.masks.table import slices_of
+from engine.scoring import (
+    check_finite,
+    checkpoint_predictor,
+    identity_of,
+    ship,
+    slice_differences,
+    with_predictions,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--where", metavar="PREDICATE", help="score only these partitions (over partition_by)"
     )
+    parser.add_argument(
+        "--heads", action="store_true", help="write each slice's indicator and attention too"
+    )
+    parser.add_argument(
+        "--send", action="store_true", help="send the checkpoint to executors with the job"
+    )
     parser.add_argument("--force", action="store_true", help="score again though nothing changed")
     return cli.run(job, parser.parse_intermixed_args(argv))
 
@@ -33,26 +55,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Score one project's source."""
     project = cli.project_of(args)
-    (text,) = cli.needed(project, text=project.text)
-    folder = project.file(f"models/{project.classifier.model_id}").resolve()
-    identity = identity_of(folder)
+    model_id = project.classifier.model_id
+    folder = project.file(f"models/{model_id}").resolve()
+    identity, checkpoint = identity_of(folder), load(folder)
+    inputs, heads = checkpoint.features.columns, checkpoint.model.head_names if args.heads else ()
     spark = cli.session(project, "score_table")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
     optional = {"label": project.label, "weight": project.weight}
-    roles = {"key": project.join_columns, "text": [text]}
+    roles = {"key": project.join_columns, "input": inputs}
     roles |= {role: [column] for role, column in optional.items() if column}
     check_columns(source.df, source.name, roles)
-    place = project.prediction_table(project.classifier.model_id)
+    _compare_slices(project, spark, folder, checkpoint.slices, args.heads)
+    place = project.prediction_table(model_id)
     facts = {
         "engine_version": engine.__version__,
         "checkpoint": identity,
         "source": source.name,
         "source_version": source.version,
         "where": args.where,
-        "columns": [project.key, project.partition_by, text, *optional.values()],
-        "classes": list(project.classes),
+        "columns": [project.key, project.partition_by, list(inputs), *optional.values()],
+        "classes": list(checkpoint.classes),
+        "heads": list(heads),
     }
     stored = tables.find(spark, place)
     if stored is not None and stored.facts == facts and not args.force:
@@ -61,25 +86,45 @@ def job(args: argparse.Namespace) -> None:
     df = source.df
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
-    rows = check_rows(df, source.name, project.join_columns, {text: ["text"]}, args.where)
+    readers = {column: ["features"] for column in inputs}
+    rows = check_rows(df, source.name, project.join_columns, readers, args.where)
     if project.check_key == "full":
         check_unique(df, source.name, project.join_columns)
+    check_finite(df, source.name, project.join_columns, inputs)
     cli.step(f"scoring {rows:,} rows of {source.name} on executors")
+    at = ship(spark, folder, identity) if args.send else str(folder)
     predictions = with_predictions(
         df,
         keep=project.join_columns,
-        text=text,
+        inputs=inputs,
         label=project.label,
         weight=project.weight,
-        model_id=project.classifier.model_id,
-        classes=project.classes,
+        model_id=model_id,
+        classes=checkpoint.classes,
         identity=identity,
-        load=partial(checkpoint_predictor, str(folder)),
+        load=partial(checkpoint_predictor, at, heads=args.heads),
+        heads=heads,
     )
     written = tables.overwrite(
         predictions, place, facts=facts, partition_by=project.partition_by, where=args.where
     )
     print(written)
+
+
+def _compare_slices(
+    project: Project, spark: SparkSession, folder: Path, trained: Mapping[str, str], heads: bool
+) -> None:
+    """Warn when the checkpoint's slices aren't the mask table's; refuse to write their heads.
+
+    Predictions of such a checkpoint are what they always were; its heads would go by the names of
+    slices that are now other ones.
+    """
+    masks = tables.find(spark, project.place("masks"))
+    differences = slice_differences(trained, slices_of(masks.df.schema)) if masks else ""
+    if differences and heads:
+        raise CheckpointSlicesError(folder, differences, "train it again, or score without --heads")
+    if differences:
+        cli.log.warning("the checkpoint's slices are not the project's: %s", differences)
 
 
 if __name__ == "__main__":

@@ -11,34 +11,35 @@ quota of rows in expectation; the driver trains a SlicingClassifier on it. Write
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
+from math import isnan
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
-import numpy as np
-import pandas as pd
+import pyarrow as pa
 import torch
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812
+from pyspark.ml.torch.distributor import TorchDistributor
 
 import engine
 from engine import cli, tables
-from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import save, stored_facts
-from engine.classifier.data import DictDataset
-from engine.classifier.features import BagOfWords
-from engine.classifier.model import SlicingClassifier
-from engine.classifier.train import Trainer, set_seed
+from engine.classifier.distributed import Trained, train_together
+from engine.classifier.features import input_columns
+from engine.classifier.fitting import TASK, Recipe, from_files, write_sample
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
 from engine.masks.checks import check_columns
-from engine.masks.table import ALL, coverage, slices_of
-from engine.metrics.evaluate import class_position
-from engine.sampling import P, Quota, draw
+from engine.masks.table import slices_of
+from engine.project_sample import mask_column, slice_counts, training_sample
+from engine.records import run_id
+from engine.sampling import LABEL, P
 
-TASK = "task"
+METRICS = "metrics"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,136 +52,104 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
     project = cli.project_of(args)
-    text, label = cli.needed(project, text=project.text, label=project.label)
+    (label,) = cli.needed(project, label=project.label)
+    inputs = input_columns(project.classifier.features, project.text)
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    check_columns(source.df, source.name, {"text": [text], "label": [label]})
+    group = [project.sample.group] if project.sample.group else []
+    check_columns(source.df, source.name, {"input": inputs, "label": [label], "group": group})
     labelled = masks.facts.get("source_version")
     if labelled != source.version:
         raise StaleMasksError(masks.name, source.name, str(labelled), source.version)
     folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), _facts(project, masks)
-    if stored_facts(folder) == facts and not args.force:
+    trained_by = {k: v for k, v in stored_facts(folder).items() if k != METRICS}
+    if trained_by == facts and not args.force:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
         return
-    frames = {
-        name: _sample(project, masks.df, source.df, list(slices), split)
-        for name, split in _splits(project).items()
-    }
-    if frames["train"].empty:
-        raise EmptyTableError(masks.name, f"{project.split} is {project.train_split}")
-    _train(project, frames, slices, facts, folder)
-
-
-def _sample(
-    project: Project, masks: DataFrame, source: DataFrame, ids: list[str], split: str
-) -> pd.DataFrame:
-    """Draw one split's sample and bring it to the driver, sorted by key."""
-    part = masks.where(F.col(f"`{project.split}`") == split) if project.split else masks
-    covered = coverage(part, ids, None)
-    counts, rows = {c.slice_id: c.n_in for c in covered}, covered[0].rows if covered else 0
-    quota = Quota(project.sample.per_slice, project.sample.overall)
-    drawn = draw(part, project.key, counts, rows, quota, project.seed)
-    cli.step(f"sampling {split}: about {quota.expected(counts, rows):,} of {rows:,} rows")
-    on = project.join_columns
-    read = source.select(
-        *(F.col(f"`{c}`") for c in on),
-        F.col(f"`{project.text}`").alias("_text"),
-        class_position(F.col(f"`{project.label}`"), project.classes).alias("_label"),
-    )
-    joined = drawn.select(*on, *ids, P).join(read, on).where("_label >= 0").orderBy(*on)
-    return joined.toPandas()
+    coverage = tables.find(spark, project.place("coverage"))
+    stored = coverage.df if coverage else None
+    counts = slice_counts(project, masks.df, stored, masks.version, list(slices))
+    train = project.training_splits[0]
+    if train not in counts:
+        raise EmptyTableError(masks.name, f"{project.split} is {train!r}")
+    sample = training_sample(project, masks.df, source.df, counts, inputs)
+    if not sample["train"].num_rows:
+        raise EmptyTableError(source.name, f"the split is {train!r} and {label} is not null")
+    _train(project, sample, slices, facts, folder)
 
 
 def _train(
     project: Project,
-    frames: dict[str, pd.DataFrame],
+    sample: dict[str, pa.Table],
     slices: dict[str, str],
     facts: dict[str, Any],
     folder: Path,
 ) -> None:
-    settings = project.classifier
-    set_seed(settings.seed)  # weights and shuffles are drawn from here on
-    start = time.monotonic()
-    features = BagOfWords.fit(frames["train"]["_text"], ngram_range=settings.ngram_range)
-    base = build_base(settings.base, features.width)
-    model = SlicingClassifier(
-        base.module,
-        base.width,
-        list(slices),
-        task_name=TASK,
+    settings, start = project.classifier, time.monotonic()
+    log, state = project.file("training_log.jsonl"), folder.with_name(f"{folder.name}.state")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    files = {"log": str(log), "folder": str(state / run_id(facts))}  # resumed by the same run only
+    if settings.tensorboard:
+        files["tensorboard"] = str(project.file("tensorboard"))
+    recipe = Recipe(
+        settings,
+        project.name,
+        masks={s: mask_column(s) for s in slices},
         n_classes=len(project.classes),
-        temperature=settings.temperature,
+        label=LABEL,
+        p=P,
+        text=project.text,
+        key=project.key,
+        oversample=project.sample.kind == "oversample",
+        files=files,
     )
+    setup = recipe.build(sample)
+    model, trainer = setup.model, setup.trainer
     n = sum(p.numel() for p in model.parameters())
     cli.step(
-        f"training on {len(frames['train']):,} rows, {features.width:,} words, {len(slices)} "
-        f"slices, {n:,} parameters"
+        f"training on {sample['train'].num_rows:,} rows, {setup.features.width:,} features, "
+        f"{len(slices)} slices, {n:,} parameters"
     )
-    loaders = [
-        model.make_slice_dataloader(
-            _dataset(project, frame, features, name),
-            _slice_matrix(frame, slices),
-            batch_size=settings.batch_size,
-            shuffle=name == "train",
-        )
-        for name, frame in frames.items()
-        if len(frame)
-    ]
-    log = project.file("training_log.jsonl")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        n_epochs=settings.n_epochs,
-        lr=settings.lr,
-        l2=settings.l2,
-        optimizer=settings.optimizer,
-        lr_scheduler=settings.lr_scheduler,
-        log=log,
-    )
-    trainer.fit(model, loaders)
+    if settings.processes == 1:
+        trainer.fit(model, setup.loaders)
+        history, best = trainer.history, trainer.best_epoch
+    else:
+        trained = _train_in_processes(settings.processes, recipe, sample)
+        trained.into(model)
+        history, best = trained.history, None
+    last = history[(best or len(history)) - 1]
     save(
         folder,
         model,
-        features=features,
+        features=setup.features,
         base=settings.base,
         classes=project.classes,
         slices=slices,
-        facts=facts,
+        facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in last.metrics.items()}},
     )
+    shutil.rmtree(state, ignore_errors=True)
     rows = [
         [e.epoch, e.step, e.loss, e.task_losses.get(TASK), e.rows_per_second, e.seconds]
-        for e in trainer.history
+        for e in history
     ]
-    columns = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
-    cli.show("Training", columns, rows)
+    shown = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
+    cli.show("Training", shown, rows)
     seconds = time.monotonic() - start
     print(f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s")
     print(f"wrote {log}: {len(rows)} epochs")
 
 
-def _dataset(
-    project: Project, frame: pd.DataFrame, features: BagOfWords, split: str
-) -> DictDataset:
-    y = torch.tensor(frame["_label"].to_numpy(np.int64))
-    return DictDataset.from_tensors(
-        features.transform(frame["_text"]), y, split, task_name=TASK, dataset_name=project.name
-    )
-
-
-def _slice_matrix(frame: pd.DataFrame, slices: dict[str, str]) -> np.recarray:
-    S = np.recarray(len(frame), dtype=[(s, np.int64) for s in slices])  # noqa: N806
-    for s in slices:
-        S[s] = frame[s].astype("boolean").astype("Int64").fillna(-1).to_numpy(np.int64)
-    return S
-
-
-def _splits(project: Project) -> dict[str, str]:
-    if not project.split:
-        return {"train": ALL}
-    return {"train": project.train_split, "valid": project.valid_split}
+def _train_in_processes(n: int, recipe: Recipe, sample: dict[str, pa.Table]) -> Trained:
+    gpu = recipe.settings.device != "cpu" and torch.cuda.is_available()
+    with TemporaryDirectory() as folder:
+        write_sample(sample, Path(folder))
+        distributor = TorchDistributor(num_processes=n, local_mode=True, use_gpu=gpu)
+        trained = distributor.run(train_together, partial(from_files, recipe, Path(folder)))
+    return cast("Trained", trained)
 
 
 def _facts(project: Project, masks: tables.Snapshot) -> dict[str, Any]:
@@ -195,7 +164,7 @@ def _facts(project: Project, masks: tables.Snapshot) -> dict[str, Any]:
         "settings": project.classifier.model_dump(mode="json"),
         "sample": project.sample.model_dump(mode="json"),
         "columns": [project.key, project.text, project.label, project.split],
-        "splits": _splits(project),
+        "splits": project.training_splits,
         "classes": list(project.classes),
         "seed": project.seed,
     }

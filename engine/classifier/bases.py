@@ -48,11 +48,7 @@ class Mlp:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("layers", self.layers), ("width", self.width or 1)):
-            if not isinstance(value, int) or value < 1:
-                raise BaseSpecError(
-                    f"{name} is {value!r}, and must be a whole number of at least 1"
-                )
+        _check_whole(layers=self.layers, width=1 if self.width is None else self.width)
 
     def build(self, input_width: int) -> Base:
         """Make the module for an input of some width."""
@@ -63,7 +59,47 @@ class Mlp:
         return Base(nn.Sequential(*steps), width)
 
 
-BASES = {"mlp": Mlp}
+@dataclass(frozen=True)
+class TabularMlp:
+    """Linear layers, each followed by layer normalisation, a ReLU and dropout.
+
+    Normalising keeps rare one-hot features and wide numbers on one scale; it works row by row, so
+    that a row's prediction doesn't depend on its batch.
+
+    Parameters
+    ----------
+    layers
+        How many, at least 1.
+    width
+        Width of each.
+    dropout
+        Share of each layer's outputs that training drops.
+
+    Examples
+    --------
+    >>> TabularMlp(layers=2, width=16).build(30).width
+    16
+    """
+
+    layers: int = 2
+    width: int = 64
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_whole(layers=self.layers, width=self.width)
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise BaseSpecError(f"dropout is {self.dropout!r}, and must be from 0 to below 1")
+
+    def build(self, input_width: int) -> Base:
+        """Make the module for an input of some width."""
+        steps: list[nn.Module] = []
+        for before in [input_width, *[self.width] * (self.layers - 1)]:
+            steps += [nn.Linear(before, self.width), nn.LayerNorm(self.width)]
+            steps += [nn.ReLU(), nn.Dropout(self.dropout)]
+        return Base(nn.Sequential(*steps), self.width)
+
+
+BASES: Mapping[str, type[Mlp | TabularMlp]] = {"mlp": Mlp, "tabular_mlp": TabularMlp}
 
 
 def build_base(spec: Mapping[str, Any], input_width: int) -> Base:
@@ -96,3 +132,9 @@ def build_base(spec: Mapping[str, Any], input_width: int) -> Base:
         if name not in known:
             raise BaseSpecError(f"{kind} has no setting {name!r}{near(name, known)}")
     return BASES[kind](**settings).build(input_width)
+
+
+def _check_whole(**settings: Any) -> None:
+    for name, value in settings.items():
+        if not isinstance(value, int) or value < 1:
+            raise BaseSpecError(f"{name} is {value!r}, and must be a whole number of at least 1")

@@ -12,17 +12,20 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from engine.classifier.bases import build_base
-from engine.classifier.features import BagOfWords
+from engine.classifier.features import FEATURES, Features, take_rows
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.state import apart
 from engine.errors import (
     CheckpointCorruptError,
     CheckpointFormatError,
@@ -34,7 +37,6 @@ from engine.errors import (
 FORMAT = 1
 WEIGHTS, FACTS = "model.safetensors", "checkpoint.json"
 
-FEATURES = {"bag_of_words": BagOfWords}
 _MODEL_SETTINGS = (
     "head_dim",
     "slice_names",
@@ -42,7 +44,30 @@ _MODEL_SETTINGS = (
     "task_name",
     "n_classes",
     "temperature",
+    "attention",
+    "indicator_loss_weight",
+    "slice_weights",
+    "class_weights",
 )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of n rows.
+
+    Parameters
+    ----------
+    prob
+        Class probabilities, [n, classes].
+    indicator
+        Per slice, and ``base``, the probability of being in it, [n, heads], where asked for.
+    attention
+        How much each slice's expert weighs, [n, heads], where asked for.
+    """
+
+    prob: np.ndarray[Any, np.dtype[np.float32]]
+    indicator: np.ndarray[Any, np.dtype[np.float32]] | None = None
+    attention: np.ndarray[Any, np.dtype[np.float32]] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class Checkpoint:
     model
         The classifier, in evaluation mode.
     features
-        What turns texts into the model's input.
+        What turns rows into the model's input.
     base
         The spec that ``build_base`` built the base from.
     classes
@@ -66,37 +91,104 @@ class Checkpoint:
     """
 
     model: SlicingClassifier
-    features: BagOfWords
+    features: Features
     base: Mapping[str, Any]
     classes: tuple[Any, ...]
     slices: Mapping[str, str]
     facts: Mapping[str, Any]
 
-    def predict_proba(
-        self, texts: Sequence[Any], batch_size: int = 1024
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Give each text's class probabilities, [n, classes], in the order of ``classes``.
+    def score(self, rows: Any, heads: bool = False, batch_size: int = 1024) -> Scores:
+        """Run the model over rows.
 
         Parameters
         ----------
-        texts
-            Texts; null counts as empty.
+        rows
+            A pandas DataFrame, pyarrow Table or RecordBatch with the features' columns; for text
+            also just the texts, null counting as empty.
+        heads
+            Whether to give each slice's indicator and attention too.
         batch_size
             How many go through the model at once.
         """
-        key = self.model.input_data_key
-        parts = [np.empty((0, len(self.classes)), np.float32)]
-        for start in range(0, len(texts), batch_size):
-            inputs = self.features.transform(texts[start : start + batch_size])
-            parts.append(self.model.predict_proba({key: inputs}))
-        return np.concatenate(parts)
+        parts = [_no_scores(self.model)]
+        for start in range(0, len(rows), batch_size):
+            inputs = self._inputs(take_rows(rows, start, start + batch_size))
+            with torch.inference_mode():
+                outputs = self.model({self.model.input_data_key: inputs})
+            prob = outputs.logits.softmax(-1)
+            of_heads = (outputs.indicators.softmax(-1)[..., 1], outputs.attention) if heads else ()
+            parts.append(tuple(part.cpu().numpy() for part in (prob, *of_heads)))
+        prob, *rest = (np.concatenate(part) for part in zip(*parts, strict=False))
+        return Scores(prob, *rest)
+
+    def predict_proba(
+        self, rows: Any, batch_size: int = 1024
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Give each row's class probabilities, [n, classes], in the order of ``classes``.
+
+        Parameters
+        ----------
+        rows, batch_size
+            As :meth:`score` takes them.
+        """
+        return self.score(rows, batch_size=batch_size).prob
+
+    def predict(self, df: pd.DataFrame, heads: bool = False) -> pd.DataFrame:
+        """Give each row's class and the probability of each class, with the index of ``df``.
+
+        Parameters
+        ----------
+        df
+            Rows with the features' columns.
+        heads
+            Whether to add, per slice, the probability of being in it (``indicator_<slice>``) and
+            how much its expert weighs (``attention_<slice>``); ``base`` is all rows.
+
+        Returns
+        -------
+        DataFrame
+            ``pred``, ``prob_<class>`` and so on.
+        """
+        scores = self.score(df, heads)
+        pred = np.array(self.classes, dtype=object)[scores.prob.argmax(1)]
+        stacks: dict[str, tuple[Sequence[Any], Any]] = {"prob": (self.classes, scores.prob)}
+        if heads:
+            names = self.model.head_names
+            stacks |= {
+                "indicator": (names, scores.indicator),
+                "attention": (names, scores.attention),
+            }
+        columns = {
+            f"{kind}_{name}": values[:, i]
+            for kind, (names, values) in stacks.items()
+            for i, name in enumerate(names)
+        }
+        predicted = pd.Series(pred, df.index).infer_objects()
+        return pd.DataFrame({"pred": predicted, **columns}, index=df.index)
+
+    def _inputs(self, rows: Any) -> Tensor:
+        # A first linear layer reads the few tokens that a text has instead of the whole
+        # vocabulary: 0.5 against 19 ms for 1,024 texts, 5,000 words and 64 units.
+        sparse = getattr(self.features, "sparse", None)
+        if sparse is not None and _starts_linear(self.model.base_architecture):
+            return cast("Tensor", sparse(rows))
+        return self.features.transform(rows)
+
+
+def _starts_linear(base: nn.Module) -> bool:
+    return isinstance(base, nn.Sequential) and isinstance(base[0], nn.Linear)
+
+
+def _no_scores(model: SlicingClassifier) -> tuple[np.ndarray[Any, np.dtype[np.float32]], ...]:
+    widths = (model.n_classes, len(model.head_names), len(model.head_names))
+    return tuple(np.empty((0, width), np.float32) for width in widths)
 
 
 def save(
     path: str | os.PathLike[str],
     model: SlicingClassifier,
     *,
-    features: BagOfWords,
+    features: Features,
     base: Mapping[str, Any],
     classes: Sequence[Any],
     slices: Mapping[str, str],
@@ -132,8 +224,7 @@ def save(
     fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
     fresh.mkdir(parents=True)
     try:
-        weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, fresh / WEIGHTS)
+        save_file(apart(model.state_dict()), fresh / WEIGHTS)
         (fresh / FACTS).write_text(json.dumps(described, indent=1), encoding="utf-8")
         if target.exists():
             target.rename(aside)
@@ -186,9 +277,9 @@ def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
     with torch.device("meta"):
         base = build_base(described["base"], features.width)
         settings = described["model"]
-        model = SlicingClassifier(
-            base.module, **{name: settings[name] for name in _MODEL_SETTINGS}, device="meta"
-        )
+        # A checkpoint from before a setting was there has that setting's default.
+        known = {name: settings[name] for name in _MODEL_SETTINGS if name in settings}
+        model = SlicingClassifier(base.module, **known, device="meta")
     model.load_state_dict(load_file(weights), assign=True)
     return Checkpoint(
         model=model.eval(),

@@ -17,10 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine.errors import (
     FieldLengthsError,
+    LabelRangeError,
     LabelTypeError,
     MaskLengthError,
     MaskValueError,
+    NotANumberFeatureError,
     SliceMasksMissingError,
+    SoftLabelShapeError,
+    SoftLabelValueError,
     TaskLabelsMissingError,
 )
 
@@ -33,6 +37,7 @@ Labels = Mapping[str, Tensor]
 Batch = tuple[dict[str, Any], Labels]
 
 INACTIVE = -1
+_SUMS_TO_ONE = 1e-3  # how far soft labels' sum may be from 1: float16 probabilities still pass
 
 
 def ind_label(task: str, name: str) -> str:
@@ -62,6 +67,17 @@ def is_pred_label(task: str, label: str) -> bool:
     return label.startswith(f"{task}_slice:") and label.endswith("_pred")
 
 
+def hard(labels: Tensor) -> Tensor:
+    """Give classes [n] int64: labels as they are, of soft ones [n, C] the likeliest class.
+
+    >>> hard(torch.tensor([[0.2, 0.8], [-1.0, -1.0]])).tolist()
+    [1, -1]
+    """
+    if labels.dim() == 1:
+        return labels.long()
+    return torch.where(labels[:, 0] < 0, INACTIVE, labels.argmax(-1))
+
+
 @dataclass(frozen=True, eq=False)
 class SliceLabels(Mapping[str, Tensor]):
     """A task's labels and its slices' masks, seen as one label per slice head.
@@ -80,6 +96,8 @@ class SliceLabels(Mapping[str, Tensor]):
         Slice names, one per column of ``masks``.
     masks
         [n, slices] int8: 1 is in the slice, 0 is out, -1 could not be decided.
+    rows
+        [n] positions in the data set that the rows were cut from, where known.
 
     Examples
     --------
@@ -93,6 +111,7 @@ class SliceLabels(Mapping[str, Tensor]):
     task: str
     names: tuple[str, ...]
     masks: Tensor
+    rows: Tensor | None = None
 
     @property
     def indicators(self) -> Tensor:
@@ -101,8 +120,8 @@ class SliceLabels(Mapping[str, Tensor]):
 
     @property
     def predictors(self) -> Tensor:
-        """The task's label where the row is in the slice, else -1, [n, slices] int64."""
-        return torch.where(self.masks == 1, self.given[self.task].long()[:, None], INACTIVE)
+        """The task's class where the row is in the slice, else -1, [n, slices] int64."""
+        return torch.where(self.masks == 1, hard(self.given[self.task])[:, None], INACTIVE)
 
     def __getitem__(self, label: str) -> Tensor:
         if label in self.given:
@@ -126,7 +145,9 @@ class SliceLabels(Mapping[str, Tensor]):
 def take(labels: Labels, rows: Tensor) -> Labels:
     """Cut some rows out of every label, by an index tensor [k]."""
     if isinstance(labels, SliceLabels):
-        return SliceLabels(take(labels.given, rows), labels.task, labels.names, labels.masks[rows])
+        came_from = None if labels.rows is None else labels.rows[rows]
+        given = take(labels.given, rows)
+        return SliceLabels(given, labels.task, labels.names, labels.masks[rows], came_from)
     return {label: values[rows] for label, values in labels.items()}
 
 
@@ -136,9 +157,10 @@ def concatenate(parts: Sequence[Labels]) -> Labels:
     if isinstance(first, SliceLabels):
         of_slices = [part for part in parts if isinstance(part, SliceLabels)]
         given = concatenate([part.given for part in of_slices])
-        return SliceLabels(
-            given, first.task, first.names, torch.cat([part.masks for part in of_slices])
-        )
+        masks = torch.cat([part.masks for part in of_slices])
+        rows = [part.rows for part in of_slices if part.rows is not None]
+        came_from = torch.cat(rows) if len(rows) == len(of_slices) else None
+        return SliceLabels(given, first.task, first.names, masks, came_from)
     return {label: torch.cat([part[label] for part in parts]) for label in first}
 
 
@@ -154,7 +176,10 @@ class DictDataset(Dataset[Batch]):
     X_dict
         Field name to n values: a tensor, or any sequence.
     Y_dict
-        Label name to a tensor of n labels; -1 is no label.
+        Label name to a tensor of n labels, classes [n] or class probabilities [n, C]; -1 is no
+        label.
+    keys
+        What to call each row in messages; its position where there are none.
 
     Raises
     ------
@@ -170,9 +195,17 @@ class DictDataset(Dataset[Batch]):
     (3, DictDataset(name=SliceDataset, X_keys=['input_data'], Y_keys=['task']))
     """
 
-    def __init__(self, name: str, split: str, X_dict: Mapping[str, Any], Y_dict: Labels) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        X_dict: Mapping[str, Any],
+        Y_dict: Labels,
+        keys: Sequence[Any] | None = None,
+    ) -> None:
         self.name = name
         self.split = split
+        self.keys = keys
         self.X_dict = dict(X_dict)
         self.Y_dict = Y_dict if isinstance(Y_dict, SliceLabels) else dict(Y_dict)
         given = Y_dict.given if isinstance(Y_dict, SliceLabels) else self.Y_dict
@@ -180,6 +213,8 @@ class DictDataset(Dataset[Batch]):
             if not isinstance(values, Tensor):
                 raise LabelTypeError(label, type(values))
         lengths = {key: len(values) for key, values in chain(self.X_dict.items(), given.items())}
+        if keys is not None:
+            lengths["keys"] = len(keys)
         if len(set(lengths.values())) > 1:
             raise FieldLengthsError(name, lengths)
 
@@ -192,6 +227,7 @@ class DictDataset(Dataset[Batch]):
         input_data_key: str = "input_data",
         task_name: str = "task",
         dataset_name: str = "SliceDataset",
+        keys: Sequence[Any] | None = None,
     ) -> DictDataset:
         """Make a data set of one field and one label.
 
@@ -209,8 +245,14 @@ class DictDataset(Dataset[Batch]):
             The label's name.
         dataset_name
             The data set's name.
+        keys
+            What to call each row in messages.
         """
-        return cls(dataset_name, split, {input_data_key: X_tensor}, {task_name: Y_tensor})
+        return cls(dataset_name, split, {input_data_key: X_tensor}, {task_name: Y_tensor}, keys)
+
+    def called(self, rows: Iterable[int]) -> list[str]:
+        """Name rows for a message: by key where the data set has keys, else by position."""
+        return [f"row {row}" if self.keys is None else str(self.keys[row]) for row in rows]
 
     def __len__(self) -> int:
         return len(next(iter(self.Y_dict.values()), ()))
@@ -299,9 +341,58 @@ def with_masks(
     masks = torch.from_numpy(np.stack([columns[name] for name in names], axis=1))
     labels = dataset.Y_dict
     given = labels.given if isinstance(labels, SliceLabels) else labels
-    return DictDataset(
-        dataset.name, dataset.split, dataset.X_dict, SliceLabels(given, task, names, masks)
-    )
+    sliced = SliceLabels(given, task, names, masks, torch.arange(len(dataset)))
+    return DictDataset(dataset.name, dataset.split, dataset.X_dict, sliced, dataset.keys)
+
+
+def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
+    """See that a task's labels are classes, or probabilities of the classes.
+
+    Raises
+    ------
+    LabelRangeError
+        When a label is neither a class nor -1.
+    SoftLabelShapeError, SoftLabelValueError
+        When soft labels are not one non-negative number per class that sum to 1, or all -1.
+    """
+    labels = dataset.Y_dict[task]
+    if labels.dim() == 1:
+        whole = labels.long()
+        wrong = ((whole != labels) | (whole < INACTIVE) | (whole >= n_classes)).nonzero()
+        if len(wrong):
+            row = int(wrong[0])
+            (called,) = dataset.called([row])
+            raise LabelRangeError(task, dataset.name, labels[row].item(), called, n_classes)
+        return
+    if tuple(labels.shape) != (len(dataset), n_classes) or not labels.is_floating_point():
+        raise SoftLabelShapeError(
+            task, dataset.name, tuple(labels.shape), str(labels.dtype), (len(dataset), n_classes)
+        )
+    shares = (labels >= 0).all(1) & ((labels.sum(1) - 1).abs() < _SUMS_TO_ONE)
+    wrong = (~(shares | (labels == INACTIVE).all(1))).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        (called,) = dataset.called([row])
+        raise SoftLabelValueError(task, dataset.name, labels[row].tolist(), called)
+
+
+def check_features(dataset: DictDataset) -> None:
+    """See that no feature is NaN, which would turn every weight into NaN at the first step.
+
+    Raises
+    ------
+    NotANumberFeatureError
+        Naming the field and the rows.
+    """
+    for field, values in dataset.X_dict.items():
+        dense = isinstance(values, Tensor) and values.layout == torch.strided
+        if dense and values.is_floating_point() and len(values):
+            flat = values.reshape(len(values), -1)
+            # A sum is NaN if a term is: one pass, and no mask as large as the features.
+            suspects = (~flat.sum(1).isfinite()).nonzero().flatten()
+            rows = suspects[flat[suspects].isnan().any(1)]
+            if len(rows):
+                raise NotANumberFeatureError(field, dataset.name, dataset.called(rows.tolist()))
 
 
 def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]]:

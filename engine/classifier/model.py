@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,26 +14,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.classifier.attention import ATTENTIONS, BINARY
 from engine.classifier.data import (
     INACTIVE,
     DictDataLoader,
     DictDataset,
     Labels,
     SliceLabels,
+    check_labels,
     concatenate,
+    hard,
     ind_label,
     is_pred_label,
     pred_label,
     take,
     with_masks,
 )
-from engine.errors import DuplicateHeadError, TaskUnknownError
+from engine.classifier.losses import at_least_single, cross_entropy, soft_cross_entropy
+from engine.errors import (
+    BaseWidthError,
+    DuplicateHeadError,
+    FieldMissingError,
+    ModelSettingError,
+    TaskUnknownError,
+    near,
+)
 from engine.metrics.scorer import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BINARY = 2
 
 Kind = Literal["master", "predictor", "indicator"]
 
@@ -76,9 +85,10 @@ class TaskLosses:
     Parameters
     ----------
     total
-        Their sum, a scalar.
+        Their sum, each times its task's weight, a scalar.
     losses
-        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active.
+        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active. With class
+        weights it is the weighted mean.
     counts
         Active rows per task, [tasks].
     """
@@ -112,9 +122,9 @@ class SlicingClassifier(nn.Module):
 
     Each slice, and ``base`` for all rows, has an indicator head (is the row in the slice?) and an
     expert: a linear transform of the base's output under a predictor head that all share. The
-    experts' representations are summed with the weights softmax(P(in slice) * confidence /
-    temperature), and a master head predicts from the sum. Confidence is P(class 1) when there are
-    two classes, else the largest probability.
+    experts' representations are summed with the weights softmax(scores / temperature), and a
+    master head predicts from the sum. By default a score is P(in slice) * confidence, where
+    confidence is P(class 1) when there are two classes, else the largest probability.
 
     Parameters
     ----------
@@ -125,7 +135,7 @@ class SlicingClassifier(nn.Module):
     slice_names
         The slices that get heads; ``base`` is added where it is missing.
     input_data_key
-        The field that the base reads.
+        The field that the base reads; when it is several, the base gets a dict of them.
     task_name
         The label that the master head predicts.
     scorer
@@ -137,11 +147,21 @@ class SlicingClassifier(nn.Module):
         Divides the attention's scores: above 1 evens the experts out, below 1 sharpens.
     device
         Where the weights are kept; batches are moved there.
+    attention
+        A key of ``ATTENTIONS``: how an expert's score is made.
+    indicator_loss_weight
+        What the indicators' losses count in the sum of all losses.
+    slice_weights
+        Slice to what its two losses count; 1 for those not named.
+    class_weights
+        What a row of each class counts in its tasks' losses, one number per class.
 
     Raises
     ------
     DuplicateHeadError
         When a slice is named twice.
+    ModelSettingError
+        When a setting's value can't be.
 
     References
     ----------
@@ -168,19 +188,26 @@ class SlicingClassifier(nn.Module):
         n_classes: int = 2,
         temperature: float = 1.0,
         device: str | torch.device = "cpu",
+        *,
+        attention: str = "snorkel",
+        indicator_loss_weight: float = 1.0,
+        slice_weights: Mapping[str, float] | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        heads = _with_base(slice_names)
         self.slice_names = list(slice_names)
-        heads = tuple(slice_names) if "base" in slice_names else (*slice_names, "base")
-        if len(set(heads)) < len(heads):
-            raise DuplicateHeadError(next(name for name in heads if heads.count(name) > 1))
-        self.head_names = heads
         self.head_dim = head_dim
         self.input_data_key = input_data_key
         self.task_name = task_name
         self.scorer = scorer or Scorer(["accuracy", "f1" if n_classes == BINARY else "f1_macro"])
         self.n_classes = n_classes
         self.temperature = temperature
+        self.attention = attention
+        self.indicator_loss_weight = indicator_loss_weight
+        self.slice_weights = dict(slice_weights or {})
+        self.class_weights = None if class_weights is None else list(class_weights)
+        self._check_settings(heads)
 
         self.base_architecture = base_architecture
         # In Snorkel's order, so that the same seed draws the same weights.
@@ -189,16 +216,51 @@ class SlicingClassifier(nn.Module):
         self.predictor = nn.Linear(head_dim, n_classes)
         self.transform = StackedLinear(len(heads), head_dim, head_dim)
         self.to(device)
-
-        self._heads: dict[str, tuple[Kind, int]] = {task_name: ("master", 0)}
-        self._heads |= {pred_label(task_name, n): ("predictor", i) for i, n in enumerate(heads)}
-        self._heads |= {ind_label(task_name, n): ("indicator", i) for i, n in enumerate(heads)}
+        self._name_heads(heads)
+        self._trained_heads: Tensor | None = None
         self._scorers: dict[Kind, Scorer] = {
             "master": self.scorer,
             "predictor": self.scorer,
             # Most rows are out of most slices, which accuracy would not show.
             "indicator": Scorer(metrics=["f1"]),
         }
+
+    def _check_settings(self, heads: Sequence[str]) -> None:
+        def positive(value: float) -> bool:
+            return math.isfinite(value) and value >= 0
+
+        if self.attention not in ATTENTIONS:
+            raise ModelSettingError("attention", self.attention, near(self.attention, ATTENTIONS))
+        if not math.isfinite(self.temperature) or self.temperature <= 0:
+            raise ModelSettingError("temperature", self.temperature, ", and must be above 0")
+        if not positive(self.indicator_loss_weight):
+            raise ModelSettingError(
+                "indicator_loss_weight", self.indicator_loss_weight, ", and must not be below 0"
+            )
+        for name, weight in self.slice_weights.items():
+            if name not in heads:
+                raise ModelSettingError("slice_weights", self.slice_weights, near(name, heads))
+            if not positive(weight):
+                raise ModelSettingError(
+                    "slice_weights", {name: weight}, ", and must not be below 0"
+                )
+        weights = self.class_weights
+        if weights is not None and not (
+            len(weights) == self.n_classes and all(map(positive, weights)) and any(weights)
+        ):
+            wanted = f", and must be {self.n_classes} numbers, none below 0 and not all 0"
+            raise ModelSettingError("class_weights", weights, wanted)
+
+    def _name_heads(self, heads: tuple[str, ...]) -> None:
+        """Say which label belongs to which row of which stack, and what its loss counts."""
+        task = self.task_name
+        self.head_names = heads
+        self._heads: dict[str, tuple[Kind, int]] = {task: ("master", 0)}
+        self._heads |= {pred_label(task, n): ("predictor", i) for i, n in enumerate(heads)}
+        self._heads |= {ind_label(task, n): ("indicator", i) for i, n in enumerate(heads)}
+        by_slice = [self.slice_weights.get(name, 1.0) for name in heads]
+        weights = [1.0, *by_slice, *(self.indicator_loss_weight * w for w in by_slice)]
+        self._task_weights = weights if any(w != 1 for w in weights) else None
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -212,26 +274,47 @@ class SlicingClassifier(nn.Module):
 
     def forward(self, X_dict: Mapping[str, Any]) -> SliceOutputs:
         """Compute every head's logits for a batch."""
-        X = X_dict[self.input_data_key]
-        hidden = self.base_architecture(X.to(self.device) if isinstance(X, Tensor) else X)  # [B, D]
+        hidden = self._hidden(X_dict)  # [B, D]
 
         indicators = _per_head(hidden, self.indicator.weight, self.indicator.bias)  # [B, S, 2]
         read = self._read_experts(hidden)  # [B, S, 2C]
         predictors = read[..., : self.n_classes] + self.predictor.bias  # [B, S, C]
 
-        confidence = (
-            _second_of_two(predictors)
-            if self.n_classes == BINARY
-            else predictors.softmax(-1).amax(-1)
-        )  # [B, S]
-        scores = _second_of_two(indicators) * confidence  # [B, S]
+        scores = ATTENTIONS[self.attention](indicators, predictors)  # [B, S]
         attention = (scores / self.temperature).softmax(-1)  # [B, S]
 
         # The master head is linear: weighting what it reads from every expert equals reading the
         # weighted sum of the experts.
         readings = read[..., self.n_classes :]  # [B, S, C]
-        logits = torch.einsum("bs,bsc->bc", attention, readings) + self.master.bias  # [B, C]
+        logits = (attention[..., None] * readings).sum(1) + self.master.bias  # [B, C]
         return SliceOutputs(logits, indicators, predictors, attention)
+
+    def _hidden(self, X_dict: Mapping[str, Any]) -> Tensor:
+        """Run the base and see that what it gives is [batch, head_dim]."""
+        one = isinstance(self.input_data_key, str)
+        keys = [self.input_data_key] if one else self.input_data_key
+        if missing := [key for key in keys if key not in X_dict]:
+            raise FieldMissingError(missing, list(X_dict))
+        fields = {key: _moved(X_dict[key], self.device) for key in keys}
+        hidden: Tensor = self.base_architecture(fields[keys[0]] if one else fields)
+        found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
+        if not isinstance(found, tuple) or len(found) != 2 or found[1] != self.head_dim:  # noqa: PLR2004
+            raise BaseWidthError(found, self.head_dim)
+        return hidden
+
+    def dry_run(self, dataset: DictDataset) -> None:
+        """Run the first two rows through, to find now what would fail in training.
+
+        Raises
+        ------
+        BaseWidthError
+            When the base's output is not [batch, head_dim].
+        FieldMissingError
+            When the data set lacks a field that the base reads.
+        """
+        if len(dataset):
+            with torch.random.fork_rng(devices=[]), _evaluating(self):
+                self(dataset.__getitems__(range(min(2, len(dataset))))[0])
 
     def _read_experts(self, hidden: Tensor) -> Tensor:
         """Apply predictor and master weights to every expert's representation, [B, S, 2C].
@@ -247,30 +330,124 @@ class SlicingClassifier(nn.Module):
         folded = torch.bmm(read.expand(len(weight), -1, -1), weight)  # [S, 2C, D]
         return _per_head(hidden, folded, bias @ read.T)
 
-    def loss(self, X_dict: Mapping[str, Any], Y_dict: Labels) -> TaskLosses:
+    def loss(
+        self,
+        X_dict: Mapping[str, Any],
+        Y_dict: Labels,
+        over_processes: Callable[[Tensor], Tensor] | None = None,
+    ) -> TaskLosses:
         """Compute every task's loss in a few operations, however many slices there are.
 
         Each is the mean cross entropy over the rows whose label is not -1. Labels that
-        ``Y_dict`` lacks count as -1.
+        ``Y_dict`` lacks count as -1. Soft labels are class probabilities, [B, C] floats.
+
+        Parameters
+        ----------
+        X_dict, Y_dict
+            A batch.
+        over_processes
+            Sums a tensor over all processes that hold a part of the batch. The losses are then
+            this part's share of the whole batch's, and the counts the whole batch's.
         """
         outputs = self(X_dict)
         labels, in_slice = self._stacked_labels(Y_dict)  # [B, 1 + S], [B, S]
-        logits = torch.cat([outputs.logits[:, None], outputs.predictors], dim=1)  # [B, 1 + S, C]
-        losses, counts = _cross_entropy(logits, labels)
-        in_losses, in_counts = _cross_entropy(outputs.indicators, in_slice)
-        losses = torch.cat([losses, in_losses])
-        return TaskLosses(losses.sum(), losses, torch.cat([counts, in_counts]))
+        # [B, 1 + S, C]
+        logits = at_least_single(torch.cat([outputs.logits[:, None], outputs.predictors], dim=1))
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        soft = Y_dict.get(self.task_name)
+        if soft is not None and soft.dim() > 1:
+            parts = soft_cross_entropy(logits, labels, soft.to(logits), weights)
+        else:
+            parts = cross_entropy(logits, labels, weights)
+        in_parts = cross_entropy(at_least_single(outputs.indicators), in_slice, None)
+        sums, norms, counts = (torch.cat(pair) for pair in zip(parts, in_parts, strict=True))
+        if over_processes is not None:
+            norms, summed = over_processes(torch.stack([norms, counts.to(norms)]))
+            counts = summed.long()
+        losses = sums / torch.where(norms > 0, norms, torch.ones_like(norms))
+        if self._task_weights is None:
+            return TaskLosses(losses.sum(), losses, counts)
+        return TaskLosses(losses @ losses.new_tensor(self._task_weights), losses, counts)
 
     def _stacked_labels(self, Y_dict: Labels) -> tuple[Tensor, Tensor]:
         n_slices = len(self.head_names)
         if isinstance(Y_dict, SliceLabels) and Y_dict.names[:n_slices] == self.head_names:
-            task = Y_dict[self.task_name].long()[:, None]
+            task = hard(Y_dict[self.task_name])[:, None]
             labels = torch.cat([task, Y_dict.predictors[:, :n_slices]], dim=1)
             return labels.to(self.device), Y_dict.indicators[:, :n_slices].to(self.device)
-        absent = torch.full_like(next(iter(Y_dict.values())), INACTIVE, dtype=torch.int64)
-        columns = [Y_dict.get(label, absent).long() for label in self.label_names]
+        n = len(next(iter(Y_dict.values())))
+        absent = torch.full((n,), INACTIVE)
+        columns = [hard(Y_dict.get(label, absent)) for label in self.label_names]
         stacked = torch.stack(columns, dim=1).to(self.device)
         return stacked[:, : 1 + n_slices], stacked[:, 1 + n_slices :]
+
+    def add_slices(self, names: Sequence[str]) -> None:
+        """Give further slices heads, drawn anew; those that are there keep theirs bit for bit.
+
+        Parameters
+        ----------
+        names
+            The new slices. ``base`` stays where it was among the heads, the last by default.
+
+        Raises
+        ------
+        DuplicateHeadError
+            When a slice has a head already, or is named twice.
+
+        Examples
+        --------
+        >>> model = SlicingClassifier(nn.Identity(), 4, ["short"])
+        >>> model.add_slices(["link"])
+        >>> model.head_names
+        ('short', 'link', 'base')
+        """
+        old, slice_names = self.head_names, [*self.slice_names, *names]
+        heads = _with_base(slice_names)
+        # Where each head's weights are among the old ones with the new ones behind them.
+        at = {name: i for i, name in enumerate((*old, *names))}
+        order = torch.tensor([at[name] for name in heads], device=self.device)
+        with torch.no_grad():
+            for stack in (self.indicator, self.transform):
+                width_out, width_in = stack.weight.shape[1:]
+                fresh = StackedLinear(len(names), width_in, width_out).to(stack.weight)
+                stack.weight = nn.Parameter(torch.cat([stack.weight, fresh.weight])[order])
+                stack.bias = nn.Parameter(torch.cat([stack.bias, fresh.bias])[order])
+        self.slice_names = slice_names
+        self._trained_heads = None
+        self._name_heads(heads)
+
+    def train_only(self, names: Sequence[str] | None) -> None:
+        """Leave every weight as it is in training but those of some slices' own heads.
+
+        The base, the master head, the shared predictor head and all other slices' heads keep
+        their values to the last bit, whatever the optimizer.
+
+        Parameters
+        ----------
+        names
+            The slices; None trains everything again.
+
+        Raises
+        ------
+        ModelSettingError
+            When the model has no such slice.
+        """
+        for name in names or ():
+            if name not in self.head_names:
+                raise ModelSettingError("train_only", names, near(name, self.head_names))
+        own = {id(p) for stack in (self.indicator, self.transform) for p in stack.parameters()}
+        for p in self.parameters():
+            p.requires_grad_(names is None or id(p) in own)
+        self._trained_heads = (
+            None if names is None else torch.tensor([name in names for name in self.head_names])
+        )
+
+    def held_weights(self) -> list[tuple[nn.Parameter, Tensor]]:
+        """Give the stacked weights of which ``train_only`` holds a part, with the part's mask."""
+        if self._trained_heads is None:
+            return []
+        held = ~self._trained_heads.to(self.device)
+        return [(p, held) for stack in (self.indicator, self.transform) for p in stack.parameters()]
 
     def calculate_loss(
         self, X_dict: Mapping[str, Any], Y_dict: Labels
@@ -307,7 +484,11 @@ class SlicingClassifier(nn.Module):
         TaskLabelsMissingError, MaskLengthError, SliceMasksMissingError, MaskValueError
             When the data set lacks the task's labels, or S another length, lacks a slice of the
             model, or holds another value.
+        LabelRangeError, SoftLabelShapeError, SoftLabelValueError
+            When a label is not one of the classes, or soft labels are not class probabilities.
         """
+        if self.task_name in dataset.Y_dict:
+            check_labels(dataset, self.task_name, self.n_classes)
         masked = with_masks(dataset, self.task_name, S, self.head_names)
         return DictDataLoader(masked, **dataloader_kwargs)
 
@@ -419,7 +600,7 @@ class SlicingClassifier(nn.Module):
         preds = {kind: stacked.argmax(-1) for kind, stacked in arrays.items()}
         scores = {}
         for label, (kind, column) in heads.items():
-            scorer, golds = self._scorers[kind], labels[label].numpy()
+            scorer, golds = self._scorers[kind], hard(labels[label]).numpy()
             active = np.flatnonzero(golds != INACTIVE)
             scores[label] = (
                 scorer.score(
@@ -472,18 +653,15 @@ def _per_head(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return flat.view(len(hidden), *bias.shape)
 
 
-def _second_of_two(logits: Tensor) -> Tensor:
-    """P(class 1) of [..., 2] logits; a softmax over two costs several times as much."""
-    return (logits[..., 1] - logits[..., 0]).sigmoid()
+def _with_base(slice_names: Sequence[str]) -> tuple[str, ...]:
+    heads = tuple(slice_names) if "base" in slice_names else (*slice_names, "base")
+    if len(set(heads)) < len(heads):
+        raise DuplicateHeadError(next(name for name in heads if heads.count(name) > 1))
+    return heads
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean over the active rows of each task: logits [B, T, K], labels [B, T] to [T] twice."""
-    per_row = F.cross_entropy(
-        logits.flatten(0, 1), labels.flatten(), ignore_index=INACTIVE, reduction="none"
-    )
-    counts = (labels != INACTIVE).sum(0)
-    return per_row.view(labels.shape).sum(0) / counts.clamp(min=1), counts
+def _moved(values: Any, device: torch.device) -> Any:
+    return values.to(device, non_blocking=True) if isinstance(values, Tensor) else values
 
 
 @contextmanager

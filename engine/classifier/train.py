@@ -1,5 +1,4 @@
-"""Training: a loop that reads from top to bottom, and tables of what it can be told."""
-# ruff: noqa: N806  (X and Y are the names that Snorkel's users know)
+"""Training: a loop that reads from top to bottom."""
 
 from __future__ import annotations
 
@@ -9,56 +8,51 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch import Tensor
+from torch.optim import Optimizer
 
-from engine.classifier.data import Batch, DictDataLoader
+from engine.classifier import state
+from engine.classifier.data import Batch, DictDataLoader, Labels, SliceLabels, check_features
+from engine.classifier.distributed import Processes, processes
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.monitor import (
+    Monitor,
+    SliceRows,
+    TensorBoardWriter,
+    count_rows,
+    empty_slices,
+    find_monitor,
+    slice_table,
+)
+from engine.classifier.settings import OPTIMIZERS, TrainerConfig, lr_factor
 from engine.errors import (
+    NotANumberLossError,
+    ResumeError,
+    SharedFolderError,
     SplitError,
     TrainerKeywordError,
     TrainerSettingError,
     TrainSplitMissingError,
-    near,
 )
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+__all__ = ["EpochLog", "Trainer", "TrainerConfig", "set_seed", "usable_cores", "write_history"]
 
 _log = logging.getLogger(__name__)
 
-Parameters = Iterable[torch.nn.Parameter]
-
-# (parameters, learning rate, weight decay) -> optimizer. The fused ones do a step in one pass
-# over the weights: 51 ms for 90 M of them on two cores, where the loop takes 364 and foreach 650.
-OPTIMIZERS: dict[str, Callable[[Parameters, float, float], Optimizer]] = {
-    "sgd": lambda p, lr, l2: SGD(p, lr=lr, weight_decay=l2, momentum=0.9, fused=True),
-    "adam": lambda p, lr, l2: Adam(p, lr=lr, weight_decay=l2, fused=True),
-    "adamax": lambda p, lr, l2: Adamax(p, lr=lr, weight_decay=l2),
-    "adamw": lambda p, lr, l2: AdamW(p, lr=lr, weight_decay=l2, fused=True),
-}
-
-# (steps done, steps in all) -> what the learning rate is multiplied with.
-LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
-    "constant": lambda step, steps: 1.0,
-    "linear": lambda step, steps: 1 - step / steps,
-    "exponential": lambda step, steps: 0.9**step,
-    "step": lambda step, steps: 0.9 ** (step // 5),
-    "cosine": lambda step, steps: (1 + math.cos(math.pi * step / steps)) / 2,
-}
-
-_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("n_epochs", lambda v: v >= 1, ", and must be at least 1"),
-    ("lr", lambda v: v > 0, ", and must be above 0"),
-    ("l2", lambda v: v >= 0, ", and must not be below 0"),
-    ("grad_clip", lambda v: not v or v > 0, ", and must be above 0, or None for no clipping"),
-    ("warmup_steps", lambda v: v >= 0, ", and must not be below 0"),
-)
+# Settings that may differ between a run that was killed and the one that goes on with it.
+_CHANGEABLE = ("progress_bar", "log", "folder", "resume", "tensorboard", "device", "threads")
 
 
 def set_seed(seed: int) -> None:
@@ -73,65 +67,6 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """What a ``Trainer`` can be told.
-
-    Parameters
-    ----------
-    n_epochs
-        Passes over the training rows.
-    lr
-        Learning rate.
-    l2
-        Weight decay.
-    grad_clip
-        The gradients' norm is cut to this; None or 0 leaves it.
-    optimizer
-        A key of ``OPTIMIZERS``.
-    lr_scheduler
-        A key of ``LR_SCHEDULERS``; it acts at every step.
-    warmup_steps
-        The learning rate rises from 0 over this many steps before the scheduler sets in.
-    progress_bar
-        Whether to show a bar on a terminal; else an epoch is a line of the log.
-    seed
-        Set before training; the same seed on a CPU gives the same weights to the last bit.
-    train_split, valid_split, test_split
-        What loaders' splits are called. Training reads the first, each epoch's metrics the
-        second, nothing the third.
-    log
-        A file that gets one line of JSON per epoch.
-
-    Raises
-    ------
-    TrainerSettingError
-        When a value is out of range or not in its table.
-    """
-
-    n_epochs: int = 1
-    lr: float = 0.01
-    l2: float = 0.0
-    grad_clip: float | None = 1.0
-    optimizer: str = "adam"
-    lr_scheduler: str = "constant"
-    warmup_steps: int = 0
-    progress_bar: bool = True
-    seed: int | None = None
-    train_split: str = "train"
-    valid_split: str = "valid"
-    test_split: str = "test"
-    log: str | os.PathLike[str] | None = None
-
-    def __post_init__(self) -> None:
-        for setting, holds, wanted in _RULES:
-            if not holds(value := getattr(self, setting)):
-                raise TrainerSettingError(setting, value, wanted)
-        for setting, table in (("optimizer", OPTIMIZERS), ("lr_scheduler", LR_SCHEDULERS)):
-            if (value := getattr(self, setting)) not in table:
-                raise TrainerSettingError(setting, value, near(str(value), table))
 
 
 @dataclass(frozen=True)
@@ -152,6 +87,8 @@ class EpochLog:
         Label to its mean loss over the rows where it was active; tasks without one are absent.
     metrics
         ``score_slices`` of the valid split's loaders, if there are any.
+    monitored
+        The monitor's value, if there is a monitor.
     """
 
     epoch: int
@@ -162,6 +99,38 @@ class EpochLog:
     loss: float
     task_losses: dict[str, float]
     metrics: dict[str, float]
+    monitored: float | None = None
+
+
+@dataclass
+class Standing:
+    """How far training has come.
+
+    Parameters
+    ----------
+    random
+        The random states to begin with, or to go on with.
+    epoch, step, updates
+        Epochs, steps, and steps that moved weights.
+    best_epoch, best_value
+        The epoch at which the monitor was highest, 0 before there is one, and its value.
+    done
+        Whether training is over.
+    history
+        The epochs.
+    best_weights
+        The weights after the best epoch.
+    """
+
+    random: state.RandomState
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    done: bool = False
+    history: list[EpochLog] = field(default_factory=list)
+    best_weights: state.Tensors = field(default_factory=dict)
 
 
 def write_history(path: str | os.PathLike[str], history: Sequence[EpochLog]) -> None:
@@ -169,8 +138,39 @@ def write_history(path: str | os.PathLike[str], history: Sequence[EpochLog]) -> 
     lines = []
     for epoch in history:
         metrics = {key: None if math.isnan(v) else v for key, v in epoch.metrics.items()}
-        lines.append(json.dumps(asdict(epoch) | {"metrics": metrics}) + "\n")
+        monitored = epoch.monitored
+        if monitored is not None and math.isnan(monitored):
+            monitored = None
+        fixed = asdict(epoch) | {"metrics": metrics, "monitored": monitored}
+        lines.append(json.dumps(fixed) + "\n")
     Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+_MODEL_SETTINGS = (
+    "attention",
+    "temperature",
+    "indicator_loss_weight",
+    "slice_weights",
+    "class_weights",
+)
+_STANDING = ("epoch", "step", "updates", "best_epoch", "best_value", "done")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same through one ``fit``."""
+
+    model: SlicingClassifier
+    optimizer: Optimizer
+    trained: Sequence[torch.nn.Parameter]
+    train: Sequence[DictDataLoader]
+    valid: Sequence[DictDataLoader]
+    monitor: Monitor | None
+    steps: int
+    epochs: int
+    together: Processes
+    random: state.RandomState
+    setup: dict[str, Any]
 
 
 class Trainer:
@@ -187,7 +187,11 @@ class Trainer:
     ----------
     config : TrainerConfig
     history : list of EpochLog
-        One entry per epoch of the last ``fit``.
+        One entry per epoch of the last ``fit``, those before an interruption included.
+    slices : list of SliceRows
+        Each slice's rows in the train and valid split, and its status.
+    best_epoch : int or None
+        The epoch whose weights the model has; None without a monitor.
 
     Raises
     ------
@@ -208,6 +212,8 @@ class Trainer:
         self.name = name or type(self).__name__
         self.config = TrainerConfig(**settings)
         self.history: list[EpochLog] = []
+        self.slices: list[SliceRows] = []
+        self.best_epoch: int | None = None
 
     def fit(self, model: SlicingClassifier, dataloaders: Sequence[DictDataLoader]) -> None:
         """Train a model in place.
@@ -224,58 +230,255 @@ class Trainer:
         ------
         SplitError, TrainSplitMissingError
             When a loader's split is not known, or none is the train split.
+        BaseWidthError, FieldMissingError, NotANumberFeatureError
+            When the model can't read the rows, or a feature is NaN; before anything is trained.
+        MonitorError
+            When there is nothing to compute the monitor on.
+        ResumeError
+            When ``folder`` holds the state of another training.
+        NotANumberLossError
+            When a loss is not finite; the weights are then those of the step before.
         """
         config = self.config
+        run = self._prepared(model, dataloaders)
+        standing = self._resumed(run)
+        self.history = standing.history
+
+        with (
+            _threads(config.threads),
+            _screen(config, run.steps) as screen,
+            self._curves(standing, run.together) as curves,
+        ):
+            screen.advance(standing.step)
+            # What was imported on the way here may have drawn: rich does, the first time.
+            state.restore_random_state(run.train, *standing.random)
+            while not standing.done:
+                log = self._scored(run, self._epoch(run, standing, screen))
+                standing.history.append(log)
+                standing.epoch = log.epoch
+                _keep_best(standing, log, model)
+                waited = log.epoch - standing.best_epoch
+                out_of_patience = config.patience is not None and waited >= config.patience
+                standing.done = log.epoch >= run.epochs or out_of_patience
+                if run.together.first:
+                    self._save(run, standing)
+                    self._report(log, run.epochs)
+                    if screen.visible:
+                        screen.show(slice_table(log, self.slices, model.task_name, run.epochs))
+                    if curves is not None:
+                        curves.write(log)
+        if standing.best_weights:
+            model.load_state_dict(standing.best_weights)
+        self.best_epoch = standing.best_epoch or None
+
+    def _prepared(self, model: SlicingClassifier, dataloaders: Sequence[DictDataLoader]) -> _Run:
+        """Seed, and check all that can be checked before the first step."""
+        config, together = self.config, processes()
         train, valid = self._by_split(dataloaders)
-        if config.seed is not None:
-            set_seed(config.seed)
+        seed = config.seed
+        if seed is None and together.size > 1:  # all must shuffle alike
+            seed = int(together.of_first(torch.randint(2**31, (), device=model.device)))
+        if seed is not None:
+            set_seed(seed)
+        drawn = state.random_state(train)
+        for loader in (*train, *valid):
+            check_features(loader.dataset)
+        model.to(_device(config.device, model))
+        model.dry_run(train[0].dataset)
+        self.slices = count_rows(model, train, valid)
+        monitor = None
+        if config.monitor is not None:
+            monitor = find_monitor(config.monitor, model, valid, self.slices)
+        for sentence in empty_slices(self.slices) if together.first else ():
+            _log.warning("%s: slices with %s", self.name, sentence)
+        for tensor in model.state_dict().values():
+            together.of_first(tensor)
 
         steps_per_epoch = sum(len(loader) for loader in train)
+        steps = config.n_steps or config.n_epochs * steps_per_epoch
+        epochs = math.ceil(steps / steps_per_epoch) if steps_per_epoch else config.n_epochs
         trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = OPTIMIZERS[config.optimizer](trained, config.lr, config.l2)
-        scheduler = LambdaLR(optimizer, _lr_factor(config, config.n_epochs * steps_per_epoch))
+        return _Run(
+            model=model,
+            optimizer=OPTIMIZERS[config.optimizer](trained, config.lr, config.l2),
+            trained=trained,
+            train=train,
+            valid=valid,
+            monitor=monitor,
+            steps=steps,
+            epochs=epochs,
+            together=together,
+            random=drawn,
+            setup={} if config.folder is None else self._setup(model, train, valid),
+        )
 
-        self.history = []
-        with _progress(config, config.n_epochs * steps_per_epoch) as advance:
-            for epoch in range(1, config.n_epochs + 1):
-                start, rows, total, lr = time.perf_counter(), 0, 0.0, 0.0
-                sums, counts = torch.zeros(2, len(model.label_names), dtype=torch.float64)
+    def _epoch(self, run: _Run, standing: Standing, screen: Screen) -> EpochLog:
+        """Train one epoch, or what is left of the steps."""
+        config, model, together = self.config, run.model, run.together
+        factor = lr_factor(config, run.steps)
+        autocast = _autocast(config.precision, model.device)
+        held = [(p, rows, p.detach()[rows].clone()) for p, rows in model.held_weights()]
+        over_processes = together.sum if together.size > 1 else None
+        start, before, rows, total, lr = time.perf_counter(), standing.step, 0, 0.0, 0.0
+        sums, counts = torch.zeros(2, len(model.label_names), dtype=torch.float64)
 
-                model.train()
-                for X_dict, Y_dict in _mixed(train):
-                    tasks = model.loss(X_dict, Y_dict)
-                    rows += len(next(iter(Y_dict.values())))
-                    advance()
-                    # Without a label there is nothing to learn, but momentum would still move.
-                    if not tasks.counts.any():
-                        continue
-                    optimizer.zero_grad()
-                    torch.autograd.backward(tasks.total)
-                    if config.grad_clip:
-                        torch.nn.utils.clip_grad_norm_(trained, config.grad_clip)
-                    optimizer.step()
-                    lr = float(scheduler.get_last_lr()[0])
-                    scheduler.step()
+        model.train()
+        for loader, batch in _mixed(run.train):
+            if standing.step == run.steps:
+                break
+            standing.step += 1
+            screen.advance(1)
+            rows += len(next(iter(batch[1].values())))
+            with together.own_randomness(standing.step), autocast:
+                tasks = model.loss(*together.share(batch), over_processes)
+            # Without a label there is nothing to learn, but momentum would still move.
+            if not tasks.counts.any():
+                continue
+            shares = torch.cat([tasks.total[None], tasks.losses]).detach()
+            step_loss, *_ = losses = together.sum(shares).cpu().double()
+            if not step_loss.isfinite():
+                raise self._not_a_number(run, standing, losses[1:], loader, batch[1])
 
-                    total += tasks.total.item()
-                    sums += (tasks.losses * tasks.counts).detach().cpu()
-                    counts += tasks.counts.cpu()
+            for p in run.trained:
+                p.grad = None
+            torch.autograd.backward(tasks.total)
+            together.sum_gradients(run.trained)
+            if config.grad_clip:
+                _clip(run.trained, config.grad_clip)
+            lr = config.lr * factor(standing.updates)
+            for group in run.optimizer.param_groups:
+                group["lr"] = lr
+            run.optimizer.step()
+            standing.updates += 1
+            with torch.no_grad():
+                for p, held_rows, values in held:
+                    p[held_rows] = values
 
-                seconds = time.perf_counter() - start
-                means = zip(model.label_names, (sums / counts).tolist(), strict=True)
-                self.history.append(
-                    EpochLog(
-                        epoch=epoch,
-                        step=epoch * steps_per_epoch,
-                        seconds=seconds,
-                        rows_per_second=rows / seconds,
-                        lr=lr,
-                        loss=total / max(steps_per_epoch, 1),
-                        task_losses={name: mean for name, mean in means if not math.isnan(mean)},
-                        metrics=cast("dict[str, float]", model.score_slices(valid)),
-                    )
-                )
-                self._report(self.history[-1])
+            total += float(step_loss)
+            active = tasks.counts.cpu()
+            sums += losses[1:] * active
+            counts += active
+
+        seconds = time.perf_counter() - start
+        means = zip(model.label_names, (sums / counts).tolist(), strict=True)
+        return EpochLog(
+            epoch=standing.epoch + 1,
+            step=standing.step,
+            seconds=seconds,
+            rows_per_second=rows / seconds,
+            lr=lr,
+            loss=total / max(standing.step - before, 1),
+            task_losses={name: mean for name, mean in means if not math.isnan(mean)},
+            metrics={},
+        )
+
+    def _not_a_number(
+        self, run: _Run, standing: Standing, losses: Tensor, loader: DictDataLoader, labels: Labels
+    ) -> NotANumberLossError:
+        finite = zip(run.model.label_names, losses.isfinite().tolist(), strict=True)
+        rows = None
+        if isinstance(labels, SliceLabels) and labels.rows is not None:
+            rows = loader.dataset.called(labels.rows.tolist())
+        kept = self.config.folder if standing.epoch else None
+        wrong = [name for name, is_finite in finite if not is_finite]
+        return NotANumberLossError(standing.step, wrong, rows, kept)
+
+    def _scored(self, run: _Run, log: EpochLog) -> EpochLog:
+        """Add the valid split's metrics; all processes hear the monitor's value from the first."""
+        metrics: dict[str, float] = {}
+        if run.together.first:
+            with torch.random.fork_rng(devices=[]):  # a valid split changes no shuffle
+                metrics = cast("dict[str, float]", run.model.score_slices(run.valid))
+        if run.monitor is None:
+            return replace(log, metrics=metrics)
+        value = run.monitor.value(metrics) if run.together.first else 0.0
+        told = torch.tensor(value, dtype=torch.float64, device=run.model.device)
+        return replace(log, metrics=metrics, monitored=run.together.of_first(told).item())
+
+    def _resumed(self, run: _Run) -> Standing:
+        """Put everything back to where the state in ``folder`` says, if there is one."""
+        standing, config = Standing(random=run.random), self.config
+        if config.folder is None:
+            return standing
+        folder = Path(config.folder)
+        if config.resume and (folder / state.STATE).exists():
+            tensors, facts = state.read(folder / state.STATE)
+            then, now = facts["setup"], run.setup
+            differ = [key for key in now if then.get(key) != now[key]]
+            if differ:
+                raise ResumeError(folder, [(key, then.get(key), now[key]) for key in differ])
+            run.model.load_state_dict(state.under("model", tensors))
+            state.restore_optimizer(run.optimizer, state.under("optimizer", tensors))
+            standing = Standing(
+                **facts["standing"],
+                random=(state.under("random", tensors), facts["random"]),
+                history=[EpochLog(**epoch) for epoch in facts["history"]],
+            )
+            if standing.best_epoch:
+                standing.best_weights, _ = state.read(_best(folder, standing.best_epoch))
+            _log.info("%s: goes on after epoch %d", self.name, standing.epoch)
+        told = torch.tensor(standing.epoch, device=run.model.device)
+        if (epoch := int(run.together.of_first(told))) != standing.epoch:
+            raise SharedFolderError(folder, run.together.rank, standing.epoch, epoch)
+        return standing
+
+    def _save(self, run: _Run, standing: Standing) -> None:
+        """Write the state of training; the best weights first, since the state names their file."""
+        if self.config.folder is None:
+            return
+        folder = Path(self.config.folder)
+        best = _best(folder, standing.best_epoch)
+        if standing.best_epoch == standing.epoch:
+            state.write(best, standing.best_weights, {"epoch": standing.epoch})
+        random_tensors, random_facts = state.random_state(run.train)
+        parts: dict[str, state.Tensors] = {
+            "model": run.model.state_dict(),
+            "optimizer": state.optimizer_tensors(run.optimizer),
+            "random": random_tensors,
+        }
+        named = {f"{part}/{n}": tensor for part, of in parts.items() for n, tensor in of.items()}
+        facts = {
+            "setup": run.setup,
+            "random": random_facts,
+            "history": [asdict(epoch) for epoch in standing.history],
+            "standing": {name: getattr(standing, name) for name in _STANDING},
+        }
+        state.write(folder / state.STATE, named, facts)
+        for old in folder.glob("best-*.safetensors"):
+            if old != best:
+                old.unlink()
+
+    def _setup(
+        self,
+        model: SlicingClassifier,
+        train: Sequence[DictDataLoader],
+        valid: Sequence[DictDataLoader],
+    ) -> dict[str, Any]:
+        """Describe what must be the same for two runs to be one, as JSON gives it back."""
+        settings = {n: v for n, v in asdict(self.config).items() if n not in _CHANGEABLE}
+        setup = settings | {name: getattr(model, name) for name in _MODEL_SETTINGS}
+        setup |= {
+            "slices": model.head_names,
+            "trained": [name for name, p in model.named_parameters() if p.requires_grad],
+            "weights": {name: list(w.shape) for name, w in model.state_dict().items()},
+            "training rows": [state.fingerprint(d.dataset) for d in train],
+            "validation rows": [state.fingerprint(d.dataset) for d in valid],
+            "batches": [len(d) for d in train],
+        }
+        return cast("dict[str, Any]", json.loads(json.dumps(setup)))
+
+    @contextmanager
+    def _curves(
+        self, standing: Standing, together: Processes
+    ) -> Iterator[TensorBoardWriter | None]:
+        if self.config.tensorboard is None or not together.first:
+            yield None
+            return
+        curves = TensorBoardWriter(self.config.tensorboard, standing.step + 1)
+        try:
+            yield curves
+        finally:
+            curves.close()
 
     def _by_split(
         self, dataloaders: Sequence[DictDataLoader]
@@ -291,39 +494,107 @@ class Trainer:
             )
         return train, valid
 
-    def _report(self, epoch: EpochLog) -> None:
+    def _report(self, epoch: EpochLog, epochs: int) -> None:
         _log.info(
             "%s: epoch %d of %d, loss %.4f, %.1f s, %.0f rows/s",
-            *(self.name, epoch.epoch, self.config.n_epochs),
+            *(self.name, epoch.epoch, epochs),
             *(epoch.loss, epoch.seconds, epoch.rows_per_second),
         )
         if self.config.log is not None:
             write_history(self.config.log, self.history)
 
 
-def _lr_factor(config: TrainerConfig, steps: int) -> Callable[[int], float]:
-    decay, warmup = LR_SCHEDULERS[config.lr_scheduler], config.warmup_steps
+def usable_cores() -> int:
+    """Count the cores that this process may use, under its affinity and its container's quota."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.is_file():
+        most, period = quota.read_text(encoding="ascii").split()
+        if most != "max":
+            cores = min(cores, math.ceil(int(most) / int(period)))
+    return max(cores, 1)
 
-    def factor(step: int) -> float:
-        if step < warmup:
-            return step / warmup
-        return decay(step - warmup, max(steps - warmup, 1))
 
-    return factor
+def _best(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{epoch:06d}.safetensors"
 
 
-def _mixed(loaders: Sequence[DictDataLoader]) -> Iterator[Batch]:
+def _keep_best(standing: Standing, log: EpochLog, model: SlicingClassifier) -> None:
+    if log.monitored is not None and log.monitored > standing.best_value:
+        standing.best_epoch, standing.best_value = log.epoch, log.monitored
+        weights = model.state_dict().items()
+        standing.best_weights = {name: w.detach().cpu().clone() for name, w in weights}
+
+
+def _clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
+    """Do what ``clip_grad_norm_`` does, without the pass that multiplies by 1 most of the time."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if norm > most:
+        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+
+
+def _device(choice: str, model: SlicingClassifier) -> torch.device:
+    if choice == "auto":
+        on_cpu = model.device.type == "cpu"
+        return torch.device("cuda") if on_cpu and torch.cuda.is_available() else model.device
+    try:
+        torch.empty(0, device=choice)
+    except (RuntimeError, AssertionError) as e:
+        end = ", and torch has no such device here: use 'auto' or 'cpu'"
+        raise TrainerSettingError("device", choice, end) from e
+    return torch.device(choice)
+
+
+def _autocast(precision: str, device: torch.device) -> torch.autocast:
+    on_gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    enabled = precision == "bf16" or (precision == "auto" and on_gpu)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[None]:
+    """Train on so many CPU threads; the cores are shared with the processes on this machine."""
+    before = torch.get_num_threads()
+    share = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    torch.set_num_threads(wanted or min(before, share))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _mixed(loaders: Sequence[DictDataLoader]) -> Iterator[tuple[DictDataLoader, Batch]]:
     """Give the batches of several loaders in a random order of loaders."""
     order = [i for i, loader in enumerate(loaders) for _ in range(len(loader))]
     random.shuffle(order)
     batches = [iter(loader) for loader in loaders]
     for i in order:
-        yield next(batches[i])
+        yield loaders[i], next(batches[i])
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a terminal shows while training.
+
+    Parameters
+    ----------
+    visible
+        Whether there is one.
+    advance
+        Counts steps on the bar.
+    show
+        Prints above the bar.
+    """
+
+    visible: bool
+    advance: Callable[[int], None]
+    show: Callable[[RenderableType], None]
 
 
 @contextmanager
-def _progress(config: TrainerConfig, steps: int) -> Iterator[Callable[[], None]]:
-    """Show a bar of the steps on a terminal, nothing elsewhere."""
+def _screen(config: TrainerConfig, steps: int) -> Iterator[Screen]:
+    """Show a bar of the steps and a table per epoch on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -332,4 +603,5 @@ def _progress(config: TrainerConfig, steps: int) -> Iterator[Callable[[], None]]
     hidden = not (config.progress_bar and console.is_terminal)
     with Progress(*columns, console=console, disable=hidden) as progress:
         bar = progress.add_task("training", total=steps)
-        yield lambda: progress.advance(bar)
+        advance = partial(progress.advance, bar)
+        yield Screen(not hidden, (lambda _: None) if hidden else advance, progress.console.print)

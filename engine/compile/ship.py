@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from types import FunctionType, ModuleType
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from pyspark import cloudpickle
 
 from engine.errors import UnpicklableSliceError
 from engine.slicing.description import is_own, references
-from engine.slicing.functions import SlicingFunction
+from engine.slicing.functions import Preprocessor, SlicingFunction
 
 
 def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
@@ -40,39 +41,52 @@ def own_modules(sfs: Iterable[SlicingFunction]) -> list[ModuleType]:
     Own means: neither the engine's, nor Python's, nor installed.
     """
     found: dict[str, ModuleType] = {}
-    for sf in sfs:
-        for f in (sf.f, *(p.f for p in sf.chain), *(p.memoize_key for p in sf.chain)):
-            _visit(f, found)
+    seen: dict[int, Any] = {}
+    left: list[Any] = [part for sf in sfs for part in vars(sf).values()]
+    while left:
+        value = left.pop()
+        if id(value) in seen or isinstance(value, _PLAIN):
+            continue
+        seen[id(value)] = value
+        module = _home(value)
+        if module is not None and module.__name__ not in found and _is_own(module):
+            found[module.__name__] = module
+            left += vars(module).values()
+        left += _parts(value)
     return list(found.values())
 
 
-def _visit(value: Any, found: dict[str, ModuleType]) -> None:
-    for module in _modules_of(value):
-        if module.__name__ in found or not _is_own(module):
-            continue
-        found[module.__name__] = module
-        for inner in list(vars(module).values()):
-            _visit(inner, found)
+_PLAIN = (str, bytes, int, float, complex, type(None))
 
 
-def _modules_of(value: Any) -> Iterator[ModuleType]:
-    if isinstance(value, ModuleType):
-        yield value
-        return
+def _parts(value: Any) -> list[Any]:
+    """Return what pickling a value pickles too."""
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [*value]
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, MethodType):
+        return [value.__func__, value.__self__]
+    if not _is_theirs(value):
+        return [*vars(value).values()] if isinstance(value, Preprocessor | SlicingFunction) else []
     if isinstance(value, FunctionType):
-        for used in references(value).values():
-            if isinstance(used, ModuleType):
-                yield used
-            elif isinstance(used, FunctionType | type):
-                yield from _home(used)
-    if isinstance(value, FunctionType | type):
-        yield from _home(value)
+        return [*references(value).values(), *vars(value).values()]
+    return [*getattr(value, "__dict__", {}).values()]  # a class, or an object of one
 
 
-def _home(value: Any) -> Iterator[ModuleType]:
-    module = sys.modules.get(value.__module__)
-    if module is not None:
-        yield module
+def _home(value: Any) -> ModuleType | None:
+    if isinstance(value, ModuleType):
+        return value
+    of = value if isinstance(value, FunctionType | type) else type(value)
+    return sys.modules.get(of.__module__)
+
+
+def _is_theirs(value: Any) -> bool:
+    """Tell whether a function, class or object is of the user's own code."""
+    module = None if isinstance(value, ModuleType) else _home(value)
+    return module is not None and (module.__name__ == "__main__" or _is_own(module))
 
 
 def _is_own(module: ModuleType) -> bool:

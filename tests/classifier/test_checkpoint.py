@@ -63,6 +63,54 @@ def test_what_is_loaded_predicts_what_was_saved(saved):
     assert all(p.requires_grad for p in loaded.model.parameters())
 
 
+def test_the_models_settings_travel(saved):
+    settings = {
+        "attention": "paper",
+        "indicator_loss_weight": 0.5,
+        "slice_weights": {"link": 2.0},
+        "class_weights": [1.0, 3.0],
+    }
+    path, model = saved(**settings)
+    loaded = checkpoint.load(path).model
+    assert {name: getattr(loaded, name) for name in settings} == settings
+    words = {"input_data": checkpoint.load(path).features.transform(TEXTS)}
+    assert np.array_equal(loaded.predict_proba(words), model.predict_proba(words))
+
+
+def test_a_checkpoint_from_before_a_setting_has_its_default(saved):
+    path, model = saved()
+    facts = path / "checkpoint.json"
+    described = json.loads(facts.read_text())
+    for setting in ("attention", "indicator_loss_weight", "slice_weights", "class_weights"):
+        del described["model"][setting]
+    facts.write_text(json.dumps(described))
+    loaded = checkpoint.load(path)
+    assert loaded.model.attention == "snorkel"
+    wanted = model.predict_proba({"input_data": loaded.features.transform(TEXTS)})
+    assert np.array_equal(loaded.predict_proba(TEXTS), wanted)
+
+
+def test_added_slices_travel(saved, tmp_path):
+    path, model = saved()
+    loaded = checkpoint.load(path)
+    loaded.model.add_slices(["new"])
+    more = {"features": loaded.features, "base": SPEC, "classes": loaded.classes}
+    checkpoint.save(
+        tmp_path / "more",
+        loaded.model,
+        slices=dict(loaded.slices) | {"new": "f3"},
+        facts={},
+        **more,
+    )
+    again = checkpoint.load(tmp_path / "more").model
+    assert again.head_names == ("short", "link", "new", "base")
+    assert all(
+        torch.equal(tensor, again.state_dict()[name])
+        for name, tensor in loaded.model.state_dict().items()
+    )
+    assert torch.equal(again.indicator.weight[[0, 1, 3]], model.indicator.weight)
+
+
 def test_batches_give_what_all_rows_at_once_give(saved):
     loaded = checkpoint.load(saved()[0])
     np.testing.assert_allclose(

@@ -9,6 +9,7 @@ from engine.classifier.data import (
     DictDataset,
     SliceLabels,
     concatenate,
+    hard,
     take,
     with_masks,
 )
@@ -127,6 +128,39 @@ def test_cut_and_put_together_again_labels_are_the_same():
     labels = with_masks(dataset(), "task", masks(a=[1, 0, -1, 1]), ["a", "base"]).Y_dict
     again = concatenate([take(labels, torch.tensor([0, 1])), take(labels, torch.tensor([2, 3]))])
     assert all(torch.equal(labels[label], again[label]) for label in labels)
+
+
+def test_batches_know_which_rows_they_are():
+    data = with_masks(dataset(), "task", masks(a=[1, 0, -1, 1]), ["a"])
+    generator = torch.Generator().manual_seed(1)
+    loader = DictDataLoader(data, batch_size=3, shuffle=True, generator=generator)
+    for fields, labels in loader:
+        assert torch.equal(fields["input_data"], data.X_dict["input_data"][labels.rows])
+    together = concatenate([labels for _, labels in loader])
+    assert together.rows.sort().values.tolist() == [0, 1, 2, 3]
+    assert data.called([0, 2]) == ["row 0", "row 2"]
+
+
+def test_keys_name_rows_and_stay_with_masks():
+    data = DictDataset.from_tensors(torch.eye(2), LABELS[:2], "train", keys=["x", 7])
+    masked = with_masks(data, "task", masks(a=[1, 0]), ["a"])
+    assert masked.called([1, 0]) == ["7", "x"]
+    assert message(
+        ValueError, DictDataset.from_tensors, torch.eye(2), LABELS[:2], "train", keys=["x"]
+    ) == (
+        "the fields and labels of data set 'SliceDataset' differ in length: input_data has 2, "
+        "task has 2, keys has 1; give each one value per row"
+    )
+
+
+def test_soft_labels_are_classes_where_masks_and_metrics_ask():
+    soft = torch.tensor([[0.2, 0.8], [0.9, 0.1], [-1.0, -1.0], [0.5, 0.5]])
+    data = DictDataset.from_tensors(torch.eye(4), soft, "train")
+    labels = with_masks(data, "task", masks(a=[1, 1, 1, 0]), ["a"]).Y_dict
+    assert labels["task_slice:a_pred"].tolist() == [1, 0, -1, -1]
+    assert torch.equal(labels["task"], soft)
+    assert hard(soft).tolist() == [1, 0, -1, 0]
+    assert hard(LABELS).tolist() == LABELS.tolist()
 
 
 def test_a_data_set_without_labels_has_no_rows():

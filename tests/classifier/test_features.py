@@ -4,13 +4,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
-from sklearn.feature_extraction.text import CountVectorizer
-from torch import nn
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.bases import build_base
-from engine.classifier.features import BagOfWords
+from engine.classifier.features import FEATURES, BagOfWords, TfIdf, fit_features
 
 TEXTS = ["Check THIS out", "out, out now: http://bit.ly/x", "a I é漢字 😀", ""]
 
@@ -69,33 +68,144 @@ def test_what_scikit_learn_refuses_it_says_itself():
         BagOfWords.fit(["one two"], ngram_range=(2, 1))
 
 
-def test_an_mlp_has_the_layers_of_its_spec():
-    base = build_base({"kind": "mlp", "layers": 2, "width": None}, 7)
-    assert [type(step) for step in base.module] == [nn.Linear, nn.ReLU] * 2
-    assert base.width == 7
-    assert [
-        p.shape for p in build_base({"kind": "mlp", "layers": 3, "width": 4}, 7).module.parameters()
-    ][::2] == [(4, 7), (4, 4), (4, 4)]
+@pytest.mark.parametrize("settings", [{}, {"ngram_range": (1, 2)}, {"sublinear_tf": True}])
+def test_tf_idf_is_that_of_scikit_learn(settings):
+    texts = [*TEXTS, "out out out of this check"]
+    ours, peer = TfIdf.fit(texts, **settings), TfidfVectorizer(**settings)
+    wanted = peer.fit_transform(texts).toarray()
+    assert list(ours.bag.vocabulary) == list(peer.get_feature_names_out())
+    assert np.allclose(ours.transform(texts).numpy(), wanted, atol=1e-6)
+    assert ours.transform([None, ""]).count_nonzero() == 0
+
+
+def test_sparse_rows_are_the_dense_ones():
+    for fitted in (BagOfWords.fit(TEXTS), TfIdf.fit(TEXTS)):
+        assert torch.equal(fitted.sparse(TEXTS).to_dense(), fitted.transform(TEXTS))
+
+
+def test_the_most_frequent_words_only():
+    assert BagOfWords.fit(["out out now", "out here now"], max_words=2).vocabulary == ("now", "out")
+
+
+def test_texts_are_found_in_tables_by_their_column():
+    arrow = pa.table({"body": ["one two", None], "id": [1, 2]})
+    bag = fit_features({"kind": "bag_of_words"}, arrow, text="body")
+    assert bag.columns == ("body",)
+    for rows in (arrow, arrow.to_batches()[0], arrow.to_pandas()):
+        assert bag.transform(rows).tolist() == [[1, 1], [0, 0]]
+
+
+PEOPLE = pa.table(
+    {
+        "id": [1, 2, 3, 4],
+        "age": pa.array([20.0, 40.0, None, 60.0]),
+        "member": [True, False, True, None],
+        "city": ["Oslo", None, "Oslo", "Rome"],
+        "zip": [150, 150, 151, None],
+    }
+)
+TABULAR = {"kind": "tabular", "numeric": ["age", "member"], "category": ["city", "zip"]}
+
+
+def test_numbers_are_standardised_and_null_has_its_own_feature():
+    found = fit_features(TABULAR, PEOPLE).transform(PEOPLE)[:, :4]
+    ages = np.array([20.0, 40.0, 60.0])
+    wanted = (ages - 40) / ages.std()
+    assert np.allclose(found[[0, 1, 3], 0], wanted)
+    assert found[:, 1].tolist() == [0, 0, 1, 0]
+    assert found[2, 0] == 0
+    assert found[:, 3].tolist() == [0, 0, 0, 1]
+
+
+def test_categories_have_a_feature_per_level_one_for_others_and_one_for_null():
+    features = fit_features({"kind": "tabular", "category": ["city", "zip"]}, PEOPLE)
+    assert [c.levels for c in features.categories] == [("Oslo", "Rome"), ("150", "151")]
+    rows = pa.table({"city": ["Rome", "Paris", None], "zip": [151, None, 7]})
+    assert features.transform(rows).tolist() == [
+        [0, 1, 0, 0, 0, 1, 0, 0],
+        [0, 0, 1, 0, 0, 0, 0, 1],
+        [0, 0, 0, 1, 0, 0, 1, 0],
+    ]
+    few = fit_features({"kind": "tabular", "category": ["city"], "max_levels": 1}, PEOPLE)
+    assert few.categories[0].levels == ("Oslo",)
+
+
+def test_pandas_and_arrow_rows_are_the_same():
+    features = fit_features(TABULAR, PEOPLE)
+    frame = PEOPLE.to_pandas(types_mapper=pd.ArrowDtype)
+    assert torch.equal(features.transform(frame), features.transform(PEOPLE))
+
+
+def test_a_column_of_nulls_or_of_one_value_is_no_problem():
+    rows = pa.table({"a": pa.array([None, None], pa.float64()), "b": [3, 3]})
+    found = fit_features({"kind": "tabular", "numeric": ["a", "b"]}, rows).transform(rows)
+    assert found.tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
+
+
+def test_features_of_every_kind_survive_json():
+    texts = pa.table({"text": TEXTS})
+    cases = [
+        ({"kind": "bag_of_words"}, texts),
+        ({"kind": "tfidf", "sublinear_tf": True}, texts),
+        (TABULAR, PEOPLE),
+    ]
+    for spec, rows in cases:
+        fitted = fit_features(spec, rows, text="text", key=["id"])
+        again = FEATURES[spec["kind"]].from_json(json.loads(json.dumps(fitted.to_json())))
+        assert again == fitted
+        assert torch.equal(again.transform(rows), fitted.transform(rows))
+
+
+def test_an_older_checkpoint_s_bag_reads_the_column_text():
+    old = BagOfWords.fit(TEXTS, column="body").to_json()
+    del old["column"]
+    assert BagOfWords.from_json(old).columns == ("text",)
+
+
+def test_nan_is_no_null():
+    nan = {"id": [7, 8, 9], "age": pa.array([1.0, float("nan"), float("inf")])}
+    spec = {"kind": "tabular", "numeric": ["age"]}
+    assert message(ValueError, fit_features, spec, pa.table(nan), key=["id"]) == (
+        "numeric feature 'age' is NaN or infinite on 2 rows, the first are id=8; id=9; correct "
+        "them, or make them null, which is a value of its own"
+    )
+    fitted = fit_features(spec, pa.table({"age": [1.0, 2.0]}))
+    frame = pd.DataFrame({"age": [1.0, float("nan")]}, index=["x", "y"])
+    assert message(ValueError, fitted.transform, frame) == (
+        "numeric feature 'age' is NaN or infinite on 1 rows, the first are row y; correct "
+        "them, or make them null, which is a value of its own"
+    )
 
 
 @pytest.mark.parametrize(
     ("spec", "wanted"),
     [
-        ({"kind": "mpl"}, "base architecture: there is no kind 'mpl'; did you mean 'mlp'?"),
-        ({"layers": 2}, "base architecture: there is no kind None; known: mlp"),
+        ({"kind": "tfdif"}, "features: there is no kind 'tfdif'; did you mean 'tfidf'?"),
+        ({}, "features: there is no kind None; known: bag_of_words, tabular, tfidf"),
         (
-            {"kind": "mlp", "layer": 2},
-            "base architecture: mlp has no setting 'layer'; did you mean 'layers'?",
+            {"kind": "tfidf", "max_word": 3},
+            "features: tfidf has no setting 'max_word'; did you mean 'max_words'?",
         ),
         (
-            {"kind": "mlp", "layers": 0},
-            "base architecture: layers is 0, and must be a whole number of at least 1",
+            {"kind": "tabular"},
+            "features: tabular reads no column: name some in numeric or category",
+        ),
+        ({"kind": "tfidf"}, "features: tfidf reads a text: set text, or column here"),
+        (
+            {"kind": "tabular", "numeric": ["city"]},
+            "numeric feature 'city' is of type string, and must be a number or boolean: cast it "
+            "in the source, or leave it out",
         ),
         (
-            {"kind": "mlp", "width": "wide"},
-            "base architecture: width is 'wide', and must be a whole number of at least 1",
+            {"kind": "tabular", "category": ["age"]},
+            "category feature 'age' is of type double, and must be a text, whole number, boolean "
+            "or date: cast it in the source, or leave it out",
+        ),
+        (
+            {"kind": "tabular", "numeric": ["agee"]},
+            "features: there is no column 'agee'; did you mean 'age'?",
         ),
     ],
 )
-def test_specs_that_can_not_be(spec, wanted):
-    assert message(ValueError, build_base, spec, 7) == wanted
+def test_features_that_can_not_be(spec, wanted):
+    assert message(ValueError, fit_features, spec, PEOPLE) == wanted

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data import DictDataset
 from engine.classifier.model import SliceAwareClassifier, SlicingClassifier, StackedLinear
+from engine.classifier.train import Trainer
 from engine.metrics.scorer import Scorer
 
 
@@ -297,3 +299,275 @@ def test_a_slice_named_twice():
     assert message(ValueError, SlicingClassifier, nn.Identity(), 4, ["a", "b", "a"]) == (
         "slice_names has 'a' twice; each slice has one head"
     )
+
+
+def batch_of(made):
+    loader = made.model.make_slice_dataloader(made.data, made.S, batch_size=len(made.data))
+    return next(iter(loader))
+
+
+def rebuilt(made, **settings):
+    """The same weights under other settings."""
+    model = SlicingClassifier(
+        made.model.base_architecture,
+        5,
+        made.model.slice_names,
+        n_classes=made.model.n_classes,
+        **settings,
+    )
+    model.load_state_dict(made.model.state_dict())
+    return model
+
+
+def test_the_indicators_losses_and_slices_can_be_weighted(make):
+    made = make()
+    X_dict, Y_dict = batch_of(made)
+    plain = made.model.loss(X_dict, Y_dict)
+    model = rebuilt(made, indicator_loss_weight=0.5, slice_weights={"link": 3.0, "base": 0.0})
+    weighted = model.loss(X_dict, Y_dict)
+    assert torch.equal(weighted.losses, plain.losses)
+    by_label = dict(zip(model.label_names, plain.losses.tolist(), strict=True))
+    counts = {"task": 1, "short_ind": 0.5, "short_pred": 1, "link_ind": 1.5, "link_pred": 3}
+    wanted = sum(
+        weight * by_label[label if label == "task" else f"task_slice:{label}"]
+        for label, weight in counts.items()
+    )
+    assert weighted.total.item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_class_weights_give_weighted_means(make, n_classes):
+    made = make(n_classes=n_classes)
+    made.Y[3:8] = -1
+    weights = [0.5, 2.0, 1.0][:n_classes]
+    model = rebuilt(made, class_weights=weights)
+    X_dict, Y_dict = batch_of(made)
+    losses, _ = model.calculate_loss(X_dict, Y_dict)
+    outputs = model(X_dict)
+    heads = {"task": outputs.logits}
+    heads |= {
+        f"task_slice:{name}_pred": outputs.predictors[:, i]
+        for i, name in enumerate(model.head_names)
+    }
+    for label, logits in heads.items():
+        wanted = F.cross_entropy(
+            logits, Y_dict[label], torch.tensor(weights), ignore_index=-1, reduction="mean"
+        )
+        torch.testing.assert_close(losses[label], wanted)
+    plain, _ = made.model.calculate_loss(X_dict, Y_dict)
+    assert torch.equal(losses["task_slice:short_ind"], plain["task_slice:short_ind"])
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_soft_labels_that_are_sure_are_hard_labels(make, n_classes, weighted):
+    made = make(n_classes=n_classes)
+    made.Y[:6] = -1
+    weights = [1.0, 3.0, 0.5, 1.0][:n_classes] if weighted else None
+    model = rebuilt(made, class_weights=weights)
+    soft = F.one_hot(made.Y.clamp(min=0), n_classes).float()
+    soft[made.Y < 0] = -1
+    data = DictDataset.from_tensors(made.X, soft, "train")
+    loader = model.make_slice_dataloader(data, made.S, batch_size=40)
+    ours = model.loss(*next(iter(loader)))
+    wanted = model.loss(*batch_of(made))
+    torch.testing.assert_close(ours.losses, wanted.losses)
+    assert torch.equal(ours.counts, wanted.counts)
+    assert model.score_slices([loader]) == model.score_slices(
+        [model.make_slice_dataloader(made.data, made.S, batch_size=40)]
+    )
+
+
+def test_soft_labels_are_cross_entropies_of_shares(make):
+    made = make(n_classes=3)
+    soft = torch.randn(40, 3).softmax(-1)
+    data = DictDataset.from_tensors(made.X, soft, "train")
+    X_dict, Y_dict = next(iter(made.model.make_slice_dataloader(data, made.S, batch_size=40)))
+    losses, _ = made.model.calculate_loss(X_dict, Y_dict)
+    outputs = made.model(X_dict)
+    torch.testing.assert_close(losses["task"], F.cross_entropy(outputs.logits, soft))
+    inside = torch.from_numpy(made.S["short"] == 1)
+    wanted = F.cross_entropy(outputs.predictors[inside, 0], soft[inside])
+    torch.testing.assert_close(losses["task_slice:short_pred"], wanted)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_attention_is_what_its_name_says(make, attention, n_classes):
+    made = make(n_classes=n_classes)
+    model = rebuilt(made, attention=attention, temperature=0.7)
+    outputs = model({"input_data": made.X})
+    p_in = outputs.indicators.softmax(-1)[..., 1]
+    q = torch.logit(p_in)
+    probs, ordered = outputs.predictors.softmax(-1), outputs.predictors.sort(-1).values
+    p = (ordered[..., -1] - ordered[..., -2]).abs()
+    confidence = probs[..., 1] if n_classes == 2 else probs.amax(-1)
+    scores = {
+        "snorkel": p_in * confidence,
+        "paper": q + p,
+        "indicator": q,
+        "confidence": p,
+        "uniform": torch.zeros_like(q),
+    }[attention]
+    torch.testing.assert_close(outputs.attention, (scores / 0.7).softmax(-1), rtol=1e-4, atol=1e-5)
+    experts = (
+        torch.einsum("bi,soi->bso", model.base_architecture(made.X), model.transform.weight)
+        + model.transform.bias
+    )
+    wanted = model.master((outputs.attention[..., None] * experts).sum(1))
+    torch.testing.assert_close(outputs.logits, wanted, rtol=1e-5, atol=1e-5)
+
+
+class TwoFields(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.numbers = nn.Embedding(10, 4), nn.Linear(2, 4)
+
+    def forward(self, fields):
+        return self.words(fields["words"]).mean(1) + self.numbers(fields["numbers"])
+
+
+def test_a_base_can_read_several_fields():
+    torch.manual_seed(0)
+    model = SlicingClassifier(TwoFields(), 4, ["a"], input_data_key=["words", "numbers"])
+    fields = {
+        "words": torch.randint(0, 10, (12, 5)),
+        "numbers": torch.randn(12, 2),
+        "weight": torch.ones(12),
+    }
+    data = DictDataset("d", "train", fields, {"task": torch.arange(12) % 2})
+    loader = model.make_slice_dataloader(data, masks(a=[0, 1] * 6), batch_size=5)
+    Trainer(progress_bar=False).fit(model, [loader])
+    assert model.predict_proba(fields).shape == (12, 2)
+    assert message(ValueError, model.predict_proba, {"words": fields["words"]}) == (
+        "the base reads 'numbers', which the rows do not have; their fields are words: rename "
+        "them, or set input_data_key"
+    )
+
+
+def test_slices_can_be_added_without_touching_the_others(make):
+    made = make()
+    Trainer(n_epochs=2, progress_bar=False).fit(made.model, [made.loader])
+    before, weights = made.model({"input_data": made.X}), made.model.state_dict()
+    weights = {name: tensor.clone() for name, tensor in weights.items()}
+    torch.manual_seed(5)
+    made.model.add_slices(["new", "newer"])
+    assert made.model.head_names == ("short", "link", "new", "newer", "base")
+    assert made.model.slice_names == ["short", "link", "new", "newer"]
+    old = torch.tensor([0, 1, 4])
+    for name, tensor in made.model.state_dict().items():
+        kept = tensor[old] if name.startswith(("indicator", "transform")) else tensor
+        assert torch.equal(kept, weights[name]), name
+    after = made.model({"input_data": made.X})
+    assert torch.equal(after.indicators[:, old], before.indicators)
+    torch.testing.assert_close(after.predictors[:, old], before.predictors, rtol=0, atol=1e-6)
+    torch.manual_seed(5)
+    layers = [nn.Linear(5, 2) for _ in range(2)]
+    for i, layer in enumerate(layers):
+        assert torch.equal(made.model.indicator.weight[2 + i], layer.weight)
+    assert "task_slice:newer_ind" in made.model.label_names
+    assert message(ValueError, made.model.add_slices, ["link"]) == (
+        "slice_names has 'link' twice; each slice has one head"
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
+def test_new_slices_can_be_trained_alone(make, optimizer):
+    made = make()
+    Trainer(n_epochs=1, progress_bar=False).fit(made.model, [made.loader])
+    made.model.add_slices(["new"])
+    made.model.train_only(["new"])
+    before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
+    S = masks(short=made.S["short"], link=made.S["link"], new=[0, 1] * 20)
+    loader = made.model.make_slice_dataloader(made.data, S, batch_size=8)
+    Trainer(n_epochs=2, lr=0.1, l2=0.1, optimizer=optimizer, progress_bar=False).fit(
+        made.model, [loader]
+    )
+    for name, tensor in made.model.state_dict().items():
+        if name.startswith(("indicator", "transform")):
+            assert torch.equal(tensor[[0, 1, 3]], before[name][[0, 1, 3]]), name
+            assert not torch.equal(tensor[2], before[name][2])
+        else:
+            assert torch.equal(tensor, before[name]), name
+    made.model.train_only(None)
+    Trainer(progress_bar=False).fit(made.model, [loader])
+    assert not any(torch.equal(t, before[name]) for name, t in made.model.state_dict().items())
+    assert message(ValueError, made.model.train_only, ["nwe"]) == (
+        "SlicingClassifier: train_only is ['nwe']; did you mean 'new'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "found"),
+    [
+        (nn.Linear(6, 7), "an output 7 wide"),
+        (nn.Unflatten(1, (2, 3)), "an output of 3 dimensions, [2, 2, 3]"),
+        (nn.LSTM(6, 5), "a tuple, not a tensor"),
+    ],
+)
+def test_a_base_of_another_width_is_found_before_training(make, base, found):
+    made = make()
+    model = SlicingClassifier(base, 5, ["short", "link"])
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    loader = model.make_slice_dataloader(made.data, made.S)
+    assert message(ValueError, Trainer(progress_bar=False).fit, model, [loader]) == (
+        f"base_architecture gives {found}, and head_dim is 5: the output must be [batch, 5]; "
+        "change head_dim, or the base's last layer"
+    )
+    assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
+
+
+def test_labels_that_can_not_be(make):
+    made = make()
+
+    def refused(Y, keys=None, **settings):
+        data = DictDataset.from_tensors(made.X, Y, "train", keys=keys)
+        return message(ValueError, made.model.make_slice_dataloader, data, made.S)
+
+    Y = made.Y.clone()
+    Y[7] = 2
+    keys = [f"c{i}" for i in range(40)]
+    assert refused(Y) == (
+        "label 'task' of data set 'SliceDataset' is 2 at row 7; labels are 0 to 1 (n_classes=2), "
+        "or -1 for none"
+    )
+    assert refused(-2 * Y, keys).startswith(
+        "label 'task' of data set 'SliceDataset' is -2 at c1; labels"
+    )
+    assert "is 0.5 at row 0;" in refused(torch.full((40,), 0.5))
+    assert refused(torch.rand(40, 3)) == (
+        "label 'task' of data set 'SliceDataset' is [40, 3] of torch.float32; soft labels are one "
+        "probability per row and class, [40, 2] floats"
+    )
+    assert "is [40, 2] of torch.int64;" in refused(torch.ones(40, 2).long())
+    soft = torch.full((40, 2), 0.5)
+    soft[9] = torch.tensor([0.9, 0.3])
+    assert refused(soft, keys) == (
+        "label 'task' of data set 'SliceDataset' is [0.9, 0.3] at c9; a soft label is "
+        "probabilities that sum to 1, or all -1 for none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"attention": "papper"}, "attention is 'papper'; did you mean 'paper'?"),
+        ({"temperature": 0.0}, "temperature is 0.0, and must be above 0"),
+        (
+            {"indicator_loss_weight": -1.0},
+            "indicator_loss_weight is -1.0, and must not be below 0",
+        ),
+        ({"slice_weights": {"lnk": 2}}, "slice_weights is {'lnk': 2}; did you mean 'link'?"),
+        (
+            {"slice_weights": {"link": -2}},
+            "slice_weights is {'link': -2}, and must not be below 0",
+        ),
+        (
+            {"class_weights": [1.0]},
+            "class_weights is [1.0], and must be 2 numbers, none below 0 and not all 0",
+        ),
+    ],
+)
+def test_settings_that_can_not_be(settings, wanted):
+    found = message(ValueError, SlicingClassifier, nn.Identity(), 4, ["link"], **settings)
+    assert found == f"SlicingClassifier: {wanted}"

@@ -9,14 +9,10 @@ import pytest
 import torch
 
 from engine.classifier.data import DictDataset
-from engine.classifier.train import (
-    LR_SCHEDULERS,
-    OPTIMIZERS,
-    Trainer,
-    TrainerConfig,
-    _lr_factor,
-    set_seed,
-)
+from engine.classifier.monitor import SliceRows, slice_table
+from engine.classifier.settings import LR_SCHEDULERS, OPTIMIZERS, TrainerConfig, lr_factor
+from engine.classifier.train import Trainer, set_seed, usable_cores
+from engine.errors import EngineError
 
 
 def message(error, f, *args, **kwargs):
@@ -152,7 +148,7 @@ def test_on_a_terminal_a_bar_shows_the_steps(make, monkeypatch, capfd):
     ],
 )
 def test_learning_rate_warms_up_and_follows_its_scheduler(scheduler, wanted):
-    factor = _lr_factor(TrainerConfig(lr_scheduler=scheduler, warmup_steps=2), 12)
+    factor = lr_factor(TrainerConfig(lr_scheduler=scheduler, warmup_steps=2), 12)
     assert [factor(step) for step in range(6)] == pytest.approx(wanted, abs=1e-4)
     assert set(LR_SCHEDULERS) == {"constant", "linear", "exponential", "step", "cosine"}
     assert LR_SCHEDULERS["step"](5, 12) == 0.9
@@ -175,6 +171,11 @@ def test_the_last_learning_rate_is_logged(make):
             {"grad_clip": -1},
             "Trainer: grad_clip is -1, and must be above 0, or None for no clipping",
         ),
+        ({"n_steps": 0}, "Trainer: n_steps is 0, and must be at least 1, or None for n_epochs"),
+        ({"patience": 0}, "Trainer: patience is 0, and must be at least 1, or None"),
+        ({"patience": 3}, "Trainer: patience is 3, and needs a monitor"),
+        ({"threads": 0}, "Trainer: threads is 0, and must be at least 1, or None"),
+        ({"precision": "fp16"}, "Trainer: precision is 'fp16'; did you mean 'bf16'?"),
         ({"warmup_steps": -5}, "Trainer: warmup_steps is -5, and must not be below 0"),
         ({"optimizer": "adm"}, "Trainer: optimizer is 'adm'; did you mean 'adam'?"),
         (
@@ -202,3 +203,252 @@ def test_splits_that_can_not_be(make):
     assert message(ValueError, trainer.fit, made.model, []) == (
         "no loader is of the train split 'train'; the splits given are none"
     )
+
+
+def test_steps_instead_of_epochs(make):
+    made = make(n=64)
+    trainer = Trainer(n_steps=10, n_epochs=50, lr=1.0, lr_scheduler="linear", progress_bar=False)
+    trainer.fit(made.model, [made.loader])
+    assert [(e.epoch, e.step) for e in trainer.history] == [(1, 4), (2, 8), (3, 10)]
+    assert [e.lr for e in trainer.history] == pytest.approx([0.7, 0.3, 0.1])
+
+
+def with_valid(make, *slices, empty=None, **settings):
+    made = make(slices, n=80, **settings)
+    valid = make(slices, split="valid", seed=1)
+    if empty:
+        valid.S[empty][:] = 0
+    return made, [made.loader, made.model.make_slice_dataloader(valid.data, valid.S)]
+
+
+def test_the_best_epoch_of_a_slice_is_kept_and_training_stops_early(make):
+    made, loaders = with_valid(make, "short", "link")
+    trained = []
+    trainer = Trainer(
+        n_epochs=30, lr=0.5, monitor="short/accuracy", patience=3, seed=1, progress_bar=False
+    )
+    score_slices = made.model.score_slices
+
+    def spy(valid):
+        trained.append(weights(made.model))
+        return score_slices(valid)
+
+    made.model.score_slices = spy
+    trainer.fit(made.model, loaders)
+    values = [epoch.monitored for epoch in trainer.history]
+    assert trainer.best_epoch == values.index(max(values)) + 1
+    assert len(values) == trainer.best_epoch + 3 < 30
+    best = trained[trainer.best_epoch - 1]
+    assert all(torch.equal(best[name], t) for name, t in made.model.state_dict().items())
+    key = "task_slice:short_pred/SliceDataset/valid/accuracy"
+    assert values == [epoch.metrics[key] for epoch in trainer.history]
+
+
+def test_overall_can_be_monitored(make):
+    made, loaders = with_valid(make, "short", "link")
+    trainer = Trainer(n_epochs=2, monitor="overall/f1", progress_bar=False)
+    trainer.fit(made.model, loaders)
+    last = trainer.history[-1]
+    assert last.monitored == last.metrics["task/SliceDataset/valid/f1"]
+
+
+def test_monitors_that_can_not_be(make):
+    made, loaders = with_valid(make, "short", "link", empty="link")
+
+    def refused(monitor, chosen=loaders):
+        trainer = Trainer(monitor=monitor, progress_bar=False)
+        return message(ValueError, trainer.fit, made.model, chosen)
+
+    end = "; it is '<slice>/<metric>' or 'overall/<metric>' on the valid split"
+    assert refused("shrt/f1") == (
+        f"monitor 'shrt/f1' can't be computed: there is no slice 'shrt'; did you mean 'short'?{end}"
+    )
+    assert refused("short/recal") == (
+        "monitor 'short/recal' can't be computed: the model's scorer has no metric 'recal'; "
+        f"known: accuracy, f1{end}"
+    )
+    assert refused("link/f1") == (
+        "monitor 'link/f1' can't be computed: slice 'link' has no labelled row in the valid "
+        f"split{end}"
+    )
+    assert refused("link/f1", loaders[:1]) == (
+        "monitor 'link/f1' can't be computed: there is no loader of the valid split to compute "
+        f"it on{end}"
+    )
+
+
+def test_a_slice_without_rows_trains_with_a_warning_and_a_status(make, caplog):
+    made = make(("short", "never"), n=40)
+    made.S["never"][:] = 0
+    valid = make(("short", "never"), split="valid", seed=1)
+    valid.S["short"][:] = -1
+    loaders = [
+        made.model.make_slice_dataloader(made.data, made.S, batch_size=16),
+        made.model.make_slice_dataloader(valid.data, valid.S),
+    ]
+    trainer = Trainer("mine", progress_bar=False)
+    with caplog.at_level(logging.WARNING, logger="engine"):
+        trainer.fit(made.model, loaders)
+    assert [record.message for record in caplog.records] == [
+        "mine: slices with no row in train: never; their experts learn nothing",
+        "mine: slices with no row in valid: short; they have no metrics",
+    ]
+    in_train, in_valid = int(made.S["short"].sum()), int(valid.S["never"].sum())
+    assert trainer.slices == [
+        SliceRows("short", in_train, 0),
+        SliceRows("never", 0, in_valid),
+        SliceRows("base", 40, 40),
+    ]
+    assert [s.status for s in trainer.slices] == ["no row in valid", "no row in train", "ok"]
+    assert "task_slice:never_pred" not in trainer.history[0].task_losses
+    assert "task_slice:never_ind" in trainer.history[0].task_losses
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_features_that_are_not_numbers_are_found_before_training(make, named):
+    made = make(n=40)
+    made.X[[3, 17], 2] = float("nan")
+    made.X[5, 1] = float("inf")
+    keys = [f"c{i}" for i in range(40)] if named else None
+    data = DictDataset.from_tensors(made.X, made.Y, "train", keys=keys)
+    before = weights(made.model)
+    trainer = Trainer(progress_bar=False)
+    loader = made.model.make_slice_dataloader(data, made.S)
+    rows = "c3, c17" if named else "row 3, row 17"
+    assert message(ValueError, trainer.fit, made.model, [loader]) == (
+        f"field 'input_data' of data set 'SliceDataset' is NaN in 2 rows: {rows}; fill them, or "
+        "leave these rows out"
+    )
+    assert all(torch.equal(before[name], t) for name, t in made.model.state_dict().items())
+
+
+def test_a_loss_that_is_not_a_number_names_step_task_and_rows(make, tmp_path):
+    made = make(("short",), n=8)
+    keys = [f"c{i}" for i in range(8)]
+    made.S["short"][:] = 1
+    data = DictDataset.from_tensors(made.X, made.Y, "train", keys=keys)
+    loader = made.model.make_slice_dataloader(data, made.S, batch_size=4)
+    calls = []
+
+    def spoil(module, inputs, output):
+        calls.append(1)
+        return output * float("nan") if len(calls) == 1 + 4 else output  # 1 is the dry run
+
+    made.model.base_architecture.register_forward_hook(spoil)
+    trainer = Trainer(n_epochs=3, progress_bar=False, folder=tmp_path / "state")
+    found = message(EngineError, trainer.fit, made.model, [loader])
+    assert found == (
+        "the loss of task, task_slice:short_pred, task_slice:base_pred, task_slice:short_ind, "
+        "task_slice:base_ind is not finite at step 4 on the batch c4, c5, c6, c7; the last good "
+        f"state is kept in '{tmp_path}/state': lower lr, set grad_clip, or check these rows"
+    )
+    assert all(tensor.isfinite().all() for tensor in made.model.state_dict().values())
+    assert (tmp_path / "state" / "training.safetensors").exists()
+
+    again = make(("short",), n=8)
+    again.model.base_architecture[0].weight.data[0, 0] = float("nan")
+    found = message(EngineError, Trainer(progress_bar=False).fit, again.model, [again.loader])
+    assert "at step 1 on the batch row 0, row 1, row 2, row 3, row 4, row 5, row 6, row 7; " in (
+        found
+    )
+    assert "; the weights are those of the step before: lower" in found
+
+
+def test_mixed_precision_and_devices(make):
+    full, mixed = make(n=64), make(n=64)
+    for made, precision in ((full, "auto"), (mixed, "bf16")):
+        Trainer(n_epochs=3, precision=precision, device="cpu", progress_bar=False).fit(
+            made.model, [made.loader]
+        )
+    for name, tensor in full.model.state_dict().items():
+        other = mixed.model.state_dict()[name]
+        assert other.dtype == torch.float32
+        torch.testing.assert_close(other, tensor, rtol=0.1, atol=0.05)
+    assert any(
+        not torch.equal(tensor, mixed.model.state_dict()[name])
+        for name, tensor in full.model.state_dict().items()
+    )
+    trainer = Trainer(device="gpu:7", progress_bar=False)
+    assert message(ValueError, trainer.fit, full.model, [full.loader]) == (
+        "Trainer: device is 'gpu:7', and torch has no such device here: use 'auto' or 'cpu'"
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_training_on_a_gpu(make):
+    made, loaders = with_valid(make, "short", "link")
+    trainer = Trainer(n_epochs=2, precision="auto", monitor="overall/f1", progress_bar=False)
+    trainer.fit(made.model, loaders)
+    assert made.model.device.type == "cuda"
+    assert made.model.predict_proba({"input_data": made.X}).shape == (80, 2)
+
+
+def test_no_more_threads_than_cores_and_back_to_those_before(make):
+    made, seen = make(), []
+    made.model.base_architecture.register_forward_hook(
+        lambda *_: seen.append(torch.get_num_threads())
+    )
+    torch.set_num_threads(64)
+    Trainer(progress_bar=False).fit(made.model, [made.loader])
+    assert set(seen[1:]) == {usable_cores()}
+    assert torch.get_num_threads() == 64
+    seen.clear()
+    Trainer(progress_bar=False, threads=1).fit(made.model, [made.loader])
+    assert set(seen[1:]) == {1}
+
+
+def test_a_valid_split_changes_no_weight(make):
+    made, loaders = with_valid(make, "short", "link", shuffle=True)
+    alone, _ = with_valid(make, "short", "link", shuffle=True)
+    for model, chosen in ((made.model, loaders), (alone.model, [alone.loader])):
+        Trainer(n_epochs=3, seed=2, progress_bar=False).fit(model, chosen)
+    assert all(
+        torch.equal(t, alone.model.state_dict()[name])
+        for name, t in made.model.state_dict().items()
+    )
+
+
+def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, monkeypatch, capfd):
+    made, loaders = with_valid(make, "short", "link", "never", empty="never")
+    trainer = Trainer(progress_bar=False)
+    trainer.fit(made.model, loaders)
+    (epoch,) = trainer.history
+    table = slice_table(epoch, trainer.slices, "task", epochs=5, most=3)
+    cells = [list(column.cells) for column in table.columns]
+    names = ["slice", "train rows", "valid rows", "loss", "accuracy", "f1", "status"]
+    assert [column.header for column in table.columns] == names
+    by_slice = {
+        name: epoch.metrics[f"task_slice:{name}_pred/SliceDataset/valid/accuracy"]
+        for name in ("short", "link", "base")
+    }
+    wanted = sorted(by_slice, key=by_slice.get)
+    assert cells[0] == ["overall", *wanted]
+    assert cells[4][1:] == [f"{by_slice[name]:.3f}" for name in wanted]
+    assert cells[3][0] == f"{epoch.task_losses['task']:.3f}"
+    assert table.title == f"epoch 1 of 5, loss {epoch.loss:.4f}"
+    assert table.caption == "the 3 worst of 4 slices"
+
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    Trainer(n_epochs=2).fit(made.model, loaders)
+    shown = capfd.readouterr().err
+    assert "epoch 2 of 2" in shown
+    assert "no row in valid" in shown
+
+
+def test_curves_of_every_slice_for_tensorboard(make, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made, loaders = with_valid(make, "short", "link")
+    trainer = Trainer(n_epochs=3, progress_bar=False, tensorboard=tmp_path / "tb")
+    trainer.fit(made.model, loaders)
+    events = EventAccumulator(str(tmp_path / "tb"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"loss", "lr", "rows_per_second"} <= tags
+    assert {f"loss/{label}" for label in made.model.label_names} <= tags
+    tag = "f1/task_slice:short_pred/SliceDataset/valid"
+    points = events.Scalars(tag)
+    assert [point.step for point in points] == [e.step for e in trainer.history]
+    wanted = [e.metrics["task_slice:short_pred/SliceDataset/valid/f1"] for e in trainer.history]
+    assert [point.value for point in points] == pytest.approx(wanted)

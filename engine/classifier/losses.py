@@ -1,0 +1,51 @@
+"""Cross entropies of many tasks at once, as sums that merge over parts of a batch.
+
+Each function gives, per task: the sum over its active rows, what to divide it by for the mean, and
+the number of active rows; all [T], from logits [B, T, K] and labels [B, T].
+"""
+# ruff: noqa: N812  (F is torch's name for it)
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine.classifier.attention import BINARY
+from engine.classifier.data import INACTIVE
+
+Sums = tuple[Tensor, Tensor, Tensor]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Sums:
+    """Take labels [B, T] as classes; -1 is inactive, class weights [K] count rows."""
+    active = labels != INACTIVE
+    counts = active.sum(0)
+    if logits.shape[-1] == BINARY:
+        # log(1 + exp(other - own)): a softmax over two classes costs several times as much.
+        other_over_own = (logits[..., 1] - logits[..., 0]) * (1 - 2 * labels)
+        per_row = torch.where(active, F.softplus(other_over_own, threshold=40.0), 0.0)
+    else:
+        flat = F.cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=INACTIVE, reduction="none"
+        )
+        per_row = flat.view(labels.shape)
+    if class_weights is None:
+        return per_row.sum(0), counts.to(per_row), counts
+    weights = class_weights[labels.clamp(min=0)] * active
+    return (weights * per_row).sum(0), weights.sum(0), counts
+
+
+def soft_cross_entropy(
+    logits: Tensor, labels: Tensor, soft: Tensor, class_weights: Tensor | None
+) -> Sums:
+    """Take labels for which rows are active only, and the classes' shares from soft, [B, C]."""
+    active = (labels != INACTIVE).to(soft)  # [B, T]
+    shares = soft if class_weights is None else soft * class_weights  # [B, C]
+    sums = -torch.einsum("bt,bc,btc->t", active, shares, logits.log_softmax(-1))
+    return sums, shares.sum(-1) @ active, active.sum(0).long()
+
+
+def at_least_single(values: Tensor) -> Tensor:
+    """Turn half precision into float32: a mean over many rows needs its digits."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values

@@ -1,0 +1,238 @@
+"""What training shows: the rows behind each slice, the metric watched, a table, curves."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.classifier.data import DictDataLoader, SliceLabels, hard, pred_label
+from engine.errors import MonitorError, listed, near
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from engine.classifier.model import SlicingClassifier
+    from engine.classifier.train import EpochLog
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """How many labelled rows a slice has.
+
+    Parameters
+    ----------
+    name
+        The slice.
+    train, valid
+        Its rows in each split; valid is None where there is no valid split.
+
+    Examples
+    --------
+    >>> SliceRows("short", train=0, valid=3).status
+    'no row in train'
+    """
+
+    name: str
+    train: int
+    valid: int | None
+
+    @property
+    def status(self) -> str:
+        """``ok``, or which split has no row of the slice."""
+        if not self.train:
+            return "no row in train"
+        return "no row in valid" if self.valid == 0 else "ok"
+
+
+def count_rows(
+    model: SlicingClassifier, train: Sequence[DictDataLoader], valid: Sequence[DictDataLoader]
+) -> list[SliceRows]:
+    """Count the labelled rows of each of a model's slices."""
+    in_train, in_valid = _counts(model, train), _counts(model, valid)
+    return [
+        SliceRows(name, in_train[name], in_valid[name] if valid else None)
+        for name in model.head_names
+    ]
+
+
+def _counts(model: SlicingClassifier, loaders: Sequence[DictDataLoader]) -> dict[str, int]:
+    counts = dict.fromkeys(model.head_names, 0)
+    for loader in loaders:
+        labels = loader.dataset.Y_dict
+        if isinstance(labels, SliceLabels):
+            labelled = (hard(labels.given[labels.task]) >= 0)[:, None]
+            found = zip(labels.names, ((labels.masks == 1) & labelled).sum(0).tolist(), strict=True)
+        else:
+            found = zip(
+                counts,
+                [
+                    int((hard(labels[key]) >= 0).sum()) if key in labels else 0
+                    for key in (pred_label(model.task_name, name) for name in counts)
+                ],
+                strict=True,
+            )
+        for name, n in found:
+            if name in counts:
+                counts[name] += n
+    return counts
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """A metric of a slice, or of all rows, on the valid split.
+
+    Parameters
+    ----------
+    name
+        ``<slice>/<metric>`` or ``overall/<metric>``.
+    keys
+        Where ``score_slices`` has it, one per valid loader.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+
+    def value(self, metrics: Mapping[str, float]) -> float:
+        """Give its mean over the valid loaders that have a figure, NaN where none has."""
+        found = [metrics[key] for key in self.keys if not math.isnan(metrics[key])]
+        return sum(found) / len(found) if found else math.nan
+
+
+def find_monitor(
+    name: str,
+    model: SlicingClassifier,
+    valid: Sequence[DictDataLoader],
+    rows: Sequence[SliceRows],
+) -> Monitor:
+    """Find what a monitor's name stands for.
+
+    Raises
+    ------
+    MonitorError
+        When there is no such slice or metric, no valid split, or no row of the slice in it.
+    """
+    slice_name, _, metric = name.rpartition("/")
+    known = [OVERALL, *model.head_names]
+    if slice_name not in known:
+        raise MonitorError(name, f"there is no slice {slice_name!r}{near(slice_name, known)}")
+    if metric not in model.scorer.metrics:
+        end = near(metric, model.scorer.metrics)
+        raise MonitorError(name, f"the model's scorer has no metric {metric!r}{end}")
+    if not valid:
+        raise MonitorError(name, "there is no loader of the valid split to compute it on")
+    if slice_name != OVERALL:
+        (of_slice,) = (r for r in rows if r.name == slice_name)
+        if not of_slice.valid:
+            raise MonitorError(name, f"slice {slice_name!r} has no labelled row in the valid split")
+    label = model.task_name if slice_name == OVERALL else pred_label(model.task_name, slice_name)
+    keys = [f"{label}/{d.dataset.name}/{d.dataset.split}/{metric}" for d in valid]
+    return Monitor(name, tuple(dict.fromkeys(keys)))
+
+
+def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
+    """Say in a sentence each which slices have no row where, if there are any."""
+    said = {
+        "no row in train": "their experts learn nothing",
+        "no row in valid": "they have no metrics",
+    }
+    found = {status: [r.name for r in rows if r.status == status] for status in said}
+    return [f"{s}: {listed(names)}; {said[s]}" for s, names in found.items() if names]
+
+
+def slice_table(
+    epoch: EpochLog,
+    rows: Sequence[SliceRows],
+    task: str,
+    epochs: int,
+    most: int = 20,
+) -> Table:
+    """Lay out an epoch: all rows first, then the slices, worst first.
+
+    Parameters
+    ----------
+    epoch
+        What it showed.
+    rows
+        The slices' rows.
+    task
+        The model's task.
+    epochs
+        How many there will be.
+    most
+        How many slices to show.
+    """
+    from rich.table import Table
+
+    scores: dict[str, dict[str, float]] = {}
+    for key, value in epoch.metrics.items():
+        label, *_, metric = key.rsplit("/", 3)
+        scores.setdefault(label, {}).setdefault(metric, value)
+    metrics = list(dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric))
+    table = Table(
+        *("slice", "train rows", "valid rows", "loss", *metrics, "status"),
+        title=f"epoch {epoch.epoch} of {epochs}, loss {epoch.loss:.4f}",
+    )
+
+    def line(name: str, label: str, train: Any, valid: Any, status: str) -> None:
+        found = scores.get(label, {})
+        figures = [epoch.task_losses.get(label), *(found.get(metric) for metric in metrics)]
+        table.add_row(name, *map(_whole, (train, valid)), *map(_figure, figures), status)
+
+    def worst(of_slice: SliceRows) -> float:
+        found = scores.get(pred_label(task, of_slice.name), {})
+        value = found.get(metrics[0], math.nan) if metrics else math.nan
+        return math.inf if math.isnan(value) else value
+
+    line(OVERALL, task, None, None, "")
+    for of_slice in sorted(rows, key=worst)[:most]:
+        label = pred_label(task, of_slice.name)
+        line(of_slice.name, label, of_slice.train, of_slice.valid, of_slice.status)
+    if len(rows) > most:
+        table.caption = f"the {most} worst of {len(rows):,} slices"
+    return table
+
+
+def _whole(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+class TensorBoardWriter:
+    """Writes every task's loss and every slice's metrics as TensorBoard curves, one point an epoch.
+
+    Parameters
+    ----------
+    folder
+        Where the event files go; ``tensorboard --logdir FOLDER`` shows them.
+    from_step
+        Points from this step on are replaced, as a resumed run needs.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], from_step: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
+
+    def write(self, epoch: EpochLog) -> None:
+        """Add an epoch: ``loss/<label>``, ``<metric>/<label>/<dataset>/<split>``, speed and lr."""
+        points = {"loss": epoch.loss, "lr": epoch.lr, "rows_per_second": epoch.rows_per_second}
+        points |= {f"loss/{label}": value for label, value in epoch.task_losses.items()}
+        for key, value in epoch.metrics.items():
+            label, metric = key.rsplit("/", 1)
+            points[f"{metric}/{label}"] = value
+        for tag, value in points.items():
+            if not math.isnan(value):
+                self._writer.add_scalar(tag, value, epoch.step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._writer.close()

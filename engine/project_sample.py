@@ -1,0 +1,144 @@
+"""The sample that one project's classifier is trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.masks.checks import quoted
+from engine.masks.table import ALL, split_column
+from engine.metrics.evaluate import class_position
+from engine.sampling import (
+    LABEL,
+    SPLIT,
+    Counts,
+    P,
+    Quota,
+    check_groups,
+    class_counts,
+    collect,
+    counted,
+    draw,
+    hash_split,
+    stored_counts,
+)
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from engine.config import Project
+
+_log = logging.getLogger(__name__)
+
+
+def mask_column(slice_id: str) -> str:
+    """Name a slice's column in the sample; a column of the source may have the slice's id."""
+    return f"_mask_{slice_id}"
+
+
+def slice_counts(
+    project: Project,
+    masks: DataFrame,
+    coverage: DataFrame | None,
+    mask_version: str,
+    ids: Sequence[str],
+) -> dict[str, Counts]:
+    """Return rows and slices of the splits to sample: as labelling stored them, else counted.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks, mask_version
+        The mask table.
+    coverage
+        The coverage table, if there is one.
+    ids
+        The slices.
+    """
+    counts = stored_counts(coverage, mask_version, ids) if coverage is not None else {}
+    if not counts:
+        _log.warning(
+            "the coverage table has no counts of version %s of the mask table: counting its slices",
+            mask_version,
+        )
+        counts = counted(masks, ids, project.split)
+    if project.split:
+        return {name: counts[name] for name in project.training_splits if name in counts}
+    shares = project.sample.shares
+    return {n: counts[ALL].times(getattr(shares, n)) for n in project.training_splits}
+
+
+def training_sample(
+    project: Project,
+    masks: DataFrame,
+    source: DataFrame,
+    counts: Mapping[str, Counts],
+    inputs: Sequence[str],
+) -> dict[str, pa.Table]:
+    """Draw the sample and bring it to the driver; a table each for ``train`` and ``valid``.
+
+    A table has the key, ``inputs``, a mask per slice (:func:`mask_column`), ``_label`` (class
+    position) and ``sample_p``; rows without a label are left out, since they teach nothing.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks, source
+        The mask table and its source.
+    counts
+        What :func:`slice_counts` gave; its slices are those of the sample.
+    inputs
+        The columns that features read.
+
+    Raises
+    ------
+    GroupSplitError
+        If a group has rows in two splits.
+    UnknownClassError
+        If a label is none of the classes.
+    SampleBudgetError
+        If the sample would not fit.
+    """
+    wanted, key, on = project.sample, project.key, project.join_columns
+    table, label = project.source.table, str(project.label)
+    of_source, of_masks = _split_of(project, source), _split_of(project, masks)
+    if wanted.group and project.split:
+        check_groups(source, table, wanted.group, of_source)
+    position = class_position(quoted(label), project.classes).alias(LABEL)
+    about = (of_source.alias(SPLIT), position)
+    labels = source.select(*map(quoted, key), *about, quoted(label).alias("_value"))
+    classes = class_counts(labels, table, label, project.classes)
+    full = {split: replace(c, classes=classes.get(split, ())) for split, c in counts.items()}
+    quota = Quota(wanted.per_slice, wanted.overall, wanted.per_class, wanted.kind)
+    chances = {split: quota.chances(c) for split, c in full.items()}
+    drawn = draw(masks, key, chances, project.seed, of_masks, labels)
+    slices = [quoted(s).alias(mask_column(s)) for s in next(iter(counts.values())).slices]
+    most = sum(quota.expected(c) for c in full.values())
+    rows = sum(c.rows for c in full.values())
+    _log.info(
+        "sampling %s: at most about %s of %s rows", " and ".join(full), f"{most:,}", f"{rows:,}"
+    )
+    columns = map(quoted, dict.fromkeys([*on, *inputs]))
+    sample = collect(
+        drawn.select(*map(quoted, on), *slices, P, SPLIT),
+        source.select(*columns, position).where(f"{LABEL} >= 0"),
+        on,
+        most,
+        wanted.budget_mb,
+    )
+    roles = zip(("train", "valid"), project.training_splits, strict=True)
+    return {role: sample.filter(pc.equal(sample[SPLIT], split)) for role, split in roles}
+
+
+def _split_of(project: Project, df: DataFrame) -> Column:
+    if project.split:
+        return split_column(project.split)
+    shares = project.sample.shares.model_dump()
+    return hash_split(df, project.key, shares, project.seed, project.sample.group)
