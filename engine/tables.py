@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
@@ -25,14 +26,17 @@ from engine.errors import (
 from engine.names import FORMATS, is_catalog_name
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame, Row, SparkSession
 
 # What people's CSV files look like: a header, quotes doubled inside quotes, newlines in quotes.
 _OPTIONS = {
     "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
 }
 _HISTORY = 50  # commits looked at for what the last writer said
-_MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "SET TBLPROPERTIES", "REORG"}
+_MAINTENANCE = {  # operations that change no row
+    "OPTIMIZE", "VACUUM START", "VACUUM END", "REORG", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
+    "UPGRADE PROTOCOL",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ def overwrite(
     facts: Mapping[str, Any],
     partition_by: Sequence[str] = (),
     where: str | None = None,
+    observed: bool = False,
 ) -> Written:
     """Replace a table's rows, or those of the partitions that ``where`` names, in one commit.
 
@@ -188,6 +193,8 @@ def overwrite(
         The table's partition columns.
     where
         A predicate over partition columns; all rows of ``df`` satisfy it.
+    observed
+        Whether there is an observation on ``df``.
 
     Raises
     ------
@@ -195,6 +202,10 @@ def overwrite(
         If there are files at ``table`` that are no Delta table.
     """
     spark, start = df.sparkSession, time.monotonic()
+    named = is_catalog_name(table)
+    if observed and named:  # saveAsTable loses observations, so rows are computed before it
+        df = df.persist()
+        df.count()
     writer = df.write.format("delta").mode("overwrite")
     writer = writer.option("userMetadata", json.dumps(facts, sort_keys=True))
     if partition_by:
@@ -207,7 +218,7 @@ def overwrite(
     else:
         writer = writer.option("overwriteSchema", "true")
     try:
-        if is_catalog_name(table):
+        if named:
             _make_schema(spark, table)
             writer.saveAsTable(table)
         else:
@@ -216,6 +227,9 @@ def overwrite(
         if new:  # Delta's commit is atomic, but a first one that fails leaves files behind
             _remove(spark, table)
         raise
+    finally:
+        if observed and named:
+            df.unpersist()
     return _written(spark, table, start)
 
 
@@ -307,16 +321,25 @@ def _delta(spark: SparkSession, table: str) -> DeltaTable:
 
 def _last_commit(spark: SparkSession, table: str) -> tuple[str, Mapping[str, Any]]:
     commits = _delta(spark, table).history(_HISTORY).collect()
-    # Maintenance changes no row, so what the last writer said still holds.
-    last = next((c for c in commits if c["operation"] not in _MAINTENANCE), commits[0])
-    if last["operation"] == "RESTORE":  # the rows are those of an older commit, and so is the rest
-        back = last["operationParameters"].get("version")
-        last = next((c for c in commits if str(c["version"]) == back), last)
+    last = _writer(commits)
     try:
         said = json.loads(last["userMetadata"] or "{}")
     except ValueError:
         said = {}
     return str(commits[0]["version"]), said if isinstance(said, dict) else {}
+
+
+def _writer(commits: Sequence[Row]) -> Row:
+    """Return the commit that made a table's rows: no maintenance, and where a restore went to."""
+    newest = int(commits[0]["version"])
+    for commit in commits:
+        back = (commit["operationParameters"] or {}).get("version")
+        if commit["version"] > newest or commit["operation"] in _MAINTENANCE:
+            continue
+        if commit["operation"] != "RESTORE" or back is None:
+            return commit
+        newest = int(back)
+    return commits[0]
 
 
 def _is_delta(spark: SparkSession, table: str) -> bool:
@@ -353,7 +376,9 @@ def _file_version(spark: SparkSession, df: DataFrame) -> str:
     names = df.inputFiles()
     if not names:
         return "unversioned"
-    rows = _files(spark, names).collect()
+    # Spark gives files as URLs and takes them as patterns.
+    paths = [re.sub(r"([*?\[\]{}\\])", r"\\\1", unquote(name)) for name in names]
+    rows = _files(spark, paths).collect()
     listing = sorted(f"{r['path']}|{r['length']}|{r['modificationTime']}" for r in rows)
     return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:16]
 

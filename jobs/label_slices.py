@@ -96,7 +96,12 @@ def _label(
     rows = mask_table(masked, columns, plan.mask_columns(), plan.sfs, facts["slices"])
     with explained(plan.sfs):
         written = tables.overwrite(
-            rows, place, facts=facts, partition_by=project.partition_by, where=where
+            rows,
+            place,
+            facts=facts,
+            partition_by=project.partition_by,
+            where=where,
+            observed=tolerant,
         )
     if tolerant:
         counts = fault_counts(observation.get, plan.python_sfs)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from inspect import signature
+from itertools import repeat
 from typing import Any, Protocol, Self, TypeAlias, cast
 
 import numpy as np
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
@@ -33,6 +36,8 @@ Rows: TypeAlias = Any  # a pyarrow Table or RecordBatch (which have no types), o
 Sparse: TypeAlias = Any  # scipy's csr_matrix, which has no types either
 
 _TOKEN = r"(?u)\b\w\w+\b"
+_ROW, _NEXT = "\0", -2  # between texts, and what stands for it; no token has it
+_TOKEN_OR_ROW = re.compile(rf"{_TOKEN}|{_ROW}")
 _EXAMPLES = 3
 
 
@@ -151,7 +156,22 @@ class BagOfWords:
 
     def counts(self, texts: Iterable[Any] | Rows) -> Sparse:
         """Count tokens, as a sparse float32 [n, vocabulary]."""
-        return self._fitted.transform(_texts(texts, self.column))
+        known = _texts(texts, self.column)
+        joined = _ROW.join(known)
+        plain = (self.ngram_range, self.token_pattern) == ((1, 1), _TOKEN)
+        if not plain or joined.count(_ROW) != len(known) - 1:
+            return self._fitted.transform(known)
+        # All texts at once: a third of the time that scikit-learn's loop over texts takes.
+        tokens = _TOKEN_OR_ROW.findall(joined.lower() if self.lowercase else joined)
+        at = np.fromiter(map(self._positions.get, tokens, repeat(-1)), np.int64, len(tokens))
+        row, held = np.cumsum(at == _NEXT), at >= 0
+        shape = (len(known), self.width)
+        counts = coo_matrix((np.ones(held.sum(), np.float32), (row[held], at[held])), shape)
+        return counts.tocsr()  # which adds up a token's occurrences
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {_ROW: _NEXT, **{token: i for i, token in enumerate(self.vocabulary)}}
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""

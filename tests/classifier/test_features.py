@@ -78,6 +78,22 @@ def test_tf_idf_is_that_of_scikit_learn(settings):
     assert ours.transform([None, ""]).count_nonzero() == 0
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ΣΑΣ ΣΑΣ", "İstanbul ΟΔΟΣ", "a_b __ x-y's"],
+        ["zero\0byte in", "two words"],
+        ["", "", "out"],
+        ["line\nbreak out", "\u2028out\x1cnow", "Straße STRASSE e\u0301te\u0301"],
+    ],
+)
+def test_odd_texts_are_counted_as_scikit_learn_does(texts):
+    peer = CountVectorizer().fit(texts)
+    for some in (texts, texts[::-1], texts[:1], []):
+        wanted = peer.transform(some).toarray() if some else np.empty((0, len(peer.vocabulary_)))
+        assert np.array_equal(BagOfWords.fit(texts).transform(some).numpy(), wanted)
+
+
 def test_sparse_rows_are_the_dense_ones():
     for fitted in (BagOfWords.fit(TEXTS), TfIdf.fit(TEXTS)):
         assert torch.equal(fitted.sparse(TEXTS).to_dense(), fitted.transform(TEXTS))
