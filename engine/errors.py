@@ -615,6 +615,25 @@ class UnknownClassError(InputError):
         )
 
 
+class PredictionValueError(InputError):
+    """A weight or probability of a prediction can't be one."""
+
+    def __init__(
+        self, table: str, column: str, n: int, problem: str, examples: Sequence[str]
+    ) -> None:
+        super().__init__(
+            f"column {column!r} of {table} {problem} on {n:,} rows, the first are "
+            f"{'; '.join(examples)}; correct them, or make them null"
+        )
+
+
+class SplitMissingError(InputError):
+    """A split that should be evaluated isn't there."""
+
+    def __init__(self, table: str, split: str, known: Iterable[str]) -> None:
+        super().__init__(f"evaluate_splits: {table} has no split {split!r}{near(split, known)}")
+
+
 class QuotaError(InputError):
     """A sampling quota isn't positive."""
 

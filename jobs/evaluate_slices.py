@@ -21,10 +21,10 @@ from pyspark.sql import functions as F  # noqa: N812
 import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
-from engine.errors import NoPredictionsError
-from engine.masks.checks import check_unique
-from engine.masks.table import slices_of
-from engine.metrics.checks import check_classes, check_covered
+from engine.errors import NoPredictionsError, SplitMissingError
+from engine.masks.checks import check_columns, check_unique, quoted
+from engine.masks.table import slices_of, split_column
+from engine.metrics.checks import check_classes, check_covered, check_numbers
 from engine.metrics.evaluate import EvaluationSpec, by_slice, cells, figures, join_predictions
 from engine.metrics.predictions import normalised
 from engine.report.page import render
@@ -48,10 +48,8 @@ def job(args: argparse.Namespace) -> None:
     if project.check_key == "full":
         for model_id, (snapshot, df) in read.items():
             check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
-    rows = masks.df
-    if project.split and project.evaluate_splits:
-        rows = rows.where(F.col(f"`{project.split}`").isin(*project.evaluate_splits))
     slices = slices_of(masks.df.schema)
+    rows = _rows(project, masks, list(slices))
     union = functools.reduce(DataFrame.unionByName, (df for _, df in read.values()))
     spec = EvaluationSpec(
         metrics=project.metric_specs,
@@ -66,6 +64,7 @@ def job(args: argparse.Namespace) -> None:
     found = cells(joined, spec)
     names = {model_id: snapshot.name for model_id, (snapshot, _) in read.items()}
     check_classes(found, joined, names, project.classes)
+    check_numbers(found, joined, names, project.join_columns, len(project.classes))
     if project.missing_predictions == "error":
         check_covered(found, joined, names, project.join_columns)
     result = figures(found, spec)
@@ -91,6 +90,22 @@ def job(args: argparse.Namespace) -> None:
     report.write_text(render(project.name, about, result, list(read)), encoding="utf-8")
     print(f"wrote {report}")
     print(written)
+
+
+def _rows(project: Project, masks: tables.Snapshot, slices: Sequence[str]) -> DataFrame:
+    """Return the mask table's rows that are evaluated, and of its columns those needed."""
+    split = [project.split] if project.split else []
+    columns = dict.fromkeys([*project.join_columns, *split, *slices])
+    check_columns(masks.df, masks.name, {"key": project.join_columns, "split": split})
+    rows, wanted = masks.df.select(*map(quoted, columns)), project.evaluate_splits
+    if not (project.split and wanted):
+        return rows
+    at = split_column(project.split)
+    known = {str(r[0]) for r in rows.select(at).distinct().collect()}
+    for name in wanted:
+        if name not in known:
+            raise SplitMissingError(masks.name, name, known)
+    return rows.where(at.isin(*wanted))
 
 
 def _predictions(

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.errors import NotBinaryError
+from engine.masks.checks import quoted
 from engine.masks.table import split_column
 from engine.metrics.classification import EMPTY, Figure, compute
 from engine.metrics.ranking import roc_auc
@@ -28,7 +30,10 @@ OVERALL = "overall"
 UNSCORED = "unscored"
 WEIGHT_SCALE = 2**20  # weights are summed in units of 1/1,048,576; Spark checks for overflow
 UNKNOWN_CLASS = -2  # a value that is none of the classes
-FOUND = "_found"  # the column that tells a row with a prediction
+# Columns of joined rows, named as no slice can be.
+MODEL, PREDICTION = "@model", "@prediction"
+_FIELDS = ("label", "weight", "pred", "prob")
+_SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 
 ROW_COLUMNS = (
     "model_id",
@@ -62,6 +67,11 @@ class EvaluationSpec:
         The split column, or None.
     weighted
         Whether predictions have weights.
+
+    Raises
+    ------
+    NotBinaryError
+        If a metric has a threshold and there are more than two classes.
     """
 
     metrics: Sequence[MetricSpec]
@@ -70,6 +80,11 @@ class EvaluationSpec:
     positive: int
     split: str | None = None
     weighted: bool = False
+
+    def __post_init__(self) -> None:
+        for metric in self.metrics:
+            if len(self.classes) > 2 and metric.parameter("threshold") is not None:  # noqa: PLR2004
+                raise NotBinaryError(str(metric), f"there are {len(self.classes)} classes")
 
     @property
     def thresholds(self) -> list[float]:
@@ -99,9 +114,16 @@ def join_predictions(
     model_ids
         The models.
     """
-    models = F.explode(F.array(*map(F.lit, model_ids)))
-    wanted = masks.withColumn("model_id", models)
-    return wanted.join(predictions.withColumn(FOUND, F.lit(True)), [*on, "model_id"], "left")
+    wanted = masks.withColumn(MODEL, F.explode(F.array(*map(F.lit, model_ids))))
+    packed = predictions.select(
+        *map(quoted, on), F.col("model_id").alias(MODEL), F.struct(*_FIELDS).alias(PREDICTION)
+    )
+    return wanted.join(packed, [*on, MODEL], "left")
+
+
+def predicted(name: str) -> Column:
+    """Return what joined rows have of a prediction: its label, weight, pred or prob."""
+    return F.col(f"`{PREDICTION}`.{name}")
 
 
 def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
@@ -112,19 +134,25 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
     pd.DataFrame
         One row per combination that occurs of ``model_id, split, label, pred, t_<i>…, bin_<i>…``
         (class positions; -1 where there is none, -2 for a value that is none of the classes),
-        with ``found`` rows that have a prediction, ``n_<j>``, ``null_<j>``, and ``w_<j>`` (int64,
-        in units of 1/WEIGHT_SCALE) per slice j, 0 being all rows.
+        with ``found`` rows that have a prediction, ``bad_weight`` and ``bad_prob`` rows whose
+        weight or probabilities can't be, ``n_<j>``, ``null_<j>``, and ``w_<j>`` (int64, in units
+        of 1/WEIGHT_SCALE) per slice j, 0 being all rows.
     """
     by = [
-        F.col("model_id"),
+        F.col(f"`{MODEL}`").alias("model_id"),
         split_column(spec.split).alias("split"),
-        class_position(F.col("label"), spec.classes).alias("label"),
-        class_position(F.col("pred"), spec.classes).alias("pred"),
+        class_position(predicted("label"), spec.classes).alias("label"),
+        class_position(predicted("pred"), spec.classes).alias("pred"),
         *_score_columns(spec),
     ]
-    members = [F.lit(True), *(F.col(f"`{s}`") for s in spec.slice_ids)]
-    weight = F.round(F.coalesce(F.col("weight"), F.lit(1.0)) * WEIGHT_SCALE).cast("long")
-    sums: list[Column] = [F.count_if(F.col(FOUND)).alias("found")]
+    members = [F.lit(True), *map(quoted, spec.slice_ids)]
+    given = F.when(~bad_weight(), predicted("weight")).otherwise(0.0)
+    weight = F.round(F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE).cast("long")
+    sums: list[Column] = [
+        F.count_if(F.col(f"`{PREDICTION}`").isNotNull()).alias("found"),
+        F.count_if(bad_weight()).alias("bad_weight"),
+        F.count_if(bad_prob(len(spec.classes))).alias("bad_prob"),
+    ]
     for j, member in enumerate(members):
         sums.append(F.count_if(member).alias(f"n_{j}"))
         sums.append(F.count_if(member.isNull()).alias(f"null_{j}"))
@@ -144,7 +172,7 @@ def merge_cells(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     [4]
     """
     whole = pd.concat(parts, ignore_index=True)
-    by = [c for c in whole.columns if not c.startswith(("found", "n_", "null_", "w_"))]
+    by = [c for c in whole.columns if not c.startswith(("found", "bad_", "n_", "null_", "w_"))]
     return whole.groupby(by, as_index=False, sort=True).sum()
 
 
@@ -211,8 +239,8 @@ def _predicted_figure(
     part: pd.DataFrame, weight: np.ndarray, _: MetricSpec, __: EvaluationSpec
 ) -> tuple[Figure, np.ndarray]:
     total, predicted = weight.sum(), weight[part["pred"].to_numpy() >= 0].sum()
-    value = float(predicted / total) if total else None
-    return Figure(value), np.ones(len(part), dtype=bool)
+    figure = Figure(float(predicted / total)) if total else Figure(None, EMPTY)
+    return figure, np.ones(len(part), dtype=bool)
 
 
 _COMPUTE = {
@@ -223,19 +251,32 @@ _COMPUTE = {
 
 
 def _score_columns(spec: EvaluationSpec) -> list[Column]:
-    score = F.element_at(F.col("prob"), spec.positive + 1)
+    score = F.get(predicted("prob"), F.lit(spec.positive))
     known = score.isNotNull() & ~F.isnan(score)
     sides = [
         F.when(known, (score >= F.lit(t)).cast("int")).otherwise(-1).alias(f"t_{i}")
         for i, t in enumerate(spec.thresholds)
     ]
     bins = [
-        F.when(known, F.least(F.floor(score * b), F.lit(b - 1)).cast("int"))
+        F.when(known, F.greatest(F.lit(0), F.least(F.floor(score * b), F.lit(b - 1))).cast("int"))
         .otherwise(-1)
         .alias(f"bin_{i}")
         for i, b in enumerate(spec.bins)
     ]
     return [*sides, *bins]
+
+
+def bad_weight() -> Column:
+    """Tell whether a prediction's weight is negative, infinite or NaN."""
+    weight = predicted("weight")
+    return F.coalesce((weight < 0) | F.isnan(weight) | (weight == float("inf")), F.lit(False))
+
+
+def bad_prob(n_classes: int) -> Column:
+    """Tell whether probabilities aren't one per class, or one is not in [0, 1] (NaN and null may be)."""
+    prob = predicted("prob")
+    outside = F.exists(prob, lambda p: ((p < -_SLACK) | (p > 1 + _SLACK)) & ~F.isnan(p))
+    return F.coalesce((F.size(prob) != n_classes) | outside, F.lit(False)) & prob.isNotNull()
 
 
 def class_position(column: Column, classes: Sequence[Any]) -> Column:

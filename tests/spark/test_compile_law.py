@@ -31,7 +31,7 @@ COLUMNS = ["s", "i", "l", "d", "f", "dec", "day", "t", "n", "b", "a", "aa", "m",
 BITS = 6
 
 NASTY = {
-    "s": "𝔘n😀 \n\r\t\"'\\ \x00 ​ ß ſ İ 'check' &#39;",
+    "s": "𝔘n😀 \n\r\t\"'\\ \x00 \u200b ß ſ İ 'check' &#39;",  # noqa: RUF001 - meant to be confusing
     "i": -(2**31),
     "l": 2**63 - 1,
     "d": float("nan"),
@@ -271,7 +271,7 @@ def mixed_slices() -> list[tuple[SlicingFunction, Any]]:
 
     @slicing_function()
     def v_nan(d: pd.Series):
-        return d != d
+        return d != d  # noqa: PLR0124 - NaN only
 
     @slicing_function()
     def v_negative(d: pd.Series):

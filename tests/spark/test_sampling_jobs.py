@@ -60,7 +60,7 @@ def test_a_text_project_is_sampled_trained_and_scored_with_heads(bench, project)
     trained = checkpoint(bench)
     assert trained["features"]["kind"] == "tfidf"
     assert trained["features"]["column"] == "text"
-    assert "overall/accuracy" in trained["facts"]["metrics"] or trained["facts"]["metrics"]
+    assert trained["facts"]["metrics"]
     assert not (bench.folder / "out" / "models" / "slice_aware.state").exists()
     again = bench.done("train_classifier", path, "classifier.features={kind: tfidf}")
     assert again.startswith("unchanged")
