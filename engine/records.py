@@ -39,6 +39,8 @@ COVERAGE = Records(
     "engine_version string, split string, slice string, slice_fingerprint string, "
     "n_rows long, n_in long, n_null long",
     key=("mask_version", "split", "slice"),
+    # Versions start again where a mask table was removed.
+    changing=("source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"),
 )
 METRICS = Records(
     "run_id string, run_ts timestamp, source_table string, source_version string, "

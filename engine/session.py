@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -186,7 +187,7 @@ spark.stop()
 
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    telling = [line for line in lines if "unresolved dependency" in line.lower()]
+    telling = re.findall(r"unresolved dependency: [^\]\n]+", output)
     return (telling or lines or ["no output"])[-1]
 
 

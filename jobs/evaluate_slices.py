@@ -70,7 +70,8 @@ def job(args: argparse.Namespace) -> None:
     result = figures(found, spec)
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions)
-    stored = records.metrics_rows(result, run, masks.version, versions, masks.facts)
+    known = {**masks.facts, "slices": slices}
+    stored = records.metrics_rows(result, run, masks.version, versions, known)
     written = tables.insert_missing(
         spark.createDataFrame(stored, records.METRICS.schema),
         project.place("metrics"),
@@ -141,6 +142,7 @@ def _with_late_labels(
         return df
     late = tables.read_source(spark, given.label.table, given.label.format)
     columns = [*project.join_columns, given.label.column]
+    check_columns(late.df, late.name, {"label": columns})
     labels = late.df.select(*(F.col(f"`{c}`") for c in columns))
     check_unique(labels, late.name, project.join_columns)
     renamed = labels.withColumnRenamed(given.label.column, "_late")

@@ -153,10 +153,11 @@ def _report(
         records.CATALOGUE.changing,
     )
     counts = records.coverage_rows(covered, written.version, facts)
-    kept = tables.insert_missing(
+    kept = tables.upsert(
         spark.createDataFrame(counts, records.COVERAGE.schema),
         project.place("coverage"),
         records.COVERAGE.key,
+        records.COVERAGE.changing,
     )
     _show_coverage(plan, covered)
     for table in (written, stored, kept):

@@ -18,16 +18,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sklearn
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine import cli, tables
 from engine.baseline import Baseline, fit_baseline
 from engine.config import Project
-from engine.errors import EmptyTableError
-from engine.masks.checks import check_columns, check_rows, check_unique
-from engine.metrics.evaluate import class_position
+from engine.errors import EmptyTableError, UnknownClassError
+from engine.masks.checks import check_columns, check_rows, check_unique, quoted
+from engine.masks.table import ALL, split_column
+from engine.metrics.evaluate import UNKNOWN_CLASS, class_position
 from engine.scoring import Predict, with_predictions
 
 
@@ -79,15 +78,19 @@ def job(args: argparse.Namespace) -> None:
 
 
 def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Baseline:
-    train: DataFrame = source.df
-    chosen = f"`{project.split}` = '{project.train_split}'" if project.split else "true"
-    train = train.where(chosen).where(F.col(f"`{label}`").isNotNull())
-    position = class_position(F.col(f"`{label}`"), project.classes).alias("y")
-    texts = F.col(f"`{text}`").alias("text")
-    keys = [F.col(f"`{k}`") for k in project.join_columns]
-    rows: pd.DataFrame = train.orderBy(*keys).select(texts, position).toPandas()
+    split = project.train_split if project.split else ALL
+    train = source.df.where((split_column(project.split) == split) & quoted(label).isNotNull())
+    position = class_position(quoted(label), project.classes)
+    columns = quoted(text).alias("text"), position.alias("y")
+    rows: pd.DataFrame = (
+        train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
+    )
     if rows.empty:
-        raise EmptyTableError(source.name, f"{chosen} and {label} is not null")
+        raise EmptyTableError(source.name, f"the split is {split!r} and {label} is not null")
+    if (rows["y"] == UNKNOWN_CLASS).any():
+        found = train.where(position == UNKNOWN_CLASS).select(quoted(label)).distinct().limit(6)
+        values = sorted(str(r[0]) for r in found.collect())
+        raise UnknownClassError(source.name, label, values, project.classes)
     cli.step(f"fitting on {len(rows):,} rows")
     settings = project.baseline
     return fit_baseline(

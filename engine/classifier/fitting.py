@@ -130,7 +130,7 @@ class Recipe:
         sample
             ``train`` and, if there is one, ``valid``: the features' columns, masks, label and p.
         """
-        set_seed(self.settings.seed)  # weights and shuffles are drawn from here on
+        set_seed(self.settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
         features = fit_features(self.settings.features, sample["train"], self.text, self.key)
         base = build_base(self.settings.base, features.width)
         model = SlicingClassifier(
@@ -146,7 +146,7 @@ class Recipe:
             for split, table in sample.items()
             if table.num_rows
         ]
-        known = {f.name for f in fields(TrainerConfig)} - {"seed", "tensorboard"}
+        known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
         settings = self.settings.model_dump(include=known)
         return Setup(model, features, loaders, Trainer(**settings, **(self.files or {})))
 

@@ -273,7 +273,7 @@ def bad_weight() -> Column:
 
 
 def bad_prob(n_classes: int) -> Column:
-    """Tell whether probabilities aren't one per class, or one is not in [0, 1] (NaN and null may be)."""
+    """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
     prob = predicted("prob")
     outside = F.exists(prob, lambda p: ((p < -_SLACK) | (p > 1 + _SLACK)) & ~F.isnan(p))
     return F.coalesce((F.size(prob) != n_classes) | outside, F.lit(False)) & prob.isNotNull()

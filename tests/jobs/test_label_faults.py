@@ -1,4 +1,4 @@
-"""Faults: a run stops with the slice, the row, the value and the cause; or counts, within a budget."""
+"""Faults: a run stops with the slice, the row, the value and the cause, or counts to a budget."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_predicate_that_fails_on_a_value_is_named(bench):
     error = bench.run("label_slices", bench.project(slices=slices)).error
     assert error == (
         "slice 'is seven': the predicate 'int(text) = 7' failed on a row: [CAST_INVALID_INPUT] "
-        "The value 'x' of the type \"STRING\" cannot be cast to \"INT\" because it is malformed. "
+        'The value \'x\' of the type "STRING" cannot be cast to "INT" because it is malformed. '
         "Correct the value as per the syntax, or change its target type. Use `try_cast` to "
         "tolerate malformed input and return NULL instead."
     )

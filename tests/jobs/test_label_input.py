@@ -27,9 +27,7 @@ def test_a_column_that_is_not_there(bench):
     row = function(bench, "def f(x):\n    return x.txet")
     assert refused(bench, **row) == "slice 'f': there is no column 'txet'; did you mean 'text'?"
     item = function(bench, "def f(x):\n    return x['zzz']")
-    assert refused(bench, **item) == (
-        "slice 'f': there is no column 'zzz'; known: id, split, text"
-    )
+    assert refused(bench, **item) == ("slice 'f': there is no column 'zzz'; known: id, split, text")
     series = function(bench, "def f(texts: pd.Series):\n    return texts == ''")
     assert refused(bench, **series) == "slice 'f': there is no column 'texts'; did you mean 'text'?"
     sql = {"slices": [{"name": "f", "where": "length(txt) > 3"}]}
@@ -184,8 +182,7 @@ def test_sources_that_cannot_be_read(bench):
     )
     (folder / "rows.csv").rename(folder / "rows.log")
     assert refused(bench, source={"table": str(folder)}) == (
-        f"source {folder} can't be read: its format can't be told from its files; set "
-        "source.format"
+        f"source {folder} can't be read: its format can't be told from its files; set source.format"
     )
     assert refused(bench, source={"table": "db.nowhere"}).startswith(
         "source db.nowhere can't be read: [TABLE_OR_VIEW_NOT_FOUND] The table or view "

@@ -28,7 +28,8 @@ def data_files(bench, partition: str) -> dict[str, int]:
 
 
 def live_files(bench, spark) -> set[str]:
-    return {Path(p).name for p in spark.read.format("delta").load(bench.place("masks")).inputFiles()}
+    table = spark.read.format("delta").load(bench.place("masks"))
+    return {Path(p).name for p in table.inputFiles()}
 
 
 def test_the_mask_table_its_metadata_and_the_catalogue(bench, spark):
@@ -91,7 +92,8 @@ def test_a_second_run_changes_nothing_and_a_changed_slice_only_itself(bench):
 
     # Comments, docstrings and layout are no change.
     same = bench.module(
-        '@slicing_function()\ndef f(x):\n    """New words."""\n    # why\n    return len(x.text)>2\n'
+        '@slicing_function()\ndef f(x):\n    """New words."""\n    # why\n'
+        "    return len(x.text)>2\n"
     )
     bench.done("label_slices", bench.project(slices=[SHORT], sf_modules=[same]))
     assert bench.versions() == {**versions, "slices": 1}  # the description changed
@@ -202,9 +204,7 @@ def test_keys_of_several_columns_and_types(bench):
     key = ["d", "i", "s", "n", "at"]
     bench.done("label_slices", bench.project(key=key, slices=[SHORT]))
     found = {tuple(r[k] for k in key): r["short"] for r in bench.read(bench.place("masks"))}
-    assert found == {
-        row[:5]: short for row, short in zip(rows, (True, False, None), strict=True)
-    }
+    assert found == {row[:5]: short for row, short in zip(rows, (True, False, None), strict=True)}
 
 
 # ---- sources that are files
