@@ -18,6 +18,15 @@ SENTENCES = [
         "@slicing_function on len needs parentheses: write @slicing_function()",
     ),
     (
+        e.PredictionValueError("t", "weight", 2, "is negative", ["id=1", "id=2"]),
+        "column 'weight' of t is negative on 2 rows, the first are id=1; id=2; correct them, or "
+        "make them null",
+    ),
+    (
+        e.SplitMissingError("t", "tst", ["test", "train"]),
+        "evaluate_splits: t has no split 'tst'; did you mean 'test'?",
+    ),
+    (
         e.PreprocessorReturnError("p"),
         "preprocessor 'p' returned None; it must return the row",
     ),

@@ -82,7 +82,7 @@ def loops(x):
     total = 0
     for word in x.a:
         while total < x.b:
-            total += x.c
+            total += x.c or 1  # 0 would never end
         if word:
             continue
     with open(x.d) as file:
