@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from engine.compile.kernel import BatchMasks, Fault, Kernel, python_values
+from engine.compile.kernel import BatchMasks, Fault, Kernel
+from engine.compile.values import python_values
 from engine.compile.reads import slice_reads
 from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import PandasSFApplier, SlicingFunction, preprocessor
-from engine.compile.kernel import Kernel, python_values
+from engine.compile.kernel import Kernel
+from engine.compile.values import python_values
 from engine.slicing.rows import Row
 
 NASTY = [

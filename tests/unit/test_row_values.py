@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine.compile.kernel import null_series, python_values
+from engine.compile.values import null_series, python_values
 from engine.masks.appliers import nullable, pandas_values
 from engine.slicing.rows import Row
 

@@ -1,0 +1,866 @@
+"""A row function's source, lifted to an expression tree over columns.
+
+What a function says in plain Python (comparisons, ``in``, string methods, ``re``, conditions,
+early returns, loops over constants, helper functions) becomes a tree; anything else is named,
+with its line, and the function runs as Python. Nothing is run here but operations on constants.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import datetime as dt
+import importlib
+import math
+import operator
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from engine.compile.source import SourceError, function_node
+from engine.slicing.expr import Call, Column, Const, Expr
+
+MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
+MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
+
+# Constants whose values can't change under a function: what trees are made of.
+_PLAIN = (
+    str, int, float, bool, type(None), bytes, tuple, list, set, frozenset, dict, range,
+    re.Pattern, re.RegexFlag, Decimal, dt.date, dt.datetime, dt.timedelta, dt.timezone,
+)  # fmt: skip
+
+_BINARY: Mapping[type[ast.operator], str] = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv",
+    ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.BitAnd: "bitand", ast.BitOr: "bitor",
+    ast.BitXor: "bitxor",
+}  # fmt: skip
+_UNARY: Mapping[type[ast.unaryop], str] = {
+    ast.Not: "not", ast.USub: "neg", ast.UAdd: "pos",
+}  # fmt: skip
+_COMPARE: Mapping[type[ast.cmpop], str] = {
+    ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge",
+    ast.In: "in",
+}  # fmt: skip
+
+# Methods of text that change nothing, with the number of arguments they may have here.
+_METHODS: Mapping[str, range] = {
+    "lower": range(1), "upper": range(1), "casefold": range(1), "title": range(1),
+    "capitalize": range(1), "swapcase": range(1), "strip": range(2), "lstrip": range(2),
+    "rstrip": range(2), "startswith": range(1, 2), "endswith": range(1, 2), "split": range(2),
+    "rsplit": range(2), "splitlines": range(1), "count": range(1, 2), "find": range(1, 2),
+    "rfind": range(1, 2), "replace": range(2, 3), "isdigit": range(1), "isalpha": range(1),
+    "isalnum": range(1), "isupper": range(1), "islower": range(1), "isspace": range(1),
+    "isnumeric": range(1), "isdecimal": range(1), "istitle": range(1), "isascii": range(1),
+    "isidentifier": range(1), "isprintable": range(1), "removeprefix": range(1, 2),
+    "removesuffix": range(1, 2), "zfill": range(1, 2), "partition": range(1, 2),
+    "rpartition": range(1, 2), "weekday": range(1), "isoweekday": range(1),
+}  # fmt: skip
+# Attributes of dates and times.
+_ATTRIBUTES = frozenset({"year", "month", "day", "hour", "minute", "second"})
+# Functions of one value that change nothing.
+_FUNCTIONS: Mapping[Any, str] = {
+    len: "len", abs: "abs", bool: "bool", int: "int", float: "float", str: "str",
+    math.isnan: "isnan", math.isinf: "isinf", math.isfinite: "isfinite", math.floor: "floor",
+    math.ceil: "ceil", math.sqrt: "sqrt", math.log: "log", ord: "ord",
+}  # fmt: skip
+_REGEX: Mapping[str, str] = {
+    "search": "re_search", "match": "re_match", "fullmatch": "re_fullmatch", "findall": "findall",
+}  # fmt: skip
+# Operations that cannot raise, whatever their arguments' values (which may).
+_SAFE = frozenset({"eq", "ne", "not", "bool", "is_none", "and", "or", "if", "isinstance", "is"})
+_RANDOM = frozenset({"random", "secrets", "uuid", "numpy.random"})
+
+
+@dataclass(frozen=True)
+class NotLifted:
+    """Why a function runs as Python: the line, and what stands there."""
+
+    why: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.why if self.line is None else f"line {self.line}: {self.why}"
+
+
+class PatternSyntaxError(Exception):
+    """A constant regex doesn't compile."""
+
+    def __init__(self, pattern: str, error: re.error) -> None:
+        super().__init__(f"the pattern {pattern!r} doesn't compile: {error}")
+        self.pattern, self.error = pattern, error
+
+
+def lift(
+    f: Callable[..., Any], resources: Mapping[str, Any], columns: Sequence[str]
+) -> Expr | NotLifted:
+    """Return what a row function says as a tree over columns, or why it can't be one.
+
+    Parameters
+    ----------
+    f
+        A function of a row.
+    resources
+        Its further keyword arguments.
+    columns
+        The table's columns.
+
+    Raises
+    ------
+    PatternSyntaxError
+        If it uses a constant regex that doesn't compile.
+
+    Examples
+    --------
+    >>> print(lift(lambda x: x.text is None or "a" in x.text.lower(), {}, ["text"]))
+    or(is_none(text), in('a', lower(text)))
+    >>> print(lift(lambda x: print(x.text), {}, ["text"]))
+    line 1: it calls print
+    """
+    lifter = _Lifter(frozenset(columns))
+    try:
+        if not isinstance(f, FunctionType):
+            raise _Cannot(None, f"it is a {type(f).__name__}, not a plain function")
+        return lifter.result(f, [_ROW], resources)
+    except _Cannot as found:
+        return NotLifted(found.why, getattr(found.node, "lineno", None))
+    except RecursionError:
+        return NotLifted("it is nested too deeply")
+
+
+class _Cannot(Exception):
+    """Something that isn't lifted."""
+
+    def __init__(self, node: ast.AST | None, why: str) -> None:
+        super().__init__(why)
+        self.node, self.why = node, why
+
+
+class _Row:
+    """Stands for the row itself."""
+
+
+_ROW = _Row()
+
+
+@dataclass(frozen=True)
+class _Items:
+    """A tuple, list or generator whose elements are known one by one; a generator is lazy."""
+
+    values: tuple[Any, ...]
+    lazy: bool = False
+
+
+_Value = Any  # Expr | _Row | _Items
+_Names = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """A function's names: locals first, then what it closes over, globals, builtins."""
+
+    f: FunctionType
+    local: _Names
+
+    def bind(self, **names: Any) -> _Scope:
+        return _Scope(self.f, {**self.local, **names})
+
+    def look_up(self, node: ast.Name) -> _Value:
+        name = node.id
+        if name in self.local:
+            return self.local[name]
+        if name in self.f.__code__.co_varnames:
+            raise _Cannot(node, f"{name!r} may have no value here")
+        if name in self.f.__code__.co_freevars:
+            at = self.f.__code__.co_freevars.index(name)
+            try:
+                return Const(self.f.__closure__[at].cell_contents)  # type: ignore[index]
+            except ValueError:
+                raise _Cannot(node, f"{name!r} has no value yet") from None
+        for names in (self.f.__globals__, vars(builtins)):
+            if name in names:
+                return _constant(names[name])
+        raise _Cannot(node, f"the name {name!r} is not defined")
+
+
+def _constant(value: Any) -> Const:
+    # A function or module is told by identity; its repr is not worth making.
+    return Const(value) if isinstance(value, _PLAIN) else Const(value, f"object:{id(value)}")
+
+
+class _Lifter:
+    def __init__(self, columns: frozenset[str]) -> None:
+        self.columns = columns
+        self.nodes = 0
+        self.active: list[Any] = []
+
+    # Functions
+
+    def result(self, f: FunctionType, args: Sequence[Any], keywords: Mapping[str, Any]) -> Expr:
+        """Return the value of calling a function of the user's."""
+        if f.__code__ in self.active:
+            raise _Cannot(None, f"{f.__name__!r} calls itself")
+        try:
+            node = function_node(f)
+        except SourceError as error:
+            raise _Cannot(None, str(error)) from None
+        scope = _Scope(f, self.arguments(f, node, args, keywords))
+        self.active.append(f.__code__)
+        try:
+            if isinstance(node, ast.Lambda):
+                return self.expr(node.body, scope)
+            if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await) for n in ast.walk(node)):
+                raise _Cannot(node, "it is a generator")
+            return self.block(list(node.body), scope, lambda _: Const(None))
+        finally:
+            self.active.pop()
+
+    def arguments(
+        self, f: FunctionType, node: Any, args: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> _Names:
+        given = node.args
+        if given.vararg or given.kwarg:
+            raise _Cannot(node, "it takes *args or **kwargs")
+        positional = [a.arg for a in (*given.posonlyargs, *given.args)]
+        names = dict(zip(positional, args, strict=False))
+        known = {*positional, *(a.arg for a in given.kwonlyargs)}
+        if len(args) > len(positional) or set(keywords) - known or set(keywords) & set(names):
+            raise _Cannot(node, f"{f.__name__!r} is called with arguments it doesn't take")
+        names |= {k: v if isinstance(v, Expr | _Items | _Row) else _constant(v)
+                  for k, v in keywords.items()}  # fmt: skip
+        defaults = zip(reversed(positional), reversed(f.__defaults__ or ()), strict=False)
+        for name, value in [*defaults, *(f.__kwdefaults__ or {}).items()]:
+            names.setdefault(name, _constant(value))
+        missing = known - names.keys()
+        if missing:
+            raise _Cannot(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
+        return names
+
+    # Statements. `after` gives the function's value where control goes on behind the block.
+
+    def block(self, body: list[ast.stmt], scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
+        for at, node in enumerate(body):
+            rest = body[at + 1 :]
+            if isinstance(node, ast.Return):
+                return Const(None) if node.value is None else self.expr(node.value, scope)
+            if isinstance(node, ast.If):
+                merged = self.merged(node, scope)
+                if merged is not None:
+                    scope, effect = merged
+                    if effect is not None:
+                        return _then(effect, self.block(rest, scope, after))
+                    continue
+                return self.branches(node, scope, lambda s, rest=rest: self.block(rest, s, after))
+            if isinstance(node, ast.Raise):
+                return Call("raise", ())
+            if isinstance(node, ast.Assert):
+                test = self.expr(node.test, scope)
+                return self.made("if", test, self.block(rest, scope, after), Call("raise", ()))
+            if isinstance(node, ast.For):
+                return self.loop(node, scope, lambda s, rest=rest: self.block(rest, s, after))
+            scope, effect = self.step(node, scope)
+            if effect is not None:
+                return _then(effect, self.block(rest, scope, after))
+        return after(scope)
+
+    def step(self, node: ast.stmt, scope: _Scope) -> tuple[_Scope, Expr | None]:
+        """Take a statement that only binds names; return what may raise in it, too."""
+        if isinstance(node, ast.Pass):
+            return scope, None
+        if isinstance(node, ast.Expr):
+            if isinstance(node.value, ast.Constant):
+                return scope, None
+            return scope, _raising(self.expr(node.value, scope))
+        if isinstance(node, ast.Import):
+            return scope.bind(**dict(self.imported(a, node) for a in node.names)), None
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            _, module = self.imported(ast.alias(node.module, "_"), node)
+            names = {
+                a.asname or a.name: self.attribute_of(module, a.name, node) for a in node.names
+            }
+            return scope.bind(**names), None
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            value = self.value(node.value, scope)
+            return scope.bind(**{node.target.id: value}), _raising(value)
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            old = self.expr(ast.copy_location(ast.Name(node.target.id), node), scope)
+            value = self.binary(node.op, old, self.expr(node.value, scope), node)
+            return scope.bind(**{node.target.id: value}), _raising(value)
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            return self.assigned(node.targets[0], self.value(node.value, scope), scope)
+        raise _Cannot(node, _statement(node))
+
+    def assigned(
+        self, target: ast.expr, value: _Value, scope: _Scope
+    ) -> tuple[_Scope, Expr | None]:
+        if isinstance(target, ast.Name):
+            return scope.bind(**{target.id: value}), _raising(value)
+        names = getattr(target, "elts", None)
+        values = self.items(value)
+        if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
+            raise _Cannot(target, "it assigns to something that isn't a local name")
+        if len(names) != len(values):
+            raise _Cannot(target, "it unpacks another number of values")
+        return scope.bind(**{n.id: v for n, v in zip(names, values, strict=True)}), _raising(value)
+
+    def imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Const]:
+        name = alias.name
+        if name.partition(".")[0] not in {"re", "math", "string", "datetime", "decimal"}:
+            raise _Cannot(node, f"it imports {name}")
+        return alias.asname or name.partition(".")[0], _constant(importlib.import_module(name))
+
+    def branches(self, node: ast.If, scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
+        test = self.expr(node.test, scope)
+        if isinstance(test, Const):
+            return self.block(node.body if test.value else node.orelse, scope, after)
+        return self.made(
+            "if", test, self.block(node.body, scope, after), self.block(node.orelse, scope, after)
+        )
+
+    def merged(self, node: ast.If, scope: _Scope) -> tuple[_Scope, Expr | None] | None:
+        """Take an `if` whose branches only bind names: each name gets one conditional value."""
+        bodies = (node.body, node.orelse)
+        if not all(isinstance(s, _BINDING) for body in bodies for s in body):
+            return None
+        test = self.expr(node.test, scope)
+        scopes, effects = [], []
+        for body in bodies:
+            inner, effect = scope, None
+            for s in body:
+                inner, raised = self.step(s, inner)
+                effect = raised if effect is None else _then(effect, raised) if raised else effect
+            scopes.append(inner.local)
+            effects.append(effect)
+        names: _Names = {}
+        for name in scopes[0].keys() | scopes[1].keys():
+            ours, other = scopes[0].get(name), scopes[1].get(name)
+            if ours is other:
+                names[name] = ours
+            elif isinstance(ours, Expr) and isinstance(other, Expr):
+                names[name] = self.made("if", test, ours, other)
+            # A name that only one branch binds has no value afterwards that could be lifted.
+        effect = None
+        if any(e is not None for e in effects):
+            effect = self.made("if", test, *(e or Const(None) for e in effects))
+        elif _raising(test) is not None:
+            effect = test
+        return _Scope(scope.f, names), effect
+
+    def loop(self, node: ast.For, scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
+        """Unroll a loop over constants."""
+        values = self.items(self.value(node.iter, scope))
+        if values is None:
+            raise _Cannot(node, "it loops over something that isn't constant")
+        if node.orelse:
+            raise _Cannot(node, "it has a loop with an else")
+
+        def scope_of(value: Any, outer: _Scope) -> _Scope:
+            return self.assigned(node.target, value, outer)[0]
+
+        found = self.first_hit(node, values, scope, scope_of)
+        if found is not None:
+            tests, result = found
+            return self.made("if", self.made("any", *tests), result, after(scope))
+        if len(values) > MAX_STEPS:
+            raise _Cannot(node, f"it has a loop of {len(values)} steps")
+
+        def go(at: int, inner: _Scope) -> Expr:
+            if at == len(values):
+                return after(inner)
+            return self.block(node.body, scope_of(values[at], inner), lambda s: go(at + 1, s))
+
+        return go(0, scope)
+
+    def first_hit(
+        self,
+        node: ast.For,
+        values: Sequence[Any],
+        scope: _Scope,
+        scope_of: Callable[[Any, _Scope], _Scope],
+    ) -> tuple[list[Expr], Expr] | None:
+        """Take `for w in words: if <test>: return <constant>`: one `any`, however many words."""
+        match node.body:
+            case [ast.If(test=test, body=[ast.Return(value=ast.Constant() as value)], orelse=[])]:
+                tests = [self.expr(test, scope_of(v, scope)) for v in values]
+                return tests, self.expr(value, scope)
+        return None
+
+    # Expressions
+
+    def expr(self, node: ast.expr, scope: _Scope) -> Expr:
+        value = self.value(node, scope)
+        if isinstance(value, _Row):
+            raise _Cannot(node, "it uses the whole row")
+        if isinstance(value, _Items):
+            if all(isinstance(v, Const) for v in value.values) and not value.lazy:
+                return Const(tuple(v.value for v in value.values))
+            raise _Cannot(node, "it makes a collection of values that aren't constant")
+        return value  # type: ignore[no-any-return]
+
+    def value(self, node: ast.expr, scope: _Scope) -> _Value:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _Cannot(node, f"it says more than {MAX_NODES:,} things")
+        visit = _VISIT.get(type(node))
+        if visit is None:
+            raise _Cannot(node, _expression(node))
+        return visit(self, node, scope)
+
+    def made(self, op: str, *args: Expr) -> Expr:
+        simple = _SIMPLER.get(op, lambda _: None)(args)
+        return simple if simple is not None else Call(op, args)
+
+    def constant_node(self, node: ast.Constant, _: _Scope) -> Const:
+        return Const(node.value)
+
+    def name(self, node: ast.Name, scope: _Scope) -> _Value:
+        return scope.look_up(node)
+
+    def attribute(self, node: ast.Attribute, scope: _Scope) -> _Value:
+        base = self.value(node.value, scope)
+        if isinstance(base, _Row):
+            if node.attr in self.columns:
+                return Column(node.attr)
+            raise _Cannot(node, f"it reads x.{node.attr}, which is no column")
+        if isinstance(base, Const):
+            return self.attribute_of(base, node.attr, node)
+        if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
+            return self.made(node.attr, base)
+        raise _Cannot(node, f"it reads the attribute {node.attr!r} of a value")
+
+    def attribute_of(self, base: Const, name: str, node: ast.AST) -> Const:
+        if isinstance(base.value, ModuleType | type) and hasattr(base.value, name):
+            return _constant(getattr(base.value, name))
+        raise _Cannot(node, f"it reads the attribute {name!r} of {_shown(base.value)}")
+
+    def subscript(self, node: ast.Subscript, scope: _Scope) -> _Value:
+        base = self.value(node.value, scope)
+        if isinstance(node.slice, ast.Slice):
+            ends = [
+                Const(None) if e is None else self.expr(e, scope)
+                for e in (node.slice.lower, node.slice.upper, node.slice.step)
+            ]
+            if not isinstance(base, Expr) or not all(isinstance(e, Const) for e in ends):
+                raise _Cannot(node, "it slices by values that aren't constant")
+            return self.folded("getslice", operator.getitem, base,
+                               Const(slice(*(e.value for e in ends)))  # type: ignore[attr-defined]
+                               )  # fmt: skip
+        key = self.expr(node.slice, scope)
+        if isinstance(base, _Row):
+            if isinstance(key, Const) and key.value in self.columns:
+                return Column(key.value)
+            raise _Cannot(node, "it reads a column by a name that isn't constant or isn't there")
+        if isinstance(base, _Items):
+            raise _Cannot(node, "it takes an item of a collection that isn't constant")
+        return self.folded("getitem", operator.getitem, base, key)
+
+    def folded(self, op: str, run: Callable[..., Any], *args: Expr) -> Expr:
+        """Return an operation, done now if its arguments are constant."""
+        if all(isinstance(a, Const) and isinstance(a.value, (*_PLAIN, slice)) for a in args):
+            try:
+                return _constant(run(*(a.value for a in args)))  # type: ignore[attr-defined]
+            except Exception:
+                return Call(op, args)  # raises on every row that gets there
+        return self.made(op, *args)
+
+    def boolean(self, node: ast.BoolOp, scope: _Scope) -> Expr:
+        op = "and" if isinstance(node.op, ast.And) else "or"
+        values = [self.expr(v, scope) for v in node.values]
+        result = values[-1]
+        for value in reversed(values[:-1]):
+            result = self.made(op, value, result)
+        return result
+
+    def unary(self, node: ast.UnaryOp, scope: _Scope) -> Expr:
+        op = _UNARY.get(type(node.op))
+        if op is None:
+            raise _Cannot(node, "it uses the operator ~")
+        return self.folded(op, _OPERATORS[op], self.expr(node.operand, scope))
+
+    def binary_node(self, node: ast.BinOp, scope: _Scope) -> Expr:
+        return self.binary(node.op, self.expr(node.left, scope), self.expr(node.right, scope), node)
+
+    def binary(self, op: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
+        name = _BINARY.get(type(op))
+        if name is None:
+            raise _Cannot(node, f"it uses the operator {type(op).__name__}")
+        return self.folded(name, _OPERATORS[name], left, right)
+
+    def compare(self, node: ast.Compare, scope: _Scope) -> Expr:
+        operands = [node.left, *node.comparators]
+        steps: list[Expr] = []
+        left = self.value(operands[0], scope)
+        for op, right_node in zip(node.ops, operands[1:], strict=True):
+            right = self.value(right_node, scope)
+            steps.append(self.compared(op, left, right, node))
+            left = right
+        result = steps[-1]
+        for value in reversed(steps[:-1]):
+            result = self.made("and", value, result)
+        return result
+
+    def compared(self, op: ast.cmpop, left: _Value, right: _Value, node: ast.AST) -> Expr:
+        left, right = (self.plain(v, node) for v in (left, right))
+        if isinstance(op, ast.Is | ast.IsNot):
+            found = self.identity(left, right, node)
+            return self.made("not", found) if isinstance(op, ast.IsNot) else found
+        if isinstance(op, ast.NotIn):
+            return self.made("not", self.folded("in", _OPERATORS["in"], left, right))
+        name = _COMPARE[type(op)]
+        return self.folded(name, _OPERATORS[name], left, right)
+
+    def plain(self, value: _Value, node: ast.AST) -> Expr:
+        if isinstance(value, _Items) and all(isinstance(v, Const) for v in value.values):
+            return Const(tuple(v.value for v in value.values))
+        if not isinstance(value, Expr):
+            raise _Cannot(node, "it compares the whole row, or a collection that isn't constant")
+        return value
+
+    def identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
+        if isinstance(left, Const):
+            left, right = right, left
+        if not isinstance(right, Const) or not isinstance(right.value, bool | type(None)):
+            raise _Cannot(node, "it uses `is` with something other than None, True or False")
+        if isinstance(left, Const):
+            return Const(left.value is right.value)
+        return self.made("is_none", left) if right.value is None else Call("is", (left, right))
+
+    def conditional(self, node: ast.IfExp, scope: _Scope) -> Expr:
+        test = self.expr(node.test, scope)
+        if isinstance(test, Const):
+            return self.expr(node.body if test.value else node.orelse, scope)
+        return self.made("if", test, self.expr(node.body, scope), self.expr(node.orelse, scope))
+
+    def walrus(self, node: ast.NamedExpr, scope: _Scope) -> _Value:
+        value = self.value(node.value, scope)
+        scope.local[node.target.id] = value
+        return value
+
+    def display(self, node: ast.Tuple | ast.List | ast.Set, scope: _Scope) -> _Value:
+        if any(isinstance(e, ast.Starred) for e in node.elts):
+            raise _Cannot(node, "it unpacks a collection")
+        values = [self.value(e, scope) for e in node.elts]
+        if all(isinstance(v, Const) for v in values):
+            kinds: Mapping[type, Callable[[Iterable[Any]], Any]] = {
+                ast.Tuple: tuple, ast.List: list, ast.Set: frozenset,
+            }  # fmt: skip
+            return Const(kinds[type(node)](v.value for v in values))
+        if isinstance(node, ast.Set):
+            raise _Cannot(node, "it makes a set of values that aren't constant")
+        return _Items(tuple(values))
+
+    def comprehension(
+        self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp, scope: _Scope
+    ) -> _Items:
+        """Unroll a comprehension over constants."""
+        if len(node.generators) != 1 or node.generators[0].is_async:
+            raise _Cannot(node, "it has a comprehension over more than one thing")
+        over = node.generators[0]
+        values = self.items(self.value(over.iter, scope))
+        if values is None:
+            raise _Cannot(node, "it has a comprehension over something that isn't constant")
+        made = []
+        for value in values:
+            inner = self.assigned(over.target, value, scope)[0]
+            tests = [self.expr(t, inner) for t in over.ifs]
+            if not all(isinstance(t, Const) for t in tests):
+                raise _Cannot(node, "it has a comprehension with a condition on the row")
+            if all(t.value for t in tests):  # type: ignore[attr-defined]
+                made.append(self.value(node.elt, inner))
+        return _Items(tuple(made), isinstance(node, ast.GeneratorExp))
+
+    def items(self, value: _Value) -> tuple[Any, ...] | None:
+        """Return a constant collection's elements, or None if it isn't one."""
+        if isinstance(value, _Items):
+            return value.values
+        if isinstance(value, Const) and isinstance(
+            value.value, list | tuple | set | frozenset | dict | str | range
+        ):
+            return tuple(map(_constant, value.value))
+        return None
+
+    # Calls
+
+    def call(self, node: ast.Call, scope: _Scope) -> _Value:
+        if any(isinstance(a, ast.Starred) for a in node.args) or any(
+            k.arg is None for k in node.keywords
+        ):
+            raise _Cannot(node, "it calls a function with * or **")
+        args = [self.value(a, scope) for a in node.args]
+        keywords = {str(k.arg): self.value(k.value, scope) for k in node.keywords}
+        if isinstance(node.func, ast.Attribute):
+            base = self.value(node.func.value, scope)
+            if not (isinstance(base, Const) and isinstance(base.value, ModuleType | type)):
+                return self.method(base, node.func.attr, args, keywords, node)
+            target: Any = self.attribute_of(base, node.func.attr, node)
+        else:
+            target = self.value(node.func, scope)
+        if not isinstance(target, Const):
+            raise _Cannot(node, "it calls something that isn't a function")
+        return self.function(target.value, args, keywords, node)
+
+    def method(
+        self, base: _Value, name: str, args: list[Any], keywords: _Names, node: ast.Call
+    ) -> _Value:
+        if isinstance(base, _Row):
+            if name == "get" and args and isinstance(args[0], Const) and "get" not in self.columns:
+                found = args[0].value in self.columns
+                default = args[1] if len(args) > 1 else Const(None)
+                return Column(args[0].value) if found else default
+            raise _Cannot(node, f"it calls the row's {name}()")
+        if isinstance(base, _Items):
+            raise _Cannot(node, f"it calls {name}() of a collection that isn't constant")
+        if isinstance(base, Const) and isinstance(base.value, re.Pattern):
+            if name in _REGEX and len(args) == 1 and not keywords:
+                return self.regex(name, base.value, args[0], node)
+            raise _Cannot(node, f"it calls {name}() of a pattern")
+        values = [self.plain(a, node) for a in args]
+        if isinstance(base, Const):
+            return self.constant_method(base, name, values, keywords, node)
+        if name not in _METHODS or len(args) not in _METHODS[name] or keywords:
+            raise _Cannot(node, f"it calls the method {name}()")
+        return self.made(name, base, *values)
+
+    def constant_method(
+        self, base: Const, name: str, args: list[Expr], keywords: _Names, node: ast.Call
+    ) -> Expr:
+        if name == "get" and isinstance(base.value, dict) and len(args) in (1, 2) and not keywords:
+            return self.folded("dict_get", dict.get, base, *args)
+        if (
+            isinstance(base.value, str | bytes | dict | tuple | frozenset)
+            and not (isinstance(base.value, dict) and name not in {"keys", "values", "items"})
+            and all(isinstance(a, Const) for a in args)
+            and not keywords
+            and name != "format"
+        ):
+            try:
+                made = getattr(base.value, name)(*(a.value for a in args))  # type: ignore[attr-defined]
+            except Exception as error:
+                raise _Cannot(node, f"{name}() of a constant fails: {error}") from None
+            return _constant(made if isinstance(made, _PLAIN) else tuple(made))
+        if isinstance(base.value, str) and name in _METHODS and not keywords:
+            return self.made(name, base, *args)
+        raise _Cannot(node, f"it calls {name}() of {_shown(base.value)}")
+
+    def function(self, f: Any, args: list[Any], keywords: _Names, node: ast.Call) -> _Value:
+        if isinstance(f, FunctionType) and f not in _RE_FUNCTIONS and _is_users(f):
+            return self.result(f, args, keywords)
+        if _hashable(f) and f in _RE_FUNCTIONS:
+            return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
+        if keywords:
+            raise _Cannot(node, f"it calls {_called(f)} with keywords")
+        if f in (any, all, sum) and len(args) == 1:
+            return self.folded_over(f, args[0], node)
+        if f in (min, max) and len(args) == 2:  # noqa: PLR2004
+            a, b = (self.plain(v, node) for v in args)
+            return self.made("if", self.made("lt" if f is min else "gt", b, a), b, a)
+        if f is isinstance and len(args) == 2 and isinstance(args[1], Const):  # noqa: PLR2004
+            return Call("isinstance", (self.plain(args[0], node), args[1]))
+        if f is getattr and len(args) == 2 and isinstance(args[0], _Row):  # noqa: PLR2004
+            name = args[1].value if isinstance(args[1], Const) else None
+            if name in self.columns:
+                return Column(str(name))
+        if f in (tuple, list, set, frozenset, sorted) and len(args) == 1:
+            values = self.items(args[0])
+            if values is not None and all(isinstance(v, Const) for v in values):
+                return Const(f(v.value for v in values))
+        if _hashable(f) and f in _FUNCTIONS and len(args) == 1:
+            return self.folded(_FUNCTIONS[f], f, self.plain(args[0], node))
+        if f in (dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
+            isinstance(a, Const) for a in args
+        ):
+            return _constant(f(*(a.value for a in args)))
+        raise _Cannot(node, _call_problem(f))
+
+    def folded_over(self, f: Any, over: _Value, node: ast.Call) -> Expr:
+        values = self.items(over)
+        if values is None:
+            raise _Cannot(node, f"it takes {f.__name__}() of something that isn't constant")
+        tests = [self.plain(v, node) for v in values]
+        if f is sum:
+            total: Expr = Const(0)
+            for test in tests:
+                total = self.folded("add", operator.add, total, test)
+            return total
+        found = self.made(f.__name__, *tests)
+        if isinstance(over, _Items) and not over.lazy:  # a list: all elements are made first
+            for test in reversed(tests):
+                if _raising(test) is not None:
+                    found = _then(test, found)
+        return found
+
+    def re_function(self, name: str, args: list[Any], keywords: _Names, node: ast.Call) -> Expr:
+        given = dict(zip(("pattern", "string", "flags"), args, strict=False)) | keywords
+        if name == "compile":
+            given["flags"] = given.get("flags", given.pop("string", Const(0)))
+        if not set(given) <= {"pattern", "string", "flags"} or "pattern" not in given:
+            raise _Cannot(node, f"it calls re.{name} with other arguments")
+        pattern, flags = given["pattern"], given.get("flags", Const(0))
+        if not isinstance(pattern, Const) or not isinstance(flags, Const):
+            raise _Cannot(node, f"it calls re.{name} with a pattern that isn't constant")
+        compiled = self.compiled(pattern.value, flags.value)
+        if name == "compile":
+            return _constant(compiled)
+        if "string" not in given:
+            raise _Cannot(node, f"it calls re.{name} without a string")
+        return self.regex(name, compiled, given["string"], node)
+
+    def compiled(self, pattern: Any, flags: Any) -> re.Pattern[Any]:
+        try:
+            return re.compile(pattern, flags)
+        except re.error as error:
+            raise PatternSyntaxError(str(pattern), error) from None
+        except (TypeError, ValueError) as error:
+            raise _Cannot(None, f"its pattern can't be compiled: {error}") from None
+
+    def regex(self, name: str, pattern: re.Pattern[Any], text: _Value, node: ast.Call) -> Expr:
+        text = self.plain(text, node)
+        if isinstance(text, Const):
+            found = getattr(pattern, name)(text.value)
+            return _constant(found) if name == "findall" else Const(found is not None or None)
+        return self.made(_REGEX[name], Const(pattern), text)
+
+
+# How a node is read. A lookup here is what decides whether Python's syntax is lifted.
+_VISIT: Mapping[type[ast.AST], Callable[[_Lifter, Any, _Scope], _Value]] = {
+    ast.Constant: _Lifter.constant_node,
+    ast.Name: _Lifter.name,
+    ast.Attribute: _Lifter.attribute,
+    ast.Subscript: _Lifter.subscript,
+    ast.BoolOp: _Lifter.boolean,
+    ast.UnaryOp: _Lifter.unary,
+    ast.BinOp: _Lifter.binary_node,
+    ast.Compare: _Lifter.compare,
+    ast.IfExp: _Lifter.conditional,
+    ast.NamedExpr: _Lifter.walrus,
+    ast.Tuple: _Lifter.display,
+    ast.List: _Lifter.display,
+    ast.Set: _Lifter.display,
+    ast.GeneratorExp: _Lifter.comprehension,
+    ast.ListComp: _Lifter.comprehension,
+    ast.Call: _Lifter.call,
+}
+_BINDING = (ast.Pass, ast.Assign, ast.AnnAssign, ast.AugAssign)
+_OPERATORS: Mapping[str, Callable[..., Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv,
+    "floordiv": operator.floordiv, "mod": operator.mod, "bitand": operator.and_,
+    "bitor": operator.or_, "bitxor": operator.xor, "not": operator.not_, "neg": operator.neg,
+    "pos": operator.pos, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt,
+    "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "in": lambda item, over: item in over,
+}  # fmt: skip
+_RE_FUNCTIONS: Mapping[Any, str] = {
+    getattr(re, name): name for name in ("compile", "search", "match", "fullmatch", "findall")
+}
+
+
+def _then(first: Expr, value: Expr) -> Expr:
+    """Return a value that raises where what came before it raises."""
+    return Call("then", (first, value))
+
+
+def _raising(value: _Value) -> Expr | None:
+    """Return what of a value may raise when it is made, or None."""
+    if isinstance(value, _Items):
+        raising = [v for v in value.values if _raising(v) is not None] if not value.lazy else []
+        found: Expr | None = None
+        for v in raising:
+            found = v if found is None else _then(found, v)
+        return found
+    if not isinstance(value, Call):
+        return None
+    if value.op in _SAFE and all(_raising(a) is None for a in value.args):
+        return None
+    return value
+
+
+def _simpler_if(args: tuple[Expr, ...]) -> Expr | None:
+    """Keep long chains of early returns flat: they are an `any` or an `all`."""
+    test, then, other = args
+    if then == _TRUE and isinstance(other, Call) and other.op == "any":
+        return Call("any", (*_any_of(test), *other.args))
+    if then == _TRUE and other == _FALSE:
+        return Call("any", _any_of(test))
+    return None
+
+
+def _simpler_any(args: tuple[Expr, ...]) -> Expr | None:
+    return _FALSE if not args else None
+
+
+def _simpler_all(args: tuple[Expr, ...]) -> Expr | None:
+    return _TRUE if not args else None
+
+
+def _any_of(test: Expr) -> tuple[Expr, ...]:
+    return test.args if isinstance(test, Call) and test.op == "any" else (test,)
+
+
+_TRUE, _FALSE = Const(True), Const(False)
+_SIMPLER: Mapping[str, Callable[[tuple[Expr, ...]], Expr | None]] = {
+    "if": _simpler_if,
+    "any": _simpler_any,
+    "all": _simpler_all,
+}
+
+
+def _is_users(f: FunctionType) -> bool:
+    from engine.slicing.description import is_own
+
+    return (
+        f.__module__ == "__main__"
+        or is_own(f.__code__.co_filename)
+        or (
+            not f.__code__.co_filename.endswith(".py")  # a REPL, a notebook, a doctest
+        )
+    )
+
+
+def _hashable(value: Any) -> bool:
+    return isinstance(value, FunctionType | BuiltinFunctionType | type)
+
+
+def _called(f: Any) -> str:
+    name = getattr(f, "__qualname__", None) or type(f).__name__
+    module = getattr(f, "__module__", None) or getattr(type(f), "__module__", "")
+    module = "" if module in ("builtins", "__main__", None) else f"{module}."
+    return f"{module}{name}"
+
+
+def _call_problem(f: Any) -> str:
+    owner = getattr(f, "__self__", None)
+    home = getattr(f, "__module__", None) or type(owner).__module__
+    if home in _RANDOM or type(owner).__module__ in _RANDOM:
+        return f"it calls {_called(f)}, which is random"
+    return f"it calls {_called(f)}"
+
+
+def _shown(value: Any) -> str:
+    return f"a {type(value).__name__}" if not isinstance(value, ModuleType) else value.__name__
+
+
+def _statement(node: ast.stmt) -> str:
+    return _WORDS.get(type(node), f"it has a statement ({type(node).__name__})")
+
+
+def _expression(node: ast.expr) -> str:
+    return _WORDS.get(type(node), f"it has an expression ({type(node).__name__})")
+
+
+_WORDS: Mapping[type[ast.AST], str] = {
+    ast.Try: "it catches exceptions", ast.With: "it uses with", ast.While: "it has a while loop",
+    ast.Global: "it changes a global",
+    ast.Nonlocal: "it changes a variable of an outer function",
+    ast.FunctionDef: "it defines a function", ast.ClassDef: "it defines a class",
+    ast.Import: "it imports a module", ast.ImportFrom: "it imports a module",
+    ast.Delete: "it deletes a name", ast.Break: "it leaves a loop", ast.Continue:
+    "it goes on with a loop's next step", ast.Assign: "it assigns to more than one target",
+    ast.AugAssign: "it changes something that isn't a local name", ast.For: "it has a loop",
+    ast.Lambda: "it makes a function", ast.DictComp: "it makes a dict", ast.Dict: "it makes a dict",
+    ast.SetComp: "it makes a set", ast.JoinedStr: "it formats text",
+    ast.Starred: "it unpacks a collection", ast.Match: "it has a match statement",
+}  # fmt: skip
+assert sys.version_info >= (3, 11)  # code positions

@@ -1,0 +1,257 @@
+"""Trees made into one list of steps for a batch: each distinct node once, texts scanned once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.compile.patterns import PatternSet, Search
+from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf
+from engine.slicing.expr import Call, Column, Const, Expr
+
+# Operations whose answer, where there is one, is True or False.
+_BOOLEAN = frozenset(
+    {
+        "eq", "ne", "lt", "le", "gt", "ge", "in", "not", "bool", "any", "all", "is_none", "is_nan",
+        "isnan", "isinf", "isfinite", "is", "isinstance", "startswith", "endswith", "isdigit",
+        "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric", "isdecimal", "istitle",
+        "isascii", "isidentifier", "isprintable", "raise",
+    }
+)  # fmt: skip
+# Operation on a text -> the kind of search that a pattern set answers.
+_SEARCHES = {
+    "in": "contains", "startswith": "startswith", "endswith": "endswith", "re_search": "search",
+    "re_match": "match", "re_fullmatch": "fullmatch",
+}  # fmt: skip
+FORMS = frozenset({"lower"})  # of a text, that a pattern set searches
+
+
+@dataclass(frozen=True)
+class Found:
+    """A mask of one batch: rows in the slice, undecided rows, and rows to ask Python about.
+
+    Attributes
+    ----------
+    members, undecided, ask
+        ``[n]`` bool; the last two None where there is no such row.
+    """
+
+    members: np.ndarray
+    undecided: np.ndarray | None = None
+    ask: np.ndarray | None = None
+
+
+class Program:
+    """Trees compiled for columns of known types.
+
+    Parameters
+    ----------
+    trees
+        A tree per slice.
+    kinds
+        Column to its Arrow type.
+    matcher
+        Which multi-pattern matcher is used; see :class:`PatternSet`.
+
+    Examples
+    --------
+    >>> short = Call("lt", (Call("len", (Column("text"),)), Const(3)))
+    >>> program = Program([short], {"text": pa.string()})
+    >>> found, = program.run({"text": pa.array(["a", "abc", None])}, 3)
+    >>> found.members.tolist(), found.undecided.tolist()
+    ([True, False, False], [False, False, True])
+    """
+
+    def __init__(
+        self,
+        trees: Sequence[Expr],
+        kinds: Mapping[str, pa.DataType],
+        matcher: str = "auto",
+    ) -> None:
+        self.kinds = dict(kinds)
+        rewritten: dict[Expr, Expr] = {}
+        roots = [as_mask(_rewritten(tree, rewritten)) for tree in trees]
+        places: dict[Expr, int] = {}
+        self._steps: list[tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]] = []
+        self._searches: dict[str, dict[Search, int]] = {}
+        self._search_of: dict[int, tuple[str, int, str]] = {}
+        for root in roots:
+            for node in _distinct(root, places, self.kinds):
+                places[node] = len(self._steps)
+                self._steps.append(self._step(node, places))
+        self._roots = [places[root] for root in roots]
+        self._drop = _last_uses(self._steps, self._roots)
+        self._sets = {
+            column: PatternSet(list(searches), matcher)
+            for column, searches in self._searches.items()
+        }
+
+    def _step(
+        self, node: Expr, places: Mapping[Expr, int]
+    ) -> tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]:
+        asked = search_of(node, self.kinds)
+        if asked is not None:
+            column, search = asked
+            known = self._searches.setdefault(column, {})
+            at = known.setdefault(search, len(known))
+            assert isinstance(node, Call)
+            kind = "match" if node.op.startswith("re_") else "bool"
+            self._search_of[len(self._steps)] = column, at, kind
+            return None, node, ()
+        if isinstance(node, Call):
+            return VECTORS[node.op], node, tuple(places[a] for a in node.args)
+        return None, node, ()
+
+    def run(self, columns: Mapping[str, pa.Array], n: int) -> list[Found]:
+        """Return each tree's mask over Arrow columns of ``n`` rows."""
+        batch = Batch(columns, n)
+        hits = {c: made.run(batch.text(c)) for c, made in self._sets.items()}
+        values: list[Vec | None] = [None] * len(self._steps)
+        for at, (run, node, args) in enumerate(self._steps):
+            if run is not None:
+                values[at] = run(batch, node, *(values[a] for a in args))
+            elif at in self._search_of:
+                column, which, kind = self._search_of[at]
+                values[at] = Vec(kind, hits[column][which], None, batch.vec(column).strict)
+            else:
+                values[at] = leaf(batch, node)
+            for done in self._drop[at]:
+                values[done] = None
+        return [_found(values[at], batch) for at in self._roots]
+
+    @property
+    def methods(self) -> dict[Search, str]:
+        """How each search is answered, in a few words."""
+        return {
+            search: how
+            for column, made in self._sets.items()
+            for search, how in zip(self._searches[column], made.methods, strict=True)
+        }
+
+    def searches(self, tree: Expr) -> list[Search]:
+        """Return the searches that a tree asks."""
+        asked = (search_of(node, self.kinds) for node in _rewritten(tree, {}).walk())
+        return [a[1] for a in asked if a is not None]
+
+
+def _found(vec: Vec | None, batch: Batch) -> Found:
+    assert vec is not None
+    if vec.kind == "const":
+        null = np.full(batch.n, True) if vec.values is None else None
+        vec = Vec("bool", np.full(batch.n, vec.values is True), null, vec.fail)
+    if vec.kind != "bool":  # every row failed, so nothing told of which kind the values are
+        vec = VECTORS["mask"](batch, None, vec)
+    members, null, fail = vec.values, vec.null, vec.fail
+    if null is not None:
+        members = members & ~null
+    if fail is None:
+        return Found(members, null)
+    members = members & (fail == 0)
+    undecided = fail == 1 if null is None else (fail == 1) | (null & (fail == 0))
+    ask = fail == 2  # noqa: PLR2004 - vectors.ASK
+    return Found(members, undecided, ask if ask.any() else None)
+
+
+def search_of(node: Expr, kinds: Mapping[str, pa.DataType]) -> tuple[str, Search] | None:
+    """Return the column and the search that a node asks, if a pattern set answers it."""
+    if not isinstance(node, Call) or node.op not in _SEARCHES:
+        return None
+    what, text = node.args[::-1] if node.op in ("startswith", "endswith") else node.args
+    form = "as_is"
+    if isinstance(text, Call) and text.op in FORMS and len(text.args) == 1:
+        form, text = text.op, text.args[0]
+    if not isinstance(what, Const) or not isinstance(text, Column):
+        return None
+    if kind_of(kinds[text.name]) != "text":
+        return None
+    kind, value = _SEARCHES[node.op], what.value
+    if isinstance(value, re.Pattern) and isinstance(value.pattern, str):
+        return text.name, Search(kind, value.pattern, value.flags, form)
+    return (text.name, Search(kind, value, 0, form)) if isinstance(value, str) else None
+
+
+def as_mask(tree: Expr) -> Expr:
+    """Return a tree whose value is a function's answer as True, False or None."""
+    if isinstance(tree, Const):
+        known = isinstance(tree.value, bool | int | type(None))
+        answers: Mapping[Any, bool | None] = {1: True, 0: False, -1: None, None: None}
+        if known and tree.value in answers:
+            return Const(answers[tree.value])
+        return Call("raise", ())  # no mask: Python says which fault it is
+    if isinstance(tree, Call):
+        if tree.op in _BOOLEAN:
+            return tree
+        if tree.op == "if":
+            return Call("if", (tree.args[0], as_mask(tree.args[1]), as_mask(tree.args[2])))
+        if tree.op == "then":
+            return Call("then", (tree.args[0], as_mask(tree.args[1])))
+        if tree.op in ("and", "or"):
+            a, b = (as_mask(arg) for arg in tree.args)
+            if a is tree.args[0] and b is tree.args[1]:
+                return Call("any" if tree.op == "or" else "all", (a, b))
+            return Call("if", (tree.args[0], *((b, a) if tree.op == "and" else (a, b))))
+    return Call("mask", (tree,))
+
+
+def _rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
+    """Return a tree in which operations that have a quick form together are one."""
+    for node in tree.walk():
+        if node in done or not isinstance(node, Call):
+            continue
+        args = tuple(done.get(a, a) for a in node.args)
+        made = Call(node.op, args)
+        done[node] = _REWRITES.get(node.op, lambda call: call)(made)
+    return done.get(tree, tree)
+
+
+def _rewritten_len(node: Call) -> Call:
+    inner = node.args[0]
+    if isinstance(inner, Call) and inner.op == "split" and len(inner.args) == 1:
+        return Call("word_count", inner.args)
+    return node
+
+
+def _rewritten_starts(node: Call) -> Call:
+    what = node.args[1]
+    if isinstance(what, Const) and isinstance(what.value, tuple) and what.value:
+        return Call("any", tuple(Call(node.op, (node.args[0], Const(v))) for v in what.value))
+    return node
+
+
+_REWRITES: Mapping[str, Callable[[Call], Expr]] = {
+    "len": _rewritten_len,
+    "startswith": _rewritten_starts,
+    "endswith": _rewritten_starts,
+}
+
+
+def _distinct(
+    root: Expr, places: Mapping[Expr, int], kinds: Mapping[str, pa.DataType]
+) -> Iterator[Expr]:
+    """Yield a tree's nodes that have no place yet, arguments first; a search has no arguments."""
+    left: list[tuple[Expr, bool]] = [(root, False)]
+    while left:
+        node, below_done = left.pop()
+        if node in places:
+            continue
+        if below_done or search_of(node, kinds) is not None:
+            yield node
+        else:
+            left.append((node, True))
+            left += [(part, False) for part in reversed(node.parts)]
+
+
+def _last_uses(
+    steps: Sequence[tuple[Any, Expr, tuple[int, ...]]], roots: Sequence[int]
+) -> list[list[int]]:
+    """Return after which step which values are not needed any more."""
+    last = {a: at for at, (_, _, args) in enumerate(steps) for a in args}
+    drop: list[list[int]] = [[] for _ in steps]
+    for value in last.keys() - set(roots):
+        drop[last[value]].append(value)
+    return drop

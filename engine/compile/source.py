@@ -1,0 +1,103 @@
+"""A function's syntax tree, found from its code: also of lambdas, several on a line."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+
+Function = ast.FunctionDef | ast.Lambda
+
+
+class SourceError(Exception):
+    """A function's source can't be read, or is no longer what was compiled."""
+
+
+def function_node(f: FunctionType) -> Function:
+    """Return the node that a function was compiled from.
+
+    Raises
+    ------
+    SourceError
+        If there is no source, or what the file now has compiles to something else.
+
+    Examples
+    --------
+    >>> both = (lambda x: x + 1), (lambda x: x + 2)
+    >>> ast.unparse(function_node(both[1]).body)
+    'x + 2'
+    """
+    code = f.__code__
+    found = _node(code)
+    if isinstance(found, str):
+        raise SourceError(found)
+    return found
+
+
+@functools.lru_cache(maxsize=100_000)
+def _node(code: CodeType) -> Function | str:
+    linecache.checkcache(code.co_filename)
+    text = "".join(linecache.getlines(code.co_filename))
+    if not text:
+        return "its source can't be read"
+    parsed = _parsed(text, code.co_filename)
+    if parsed is None:
+        return "its source can't be read"
+    tree, codes = parsed
+    if code not in codes:
+        return "its source has changed since it was loaded"
+    return _at(tree, code) or "its source can't be told from its neighbours'"
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str, filename: str) -> tuple[dict[int, list[Function]], set[CodeType]] | None:
+    """Parse and compile a file once for all its functions."""
+    try:
+        tree = ast.parse(text)
+        code = compile(text, filename, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return None
+    by_line: dict[int, list[Function]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.Lambda):
+            decorators = getattr(node, "decorator_list", [])
+            line = min([node.lineno, *(d.lineno for d in decorators)])
+            by_line.setdefault(line, []).append(node)
+    return by_line, set(_codes(code))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _codes(const)
+
+
+def _at(by_line: dict[int, list[Function]], code: CodeType) -> Function | None:
+    """Return the innermost function on a line whose body holds all of a code's instructions."""
+    spans = [
+        (line, column, end_line, end_column)
+        for line, end_line, column, end_column in list(code.co_positions())[1:]
+        if None not in (line, column, end_line, end_column) and end_column
+    ]
+    fitting = [
+        node
+        for node in by_line.get(code.co_firstlineno, [])
+        if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
+    ]
+    # The last that fits starts furthest right: the innermost.
+    return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None
+
+
+def _name(node: Function) -> str:
+    return "<lambda>" if isinstance(node, ast.Lambda) else node.name
+
+
+def _holds(node: Function, span: tuple[int | None, ...]) -> bool:
+    line, column, end_line, end_column = span
+    first: ast.AST = node.body if isinstance(node, ast.Lambda) else node
+    start = (first.lineno, first.col_offset)  # type: ignore[attr-defined]
+    end = (first.end_lineno, first.end_col_offset)  # type: ignore[attr-defined]
+    return start <= (line, column) and (end_line, end_column) <= end  # type: ignore[operator]

@@ -1,0 +1,663 @@
+"""Whole columns at once: what each operation of a tree gives on a batch, in Python's terms.
+
+An operation has a quick form where a rule says that it agrees with Python on these kinds of
+values; elsewhere Python's own operation runs on each value. A row on which a quick form can't be
+told to agree (an integer that overflows, a division by zero) is marked, and asked of the Python
+function itself.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.compile.text import TextBatch, char_lengths, word_counts
+from engine.compile.values import python_values
+from engine.slicing.expr import Call, Column, Const, Expr
+
+NULL, ASK = 1, 2  # why a row has no value: it raises for a null that was read, or Python must say
+EXACT = 2**53  # integers up to here are exact as floats
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class Vec:
+    """A node's values on a batch.
+
+    Attributes
+    ----------
+    kind
+        ``bool``, ``int``, ``float`` (numpy values), ``text`` (a column's name), ``match`` (bool:
+        whether there is a match), ``object`` (a list of Python values), ``const`` (one value).
+    values
+        As the kind says; anything where ``null`` or ``fail`` is set.
+    null
+        Rows on which the value is None; None for no row.
+    fail
+        uint8 per row: NULL, ASK, or 0 where there is a value; None for no row.
+    strict
+        Of a column itself: what ``fail`` is where an operation takes no None. Its nulls are ones
+        that the function read; None that was made on the way is for Python to judge.
+    """
+
+    kind: str
+    values: Any
+    null: np.ndarray | None = None
+    fail: np.ndarray | None = None
+    strict: np.ndarray | None = None
+
+
+class Batch:
+    """Arrow columns of equal length, each converted once, when first needed."""
+
+    def __init__(self, columns: Mapping[str, pa.Array], n: int) -> None:
+        self.columns, self.n = columns, n
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def _once(self, what: str, column: str, make: Callable[[pa.Array], Any]) -> Any:
+        key = what, column
+        if key not in self._made:
+            self._made[key] = make(self.columns[column])
+        return self._made[key]
+
+    def list(self, column: str) -> list[Any]:
+        """Return a column as the Python values of collected rows."""
+        return self._once("list", column, python_values)  # type: ignore[no-any-return]
+
+    def text(self, column: str) -> TextBatch:
+        """Return a string column's bytes and offsets."""
+        return self._once("text", column, TextBatch)  # type: ignore[no-any-return]
+
+    def codes(self, column: str) -> tuple[np.ndarray, list[Any]]:
+        """Return a string column as positions in a list of its distinct values; null is 0."""
+        return self._once("codes", column, _codes)  # type: ignore[no-any-return]
+
+    def vec(self, column: str) -> Vec:
+        """Return a column's values."""
+        return self._once("vec", column, lambda array: _column(column, array))  # type: ignore[no-any-return]
+
+    def values(self, vec: Vec) -> Sequence[Any]:
+        """Return a Vec as Python values; anything where it failed."""
+        if vec.kind == "const":
+            return [vec.values] * self.n
+        if vec.kind == "text":
+            return self.list(vec.values)
+        if vec.kind == "object":
+            return vec.values  # type: ignore[no-any-return]
+        made = vec.values.tolist()
+        if vec.null is not None:
+            made = [None if null else v for v, null in zip(made, vec.null.tolist(), strict=True)]
+        return made  # type: ignore[no-any-return]
+
+
+def kind_of(kind: pa.DataType) -> str:
+    """Return the kind of Vec that a column of an Arrow type gives."""
+    if pa.types.is_boolean(kind):
+        return "bool"
+    if pa.types.is_integer(kind) and kind != pa.uint64():
+        return "int"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    return "object"
+
+
+_EMPTY: Mapping[str, Any] = {"bool": False, "int": 0, "float": 0.0}
+_DTYPES: Mapping[str, Any] = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+
+
+def _column(name: str, array: pa.Array) -> Vec:
+    kind = kind_of(array.type)
+    null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
+    strict = None if null is None else null.astype(np.uint8)  # NULL is 1
+    if kind == "text":
+        return Vec(kind, name, null, None, strict)
+    if kind == "object":
+        return Vec(kind, python_values(array), null, None, strict)
+    filled = array if null is None else array.fill_null(_EMPTY[kind])
+    values = filled.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
+    return Vec(kind, values, null, None, strict)
+
+
+def _codes(array: pa.Array) -> tuple[np.ndarray, list[Any]]:
+    encoded = pc.dictionary_encode(array)
+    return (
+        encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False) + 1,
+        [None, *encoded.dictionary.to_pylist()],
+    )
+
+
+# Rows without a value
+
+
+def first_fail(*fails: np.ndarray | None) -> np.ndarray | None:
+    """Return per row why it has no value: of what is evaluated first."""
+    found: np.ndarray | None = None
+    for fail in fails:
+        if fail is None or fail is found:
+            continue
+        found = fail if found is None else np.where(found != 0, found, fail)
+    return found
+
+
+def _null_fail(vec: Vec) -> np.ndarray | None:
+    """Return why rows have no value where an operation takes no None."""
+    if vec.null is None or vec.strict is not None:
+        return first_fail(vec.fail, vec.strict)
+    return first_fail(vec.fail, _where(vec.null, ASK))
+
+
+def _where(rows: np.ndarray, why: int) -> np.ndarray | None:
+    return np.where(rows, np.uint8(why), np.uint8(0)) if rows.any() else None
+
+
+def truth(vec: Vec, batch: Batch) -> np.ndarray:
+    """Return Python's ``bool()`` of each value; False for None."""
+    if vec.kind == "const":
+        return np.full(batch.n, bool(vec.values))
+    if vec.kind == "text":
+        filled = np.diff(batch.text(vec.values).offsets) > 0
+        return filled if vec.null is None else filled & ~vec.null
+    if vec.kind == "object":
+        return np.fromiter((_truth(v) for v in vec.values), np.bool_, batch.n)
+    found: np.ndarray = vec.values if vec.kind in ("bool", "match") else vec.values != 0
+    return found if vec.null is None else found & ~vec.null
+
+
+def _truth(value: Any) -> bool:
+    try:
+        return bool(value)
+    except Exception:
+        return False  # an empty row's stand-in; what raises was marked by `bool`
+
+
+def is_none(vec: Vec, batch: Batch) -> np.ndarray:
+    """Return on which rows the value is None."""
+    if vec.kind == "const":
+        return np.full(batch.n, vec.values is None)
+    if vec.kind == "match":
+        return ~vec.values  # type: ignore[no-any-return]
+    return np.zeros(batch.n, np.bool_) if vec.null is None else vec.null
+
+
+# Python's own operation on each value
+
+
+def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
+    """Run Python's operation on each row's values: exact, whatever they are."""
+    fail = first_fail(*(v.fail for v in vecs))
+    skip = np.zeros(batch.n, np.bool_) if fail is None else fail != 0
+    out: list[Any] = [None] * batch.n
+    raised: list[int] = []
+    columns = [batch.values(v) for v in vecs]
+    if fail is None:
+        try:
+            return _of_values([run(*row) for row in zip(*columns, strict=True)], None)
+        except Exception:
+            raised.clear()  # found one by one below
+    rows = zip(*columns, strict=True)
+    for i, (row, skipped) in enumerate(zip(rows, skip.tolist(), strict=True)):
+        if skipped:
+            continue
+        try:
+            out[i] = run(*row)
+        except Exception:
+            raised.append(i)
+    if raised:
+        why = np.zeros(batch.n, np.uint8)
+        at = np.array(raised)
+        for_null = np.zeros(len(at), np.bool_)
+        for v in vecs:
+            if v.strict is not None:
+                for_null |= v.strict[at] == NULL
+        why[at] = np.where(for_null, NULL, ASK)
+        fail = first_fail(fail, why)
+    return _of_values(out, fail)
+
+
+def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
+    kinds = set(map(type, values))
+    null = None
+    if type(None) in kinds:
+        kinds.discard(type(None))
+        null = np.fromiter((v is None for v in values), np.bool_, len(values))
+    if len(kinds) == 1:
+        found = kinds.pop()
+        if found is re.Match:
+            return Vec("match", np.fromiter((v is not None for v in values), np.bool_), None, fail)
+        for kind, of in (("bool", bool), ("int", int), ("float", float)):
+            if found is of and (kind != "int" or all(v is None or v in _INT64 for v in values)):
+                filled = values if null is None else [_EMPTY[kind] if v is None else v
+                                                      for v in values]  # fmt: skip
+                return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
+    return Vec("object", values, null, fail)
+
+
+# Quick forms
+
+
+def _numbers(*vecs: Vec) -> list[Any] | None:
+    """Return numbers to compute with, or None where numpy's arithmetic isn't Python's."""
+    made = []
+    for v in vecs:
+        if v.kind == "const":
+            if type(v.values) not in (bool, int, float) or (
+                type(v.values) is int and v.values not in _INT64
+            ):
+                return None
+            made.append(v.values)
+        elif v.kind in ("bool", "int", "float"):
+            made.append(v.values)
+        else:
+            return None
+    floats = any(isinstance(m, float) or getattr(m, "dtype", None) == np.float64 for m in made)
+    if floats and any(_bound(m) > EXACT for m in made if not _is_float(m)):
+        return None  # Python compares and converts exactly, numpy rounds the integer first
+    return made
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float) or getattr(value, "dtype", None) == np.float64
+
+
+def _bound(value: Any) -> int:
+    """Return the largest magnitude among integers."""
+    if isinstance(value, int):
+        return abs(value)
+    if not len(value):
+        return 0
+    return max(abs(int(value.max())), abs(int(value.min())))
+
+
+def _integers(numbers: list[Any]) -> list[Any]:
+    """Return booleans as the integers they are in arithmetic."""
+    return [
+        int(m) if isinstance(m, bool) else m.astype(np.int64) if _is_bool(m) else m
+        for m in numbers
+    ]
+
+
+def _is_bool(value: Any) -> bool:
+    return getattr(value, "dtype", None) == np.bool_
+
+
+def _full(values: Any, batch: Batch) -> np.ndarray:
+    return values if isinstance(values, np.ndarray) and values.ndim else np.full(batch.n, values)
+
+
+def _compare(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
+    def compare(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+        numbers = _numbers(a, b)
+        if numbers is None:
+            return each(batch, run, a, b)
+        fail = first_fail(_null_fail(a), _null_fail(b))
+        return Vec("bool", _full(run(*numbers), batch), None, fail)
+
+    return compare
+
+
+def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
+    same = run is operator.eq
+
+    def equal(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+        if a.kind == "const":
+            a, b = b, a
+        fail = first_fail(a.fail, b.fail)
+        if a.kind == "text" and b.kind == "const":
+            codes, distinct = batch.codes(a.values)
+            values = _member([v == b.values for v in distinct], codes)
+            return Vec("bool", values if same else ~values, None, fail)
+        numbers = _numbers(a, b)
+        if numbers is None:
+            return each(batch, run, a, b)
+        values = _full(run(*numbers), batch)
+        if a.null is not None or b.null is not None:
+            a_null, b_null = is_none(a, batch), is_none(b, batch)
+            values = np.where(a_null | b_null, (a_null & b_null) == same, values)
+        return Vec("bool", values, None, fail)
+
+    return equal
+
+
+def _member(of_distinct: list[bool], codes: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.array(of_distinct, np.bool_)[codes]
+    return found
+
+
+def _contains(item: Any, over: Any) -> bool:
+    return item in over
+
+
+def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
+    if over.kind != "const":
+        return each(batch, _contains, item, over)
+    if item.kind == "text" and not isinstance(over.values, str | bytes):
+        codes, distinct = batch.codes(item.values)
+        return Vec("bool", _member([v in over.values for v in distinct], codes), None, item.fail)
+    if item.kind in ("int", "bool") and isinstance(over.values, tuple | list | set | frozenset):
+        whole = [v for v in map(int, filter(_is_whole, over.values)) if v in _INT64]
+        values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
+        if item.null is not None:
+            values = np.where(item.null, None in over.values, values)
+        return Vec("bool", values, None, item.fail)
+    return each(batch, _contains, item, over)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+
+
+def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[..., Vec]:
+    def compute(batch: Batch, _: Call, *args: Vec) -> Vec:
+        numbers = _numbers(*args)
+        if numbers is None or all(a.kind == "const" for a in args):
+            return each(batch, run, *args)
+        fail = first_fail(*map(_null_fail, args))
+        numbers = _integers(numbers)
+        if any(map(_is_float, numbers)):
+            with np.errstate(all="ignore"):
+                return Vec("float", _full(run(*numbers), batch), None, fail)
+        if bound(*map(_bound, numbers)) not in _INT64:
+            return each(batch, run, *args)  # Python's integers don't overflow
+        return Vec("int", _full(run(*numbers), batch), None, fail)
+
+    return compute
+
+
+def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
+    def divide(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+        numbers = _numbers(a, b)
+        if numbers is None or (a.kind == b.kind == "const"):
+            return each(batch, run, a, b)
+        numbers = _integers(numbers)
+        whole = run is not operator.truediv
+        bounds = [_bound(m) for m in numbers if not _is_float(m)]
+        # Python's // and % of floats can differ from numpy's in the last bit, its / of integers is
+        # rounded once, and the least integer divided by -1 is none of 64 bits.
+        if (len(bounds) < 2 or bounds[0] == -_INT64[0]) if whole else max(bounds, default=0) > EXACT:  # noqa: PLR2004
+            return each(batch, run, a, b)
+        fail = first_fail(_null_fail(a), _null_fail(b))
+        top, bottom = numbers
+        zero = _full(bottom == 0, batch)
+        with np.errstate(all="ignore"):
+            values = _full(run(top, np.where(zero, 1, bottom)), batch)
+        return Vec("int" if whole else "float", values, None, first_fail(fail, _where(zero, ASK)))
+
+    return divide
+
+
+def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
+    def compute(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+        if a.kind != "bool" or b.kind != "bool":
+            return each(batch, run, a, b)
+        fail = first_fail(_null_fail(a), _null_fail(b))
+        return Vec("bool", run(a.values, b.values), None, fail)
+
+    return compute
+
+
+def _not(batch: Batch, _: Call, a: Vec) -> Vec:
+    return Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a))
+
+
+def _bool(batch: Batch, _: Call, a: Vec) -> Vec:
+    return Vec("bool", truth(a, batch), None, _truth_fail(batch, a))
+
+
+def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
+    if a.kind != "object":
+        return a.fail
+    return each(batch, bool, a).fail  # a value may refuse to be true or false
+
+
+def _is_none(batch: Batch, _: Call, a: Vec) -> Vec:
+    return Vec("bool", is_none(a, batch), None, a.fail)
+
+
+def _is_nan(batch: Batch, _: Call, a: Vec) -> Vec:
+    """Tell NaN from every other value, None too: for slices by value."""
+    if a.kind == "float":
+        values = np.isnan(a.values)
+        return Vec("bool", values if a.null is None else values & ~a.null, None, a.fail)
+    return each(batch, lambda v: isinstance(v, float) and v != v, a)  # noqa: PLR0124
+
+
+def _math_isnan(batch: Batch, _: Call, a: Vec) -> Vec:
+    if a.kind == "float":
+        return Vec("bool", np.isnan(a.values), None, _null_fail(a))
+    return each(batch, math.isnan, a)
+
+
+def _is(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+    if a.kind == "bool" and b.kind == "const":
+        values = a.values == b.values
+        return Vec("bool", values if a.null is None else values & ~a.null, None, a.fail)
+    return each(batch, operator.is_, a, b)
+
+
+_INSTANCES: Mapping[str, tuple[type, ...]] = {
+    "text": (str,), "bool": (bool, int), "int": (int,), "float": (float,),
+}  # fmt: skip
+
+
+def _isinstance(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+    if a.kind not in _INSTANCES or not isinstance(b.values, type):
+        return each(batch, isinstance, a, b)
+    none = is_none(a, batch)
+    known = any(issubclass(t, b.values) for t in _INSTANCES[a.kind][:1])
+    values = np.where(none, issubclass(type(None), b.values), known)
+    return Vec("bool", values, None, a.fail)
+
+
+def _len(batch: Batch, _: Call, a: Vec) -> Vec:
+    if a.kind != "text":
+        return each(batch, len, a)
+    return Vec("int", char_lengths(batch.text(a.values)), None, _null_fail(a))
+
+
+def _word_count(batch: Batch, node: Call, a: Vec) -> Vec:
+    if a.kind != "text":
+        return each(batch, lambda v: len(v.split()), a)
+    return Vec("int", word_counts(batch.text(a.values)), None, _null_fail(a))
+
+
+# Operations that don't evaluate all their arguments
+
+
+def _any(batch: Batch, _: Call, *args: Vec) -> Vec:
+    return _until(batch, args, lambda t: t)
+
+
+def _all(batch: Batch, _: Call, *args: Vec) -> Vec:
+    found = _until(batch, args, np.logical_not)
+    return Vec("bool", ~found.values, None, found.fail)
+
+
+def _until(batch: Batch, args: Sequence[Vec], stops: Callable[[np.ndarray], np.ndarray]) -> Vec:
+    """Evaluate in order until one stops it: what comes behind is not evaluated on that row."""
+    stopped = np.zeros(batch.n, np.bool_)
+    fail: np.ndarray | None = None
+    seen: set[int] = set()
+    for a in args:
+        why = _truth_fail(batch, a)
+        if why is not None and id(why) not in seen:
+            seen.add(id(why))
+            fail = first_fail(fail, np.where(stopped, np.uint8(0), why))
+        stopped = stopped | stops(truth(a, batch))
+    return Vec("bool", stopped, None, fail)
+
+
+def _and(batch: Batch, node: Call, a: Vec, b: Vec) -> Vec:
+    return _choose(batch, a, b, a)
+
+
+def _or(batch: Batch, node: Call, a: Vec, b: Vec) -> Vec:
+    return _choose(batch, a, a, b)
+
+
+def _if(batch: Batch, _: Call, test: Vec, a: Vec, b: Vec) -> Vec:
+    return _choose(batch, test, a, b)
+
+
+def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
+    chosen = truth(test, batch)
+    fail = _truth_fail(batch, test)
+    if a.fail is not None or b.fail is not None:
+        none = np.zeros(batch.n, np.uint8)
+        inner = np.where(
+            chosen, none if a.fail is None else a.fail, none if b.fail is None else b.fail
+        )
+        fail = first_fail(fail, inner)
+    kinds = {_const_kind(v) for v in (a, b)} - {"none"}
+    if len(kinds) == 1 and kinds <= _DTYPES.keys():
+        kind = kinds.pop()
+        values = np.where(chosen, _plain(a, kind), _plain(b, kind))
+        null = None
+        if any(v.null is not None or _const_kind(v) == "none" for v in (a, b)):
+            null = np.where(chosen, is_none(a, batch), is_none(b, batch))
+        return Vec(kind, values, null, fail)
+    pairs = zip(chosen.tolist(), batch.values(a), batch.values(b), strict=True)
+    return _of_values([x if c else y for c, x, y in pairs], fail)
+
+
+def _const_kind(v: Vec) -> str:
+    if v.kind != "const":
+        return v.kind
+    if v.values is None:
+        return "none"
+    return {bool: "bool", int: "int", float: "float"}.get(type(v.values), "object")
+
+
+def _plain(v: Vec, kind: str) -> Any:
+    if v.kind == "const" and v.values is None:
+        return _DTYPES[kind](0)
+    return v.values
+
+
+def _then(batch: Batch, _: Call, first: Vec, value: Vec) -> Vec:
+    fail = first_fail(first.fail, value.fail)
+    return Vec(value.kind, value.values, value.null, fail)
+
+
+def _raise(batch: Batch, _: Call) -> Vec:
+    return Vec("const", None, None, np.full(batch.n, ASK, np.uint8))
+
+
+def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
+    """Return a function's answer as a mask: True, False or None; Python says what else it is."""
+    if a.kind == "bool":
+        return a
+    none = is_none(a, batch)
+    if a.kind == "int":
+        wrong = (a.values > 1) | (a.values < -1)
+        null = none | (a.values == -1)
+        return Vec("bool", a.values == 1, null, first_fail(a.fail, _where(wrong & ~none, ASK)))
+    if a.kind == "object":
+        codes = [_MASKS.get(v, ASK) if isinstance(v, bool | int) else ASK for v in a.values]
+        found = np.where(none, -1, np.array(codes, np.int8))
+        fail = first_fail(a.fail, _where(found == ASK, ASK))
+        return Vec("bool", found == 1, found == -1, fail)
+    # A text, a number with a fraction, a match: no mask, so a fault for Python to tell.
+    return Vec("bool", np.zeros(batch.n, np.bool_), none, first_fail(a.fail, _where(~none, ASK)))
+
+
+_MASKS = {True: 1, False: 0, -1: -1}
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def call(value: Any, *args: Any) -> Any:
+        return getattr(value, name)(*args)
+
+    return call
+
+
+def _python(run: Callable[..., Any]) -> Callable[..., Vec]:
+    def by_value(batch: Batch, _: Call, *args: Vec) -> Vec:
+        return each(batch, run, *args)
+
+    return by_value
+
+
+def _regex(name: str) -> Callable[..., Any]:
+    def call(pattern: re.Pattern[Any], text: Any) -> Any:
+        return getattr(pattern, name)(text)
+
+    return call
+
+
+_TEXT_METHODS = (
+    "lower", "upper", "casefold", "title", "capitalize", "swapcase", "strip", "lstrip", "rstrip",
+    "startswith", "endswith", "split", "rsplit", "splitlines", "count", "find", "rfind",
+    "replace", "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric",
+    "isdecimal", "istitle", "isascii", "isidentifier", "isprintable", "removeprefix",
+    "removesuffix", "zfill", "partition", "rpartition", "weekday", "isoweekday",
+)  # fmt: skip
+
+# Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
+VECTORS: Mapping[str, Callable[..., Vec]] = {
+    **{name: _python(_method(name)) for name in _TEXT_METHODS},
+    **{name: _python(operator.attrgetter(name))
+       for name in ("year", "month", "day", "hour", "minute", "second")},
+    **{f"re_{name}": _python(_regex(name)) for name in ("search", "match", "fullmatch")},
+    "findall": _python(_regex("findall")),
+    "getitem": _python(operator.getitem),
+    "getslice": _python(operator.getitem),
+    "dict_get": _python(dict.get),
+    **{name: _python(run) for name, run in {
+        "int": int, "float": float, "str": str, "isinf": math.isinf, "isfinite": math.isfinite,
+        "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt, "log": math.log, "ord": ord,
+    }.items()},
+    "eq": _equal(operator.eq),
+    "ne": _equal(operator.ne),
+    "lt": _compare(operator.lt),
+    "le": _compare(operator.le),
+    "gt": _compare(operator.gt),
+    "ge": _compare(operator.ge),
+    "in": _in,
+    "add": _arithmetic(operator.add, operator.add),
+    "sub": _arithmetic(operator.sub, operator.add),
+    "mul": _arithmetic(operator.mul, operator.mul),
+    "neg": _arithmetic(operator.neg, lambda a: a),
+    "pos": _arithmetic(operator.pos, lambda a: a),
+    "abs": _arithmetic(operator.abs, lambda a: a),
+    "truediv": _divide(operator.truediv),
+    "floordiv": _divide(operator.floordiv),
+    "mod": _divide(operator.mod),
+    "bitand": _bits(operator.and_),
+    "bitor": _bits(operator.or_),
+    "bitxor": _bits(operator.xor),
+    "not": _not,
+    "bool": _bool,
+    "is_none": _is_none,
+    "is_nan": _is_nan,
+    "isnan": _math_isnan,
+    "is": _is,
+    "isinstance": _isinstance,
+    "len": _len,
+    "word_count": _word_count,
+    "any": _any,
+    "all": _all,
+    "and": _and,
+    "or": _or,
+    "if": _if,
+    "then": _then,
+    "raise": _raise,
+    "mask": _mask,
+}  # fmt: skip
+
+
+def leaf(batch: Batch, node: Expr) -> Vec:
+    """Return a node without arguments."""
+    if isinstance(node, Column):
+        return batch.vec(node.name)
+    assert isinstance(node, Const)  # masks are combined apart
+    return Vec("const", node.value)
