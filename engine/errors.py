@@ -87,6 +87,48 @@ class DuplicateSliceError(InputError):
         )
 
 
+class SlicePatternError(InputError):
+    """A slicing function uses a regex that doesn't compile."""
+
+    def __init__(self, name: str, pattern: str, problem: str) -> None:
+        super().__init__(f"slice {name!r}: the pattern {pattern!r} doesn't compile: {problem}")
+
+
+class NeedsSparkError(InputError):
+    """A slice that only Spark can evaluate was applied to another table."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        super().__init__(
+            f"slice {name!r} is a {kind} slice, which only Spark can evaluate: apply it to a "
+            "Spark DataFrame"
+        )
+
+
+class TierError(InputError):
+    """A slice was to run in a tier that would not give the same answer."""
+
+    def __init__(self, name: str, tier: str, why: str) -> None:
+        super().__init__(f"slice {name!r} can't run as {tier!r}: {why}")
+
+
+class UnknownTierError(InputError):
+    """There is no such tier, or no such slice to run in one."""
+
+    def __init__(self, what: str, word: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no {what} {word!r}{near(word, known)}")
+
+
+class VerifyError(EngineError):
+    """A compiled slice and its Python function disagree on a row."""
+
+    def __init__(self, name: str, key: str, tier: str, ours: object, python: object) -> None:
+        super().__init__(
+            f"slice {name!r} on row {key}: its compiled form ({tier}) says {ours}, the Python "
+            f"function says {python}; nothing was written. Run it as Python (tiers: "
+            f"{{{name}: row}}) and report this as a bug of the engine"
+        )
+
+
 class KeyTypeError(InputError):
     """A key column's type has no canonical text."""
 

@@ -6,7 +6,11 @@ Needs numpy, pandas and pyarrow alone. All row functions of a run share one list
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import traceback
+import uuid
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +19,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.compile.combine import Found, combined, is_combination, masks_needed
+from engine.compile.patterns import Search
 from engine.compile.preprocess import Prepared, Preprocessing, Undecided
+from engine.compile.program import Program
 from engine.compile.values import nan_apart, null_series, python_values
+from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.rows import Row, TracedRow, isolated, values_of
 
@@ -51,22 +59,31 @@ class Fault:
 
 @dataclass(frozen=True)
 class BatchMasks:
-    """Masks of one batch: ``[n]`` int8 per slice id (1 in, 0 out, -1 null), and the faults.
+    """Masks of one batch by slice id, and the faults; a faulted row's mask is null."""
 
-    A faulted row's mask is null.
-    """
-
-    masks: Mapping[str, np.ndarray]
+    found: Mapping[str, Found]
     faults: Sequence[Fault]
+
+    @functools.cached_property
+    def masks(self) -> dict[str, np.ndarray]:
+        """``[n]`` int8 per slice id: 1 in, 0 out, -1 null."""
+        return {slice_id: found.codes for slice_id, found in self.found.items()}
 
 
 class Kernel:
-    """The row and vectorised slicing functions of a run, ready for batches.
+    """The Python slices of a run, ready for batches.
 
     Parameters
     ----------
     sfs
-        Slicing functions of the kinds ROW and PANDAS.
+        Slicing functions of any kind but SQL and COLUMN. What a composition is made of is among
+        them.
+    trees
+        Slice id to what its function says, for those that run over whole columns.
+    kinds
+        Column to its Arrow type: those of the trees.
+    matcher
+        Which multi-pattern matcher is used.
 
     Examples
     --------
@@ -76,34 +93,119 @@ class Kernel:
     ([1, 0, -1], 0)
     """
 
-    def __init__(self, sfs: Sequence[SlicingFunction]) -> None:
+    def __init__(
+        self,
+        sfs: Sequence[SlicingFunction],
+        trees: Mapping[str, Expr] | None = None,
+        kinds: Mapping[str, pa.DataType] | None = None,
+        matcher: str = "auto",
+    ) -> None:
         self.sfs = tuple(sfs)
+        self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
         self._preprocessing = Preprocessing()
+        self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Kernel, (self.sfs,)
+        return _kernel, (self._token, self.sfs, self.trees, self.kinds, self.matcher)
 
-    def run(self, columns: Mapping[str, pa.Array], n: int | None = None) -> BatchMasks:
-        """Run all functions over Arrow columns of equal length."""
-        n = len(next(iter(columns.values()))) if n is None else n
-        by_row = any(sf.kind is SliceKind.ROW for sf in self.sfs)
-        lists = {c: python_values(array) for c, array in columns.items()} if by_row else {}
-        return self.run_values(
-            lists, {c: null_series(a) for c, a in columns.items() if c in self.series}, n
-        )
+    @functools.cached_property
+    def _combined(self) -> dict[str, Expr]:
+        """Trees over other slices' masks: evaluated last."""
+        return {s: t for s, t in self.trees.items() if is_combination(t)}
 
-    def run_values(
-        self, lists: Mapping[str, Sequence[Any]], series: Mapping[str, pd.Series], n: int
+    @functools.cached_property
+    def _program(self) -> tuple[list[str], Program]:
+        lifted = [sf.id for sf in self.sfs if sf.id in self.trees.keys() - self._combined.keys()]
+        return lifted, Program([self.trees[s] for s in lifted], self.kinds, self.matcher)
+
+    @property
+    def methods(self) -> dict[tuple[str, Search], str]:
+        """How each search in a column is answered."""
+        return self._program[1].methods
+
+    @property
+    def _by_row(self) -> list[SlicingFunction]:
+        return [sf for sf in self.sfs if sf.kind is SliceKind.ROW and sf.id not in self.trees]
+
+    def run(
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int | None = None,
+        lists: Mapping[str, Sequence[Any]] | None = None,
+        series: Mapping[str, pd.Series] | None = None,
     ) -> BatchMasks:
-        """Run row functions over Python values and vectorised ones over Series, by column."""
-        names = list(lists)
-        values = zip(*lists.values(), strict=True) if names else ((),) * n
-        out = self.run_rows([Row(dict(zip(names, v, strict=True))) for v in values])
-        masks, faults = dict(out.masks), list(out.faults)
+        """Run all slices over a batch of ``n`` rows.
+
+        Parameters
+        ----------
+        columns
+            Column to its Arrow values.
+        n
+            The number of rows; that of the columns by default.
+        lists, series
+            Columns as Python values or Series, where they are known as such.
+        """
+        n = len(next(iter(columns.values()))) if n is None else n
+        source = _Source(columns, n, lists or {})
+        faults: list[Fault] = []
+        found: dict[str, Found] = {}
+        if self.trees:
+            found |= self._run_trees(source, faults)
+        by_row = self._by_row
+        if by_row:
+            found |= self._run_functions(by_row, source.rows(), faults)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
-                masks[sf.id] = _run_series(sf, series, n, faults)
-        return BatchMasks({sf.id: masks[sf.id] for sf in self.sfs}, faults)
+                given = series or {
+                    c: null_series(a) for c, a in columns.items() if c in self.series
+                }
+                found[sf.id] = Found.of(_run_series(sf, given, n, faults))
+        self._combine(found)
+        ids = [sf.id for sf in self.sfs]
+        return BatchMasks({s: found[s] for s in ids}, sorted(faults, key=lambda f: f.row))
+
+    def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, Found]:
+        """Run the program, and the functions themselves on the rows that it asks about."""
+        lifted, program = self._program
+        masks = program.run(source.columns, source.n)
+        found = dict(zip(lifted, masks, strict=True))
+        asked = {s: m for s, m in found.items() if m.ask is not None}
+        for sf in self.sfs:
+            if sf.id not in asked or sf.f is None:
+                continue
+            mask = asked[sf.id]
+            at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
+            own: list[Fault] = []
+            codes = _run_rows(sf, Prepared(source.rows(at)), source.rows(at), own)
+            faults += [dataclasses.replace(f, row=int(at[f.row])) for f in own]
+            found[sf.id] = mask.answered(at, codes)
+        return found
+
+    def _run_functions(
+        self, sfs: Sequence[SlicingFunction], rows: Sequence[Any], faults: list[Fault]
+    ) -> dict[str, Found]:
+        states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
+        found = {}
+        for sf in sfs:
+            prepared = self._preprocessing.after(sf.chain, states)
+            found[sf.id] = Found.of(_run_rows(sf, prepared, rows, faults))
+        return found
+
+    def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
+        """Run the row functions over rows: :class:`Row` or any object that they can read."""
+        faults: list[Fault] = []
+        found = self._run_functions(self._by_row, rows, faults)
+        self._combine(found)
+        return BatchMasks(found, faults)
+
+    def _combine(self, found: dict[str, Found]) -> None:
+        """Add combinations' masks; one may be of others."""
+        left = dict(self._combined)
+        while left:
+            ready = {s: t for s, t in left.items() if masks_needed(t) <= found.keys()}
+            for slice_id, tree in ready.items():
+                found[slice_id] = combined(tree, found)
+            left = {s: t for s, t in left.items() if s not in ready}
 
     @property
     def series(self) -> frozenset[str]:
@@ -115,16 +217,52 @@ class Kernel:
             for column in series_parameters(sf.f, sf.resources)
         )
 
-    def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
-        """Run the row functions over rows: :class:`Row` or any object that they can read."""
-        states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
-        masks: dict[str, np.ndarray] = {}
-        faults: list[Fault] = []
-        for sf in self.sfs:
-            if sf.kind is SliceKind.ROW:
-                prepared = self._preprocessing.after(sf.chain, states)
-                masks[sf.id] = _run_rows(sf, prepared, rows, faults)
-        return BatchMasks(masks, faults)
+
+class _Source:
+    """A batch's columns, as Arrow and as rows made when they are needed."""
+
+    def __init__(
+        self, columns: Mapping[str, pa.Array], n: int, lists: Mapping[str, Sequence[Any]]
+    ) -> None:
+        self.columns, self.n, self.lists = columns, n, lists
+        self._rows: list[Row] | None = None
+
+    def rows(self, at: np.ndarray | None = None) -> Sequence[Row]:
+        """Return all rows, or those at some positions."""
+        if at is not None and self._rows is None and len(at) < self.n // 2:
+            return self._made(at)
+        if self._rows is None:
+            self._rows = self._made(None)
+        return self._rows if at is None else [self._rows[i] for i in at.tolist()]
+
+    def _made(self, at: np.ndarray | None) -> list[Row]:
+        taken = None if at is None else pa.array(at)
+        lists = {
+            c: self.lists[c] if at is None else [self.lists[c][i] for i in at.tolist()]
+            for c in self.lists
+        }
+        for c, array in self.columns.items():
+            if c not in lists:
+                lists[c] = python_values(array if taken is None else array.take(taken))
+        n = self.n if at is None else len(at)
+        names = list(lists)
+        values = zip(*lists.values(), strict=True) if names else ((),) * n
+        return [Row(dict(zip(names, v, strict=True))) for v in values]
+
+
+_KERNELS: OrderedDict[str, Kernel] = OrderedDict()
+_KEPT = 4  # kernels a Python worker keeps between tasks: what they compiled and memoized
+
+
+def _kernel(token: str, *parts: Any) -> Kernel:
+    """Return a run's kernel: the one that an earlier task of this process had, or a new one."""
+    if token not in _KERNELS:
+        _KERNELS[token] = Kernel(*parts)
+        _KERNELS[token]._token = token
+        while len(_KERNELS) > _KEPT:
+            _KERNELS.popitem(last=False)
+    _KERNELS.move_to_end(token)
+    return _KERNELS[token]
 
 
 def _run_rows(

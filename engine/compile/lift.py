@@ -72,15 +72,17 @@ _REGEX: Mapping[str, str] = {
 }  # fmt: skip
 # Operations that cannot raise, whatever their arguments' values (which may).
 _SAFE = frozenset({"eq", "ne", "not", "bool", "is_none", "and", "or", "if", "isinstance", "is"})
+_ROW_METHODS = frozenset({"get", "keys", "asDict"})
 _RANDOM = frozenset({"random", "secrets", "uuid", "numpy.random"})
 
 
 @dataclass(frozen=True)
 class NotLifted:
-    """Why a function runs as Python: the line, and what stands there."""
+    """Why a function runs as Python: the line, what stands there, and a column that is missing."""
 
     why: str
     line: int | None = None
+    missing: str | None = None
 
     def __str__(self) -> str:
         return self.why if self.line is None else f"line {self.line}: {self.why}"
@@ -126,7 +128,7 @@ def lift(
             raise _Cannot(None, f"it is a {type(f).__name__}, not a plain function")
         return lifter.result(f, [_ROW], resources)
     except _Cannot as found:
-        return NotLifted(found.why, getattr(found.node, "lineno", None))
+        return NotLifted(found.why, getattr(found.node, "lineno", None), found.missing)
     except RecursionError:
         return NotLifted("it is nested too deeply")
 
@@ -134,9 +136,9 @@ def lift(
 class _Cannot(Exception):
     """Something that isn't lifted."""
 
-    def __init__(self, node: ast.AST | None, why: str) -> None:
+    def __init__(self, node: ast.AST | None, why: str, missing: str | None = None) -> None:
         super().__init__(why)
-        self.node, self.why = node, why
+        self.node, self.why, self.missing = node, why, missing
 
 
 class _Row:
@@ -424,7 +426,8 @@ class _Lifter:
         if isinstance(base, _Row):
             if node.attr in self.columns:
                 return Column(node.attr)
-            raise _Cannot(node, f"it reads x.{node.attr}, which is no column")
+            missing = None if node.attr in _ROW_METHODS else node.attr
+            raise _Cannot(node, f"it reads x.{node.attr}, which is no column", missing)
         if isinstance(base, Const):
             return self.attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:

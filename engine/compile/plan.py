@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+import functools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import BooleanType, StructType
+from pyspark.sql.types import BooleanType, DataType, StructType
 
-from engine.compile.kernel import wrong_return
-from engine.compile.reads import slice_reads
-from engine.compile.udf import FAULTS, fused_udf
-from engine.errors import MissingColumnError, PredicateError, near
-from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
-from engine.slicing.identity import check_ids
+from engine.compile.catalyst import translated
+from engine.compile.combine import WORD, is_combination, masks_needed
+from engine.compile.kernel import Kernel, wrong_return
+from engine.compile.notes import notes_on
+from engine.compile.tiers import (
+    MOST_EXPRESSIONS,
+    TIERS,
+    Candidate,
+    Tier,
+    candidate,
+    chosen,
+    with_spark,
+)
+from engine.compile.udf import FAULTS, fused_udf, words_of
+from engine.errors import DuplicateSliceError, PredicateError, UnknownTierError, near
+from engine.slicing.expr import Call, Expr, Mask
+from engine.slicing.functions import SliceKind, SlicingFunction
+from engine.slicing.identity import check_ids, fingerprint
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    import pandas as pd
+    from pyspark.sql import Column as SparkColumn
+    from pyspark.sql import DataFrame, SparkSession
 
+    from engine.masks.table import Coverage
 
-class Tier(StrEnum):
-    """Where a slice's function runs."""
+log = logging.getLogger("engine")
 
-    NATIVE = "Spark expression"
-    PANDAS = "vectorised Python"
-    ROW = "Python per row"
+_PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
+_KLEENE_IN_SPARK = {"kleene_and": lambda a, b: a & b, "kleene_or": lambda a, b: a | b,
+                    "kleene_not": lambda a: ~a}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +59,11 @@ class Assignment:
     columns
         What crosses to Python for it; empty for a Spark expression.
     why
-        One clause that says why this tier and these columns.
+        One clause that says what the function was read as, or why it runs as Python.
+    refused
+        Tiers that would not give the same answer, with the reason.
+    notes
+        What its writer should know: randomness, a pattern that may take for ever.
     """
 
     slice_id: str
@@ -51,21 +71,34 @@ class Assignment:
     tier: Tier
     columns: tuple[str, ...]
     why: str
+    refused: Mapping[Tier, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A plan as data (:attr:`slices`, :attr:`crossing`) and as text (``str``)."""
+    """A plan as data and as text (``str``).
+
+    Attributes
+    ----------
+    slices
+        An assignment per slice.
+    crossing
+        Columns that cross to Python.
+    scans
+        Column to how many texts and patterns are looked for in one scan of it, by method.
+    """
 
     slices: tuple[Assignment, ...]
     crossing: tuple[str, ...]
+    scans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rows = [("slice", "runs as", "why")]
         rows += [(a.slice_id, str(a.tier), a.why) for a in self.slices]
         widths = [max(len(r[i]) for r in rows) for i in range(2)]
         lines = [f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]}" for r in rows]
-        python = sum(a.tier is not Tier.NATIVE for a in self.slices)
+        python = sum(a.tier in _PYTHON for a in self.slices)
         if python:
             lines.append(
                 f"{python} of {len(self.slices)} slices share one Arrow UDF; "
@@ -73,6 +106,10 @@ class Explanation:
             )
         else:
             lines.append("no column crosses to Python")
+        for column, methods in self.scans.items():
+            said = ", ".join(f"{n} by {how}" for how, n in methods.items())
+            lines.append(f"searches in {column}, all in one pass: {said}")
+        lines += [f"note: slice {a.name!r} {note}" for a in self.slices for note in a.notes]
         return "\n".join(lines)
 
 
@@ -83,49 +120,96 @@ class MaskPlan:
     Examples
     --------
     >>> from engine import slicing_function
-    >>> from pyspark.sql.types import StructType
     >>> @slicing_function()
     ... def short(x):
     ...     return len(x.text) < 20
-    >>> plan = compile_slices([short], StructType().add("text", "string").add("likes", "integer"))
+    >>> plan = compile_slices([short], pa.schema({"text": pa.string(), "likes": pa.int64()}))
     >>> print(plan.explain())
-    slice  runs as         why
-    short  Python per row  a Python function that reads text
+    slice  runs as        why
+    short  Arrow columns  lt(len(text), 20)
     1 of 1 slices share one Arrow UDF; columns crossing to Python, once each: text
+    >>> plan.apply(pa.table({"text": ["hello", None], "likes": [1, 2]}))["short"].to_pylist()
+    [True, None]
     """
 
     sfs: tuple[SlicingFunction, ...]
-    assignments: tuple[Assignment, ...]
     columns: tuple[str, ...]
+    kinds: Mapping[str, pa.DataType]
+    schema: StructType | None
+    all_sfs: Mapping[str, SlicingFunction]
+    candidates: Mapping[str, Candidate]
+    tiers: Mapping[str, Tier]
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Mask column names, in the order of the slicing functions."""
         return tuple(sf.id for sf in self.sfs)
 
-    @property
+    @functools.cached_property
+    def assignments(self) -> tuple[Assignment, ...]:
+        """Each slice's place."""
+        made = []
+        for sf in self.sfs:
+            c, tier = self.candidates[sf.id], self.tiers[sf.id]
+            columns = c.columns if tier in _PYTHON else ()
+            notes = tuple(notes_on(sf, c.tree))
+            made.append(Assignment(sf.id, sf.name, tier, columns, c.reads, c.refused, notes))
+        return tuple(made)
+
+    @functools.cached_property
     def crossing(self) -> tuple[str, ...]:
         """Columns that cross to Python, once each, in the table's order."""
-        needed = {c for a in self.assignments for c in a.columns}
+        needed = {c for s in self._kernel_ids for c in self.candidates[s].columns}
         return tuple(c for c in self.columns if c in needed)
+
+    @functools.cached_property
+    def _kernel_ids(self) -> tuple[str, ...]:
+        """Slices that the Arrow UDF computes: combinations too, if all that they need is there."""
+        inside = {s for s, tier in self.tiers.items() if tier in _PYTHON}
+        combined = [s for s, tier in self.tiers.items() if tier is Tier.MASKS]
+        for _ in combined:  # a combination may be of combinations
+            inside |= {s for s in combined if masks_needed(self._tree(s)) <= inside}
+        return tuple(s for s in self.all_sfs if s in inside)
+
+    def _tree(self, slice_id: str) -> Expr:
+        tree = self.candidates[slice_id].tree
+        assert tree is not None  # a combination has one
+        return tree
 
     @property
     def python_sfs(self) -> tuple[SlicingFunction, ...]:
-        """The slicing functions that run in Python."""
-        pairs = zip(self.sfs, self.assignments, strict=True)
-        return tuple(sf for sf, a in pairs if a.tier is not Tier.NATIVE)
+        """The slicing functions that the Arrow UDF runs."""
+        return tuple(self.all_sfs[s] for s in self._kernel_ids)
+
+    @functools.cached_property
+    def kernel(self) -> Kernel:
+        """What executors run."""
+        whole = (Tier.ARROW, Tier.MASKS)
+        trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
+        return Kernel(self.python_sfs, trees, {c: self.kinds[c] for c in self.crossing})
 
     def explain(self) -> Explanation:
         """Say which slice runs where, and why."""
-        return Explanation(self.assignments, self.crossing)
+        scans: dict[str, dict[str, int]] = {}
+        for (column, _), how in self.kernel.methods.items():
+            counted = scans.setdefault(column, {})
+            counted[how] = counted.get(how, 0) + 1
+        return Explanation(self.assignments, self.crossing, scans)
 
-    def apply(self, df: DataFrame, keep: Sequence[str] | None = None) -> DataFrame:
-        """Return ``df`` with a BOOLEAN column per slice, lazily.
+    def as_python(self) -> MaskPlan:
+        """Return the plan in which lifted row functions run as Python: what others must equal."""
+        forced = {s: Tier.ROW for s, c in self.candidates.items() if Tier.ROW in c.costs}
+        tiers = {s: forced.get(s, tier) for s, tier in self.tiers.items()}
+        return MaskPlan(self.sfs, self.columns, self.kinds, self.schema, self.all_sfs,
+                        self.candidates, tiers)  # fmt: skip
+
+    def apply(self, df: Any, keep: Sequence[str] | None = None) -> Any:
+        """Return a table with a BOOLEAN column per slice.
 
         Parameters
         ----------
         df
-            A table with this plan's columns.
+            A Spark DataFrame (then nothing runs yet), a pandas DataFrame, or a pyarrow Table.
         keep
             Columns of ``df`` to keep beside the masks; all by default.
 
@@ -133,55 +217,170 @@ class MaskPlan:
         ------
         SliceIdError
             If a slice's id is also the name of a kept column.
+        SliceFaultError
+            If a function fails on a row of a pandas or pyarrow table.
+        NeedsSparkError
+            If a slice can run in Spark alone, and the table is not Spark's.
 
         Notes
         -----
-        A row on which a function fails stops the Spark job with the slice, the kept columns and
-        the cause in the message.
+        A row of a Spark DataFrame on which a function fails stops the Spark job with the slice,
+        the kept columns and the cause in the message.
         """
+        import pandas as pd
+
         from engine.compile.faults import stop_at_fault
 
+        if isinstance(df, pa.Table | pd.DataFrame):
+            from engine.compile.local import applied
+
+            return applied(self, df, keep)
         kept = list(df.columns if keep is None else keep)
         check_ids(self.sfs, dict.fromkeys(kept, "table"))
         masked = self.with_faults(df)
-        if self.python_sfs:
+        if self._kernel_ids:
             masked = stop_at_fault(masked, kept[:1] if keep is None else kept)
         return masked.select(*(_quoted(c) for c in kept), *self.mask_columns())
 
-    def with_faults(self, df: DataFrame) -> DataFrame:
-        """Return ``df`` with one struct column of all masks, and the faults of each row in it."""
-        if not self.python_sfs:
+    def coverage(self, df: Any) -> list[Coverage]:
+        """Count each slice's rows, in one pass; see :meth:`apply` for what is taken and raised.
+
+        Examples
+        --------
+        >>> from engine import SlicingFunction
+        >>> few = SlicingFunction("few", lambda x: x.n < 2)
+        >>> plan = compile_slices([few], pa.schema({"n": pa.int8()}))
+        >>> found, = plan.coverage(pa.table({"n": pa.array([1, 5, None], pa.int8())}))
+        >>> found.rows, found.n_in, found.n_null
+        (3, 1, 1)
+        """
+        import pandas as pd
+
+        from engine.masks.table import coverage
+
+        if isinstance(df, pa.Table | pd.DataFrame):
+            from engine.compile.local import counted
+
+            return counted(self, df)
+        return coverage(self.apply(df, []), self.ids, None)
+
+    def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
+        """Return the bit of each slice that the UDF gives: as asked, others behind them."""
+        given = dict(enumerate_ids(self.ids)) if bits is None else dict(bits)
+        inside = set(self._kernel_ids)
+        made = {s: b for s, b in given.items() if s in inside}
+        needed = {p for s in self.all_sfs if s not in inside and self.tiers[s] is Tier.MASKS
+                  for p in masks_needed(self._tree(s))}  # fmt: skip
+        free = max(given.values(), default=-1) + 1
+        for extra in sorted(needed & inside - made.keys()):
+            made[extra] = free
+            free += 1
+        return made
+
+    def with_faults(self, df: DataFrame, bits: Mapping[str, int] | None = None) -> DataFrame:
+        """Return ``df`` with one struct column: words of masks, and the faults of each row.
+
+        Parameters
+        ----------
+        df
+            A table with this plan's columns.
+        bits
+            Slice id to its bit; in the order of the slices by default.
+        """
+        if not self._kernel_ids:
             return df
-        udf = fused_udf(self.python_sfs, self.crossing)
+        udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
         inputs = [_quoted(c) for c in self.crossing] or [F.lit(True)]
         return df.withColumn(FAULTS, udf(*inputs))
 
-    def mask_columns(self) -> list[Column]:
+    def mask_columns(self, bits: Mapping[str, int] | None = None) -> list[SparkColumn]:
         """Return one BOOLEAN Column per slice, over what :meth:`with_faults` returned."""
-        pairs = zip(self.sfs, self.assignments, strict=True)
+        made: dict[str, SparkColumn] = {}
+        places = self._bits(bits)
+        return [self._mask_column(s, places, made).cast("boolean").alias(s) for s in self.ids]
+
+    def word_columns(self, bits: Mapping[str, int]) -> list[SparkColumn]:
+        """Return ``in_0…, null_0…`` BIGINT Columns, over what :meth:`with_faults` returned.
+
+        Parameters
+        ----------
+        bits
+            Slice id to its bit: bit ``i % 64`` of word ``i // 64``.
+        """
+        places, n_words = self._bits(bits), words_of(bits)
+        made: dict[str, SparkColumn] = {}
+        words: dict[str, list[SparkColumn]] = {
+            f"{kind}_{k}": [] for kind in ("in", "null") for k in range(n_words)
+        }
+        for name in {f"{kind}_{k}" for kind in ("in", "null") for k in range(words_of(places))}:
+            if name in words:
+                words[name].append(F.col(f"{FAULTS}.{name}"))
+        for s in bits:
+            if s in self.all_sfs and s not in places:
+                mask, (k, b) = self._mask_column(s, places, made), divmod(bits[s], WORD)
+                one = F.lit((1 << b) - ((b == WORD - 1) << WORD)).cast("long")  # the last: sign
+                words[f"in_{k}"].append(F.when(mask, one).otherwise(F.lit(0).cast("long")))
+                words[f"null_{k}"].append(F.when(mask.isNull(), one).otherwise(0))
+        nothing = F.lit(0).cast("long")
         return [
-            (_native(sf) if a.tier is Tier.NATIVE else F.col(f"{FAULTS}.{sf.id}"))
-            .cast("boolean")
-            .alias(sf.id)
-            for sf, a in pairs
+            functools.reduce(lambda a, b: a.bitwiseOR(b), parts, nothing).alias(name)
+            for name, parts in words.items()
         ]
+
+    def _mask_column(
+        self, slice_id: str, places: Mapping[str, int], made: dict[str, SparkColumn]
+    ) -> SparkColumn:
+        if slice_id not in made:
+            if slice_id in places:
+                made[slice_id] = _bit(places[slice_id])
+            elif self.tiers[slice_id] is Tier.MASKS:
+                made[slice_id] = self._combined(self._tree(slice_id), places, made)
+            elif self.candidates[slice_id].tree is not None:
+                assert self.schema is not None  # there is Spark
+                made[slice_id] = translated(self._tree(slice_id), self.schema)
+            else:
+                made[slice_id] = _native(self.all_sfs[slice_id])
+        return made[slice_id]
+
+    def _combined(
+        self, tree: Expr, places: Mapping[str, int], made: dict[str, SparkColumn]
+    ) -> SparkColumn:
+        if isinstance(tree, Mask):
+            return self._mask_column(tree.slice_id, places, made)
+        assert isinstance(tree, Call)
+        parts = [self._combined(part, places, made) for part in tree.args]
+        combine: Any = _KLEENE_IN_SPARK[tree.op]
+        return combine(*parts)  # type: ignore[no-any-return]
+
+
+def enumerate_ids(ids: Iterable[str]) -> Iterable[tuple[str, int]]:
+    """Yield (slice id, position)."""
+    return ((s, i) for i, s in enumerate(ids))
 
 
 def compile_slices(
     sfs: Sequence[SlicingFunction],
-    schema: StructType,
+    schema: StructType | pa.Schema | pa.Table | pd.DataFrame,
     reserved: Mapping[str, str] | None = None,
+    *,
+    tier: str | Mapping[str, str] | None = None,
 ) -> MaskPlan:
     """Compile slicing functions for a table of this schema; runs nothing on Spark.
+
+    Row functions are lifted from their source where that is possible, and each slice gets the
+    cheapest tier that gives what calling the function on each row gives.
 
     Parameters
     ----------
     sfs
         Slicing functions of any form.
     schema
-        The table's schema.
+        The table's schema: Spark's or pyarrow's, or a pyarrow Table or pandas DataFrame.
     reserved
         Column names that no slice id may take, with the role of each.
+    tier
+        ``spark``, ``arrow``, ``pandas`` or ``row`` for all slices that may run in it, or slice id
+        to tier for slices that must; by default the cheapest.
 
     Raises
     ------
@@ -189,75 +388,120 @@ def compile_slices(
         If an id can't be a mask column.
     MissingColumnError
         If a function reads a column that the schema doesn't have.
+    SlicePatternError
+        If a function uses a regex that doesn't compile.
     PredicateError
         If a SQL predicate or Column isn't a BOOLEAN over the schema (checked where a Spark
         session is active).
+    TierError, UnknownTierError
+        If a slice can't run in the tier that it must.
     UnpicklableSliceError
         If a Python function can't be sent to executors.
     """
-    from pyspark.sql import SparkSession
-
     from engine.compile.ship import check_picklable
 
     check_ids(sfs, reserved)
-    assignments = tuple(_assign(sf, schema) for sf in sfs)
-    plan = MaskPlan(tuple(sfs), assignments, tuple(schema.names))
-    check_picklable(plan.python_sfs)
-    session = SparkSession.getActiveSession()
-    if session is not None:
-        native = [sf for sf in sfs if sf.kind in (SliceKind.SQL, SliceKind.COLUMN)]
-        _check_native(native, schema, session)
+    spark_schema = schema if isinstance(schema, StructType) else None
+    kinds = _kinds(schema)
+    everything = _with_parts(sfs)
+    candidates = {s: candidate(sf, list(kinds), kinds) for s, sf in everything.items()}
+    forced = _forced(tier, candidates)
+    session = _session() if spark_schema is not None else None
+    if spark_schema is not None and session is not None:
+        lifted = [s for s, c in candidates.items() if c.tree is not None]
+        asked = {s for s in lifted if forced.get(s) is Tier.SPARK}
+        for s in lifted if len(lifted) <= MOST_EXPRESSIONS or tier == "spark" else asked:
+            candidates[s] = with_spark(candidates[s], spark_schema, kinds)
+    if isinstance(tier, str):
+        forced = {s: t for s, t in forced.items() if t in candidates[s].costs}
+    tiers = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
+    plan = MaskPlan(tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, tiers)
+    for a in plan.assignments:
+        for note in a.notes:
+            log.warning("slice %r %s", a.name, note)
+    if spark_schema is not None:
+        check_picklable(plan.python_sfs)
+    if spark_schema is not None and session is not None:
+        native = [sf for sf in everything.values() if sf.kind in (SliceKind.SQL, SliceKind.COLUMN)]
+        _check_native(native, spark_schema, session)
     return plan
 
 
-def _assign(sf: SlicingFunction, schema: StructType) -> Assignment:
-    return _ASSIGN[sf.kind](sf, schema)
+def _forced(
+    tier: str | Mapping[str, str] | None, candidates: Mapping[str, Candidate]
+) -> dict[str, Tier]:
+    asked = dict.fromkeys(candidates, tier) if isinstance(tier, str) else dict(tier or {})
+    for slice_id, name in asked.items():
+        if slice_id not in candidates:
+            raise UnknownTierError("slice", slice_id, candidates)
+        if name not in TIERS:
+            raise UnknownTierError("tier", name, TIERS)
+    return {s: TIERS[name] for s, name in asked.items()}
 
 
-def _assign_row(sf: SlicingFunction, schema: StructType) -> Assignment:
-    read = slice_reads(sf)
-    for column in read.missing(schema.names):
-        raise MissingColumnError(f"slice {sf.name!r}", column, schema.names)
-    columns = read.used(schema.names)
-    if read.escapes:
-        why = f"a Python function; {read.escapes}: all columns cross"
-    else:
-        why = f"a Python function that reads {', '.join(columns) or 'no column'}"
-    if sf.chain:
-        why += f", after {', '.join(p.name for p in sf.chain)}"
-    return Assignment(sf.id, sf.name, Tier.ROW, columns, why)
+def _with_parts(sfs: Sequence[SlicingFunction]) -> dict[str, SlicingFunction]:
+    """Return the slices, and those that compositions are made of, by id; parts first."""
+    found = {sf.id: sf for sf in sfs}
+    left = [sf for sf in sfs if sf.kind is SliceKind.EXPR]
+    while left:
+        sf = left.pop()
+        assert sf.expr is not None  # an EXPR slice has one
+        if not is_combination(sf.expr):
+            continue
+        for part in sf.parts.values():
+            known = found.setdefault(part.id, part)
+            if known is not part and fingerprint(known) != fingerprint(part):
+                raise DuplicateSliceError(part.id, known.name, part.name)
+            if known is part and part.kind is SliceKind.EXPR and part not in sfs:
+                left.append(part)
+    return found
 
 
-def _assign_pandas(sf: SlicingFunction, schema: StructType) -> Assignment:
-    assert sf.f is not None  # a PANDAS function has one
-    columns = series_parameters(sf.f, sf.resources)
-    for column in columns:
-        if column not in schema.names:
-            raise MissingColumnError(f"slice {sf.name!r}", column, schema.names)
-    why = f"a function of pandas Series {', '.join(columns)}"
-    return Assignment(sf.id, sf.name, Tier.PANDAS, columns, why)
+def _kinds(schema: Any) -> dict[str, pa.DataType]:
+    """Return each column's Arrow type; the null type for one that has none."""
+    import pandas as pd
+
+    if isinstance(schema, pd.DataFrame):
+        from engine.compile.local import arrow_columns
+
+        return {c: pa.null() if a is None else a.type for c, a in arrow_columns(schema).items()}
+    if isinstance(schema, pa.Table):
+        schema = schema.schema
+    if isinstance(schema, pa.Schema):
+        return {f.name: f.type for f in schema}
+    return {f.name: _arrow_type(f.dataType) for f in schema}
 
 
-def _assign_native(sf: SlicingFunction, _: StructType) -> Assignment:
-    why = f"SQL: {sf.sql}" if sf.sql is not None else "returns a Spark Column"
-    return Assignment(sf.id, sf.name, Tier.NATIVE, (), why)
+def _arrow_type(kind: DataType) -> pa.DataType:
+    from pyspark.sql.pandas.types import to_arrow_type
+
+    try:
+        return to_arrow_type(kind)
+    except Exception:  # an interval, say: rows have it, whole columns don't
+        return pa.null()
 
 
-_ASSIGN = {
-    SliceKind.ROW: _assign_row,
-    SliceKind.PANDAS: _assign_pandas,
-    SliceKind.COLUMN: _assign_native,
-    SliceKind.SQL: _assign_native,
-}
+def _session() -> SparkSession | None:
+    from pyspark.sql import SparkSession
+
+    return SparkSession.getActiveSession()
 
 
-def _native(sf: SlicingFunction) -> Column:
-    from pyspark.sql import Column
+def _bit(bit: int) -> SparkColumn:
+    """Return a slice's mask from its bit in the UDF's words."""
+    word, at = divmod(bit, WORD)
+    known = F.shiftrightunsigned(F.col(f"{FAULTS}.null_{word}"), at).bitwiseAND(F.lit(1)) == 0
+    member = F.shiftrightunsigned(F.col(f"{FAULTS}.in_{word}"), at).bitwiseAND(F.lit(1)) == 1
+    return F.when(known, member)
+
+
+def _native(sf: SlicingFunction) -> SparkColumn:
+    from pyspark.sql import Column as SparkColumn
 
     if sf.sql is not None:
         return F.expr(sf.sql)
     made: Any = sf()
-    if not isinstance(made, Column):
+    if not isinstance(made, SparkColumn):
         problem = wrong_return(made).replace("True, False or None", "a Spark Column")
         raise PredicateError(sf.name, sf.name, f"can't be used: {problem}")
     return made
@@ -293,5 +537,5 @@ def _analysis_problem(error: AnalysisException | ParseException, schema: StructT
     return f"can't be used: {first}"
 
 
-def _quoted(name: str) -> Column:
+def _quoted(name: str) -> SparkColumn:
     return F.col("`" + name.replace("`", "``") + "`")

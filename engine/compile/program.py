@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from engine.compile.combine import Found
 from engine.compile.patterns import PatternSet, Search
 from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf
 from engine.slicing.expr import Call, Column, Const, Expr
@@ -29,21 +29,6 @@ _SEARCHES = {
     "re_match": "match", "re_fullmatch": "fullmatch",
 }  # fmt: skip
 FORMS = frozenset({"lower"})  # of a text, that a pattern set searches
-
-
-@dataclass(frozen=True)
-class Found:
-    """A mask of one batch: rows in the slice, undecided rows, and rows to ask Python about.
-
-    Attributes
-    ----------
-    members, undecided, ask
-        ``[n]`` bool; the last two None where there is no such row.
-    """
-
-    members: np.ndarray
-    undecided: np.ndarray | None = None
-    ask: np.ndarray | None = None
 
 
 class Program:
@@ -125,18 +110,13 @@ class Program:
         return [_found(values[at], batch) for at in self._roots]
 
     @property
-    def methods(self) -> dict[Search, str]:
-        """How each search is answered, in a few words."""
+    def methods(self) -> dict[tuple[str, Search], str]:
+        """How each search in a column is answered, in a few words."""
         return {
-            search: how
+            (column, search): how
             for column, made in self._sets.items()
             for search, how in zip(self._searches[column], made.methods, strict=True)
         }
-
-    def searches(self, tree: Expr) -> list[Search]:
-        """Return the searches that a tree asks."""
-        asked = (search_of(node, self.kinds) for node in _rewritten(tree, {}).walk())
-        return [a[1] for a in asked if a is not None]
 
 
 def _found(vec: Vec | None, batch: Batch) -> Found:

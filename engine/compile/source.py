@@ -1,6 +1,7 @@
 """A function's syntax tree, found from its code: also of lambdas, several on a line."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import functools
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 
 Function = ast.FunctionDef | ast.Lambda
+# Compiler flags that a shell or a doctest may have on where the text doesn't say so.
+_FUTURE = __future__.annotations.compiler_flag
 
 
 class SourceError(Exception):
@@ -42,7 +45,7 @@ def _node(code: CodeType) -> Function | str:
     text = "".join(linecache.getlines(code.co_filename))
     if not text:
         return "its source can't be read"
-    parsed = _parsed(text, code.co_filename)
+    parsed = _parsed(text, code.co_filename, code.co_flags & _FUTURE)
     if parsed is None:
         return "its source can't be read"
     tree, codes = parsed
@@ -52,11 +55,13 @@ def _node(code: CodeType) -> Function | str:
 
 
 @functools.lru_cache(maxsize=64)
-def _parsed(text: str, filename: str) -> tuple[dict[int, list[Function]], set[CodeType]] | None:
+def _parsed(
+    text: str, filename: str, flags: int
+) -> tuple[dict[int, list[Function]], set[CodeType]] | None:
     """Parse and compile a file once for all its functions."""
     try:
         tree = ast.parse(text)
-        code = compile(text, filename, "exec", dont_inherit=True)
+        code = compile(text, filename, "exec", flags, dont_inherit=True)
     except (SyntaxError, ValueError):
         return None
     by_line: dict[int, list[Function]] = {}

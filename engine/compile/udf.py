@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import ArrayType, BooleanType, StructType
+from pyspark.sql.types import ArrayType, LongType, StructType
 
+from engine.compile.combine import WORD, packed
 from engine.compile.kernel import Fault, Kernel
-from engine.slicing.functions import SlicingFunction
 
-FAULTS = "_slices"  # the struct column: one BOOLEAN per slice, and FAULT
+FAULTS = "_slices"  # the struct column: words of masks, and FAULT
 FAULT = "_fault"
 EXAMPLES = 3  # faults per slice and task that are marked as examples
 
@@ -24,28 +24,51 @@ _FAULT_ARROW = pa.struct(
 )
 
 
-def fused_udf(sfs: Sequence[SlicingFunction], columns: Sequence[str]) -> Callable[..., Any]:
-    """Return a UDF from the crossing columns to a struct of masks and the row's faults.
+def words_of(bits: Mapping[str, int]) -> int:
+    """Return how many words hold some slices' bits.
 
+    Examples
+    --------
+    >>> words_of({"a": 0, "b": 64}), words_of({})
+    (2, 0)
+    """
+    return max(bits.values(), default=-1) // WORD + 1
+
+
+def fused_udf(
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
+) -> Callable[..., Any]:
+    """Return a UDF from the crossing columns to words of masks and the row's faults.
+
+    Parameters
+    ----------
+    kernel
+        The slices.
+    columns
+        The names of the UDF's arguments.
+    bits
+        Slice id to its bit, of the slices whose masks are wanted.
+
+    Notes
+    -----
     It is declared non-deterministic, so that Spark runs it once where several columns are taken
     from its result.
     """
-    kernel = Kernel(sfs)
-    names = tuple(columns)
-    ids = tuple(sf.id for sf in sfs)
+    names, n_words = tuple(columns), words_of(bits)
+    words = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
     result = StructType()
-    for slice_id in ids:
-        result = result.add(slice_id, BooleanType())
+    for word in words:
+        result = result.add(word, LongType())
     result = result.add(FAULT, ArrayType(_FAULT_TYPE))
+    ids, places = tuple(bits), tuple(bits.values())
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
 
     def run(*arrays: pa.Array) -> pa.Array:
         n = len(arrays[0])
         out = kernel.run(dict(zip(names, arrays, strict=False)), n)
-        masks = [pa.array(m == 1, mask=m == -1) for m in out.masks.values()]
-        return pa.StructArray.from_arrays(
-            [*masks, _faults(out.faults, n, shown)], [*out.masks, FAULT]
-        )
+        made = packed([out.found[i] for i in ids], places, n_words, n)
+        values = [pa.array(word) for part in made for word in part]
+        return pa.StructArray.from_arrays([*values, _faults(out.faults, n, shown)], [*words, FAULT])
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -72,3 +73,56 @@ def _nested(value: Any, kind: pa.DataType) -> Any:
     if pa.types.is_nested(kind):
         return [_nested(v, kind.value_type) for v in value]
     return value
+
+
+def pandas_values(series: pd.Series) -> list[Any]:
+    """Return a Series as the Python values a row function sees.
+
+    Examples
+    --------
+    >>> pandas_values(pd.Series(["a", None])), pandas_values(pd.Series([1, 2]))
+    (['a', None], [1, 2])
+    """
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
+        return list(series.tolist())  # NaN in a float column stays NaN
+    if isinstance(series.dtype, pd.ArrowDtype):
+        return python_values(pa.array(series.array))
+    values: Any = series
+    if series.dtype.kind == "M":
+        values = series.dt.floor("us").array.astype(object)
+        return [None if v is pd.NaT else v.to_pydatetime() for v in values]
+    if series.dtype.kind == "m":
+        return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
+    return [None if _missing(v) else _plain(v) for v in values.tolist()]
+
+
+_NULLABLE: dict[str, Any] = {
+    "string": pd.StringDtype("python", na_value=pd.NA),
+    "empty": pd.StringDtype("python", na_value=pd.NA),
+    "integer": pd.Int64Dtype(),
+    "boolean": pd.BooleanDtype(),
+}
+
+
+def nullable(series: pd.Series) -> pd.Series:
+    """Return a Series as a vectorised function sees it in Spark: nullable dtypes, NA for null."""
+    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
+    if kind == "f":
+        return series
+    if kind in ("i", "u"):
+        name = str(series.dtype).replace("uint", "UInt").replace("int", "Int")
+        return series.astype(pd.api.types.pandas_dtype(name))
+    dtype = _NULLABLE.get(pd.api.types.infer_dtype(series, skipna=True), series.dtype)
+    return series.astype(dtype)
+
+
+def _missing(value: Any) -> bool:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return True
+    # NaN and NaT of any width
+    return isinstance(value, float | np.generic) and bool(value != value)  # noqa: PLR0124
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of an object column as Python's."""
+    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biuf" else value

@@ -281,8 +281,7 @@ def _bound(value: Any) -> int:
 def _integers(numbers: list[Any]) -> list[Any]:
     """Return booleans as the integers they are in arithmetic."""
     return [
-        int(m) if isinstance(m, bool) else m.astype(np.int64) if _is_bool(m) else m
-        for m in numbers
+        int(m) if isinstance(m, bool) else m.astype(np.int64) if _is_bool(m) else m for m in numbers
     ]
 
 
@@ -383,7 +382,11 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         bounds = [_bound(m) for m in numbers if not _is_float(m)]
         # Python's // and % of floats can differ from numpy's in the last bit, its / of integers is
         # rounded once, and the least integer divided by -1 is none of 64 bits.
-        if (len(bounds) < 2 or bounds[0] == -_INT64[0]) if whole else max(bounds, default=0) > EXACT:  # noqa: PLR2004
+        if (
+            (len(bounds) < 2 or bounds[0] == -_INT64[0])
+            if whole
+            else max(bounds, default=0) > EXACT
+        ):
             return each(batch, run, a, b)
         fail = first_fail(_null_fail(a), _null_fail(b))
         top, bottom = numbers

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from engine.compile.kernel import BatchMasks, Fault, Kernel
-from engine.compile.values import python_values
-from engine.compile.reads import slice_reads
-from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
-from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.compile.kernel import Fault, Kernel
+from engine.compile.local import BATCH, batches
+from engine.errors import DuplicateSliceError, SliceFaultError, SliceFormError
+from engine.slicing.functions import SliceKind, SlicingFunction
 from engine.slicing.rows import Row
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-BATCH = 10_000  # rows, as in Spark's Arrow batches
 
 
 @dataclass(frozen=True)
@@ -72,8 +69,9 @@ class _Applier:
                 if not fault_tolerant:
                     raise _raised(fault, names, start, index)
                 counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
-            for slice_id, mask in out.masks.items():
-                S[names[slice_id]][start : start + len(mask)] = mask
+            for sf in self.sfs:
+                codes = out.found[sf.id].codes
+                S[sf.name][start : start + len(codes)] = codes
         return (S, ApplierMetadata(counts)) if return_meta else S
 
 
@@ -164,36 +162,14 @@ class PandasSFApplier(_Applier):
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
         """
-        self._require(SliceKind.ROW, SliceKind.PANDAS)
-        columns = [str(c) for c in df.columns]
-        needed, series = self._needed(columns)
-        kernel = Kernel(self.sfs)
+        self._require(SliceKind.ROW, SliceKind.PANDAS, SliceKind.EXPR)
+        from engine.compile.plan import compile_slices
 
-        def run(start: int) -> BatchMasks:
-            part = df.iloc[start : start + BATCH]
-            lists = {c: pandas_values(part.iloc[:, columns.index(c)]) for c in needed}
-            inputs = {c: nullable(part.iloc[:, columns.index(c)]) for c in series}
-            return kernel.run_values(lists, inputs, len(part))
-
-        batches = ((start, run(start)) for start in _starts(len(df), progress_bar))
-        return self._collect(batches, len(df), df.index, fault_tolerant, return_meta)
-
-    def _needed(self, columns: list[str]) -> tuple[list[str], list[str]]:
-        """Return the columns that row functions and vectorised functions need."""
-        rows: set[str] = set()
-        series: set[str] = set()
-        for sf in self.sfs:
-            if sf.kind is SliceKind.PANDAS and sf.f is not None:
-                named = series_parameters(sf.f, sf.resources)
-                missing = [c for c in named if c not in columns]
-                series.update(named)
-            else:
-                read = slice_reads(sf)
-                missing = read.missing(columns)
-                rows.update(read.used(columns))
-            for column in missing:
-                raise MissingColumnError(f"slice {sf.name!r}", column, columns)
-        return [c for c in columns if c in rows], [c for c in columns if c in series]
+        plan = compile_slices(self.sfs, df)
+        starts = _starts(len(df), progress_bar)
+        return self._collect(
+            batches(plan, df, starts), len(df), df.index, fault_tolerant, return_meta
+        )
 
 
 class SparkSFApplier(_Applier):
@@ -235,61 +211,6 @@ def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.D
     """
     S = PandasSFApplier([slicing_function]).apply(df, progress_bar=False)  # noqa: N806
     return df.iloc[np.flatnonzero(S[slicing_function.name] == 1)]
-
-
-def pandas_values(series: pd.Series) -> list[Any]:
-    """Return a Series as the Python values a row function sees.
-
-    Examples
-    --------
-    >>> pandas_values(pd.Series(["a", None])), pandas_values(pd.Series([1, 2]))
-    (['a', None], [1, 2])
-    """
-    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
-        return list(series.tolist())  # NaN in a float column stays NaN
-    if isinstance(series.dtype, pd.ArrowDtype):
-        import pyarrow as pa
-
-        return python_values(pa.array(series.array))
-    values: Any = series
-    if series.dtype.kind == "M":
-        values = series.dt.floor("us").array.astype(object)
-        return [None if v is pd.NaT else v.to_pydatetime() for v in values]
-    if series.dtype.kind == "m":
-        return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
-    return [None if _missing(v) else _plain(v) for v in values.tolist()]
-
-
-_NULLABLE: dict[str, Any] = {
-    "string": pd.StringDtype("python", na_value=pd.NA),
-    "empty": pd.StringDtype("python", na_value=pd.NA),
-    "integer": pd.Int64Dtype(),
-    "boolean": pd.BooleanDtype(),
-}
-
-
-def nullable(series: pd.Series) -> pd.Series:
-    """Return a Series as a vectorised function sees it in Spark: nullable dtypes, NA for null."""
-    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
-    if kind == "f":
-        return series
-    if kind in ("i", "u"):
-        name = str(series.dtype).replace("uint", "UInt").replace("int", "Int")
-        return series.astype(pd.api.types.pandas_dtype(name))
-    dtype = _NULLABLE.get(pd.api.types.infer_dtype(series, skipna=True), series.dtype)
-    return series.astype(dtype)
-
-
-def _missing(value: Any) -> bool:
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    # NaN and NaT of any width
-    return isinstance(value, float | np.generic) and bool(value != value)  # noqa: PLR0124
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of an object column as Python's."""
-    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biuf" else value
 
 
 def _row(x: Any) -> Any:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
+from engine.slicing.expr import Expr
 from engine.slicing.rows import MutableRow, Row, values_of
 
 
@@ -23,6 +24,7 @@ class SliceKind(StrEnum):
     PANDAS = "pandas"  # a function of pandas Series, named like columns
     COLUMN = "column"  # a function without row that returns a Spark Column
     SQL = "sql"  # a SQL predicate
+    EXPR = "expression"  # a tree over columns and other slices
 
 
 class Preprocessor:
@@ -166,6 +168,8 @@ class SlicingFunction:
         id: str | None = None,  # noqa: A002 - the field's name everywhere
         description: str | None = None,
         sql: str | None = None,
+        expr: Expr | None = None,
+        parts: Mapping[str, SlicingFunction] | None = None,
     ) -> None:
         from engine.slicing.identity import slug
 
@@ -175,9 +179,10 @@ class SlicingFunction:
         self.pre = tuple(pre or ())
         self.id = slug(name) if id is None else id
         self.sql = sql
-        if (f is None) == (sql is None):
+        self.expr, self.parts = expr, dict(parts or {})
+        if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004
             raise SliceFormError(name, "give either a function or a SQL predicate")
-        self.kind = _kind(f, self.resources)
+        self.kind = SliceKind.EXPR if expr is not None else _kind(f, self.resources)
         if self.pre and self.kind is not SliceKind.ROW:
             raise SliceFormError(
                 name, f"preprocessors go with row functions, this is a {self.kind} one"

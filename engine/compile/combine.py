@@ -1,0 +1,142 @@
+"""Masks of one batch, and their combinations in Kleene's logic: null is "can't say"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.slicing.expr import Call, Expr, Mask
+
+WORD = 64  # slices in a word of a packed mask
+
+
+@dataclass(frozen=True)
+class Found:
+    """A slice's mask on one batch.
+
+    Attributes
+    ----------
+    members, undecided, ask
+        ``[n]`` bool: rows in the slice, rows on which it can't be said, and rows that the Python
+        function must be asked about; the last two None where there is no such row.
+
+    Examples
+    --------
+    >>> Found.of(np.array([1, 0, -1], np.int8)).codes.tolist()
+    [1, 0, -1]
+    """
+
+    members: np.ndarray
+    undecided: np.ndarray | None = None
+    ask: np.ndarray | None = None
+
+    @staticmethod
+    def of(codes: np.ndarray) -> Found:
+        """Return the mask that codes (1 in, 0 out, -1 null) stand for."""
+        null = codes == -1
+        return Found(codes == 1, null if null.any() else None)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """``[n]`` int8: 1 in, 0 out, -1 null."""
+        codes = self.members.astype(np.int8)
+        if self.undecided is not None:
+            codes[self.undecided] = -1
+        return codes
+
+    def answered(self, at: np.ndarray, codes: np.ndarray) -> Found:
+        """Return the mask with Python's answers on some rows."""
+        members = self.members.copy()
+        members[at] = codes == 1
+        undecided = np.zeros_like(members) if self.undecided is None else self.undecided.copy()
+        undecided[at] = codes == -1
+        return Found(members, undecided)
+
+
+def _and(a: Found, b: Found) -> Found:
+    members = a.members & b.members
+    if a.undecided is None and b.undecided is None:
+        return Found(members)
+    return Found(members, _possible(a) & _possible(b) & ~members)
+
+
+def _or(a: Found, b: Found) -> Found:
+    members = a.members | b.members
+    return Found(members, None if (u := _either(a, b)) is None else u & ~members)
+
+
+def _not(a: Found) -> Found:
+    return Found(~_possible(a), a.undecided)
+
+
+def _possible(a: Found) -> np.ndarray:
+    return a.members if a.undecided is None else a.members | a.undecided
+
+
+def _either(a: Found, b: Found) -> np.ndarray | None:
+    if a.undecided is None or b.undecided is None:
+        return b.undecided if a.undecided is None else a.undecided
+    return a.undecided | b.undecided
+
+
+KLEENE: Mapping[str, Callable[..., Found]] = {
+    "kleene_and": _and,
+    "kleene_or": _or,
+    "kleene_not": _not,
+}
+
+
+def is_combination(tree: Expr) -> bool:
+    """Tell whether a tree combines other slices' masks."""
+    return isinstance(tree, Mask) or (isinstance(tree, Call) and tree.op in KLEENE)
+
+
+def masks_needed(tree: Expr) -> set[str]:
+    """Return the slices that a combination combines."""
+    return {node.slice_id for node in tree.walk() if isinstance(node, Mask)}
+
+
+def combined(tree: Expr, found: Mapping[str, Found]) -> Found:
+    """Return a combination's mask from those of what it combines, by slice id."""
+    if isinstance(tree, Call) and tree.op in KLEENE:
+        return KLEENE[tree.op](*(combined(part, found) for part in tree.args))
+    assert isinstance(tree, Mask)
+    return found[tree.slice_id]
+
+
+def packed(
+    found: Sequence[Found], bits: Sequence[int], n_words: int, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pack masks into words: bit ``i % 64`` of word ``i // 64`` is the mask with bit ``i``.
+
+    Returns
+    -------
+    np.ndarray, np.ndarray
+        ``[n_words, n]`` int64 each: rows in a slice, and rows on which it is undecided.
+
+    Examples
+    --------
+    >>> one, two = Found.of(np.array([1, 0])), Found.of(np.array([1, -1]))
+    >>> [w.tolist() for w in packed([one, two], [0, 1], 1, 2)]
+    [[[3, 0]], [[0, 2]]]
+    """
+    members = np.zeros((n_words * WORD, n), np.bool_)
+    for mask, bit in zip(found, bits, strict=True):
+        members[bit] = mask.members
+    words = _words(members, n_words)
+    if all(mask.undecided is None for mask in found):
+        return words, np.zeros_like(words)
+    members[:] = False
+    for mask, bit in zip(found, bits, strict=True):
+        if mask.undecided is not None:
+            members[bit] = mask.undecided
+    return words, _words(members, n_words)
+
+
+def _words(rows: np.ndarray, n_words: int) -> np.ndarray:
+    packed_bytes = np.packbits(rows, axis=0, bitorder="little")  # [n_words * 8, n]
+    by_row = packed_bytes.reshape(n_words, WORD // 8, -1).transpose(0, 2, 1)
+    words: np.ndarray = np.ascontiguousarray(by_row).view("<i8")[..., 0]
+    return words

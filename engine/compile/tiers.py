@@ -1,0 +1,318 @@
+"""Which tier a slice may run in, by rule, and which one it does, by cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+import pyarrow as pa
+from pyspark.sql.types import StructType
+
+from engine.compile.catalyst import NotTranslatedError, translated
+from engine.compile.combine import is_combination
+from engine.compile.lift import NotLifted, PatternSyntaxError, lift
+from engine.compile.program import FORMS, search_of
+from engine.compile.reads import slice_reads
+from engine.compile.vectors import kind_of
+from engine.errors import MissingColumnError, SlicePatternError, TierError
+from engine.slicing.expr import Call, Column, Expr
+from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+
+
+class Tier(StrEnum):
+    """Where a slice's function runs."""
+
+    SPARK = "Spark expression"
+    ARROW = "Arrow columns"
+    PANDAS = "pandas Series"
+    ROW = "Python per row"
+    MASKS = "other masks"
+
+
+# What a tier is called in settings.
+TIERS: Mapping[str, Tier] = {
+    "spark": Tier.SPARK, "arrow": Tier.ARROW, "pandas": Tier.PANDAS, "row": Tier.ROW,
+}  # fmt: skip
+
+# Measured microseconds per row of one core, for texts of 100 characters; only their order of
+# magnitude decides. The first column is Spark's, the second that of Arrow columns.
+_COSTS: Mapping[str, tuple[float, float]] = {
+    "in": (0.18, 0.04), "startswith": (0.03, 0.03), "endswith": (0.03, 0.03),
+    "lower": (0.6, 0.0), "len": (0.05, 0.03), "word_count": (9.0, 0.08),
+}  # fmt: skip
+_SIMPLE = (0.004, 0.002)  # a comparison, a sum, a condition
+_BY_VALUE = 0.12  # an operation that is Python's, value by value
+_PER_ROW = 0.8  # calling a function with a row
+_CROSSING: Mapping[str, float] = {"text": 0.35, "object": 0.6}
+_CROSSING_OTHER = 0.06  # a number's crossing to Python
+_BATCH = 0.25  # rows crossing at all
+# More expressions than these make a method that the JVM doesn't compile (over 8,000 bytes).
+MOST_EXPRESSIONS = 48
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A slice, with the tiers that it may run in and why it may not in others.
+
+    Attributes
+    ----------
+    sf
+        The slice.
+    costs
+        Allowed tier to microseconds per row.
+    refused
+        Other tier to the reason.
+    columns
+        What it reads.
+    tree
+        What it says, where it was lifted or made of an expression.
+    reads
+        One clause about how it is written.
+    """
+
+    sf: SlicingFunction
+    costs: Mapping[Tier, float]
+    columns: tuple[str, ...]
+    reads: str
+    refused: Mapping[Tier, str] = field(default_factory=dict)
+    tree: Expr | None = None
+
+
+def candidate(
+    sf: SlicingFunction,
+    columns: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+) -> Candidate:
+    """Return the tiers that a slice may run in.
+
+    Parameters
+    ----------
+    sf
+        The slice.
+    columns
+        The table's columns.
+    kinds
+        Their Arrow types.
+
+    Raises
+    ------
+    MissingColumnError
+        If it reads a column that isn't there.
+    SlicePatternError
+        If it uses a regex that doesn't compile.
+    """
+    return _CANDIDATES[sf.kind](sf, columns, kinds)
+
+
+def _row(
+    sf: SlicingFunction,
+    columns: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+) -> Candidate:
+    assert sf.f is not None  # a ROW function has one
+    read = slice_reads(sf)
+    for column in read.missing(columns):
+        raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+    lifted = _lifted(sf, columns)
+    if isinstance(lifted, Expr):
+        return _of_tree(sf, lifted, kinds, {Tier.ROW: _PER_ROW})
+    crossing = read.used(columns)
+    said = f"a Python function that reads {', '.join(crossing) or 'no column'}"
+    if read.escapes:
+        said = f"a Python function; {read.escapes}: all columns cross"
+    if sf.chain:
+        said += f", after {', '.join(p.name for p in sf.chain)}"
+    why = str(lifted)
+    refused = {Tier.SPARK: why, Tier.ARROW: why}
+    return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{said}; {why}", refused)
+
+
+def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Expr | NotLifted:
+    if sf.chain:
+        return NotLifted("not lifted: it needs a preprocessor")
+    assert sf.f is not None  # a ROW function has one
+    try:
+        found = lift(sf.f, sf.resources, columns)
+    except PatternSyntaxError as error:
+        raise SlicePatternError(sf.name, error.pattern, str(error.error)) from None
+    if isinstance(found, NotLifted):
+        if found.missing is not None:
+            raise MissingColumnError(f"slice {sf.name!r}", found.missing, columns)
+        return NotLifted(f"not lifted: {found}")
+    return found
+
+
+def _expression(
+    sf: SlicingFunction,
+    columns: Sequence[str],
+    kinds: Mapping[str, pa.DataType],
+) -> Candidate:
+    assert sf.expr is not None  # an EXPR slice has one
+    if is_combination(sf.expr):
+        return Candidate(sf, {Tier.MASKS: 0.0}, (), f"{sf.expr}", tree=sf.expr)
+    for node in sf.expr.walk():
+        if isinstance(node, Column) and node.name not in columns:
+            raise MissingColumnError(f"slice {sf.name!r}", node.name, columns)
+    return _of_tree(sf, sf.expr, kinds, {})
+
+
+def _of_tree(
+    sf: SlicingFunction,
+    tree: Expr,
+    kinds: Mapping[str, pa.DataType],
+    others: Mapping[Tier, float],
+) -> Candidate:
+    nodes = list(tree.walk())
+    crossing = tuple(dict.fromkeys(n.name for n in nodes if isinstance(n, Column)))
+    refused = {Tier.SPARK: "Spark was not asked"}
+    for name in crossing:
+        if pa.types.is_null(kinds[name]) and others:
+            why = f"the column {name!r} has values that Arrow doesn't have"
+            said = f"{_short(str(tree))}; {why}"
+            return Candidate(sf, others, crossing, said, {**refused, Tier.ARROW: why})
+    costs = {Tier.ARROW: _cost(nodes, kinds)[1], **others}
+    return Candidate(sf, costs, crossing, _short(str(tree)), refused, tree)
+
+
+def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType]) -> Candidate:
+    """Return a candidate that may run as a Spark expression too, or with the reason why not."""
+    if c.tree is None or is_combination(c.tree):
+        return c
+    refused = {t: why for t, why in c.refused.items() if t is not Tier.SPARK}
+    try:
+        translated(c.tree, schema)
+    except NotTranslatedError as error:
+        return replace(c, refused={**refused, Tier.SPARK: str(error)})
+    costs = {**c.costs, Tier.SPARK: _cost(c.tree.walk(), kinds)[0]}
+    return replace(c, costs=costs, refused=refused)
+
+
+def _cost(nodes: Iterable[Expr], kinds: Mapping[str, pa.DataType]) -> tuple[float, float]:
+    spark = arrow = 0.0
+    for node in nodes:
+        if not isinstance(node, Call):
+            continue
+        asked = search_of(node, kinds)
+        by_spark, by_arrow = _COSTS.get(node.op, _SIMPLE)
+        if asked is None and node.op in _SLOW and not _is_quick(node, kinds):
+            by_arrow = _BY_VALUE
+        spark, arrow = spark + by_spark, arrow + by_arrow
+    return spark, arrow
+
+
+def _is_quick(node: Call, kinds: Mapping[str, pa.DataType]) -> bool:
+    """Tell whether an operation on text has a form for whole columns."""
+    first = node.args[0]
+    whole = isinstance(first, Column) and kind_of(kinds[first.name]) == "text"
+    return whole and (node.op in FORMS or node.op in ("len", "word_count"))
+
+
+_SLOW = frozenset(
+    {
+        "upper", "casefold", "title", "strip", "lstrip", "rstrip", "split", "count", "find",
+        "replace", "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "re_search",
+        "re_match", "re_fullmatch", "findall", "getitem", "getslice", "lower", "len", "in",
+    }
+)  # fmt: skip
+
+
+def _pandas(sf: SlicingFunction, columns: Sequence[str], *_: object) -> Candidate:
+    assert sf.f is not None  # a PANDAS function has one
+    named = series_parameters(sf.f, sf.resources)
+    for column in named:
+        if column not in columns:
+            raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+    said = f"a function of pandas Series {', '.join(named)}"
+    refused = dict.fromkeys((Tier.SPARK, Tier.ARROW, Tier.ROW), "it is written for pandas Series")
+    return Candidate(sf, {Tier.PANDAS: _BY_VALUE}, named, said, refused)
+
+
+def _native(sf: SlicingFunction, *_: object) -> Candidate:
+    said = f"SQL: {sf.sql}" if sf.sql is not None else "returns a Spark Column"
+    refused = dict.fromkeys((Tier.ARROW, Tier.PANDAS, Tier.ROW), "it is written for Spark")
+    return Candidate(sf, {Tier.SPARK: 0.0}, (), said, refused)
+
+
+_CANDIDATES: Mapping[SliceKind, Callable[..., Candidate]] = {
+    SliceKind.ROW: _row,
+    SliceKind.PANDAS: _pandas,
+    SliceKind.COLUMN: _native,
+    SliceKind.SQL: _native,
+    SliceKind.EXPR: _expression,
+}
+
+
+def chosen(
+    candidates: Sequence[Candidate],
+    kinds: Mapping[str, pa.DataType],
+    forced: Mapping[str, Tier],
+) -> list[Tier]:
+    """Return the cheapest tier of each slice, all slices of the run considered.
+
+    A column's crossing to Python is paid once, so that a slice that Spark could run joins the
+    Arrow columns where another one needs the column anyway.
+
+    Parameters
+    ----------
+    candidates
+        The slices.
+    kinds
+        Column to its Arrow type.
+    forced
+        Slice id to the tier that was asked for.
+
+    Raises
+    ------
+    TierError
+        If a slice may not run in the tier that was asked for.
+    """
+    tiers: dict[str, Tier] = {}
+    open_: list[Candidate] = []
+    for c in candidates:
+        asked = forced.get(c.sf.id)
+        if asked is not None and Tier.MASKS not in c.costs:
+            if asked not in c.costs:
+                why = c.refused.get(asked, "it isn't written for it")
+                raise TierError(c.sf.name, asked, why)
+            tiers[c.sf.id] = asked
+        elif {Tier.SPARK, Tier.ARROW} <= c.costs.keys():
+            open_.append(c)
+        else:
+            tiers[c.sf.id] = min(c.costs, key=lambda t, c=c: c.costs[t])  # type: ignore[misc]
+    python = [c for c in candidates if tiers.get(c.sf.id) in (Tier.ARROW, Tier.PANDAS, Tier.ROW)]
+    paid = {column for c in python for column in c.columns}
+    started = bool(python)
+    while open_:
+        joined = _worth_crossing(open_, paid, started, kinds)
+        if not joined:
+            tiers |= {c.sf.id: Tier.SPARK for c in open_}
+            break
+        tiers |= {c.sf.id: Tier.ARROW for c in joined}
+        paid |= {column for c in joined for column in c.columns}
+        started = True
+        open_ = [c for c in open_ if c not in joined]
+    return [tiers[c.sf.id] for c in candidates]
+
+
+def _worth_crossing(
+    open_: Sequence[Candidate],
+    paid: set[str],
+    started: bool,
+    kinds: Mapping[str, pa.DataType],
+) -> list[Candidate]:
+    """Return slices that are cheaper over Arrow columns, their columns' crossing included."""
+    by_columns: dict[frozenset[str], list[Candidate]] = {}
+    for c in open_:
+        by_columns.setdefault(frozenset(c.columns) - paid, []).append(c)
+    for new in sorted(by_columns, key=lambda s: (len(s), sorted(s))):
+        group = [c for s, cs in by_columns.items() if s <= new for c in cs]
+        gain = sum(c.costs[Tier.SPARK] - c.costs[Tier.ARROW] for c in group)
+        price = sum(_CROSSING.get(kind_of(kinds[c]), _CROSSING_OTHER) for c in new)
+        if gain > price + (0.0 if started else _BATCH):
+            return group
+    return []
+
+
+def _short(text: str, most: int = 100) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
