@@ -115,7 +115,6 @@ class TextBatch:
         self.valid: np.ndarray | None = (
             array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
         )
-        self._forms: dict[tuple[str, bool], TextBatch] = {}
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -192,14 +191,9 @@ class TextBatch:
             False where only the ASCII characters of the result matter: that is much cheaper on
             text in other scripts.
         """
-        key = (name, exact or name == "strip")
         if name == "as_is":
             return self
-        if key not in self._forms:
-            self._forms[key] = self._formed(FORMS[name], exact)
-        return self._forms[key]
-
-    def _formed(self, form: Form, exact: bool) -> TextBatch:
+        form = FORMS[name]
         fast = self if form.first is None else _Recased(self, form.first)
         rows = form.rows(self, exact)
         if not len(rows):
@@ -214,7 +208,7 @@ class _Recased(TextBatch):
     """A batch with its ASCII letters in one case; what doesn't depend on case is shared."""
 
     def __init__(self, source: TextBatch, first: int) -> None:
-        self.offsets, self.valid, self._forms = source.offsets, source.valid, {}
+        self.offsets, self.valid = source.offsets, source.valid
         if first == _A_Z:
             self.data = self.folded = source.folded
         else:
