@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 PAD = 16  # readable bytes after the last row, so that a word may be read at any position
 _BLOCK = 1 << 16  # bytes handled at a time: stays in the processor's cache
-_FEW_PAIRS = 8  # beyond this many kinds of first two bytes, all characters are looked at
 _SPARSE = 64  # bytes per position above which rows are searched for, below it looked up
 
 _A_Z, _A_Z_LOWER, _LETTERS, _CASE = ord("A"), ord("a"), 26, np.uint8(0x20)
+_NO_ROWS = np.zeros(1, dtype=np.int64)
 _FIRST_LEAD = 0xC2  # the first byte of a character of two bytes or more
 _LENGTH = np.ones(256, dtype=np.uint8)  # bytes of a character, by its first byte
 _LENGTH[0xC0:0xE0], _LENGTH[0xE0:0xF0], _LENGTH[0xF0:] = 2, 3, 4
@@ -28,8 +28,52 @@ _LEAD_BITS = np.array([0, 0x7F, 0x1F, 0x0F, 0x07], dtype=np.uint32)
 # without this a fresh megabyte costs more than all that is done with it.
 del (_large := [np.empty(31 << 20, dtype=np.uint8)])[:]
 
+BEYOND = (*range(0x80, 0xD800), *range(0xE000, 0x110000))  # what UTF-8 can hold beyond ASCII
 # Python's str.isspace beyond ASCII, which is what split() and strip() without arguments use.
-WIDE_SPACES = (0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
+WIDE_SPACES = frozenset(
+    {0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
+)
+
+
+class Characters:
+    """A set of characters beyond ASCII, ready to be looked up.
+
+    Parameters
+    ----------
+    ranges
+        Code points, first and last of each range.
+
+    Examples
+    --------
+    >>> Characters([(0xE0, 0xFF)]).hold(np.array([0xDF, 0xE0, 0x20AC]))
+    array([False,  True, False])
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        member = np.zeros(0x110000, dtype=bool)
+        for first, last in ranges:
+            member[first : last + 1] = True
+        self._bits = np.packbits(member, bitorder="little")
+
+    def hold(self, points: np.ndarray) -> np.ndarray:
+        """Return which of some code points are in the set."""
+        return (self._bits[points >> 3] >> (points & 7).astype(np.uint8)) & 1 == 1
+
+    @functools.cached_property
+    def pairs(self) -> np.ndarray:
+        """``[0x10000]`` bool: whether a character of the set may begin with these two bytes."""
+        points = np.flatnonzero(np.unpackbits(self._bits, bitorder="little"))
+        pairs = np.zeros(0x10000, dtype=bool)
+        for marks, below, shift in ((0xC0, 0x800, 6), (0xE0, 0x10000, 12), (0xF0, 0x110000, 18)):
+            some, points = points[points < below], points[points >= below]
+            pairs[(marks | some >> shift) << 8 | 0x80 | some >> (shift - 6) & 0x3F] = True
+        return pairs
+
+
+@functools.cache
+def characters(points: frozenset[int]) -> Characters:
+    """Return a set of characters beyond ASCII, given as code points."""
+    return Characters((c, c) for c in points)
 
 
 class TextBatch:
@@ -62,22 +106,15 @@ class TextBatch:
         self.array = array
         kind = np.int32 if pa.types.is_string(array.type) else np.int64
         n, (_, places, buffer) = len(array), array.buffers()
-        ends = (
-            np.frombuffer(places, kind)[array.offset : array.offset + n + 1]
-            if n
-            else np.zeros(1, kind)
-        )
+        ends = np.frombuffer(places, kind)[array.offset : array.offset + n + 1] if n else _NO_ROWS
         first, last = int(ends[0]), int(ends[-1])
         self.offsets: np.ndarray = ends.astype(np.int64) - first
         raw = np.zeros(0, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
-        self.data: np.ndarray = (
-            raw[first : last + PAD] if len(raw) >= last + PAD else _padded(raw[first:last])
-        )
+        roomy = len(raw) >= last + PAD
+        self.data: np.ndarray = raw[first : last + PAD] if roomy else _padded(raw[first:last])
         self.valid: np.ndarray | None = (
             array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
         )
-        self._forms: dict[tuple[str, bool], TextBatch] = {}
-        self._rows_with: dict[frozenset[int], np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -98,9 +135,9 @@ class TextBatch:
         return np.flatnonzero(self.data[: self.size] >= _FIRST_LEAD)
 
     @functools.cached_property
-    def wide(self) -> np.ndarray:
-        """The characters beyond ASCII, as code points."""
-        return code_points(self.data, self.leads)
+    def _pairs(self) -> np.ndarray:
+        """The first two bytes of each character beyond ASCII."""
+        return self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
 
     @functools.cached_property
     def newlines(self) -> np.ndarray:
@@ -122,28 +159,14 @@ class TextBatch:
             return np.searchsorted(self.offsets, positions, "right") - 1
         return self._row_at[positions]
 
-    def places(self, characters: Iterable[int]) -> np.ndarray:
-        """Return the positions of some characters beyond ASCII."""
-        pairs: dict[int, list[int]] = {}
-        for c in characters:
-            pairs.setdefault(int.from_bytes(chr(c).encode()[:2], "little"), []).append(c)
-        if len(pairs) > _FEW_PAIRS or "leads" in self.__dict__:
-            found = [self.leads[np.isin(self.wide, [c for cs in pairs.values() for c in cs])]]
-        else:
-            found = [self._begins(pair, cs) for pair, cs in pairs.items()]
-        return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+    def places(self, characters: Characters) -> np.ndarray:
+        """Return the positions of some characters beyond ASCII, sorted."""
+        found = self.leads[characters.pairs[self._pairs]]
+        return found[characters.hold(code_points(self.data, found))]
 
-    def _begins(self, pair: int, characters: list[int]) -> np.ndarray:
-        """Return the positions of characters whose first two bytes are the same."""
-        found = positions_of(self.data, self.size, pair, 2)
-        return found[np.isin(code_points(self.data, found), characters)]
-
-    def rows_with(self, characters: frozenset[int]) -> np.ndarray:
+    def rows_with(self, characters: Characters) -> np.ndarray:
         """Return the rows that hold one of some characters beyond ASCII, each row once, sorted."""
-        if characters not in self._rows_with:
-            found = self.places(characters)
-            self._rows_with[characters] = np.unique(self.known(self.rows_at(found)))
-        return self._rows_with[characters]
+        return np.unique(self.known(self.rows_at(self.places(characters))))
 
     def known(self, rows: np.ndarray) -> np.ndarray:
         """Return those of some rows that aren't null."""
@@ -168,15 +191,10 @@ class TextBatch:
             False where only the ASCII characters of the result matter: that is much cheaper on
             text in other scripts.
         """
-        key = (name, exact or name == "strip")
         if name == "as_is":
             return self
-        if key not in self._forms:
-            self._forms[key] = self._formed(FORMS[name], exact)
-        return self._forms[key]
-
-    def _formed(self, form: Form, exact: bool) -> TextBatch:
-        fast = self if form.first is None else self._replaced(_flipped(self.data, form.first))
+        form = FORMS[name]
+        fast = self if form.first is None else _Recased(self, form.first)
         rows = form.rows(self, exact)
         if not len(rows):
             return fast
@@ -185,15 +203,37 @@ class TextBatch:
         new = pa.array([form.of(t) for t in self.strings(rows)], self.array.type)
         return TextBatch(pc.replace_with_mask(fast.array, pa.array(where), new))
 
-    def _replaced(self, data: np.ndarray) -> TextBatch:
-        """Return the same rows over other bytes."""
-        large = pa.types.is_large_string(self.array.type)
-        ends = pa.py_buffer(self.offsets if large else self.offsets.astype(np.int32))
+
+class _Recased(TextBatch):
+    """A batch with its ASCII letters in one case; what doesn't depend on case is shared."""
+
+    def __init__(self, source: TextBatch, first: int) -> None:
+        self.offsets, self.valid = source.offsets, source.valid
+        if first == _A_Z:
+            self.data = self.folded = source.folded
+        else:
+            self.data = _flipped(source.data, first)
+        self._source = source
+
+    @functools.cached_property
+    def array(self) -> pa.StringArray | pa.LargeStringArray:
+        kind = self._source.array.type
+        ends = self.offsets if pa.types.is_large_string(kind) else self.offsets.astype(np.int32)
         known = None if self.valid is None else pa.py_buffer(_bits(self.valid))
-        made = pa.Array.from_buffers(
-            self.array.type, len(self), [known, ends, pa.py_buffer(data)], self.array.null_count
-        )
-        return TextBatch(made)
+        buffers = [known, pa.py_buffer(ends), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(kind, len(self), buffers)
+
+    @functools.cached_property
+    def leads(self) -> np.ndarray:
+        return self._source.leads
+
+    @functools.cached_property
+    def newlines(self) -> np.ndarray:
+        return self._source.newlines
+
+    @functools.cached_property
+    def _row_at(self) -> np.ndarray:
+        return self._source._row_at
 
 
 @dataclass(frozen=True)
@@ -219,9 +259,8 @@ class Form:
         if self.first is None:
             return _edged(text)
         if not exact:
-            return text.rows_with(self.to_ascii)
-        found = text.leads[_changed(self)[text.wide]]
-        return np.unique(text.known(text.rows_at(found)))
+            return text.rows_with(characters(self.to_ascii))
+        return text.rows_with(_changed(self))
 
 
 # The sets are what Unicode's case mappings say; a test enumerates all characters.
@@ -236,11 +275,9 @@ FORMS: dict[str, Form] = {
 
 
 @functools.cache
-def _changed(form: Form) -> np.ndarray:
-    """Return for each character beyond ASCII whether a form changes it."""
-    changed = np.zeros(0x110000, dtype=bool)
-    changed[[c for c in range(0x80, 0x110000) if form.of(chr(c)) != chr(c)]] = True
-    return changed
+def _changed(form: Form) -> Characters:
+    """Return the characters beyond ASCII that a form changes."""
+    return Characters((c, c) for c in BEYOND if form.of(chr(c)) != chr(c))
 
 
 def _edged(text: TextBatch) -> np.ndarray:
@@ -248,7 +285,12 @@ def _edged(text: TextBatch) -> np.ndarray:
     rows = np.flatnonzero(np.diff(text.offsets))
     rows = text.known(rows)
     first, last = text.data[text.offsets[rows]], text.data[text.offsets[rows + 1] - 1]
-    return rows[(first <= ord(" ")) | (last <= ord(" ")) | (first >= 0x80) | (last >= 0x80)]
+    return rows[_spacelike(first) | _spacelike(last)]
+
+
+def _spacelike(byte: np.ndarray) -> np.ndarray:
+    """Return which bytes may be whitespace, or part of it."""
+    return byte.view(np.int8) <= ord(" ")
 
 
 def code_points(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -299,11 +341,11 @@ def widths(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:
-    """Return ``len(t.split())`` of each row, int32; 0 for a null.
+    r"""Return ``len(t.split())`` of each row, int32; 0 for a null.
 
     Examples
     --------
-    >>> word_counts(pa.array(["two words", "", None, "\\u2003a\\x1fb c"])).tolist()
+    >>> word_counts(pa.array(["two words", "", None, "\u2003a\x1fb c"])).tolist()
     [2, 0, 0, 3]
     """
     text = text if isinstance(text, TextBatch) else TextBatch(text)
@@ -314,7 +356,7 @@ def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.nd
         out = space[at + 1 : at + 1 + len(block)]
         np.less(block - np.uint8(0x09), 5, out=out)  # \t \n \v \f \r
         out |= block - np.uint8(0x1C) < 5  # noqa: PLR2004 - \x1c to \x1f and the space
-    found = text.places(WIDE_SPACES)
+    found = text.places(characters(WIDE_SPACES))
     length = _LENGTH[data[found]]
     for i in range(3):
         space[1:][found[length > i] + i] = True
