@@ -7,8 +7,11 @@ translates an operation must give what Python gives, or leave the row to Python.
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 
@@ -119,4 +122,17 @@ def constant_key(value: Any) -> str:
     if isinstance(value, dict):
         items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
         return f"dict({','.join(items)})"
+    if isinstance(value, re.Pattern):  # whose repr is cut short
+        return f"Pattern:{value.flags}:{value.pattern!r}"
+    if type(value) not in _WRITTEN_OUT:
+        return f"object:{id(value)}"
     return f"{type(value).__name__}:{value!r}"
+
+
+# Types whose repr tells any two values apart.
+_WRITTEN_OUT = frozenset(
+    {
+        str, int, float, bool, type(None), bytes, complex, range, slice, re.RegexFlag, Decimal,
+        dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone,
+    }
+)  # fmt: skip
