@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from engine.masks.words import WORD, bit_counts, bit_sums
 
@@ -67,7 +67,7 @@ def tally(
     weights = [] if weight is None else [weight.alias(WEIGHT)]
     narrow = df.select(*(c.alias(name) for name, c in by.items()), *weights, *columns)
     schema = StructType([StructField(name, narrow.schema[name].dataType) for name in by])
-    schema = schema.add(BIT, "int").add(ROWS, "long").add(WEIGHT, "long")
+    schema = schema.add(BIT, IntegerType()).add(ROWS, LongType()).add(WEIGHT, LongType())
     parts = narrow.mapInArrow(_counting(list(by), weight is not None), schema)
     sums = parts.groupBy(*by, BIT).agg(F.sum(ROWS).alias(ROWS), F.sum(WEIGHT).alias(WEIGHT))
     return _arranged(sums.toPandas(), list(by), len(words) * WORD, weight is not None)
