@@ -243,6 +243,9 @@ class Project(_Model):
         Modules or ``.py`` files with slicing functions.
     slices
         Slices as SQL predicates.
+    layout
+        How a new mask table holds masks: ``boolean`` columns, ``packed`` words of 64 slices, or
+        ``auto``, which is packed for more than 100 slices.
     on_error
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate
@@ -273,6 +276,7 @@ class Project(_Model):
     carry: list[str] = []
     sf_modules: list[str] = []
     slices: list[InlineSlice] = []
+    layout: Literal["auto", "boolean", "packed"] = "auto"
     on_error: Literal["raise", "null"] = "raise"
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)

@@ -139,6 +139,34 @@ class KeyTypeError(InputError):
         )
 
 
+class LayoutFixedError(InputError):
+    """A mask table was to change its layout."""
+
+    def __init__(self, table: str, stored: str, wanted: str) -> None:
+        super().__init__(
+            f"the masks in {table} are {stored} and the project's layout is {wanted}, but a mask "
+            f"table's layout is fixed when it is made: set layout to {stored} or auto, or remove "
+            "the table to have it made again"
+        )
+
+
+class WordColumnError(InputError):
+    """A column has the name of a word of a packed mask table."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"column {column!r} has the name of a word of the packed mask table: rename it in the "
+            "source, leave it out of carry, or set layout to boolean"
+        )
+
+
+class UnknownSliceError(InputError):
+    """A mask table has no such slice."""
+
+    def __init__(self, slice_id: str, known: Iterable[str]) -> None:
+        super().__init__(f"the mask table has no slice {slice_id!r}{near(slice_id, known)}")
+
+
 class JavaMissingError(EngineError):
     """Spark would find no Java."""
 

@@ -14,7 +14,7 @@ import pandas as pd
 from engine.slicing.functions import SlicingFunction
 
 if TYPE_CHECKING:
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 Rows = list[tuple[Any, ...]]
 

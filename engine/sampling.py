@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,7 +27,8 @@ from engine.errors import (
 )
 from engine.hashing import unit_interval_column
 from engine.masks.checks import key_text, quoted
-from engine.masks.table import Coverage, coverage
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.reader import MaskTable, read_masks
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -219,8 +220,9 @@ def draw(
     """
     u = unit_interval_column(masks, key, seed)
     of = split if split is not None else F.lit(next(iter(chances)))
-    p = _by_split(of, {name: _slice_chance(c) for name, c in chances.items()})
-    drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(u, chances)
+    table = read_masks(masks)
+    p = _by_split(of, {name: _slice_chance(table, c) for name, c in chances.items()})
+    drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(table, u, chances)
     if labels is not None:
         in_class = _by_split(F.col(SPLIT), {s: _class_chance(c) for s, c in chances.items()})
         kept = labels.select(*map(quoted, key), in_class.alias("_by_class"))
@@ -240,27 +242,29 @@ def _by_split(split: Column, chances: Mapping[str, Column]) -> Column:
     return F.coalesce(*tests, F.lit(0.0))
 
 
-def _slice_chance(chances: Chances) -> Column:
+def _slice_chance(table: MaskTable, chances: Chances) -> Column:
     """Return the largest chance over a row's slices and all rows."""
     # The largest first, so that the first slice that a row is in decides; one flat CASE is a third
     # of the byte code of a greatest, and the JVM compiles no method of more than 8,000 bytes.
     p: Column | None = None
-    for slice_id, chance in sorted(chances.slices.items(), key=lambda item: -item[1]):
-        if chance > chances.overall:
-            test, value = quoted(slice_id), F.lit(chance)
+    higher = [(chance, s) for s, chance in chances.slices.items() if chance > chances.overall]
+    higher.sort(key=lambda item: -item[0])
+    for chance, equal in groupby(higher, key=lambda item: item[0]):
+        for test in table.in_any([s for _, s in equal]):
+            value = F.lit(chance)
             p = F.when(test, value) if p is None else p.when(test, value)
     return F.lit(chances.overall) if p is None else p.otherwise(chances.overall)
 
 
-def _hopeful(u: Column, chances: Mapping[str, Chances]) -> Column:
+def _hopeful(table: MaskTable, u: Column, chances: Mapping[str, Chances]) -> Column:
     """Tell cheaply that a row may be kept: its u is low, or a slice of it comes whole."""
     every = dict.fromkeys(s for c in chances.values() for s in c.slices)
     slices = {s: max(c.slices.get(s, 0.0) for c in chances.values()) for s in every}
     highest = max(c.overall for c in chances.values())
     highest = max([highest, *(chance for chance in slices.values() if chance < 1)])
     hopeful = F.when(u < highest, True)
-    for slice_id in (s for s, chance in slices.items() if chance >= 1):
-        hopeful = hopeful.when(quoted(slice_id), True)
+    for test in table.in_any([s for s, chance in slices.items() if chance >= 1]):
+        hopeful = hopeful.when(test, True)
     return hopeful.otherwise(False)
 
 

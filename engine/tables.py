@@ -271,6 +271,12 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
     return _written(spark, table, start)
 
 
+def create_view(spark: SparkSession, view: str, select: str) -> str:
+    """Make a view in the catalog, or replace it, and say so."""
+    spark.sql(f"CREATE OR REPLACE VIEW {view} AS {select}")
+    return f"view {view} of {len(spark.table(view).columns):,} columns"
+
+
 def undo(spark: SparkSession, table: str, before: Snapshot | None) -> str:
     """Take the last write back, and say so: restore the version before, or drop a first table."""
     if before is not None:

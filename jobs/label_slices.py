@@ -1,11 +1,13 @@
 """Label slices: run every slicing function over the source, write the mask table.
 
 Reads the source and the slicing functions that the project file names. Writes the mask table
-(key, split, carried columns, one BOOLEAN column per slice), the slice catalogue and the run's
-coverage. A run whose inputs did not change writes nothing.
+(key, split, carried columns, and the masks: a BOOLEAN column per slice, or packed, 64 slices in a
+BIGINT column), the slice catalogue and the run's coverage. A run whose inputs did not change
+writes nothing.
 
   python -m jobs.label_slices --project conf/spam.yaml --explain
   python -m jobs.label_slices --project conf/spam.yaml
+  python -m jobs.label_slices --project conf/spam.yaml --view > masks.sql
   python -m jobs.label_slices --project conf/events.yaml --where "ds = '2024-05-01'"
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -31,9 +33,15 @@ from engine.compile.plan import MaskPlan, compile_slices
 from engine.config import Project
 from engine.errors import FaultBudgetError, SlicesChangedError
 from engine.masks.checks import check_columns, check_rows, check_unique
-from engine.masks.table import Coverage, coverage, mask_table
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.layout import Layout
+from engine.masks.reader import read_masks, view_select
+from engine.masks.table import TableForm, table_form
+from engine.names import is_catalog_name
 from engine.session import ZONE
 from engine.slicing.identity import fingerprint
+
+SHOWN = 100  # slices printed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser(__doc__ or "")
     parser.add_argument(
         "--explain", action="store_true", help="say where each slice runs and why, and stop"
+    )
+    parser.add_argument(
+        "--view",
+        action="store_true",
+        help="print the SELECT that shows each slice of the mask table as a BOOLEAN column, and "
+        "stop",
     )
     parser.add_argument(
         "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
@@ -52,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     project = cli.project_of(args)
+    if args.view:
+        masks = tables.read(
+            cli.session(project, "label_slices"), project.place("masks"), "mask table"
+        )
+        print(view_select(read_masks(masks.df), masks.name))
+        return
     sfs = project.slicing_functions(cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = tables.read_source(
@@ -61,11 +81,14 @@ def job(args: argparse.Namespace) -> None:
     if args.explain:
         print(_explanation(project, plan, source))
         return
-    df, facts = source.df, _facts(project, plan, source, args.where)
+    df, place = source.df, project.place("masks")
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
-    place = project.place("masks")
     stored = tables.find(spark, place)
+    prints = {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs}
+    schema = stored.df.schema if stored else None
+    form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
+    facts = _facts(project, form, prints, source, args.where)
     if stored is not None and stored.facts == facts and not args.force:
         written = tables.unchanged(stored)
     else:
@@ -73,7 +96,7 @@ def job(args: argparse.Namespace) -> None:
             _check_same_slices(stored, facts)
         rows = _check(project, plan, df, source.name, args.where)
         cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
-        written = _label(project, plan, df, facts, args.where, stored)
+        written = _label(project, plan, df, form, facts, args.where, stored)
     _report(project, plan, spark, written, facts)
 
 
@@ -81,6 +104,7 @@ def _label(
     project: Project,
     plan: MaskPlan,
     df: DataFrame,
+    form: TableForm,
     facts: dict[str, Any],
     where: str | None,
     stored: tables.Snapshot | None,
@@ -92,8 +116,7 @@ def _label(
         masked = masked.observe(observation, *fault_metrics(plan.python_sfs, key))
     elif plan.python_sfs:
         masked = stop_at_fault(masked, key)
-    columns = _columns(project)
-    rows = mask_table(masked, columns, plan.mask_columns(), plan.sfs, facts["slices"])
+    rows = form.rows(masked, plan.mask_columns())
     with explained(plan.sfs):
         written = tables.overwrite(
             rows,
@@ -162,6 +185,12 @@ def _report(
     _show_coverage(plan, covered)
     for table in (written, stored, kept):
         print(table)
+    packed = read_masks(masks.df)
+    if packed.layout is Layout.PACKED and is_catalog_name(masks.name):
+        select = view_select(packed, masks.name)
+        print(tables.create_view(spark, project.place("masks_view"), select))
+    elif packed.layout is Layout.PACKED:
+        print("packed masks: --view prints the SELECT that shows each slice as a column")
 
 
 def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
@@ -175,8 +204,10 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
         n_in, n_null = sum(c.n_in for c in mine), sum(c.n_null for c in mine)
         n = sum(c.rows for c in mine)
         rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
-    title = f"Coverage of {len(by_slice)} slices over {n:,} rows"
-    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows)
+    title = f"Coverage of {len(by_slice):,} slices over {n:,} rows"
+    if len(rows) > SHOWN:
+        title += f", the first {SHOWN} of them; the coverage table has all"
+    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows[:SHOWN])
 
 
 def _tell_faults(counts: FaultCounts) -> None:
@@ -207,7 +238,11 @@ def _columns(project: Project) -> list[str]:
 
 
 def _facts(
-    project: Project, plan: MaskPlan, source: tables.Snapshot, where: str | None
+    project: Project,
+    form: TableForm,
+    fingerprints: Mapping[str, str],
+    source: tables.Snapshot,
+    where: str | None,
 ) -> dict[str, Any]:
     """Return everything that decides the mask table's rows; kept as its commit's metadata."""
     return {
@@ -216,9 +251,10 @@ def _facts(
         "source_version": source.version,
         "where": where,
         "zone": ZONE,
-        "columns": [_columns(project), project.partition_by],
+        "columns": [list(form.columns), project.partition_by],
+        "layout": str(form.layout),
         "on_error": project.on_error,
-        "slices": {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs},
+        "slices": dict(fingerprints),
     }
 
 

@@ -44,6 +44,21 @@ SENTENCES = [
         " of them another id",
     ),
     (
+        e.LayoutFixedError("audit/masks", "boolean", "packed"),
+        "the masks in audit/masks are boolean and the project's layout is packed, but a mask "
+        "table's layout is fixed when it is made: set layout to boolean or auto, or remove the "
+        "table to have it made again",
+    ),
+    (
+        e.WordColumnError("in_0"),
+        "column 'in_0' has the name of a word of the packed mask table: rename it in the source, "
+        "leave it out of carry, or set layout to boolean",
+    ),
+    (
+        e.UnknownSliceError("shrt", ["short", "long"]),
+        "the mask table has no slice 'shrt'; did you mean 'short'?",
+    ),
+    (
         e.KeyTypeError("id", "double"),
         "key column 'id' is double, which can't be a key: use a string, integer, boolean, "
         "date, timestamp or DECIMAL(p,0), or cast it in the source",
