@@ -1,2 +1,0 @@
-def backtracks(pattern: str, flags: int) -> str | None:
-    return None
