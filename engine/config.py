@@ -246,6 +246,14 @@ class Project(_Model):
     layout
         How a new mask table holds masks: ``boolean`` columns, ``packed`` words of 64 slices, or
         ``auto``, which is packed for more than 100 slices.
+    tier
+        Where all slices run that may run there: ``spark`` expressions, whole ``arrow`` columns,
+        ``pandas`` Series, Python per ``row``; by default each where it is cheapest.
+    tiers
+        Slice id to the tier that it must run in.
+    verify
+        The share of rows on which compiled slices are compared with their Python functions before
+        the mask table is written; 0 for none.
     on_error
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate
@@ -277,6 +285,9 @@ class Project(_Model):
     sf_modules: list[str] = []
     slices: list[InlineSlice] = []
     layout: Literal["auto", "boolean", "packed"] = "auto"
+    tier: Literal["spark", "arrow", "pandas", "row"] | None = None
+    tiers: dict[str, Literal["spark", "arrow", "pandas", "row"]] = {}
+    verify: Annotated[float, Field(ge=0, le=1)] = 0.001
     on_error: Literal["raise", "null"] = "raise"
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
