@@ -87,6 +87,39 @@ class DuplicateSliceError(InputError):
         )
 
 
+class CompositionError(InputError):
+    """The text of a composition can't be read."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        super().__init__(
+            f"the composition {text!r} can't be read: {problem} at character {at + 1}; it is made "
+            "of slice ids, &, |, ~ and parentheses"
+        )
+
+
+class UnknownSliceError(InputError):
+    """A composition names a slice that isn't there."""
+
+    def __init__(self, name: str, slice_id: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"slice {name!r} is composed of {slice_id!r}, which is no slice's id"
+            f"{near(slice_id, known)}"
+        )
+
+
+class CompositionCycleError(InputError):
+    """Slices are composed of each other."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        first, *others = ids[:-1]  # the last is the first again
+        super().__init__(
+            f"slices are composed of each other: {' -> '.join(ids)}; take one of them out of the "
+            "circle"
+            if others
+            else f"slice {first!r} is composed of itself; take it out of its own text"
+        )
+
+
 class KeyTypeError(InputError):
     """A key column's type has no canonical text."""
 

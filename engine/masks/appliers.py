@@ -5,10 +5,10 @@ Masks come back as -1/0/1 here and nowhere else; -1 is "could not decide" and is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ import pandas as pd
 from engine.compile.kernel import BatchMasks, Fault, Kernel, python_values
 from engine.compile.reads import slice_reads
 from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
+from engine.slicing.algebra import with_parts
+from engine.slicing.evaluate import codes, field_of
+from engine.slicing.expr import Column
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.rows import Row
 
@@ -32,6 +35,15 @@ class ApplierMetadata:
     faults: dict[str, int]
 
 
+class _Batch(NamedTuple):
+    """Some rows: where they start, how many, the functions' masks, and their columns' values."""
+
+    start: int
+    n: int
+    out: BatchMasks
+    column: Callable[[str], Sequence[Any]]
+
+
 class _Applier:
     """A list of slicing functions, checked."""
 
@@ -44,12 +56,14 @@ class _Applier:
             if sf.name in seen.values():
                 raise SliceFormError(sf.name, "another slice has this name; give one another name")
             seen[sf.id] = sf.name
+        own = [sf for sf in with_parts(self.sfs) if sf.expr is None]
+        self._functions = tuple(own)  # those of compositions too
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}, SFs: {[sf.name for sf in self.sfs]}"
 
     def _require(self, *kinds: SliceKind) -> None:
-        for sf in self.sfs:
+        for sf in self._functions:
             if sf.kind not in kinds:
                 raise SliceFormError(
                     sf.name, f"a {sf.kind} slice cannot be applied by {type(self).__name__}"
@@ -57,22 +71,24 @@ class _Applier:
 
     def _collect(
         self,
-        batches: Iterator[tuple[int, Any]],
+        batches: Iterator[_Batch],
         n: int,
         index: pd.Index | None,
         fault_tolerant: bool,
         return_meta: bool,
     ) -> Any:
         S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
-        names = {sf.id: sf.name for sf in self.sfs}
+        names = {sf.id: sf.name for sf in (*self._functions, *self.sfs)}
         counts: dict[str, int] = {}
-        for start, out in batches:
+        for start, n_rows, out, column in batches:
             for fault in out.faults:
                 if not fault_tolerant:
                     raise _raised(fault, names, start, index)
                 counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
-            for slice_id, mask in out.masks.items():
-                S[names[slice_id]][start : start + len(mask)] = mask
+            for sf in self.sfs:
+                tree = sf.expr
+                mask = out.masks[sf.id] if tree is None else codes(tree, out.masks, column, n_rows)
+                S[sf.name][start : start + n_rows] = mask
         return (S, ApplierMetadata(counts)) if return_meta else S
 
 
@@ -122,11 +138,14 @@ class SFApplier(_Applier):
             If a function fails and ``fault_tolerant`` is False.
         """
         self._require(SliceKind.ROW)
-        kernel = Kernel(self.sfs)
-        batches = (
-            (start, kernel.run_rows([_row(x) for x in data_points[start : start + BATCH]]))
-            for start in _starts(len(data_points), progress_bar)
-        )
+        kernel = Kernel(self._functions)
+
+        def run(start: int) -> _Batch:
+            points = [_row(x) for x in data_points[start : start + BATCH]]
+            out = kernel.run_rows(points)
+            return _Batch(start, len(points), out, lambda c: [field_of(x, c) for x in points])
+
+        batches = (run(start) for start in _starts(len(data_points), progress_bar))
         return self._collect(batches, len(data_points), None, fault_tolerant, return_meta)
 
 
@@ -166,26 +185,32 @@ class PandasSFApplier(_Applier):
         self._require(SliceKind.ROW, SliceKind.PANDAS)
         columns = [str(c) for c in df.columns]
         needed, series = self._needed(columns)
-        kernel = Kernel(self.sfs)
+        kernel = Kernel(self._functions)
 
-        def run(start: int) -> BatchMasks:
+        def run(start: int) -> _Batch:
             part = df.iloc[start : start + BATCH]
             lists = {c: pandas_values(part.iloc[:, columns.index(c)]) for c in needed}
             inputs = {c: nullable(part.iloc[:, columns.index(c)]) for c in series}
-            return kernel.run_values(lists, inputs, len(part))
+            out = kernel.run_values(lists, inputs, len(part))
+            return _Batch(start, len(part), out, lists.__getitem__)
 
-        batches = ((start, run(start)) for start in _starts(len(df), progress_bar))
+        batches = (run(start) for start in _starts(len(df), progress_bar))
         return self._collect(batches, len(df), df.index, fault_tolerant, return_meta)
 
     def _needed(self, columns: list[str]) -> tuple[list[str], list[str]]:
         """Return the columns that row functions and vectorised functions need."""
         rows: set[str] = set()
         series: set[str] = set()
-        for sf in self.sfs:
+        trees = [sf for sf in self.sfs if sf.expr is not None]
+        for sf in (*self._functions, *trees):
             if sf.kind is SliceKind.PANDAS and sf.f is not None:
                 named = series_parameters(sf.f, sf.resources)
                 missing = [c for c in named if c not in columns]
                 series.update(named)
+            elif sf.expr is not None:
+                read_by_tree = [e.name for e in sf.expr.walk() if isinstance(e, Column)]
+                missing = [c for c in read_by_tree if c not in columns]
+                rows.update(read_by_tree)
             else:
                 read = slice_reads(sf)
                 missing = read.missing(columns)

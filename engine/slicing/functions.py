@@ -10,9 +10,10 @@ import copy
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
+from engine.slicing.expr import Expr
 from engine.slicing.rows import MutableRow, Row, values_of
 
 
@@ -23,6 +24,7 @@ class SliceKind(StrEnum):
     PANDAS = "pandas"  # a function of pandas Series, named like columns
     COLUMN = "column"  # a function without row that returns a Spark Column
     SQL = "sql"  # a SQL predicate
+    EXPR = "expression"  # a tree over columns and other slices
 
 
 class Preprocessor:
@@ -139,12 +141,17 @@ class SlicingFunction:
         One sentence for reports; by default the first line of ``f``'s docstring.
     sql
         A SQL predicate, in place of ``f``; :func:`engine.where` is the short form.
+    expr
+        A tree over columns and other slices, in place of ``f``: what ``&``, ``|``, ``~``,
+        :func:`engine.by` and :func:`engine.lookup` make.
+    parts
+        Slice id to the slice that a :class:`Mask` of the tree means.
 
     Raises
     ------
     ValueError
-        If neither or both of ``f`` and ``sql`` are given, or ``pre`` goes with another form than
-        a row function.
+        If not exactly one of ``f``, ``sql`` and ``expr`` is given, or ``pre`` goes with another
+        form than a row function.
 
     Examples
     --------
@@ -154,6 +161,8 @@ class SlicingFunction:
     >>> sf = SlicingFunction("has_hello", has_word, resources={"word": "hello"})
     >>> sf(SimpleNamespace(text="hello you"))
     True
+    >>> (sf & ~SlicingFunction("short", lambda x: len(x.text) < 9)).id
+    'has_hello_and_not_short'
     """
 
     def __init__(
@@ -166,6 +175,8 @@ class SlicingFunction:
         id: str | None = None,  # noqa: A002 - the field's name everywhere
         description: str | None = None,
         sql: str | None = None,
+        expr: Expr | None = None,
+        parts: Mapping[str, SlicingFunction] | None = None,
     ) -> None:
         from engine.slicing.identity import slug
 
@@ -175,9 +186,10 @@ class SlicingFunction:
         self.pre = tuple(pre or ())
         self.id = slug(name) if id is None else id
         self.sql = sql
-        if (f is None) == (sql is None):
+        self.expr, self.parts = expr, dict(parts or {})
+        if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
             raise SliceFormError(name, "give either a function or a SQL predicate")
-        self.kind = _kind(f, self.resources)
+        self.kind = SliceKind.EXPR if expr is not None else _kind(f, self.resources)
         if self.pre and self.kind is not SliceKind.ROW:
             raise SliceFormError(
                 name, f"preprocessors go with row functions, this is a {self.kind} one"
@@ -194,11 +206,59 @@ class SlicingFunction:
 
     def __call__(self, *args: Any) -> Any:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
+        if self.expr is not None:
+            from engine.slicing.evaluate import of_row
+
+            return of_row(self.expr, args[0], self.parts)
         if self.f is None:
             raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
         for p in self.chain:
             args = (p.run_alone(args[0]),)
         return self.f(*args, **self.resources)
+
+    def named(
+        self,
+        name: str,
+        *,
+        id: str | None = None,  # noqa: A002
+        description: str | None = None,
+    ) -> SlicingFunction:
+        """Return the same slice under another name, and the id of that name unless one is given.
+
+        Examples
+        --------
+        >>> where("short", "length(text) < 20").named("Short text").id
+        'short_text'
+        """
+        from engine.slicing.identity import slug
+
+        new = copy.copy(self)
+        new.name, new.id = name, slug(name) if id is None else id
+        new.description = self.description if description is None else description
+        return new
+
+    def __and__(self, other: SlicingFunction) -> SlicingFunction:
+        """Return the slice of the rows in both."""
+        return self._composed("kleene_and", other)
+
+    def __or__(self, other: SlicingFunction) -> SlicingFunction:
+        """Return the slice of the rows in either."""
+        return self._composed("kleene_or", other)
+
+    def __invert__(self) -> SlicingFunction:
+        """Return the slice of the rows out of this one."""
+        return self._composed("kleene_not")
+
+    def _composed(self, op: str, *others: SlicingFunction) -> SlicingFunction:
+        from engine.slicing.algebra import compose
+
+        if not all(isinstance(o, SlicingFunction) for o in others):
+            return cast("SlicingFunction", NotImplemented)  # Python then says so
+        return compose(op, self, *others)
+
+    def __bool__(self) -> bool:
+        """Refuse: Python's ``a and b`` would be ``b``, without a word."""
+        raise SliceFormError(self.name, "compose slices with &, | and ~, not with and, or and not")
 
     def __repr__(self) -> str:
         return f"SlicingFunction {self.name} ({self.kind})"

@@ -44,6 +44,24 @@ SENTENCES = [
         " of them another id",
     ),
     (
+        e.CompositionError("a & & b", 4, "a slice id is missing before '&'"),
+        "the composition 'a & & b' can't be read: a slice id is missing before '&' at character "
+        "5; it is made of slice ids, &, |, ~ and parentheses",
+    ),
+    (
+        e.UnknownSliceError("both", "shrt_link", ["short_link", "please"]),
+        "slice 'both' is composed of 'shrt_link', which is no slice's id; did you mean "
+        "'short_link'?",
+    ),
+    (
+        e.CompositionCycleError(["a", "b", "a"]),
+        "slices are composed of each other: a -> b -> a; take one of them out of the circle",
+    ),
+    (
+        e.CompositionCycleError(["a", "a"]),
+        "slice 'a' is composed of itself; take it out of its own text",
+    ),
+    (
         e.KeyTypeError("id", "double"),
         "key column 'id' is double, which can't be a key: use a string, integer, boolean, "
         "date, timestamp or DECIMAL(p,0), or cast it in the source",
