@@ -120,6 +120,38 @@ class CompositionCycleError(InputError):
         )
 
 
+class ValueTypeError(InputError):
+    """Slices by value were asked of values that can't be slices."""
+
+    def __init__(self, column: str, found: str) -> None:
+        super().__init__(
+            f"by: column {column!r} is of type {found}, whose values can't be slices: use text, "
+            "a boolean, a whole number, a date or a float, or cast it in the source"
+        )
+
+
+class ValueMismatchError(InputError):
+    """Given values are of another type than their column."""
+
+    def __init__(self, column: str, kind: str, found: str, values: Sequence[object]) -> None:
+        super().__init__(
+            f"by: column {column!r} is {kind}, and its values are given as {found}: "
+            f"{listed([repr(v) for v in values], 3)}; write them as the column has them (YAML "
+            "reads no, yes, on and off as booleans unless they are quoted)"
+        )
+
+
+class LookupTypeError(InputError):
+    """A column and the keys it is looked up in are of different types."""
+
+    def __init__(self, name: str, column: str, kind: str, keys: str, key_kind: str) -> None:
+        super().__init__(
+            f"slice {name!r}: column {column!r} is {kind}, and {keys} are {key_kind}; a look-up "
+            "takes text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one "
+            "type: cast one of them"
+        )
+
+
 class KeyTypeError(InputError):
     """A key column's type has no canonical text."""
 

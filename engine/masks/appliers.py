@@ -5,10 +5,11 @@ Masks come back as -1/0/1 here and nowhere else; -1 is "could not decide" and is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,11 @@ import pandas as pd
 from engine.compile.kernel import BatchMasks, Fault, Kernel, python_values
 from engine.compile.reads import slice_reads
 from engine.errors import DuplicateSliceError, MissingColumnError, SliceFaultError, SliceFormError
-from engine.slicing.algebra import with_parts
+from engine.slicing.algebra import is_composed, with_parts
 from engine.slicing.evaluate import codes, field_of
-from engine.slicing.expr import Column
+from engine.slicing.expr import Column, Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.slicing.lookups import check_local, without_lookups
 from engine.slicing.rows import Row
 
 if TYPE_CHECKING:
@@ -56,13 +58,15 @@ class _Applier:
             if sf.name in seen.values():
                 raise SliceFormError(sf.name, "another slice has this name; give one another name")
             seen[sf.id] = sf.name
-        own = [sf for sf in with_parts(self.sfs) if sf.expr is None]
-        self._functions = tuple(own)  # those of compositions too
+        every = with_parts(self.sfs)  # those of compositions too
+        self._functions = [sf for sf in every if sf.expr is None]
+        self._trees = sorted((sf for sf in every if sf.expr is not None), key=is_composed)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}, SFs: {[sf.name for sf in self.sfs]}"
 
     def _require(self, *kinds: SliceKind) -> None:
+        check_local(self.sfs)
         for sf in self._functions:
             if sf.kind not in kinds:
                 raise SliceFormError(
@@ -85,10 +89,11 @@ class _Applier:
                 if not fault_tolerant:
                     raise _raised(fault, names, start, index)
                 counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
+            masks = dict(out.masks)
+            for sf in self._trees:
+                masks[sf.id] = codes(cast("Expr", sf.expr), masks, column, n_rows)
             for sf in self.sfs:
-                tree = sf.expr
-                mask = out.masks[sf.id] if tree is None else codes(tree, out.masks, column, n_rows)
-                S[sf.name][start : start + n_rows] = mask
+                S[sf.name][start : start + n_rows] = masks[sf.id]
         return (S, ApplierMetadata(counts)) if return_meta else S
 
 
@@ -201,14 +206,14 @@ class PandasSFApplier(_Applier):
         """Return the columns that row functions and vectorised functions need."""
         rows: set[str] = set()
         series: set[str] = set()
-        trees = [sf for sf in self.sfs if sf.expr is not None]
-        for sf in (*self._functions, *trees):
+        for sf in (*self._functions, *self._trees):
             if sf.kind is SliceKind.PANDAS and sf.f is not None:
                 named = series_parameters(sf.f, sf.resources)
                 missing = [c for c in named if c not in columns]
                 series.update(named)
             elif sf.expr is not None:
-                read_by_tree = [e.name for e in sf.expr.walk() if isinstance(e, Column)]
+                tree = without_lookups(sf.expr, math.inf)
+                read_by_tree = [e.name for e in tree.walk() if isinstance(e, Column)]
                 missing = [c for c in read_by_tree if c not in columns]
                 rows.update(read_by_tree)
             else:

@@ -1,7 +1,7 @@
 """Slices composed of others with ``&``, ``|`` and ``~``, in Python and as a text of slice ids.
 
-A composed slice holds the slices that it is made of, so that it works wherever it is used; a
-composition of compositions is one tree over the slices below.
+A composed slice holds the slices that it is made of, so that it works wherever it is used. A
+composition of compositions is one tree, whose leaves are masks of slices that aren't composed.
 """
 
 from __future__ import annotations
@@ -250,17 +250,29 @@ def _ids(tree: Expr) -> list[str]:
     return [node.slice_id for node in tree.walk() if isinstance(node, Mask)]
 
 
+def is_composed(sf: SlicingFunction) -> bool:
+    """Tell whether a slice is composed of others: its tree has their masks as leaves, no column.
+
+    Examples
+    --------
+    >>> a = SlicingFunction("a", len)
+    >>> is_composed(a), is_composed(~a)
+    (False, True)
+    """
+    return isinstance(sf.expr, Mask) or (isinstance(sf.expr, Call) and sf.expr.op in _SIGN_OF)
+
+
 def _tree(sf: SlicingFunction) -> Expr:
-    return Mask(sf.id) if sf.expr is None else sf.expr
+    return sf.expr if is_composed(sf) and sf.expr is not None else Mask(sf.id)
 
 
 def _parts(sf: SlicingFunction) -> Iterable[SlicingFunction]:
-    return (sf,) if sf.expr is None else sf.parts.values()
+    return sf.parts.values() if is_composed(sf) else (sf,)
 
 
 def _written(sf: SlicingFunction) -> Expr:
     """Return a slice as compositions are written: its id, or the text that is its name."""
-    composed = sf.expr is not None and is_composition(sf.name)
+    composed = is_composed(sf) and is_composition(sf.name)
     return parse(sf.name) if composed and sf.id == composition_id(sf.name) else Mask(sf.id)
 
 

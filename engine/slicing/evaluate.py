@@ -7,12 +7,14 @@ side settles the answer.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from engine.slicing.expr import Call, Column, Const, Expr, Lookup, Mask
+from engine.slicing.expr import Call, Column, Const, Expr, Mask
+from engine.slicing.lookups import without_lookups
 
 
 def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
@@ -77,6 +79,7 @@ def codes(
     [1, -1, 0]
     """
     found: dict[Expr, Any] = {}
+    tree = without_lookups(tree, math.inf)
     for node in tree.walk():
         args = [found[part] for part in node.parts]
         if isinstance(node, Call) and node.op in _BY_CODE:
@@ -92,14 +95,12 @@ def codes(
 
 def field_of(x: Any, name: str) -> Any:
     """Return a field of a data point, which has it as an attribute or as an item."""
-    try:
-        return getattr(x, name)
-    except AttributeError:
-        return x[name]
+    return x[name] if isinstance(x, Mapping) else getattr(x, name)
 
 
 def _value(tree: Expr, mask: Callable[[str], Any], column: Callable[[str], Any]) -> Any:
     found: dict[Expr, Any] = {}
+    tree = without_lookups(tree, math.inf)
     for node in tree.walk():
         if isinstance(node, Call):
             found[node] = _BY_VALUE[node.op](*(found[part] for part in node.parts))
@@ -113,9 +114,7 @@ def _value(tree: Expr, mask: Callable[[str], Any], column: Callable[[str], Any])
 def _leaf(node: Expr, column: Callable[[str], Any], constant: Callable[[Any], Any]) -> Any:
     if isinstance(node, Column):
         return column(node.name)
-    if isinstance(node, Lookup):
-        return column(node.marker)
-    assert isinstance(node, Const)  # there is no other leaf
+    assert isinstance(node, Const)  # look-ups were taken out, and there is no other leaf
     return constant(node.value)
 
 

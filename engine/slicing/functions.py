@@ -208,7 +208,9 @@ class SlicingFunction:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
         if self.expr is not None:
             from engine.slicing.evaluate import of_row
+            from engine.slicing.lookups import check_local
 
+            check_local([self])
             return of_row(self.expr, args[0], self.parts)
         if self.f is None:
             raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
