@@ -125,8 +125,8 @@ class ValueTypeError(InputError):
 
     def __init__(self, column: str, found: str) -> None:
         super().__init__(
-            f"by: column {column!r} is of type {found}, whose values can't be slices: use text, "
-            "a boolean, a whole number, a date or a float, or cast it in the source"
+            f"column {column!r} can't be sliced by value: it is of type {found}; use text, a "
+            "boolean, a whole number, a date or a float, or cast it in the source"
         )
 
 
@@ -135,7 +135,7 @@ class ValueMismatchError(InputError):
 
     def __init__(self, column: str, kind: str, found: str, values: Sequence[object]) -> None:
         super().__init__(
-            f"by: column {column!r} is {kind}, and its values are given as {found}: "
+            f"column {column!r} is {kind}, and its values to slice by are given as {found}: "
             f"{listed([repr(v) for v in values], 3)}; write them as the column has them (YAML "
             "reads no, yes, on and off as booleans unless they are quoted)"
         )

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 
 import engine
-from engine import cli, records, tables
+from engine import cli, project_slices, records, tables
 from engine.compile.faults import (
     FaultCounts,
     explained,
@@ -46,22 +46,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
     )
     parser.add_argument("--force", action="store_true", help="label again though nothing changed")
+    parser.add_argument(
+        "--repin", action="store_true", help="look for new values of slices by value, and add them"
+    )
     return cli.run(job, parser.parse_intermixed_args(argv))
 
 
 def job(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     project = cli.project_of(args)
-    sfs = project.slicing_functions(cli.module_folders(args))
+    own = project_slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    plan = compile_slices(sfs, source.df.schema, _roles(project, source))
+    roles = _roles(project, source)
+    slices = project_slices.resolve(project, source, own, args.repin)
+    for note in slices.notes:
+        print(note)
+    plan = compile_slices(slices.sfs, slices.schema, roles)
     if args.explain:
         print(_explanation(project, plan, source))
         return
     df, facts = source.df, _facts(project, plan, source, args.where)
+    facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
     place = project.place("masks")
@@ -72,9 +80,9 @@ def job(args: argparse.Namespace) -> None:
         if args.where and stored is not None:
             _check_same_slices(stored, facts)
         rows = _check(project, plan, df, source.name, args.where)
-        cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
-        written = _label(project, plan, df, facts, args.where, stored)
-    _report(project, plan, spark, written, facts)
+        cli.step(f"labelling {rows:,} rows of {source.name} with {len(plan.sfs)} slices")
+        written = _label(project, plan, slices.looked_up(df), facts, args.where, stored)
+    _report(project, plan, spark, written, facts, slices.definitions)
 
 
 def _label(
@@ -120,6 +128,8 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
         for column in (
             assignment.columns if named else ()
         ):  # all columns: which are needed is unknown
+            if column not in df.columns:  # a look-up adds it later
+                continue
             readers.setdefault(column, []).append(f"slice {assignment.name!r}")
     rows = check_rows(df, table, project.join_columns, readers, where)
     if project.check_key == "full":
@@ -141,11 +151,12 @@ def _report(
     spark: SparkSession,
     written: tables.Written,
     facts: dict[str, Any],
+    definitions: Mapping[str, str],
 ) -> None:
     """Commit the catalogue and the run's facts, print coverage and what was written."""
     masks = tables.read(spark, written.name)
     covered = coverage(masks.df, plan.ids, project.split)
-    catalogue = records.catalogue_rows(plan.sfs, facts["slices"])
+    catalogue = records.catalogue_rows(plan.sfs, facts["slices"], definitions)
     stored = tables.upsert(
         spark.createDataFrame(catalogue, records.CATALOGUE.schema),
         project.place("slices"),

@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 from engine.errors import SliceFormError
 from engine.slicing.expr import Call, Column, Const, Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
+from engine.slicing.values import plain
 
 FEW = 10_000  # keys that are compared with directly; more are joined
 _TYPES = (str, bool, int, dt.date)
@@ -65,7 +66,7 @@ def lookup(
         found = Keys.of_table(table, key_column or column)
         about = f"{column} in {found.column} of {table}"
     else:
-        found = Keys.given(_checked(name, keys or ()))
+        found = Keys.given(_checked(name, () if keys is None else keys))
         about = f"{column} in {len(found.values or ()):,} keys"
     return SlicingFunction(
         name,
@@ -156,8 +157,8 @@ def _is_few(node: Lookup, few: float) -> bool:
 def _checked(name: str, keys: Iterable[Any]) -> Sequence[Any]:
     if isinstance(keys, str | bytes):
         raise SliceFormError(name, "the keys to look up must be a list or set, not one text")
-    own = [k.item() if type(k).__module__ == "numpy" else k for k in keys]
-    kinds = {type(k) for k in own} - {type(None)}
+    own = [k for k in map(plain, keys) if k is not None and k == k]  # noqa: PLR0124 - nor NaN
+    kinds = set(map(type, own))
     if len(kinds) > 1 or not kinds <= set(_TYPES):
         found = ", ".join(sorted(k.__name__ for k in kinds))
         raise SliceFormError(

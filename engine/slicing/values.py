@@ -168,13 +168,12 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
     """
     counts: Counter[tuple[Any, ...]] = Counter()
     for row in values:
-        cell = tuple(map(_plain, row))
+        cell = tuple(map(plain, row))
+        for column, value in zip(spec.columns, cell, strict=True):
+            if value is not None and type(value) not in FAMILIES:
+                raise ValueTypeError(column, type(value).__name__)
         if None not in cell:
             counts[cell] += 1
-    for column, own in zip(spec.columns, zip(*counts, strict=True), strict=False):
-        for kind in dict.fromkeys(map(type, own)):
-            if kind not in FAMILIES:
-                raise ValueTypeError(column, kind.__name__)
     cells = [cell for cell, _ in counts.most_common()]
     texts = {i for cell in cells for i, v in enumerate(cell) if not isinstance(v, float)}
     # NaN among texts is how pandas says that there is none.
@@ -309,8 +308,15 @@ def _shown(value: Any) -> str:
     return f"{text[: SHOWN - 12]}... {digest(text)[:8]}"
 
 
-def _plain(value: Any) -> Any:
-    """Return a value as Python's own; None for every kind of missing but NaN."""
+def plain(value: Any) -> Any:
+    """Return a value as Python's own; None for every kind of missing but NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain(np.datetime64("NaT")), plain(float("nan"))
+    (3, None, nan)
+    """
     if type(value).__module__ == "numpy":
         value = value.item()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
@@ -333,4 +339,4 @@ def _unpacked(value: Any) -> Any:
         return value
     if "date" in value:
         return dt.date.fromisoformat(value["date"])
-    return _plain(float(value["float"]))
+    return plain(float(value["float"]))

@@ -397,8 +397,6 @@ def test_a_compositions_columns_and_kinds_are_checked():
     of_city = SlicingFunction("rome", expr=Call("eq", (Column("ctiy"), Const("Rome"))))
     with pytest.raises(MissingColumnError) as caught:
         PandasSFApplier([of_city & short]).apply(DF.assign(city="Rome"))
-    assert str(caught.value) == (
-        "slice 'rome': there is no column 'ctiy'; did you mean 'city'?"
-    )
+    assert str(caught.value) == ("slice 'rome': there is no column 'ctiy'; did you mean 'city'?")
     with pytest.raises(SliceFormError, match="a sql slice cannot be applied by PandasSFApplier"):
         PandasSFApplier([short & where("w", "n > 1")]).apply(DF)

@@ -62,6 +62,23 @@ SENTENCES = [
         "slice 'a' is composed of itself; take it out of its own text",
     ),
     (
+        e.ValueTypeError("tags", "array<string>"),
+        "column 'tags' can't be sliced by value: it is of type array<string>; use text, a boolean, "
+        "a whole number, a date or a float, or cast it in the source",
+    ),
+    (
+        e.ValueMismatchError("country", "string", "boolean", [False, True, True, True]),
+        "column 'country' is string, and its values to slice by are given as boolean: False, True, "
+        "True and 1 more; write them as the column has them (YAML reads no, yes, on and off as "
+        "booleans unless they are quoted)",
+    ),
+    (
+        e.LookupTypeError("vip", "customer", "int", "the keys in vips", "string"),
+        "slice 'vip': column 'customer' is int, and the keys in vips are string; a look-up takes "
+        "text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: cast "
+        "one of them",
+    ),
+    (
         e.KeyTypeError("id", "double"),
         "key column 'id' is double, which can't be a key: use a string, integer, boolean, "
         "date, timestamp or DECIMAL(p,0), or cast it in the source",
