@@ -129,6 +129,71 @@ class VerifyError(EngineError):
         )
 
 
+class CompositionError(InputError):
+    """The text of a composition can't be read."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        super().__init__(
+            f"the composition {text!r} can't be read: {problem} at character {at + 1}; it is made "
+            "of slice ids, &, |, ~ and parentheses"
+        )
+
+
+class UnknownSliceError(InputError):
+    """A composition names a slice that isn't there."""
+
+    def __init__(self, name: str, slice_id: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"slice {name!r} is composed of {slice_id!r}, which is no slice's id"
+            f"{near(slice_id, known)}"
+        )
+
+
+class CompositionCycleError(InputError):
+    """Slices are composed of each other."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        first, *others = ids[:-1]  # the last is the first again
+        super().__init__(
+            f"slices are composed of each other: {' -> '.join(ids)}; take one of them out of the "
+            "circle"
+            if others
+            else f"slice {first!r} is composed of itself; take it out of its own text"
+        )
+
+
+class ValueTypeError(InputError):
+    """Slices by value were asked of values that can't be slices."""
+
+    def __init__(self, column: str, found: str) -> None:
+        super().__init__(
+            f"column {column!r} can't be sliced by value: it is of type {found}; use text, a "
+            "boolean, a whole number, a date or a float, or cast it in the source"
+        )
+
+
+class ValueMismatchError(InputError):
+    """Given values are of another type than their column."""
+
+    def __init__(self, column: str, kind: str, found: str, values: Sequence[object]) -> None:
+        super().__init__(
+            f"column {column!r} is {kind}, and its values to slice by are given as {found}: "
+            f"{listed([repr(v) for v in values], 3)}; write them as the column has them (YAML "
+            "reads no, yes, on and off as booleans unless they are quoted)"
+        )
+
+
+class LookupTypeError(InputError):
+    """A column and the keys it is looked up in are of different types."""
+
+    def __init__(self, name: str, column: str, kind: str, keys: str, key_kind: str) -> None:
+        super().__init__(
+            f"slice {name!r}: column {column!r} is {kind}, and {keys} are {key_kind}; a look-up "
+            "takes text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one "
+            "type: cast one of them"
+        )
+
+
 class KeyTypeError(InputError):
     """A key column's type has no canonical text."""
 
@@ -160,7 +225,7 @@ class WordColumnError(InputError):
         )
 
 
-class UnknownSliceError(InputError):
+class NoSuchMaskError(InputError):
     """A mask table has no such slice."""
 
     def __init__(self, slice_id: str, known: Iterable[str]) -> None:

@@ -259,11 +259,16 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
     stored = find(spark, table)
     if stored is None:
         return overwrite(df, table, facts={})
+    added = [f for f in df.schema if f.name not in stored.df.columns]
+    old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})
     same = " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
     differs = " OR ".join(f"NOT (old.`{c}` <=> new.`{c}`)" for c in compare) or "false"
     as_is = F.expr(f"({same}) AND NOT ({differs})")
-    if df.alias("new").join(stored.df.alias("old"), as_is, "left_anti").isEmpty():
+    if df.alias("new").join(old.alias("old"), as_is, "left_anti").isEmpty():
         return unchanged(stored)
+    if added:  # an earlier version of the engine made the table
+        columns = ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in added)
+        spark.sql(f"ALTER TABLE {_sql_name(table)} ADD COLUMNS ({columns})")
     merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
     if compare:
         merge = merge.whenMatchedUpdateAll(condition=differs)
@@ -318,6 +323,10 @@ def _file_system(spark: SparkSession, table: str) -> tuple[Any, Any]:
     assert spark._jvm is not None  # a classic session, where Delta writes paths
     path = spark._jvm.org.apache.hadoop.fs.Path(table)
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
+
+
+def _sql_name(table: str) -> str:
+    return table if is_catalog_name(table) else f"delta.`{table}`"
 
 
 def _delta(spark: SparkSession, table: str) -> DeltaTable:

@@ -21,7 +21,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession
 
 import engine
-from engine import cli, records, tables
+from engine import cli, project_slices, records, tables
 from engine.compile.faults import (
     FaultCounts,
     explained,
@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
     )
     parser.add_argument("--force", action="store_true", help="label again though nothing changed")
+    parser.add_argument(
+        "--repin", action="store_true", help="look for new values of slices by value, and add them"
+    )
     return cli.run(job, parser.parse_intermixed_args(argv))
 
 
@@ -73,18 +76,16 @@ def job(args: argparse.Namespace) -> None:
         )
         print(view_select(read_masks(masks.df), masks.name))
         return
-    sfs = project.slicing_functions(cli.module_folders(args))
+    own = project_slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    plan = compile_slices(
-        sfs,
-        source.df.schema,
-        _roles(project, source),
-        tier=project.tier,
-        tiers=project.tiers,
-    )
+    roles = _roles(project, source)
+    slices = project_slices.resolve(project, source, own, args.repin)
+    for note in slices.notes:
+        print(note)
+    plan = compile_slices(slices.sfs, slices.schema, roles, tier=project.tier, tiers=project.tiers)
     if args.explain:
         print(_explanation(project, plan, source))
         return
@@ -96,19 +97,23 @@ def job(args: argparse.Namespace) -> None:
     schema = stored.df.schema if stored else None
     form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
     facts = _facts(project, form, prints, source, args.where)
+    facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     if stored is not None and stored.facts == facts and not args.force:
         written = tables.unchanged(stored)
     else:
         if args.where and stored is not None:
             _check_same_slices(stored, facts)
         rows = _check(project, plan, df, source.name, args.where)
+        df = slices.looked_up(df)
         with explained(plan.sfs):
-            checked, slices = verify(plan, df, project.join_columns, project.verify, project.seed)
-        if slices:
-            cli.step(f"{slices} compiled slices give what Python gives on {checked:,} sampled rows")
-        cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
+            checked, compiled = verify(plan, df, project.join_columns, project.verify, project.seed)
+        if compiled:
+            cli.step(
+                f"{compiled} compiled slices give what Python gives on {checked:,} sampled rows"
+            )
+        cli.step(f"labelling {rows:,} rows of {source.name} with {len(plan.sfs)} slices")
         written = _label(project, plan, df, form, facts, args.where, stored)
-    _report(project, plan, spark, written, facts)
+    _report(project, plan, spark, written, facts, slices.definitions)
 
 
 def _label(
@@ -160,6 +165,8 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
         for column in (
             assignment.columns if named else ()
         ):  # all columns: which are needed is unknown
+            if column not in df.columns:  # a look-up adds it later
+                continue
             readers.setdefault(column, []).append(f"slice {assignment.name!r}")
     rows = check_rows(df, table, project.join_columns, readers, where)
     if project.check_key == "full":
@@ -181,11 +188,12 @@ def _report(
     spark: SparkSession,
     written: tables.Written,
     facts: dict[str, Any],
+    definitions: Mapping[str, str],
 ) -> None:
     """Commit the catalogue and the run's facts, print coverage and what was written."""
     masks = tables.read(spark, written.name)
     covered = coverage(masks.df, plan.ids, project.split)
-    catalogue = records.catalogue_rows(plan.sfs, facts["slices"])
+    catalogue = records.catalogue_rows(plan.sfs, facts["slices"], definitions)
     stored = tables.upsert(
         spark.createDataFrame(catalogue, records.CATALOGUE.schema),
         project.place("slices"),

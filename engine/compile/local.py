@@ -61,20 +61,19 @@ def _masks(plan: MaskPlan, df: pa.Table | pd.DataFrame) -> dict[str, np.ndarray]
     """
     names = {s: sf.name for s, sf in plan.all_sfs.items()}
     masks = {s: np.empty(len(df), np.int8) for s in plan.ids}
-    for start, out in batches(plan, df, range(0, len(df), BATCH)):
+    for start, n, out in batches(plan, df, range(0, len(df), BATCH)):
         for fault in out.faults[:1]:
             key = f"{start + fault.row}"
             raise SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
         for s, codes in masks.items():
-            part = out.found[s].codes
-            codes[start : start + len(part)] = part
+            codes[start : start + n] = out.found[s].codes
     return masks
 
 
 def batches(
     plan: MaskPlan, df: pa.Table | pd.DataFrame, starts: Iterable[int]
-) -> Iterator[tuple[int, BatchMasks]]:
-    """Yield (first row, masks) of each batch of :data:`BATCH` rows.
+) -> Iterator[tuple[int, int, BatchMasks]]:
+    """Yield (first row, number of rows, masks) of each batch of :data:`BATCH` rows.
 
     Raises
     ------
@@ -91,6 +90,7 @@ def batches(
         n = min(BATCH, len(df) - start)
         yield (
             start,
+            n,
             plan.kernel.run(
                 {c: a.slice(start, n) for c, a in arrays.items()},
                 n,

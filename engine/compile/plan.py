@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.compile.catalyst import translated
-from engine.compile.combine import WORD, is_combination, masks_needed
+from engine.compile.combine import WORD, masks_needed
 from engine.compile.kernel import Kernel, wrong_return
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
@@ -27,10 +28,12 @@ from engine.compile.tiers import (
     with_spark,
 )
 from engine.compile.udf import FAULTS, fused_udf, words_of
-from engine.errors import DuplicateSliceError, PredicateError, UnknownTierError, near
+from engine.errors import PredicateError, UnknownTierError, near
+from engine.slicing.algebra import with_parts
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction
-from engine.slicing.identity import check_ids, fingerprint
+from engine.slicing.identity import check_ids
+from engine.slicing.lookups import FEW, check_local, joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,6 +246,7 @@ class MaskPlan:
         import pandas as pd
 
         from engine.compile.faults import stop_at_fault
+        from engine.masks.lookups import with_own_lookups
 
         if isinstance(df, pa.Table | pd.DataFrame):
             from engine.compile.local import applied
@@ -250,7 +254,7 @@ class MaskPlan:
             return applied(self, df, keep)
         kept = list(df.columns if keep is None else keep)
         check_ids(self.sfs, dict.fromkeys(kept, "table"))
-        masked = self.with_faults(df)
+        masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
         if self._kernel_ids:
             masked = stop_at_fault(masked, kept[:1] if keep is None else kept)
         return masked.select(*(_quoted(c) for c in kept), *self.mask_columns())
@@ -423,12 +427,21 @@ def compile_slices(
         If a Python function can't be sent to executors.
     """
     from engine.compile.ship import check_picklable
+    from engine.masks.lookups import marked
 
     check_ids(sfs, reserved)
-    spark_schema = schema if isinstance(schema, StructType) else None
+    everything = {sf.id: sf for sf in with_parts(sfs)}
+    spark_schema = None
+    if isinstance(schema, StructType):
+        new = [node for node in joined(sfs) if node.marker not in schema.names]
+        spark_schema = schema = marked(schema, new)
+    else:
+        check_local(sfs)
     kinds = _kinds(schema)
-    everything = _with_parts(sfs)
-    candidates = {s: candidate(sf, list(kinds), kinds) for s, sf in everything.items()}
+    candidates = {
+        s: candidate(sf, list(kinds), kinds, FEW if spark_schema is not None else math.inf)
+        for s, sf in everything.items()
+    }
     must, may = (
         _named(tiers or {}, candidates),
         _named(dict.fromkeys(candidates, tier) if tier else {}, candidates),
@@ -460,24 +473,6 @@ def _named(asked: Mapping[str, str], candidates: Mapping[str, Candidate]) -> dic
         if name not in TIERS:
             raise UnknownTierError("tier", name, TIERS)
     return {s: TIERS[name] for s, name in asked.items()}
-
-
-def _with_parts(sfs: Sequence[SlicingFunction]) -> dict[str, SlicingFunction]:
-    """Return the slices, and those that compositions are made of, by id; parts first."""
-    found = {sf.id: sf for sf in sfs}
-    left = [sf for sf in sfs if sf.kind is SliceKind.EXPR]
-    while left:
-        sf = left.pop()
-        assert sf.expr is not None  # an EXPR slice has one
-        if not is_combination(sf.expr):
-            continue
-        for part in sf.parts.values():
-            known = found.setdefault(part.id, part)
-            if known is not part and fingerprint(known) != fingerprint(part):
-                raise DuplicateSliceError(part.id, known.name, part.name)
-            if known is part and part.kind is SliceKind.EXPR and part not in sfs:
-                left.append(part)
-    return found
 
 
 def _kinds(schema: Any) -> dict[str, pa.DataType]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import UnknownSliceError
+from engine.errors import NoSuchMaskError
 from engine.masks.checks import quoted
 from engine.masks.layout import (
     Bits,
@@ -94,14 +94,14 @@ class MaskTable:
 
         Raises
         ------
-        UnknownSliceError
+        NoSuchMaskError
             If the table has no such slice.
         """
         if self.layout is Layout.PACKED and slice_id in self.bits.at:
             return bit_mask(self.bits.at[slice_id])
         if self.layout is Layout.BOOLEAN and slice_id in self.df.columns:
             return quoted(slice_id)
-        raise UnknownSliceError(slice_id, self.ids)
+        raise NoSuchMaskError(slice_id, self.ids)
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""

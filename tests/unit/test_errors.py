@@ -55,8 +55,41 @@ SENTENCES = [
         "leave it out of carry, or set layout to boolean",
     ),
     (
-        e.UnknownSliceError("shrt", ["short", "long"]),
+        e.NoSuchMaskError("shrt", ["short", "long"]),
         "the mask table has no slice 'shrt'; did you mean 'short'?",
+        e.CompositionError("a & & b", 4, "a slice id is missing before '&'"),
+        "the composition 'a & & b' can't be read: a slice id is missing before '&' at character "
+        "5; it is made of slice ids, &, |, ~ and parentheses",
+    ),
+    (
+        e.UnknownSliceError("both", "shrt_link", ["short_link", "please"]),
+        "slice 'both' is composed of 'shrt_link', which is no slice's id; did you mean "
+        "'short_link'?",
+    ),
+    (
+        e.CompositionCycleError(["a", "b", "a"]),
+        "slices are composed of each other: a -> b -> a; take one of them out of the circle",
+    ),
+    (
+        e.CompositionCycleError(["a", "a"]),
+        "slice 'a' is composed of itself; take it out of its own text",
+    ),
+    (
+        e.ValueTypeError("tags", "array<string>"),
+        "column 'tags' can't be sliced by value: it is of type array<string>; use text, a boolean, "
+        "a whole number, a date or a float, or cast it in the source",
+    ),
+    (
+        e.ValueMismatchError("country", "string", "boolean", [False, True, True, True]),
+        "column 'country' is string, and its values to slice by are given as boolean: False, True, "
+        "True and 1 more; write them as the column has them (YAML reads no, yes, on and off as "
+        "booleans unless they are quoted)",
+    ),
+    (
+        e.LookupTypeError("vip", "customer", "int", "the keys in vips", "string"),
+        "slice 'vip': column 'customer' is int, and the keys in vips are string; a look-up takes "
+        "text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: cast "
+        "one of them",
     ),
     (
         e.KeyTypeError("id", "double"),
