@@ -33,11 +33,11 @@ from engine.compile.plan import MaskPlan, compile_slices
 from engine.compile.verify import verify
 from engine.config import Project
 from engine.errors import FaultBudgetError, SlicesChangedError
-from engine.masks.checks import check_columns, check_rows, check_unique, quoted
+from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
-from engine.masks.table import TableForm, table_form
+from engine.masks.table import TableForm, mask_rows, table_form
 from engine.names import is_catalog_name
 from engine.session import ZONE
 from engine.slicing.identity import fingerprint
@@ -127,18 +127,13 @@ def _label(
 ) -> tables.Written:
     """Write the mask table; over the fault budget, take the write back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
-    packed = form.bits.at if form.layout is Layout.PACKED else None
-    masked = plan.with_faults(df, packed)
+    masked = plan.with_faults(df, form.places)
     tolerant = project.on_error == "null" and bool(plan.python_sfs)
     if tolerant:
         masked = masked.observe(observation, *fault_metrics(plan.python_sfs, key))
     elif plan.python_sfs:
         masked = stop_at_fault(masked, key)
-    if packed is None:
-        rows = form.rows(masked, plan.mask_columns())
-    else:
-        words = plan.word_columns(packed, form.bits.words)
-        rows = form.rows_of_words(masked.select(*map(quoted, form.columns), *words))
+    rows = mask_rows(plan, masked, form)
     with explained(plan.sfs):
         written = tables.overwrite(
             rows,

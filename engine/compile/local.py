@@ -16,7 +16,7 @@ from engine.slicing.identity import check_ids
 
 if TYPE_CHECKING:
     from engine.compile.plan import MaskPlan
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 BATCH = 10_000  # rows, as in Spark's Arrow batches
 
@@ -43,7 +43,8 @@ def applied(
 
 def counted(plan: MaskPlan, df: pa.Table | pd.DataFrame) -> list[Coverage]:
     """Count each slice's rows; see :meth:`MaskPlan.coverage`."""
-    from engine.masks.table import ALL, Coverage
+    from engine.masks.coverage import Coverage
+    from engine.masks.table import ALL
 
     return [
         Coverage(s, ALL, len(df), int((m == 1).sum()), int((m == -1).sum()))
@@ -154,8 +155,6 @@ def _arrow(series: pd.Series) -> pa.Array | None:
             return pa.array(series, pa.large_string(), from_pandas=True)
         except (pa.ArrowException, UnicodeEncodeError):  # half of a surrogate pair
             return None
-    if isinstance(series.dtype, pd.BooleanDtype | pd.core.dtypes.base.ExtensionDtype) and (
-        str(series.dtype).lower().startswith(("int", "uint", "boolean"))
-    ):
+    if str(series.dtype).startswith(("Int", "UInt", "boolean")):  # pandas' nullable ones
         return pa.array(series, from_pandas=True)
     return None

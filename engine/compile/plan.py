@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 log = logging.getLogger("engine")
 
@@ -151,11 +151,11 @@ class MaskPlan:
     @functools.cached_property
     def assignments(self) -> tuple[Assignment, ...]:
         """Each slice's place."""
-        made = []
+        made, linear = [], self.kernel.linear
         for sf in self.sfs:
             c, tier = self.candidates[sf.id], self.tiers[sf.id]
             columns = c.columns if tier in _PYTHON else ()
-            notes = tuple(notes_on(sf, c.tree))
+            notes = tuple(notes_on(sf, c.tree, linear))
             made.append(Assignment(sf.id, sf.name, tier, columns, c.reads, c.refused, notes))
         return tuple(made)
 
@@ -273,13 +273,20 @@ class MaskPlan:
         """
         import pandas as pd
 
-        from engine.masks.table import coverage
+        from engine.compile.faults import stop_at_fault
+        from engine.masks.coverage import coverage
+        from engine.masks.lookups import with_own_lookups
+        from engine.masks.table import form_of, mask_rows
 
         if isinstance(df, pa.Table | pd.DataFrame):
             from engine.compile.local import counted
 
             return counted(self, df)
-        return coverage(self.apply(df, []), self.ids, None)
+        form = form_of(self.sfs)
+        masked = self.with_faults(with_own_lookups(df, self.sfs)[0], form.places)
+        if self._kernel_ids:
+            masked = stop_at_fault(masked, df.columns[:1])
+        return coverage(mask_rows(self, masked, form), self.ids, None)
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: as asked, others behind them."""

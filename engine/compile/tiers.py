@@ -182,7 +182,8 @@ def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType
     """Return a candidate that may run as a Spark expression too, or with the reason why not."""
     if c.tree is None or is_combination(c.tree):
         return c
-    refused = {t: why for t, why in c.refused.items() if t is not Tier.SPARK}
+    refused: dict[Tier, str] = dict(c.refused)
+    del refused[Tier.SPARK]
     try:
         translated(c.tree, schema)
     except NotTranslatedError as error:

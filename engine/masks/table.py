@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
+    from engine.compile.plan import MaskPlan
+
 ALL = "all"  # the split of a table without splits
 
 
@@ -68,10 +70,28 @@ class TableForm:
         words = word_columns({s: quoted(s) for s in self.bits.at}, self.bits)
         return named.select(*columns, *words)
 
+    @property
+    def places(self) -> dict[str, int] | None:
+        """Slice id to its bit, in a packed table."""
+        return self.bits.at if self.layout is Layout.PACKED else None
+
     def rows_of_words(self, masked: DataFrame) -> DataFrame:
         """Return a packed table's rows, of rows that have the columns and ``bits.columns``."""
         words = described_words([quoted(c) for c in self.bits.columns], self.bits)
         return masked.select(*map(quoted, self.columns), *words)
+
+
+def mask_rows(plan: MaskPlan, masked: DataFrame, form: TableForm) -> DataFrame:
+    """Return a mask table's rows, of rows with the plan's faults for ``form.places``."""
+    if form.layout is Layout.BOOLEAN:
+        return form.rows(masked, plan.mask_columns())
+    words = plan.word_columns(form.bits.at, form.bits.words)
+    return form.rows_of_words(masked.select(*map(quoted, form.columns), *words))
+
+
+def form_of(sfs: Sequence[SlicingFunction]) -> TableForm:
+    """Return the form of masks alone, which aren't written anywhere."""
+    return table_form([], sfs, {sf.id: "" for sf in sfs}, "auto", None, "")
 
 
 def table_form(

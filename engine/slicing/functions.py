@@ -139,6 +139,9 @@ class SlicingFunction:
         The mask column's name; by default made from ``name``, see :func:`slug`.
     description
         One sentence for reports; by default the first line of ``f``'s docstring.
+    pure
+        Whether a row function's answer depends on the row's values alone, so that it need be
+        called once per distinct value of the columns that it reads.
     sql
         A SQL predicate, in place of ``f``; :func:`engine.where` is the short form.
     expr
@@ -174,6 +177,7 @@ class SlicingFunction:
         *,
         id: str | None = None,  # noqa: A002 - the field's name everywhere
         description: str | None = None,
+        pure: bool = False,
         sql: str | None = None,
         expr: Expr | None = None,
         parts: Mapping[str, SlicingFunction] | None = None,
@@ -186,6 +190,7 @@ class SlicingFunction:
         self.pre = tuple(pre or ())
         self.id = slug(name) if id is None else id
         self.sql = sql
+        self.pure = pure
         self.expr, self.parts = expr, dict(parts or {})
         if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
             raise SliceFormError(name, "give either a function or a SQL predicate")
@@ -292,11 +297,12 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         *,
         id: str | None = None,  # noqa: A002
         description: str | None = None,
+        pure: bool = False,
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("slicing_function", name)
         self.name, self.resources, self.pre = name, resources, pre
-        self.id, self.description = id, description
+        self.id, self.description, self.pure = id, description, pure
 
     def __call__(self, f: Callable[..., Any]) -> SlicingFunction:
         """Wrap ``f``."""
@@ -307,6 +313,7 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
             self.pre,
             id=self.id,
             description=self.description,
+            pure=self.pure,
         )
 
 

@@ -57,6 +57,31 @@ SENTENCES = [
     (
         e.NoSuchMaskError("shrt", ["short", "long"]),
         "the mask table has no slice 'shrt'; did you mean 'short'?",
+    ),
+    (
+        e.SlicePatternError("links", "(", "missing ), unterminated subpattern at position 0"),
+        "slice 'links': the pattern '(' doesn't compile: missing ), unterminated subpattern at "
+        "position 0",
+    ),
+    (
+        e.NeedsSparkError("long", "sql"),
+        "slice 'long' is a sql slice, which only Spark can evaluate: apply it to a Spark DataFrame",
+    ),
+    (
+        e.TierError("links", "Spark expression", "Spark has no re_search"),
+        "slice 'links' can't run as 'Spark expression': Spark has no re_search",
+    ),
+    (
+        e.UnknownTierError("tier", "arow", ["arrow", "row"]),
+        "there is no tier 'arow'; did you mean 'arrow'?",
+    ),
+    (
+        e.VerifyError("links", "id=7", "Arrow columns", True, None),
+        "slice 'links' on row id=7: its compiled form (Arrow columns) says True, the Python "
+        "function says None; nothing was written. Run it as Python (tiers: {links: row}) and "
+        "report this as a bug of the engine",
+    ),
+    (
         e.CompositionError("a & & b", 4, "a slice id is missing before '&'"),
         "the composition 'a & & b' can't be read: a slice id is missing before '&' at character "
         "5; it is made of slice ids, &, |, ~ and parentheses",
