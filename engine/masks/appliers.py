@@ -210,6 +210,8 @@ class SparkSFApplier(_Applier):
     def apply(self, df: DataFrame) -> DataFrame:
         """Return ``df`` with one BOOLEAN column per slice id added; null is "could not decide".
 
+        Tables of keys to look up are read by name, or by path: Delta unless it ends otherwise.
+
         Raises
         ------
         EngineError
@@ -218,8 +220,10 @@ class SparkSFApplier(_Applier):
             message.
         """
         from engine.compile.plan import compile_slices
+        from engine.masks.lookups import with_own_lookups
 
-        return compile_slices(self.sfs, df.schema).apply(df)
+        looked_up, added = with_own_lookups(df, self.sfs)
+        return compile_slices(self.sfs, looked_up.schema).apply(looked_up).drop(*added)
 
 
 def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.DataFrame:
