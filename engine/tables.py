@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -277,9 +278,17 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
 
 
 def create_view(spark: SparkSession, view: str, select: str) -> str:
-    """Make a view in the catalog, or replace it, and say so."""
-    spark.sql(f"CREATE OR REPLACE VIEW {view} AS {select}")
-    return f"view {view} of {len(spark.table(view).columns):,} columns"
+    """Make a view in the catalog, or replace it, and say so; or say why there is none.
+
+    Not every catalog holds every view: a local metastore takes 32,700 characters.
+    """
+    try:
+        spark.sql(f"CREATE OR REPLACE VIEW {view} AS {select}")
+    except AnalysisException as error:
+        spark.sql(f"DROP VIEW IF EXISTS {view}")  # the one of an earlier run shows other columns
+        cause = shorten(_first_line(error), 160, placeholder=" …")
+        return f"no view {view}, for the catalog can't hold its {len(select):,} characters: {cause}"
+    return f"wrote view {view}: {len(spark.table(view).columns):,} columns"
 
 
 def undo(spark: SparkSession, table: str, before: Snapshot | None) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.counts import tally
-from engine.masks.layout import MOST_BOOLEAN
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
 from engine.masks.words import WORD
@@ -47,7 +46,7 @@ class Coverage:
 def coverage(masks: DataFrame, ids: Sequence[str], split: str | None) -> list[Coverage]:
     """Count each slice's rows per split, in one scan of a mask table of either layout."""
     table = read_masks(masks)
-    count = _counted if len(ids) <= MOST_BOOLEAN else _tallied
+    count = _counted if table.spark_counts(ids) else _tallied
     return count(table, ids, split_column(split))
 
 

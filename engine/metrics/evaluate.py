@@ -19,7 +19,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import NotBinaryError
 from engine.masks.checks import quoted
 from engine.masks.counts import tally
-from engine.masks.layout import MOST_BOOLEAN, word
+from engine.masks.layout import word
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
 from engine.masks.words import WORD
@@ -156,8 +156,9 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
     }
     given = F.when(~bad_weight(), predicted("weight")).otherwise(0.0)
     weight = F.round(F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE).cast("long")
-    scan = _counted if len(spec.slice_ids) <= MOST_BOOLEAN else _tallied
-    return scan(read_masks(joined), by, checked, weight if spec.weighted else None, spec.slice_ids)
+    masks = read_masks(joined)
+    scan = _counted if masks.spark_counts(spec.slice_ids) else _tallied
+    return scan(masks, by, checked, weight if spec.weighted else None, spec.slice_ids)
 
 
 def _counted(

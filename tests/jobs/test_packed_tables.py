@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine import tables
 from engine.masks.reader import read_masks
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
@@ -116,7 +117,7 @@ def test_no_column_is_named_as_a_word(bench):
 def test_the_view_is_printed_for_a_path_and_made_in_a_catalog(bench, spark):
     bench.rows(ROWS, SCHEMA)
     project = bench.project(slices=[SHORT, WITH_A], layout="packed")
-    assert "no mask table at" in bench.run("label_slices", project, "--view").error
+    assert "does not exist" in bench.run("label_slices", project, "--view").error
     bench.done("label_slices", project)
     text = bench.done("label_slices", project, "--view")
     assert text == (
@@ -131,11 +132,18 @@ def test_the_view_is_printed_for_a_path_and_made_in_a_catalog(bench, spark):
 
     named = ("root=packed_audit", f"folder={bench.folder}")
     out = bench.done("label_slices", project, *named)
-    assert "view packed_audit.masks_view of 3 columns" in out
+    assert "wrote view packed_audit.masks_view: 3 columns" in out
     assert sorted(spark.table("packed_audit.masks_view").collect()) == wanted
     more = bench.project(slices=[WITH_A, LONG], layout="packed")
     bench.done("label_slices", more, *named)
     assert spark.table("packed_audit.masks_view").columns == ["id", "with_a", "long"]
+
+    said = tables.create_view(spark, "packed_audit.masks_view", "SELECT id, nobody FROM nowhere")
+    assert said.startswith(
+        "no view packed_audit.masks_view, for the catalog can't hold its 30 characters: "
+        "[TABLE_OR_VIEW_NOT_FOUND]"
+    )
+    assert not spark.catalog.tableExists("packed_audit.masks_view")
 
 
 def test_more_than_a_hundred_slices_are_packed_and_evaluated_alike(bench):
@@ -149,9 +157,9 @@ def test_more_than_a_hundred_slices_are_packed_and_evaluated_alike(bench):
         slices=slices, predictions={"given": given}, metrics=["accuracy", "coverage"]
     )
     out = bench.done("label_slices", project)
-    said = "Coverage of 101 slices over 12 rows, the first 100 of them; the coverage table has all"
-    assert said in out
-    assert "  s99 " in out or "\n s99 " in out
+    title = "Coverage of 101 slices over 12 rows, the first 100 of them; the coverage table has all"
+    assert title in out
+    assert "s99 " in out
     assert "s100 " not in out
     other = (f"root={bench.folder / 'other'}", "layout=boolean")
     bench.done("label_slices", project, *other)
@@ -166,10 +174,10 @@ def test_more_than_a_hundred_slices_are_packed_and_evaluated_alike(bench):
     packed, boolean = figures(bench.folder / "out"), figures(bench.folder / "other")
     assert packed == boolean
     assert len(packed) == 2 * (1 + len(slices))
-    tables = [bench.spark.read.format("delta").load(str(bench.folder / p / "masks"))
-              for p in ("out", "other")]  # fmt: skip
-    assert [len(t.columns) for t in tables] == [5, 102]
-    whole = [read_masks(t).as_boolean() for t in tables]
+    read = bench.spark.read.format("delta")
+    both = [read.load(str(bench.folder / root / "masks")) for root in ("out", "other")]
+    assert [len(df.columns) for df in both] == [5, 102]
+    whole = [read_masks(df).as_boolean() for df in both]
     assert whole[0].columns == whole[1].columns
     assert sorted(whole[0].collect()) == sorted(whole[1].collect())
 
