@@ -28,6 +28,7 @@ from pyspark.sql.types import (
 )
 
 from engine.compile.program import as_mask
+from engine.compile.vectors import is_plain_collection
 from engine.slicing.expr import Call, Column, Const, Expr
 
 MOST_LISTED = 1_000  # constants in one IN
@@ -239,6 +240,8 @@ def _in(item: Term, over: Term) -> Term:
     if not over.const or not isinstance(over.const[0], tuple | list | set | frozenset):
         raise NotTranslatedError("it looks in something that isn't a constant collection")
     values = list(over.const[0])
+    if not is_plain_collection(over.const[0]):
+        raise NotTranslatedError("it looks in a collection of other than plain constants")
     if len(values) > MOST_LISTED:
         raise NotTranslatedError(f"it looks in {len(values):,} values")
     found: Mapping[str, list[Any]] = {

@@ -11,6 +11,7 @@ import ast
 import builtins
 import datetime as dt
 import importlib
+import itertools
 import math
 import operator
 import re
@@ -170,11 +171,17 @@ class _Scope:
     def bind(self, **names: Any) -> _Scope:
         return _Scope(self.f, {**self.local, **names})
 
+    def forget(self, maybe: _Scope) -> None:
+        """Leave names without a value that were bound where it isn't sure to be evaluated."""
+        for name, value in maybe.local.items():
+            if self.local.get(name) is not value:
+                self.local.pop(name, None)
+
     def look_up(self, node: ast.Name) -> _Value:
         name = node.id
         if name in self.local:
             return self.local[name]
-        if name in self.f.__code__.co_varnames:
+        if name in self.f.__code__.co_varnames + self.f.__code__.co_cellvars:
             raise _CannotError(node, f"{name!r} may have no value here")
         if name in self.f.__code__.co_freevars:
             at = self.f.__code__.co_freevars.index(name)
@@ -244,6 +251,7 @@ class _Lifter:
     # Statements. `after` gives the function's value where control goes on behind the block.
 
     def block(self, body: list[ast.stmt], scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
+        scope = scope.bind()  # what `:=` binds here is not bound in another branch
         for at, node in enumerate(body):
             rest = body[at + 1 :]
             if isinstance(node, ast.Return):
@@ -304,7 +312,7 @@ class _Lifter:
         self, target: ast.expr, value: _Value, scope: _Scope
     ) -> tuple[_Scope, Expr | None]:
         if isinstance(target, ast.Name):
-            return scope.bind(**{target.id: value}), _raising(value)
+            return scope.bind(**{target.id: _kept(value, target)}), _raising(value)
         names = getattr(target, "elts", None)
         values = self.items(value)
         if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
@@ -335,7 +343,7 @@ class _Lifter:
         test = self.expr(node.test, scope)
         scopes, effects = [], []
         for body in bodies:
-            inner, effect = scope, None
+            inner, effect = scope.bind(), None
             for s in body:
                 inner, raised = self.step(s, inner)
                 effect = raised if effect is None else _then(effect, raised) if raised else effect
@@ -391,6 +399,8 @@ class _Lifter:
         """Take `for w in words: if <test>: return <constant>`: one `any`, however many words."""
         match node.body:
             case [ast.If(test=test, body=[ast.Return(value=ast.Constant() as value)], orelse=[])]:
+                if _binds(test):
+                    return None
                 tests = [self.expr(test, scope_of(v, scope)) for v in values]
                 return tests, self.expr(value, scope)
         return None
@@ -478,7 +488,10 @@ class _Lifter:
 
     def boolean(self, node: ast.BoolOp, scope: _Scope) -> Expr:
         op = "and" if isinstance(node.op, ast.And) else "or"
-        values = [self.expr(v, scope) for v in node.values]
+        first = self.expr(node.values[0], scope)
+        maybe = scope.bind()
+        values = [first, *(self.expr(v, maybe) for v in node.values[1:])]
+        scope.forget(maybe)
         result = values[-1]
         for value in reversed(values[:-1]):
             result = self.made(op, value, result)
@@ -501,18 +514,20 @@ class _Lifter:
 
     def compare(self, node: ast.Compare, scope: _Scope) -> Expr:
         operands = [node.left, *node.comparators]
-        steps: list[Expr] = []
-        left = self.value(operands[0], scope)
-        for op, right_node in zip(node.ops, operands[1:], strict=True):
-            right = self.value(right_node, scope)
-            steps.append(self.compared(op, left, right, node))
-            left = right
+        values = [self.value(o, scope) for o in operands[:2]]
+        maybe = scope.bind()
+        values += [self.value(o, maybe) for o in operands[2:]]
+        scope.forget(maybe)
+        pairs = itertools.pairwise(values)
+        steps = [self.compared(op, *pair, node) for op, pair in zip(node.ops, pairs, strict=True)]
         result = steps[-1]
         for value in reversed(steps[:-1]):
             result = self.made("and", value, result)
         return result
 
     def compared(self, op: ast.cmpop, left: _Value, right: _Value, node: ast.AST) -> Expr:
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, _Items):
+            right = _Items(right.values)  # it is looked through once, lazy or not
         left, right = (self.plain(v, node) for v in (left, right))
         if isinstance(op, ast.Is | ast.IsNot):
             found = self.identity(left, right, node)
@@ -523,7 +538,8 @@ class _Lifter:
         return self.folded(name, _OPERATORS[name], left, right)
 
     def plain(self, value: _Value, node: ast.AST) -> Expr:
-        if isinstance(value, _Items) and all(isinstance(v, Const) for v in value.values):
+        known = isinstance(value, _Items) and not value.lazy
+        if known and all(isinstance(v, Const) for v in value.values):
             return Const(tuple(v.value for v in value.values))
         if not isinstance(value, Expr):
             raise _CannotError(
@@ -544,10 +560,15 @@ class _Lifter:
         test = self.expr(node.test, scope)
         if isinstance(test, Const):
             return self.expr(node.body if test.value else node.orelse, scope)
-        return self.made("if", test, self.expr(node.body, scope), self.expr(node.orelse, scope))
+        scopes = scope.bind(), scope.bind()
+        made = self.made("if", test, self.expr(node.body, scopes[0]),
+                         self.expr(node.orelse, scopes[1]))  # fmt: skip
+        for maybe in scopes:
+            scope.forget(maybe)
+        return made
 
     def walrus(self, node: ast.NamedExpr, scope: _Scope) -> _Value:
-        value = self.value(node.value, scope)
+        value = _kept(self.value(node.value, scope), node)
         scope.local[node.target.id] = value
         return value
 
@@ -564,9 +585,7 @@ class _Lifter:
             raise _CannotError(node, "it makes a set of values that aren't constant")
         return _Items(tuple(values))
 
-    def comprehension(
-        self, node: ast.GeneratorExp | ast.ListComp | ast.SetComp, scope: _Scope
-    ) -> _Items:
+    def comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: _Scope) -> _Value:
         """Unroll a comprehension over constants."""
         if len(node.generators) != 1 or node.generators[0].is_async:
             raise _CannotError(node, "it has a comprehension over more than one thing")
@@ -574,6 +593,8 @@ class _Lifter:
         values = self.items(self.value(over.iter, scope))
         if values is None:
             raise _CannotError(node, "it has a comprehension over something that isn't constant")
+        if _binds(node):
+            raise _CannotError(node, "it has a comprehension that binds a name with :=")
         made = []
         for value in values:
             inner = self.assigned(over.target, value, scope)[0]
@@ -582,6 +603,8 @@ class _Lifter:
                 raise _CannotError(node, "it has a comprehension with a condition on the row")
             if all(t.value for t in tests):  # type: ignore[attr-defined]
                 made.append(self.value(node.elt, inner))
+        if isinstance(node, ast.ListComp) and all(isinstance(v, Const) for v in made):
+            return Const([v.value for v in made])
         return _Items(tuple(made), isinstance(node, ast.GeneratorExp))
 
     def items(self, value: _Value) -> tuple[Any, ...] | None:
@@ -601,15 +624,15 @@ class _Lifter:
             k.arg is None for k in node.keywords
         ):
             raise _CannotError(node, "it calls a function with * or **")
+        of = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        base = self.value(of, scope)
         args = [self.value(a, scope) for a in node.args]
         keywords = {str(k.arg): self.value(k.value, scope) for k in node.keywords}
+        target: Any = base
         if isinstance(node.func, ast.Attribute):
-            base = self.value(node.func.value, scope)
             if not (isinstance(base, Const) and isinstance(base.value, ModuleType | type)):
                 return self.method(base, node.func.attr, args, keywords, node)
-            target: Any = self.attribute_of(base, node.func.attr, node)
-        else:
-            target = self.value(node.func, scope)
+            target = self.attribute_of(base, node.func.attr, node)
         if not isinstance(target, Const):
             raise _CannotError(node, "it calls something that isn't a function")
         return self.function(target.value, args, keywords, node)
@@ -653,13 +676,19 @@ class _Lifter:
             except Exception as error:
                 raise _CannotError(node, f"{name}() of a constant fails: {error}") from None
             return _constant(made if isinstance(made, _PLAIN) else tuple(made))
-        if isinstance(base.value, str) and name in _METHODS and not keywords:
+        known = name in _METHODS and len(args) in _METHODS[name] and not keywords
+        if isinstance(base.value, str) and known:
             return self.made(name, base, *args)
         raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")
 
     def function(self, f: Any, args: list[Any], keywords: _Names, node: ast.Call) -> _Value:
         if isinstance(f, FunctionType) and f not in _RE_FUNCTIONS and _is_users(f):
-            return self.result(f, args, keywords)
+            given = [_kept(value, node) for value in (*args, *keywords.values())]
+            made = self.result(f, args, keywords)
+            for value in reversed(given):  # arguments are made before the function is called
+                raising = _raising(value)
+                made = made if raising is None else _then(raising, made)
+            return made
         if _hashable(f) and f in _RE_FUNCTIONS:
             return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
         if keywords:
@@ -668,7 +697,8 @@ class _Lifter:
             return self.folded_over(f, args[0], node)
         if f in (min, max) and len(args) == 2:  # noqa: PLR2004
             a, b = (self.plain(v, node) for v in args)
-            return self.made("if", self.made("lt" if f is min else "gt", b, a), b, a)
+            # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
+            return self.made("if", self.made("gt" if f is min else "lt", a, b), b, a)
         if f is isinstance and len(args) == 2 and isinstance(args[1], Const):  # noqa: PLR2004
             return Call("isinstance", (self.plain(args[0], node), args[1]))
         if f is getattr and len(args) == 2 and isinstance(args[0], _Row):  # noqa: PLR2004
@@ -731,9 +761,17 @@ class _Lifter:
     def regex(self, name: str, pattern: re.Pattern[Any], text: _Value, node: ast.Call) -> Expr:
         text = self.plain(text, node)
         if isinstance(text, Const):
-            found = getattr(pattern, name)(text.value)
-            return _constant(found) if name == "findall" else Const(found is not None or None)
+            return self.folded_search(name, pattern, text)
         return self.made(_REGEX[name], Const(pattern), text)
+
+    def folded_search(self, name: str, pattern: re.Pattern[Any], text: Const) -> Expr:
+        try:
+            found = getattr(pattern, name)(text.value)
+        except TypeError:
+            return Call(_REGEX[name], (Const(pattern), text))  # raises where control gets there
+        if found is None or name == "findall":
+            return _constant(found)
+        return Call(_REGEX[name], (Const(pattern), text))  # a match, which is no constant
 
 
 # How a node is read. A lookup here is what decides whether Python's syntax is lifted.
@@ -829,6 +867,17 @@ def _is_users(f: FunctionType) -> bool:
             not f.__code__.co_filename.endswith(".py")  # a REPL, a notebook, a doctest
         )
     )
+
+
+def _kept(value: _Value, node: ast.AST) -> _Value:
+    """Return a value that is given a name: no generator, which is used up when it is read."""
+    if isinstance(value, _Items) and value.lazy:
+        raise _CannotError(node, "it keeps a generator")
+    return value
+
+
+def _binds(node: ast.expr) -> bool:
+    return any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
 
 
 def _hashable(value: Any) -> bool:

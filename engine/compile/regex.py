@@ -102,7 +102,8 @@ def _node(op: Any, value: Any, flags: int) -> Node:
         return Charset((op, hashable(value)), flags & KEPT_FLAGS)
     if op is c.SUBPATTERN:
         _, added, removed, inner = value
-        return _joined(inner, flags & ~removed | added)
+        kept = flags & ~_TYPES if added & _TYPES else flags
+        return _joined(inner, (kept | added) & ~removed)
     if op is c.BRANCH:
         return Choice(tuple(_joined(branch, flags) for branch in value[1]))
     if op in {c.MAX_REPEAT, c.MIN_REPEAT}:
@@ -120,6 +121,7 @@ def _node(op: Any, value: Any, flags: int) -> Node:
     return Opaque(None, str(op))
 
 
+_TYPES = re.ASCII | re.LOCALE | re.UNICODE  # of which one is in force
 _CHARSETS = {c.LITERAL, c.NOT_LITERAL, c.ANY, c.IN}
 
 

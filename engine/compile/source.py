@@ -6,6 +6,7 @@ import __future__
 import ast
 import functools
 import linecache
+import warnings
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 
@@ -60,8 +61,10 @@ def _parsed(
 ) -> tuple[dict[int, list[Function]], set[CodeType]] | None:
     """Parse and compile a file once for all its functions."""
     try:
-        tree = ast.parse(text)
-        code = compile(text, filename, "exec", flags, dont_inherit=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python gave them when it loaded the file
+            tree = ast.parse(text)
+            code = compile(text, filename, "exec", flags, dont_inherit=True)
     except (SyntaxError, ValueError):
         return None
     by_line: dict[int, list[Function]] = {}

@@ -92,6 +92,8 @@ class Batch:
             return self.listed(vec.values)
         if vec.kind == "object":
             return vec.values  # type: ignore[no-any-return]
+        if vec.kind == "match":
+            return [None] * self.n  # of a match only whether there is one is known
         made = vec.values.tolist()
         if vec.null is not None:
             made = [None if null else v for v, null in zip(made, vec.null.tolist(), strict=True)]
@@ -112,7 +114,9 @@ def kind_of(kind: pa.DataType) -> str:
 
 
 _EMPTY: Mapping[str, Any] = {"bool": False, "int": 0, "float": 0.0}
-_DTYPES: Mapping[str, Any] = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+_DTYPES: Mapping[str, Any] = {
+    "bool": np.bool_, "int": np.int64, "float": np.float64, "match": np.bool_,
+}  # fmt: skip
 
 
 def _column(name: str, array: pa.Array) -> Vec:
@@ -194,7 +198,7 @@ def is_none(vec: Vec, batch: Batch) -> np.ndarray:
 
 def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
     """Run Python's operation on each row's values: exact, whatever they are."""
-    fail = first_fail(*(v.fail for v in vecs))
+    fail = first_fail(*map(_unknown, vecs))
     skip = np.zeros(batch.n, np.bool_) if fail is None else fail != 0
     out: list[Any] = [None] * batch.n
     raised: list[int] = []
@@ -222,6 +226,11 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
         why[at] = np.where(for_null, NULL, ASK)
         fail = first_fail(fail, why)
     return _of_values(out, fail)
+
+
+def _unknown(vec: Vec) -> np.ndarray | None:
+    """Return why rows have no value that Python's operation could take: a match is none."""
+    return first_fail(vec.fail, _where(vec.values, ASK)) if vec.kind == "match" else vec.fail
 
 
 def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
@@ -342,13 +351,20 @@ def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
     if item.kind == "text" and not isinstance(over.values, str | bytes):
         codes, distinct = batch.codes(item.values)
         return Vec("bool", _member([v in over.values for v in distinct], codes), None, item.fail)
-    if item.kind in ("int", "bool") and isinstance(over.values, tuple | list | set | frozenset):
+    if item.kind in ("int", "bool") and is_plain_collection(over.values):
         whole = [v for v in map(int, filter(_is_whole, over.values)) if v in _INT64]
         values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
         if item.null is not None:
             values = np.where(item.null, None in over.values, values)
         return Vec("bool", values, None, item.fail)
     return each(batch, _contains, item, over)
+
+
+def is_plain_collection(value: Any) -> bool:
+    """Tell whether a constant is a collection in which only whole numbers equal integers."""
+    return isinstance(value, tuple | list | set | frozenset) and all(
+        type(v) in (bool, int, float, str, bytes, type(None)) for v in value
+    )
 
 
 def _is_whole(value: Any) -> bool:
@@ -523,9 +539,12 @@ def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
         kind = kinds.pop()
         values = np.where(chosen, _plain(a, kind), _plain(b, kind))
         null = None
-        if any(v.null is not None or _const_kind(v) == "none" for v in (a, b)):
+        if kind != "match" and any(v.null is not None or _const_kind(v) == "none" for v in (a, b)):
             null = np.where(chosen, is_none(a, batch), is_none(b, batch))
         return Vec(kind, values, null, fail)
+    for v, taken in ((a, chosen), (b, ~chosen)):
+        if v.kind == "match":
+            fail = first_fail(fail, _where(taken & v.values, ASK))
     pairs = zip(chosen.tolist(), batch.values(a), batch.values(b), strict=True)
     return _of_values([x if c else y for c, x, y in pairs], fail)
 
@@ -535,6 +554,8 @@ def _const_kind(v: Vec) -> str:
         return v.kind
     if v.values is None:
         return "none"
+    if type(v.values) is int and v.values not in _INT64:
+        return "object"
     return {bool: "bool", int: "int", float: "float"}.get(type(v.values), "object")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from re import _constants as c  # type: ignore[attr-defined]
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from engine.compile.charsets import ASCII_SIZE, Charset
-from engine.compile.regex import At, Choice, Joined, Node, Opaque, Repeat
+from engine.compile.regex import At, Choice, Joined, Node, Opaque, Repeat, parse
 from engine.compile.scan import SHARE, Needle
 from engine.compile.text import TextBatch, code_points, widths
 
@@ -79,7 +80,6 @@ def chains(node: Node) -> tuple[Chain, ...] | None:
 
     Examples
     --------
-    >>> from engine.compile.regex import parse
     >>> [chain] = chains(parse(r"\w+\.ly"))
     >>> chain.windows[0].anchor.text, len(chain.windows[0].before)
     (b'.ly', 1)
@@ -381,9 +381,7 @@ _CONDITIONS = {
 
 @functools.cache
 def _word(ascii_: bool) -> Charset:
-    from engine.compile.regex import parse
-
-    word = parse(r"(?a:\w)" if ascii_ else r"\w")
+    word = parse(r"\w", re.ASCII if ascii_ else 0)
     assert isinstance(word, Charset)
     return word
 

@@ -1,0 +1,252 @@
+"""Every tier asked the same: what it says of each row, beside what the function says."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from engine.compile.kernel import BatchMasks, Kernel
+from engine.compile.local import batches
+from engine.compile.plan import MaskPlan, compile_slices
+from engine.compile.program import Program
+from engine.compile.tiers import Tier
+from engine.compile.udf import FAULT, FAULTS
+from engine.slicing.functions import SlicingFunction
+from tests.fuzz import oracle
+from tests.fuzz.strategies import COLUMNS, HEADER, table
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NUMBERS = itertools.count()
+_KEY = "row_number"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Functions, as source and as slicing functions."""
+
+    sources: tuple[str, ...]
+    sfs: tuple[SlicingFunction, ...]
+
+    def __len__(self) -> int:
+        return len(self.sfs)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A row on which a tier doesn't say what the function says."""
+
+    tier: str
+    source: str
+    row: Mapping[str, Any]
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        read = {c: v for c, v in self.row.items() if f"x.{c}" in self.source or f'"{c}"' in
+                self.source}  # fmt: skip
+        return (
+            f"{self.source}\n\non the row {read!r}\n"
+            f"Python says: {oracle.WORDS[self.expected]}; "
+            f"tier {self.tier} says: {oracle.WORDS[self.found]}"
+        )
+
+
+def load(sources: Sequence[str], folder: Path) -> Suite:
+    """Write functions to a module, so that they have a source to be lifted from; import it."""
+    name = f"fuzzed_{next(_NUMBERS)}"
+    path = folder / f"{name}.py"
+    parts = [HEADER, *(s.replace("_N_", str(i)) for i, s in enumerate(sources))]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
+    made = [
+        SlicingFunction(f"s{i}", getattr(module, f"f{i}"), getattr(module, f"r{i}", None))
+        for i in range(len(sources))
+    ]
+    return Suite(tuple(sources), tuple(made))
+
+
+def by_oracle(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask each function of each row: ``[functions, rows]`` int8."""
+    xs = oracle.rows_of(columns)
+    return np.array([oracle.answers(_f(sf), sf.resources, xs) for sf in suite.sfs], np.int8)
+
+
+def _f(sf: SlicingFunction) -> Callable[..., Any]:
+    assert sf.f is not None
+    return sf.f
+
+
+# Tiers without Spark
+
+
+def by_kernel(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask the engine's own row tier."""
+    given = table(columns)
+    arrays = {c: given[c].combine_chunks() for c in given.column_names}
+    out = Kernel(suite.sfs).run(arrays, len(given))
+    return _codes(suite, [(0, out)], len(given))
+
+
+def by_arrow(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask whole Arrow columns."""
+    given = table(columns)
+    return by_plan(suite, compile_slices(suite.sfs, given.schema, tier="arrow"), given)
+
+
+def by_pandas(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask with a pandas DataFrame, where each slice gets the tier that it would."""
+    given = frame(columns)
+    return by_plan(suite, compile_slices(suite.sfs, given), given)
+
+
+def by_plan(suite: Suite, plan: MaskPlan, given: pa.Table | pd.DataFrame) -> np.ndarray:
+    """Ask a plan of a table, in batches of two sizes."""
+    starts = range(0, len(given), 10_000)
+    return _codes(suite, batches(plan, given, starts), len(given))
+
+
+def _codes(suite: Suite, parts: Any, n: int) -> np.ndarray:
+    codes = np.full((len(suite), n), 9, np.int8)
+    places = {sf.id: i for i, sf in enumerate(suite.sfs)}
+    start: int
+    out: BatchMasks
+    for start, out in parts:
+        for s, i in places.items():
+            part = out.masks[s]
+            codes[i, start : start + len(part)] = part
+        for fault in out.faults:
+            assert codes[places[fault.slice_id], start + fault.row] == oracle.NULL
+            codes[places[fault.slice_id], start + fault.row] = oracle.FAULT
+    return codes
+
+
+_PANDAS: Mapping[pa.DataType, Any] = {
+    pa.int8(): "Int8", pa.int32(): "Int32", pa.int64(): "Int64", pa.float32(): "float32",
+    pa.float64(): "float64", pa.bool_(): "boolean",
+    pa.timestamp("us", "UTC"): "datetime64[us, UTC]",
+}  # fmt: skip
+
+
+def frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return rows as a DataFrame: nullable integers, floats of numpy, text as objects."""
+    return pd.DataFrame(
+        {c: pd.Series(list(v), dtype=_PANDAS.get(COLUMNS[c], object)) for c, v in columns.items()}
+    )
+
+
+def for_pandas(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return rows as a DataFrame can hold them: a float column has NaN in place of null."""
+    return {
+        c: [float("nan") if x is None else x for x in v] if pa.types.is_floating(COLUMNS[c])
+        else list(v)
+        for c, v in columns.items()
+    }  # fmt: skip
+
+
+# Tiers of Spark
+
+
+def by_spark(
+    spark: SparkSession, suite: Suite, columns: Mapping[str, Sequence[Any]], tier: str | None
+) -> tuple[np.ndarray, MaskPlan]:
+    """Ask Spark, with all slices that may run there in one tier; return the plan too.
+
+    Masks are read as columns and from words, which must say the same.
+    """
+    given = table(columns).append_column(_KEY, pa.array(range(len(next(iter(columns.values()))))))
+    df = spark.createDataFrame(given)
+    plan = compile_slices(suite.sfs, df.schema, tier=tier)
+    bits = {sf.id: 3 * i + 1 for i, sf in enumerate(reversed(suite.sfs))}  # gaps, several words
+    faulty = plan.with_faults(df)
+    as_columns = faulty.select(_KEY, *plan.mask_columns(), *_faults(faulty)).toArrow()
+    as_words = plan.with_faults(df, bits).select(_KEY, *plan.word_columns(bits)).toArrow()
+    return _read(suite, as_columns, as_words, bits), plan
+
+
+def _faults(df: Any) -> list[Any]:
+    from pyspark.sql import functions as F
+
+    found = f"{FAULTS}.{FAULT}"
+    return [F.transform(found, lambda f: f["slice"]).alias(FAULT)] if FAULTS in df.columns else []
+
+
+def _read(suite: Suite, masks: pa.Table, words: pa.Table, bits: Mapping[str, int]) -> np.ndarray:
+    masks, words = masks.sort_by(_KEY), words.sort_by(_KEY)
+    n = len(masks)
+    codes = np.empty((len(suite), n), np.int8)
+    packed = {
+        c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY
+    }
+    for i, sf in enumerate(suite.sfs):
+        mask = masks[sf.id].combine_chunks()
+        known = mask.is_valid().to_numpy(zero_copy_only=False)
+        codes[i] = np.where(known, mask.fill_null(False).to_numpy(zero_copy_only=False), -1)
+        k, b = divmod(bits[sf.id], 64)
+        member, null = ((packed[f"{kind}_{k}"] >> b) & 1 for kind in ("in", "null"))
+        assert (np.where(null == 1, -1, member) == codes[i]).all(), suite.sources[i]
+    if FAULT in masks.column_names:
+        places = {sf.id: i for i, sf in enumerate(suite.sfs)}
+        for row, slices in enumerate(masks[FAULT].to_pylist()):
+            for s in slices or ():
+                assert codes[places[s], row] == oracle.NULL
+                codes[places[s], row] = oracle.FAULT
+    return codes
+
+
+# Verdicts
+
+
+def mismatches(
+    tier: str,
+    suite: Suite,
+    columns: Mapping[str, Sequence[Any]],
+    expected: np.ndarray,
+    found: np.ndarray,
+) -> Iterator[Mismatch]:
+    """Yield the first row of each function on which a tier says otherwise."""
+    for i in np.flatnonzero((expected != found).any(axis=1)).tolist():
+        row = int(np.flatnonzero(expected[i] != found[i])[0])
+        values = {c: v[row] for c, v in columns.items()}
+        yield Mismatch(tier, suite.sources[i], values, int(expected[i, row]), int(found[i, row]))
+
+
+def lifted(plan: MaskPlan, tier: Tier = Tier.ARROW) -> int:
+    """Return how many slices run in a tier."""
+    return sum(found is tier for found in plan.tiers.values())
+
+
+@contextmanager
+def asked() -> Iterator[list[tuple[int, int]]]:
+    """Note of each program's run how many answers it gave, and how many it left to Python."""
+    noted: list[tuple[int, int]] = []
+    run = Program.run
+
+    def counting(self: Program, *args: Any) -> Any:
+        found = run(self, *args)
+        noted.append((sum(len(f.members) for f in found),
+                      sum(0 if f.ask is None else int(f.ask.sum()) for f in found)))  # fmt: skip
+        return found
+
+    with mock.patch.object(Program, "run", counting):
+        yield noted

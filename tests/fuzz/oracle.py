@@ -1,0 +1,70 @@
+"""What a slicing function says of a row: the function called on it, as plainly as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+IN, OUT, NULL, FAULT = 1, 0, -1, 2
+WORDS = {IN: "in the slice", OUT: "out", NULL: "undecided", FAULT: "a fault"}
+
+
+class Plain:
+    """A row, by attribute and by item."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__ = values
+
+    def __getitem__(self, name: str) -> Any:
+        return self.__dict__[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.__dict__.get(name, default)
+
+
+class Watched:
+    """A row that notes whether a null was read from it."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values, self.read_null = values, False
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._values[name]
+        self.read_null |= value is None
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._values else default
+
+
+def answer(f: Callable[..., Any], resources: Mapping[str, Any], x: Plain) -> int:
+    """Call a function on a row."""
+    try:
+        said = f(x, **resources)
+    except Exception:
+        watched = Watched(x.__dict__)
+        try:
+            f(watched, **resources)
+        except Exception:
+            return NULL if watched.read_null else FAULT
+        raise AssertionError("the function is not the same twice") from None
+    if said is None:
+        return NULL
+    return int(said) if isinstance(said, int) and said in (1, 0, -1) else FAULT
+
+
+def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Plain]:
+    """Return columns as rows."""
+    return [
+        Plain(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+    ]
+
+
+def answers(f: Callable[..., Any], resources: Mapping[str, Any], xs: Sequence[Plain]) -> np.ndarray:
+    """Call a function on each row."""
+    return np.fromiter((answer(f, resources, x) for x in xs), np.int8, len(xs))

@@ -1,0 +1,607 @@
+"""Slicing functions as source text, and rows to ask them of.
+
+Everything is drawn from a `random.Random`: a plain one where millions are wanted, hypothesis' own
+where a failure is to be shrunk. A function is written from tables of templates: a hole such as
+`{text}` is filled with a template of that kind, leaves only once the depth is used up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import strategies as st
+
+# Rows
+
+COLUMNS: Mapping[str, pa.DataType] = {
+    "t": pa.string(), "u": pa.string(), "t0": pa.string(),
+    "i8": pa.int8(), "i32": pa.int32(), "i64": pa.int64(), "n0": pa.int64(),
+    "f32": pa.float32(), "f64": pa.float64(), "f0": pa.float64(),
+    "b": pa.bool_(), "b0": pa.bool_(),
+    "day": pa.date32(), "at": pa.timestamp("us", "UTC"), "price": pa.decimal128(12, 2),
+}  # fmt: skip
+NEVER_NULL = frozenset({"t0", "n0", "f0", "b0"})
+
+KEYWORDS = (
+    "check", "subscribe", "plz", "please", "k", "s", "i", "a", "A", "Check Out", "song", "bit.ly",
+    "\u212a", "\u017f", "\u0130", "\u0131", "\u00df", "\ufb01", "\u03c3", "\u03c2", "\u03a3",
+    "\u00e9", "e\u0301", "\U0001f600", "\x00", "\n", " ", "", "1", "\u0663", "\u00b2", "_", ".",
+    "\ud83d", "ss", "fi", "\u2028", "\x1c", "\x85", "\ua7c1", "\u1e9e", "\U00010428", "$", "\\",
+)  # fmt: skip
+PIECES = (
+    *(w for w in KEYWORDS if w != "\ud83d"),
+    " ", " ", "\t", "\r\n", "\x0b", "\x0c", "\x1d", "\x1e", "\x1f", "\xa0", "\u1680", "\u2003",
+    "\u2029", "\u202f", "\u205f", "\u3000", "\u200b", "\ufeff", "\u180e", "\u0307", "\u0345",
+    "\u0149", "\u01f0", "\u1e96", "\ufb06", "\u01c5", "\u1fb3", "\u10d0", "\u13a0", "\uab70",
+    "\ua7c0", "\u2c2f", "\u00b5", "\u03bc", "\u00aa", "\u2160", "\u24b6", "\u0967", "\u00bd",
+    "\u2460", "\U0001d7d8", "\U0001d518", "\U0010ffff", "\U0001f469\u200d\U0001f467", "&#39;",
+    "CHECK", "Subscribe", "PLZ", "this SONG", "bit.ly/x", "www.", "check out", "check\nout", "12",
+    "-3", "+4", "1_0", "1e3", "nan", "0.5", "b", "B", "c", "xyz", "!", "?", "'", '"', "%", "\x7f",
+)  # fmt: skip
+_CASES: Sequence[Callable[[str], str]] = (
+    str, str, str, str.upper, str.lower, str.title, str.swapcase,
+)  # fmt: skip
+
+
+def text(r: Random) -> str:
+    """Write a text that trips string code, and that keywords and patterns are likely to hit."""
+    kind = r.randrange(20)
+    if kind == 0:
+        return r.choice(KEYWORDS[:30])
+    if kind == 1:
+        return "".join(_character(r) for _ in range(r.randrange(12)))
+    if kind == 2:
+        return r.choice(PIECES) * r.choice((1, 7, 64, 300))
+    if kind == 3:
+        return " ".join(r.choice(KEYWORDS[:12]) for _ in range(r.randrange(1, 12)))
+    return "".join(r.choice(_CASES)(r.choice(PIECES)) for _ in range(r.randrange(6)))
+
+
+def _character(r: Random) -> str:
+    most = r.choice((0x80, 0x250, 0x3000, 0x110000))
+    found = r.randrange(most)
+    return "?" if 0xD800 <= found < 0xE000 else chr(found)
+
+
+def _integer(bits: int) -> Callable[[Random], int]:
+    def draw(r: Random) -> int:
+        near = r.choice((0, 0, 0, 2**31, 2**53, 2**63, -(2**31), -(2**53), -(2**63), 10, 100))
+        found = near + r.randrange(-6, 7)
+        least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        return min(max(found, least), most)
+
+    return draw
+
+
+_FLOATS = (
+    0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, 3.0, 0.1, 1e-320, 1e308, -1e308, 2.0**53, 2.0**53 + 2,
+    -(2.0**63), 9007199254740993.0, float("nan"), float("inf"), float("-inf"), 1e16, 100.0, 7.0,
+)  # fmt: skip
+
+
+def _float(r: Random) -> float:
+    return r.choice(_FLOATS) if r.randrange(3) else r.uniform(-10, 10)
+
+
+_VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
+    pa.string(): text,
+    pa.int8(): _integer(8),
+    pa.int32(): _integer(32),
+    pa.int64(): _integer(64),
+    pa.float32(): lambda r: float(np.float32(min(max(_float(r), -3e38), 3e38))),
+    pa.float64(): _float,
+    pa.bool_(): lambda r: r.random() < 0.5,
+    pa.date32(): lambda r: dt.date(2020, 1, 1) + dt.timedelta(r.randrange(-400, 800)),
+    pa.timestamp("us", "UTC"): lambda r: dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    + dt.timedelta(microseconds=r.randrange(10**15)),
+    pa.decimal128(12, 2): lambda r: Decimal(r.choice((0, 1, 100, 250, -250, 10**9))) / 100,
+}
+_DISTINCT = 400  # values of a column, so that some rows share them, as real rows do
+
+
+def values(r: Random, n: int) -> dict[str, list[Any]]:
+    """Draw `n` rows: column to Python values, as a collected Spark row has them."""
+    made = {}
+    for name, kind in COLUMNS.items():
+        pool = [_VALUES[kind](r) for _ in range(min(n, _DISTINCT))]
+        if name not in NEVER_NULL:
+            pool += [None] * (len(pool) // 8 + 1)
+        made[name] = r.choices(pool, k=n)
+    return made
+
+
+def table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    """Return rows as an Arrow table."""
+    return pa.table({c: pa.array(v, COLUMNS[c]) for c, v in columns.items()})
+
+
+# Constants
+
+_INTS = (
+    0, 1, 2, 3, 5, 7, 10, -1, -2, -3, 100, 127, 128, 2**31 - 1, -(2**31), 2**31, 2**53, 2**53 + 1,
+    2**63 - 1, -(2**63), 2**63, -(2**63) - 1, 10**30,
+)  # fmt: skip
+
+
+def _int_text(r: Random) -> str:
+    return repr(r.choice(_INTS[:10] if r.randrange(3) else _INTS))
+
+
+def _float_text(r: Random) -> str:
+    return f'float("{r.choice(_FLOATS)!r}")' if r.randrange(4) == 0 else repr(r.choice(_FLOATS[:9]))
+
+
+def _keyword(r: Random) -> str:
+    found = r.choice(KEYWORDS[:12] if r.randrange(3) else KEYWORDS)
+    return repr(r.choice(_CASES)(found))
+
+
+def _collection(item: Callable[[Random], str], most: int = 6) -> Callable[[Random], str]:
+    def draw(r: Random) -> str:
+        items = [item(r) for _ in range(r.randrange(most))]
+        kind = r.randrange(5)
+        if kind == 0 and items:
+            return "{" + ", ".join(items) + "}"
+        if kind == 1:
+            return "[" + ", ".join(items) + "]"
+        if kind == 2:
+            return "frozenset((" + "".join(f"{i}, " for i in items) + "))"
+        return "(" + "".join(f"{i}, " for i in items) + ")"
+
+    return draw
+
+
+def _anything(r: Random) -> str:
+    kinds = (_keyword, _int_text, _float_text, lambda _: "None", lambda _: "True",
+             lambda _: 'Decimal("1")', lambda _: "dt.date(2020, 1, 1)")  # fmt: skip
+    return r.choice(kinds)(r)
+
+
+# Regular expressions
+
+_ATOMS = (
+    r"\w", r"\W", r"\d", r"\D", r"\s", r"\S", ".", "[a-z]", "[^a-z]", "[A-Z0-9_]", r"[\w.]", "[k]",
+    "[s]", "[^\n]", r"[^\W\d]", "\u00e9", "\u212a", "i", "k", "s", "S", "\u00df", "a", "b", r"\.",
+    " ", r"\n", "[\u0130i]", "\u03c3", r"\x1c", "[!-~]", "\U0001f600", r"\$",
+)  # fmt: skip
+_PLACES = ("^", "$", r"\b", r"\B", r"\A", r"\Z", "(?=a)", "(?!k)", "(?<=c)")
+_QUANTIFIERS = ("", "", "", "", "", "+", "*", "?", "{2}", "{1,3}", "+?", "*?", "{0,2}", "{2,}")
+_FLAGS = ("re.I", "re.M", "re.S", "re.A", "re.I | re.A", "re.I | re.S", "re.I | re.M", "re.X", "0")
+
+
+def regex(r: Random, depth: int = 2) -> str:
+    """Write a regular expression; its repeats aren't nested, so that none takes for ever."""
+    parts = []
+    for _ in range(r.randrange(1, 5)):
+        kind = r.randrange(12)
+        if kind < 4:
+            word = r.choice(KEYWORDS[:12])
+            parts.append(re.escape(r.choice(_CASES)(word)))
+        elif kind == 4:
+            parts.append(r.choice(_PLACES))
+        elif kind < 7 and depth:
+            choice = "|".join(regex(r, depth - 1) for _ in range(r.randrange(1, 4)))
+            opening = r.choice(("(", "(?:", "(?:", "(?i:", "(?s:", "(?a:", "(?P<g>"))
+            parts.append(f"{opening}{choice}){r.choice(('', '', '', '?'))}")
+        else:
+            parts.append(r.choice(_ATOMS) + r.choice(_QUANTIFIERS))
+    return "".join(parts)
+
+
+_PATTERNS = (
+    r"\w+\.ly", r"check.*out", r"^\s*$", r"(?i)plz|please", r"\bsong\b", r"\d{2,}", r"[A-Z]{3}",
+    r"^\S+$", r"s+$", r"\s\Z", r"(a)\1", r"subscribe|check\s+out", r"(?i)k", r"(?i)straße",
+    r"[^\x00-\x7f]", r"(?i)[k-s]+", r"(?i)[^k]", r"(?m)^a$", r"(?s)a.b", r".", r"^.$", r"",
+)  # fmt: skip
+
+
+def _regex_text(r: Random) -> str:
+    while True:
+        found = r.choice(_PATTERNS) if r.randrange(3) == 0 else regex(r)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                for flags in (0, re.X, re.A):  # a comment may take a bracket away; `a` once
+                    re.compile(found, flags)
+            except re.error:
+                continue
+        return repr(found)
+
+
+# Functions
+
+TOKENS: Mapping[str, Callable[[Random], str]] = {
+    "keyword": _keyword,
+    "an_int": _int_text,
+    "a_float": _float_text,
+    "regex": _regex_text,
+    "flags": lambda r: r.choice(_FLAGS),
+    "texts": _collection(_keyword),
+    "ints": _collection(_int_text),
+    "mixed": _collection(_anything),
+    "order": lambda r: r.choice(("<", "<=", ">", ">=", "==", "!=")),
+    "same": lambda r: r.choice(("==", "!=")),
+    "small": lambda r: str(r.randrange(-3, 6)),
+    "divisor": lambda r: str(r.choice((1, 2, 3, 7, -2, 10, 0, 2**40))),
+    "is": lambda r: r.choice(("is", "is not")),
+    "in": lambda r: r.choice(("in", "not in")),
+    "type": lambda r: r.choice(("str", "int", "float", "bool", "object", "(int, str)",
+                                "type(None)", "dt.date", "re.Match", "list")),  # fmt: skip
+}  # fmt: skip
+
+# Kind -> leaves, and templates with holes. What is repeated is likelier.
+GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
+    "bool": (
+        ["x.b", "x.b0", 'x["b"]', "x.t is None", "x.i64 is not None", "True", "False",
+         "x.b is True", "x.b is not False", "{keyword} in x.t", "{keyword} in x.t.lower()",
+         "x.i64 > {an_int}", "x.n0 < {an_int}", "x.f64 >= {a_float}", "x.t0 == {keyword}",
+         "x.u in {texts}", "x.i32 in {ints}", "len(x.t) < {small}", "x.t.startswith({keyword})"],
+        ["{number} {order} {number}"] * 4
+        + ["{number} {order} {number} {order} {number}", "{text} {order} {text}",
+           "{text} {order} {text} {order} {keyword}", "{text} {same} {keyword}",
+           "({bool} and {bool})", "({bool} or {bool})", "({bool} and {bool} and {bool})",
+           "({bool} or {bool} or {bool})", "not {bool}", "(not {any})", "bool({any})",
+           "({bool} if {bool} else {bool})", "{maybe} {is} None", "{any} {same} {any}",
+           "{bool} {is} True", "{bool} {is} False", "bool({search})", "{search} {is} None",
+           "({search} {is} None) == {bool}", "{search} {same} None", "bool({search} or {bool})",
+           "bool({search} and {search})", "{maybe_search} {is} None", "bool({maybe_search})",
+           "{keyword} {in} {text}", "{text} {in} {text}", "{text} {in} {texts}",
+           "{int} {in} {ints}", "{number} {in} {mixed}", "{any} {in} {mixed}",
+           "{text} {in} {mixed}", "{text} {in} COUNTS", "{keyword} {in} {words}",
+           "{text}.startswith({keyword})", "{text}.endswith({keyword})",
+           "{text}.startswith({texts_tuple})", "{text}.endswith({texts_tuple})",
+           "{keyword}.startswith({text})", "{keyword}.endswith({text}, {small})",
+           "any(w in {text} for w in {texts})", "all(w in {text} for w in {texts})",
+           "any([w in {text} for w in {texts}])", "any({text}.startswith(w) for w in {texts})",
+           "any(re.search(p, {text}) for p in ({regex}, {regex}))",
+           "any(n > {int} for n in {ints})", "all(n != {int} for n in {ints})",
+           "any(({bool}, {bool}))", "all([{bool}, {bool}])",
+           "{text}.isdigit()", "{text}.isalpha()", "{text}.isupper()", "{text}.islower()",
+           "{text}.isspace()", "{text}.isnumeric()", "{text}.isdecimal()", "{text}.isalnum()",
+           "{text}.istitle()", "{text}.isascii()", "{text}.isidentifier()",
+           "{text}.isprintable()", "math.isnan({float})", "math.isinf({number})",
+           "math.isfinite({number})", "isinstance({any}, {type})", "({bool} & {bool})",
+           "({bool} | {bool})", "({bool} ^ {bool})", "(w := {int}) {order} {number}",
+           "{bool} and (w := {int}) > {small}", "has_any({text}, {texts})",
+           "shorter({text}, {small})", "shorter(n={int}, t={text})", "{words} {same} {words}",
+           "{words} == [w for w in {texts}]", "{date} {order} dt.date(2020, 6, 1)",
+           "{date} {same} {date}", "{date} {in} (dt.date(2020, 1, 1), None)",
+           "x.at {order} dt.datetime(2020, 6, 1, tzinfo=dt.timezone.utc)",
+           "x.price {order} {number}", "x.price {in} {mixed}", "x.price == Decimal('2.50')",
+           "LINK.search({text}) {is} None", "{float} == {float}", "{float} != {float}",
+           "{any} {order} {any}", "{any} {is} True", "str({any}) {same} {keyword}"],
+    ),
+    "int": (
+        ["x.i64", "x.i32", "x.i8", "x.n0", 'x["i64"]', "{an_int}", "{small}", "len(x.t)", "x.b",
+         "len(x.t.split())", "len(x.t0)", 'x.get("i32")', "x.day.year"],
+        ["{int} + {int}", "{int} - {int}", "{int} * {int}", "{int} // {divisor}",
+         "{int} % {divisor}", "({int}) // ({int})", "({int}) % ({int})", "-({int})",
+         "+({int})", "abs({int})", "len({text})", "len({words})", "len({text}.split({keyword}))",
+         "{text}.count({keyword})", "{text}.find({keyword})", "{text}.rfind({keyword})",
+         "int({bool})", "int({number})", "int({text})", "({int} if {bool} else {int})",
+         "sum(w in {text} for w in {texts})", "sum([{int}, {int}])",
+         "sum({text}.count(w) for w in {texts})", "sum(1 for w in {texts})",
+         "max({int}, {int})", "min({int}, {int})", "math.floor({float})", "math.ceil({float})",
+         "ord({text}[{small}])", "COUNTS.get({text}, {small})", "COUNTS[{keyword}]",
+         "COUNTS[{text}]", "clipped({int})", "clipped({int}, most={int})", "{date}.month",
+         "{date}.weekday()", "x.at.hour", "{int} & {int}", "{int} | {int}", "{int} ^ {int}",
+         "({int} or {int})", "({int} and {int})", "{bool} + {bool}", "len({texts})",
+         "({int}) * ({int}) + ({int}) * ({int})", "len(re.findall({regex}, {text}))"],
+    ),
+    "float": (
+        ["x.f64", "x.f32", "x.f0", "{a_float}", "x.f64", 'x["f32"]'],
+        ["{number} + {float}", "{float} - {number}", "{float} * {number}", "({int}) / ({int})",
+         "{number} / {divisor}", "({float}) / ({float})", "({float}) // ({float})",
+         "({float}) % ({float})", "-({float})", "abs({float})", "float({number})",
+         "float({text})", "({float} if {bool} else {float})", "math.sqrt({number})",
+         "math.log({number})", "max({float}, {number})", "min({number}, {float})",
+         "({float} or {float})", "({number}) % {divisor}"],
+    ),
+    "number": (["{int}", "{float}", "{int}"], ["{int}", "{int}", "{float}"]),
+    "text": (
+        ["x.t", "x.t", "x.u", "x.t0", 'x["t"]', "x.t.lower()", 'x.get("u")', "{keyword}",
+         'getattr(x, "t0")'],
+        ["{text}.lower()", "{text}.lower()", "{text}.upper()", "{text}.casefold()",
+         "{text}.title()", "{text}.capitalize()", "{text}.swapcase()", "{text}.strip()",
+         "{text}.strip({keyword})", "{text}.lstrip()", "{text}.rstrip({keyword})",
+         "{text}.replace({keyword}, {keyword})", "{text}.replace({keyword}, '', {small})",
+         "{text}.removeprefix({keyword})", "{text}.removesuffix({keyword})", "{text}.zfill(5)",
+         "{text}[{small}]", "{text}[:{small}]", "{text}[{small}:]", "{text}[::-1]",
+         "({text} + {text})", "({text} if {bool} else {text})", "({text} or {text})",
+         "({text} and {text})", "str({number})", "{words}[{small}]", "norm({text})",
+         "either({text}, {keyword})", "{text}.partition({keyword})[0]", "({text} * 2)",
+         "({keyword} + {text})", "(x.t or '').lower()", "either(x.u, x.t)"],
+    ),
+    "words": (
+        ["x.t.split()", "x.t0.split()"],
+        ["{text}.split()", "{text}.split({keyword})", "{text}.splitlines()", "{text}.rsplit()",
+         "{text}.lower().split()", "{text}.split(None)", "re.findall({regex}, {text})",
+         "{words}[{small}:]"],
+    ),
+    "texts_tuple": (["({keyword}, {keyword})", "({keyword},)", "()"], ["({keyword}, {an_int})",
+                    "({keyword}, {keyword}, {keyword})"]),  # fmt: skip
+    "search": (
+        ["re.search({regex}, x.t)", "re.search({regex}, x.t, {flags})", "LINK.search(x.t)",
+         "re.match({regex}, x.t0)", "re.fullmatch({regex}, x.t)",
+         "re.compile({regex}, {flags}).search(x.t)"],
+        ["re.search({regex}, {text})", "re.search({regex}, {text}, {flags})",
+         "re.match({regex}, {text}, flags={flags})", "re.fullmatch({regex}, {text})",
+         "re.compile({regex}, {flags}).match({text})",
+         "re.compile({regex}).fullmatch({text}.lower())"],
+    ),
+    "maybe_search": (["({search} if {bool} else None)"], ["({search} if {bool} else {search})",
+                     "({bool} and {search})", "(None if {bool} else {search})"]),  # fmt: skip
+    "maybe": (
+        ["x.t", "x.i64", "x.b", "x.f64", "x.day", "None", "x.price"],
+        ["({text} if {bool} else None)", "({number} or None)", "COUNTS.get({text})",
+         "(None if {bool} else {int})", "either({any}, {any})", "{any}"],
+    ),
+    "date": (["x.day", "x.day", "x.at"], ["({date} if {bool} else {date})"]),
+    "any": (
+        ["x.t", "x.i64", "x.b", "x.f64", "x.day", "x.price", "x.at", "{keyword}", "{an_int}",
+         "None"],
+        ["{text}", "{int}", "{float}", "{bool}", "{maybe}", "{words}", "{search}",
+         "{maybe_search}", "{date}"],
+    ),
+    "answer": (
+        ["{bool}", "{bool}", "True", "False"],
+        ["{bool}"] * 16
+        + ["({bool} or None)", "({bool} if {bool} else None)", "{maybe}", "{int}", "{number}",
+           "({int}) % 2", "int({bool})", "-1 if {bool} else {bool}", "{search}", "{any}",
+           "{search} and {bool}", "{text} and {bool}", "({any} and {bool})", "({any} or {bool})",
+           "{maybe_search}"],
+    ),
+}  # fmt: skip
+_LOCAL_KINDS = ("bool", "int", "float", "text", "words", "search", "maybe", "any")
+_HOLE = re.compile(r"\{(\w+)\}")
+
+HEADER = '''"""Slicing functions that a fuzzer wrote."""
+
+import datetime as dt
+import math
+import re
+from decimal import Decimal
+
+LINK = re.compile(r"\\w+\\.ly", re.I)
+COUNTS = {"a": 1, "check": 2, "k": 0, "": -1}
+LIMIT = 3
+
+
+def shorter(t, n):
+    return len(t) < n
+
+
+def has_any(t, words):
+    for word in words:
+        if word in t:
+            return True
+    return False
+
+
+def norm(t):
+    """Say the same in fewer ways."""
+    t = t.strip()
+    return t.lower()
+
+
+def clipped(n, least=0, *, most=10):
+    if n < least:
+        return least
+    elif n > most:
+        n = most
+    return n
+
+
+def either(a, b=None):
+    return b if a is None else a
+'''
+
+
+@dataclass
+class _Writer:
+    """Writes one function."""
+
+    r: Random
+    local: dict[str, list[str]] = field(default_factory=dict)
+    made: int = 0
+    looped: tuple[str, ...] = ()
+
+    def of(self, kind: str, depth: int) -> str:
+        """Write an expression of a kind."""
+        if kind in TOKENS:
+            return TOKENS[kind](self.r)
+        known = self.local.get(kind)
+        if known and self.r.randrange(3) == 0:
+            return self.r.choice(known)
+        leaves, inner = GRAMMAR[kind]
+        template = self.r.choice(leaves if depth <= 0 or self.r.randrange(5) == 0 else inner)
+        return _HOLE.sub(lambda hole: self.of(hole[1], depth - 1), template)
+
+    def name(self, kind: str) -> str:
+        """Return a name to bind: a new one, or one that is known."""
+        known = self.local.setdefault(kind, [])
+        if known and self.r.randrange(3) == 0:
+            return self.r.choice(known)
+        self.made += 1
+        return f"v{self.made}"
+
+    def bind(self, kind: str, name: str) -> None:
+        if name not in self.local.setdefault(kind, []):
+            self.local[kind].append(name)
+
+    def body(self, indent: str) -> list[str]:
+        """Write a function's statements."""
+        lines = []
+        for _ in range(self.r.choice((0, 0, 0, 1, 1, 2, 3))):
+            lines += self.r.choice(_STATEMENTS)(self)
+        lines.append(f"return {self.of('answer', self.r.choice((0, 1, 1, 2, 2, 3)))}")
+        return [indent + line for line in lines]
+
+    def deep(self, kind: str) -> str:
+        return self.of(kind, self.r.choice((0, 1, 1, 2)))
+
+
+def _assign(w: _Writer) -> list[str]:
+    kind = w.r.choice(_LOCAL_KINDS)
+    value, name = w.deep(kind), w.name(kind)
+    w.bind(kind, name)
+    return [w.r.choice((f"{name} = {value}", f"{name} = {value}", f"{name}: object = {value}"))]
+
+
+def _changed(w: _Writer) -> list[str]:
+    known = w.local.get("int")
+    if not known:
+        return _assign(w)
+    return [f"{w.r.choice(known)} {w.r.choice(('+=', '-=', '*='))} {w.deep('int')}"]
+
+
+def _early_return(w: _Writer) -> list[str]:
+    return [f"if {w.deep('bool')}:", f"    return {w.deep('answer')}"]
+
+
+def _on_any(w: _Writer) -> list[str]:
+    return [f"if {w.deep('any')}:", f"    return {w.of('answer', 0)}"]
+
+
+def _returns(w: _Writer) -> list[str]:
+    return [f"if {w.deep('bool')}:", f"    return {w.deep('answer')}", f"elif {w.deep('bool')}:",
+            f"    return {w.deep('answer')}"]  # fmt: skip
+
+
+def _falls_through(w: _Writer) -> list[str]:
+    return [f"if {w.deep('bool')}:", f"    if {w.deep('bool')}:",
+            f"        return {w.deep('answer')}", "else:",
+            f"    if {w.deep('bool')}:", f"        return {w.of('answer', 0)}"]  # fmt: skip
+
+
+def _either_bound(w: _Writer) -> list[str]:
+    kind = w.r.choice(("int", "text", "bool", "maybe", "search"))
+    test, one, two, name = w.deep("bool"), w.deep(kind), w.deep(kind), w.name(kind)
+    lines = [f"if {test}:", f"    {name} = {one}"]
+    if w.r.randrange(3):
+        lines += ["else:", f"    {name} = {two}"]
+    w.bind(kind, name)
+    return lines
+
+
+def _loop(w: _Writer) -> list[str]:
+    over, name = w.of("texts", 0), w.r.choice(("w", "w", *w.local.get("text", ())))
+    test = w.r.choice((f"{name} in {w.deep('text')}", f"{w.deep('text')} == {name}",
+                       f"{w.deep('text')}.startswith({name})"))  # fmt: skip
+    lines = [f"for {name} in {over}:", f"    if {test}:",
+             f"        return {w.r.choice(('True', 'False', 'None', w.of('answer', 0)))}"]  # fmt: skip
+    if w.r.randrange(4) == 0:
+        w.bind("text", name)
+    return lines
+
+
+def _counted(w: _Writer) -> list[str]:
+    name = w.name("int")
+    test = f"w in {w.deep('text')}"
+    step = w.r.choice((f"    {name} += {test}", f"    if {test}:\n        {name} += 1"))
+    lines = [f"{name} = 0", f"for w in {w.of('texts', 0)}:", *step.split("\n")]
+    w.bind("int", name)
+    return lines
+
+
+def _asserted(w: _Writer) -> list[str]:
+    return [w.r.choice((f"assert {w.deep('bool')}", f"assert {w.of('any', 0)}, 'no'"))]
+
+
+def _raised(w: _Writer) -> list[str]:
+    return [f"if {w.deep('bool')}:", "    raise ValueError('no')"]
+
+
+def _bare(w: _Writer) -> list[str]:
+    return [w.r.choice(("pass", "'text'", w.deep("any"), w.deep("int"), w.deep("text")))]
+
+
+def _unpacked(w: _Writer) -> list[str]:
+    one, two = w.name("int"), w.name("text")
+    line = f"{one}, {two} = {w.deep('int')}, {w.deep('text')}"
+    w.bind("int", one)
+    w.bind("text", two)
+    return [line]
+
+
+def _walrus(w: _Writer) -> list[str]:
+    kind = w.r.choice(("int", "text", "bool"))
+    value, name = w.deep(kind), w.name(kind)
+    first = w.deep("bool")
+    test = w.r.choice((f"({name} := {value})", f"{first} and ({name} := {value})",
+                       f"({name} := {value}) == {w.of(kind, 0)}"))  # fmt: skip
+    lines = [f"if {test}:", f"    return {w.of('answer', 0)}"]
+    w.bind(kind, name)
+    return lines
+
+
+def _not_lifted(w: _Writer) -> list[str]:
+    return w.r.choice(([f"f'{{{w.of('int', 0)}}}'"], ["try:", f"    {w.deep('int')}",
+                       "except ValueError:", "    return None"],
+                       ["while False:", "    pass"]))  # fmt: skip
+
+
+_STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
+    *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
+    *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _asserted, _raised, _bare, _unpacked,
+    _walrus, *[_not_lifted] * (1),
+)  # fmt: skip
+
+
+def _def(w: _Writer) -> list[str]:
+    return ["def f_N_(x):", *w.body("    ")]
+
+
+def _lambda(w: _Writer) -> list[str]:
+    return [f"f_N_ = lambda x: {w.of('answer', w.r.choice((1, 2, 2, 3)))}"]
+
+
+def _with_resources(w: _Writer) -> list[str]:
+    w.local = {"text": ["word"], "int": ["most"], "texts": ["words"]}
+    values = f"words={w.of('texts', 0)}, word={w.of('keyword', 0)}, most={w.of('an_int', 0)}"
+    used = w.r.choice(("any(w in x.t for w in words)", "x.t in words", "word in x.t", "True"))
+    return [f"r_N_ = dict({values})", "def f_N_(x, words, word, most):", f"    if {used}:",
+            f"        return {w.of('answer', 0)}", *w.body("    ")]  # fmt: skip
+
+
+def _closure(w: _Writer) -> list[str]:
+    w.local = {"int": ["most", "LIMIT"], "text": ["word"]}
+    return ["def make_N_(most, word):", "    def f(x):", *w.body("        "), "    return f",
+            f"f_N_ = make_N_({w.of('an_int', 0)}, {w.of('keyword', 0)})"]  # fmt: skip
+
+
+def _with_default(w: _Writer) -> list[str]:
+    w.local = {"int": ["most"]}
+    return [f"def f_N_(x, most={w.of('an_int', 0)}):", *w.body("    ")]
+
+
+_SHAPES: Sequence[Callable[[_Writer], list[str]]] = (
+    *[_def] * 8, *[_lambda] * 4, _with_resources, _closure, _with_default,
+)  # fmt: skip
+
+
+def function(r: Random) -> str:
+    """Write a slicing function `f_N_` of a row, maybe with resources `r_N_`; it compiles."""
+    while True:
+        source = "\n".join(r.choice(_SHAPES)(_Writer(r)))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # `1 is True`, and other things nobody writes
+                compile(source, "f", "exec")
+        except SyntaxError:  # a name that is the comprehension's own, say
+            continue
+        return source
+
+
+# The same, as hypothesis shrinks them.
+functions = st.randoms(use_true_random=False).map(function)
+rows = st.randoms(use_true_random=False).map(lambda r: values(r, r.randrange(1, 8)))
