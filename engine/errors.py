@@ -775,6 +775,16 @@ class BaseWidthError(InputError):
         )
 
 
+class RowWeightsMissingError(InputError):
+    """Rows lack the field that says what each counts."""
+
+    def __init__(self, field: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"row_weights or metric_weights names the field {field!r}, which the rows do not have; "
+            f"their fields are {listed(fields) or 'none'}"
+        )
+
+
 class FieldMissingError(InputError):
     """A batch lacks a field that the base reads."""
 

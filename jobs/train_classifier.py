@@ -120,7 +120,7 @@ def _train(
     else:
         trained = _train_in_processes(settings.processes, recipe, sample)
         trained.into(model)
-        history, best = trained.history, None
+        history, best = trained.history, trained.best_epoch
     last = history[(best or len(history)) - 1]
     save(
         folder,

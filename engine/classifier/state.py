@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from engine.classifier.data import DictDataLoader, DictDataset, SliceLabels
+from engine.classifier.sparse import SparseRows
 from engine.errors import CheckpointCorruptError, CheckpointFormatError
 
 FORMAT = 1
@@ -132,6 +133,9 @@ def fingerprint(dataset: DictDataset) -> str:
     if isinstance(labels, SliceLabels):
         values += [("masks", labels.masks), ("names", labels.names)]
     for name, value in values:
+        if isinstance(value, SparseRows):
+            values += [(f"{name}/{part}", tensor) for part, tensor in value.parts().items()]
+            continue
         digest.update(name.encode())
         if isinstance(value, Tensor):
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
