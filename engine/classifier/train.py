@@ -31,6 +31,7 @@ from engine.classifier.monitor import (
     count_rows,
     empty_slices,
     find_monitor,
+    overall_figures,
     slice_table,
 )
 from engine.classifier.settings import OPTIMIZERS, TrainerConfig, lr_factor
@@ -268,7 +269,7 @@ class Trainer:
                 standing.done = log.epoch >= run.epochs or out_of_patience
                 if run.together.first:
                     self._save(run, standing)
-                    self._report(log, run.epochs)
+                    self._report(log, run)
                     if screen.visible:
                         screen.show(slice_table(log, self.slices, model.task_name, run.epochs))
                     if curves is not None:
@@ -505,11 +506,12 @@ class Trainer:
             )
         return train, valid
 
-    def _report(self, epoch: EpochLog, epochs: int) -> None:
+    def _report(self, epoch: EpochLog, run: _Run) -> None:
         _log.info(
-            "%s: epoch %d of %d, loss %.4f, %.1f s, %.0f rows/s",
-            *(self.name, epoch.epoch, epochs),
-            *(epoch.loss, epoch.seconds, epoch.rows_per_second),
+            "%s: epoch %d of %d, loss %.4f%s, %.1f s, %.0f rows/s",
+            *(self.name, epoch.epoch, run.epochs, epoch.loss),
+            overall_figures(epoch, run.model.task_name),
+            *(epoch.seconds, epoch.rows_per_second),
         )
         if self.config.log is not None:
             write_history(self.config.log, self.history)

@@ -127,6 +127,15 @@ def test_away_from_a_terminal_an_epoch_is_a_line_of_the_log(make, caplog, capfd)
         "mine: epoch 2 of 2",
     ]
     assert capfd.readouterr().err == ""
+    made, loaders = with_valid(make, "short", "link")
+    trainer = Trainer("mine", progress_bar=False)
+    with caplog.at_level(logging.INFO, logger="engine"):
+        trainer.fit(made.model, loaders)
+    (epoch,) = trainer.history
+    accuracy, f1 = (epoch.metrics[f"task/SliceDataset/valid/{m}"] for m in ("accuracy", "f1"))
+    assert caplog.messages[-1].startswith(
+        f"mine: epoch 1 of 1, loss {epoch.loss:.4f}, accuracy {accuracy:.3f}, f1 {f1:.3f}, "
+    )
 
 
 def test_on_a_terminal_a_bar_shows_the_steps(make, monkeypatch, capfd):
@@ -455,7 +464,7 @@ def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, mon
     trainer.fit(made.model, loaders)
     (epoch,) = trainer.history
     table = slice_table(epoch, trainer.slices, "task", epochs=5, most=3)
-    cells = [list(column.cells) for column in table.columns]
+    cells = [list(map(str, column.cells)) for column in table.columns]
     names = ["slice", "train rows", "valid rows", "loss", "accuracy", "f1", "status"]
     assert [column.header for column in table.columns] == names
     by_slice = {
