@@ -43,8 +43,7 @@ study: $(DEV) ## does slice-aware training help? train, compare, write docs/stud
 	@$(BIN)/python -m tests.benchmarks.study --data "$(or $(DATA),../shared/data)"
 
 bench-train: $(DEV) ## measure training against Snorkel, sampling and scoring against plain Spark
-	@$(BIN)/python -m tests.benchmarks.bench_train
-	@$(BIN)/python -m tests.benchmarks.bench_sampling
+	@$(BIN)/python -m tests.benchmarks.claims bench_train bench_sampling
 
 dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
 	@rm -rf build/lib build/wheel $(DIST)/*.whl $(DIST)/*.zip

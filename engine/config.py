@@ -294,6 +294,8 @@ class Classifier(_Model):
         As ``SlicingClassifier`` has them.
     n_epochs, n_steps, lr, l2, grad_clip, optimizer, lr_scheduler, warmup_steps
         As ``Trainer`` has them; so are the next three lines.
+    sample_weights
+        Whether a row counts 1/p in the losses, as it does in the valid split's metrics.
     monitor, patience
         ``<slice>/<metric>`` whose best epoch is kept, and after how many worse ones to stop.
     device, precision, threads, resume
@@ -314,6 +316,7 @@ class Classifier(_Model):
     indicator_loss_weight: Annotated[float, Field(ge=0)] = 1.0
     slice_weights: dict[str, float] = {}
     class_weights: list[float] | None = None
+    sample_weights: bool = False
     n_epochs: Annotated[int, Field(gt=0)] = 2
     n_steps: Annotated[int, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(gt=0)] = 64

@@ -319,6 +319,27 @@ class ExecutorImportError(EngineError):
         )
 
 
+class ScoringImportError(EngineError):
+    """Executors lack a module that scoring needs."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"Spark's executors cannot import {module!r}: pass the zip of `make dist` with "
+            "--py-files for the engine, and install torch, scikit-learn and safetensors on every "
+            "worker"
+        )
+
+
+class CheckpointUnreachableError(EngineError):
+    """Executors can't read a checkpoint that the driver can."""
+
+    def __init__(self, path: object, cause: str) -> None:
+        super().__init__(
+            f"Spark's executors cannot read the checkpoint at {str(path)!r} ({cause}): keep it "
+            "on storage that all of them share, or send it along with --send"
+        )
+
+
 class UnpicklableSliceError(InputError):
     """A slicing function can't travel to executors."""
 
@@ -907,6 +928,16 @@ class BaseWidthError(InputError):
         super().__init__(
             f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
             f"[batch, {head_dim}]; change head_dim, or the base's last layer"
+        )
+
+
+class RowWeightsMissingError(InputError):
+    """Rows lack the field that says what each counts."""
+
+    def __init__(self, field: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"row_weights or metric_weights names the field {field!r}, which the rows do not have; "
+            f"their fields are {listed(fields) or 'none'}"
         )
 
 

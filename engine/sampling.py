@@ -32,12 +32,19 @@ from engine.masks.reader import MaskTable, read_masks
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import StructField
 
 P = "sample_p"  # the column with a kept row's probability
 SPLIT, LABEL = "_split", "_label"
 _PROBED = 1000  # rows whose size is measured before all are collected
 _MB = 2**20
 _BROADCAST = 256 * _MB
+
+# Bytes of an Arrow value of a Spark type; those of others depend on the value.
+_ARROW_BYTES: Mapping[str, float] = {
+    "boolean": 1 / 8, "byte": 1, "short": 2, "integer": 4, "long": 8, "float": 4, "double": 8,
+    "decimal": 16, "date": 4, "timestamp": 8, "timestamp_ntz": 8, "void": 0,
+}  # fmt: skip
 
 Kind = Literal["quota", "simple", "stratified", "oversample"]
 
@@ -406,7 +413,10 @@ def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
 def collect(
     drawn: DataFrame, inputs: DataFrame, on: Sequence[str], most: int, budget_mb: int
 ) -> pa.Table:
-    """Bring a sample to the driver as Arrow, sorted by key.
+    """Bring a sample to the driver as Arrow batches, in one table sorted by key.
+
+    Where a guess from the first rows comes near the budget, the sampled rows are measured in Spark
+    before any is collected.
 
     Parameters
     ----------
@@ -424,20 +434,40 @@ def collect(
     Raises
     ------
     SampleBudgetError
-        If it would be larger; only then the sampled rows are counted, and none is collected.
+        If it would be larger.
     """
-    per_row = _bytes_per_row(drawn) + _bytes_per_row(inputs)
-    if most * per_row > budget_mb * _MB:  # where slices overlap there are fewer rows
-        rows = drawn.count()
-        if rows * per_row > budget_mb * _MB:
-            raise SampleBudgetError(rows, per_row, budget_mb)
     # Broadcast, the sampled keys and masks spare the source a shuffle. A row of Spark's takes
     # eight bytes a column.
     small = most * 8 * len(drawn.columns) <= _BROADCAST
     joined = inputs.join(F.broadcast(drawn) if small else drawn, list(on))
+    guess = most * (_bytes_per_row(drawn) + _bytes_per_row(inputs))
+    if (
+        guess > budget_mb * _MB / 2
+    ):  # later rows may be longer; where slices overlap, they are fewer
+        rows, size = _measured(joined)
+        if size > budget_mb * _MB:
+            raise SampleBudgetError(rows, size / rows, budget_mb)
     return joined.toArrow().sort_by([(c, "ascending") for c in on])
 
 
 def _bytes_per_row(df: DataFrame) -> float:
     probe = df.limit(_PROBED).toArrow()
     return float(probe.nbytes / probe.num_rows) if probe.num_rows else 0.0
+
+
+def _measured(df: DataFrame) -> tuple[int, float]:
+    """Return how many rows a frame has and how many bytes they take as Arrow."""
+    columns = [_arrow_bytes(field) for field in df.schema.fields]
+    per_row = sum(columns[1:], columns[0])
+    rows, size = df.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
+    return int(rows), float(size or 0)
+
+
+def _arrow_bytes(field: StructField) -> Column:
+    """Return the bytes that a value takes: a bit that it isn't null, and itself."""
+    kind, column = field.dataType.typeName(), quoted(field.name)
+    if kind in _ARROW_BYTES:
+        return F.lit(1 / 8 + _ARROW_BYTES[kind])
+    # An offset and the text; JSON is about as long as what is nested.
+    text = column if kind in {"string", "binary"} else F.to_json(F.struct(column))
+    return F.lit(1 / 8 + 4) + F.coalesce(F.octet_length(text), F.lit(0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,6 +48,18 @@ BLOCKED = {
     "torch", "sklearn", "scipy", "pydantic", "yaml", "rich", "delta", "xxhash", "safetensors",
     "tensorboard", "joblib", "textblob", "snorkel",
 }  # fmt: skip
+
+# What executors have besides where they score.
+SCORING = {"torch", "sklearn", "scipy", "safetensors", "joblib"}
+# And a folder that they can't read, since all of a test's machines are one.
+UNREADABLE = """
+def hide(event, arguments):
+    if event == "open" and str(arguments[0]).startswith({folder!r}):
+        raise PermissionError(13, "not on this machine", arguments[0])
+
+
+sys.addaudithook(hide)
+"""
 
 SLICES = """
 import re
@@ -197,10 +210,14 @@ def errors(ran: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.fixture
 def options(master, tmp_path) -> list[str]:
     """Options of spark-submit, without the engine's zip."""
-    text = SITECUSTOMIZE.format(blocked=BLOCKED, root=str(ROOT))
-    (tmp_path / "sitecustomize.py").write_text(text)
+    return options_for(master, tmp_path)
+
+
+def options_for(master: str, folder: Path, allowed: set[str] = frozenset(), more: str = ""):
+    text = SITECUSTOMIZE.format(blocked=BLOCKED - allowed, root=str(ROOT)) + more
+    (folder / "sitecustomize.py").write_text(text)
     conf = {
-        "spark.executorEnv.PYTHONPATH": str(tmp_path),
+        "spark.executorEnv.PYTHONPATH": str(folder),
         "spark.sql.shuffle.partitions": "3",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.ui.enabled": "false",
@@ -232,6 +249,41 @@ def test_label_and_evaluate_on_a_cluster_give_the_tables_of_a_local_run(
         ]
         assert both[0].count() == both[1].count() > 0
         assert both[0].exceptAll(both[1]).isEmpty(), table
+
+
+def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
+    master, package, projects, tmp_path, spark
+):
+    here, there = (f"root={projects / 'scored' / name}" for name in ("here", "there"))
+    settings = ["classifier.base={kind: mlp, layers: 1, width: 8}", "classifier.n_epochs=1"]
+    local = ["--project", str(projects / "local.yaml")]
+    for job in ("label_slices", "train_classifier", "score_table"):
+        ran = run([sys.executable, "-m", f"jobs.{job}", *local, here, *settings], ROOT)
+        assert ran.returncode == 0, ran.stderr
+    models = projects / "scored" / "there" / "models"
+    shutil.copytree(projects / "scored" / "here" / "models", models)
+
+    hidden = UNREADABLE.format(folder=str(models))
+    options = options_for(master, tmp_path, SCORING, hidden)
+    options += ["--py-files", str(package)]
+    refused = submit("score_table", projects / "cluster.yaml", options, there)
+    assert errors(refused) == [
+        f"error: Spark's executors cannot read the checkpoint at '{models}/slice_aware' "
+        "(PermissionError): keep it on storage that all of them share, or send it along with --send"
+    ]
+    ran = submit("score_table", projects / "cluster.yaml", options, there, "--send", "--heads")
+    assert ran.returncode == 0, ran.stdout
+    both = [
+        spark.read.format("delta")
+        .load(str(projects / "scored" / name / "predictions_slice_aware"))
+        .orderBy("comment_id")
+        .toPandas()
+        for name in ("here", "there")
+    ]
+    assert len(both[0]) == len(both[1]) == 400
+    for wanted, found in zip(both[0].prob, both[1].prob, strict=True):
+        assert list(found) == pytest.approx(list(wanted), abs=1e-6)
+    assert {"indicator", "attention"} <= set(both[1].columns)
 
 
 def test_without_the_zip_one_sentence_says_what_executors_lack(options, projects):

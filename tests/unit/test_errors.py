@@ -191,6 +191,21 @@ SENTENCES = [
         " for the engine, and install what slicing functions import on every worker",
     ),
     (
+        e.RowWeightsMissingError("w", ["input_data"]),
+        "row_weights or metric_weights names the field 'w', which the rows do not have; their "
+        "fields are input_data",
+    ),
+    (
+        e.ScoringImportError("torch"),
+        "Spark's executors cannot import 'torch': pass the zip of `make dist` with --py-files"
+        " for the engine, and install torch, scikit-learn and safetensors on every worker",
+    ),
+    (
+        e.CheckpointUnreachableError("/m", "PermissionError"),
+        "Spark's executors cannot read the checkpoint at '/m' (PermissionError): keep it on "
+        "storage that all of them share, or send it along with --send",
+    ),
+    (
         e.UnpicklableSliceError("s", "TypeError: cannot pickle '_thread.lock' object"),
         "slice 's' cannot be sent to executors: TypeError: cannot pickle '_thread.lock' "
         "object; make its resources and globals picklable, or build them inside the function",
