@@ -101,8 +101,9 @@ _VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
     pa.float64(): _float,
     pa.bool_(): lambda r: r.random() < 0.5,
     pa.date32(): lambda r: dt.date(2020, 1, 1) + dt.timedelta(r.randrange(-400, 800)),
-    pa.timestamp("us", "UTC"): lambda r: dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    + dt.timedelta(microseconds=r.randrange(10**15)),
+    pa.timestamp("us", "UTC"): lambda r: (
+        dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=r.randrange(10**15))
+    ),
     pa.decimal128(12, 2): lambda r: Decimal(r.choice((0, 1, 100, 250, -250, 10**9))) / 100,
 }
 _DISTINCT = 400  # values of a column, so that some rows share them, as real rows do
