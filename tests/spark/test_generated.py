@@ -209,7 +209,7 @@ def test_the_spark_applier(spark):
     found = SparkSFApplier(sfs).apply(df)
     ids = ["many", "few", "either", "city_a", "city_null"]
     assert found.columns == ["id", "city", *ids]
-    assert sorted((tuple(r) for r in found.select("city", *ids).collect())) == [
+    assert sorted(tuple(r) for r in found.select("city", *ids).collect()) == [
         ("a", False, True, True, True, False),
         ("b", True, False, True, False, False),
         ("c", None, True, True, False, False),
