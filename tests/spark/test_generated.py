@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
-from engine import lookup
+from engine import SparkSFApplier, by, lookup
 from engine.errors import (
     LookupTypeError,
     MissingColumnError,
@@ -199,6 +199,21 @@ def test_how_keys_are_joined(spark, plan_text, how, n, join):
 def test_no_look_up_leaves_rows_alone(spark):
     df = spark.range(3)
     assert with_own_lookups(df, [lookup("few", "id", [1])]) == (df, [])
+
+
+@pytest.mark.xfail(strict=False, reason="the plan does not run trees yet")
+def test_the_spark_applier(spark):
+    df = spark.createDataFrame([(1, "a"), (2, "b"), (None, "c")], "id int, city string")
+    many, few = lookup("many", "id", range(2, FEW + 3)), lookup("few", "city", ["a", "c"])
+    sfs = [many, few, (many | few).named("either"), *by("city", ["a"], other=False)]
+    found = SparkSFApplier(sfs).apply(df)
+    ids = ["many", "few", "either", "city_a", "city_null"]
+    assert found.columns == ["id", "city", *ids]
+    assert sorted(tuple(r) for r in found.select("city", *ids).collect()) == [
+        ("a", False, True, True, True, False),
+        ("b", True, False, True, False, False),
+        ("c", None, True, True, False, False),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["delta", "parquet", "csv", "json"])
