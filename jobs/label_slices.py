@@ -32,12 +32,12 @@ from engine.compile.faults import (
 from engine.compile.plan import MaskPlan, compile_slices
 from engine.compile.verify import verify
 from engine.config import Project
-from engine.errors import FaultBudgetError, SlicesChangedError
+from engine.errors import FaultBudgetError
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
-from engine.masks.table import TableForm, mask_rows, table_form
+from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
 from engine.names import is_catalog_name
 from engine.session import ZONE
 from engine.slicing.identity import fingerprint
@@ -102,7 +102,7 @@ def job(args: argparse.Namespace) -> None:
         written = tables.unchanged(stored)
     else:
         if args.where and stored is not None:
-            _check_same_slices(stored, facts)
+            check_same_slices(place, stored.facts.get("slices", {}), prints)
         rows = _check(project, plan, df, source.name, args.where)
         df = slices.looked_up(df)
         with explained(plan.sfs):
@@ -167,14 +167,6 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
     if project.check_key == "full":
         check_unique(df, table, project.join_columns)
     return rows
-
-
-def _check_same_slices(stored: tables.Snapshot, facts: dict[str, Any]) -> None:
-    """Refuse to label some partitions with other slices than the rest have."""
-    old, new = dict(stored.facts.get("slices", {})), facts["slices"]
-    changed = sorted(s for s in old.keys() | new.keys() if old.get(s) != new.get(s))
-    if changed:
-        raise SlicesChangedError(stored.name, changed)
 
 
 def _report(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.errors import SlicesChangedError
 from engine.masks.checks import quoted
 from engine.masks.layout import (
     Bits,
@@ -134,6 +135,26 @@ def table_form(
     if layout is Layout.PACKED:
         check_word_names(columns, bits)
     return TableForm(tuple(columns), layout, bits)
+
+
+def check_same_slices(table: str, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to label some partitions with other slices than the rest have.
+
+    Parameters
+    ----------
+    table
+        The mask table's name.
+    stored, now
+        Slice id to fingerprint, of the table and of the run.
+
+    Raises
+    ------
+    SlicesChangedError
+        With the slices that differ.
+    """
+    changed = sorted(s for s in stored.keys() | now.keys() if stored.get(s) != now.get(s))
+    if changed:
+        raise SlicesChangedError(table, changed)
 
 
 def slices_of(schema: StructType) -> dict[str, str]:
