@@ -202,6 +202,7 @@ _PATTERNS = (
     r"\w+\.ly", r"check.*out", r"^\s*$", r"(?i)plz|please", r"\bsong\b", r"\d{2,}", r"[A-Z]{3}",
     r"^\S+$", r"s+$", r"\s\Z", r"(a)\1", r"subscribe|check\s+out", r"(?i)k", r"(?i)straße",
     r"[^\x00-\x7f]", r"(?i)[k-s]+", r"(?i)[^k]", r"(?m)^a$", r"(?s)a.b", r".", r"^.$", r"",
+    *(f"{'|'.join(f'word{i}' for i in range(40))}|{last}" for last in ("check", "song")),
 )  # fmt: skip
 
 
