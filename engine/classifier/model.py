@@ -656,7 +656,7 @@ class SlicingClassifier(nn.Module):
             for X_dict, Y_dict in dataloader:
                 labels.append(Y_dict)
                 if row_weights is not None:
-                    weights.append(_weights_of(X_dict, row_weights))
+                    weights.append(_weights_of(X_dict, row_weights).cpu())
                 outputs = self(X_dict)
                 for kind, parts in probs.items():
                     parts.append(outputs.stacked(kind).softmax(-1).cpu())

@@ -199,6 +199,8 @@ def slice_table(
 
     columns, lines = slice_figures(epoch, rows, task)
     table = Table(*columns, title=f"epoch {epoch.epoch} of {epochs}, loss {epoch.loss:.4f}")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
     for line in lines[: most + 1]:
         table.add_row(*map(Text, map(_cell, line)))
     if len(rows) > most:

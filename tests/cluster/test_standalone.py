@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pyspark
 import pytest
 
@@ -254,36 +254,32 @@ def test_label_and_evaluate_on_a_cluster_give_the_tables_of_a_local_run(
 def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
     master, package, projects, tmp_path, spark
 ):
-    here, there = (f"root={projects / 'scored' / name}" for name in ("here", "there"))
-    settings = ["classifier.base={kind: mlp, layers: 1, width: 8}", "classifier.n_epochs=1"]
-    local = ["--project", str(projects / "local.yaml")]
-    for job in ("label_slices", "train_classifier", "score_table"):
-        ran = run([sys.executable, "-m", f"jobs.{job}", *local, here, *settings], ROOT)
-        assert ran.returncode == 0, ran.stderr
-    models = projects / "scored" / "there" / "models"
-    shutil.copytree(projects / "scored" / "here" / "models", models)
+    from engine.classifier.bases import build_base
+    from engine.classifier.checkpoint import load, save
+    from engine.classifier.features import BagOfWords
+    from engine.classifier.model import SlicingClassifier
 
-    hidden = UNREADABLE.format(folder=str(models))
-    options = options_for(master, tmp_path, SCORING, hidden)
+    comments = pd.read_parquet(projects / "source.parquet")
+    features, spec = BagOfWords.fit(comments.text), {"kind": "mlp", "layers": 1, "width": 8}
+    base, slices = build_base(spec, features.width), {"long": "f1"}
+    model = SlicingClassifier(base.module, base.width, list(slices))
+    root = projects / "scored"
+    folder = root / "models" / "slice_aware"
+    save(folder, model, features=features, base=spec, classes=[0, 1], slices=slices, facts={})
+
+    options = options_for(master, tmp_path, SCORING, UNREADABLE.format(folder=str(folder)))
     options += ["--py-files", str(package)]
-    refused = submit("score_table", projects / "cluster.yaml", options, there)
-    assert errors(refused) == [
-        f"error: Spark's executors cannot read the checkpoint at '{models}/slice_aware' "
-        "(PermissionError): keep it on storage that all of them share, or send it along with --send"
-    ]
-    ran = submit("score_table", projects / "cluster.yaml", options, there, "--send", "--heads")
+    sent = ["--send", "--heads", f"root={root}"]
+    ran = submit("score_table", projects / "cluster.yaml", options, *sent)
     assert ran.returncode == 0, ran.stdout
-    both = [
-        spark.read.format("delta")
-        .load(str(projects / "scored" / name / "predictions_slice_aware"))
-        .orderBy("comment_id")
-        .toPandas()
-        for name in ("here", "there")
-    ]
-    assert len(both[0]) == len(both[1]) == 400
-    for wanted, found in zip(both[0].prob, both[1].prob, strict=True):
-        assert list(found) == pytest.approx(list(wanted), abs=1e-6)
-    assert {"indicator", "attention"} <= set(both[1].columns)
+    found = spark.read.format("delta").load(str(root / "predictions_slice_aware")).toPandas()
+    found = found.set_index("comment_id").loc[comments.comment_id]
+    wanted = load(folder).predict(comments, heads=True)
+    assert found.pred.tolist() == wanted.pred.tolist()
+    assert [p[1] for p in found.prob] == pytest.approx(wanted.prob_1.tolist(), abs=1e-6)
+    assert [row["long"] for row in found.attention] == pytest.approx(
+        wanted.attention_long.tolist(), abs=1e-6
+    )
 
 
 def test_without_the_zip_one_sentence_says_what_executors_lack(options, projects):
