@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test study bench-train lint types contracts dist clean python java
+.PHONY: help setup demo test study bench-label bench-patterns bench-many bench-train lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -19,7 +19,7 @@ NO_VENV = $(PYTHON) has no ensurepip and so cannot make a virtual environment: i
 	package, on Debian and Ubuntu with `sudo apt-get install python3-venv`
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: java $(SETUP) ## create .venv, install, and fetch what Spark needs, once
 
@@ -42,9 +42,17 @@ contracts: $(DEV) ## check which package imports which
 study: $(DEV) ## does slice-aware training help? train, compare, write docs/study: make study DATA=FOLDER
 	@$(BIN)/python -m tests.benchmarks.study --data "$(or $(DATA),../shared/data)"
 
+bench-label: $(DEV) ## measure the tutorial's slices against Snorkel and code by hand (40 minutes)
+	@$(BIN)/python -m tests.benchmarks.claims bench_label
+
+bench-patterns: $(DEV) ## measure 500 keywords and 500 regexes against pyarrow, Snorkel and re
+	@$(BIN)/python -m tests.benchmarks.claims bench_patterns
+
+bench-many: $(DEV) ## measure 1,800 slicing functions over 1.7 million rows
+	@$(BIN)/python -m tests.benchmarks.claims bench_many
+
 bench-train: $(DEV) ## measure training against Snorkel, sampling and scoring against plain Spark
-	@$(BIN)/python -m tests.benchmarks.bench_train
-	@$(BIN)/python -m tests.benchmarks.bench_sampling
+	@$(BIN)/python -m tests.benchmarks.claims bench_train bench_sampling
 
 dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
 	@rm -rf build/lib build/wheel $(DIST)/*.whl $(DIST)/*.zip

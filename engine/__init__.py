@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from engine.slicing.functions import preprocessor as preprocessor
     from engine.slicing.functions import slicing_function as slicing_function
     from engine.slicing.functions import where as where
+    from engine.slicing.lookups import lookup as lookup
+    from engine.slicing.values import by as by
+    from engine.slicing.values import cross as cross
 
 __version__ = "0.1.0"
 
@@ -52,6 +55,8 @@ _ROOMS = {
         "slicing_function",
         "where",
     ),
+    "slicing.lookups": ("lookup",),
+    "slicing.values": ("by", "cross"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,8 +21,12 @@ from pydantic import (
 from engine.errors import ConfigError, near
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
+from engine.slicing.algebra import Composition, compositions, is_composition, parse
 from engine.slicing.functions import SlicingFunction, where
+from engine.slicing.identity import slug
+from engine.slicing.lookups import lookup
 from engine.slicing.modules import load_slices
+from engine.slicing.values import TOP, By, distinct
 
 # What pydantic calls wrong, in our words.
 _WRONG = {
@@ -74,13 +79,131 @@ class Source(_Model):
     options: Options = {}
 
 
+class LookupKeys(_Model):
+    """The keys of a look-up slice.
+
+    Attributes
+    ----------
+    column
+        The column that is looked up.
+    table, file
+        Where the keys are: Delta, Parquet, CSV or JSON, by path or name.
+    keys
+        The keys themselves, in place of a table.
+    key_column
+        The table's column; ``column`` by default.
+    how
+        How Spark finds many keys; ``auto`` sends up to a million to all executors.
+    """
+
+    column: str
+    table: str | None = None
+    file: str | None = None
+    keys: list[Any] | None = None
+    key_column: str | None = None
+    how: Literal["auto", "broadcast", "join"] = "auto"
+
+    @model_validator(mode="after")
+    def _keys_are_somewhere(self) -> LookupKeys:
+        if sum(given is not None for given in (self.table, self.file, self.keys)) != 1:
+            raise ValueError("give one of table, file and keys")
+        return self
+
+
 class InlineSlice(_Model):
-    """A slice given as a SQL predicate."""
+    """A slice given as a SQL predicate, as a composition of slice ids, or as a look-up."""
 
     name: str
-    where: str
+    where: str | None = None
+    lookup: LookupKeys | None = None
     id: str | None = None
     description: str | None = None
+
+    @field_validator("where")
+    @classmethod
+    def _composition_is_one(cls, value: str | None) -> str | None:
+        if value is not None and is_composition(value):
+            parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _says_what_it_is(self) -> InlineSlice:
+        if (self.where is None) == (self.lookup is None):
+            raise ValueError(
+                f"slice {self.name!r} needs either where (a SQL predicate, or slice ids with &, | "
+                "and ~) or lookup"
+            )
+        return self
+
+    @property
+    def composition(self) -> Composition | None:
+        """What it is composed of, if it is."""
+        if self.where is None or not is_composition(self.where):
+            return None
+        about = self.where if self.description is None else self.description
+        return Composition(self.name, self.where, self.id or slug(self.name), about)
+
+    @property
+    def slicing_function(self) -> SlicingFunction:
+        """The slice, if it isn't composed of others."""
+        about, keys = {"id": self.id, "description": self.description}, self.lookup
+        if keys is None:
+            return where(self.name, self.where or "", **about)
+        return lookup(
+            self.name,
+            keys.column,
+            keys.keys,
+            table=keys.table or keys.file,
+            key_column=keys.key_column,
+            how=keys.how,
+            **about,
+        )
+
+
+class ByValue(_Model):
+    """Slices by the values of a column, or by the combinations of values of several.
+
+    Attributes
+    ----------
+    column, columns
+        One column, or two and more.
+    top
+        How many values get a slice when they are found, the most frequent first.
+    other
+        Whether rows of other values get a slice.
+    values
+        The values, or lists of values, in place of those found.
+    """
+
+    column: str | None = None
+    columns: Annotated[list[str], Field(min_length=2)] | None = None
+    top: Annotated[int, Field(gt=0)] = TOP
+    other: bool = True
+    values: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def _columns_are_named(self) -> ByValue:
+        if (self.column is None) == (self.columns is None):
+            raise ValueError("give either column or columns")
+        names = self.columns or []
+        if len(set(names)) < len(names):
+            raise ValueError(f"columns {', '.join(names)} must be different ones")
+        width = len(self.columns or [self.column])
+        for value in (self.values or []) if self.columns else []:
+            if not isinstance(value, list) or len(value) != width:
+                raise ValueError(f"values must be lists of {width}, found {value!r}")
+        _ = self.spec  # refuses values that can't be slices
+        return self
+
+    @property
+    def spec(self) -> By:
+        """What is sliced."""
+        columns = tuple(self.columns or [self.column or ""])
+        made = By(columns, self.top, self.other)
+        if self.values is None:
+            return made
+        cells = self.values if self.columns else ((value,) for value in self.values)
+        return replace(made, values=tuple(distinct(made, cells)))
 
 
 class LateLabel(_Model):
@@ -171,6 +294,8 @@ class Classifier(_Model):
         As ``SlicingClassifier`` has them.
     n_epochs, n_steps, lr, l2, grad_clip, optimizer, lr_scheduler, warmup_steps
         As ``Trainer`` has them; so are the next three lines.
+    sample_weights
+        Whether a row counts 1/p in the losses, as it does in the valid split's metrics.
     monitor, patience
         ``<slice>/<metric>`` whose best epoch is kept, and after how many worse ones to stop.
     device, precision, threads, resume
@@ -191,6 +316,7 @@ class Classifier(_Model):
     indicator_loss_weight: Annotated[float, Field(ge=0)] = 1.0
     slice_weights: dict[str, float] = {}
     class_weights: list[float] | None = None
+    sample_weights: bool = False
     n_epochs: Annotated[int, Field(gt=0)] = 2
     n_steps: Annotated[int, Field(gt=0)] | None = None
     batch_size: Annotated[int, Field(gt=0)] = 64
@@ -242,7 +368,20 @@ class Project(_Model):
     sf_modules
         Modules or ``.py`` files with slicing functions.
     slices
-        Slices as SQL predicates.
+        Slices as SQL predicates, compositions of slice ids and look-ups.
+    by
+        Slices by value.
+    layout
+        How a new mask table holds masks: ``boolean`` columns, ``packed`` words of 64 slices, or
+        ``auto``, which is packed for more than 100 slices.
+    tier
+        Where all slices run that may run there: ``spark`` expressions, whole ``arrow`` columns,
+        ``pandas`` Series, Python per ``row``; by default each where it is cheapest.
+    tiers
+        Slice id to the tier that it must run in.
+    verify
+        The share of rows on which compiled slices are compared with their Python functions before
+        the mask table is written; 0 for none.
     on_error
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate
@@ -273,6 +412,11 @@ class Project(_Model):
     carry: list[str] = []
     sf_modules: list[str] = []
     slices: list[InlineSlice] = []
+    layout: Literal["auto", "boolean", "packed"] = "auto"
+    tier: Literal["spark", "arrow", "pandas", "row"] | None = None
+    tiers: dict[str, Literal["spark", "arrow", "pandas", "row"]] = {}
+    verify: Annotated[float, Field(ge=0, le=1)] = 0.001
+    by: list[ByValue] = []
     on_error: Literal["raise", "null"] = "raise"
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
@@ -291,6 +435,21 @@ class Project(_Model):
     @classmethod
     def _one_key(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _by_columns(cls, value: Any) -> Any:
+        given = value if isinstance(value, list) else [value]
+        return [{"column": one} if isinstance(one, str) else one for one in given]
+
+    @field_validator("by")
+    @classmethod
+    def _by_each_once(cls, value: list[ByValue]) -> list[ByValue]:
+        named = [frozenset(one.spec.columns) for one in value]
+        for i, one in enumerate(value):
+            if named[i] in named[:i]:
+                raise ValueError(f"{one.spec} is there twice")
+        return value
 
     @field_validator("on_error", mode="before")
     @classmethod
@@ -378,8 +537,17 @@ class Project(_Model):
         given = self.predictions.get(model_id, Predictions()).table
         return given or self.place(f"predictions_{model_id}")
 
-    def slicing_functions(self, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
-        """Load the modules and return all slices: theirs first, then the inline ones.
+    def slicing_functions(
+        self, folders: Sequence[Path] = (), generated: Sequence[SlicingFunction] = ()
+    ) -> list[SlicingFunction]:
+        """Load the modules and return all slices.
+
+        Parameters
+        ----------
+        folders
+            Where modules are looked for.
+        generated
+            The slices by value, which are known once the source was looked at.
 
         Raises
         ------
@@ -387,13 +555,26 @@ class Project(_Model):
             If a module can't be imported, or has none.
         ConfigError
             If the project has no slice at all.
+        UnknownSliceError, CompositionCycleError, DuplicateSliceError
+            If compositions can't be put together.
         """
+        return self.composed(self.own_slices(folders), generated)
+
+    def own_slices(self, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+        """Load the modules; return their slices, then the SQL predicates and look-ups."""
         loaded = (sf for module in self.sf_modules for sf in load_slices(module, folders))
         found = list(dict.fromkeys(loaded))  # a module may import another one's
-        found += [where(s.name, s.where, id=s.id, description=s.description) for s in self.slices]
-        if not found:
-            raise ConfigError(self.name, "there is no slice: give sf_modules or slices")
+        found += [s.slicing_function for s in self.slices if s.composition is None]
+        if not (found or self.by):
+            raise ConfigError(self.name, "there is no slice: give sf_modules, slices or by")
         return found
+
+    def composed(
+        self, own: Sequence[SlicingFunction], generated: Sequence[SlicingFunction] = ()
+    ) -> list[SlicingFunction]:
+        """Return slices with the compositions of them: own, composed, by value."""
+        asked = [s.composition for s in self.slices if s.composition is not None]
+        return [*own, *compositions(asked, [*own, *generated]), *generated]
 
 
 def load_project(path: str | Path, overrides: Sequence[str] = ()) -> Project:

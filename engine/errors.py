@@ -129,6 +129,71 @@ class VerifyError(EngineError):
         )
 
 
+class CompositionError(InputError):
+    """The text of a composition can't be read."""
+
+    def __init__(self, text: str, at: int, problem: str) -> None:
+        super().__init__(
+            f"the composition {text!r} can't be read: {problem} at character {at + 1}; it is made "
+            "of slice ids, &, |, ~ and parentheses"
+        )
+
+
+class UnknownSliceError(InputError):
+    """A composition names a slice that isn't there."""
+
+    def __init__(self, name: str, slice_id: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"slice {name!r} is composed of {slice_id!r}, which is no slice's id"
+            f"{near(slice_id, known)}"
+        )
+
+
+class CompositionCycleError(InputError):
+    """Slices are composed of each other."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        first, *others = ids[:-1]  # the last is the first again
+        super().__init__(
+            f"slices are composed of each other: {' -> '.join(ids)}; take one of them out of the "
+            "circle"
+            if others
+            else f"slice {first!r} is composed of itself; take it out of its own text"
+        )
+
+
+class ValueTypeError(InputError):
+    """Slices by value were asked of values that can't be slices."""
+
+    def __init__(self, column: str, found: str) -> None:
+        super().__init__(
+            f"column {column!r} can't be sliced by value: it is of type {found}; use text, a "
+            "boolean, a whole number, a date or a float, or cast it in the source"
+        )
+
+
+class ValueMismatchError(InputError):
+    """Given values are of another type than their column."""
+
+    def __init__(self, column: str, kind: str, found: str, values: Sequence[object]) -> None:
+        super().__init__(
+            f"column {column!r} is {kind}, and its values to slice by are given as {found}: "
+            f"{listed([repr(v) for v in values], 3)}; write them as the column has them (YAML "
+            "reads no, yes, on and off as booleans unless they are quoted)"
+        )
+
+
+class LookupTypeError(InputError):
+    """A column and the keys it is looked up in are of different types."""
+
+    def __init__(self, name: str, column: str, kind: str, keys: str, key_kind: str) -> None:
+        super().__init__(
+            f"slice {name!r}: column {column!r} is {kind}, and {keys} are {key_kind}; a look-up "
+            "takes text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one "
+            "type: cast one of them"
+        )
+
+
 class KeyTypeError(InputError):
     """A key column's type has no canonical text."""
 
@@ -137,6 +202,34 @@ class KeyTypeError(InputError):
             f"key column {column!r} is {kind}, which can't be a key: use a string, integer, "
             "boolean, date, timestamp or DECIMAL(p,0), or cast it in the source"
         )
+
+
+class LayoutFixedError(InputError):
+    """A mask table was to change its layout."""
+
+    def __init__(self, table: str, stored: str, wanted: str) -> None:
+        super().__init__(
+            f"the masks in {table} are {stored} and the project's layout is {wanted}, but a mask "
+            f"table's layout is fixed when it is made: set layout to {stored} or auto, or remove "
+            "the table to have it made again"
+        )
+
+
+class WordColumnError(InputError):
+    """A column has the name of a word of a packed mask table."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(
+            f"column {column!r} has the name of a word of the packed mask table: rename it in the "
+            "source, leave it out of carry, or set layout to boolean"
+        )
+
+
+class NoSuchMaskError(InputError):
+    """A mask table has no such slice."""
+
+    def __init__(self, slice_id: str, known: Iterable[str]) -> None:
+        super().__init__(f"the mask table has no slice {slice_id!r}{near(slice_id, known)}")
 
 
 class JavaMissingError(EngineError):
@@ -223,6 +316,27 @@ class ExecutorImportError(EngineError):
         super().__init__(
             f"Spark's executors cannot import {module!r}: pass the zip of `make dist` with "
             "--py-files for the engine, and install what slicing functions import on every worker"
+        )
+
+
+class ScoringImportError(EngineError):
+    """Executors lack a module that scoring needs."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(
+            f"Spark's executors cannot import {module!r}: pass the zip of `make dist` with "
+            "--py-files for the engine, and install torch, scikit-learn and safetensors on every "
+            "worker"
+        )
+
+
+class CheckpointUnreachableError(EngineError):
+    """Executors can't read a checkpoint that the driver can."""
+
+    def __init__(self, path: object, cause: str) -> None:
+        super().__init__(
+            f"Spark's executors cannot read the checkpoint at {str(path)!r} ({cause}): keep it "
+            "on storage that all of them share, or send it along with --send"
         )
 
 
@@ -814,6 +928,16 @@ class BaseWidthError(InputError):
         super().__init__(
             f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
             f"[batch, {head_dim}]; change head_dim, or the base's last layer"
+        )
+
+
+class RowWeightsMissingError(InputError):
+    """Rows lack the field that says what each counts."""
+
+    def __init__(self, field: str, fields: Sequence[str]) -> None:
+        super().__init__(
+            f"row_weights or metric_weights names the field {field!r}, which the rows do not have; "
+            f"their fields are {listed(fields) or 'none'}"
         )
 
 

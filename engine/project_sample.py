@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.masks.checks import quoted
+from engine.masks.reader import read_masks
 from engine.masks.table import ALL, split_column
 from engine.metrics.evaluate import class_position
 from engine.sampling import (
@@ -119,7 +120,8 @@ def training_sample(
     quota = Quota(wanted.per_slice, wanted.overall, wanted.per_class, wanted.kind)
     chances = {split: quota.chances(c) for split, c in full.items()}
     drawn = draw(masks, key, chances, project.seed, of_masks, labels)
-    slices = [quoted(s).alias(mask_column(s)) for s in next(iter(counts.values())).slices]
+    mask = read_masks(masks).mask
+    slices = [mask(s).alias(mask_column(s)) for s in next(iter(counts.values())).slices]
     most = sum(quota.expected(c) for c in full.values())
     rows = sum(c.rows for c in full.values())
     _log.info(

@@ -14,7 +14,7 @@ import pandas as pd
 from engine.slicing.functions import SlicingFunction
 
 if TYPE_CHECKING:
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 Rows = list[tuple[Any, ...]]
 
@@ -30,9 +30,9 @@ class Records:
 
 CATALOGUE = Records(
     "id string, name string, description string, fingerprint string, kind string, "
-    "changed_at timestamp",
+    "changed_at timestamp, definition string",
     key=("id",),
-    changing=("name", "description", "fingerprint", "kind"),
+    changing=("name", "description", "fingerprint", "kind", "definition"),
 )
 COVERAGE = Records(
     "mask_version string, run_ts timestamp, source_table string, source_version string, "
@@ -69,10 +69,27 @@ def run_id(decides: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def catalogue_rows(sfs: Sequence[SlicingFunction], fingerprints: Mapping[str, str]) -> Rows:
-    """Return the catalogue's rows of a run's slices."""
-    at = now()
-    return [(sf.id, sf.name, sf.description, fingerprints[sf.id], str(sf.kind), at) for sf in sfs]
+def catalogue_rows(
+    sfs: Sequence[SlicingFunction],
+    fingerprints: Mapping[str, str],
+    definitions: Mapping[str, str] | None = None,
+) -> Rows:
+    """Return the catalogue's rows of a run's slices.
+
+    Parameters
+    ----------
+    sfs
+        The slices.
+    fingerprints
+        Slice id to fingerprint.
+    definitions
+        Slice id to what the next run makes the slice of again; slices by value have one.
+    """
+    at, known = now(), definitions or {}
+    return [
+        (sf.id, sf.name, sf.description, fingerprints[sf.id], str(sf.kind), at, known.get(sf.id))
+        for sf in sfs
+    ]
 
 
 def coverage_rows(covered: Sequence[Coverage], mask_version: str, facts: Mapping[str, Any]) -> Rows:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,16 +27,24 @@ from engine.errors import (
 )
 from engine.hashing import unit_interval_column
 from engine.masks.checks import key_text, quoted
-from engine.masks.table import Coverage, coverage
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.reader import MaskTable, read_masks
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import StructField
 
 P = "sample_p"  # the column with a kept row's probability
 SPLIT, LABEL = "_split", "_label"
 _PROBED = 1000  # rows whose size is measured before all are collected
 _MB = 2**20
 _BROADCAST = 256 * _MB
+
+# Bytes of an Arrow value of a Spark type; those of others depend on the value.
+_ARROW_BYTES: Mapping[str, float] = {
+    "boolean": 1 / 8, "byte": 1, "short": 2, "integer": 4, "long": 8, "float": 4, "double": 8,
+    "decimal": 16, "date": 4, "timestamp": 8, "timestamp_ntz": 8, "void": 0,
+}  # fmt: skip
 
 Kind = Literal["quota", "simple", "stratified", "oversample"]
 
@@ -219,8 +227,9 @@ def draw(
     """
     u = unit_interval_column(masks, key, seed)
     of = split if split is not None else F.lit(next(iter(chances)))
-    p = _by_split(of, {name: _slice_chance(c) for name, c in chances.items()})
-    drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(u, chances)
+    table = read_masks(masks)
+    p = _by_split(of, {name: _slice_chance(table, c) for name, c in chances.items()})
+    drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(table, u, chances)
     if labels is not None:
         in_class = _by_split(F.col(SPLIT), {s: _class_chance(c) for s, c in chances.items()})
         kept = labels.select(*map(quoted, key), in_class.alias("_by_class"))
@@ -240,27 +249,29 @@ def _by_split(split: Column, chances: Mapping[str, Column]) -> Column:
     return F.coalesce(*tests, F.lit(0.0))
 
 
-def _slice_chance(chances: Chances) -> Column:
+def _slice_chance(table: MaskTable, chances: Chances) -> Column:
     """Return the largest chance over a row's slices and all rows."""
     # The largest first, so that the first slice that a row is in decides; one flat CASE is a third
     # of the byte code of a greatest, and the JVM compiles no method of more than 8,000 bytes.
     p: Column | None = None
-    for slice_id, chance in sorted(chances.slices.items(), key=lambda item: -item[1]):
-        if chance > chances.overall:
-            test, value = quoted(slice_id), F.lit(chance)
+    higher = [(chance, s) for s, chance in chances.slices.items() if chance > chances.overall]
+    higher.sort(key=lambda item: -item[0])
+    for chance, equal in groupby(higher, key=lambda item: item[0]):
+        for test in table.in_any([s for _, s in equal]):
+            value = F.lit(chance)
             p = F.when(test, value) if p is None else p.when(test, value)
     return F.lit(chances.overall) if p is None else p.otherwise(chances.overall)
 
 
-def _hopeful(u: Column, chances: Mapping[str, Chances]) -> Column:
+def _hopeful(table: MaskTable, u: Column, chances: Mapping[str, Chances]) -> Column:
     """Tell cheaply that a row may be kept: its u is low, or a slice of it comes whole."""
     every = dict.fromkeys(s for c in chances.values() for s in c.slices)
     slices = {s: max(c.slices.get(s, 0.0) for c in chances.values()) for s in every}
     highest = max(c.overall for c in chances.values())
     highest = max([highest, *(chance for chance in slices.values() if chance < 1)])
     hopeful = F.when(u < highest, True)
-    for slice_id in (s for s, chance in slices.items() if chance >= 1):
-        hopeful = hopeful.when(quoted(slice_id), True)
+    for test in table.in_any([s for s, chance in slices.items() if chance >= 1]):
+        hopeful = hopeful.when(test, True)
     return hopeful.otherwise(False)
 
 
@@ -402,7 +413,10 @@ def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
 def collect(
     drawn: DataFrame, inputs: DataFrame, on: Sequence[str], most: int, budget_mb: int
 ) -> pa.Table:
-    """Bring a sample to the driver as Arrow, sorted by key.
+    """Bring a sample to the driver as Arrow batches, in one table sorted by key.
+
+    Where a guess from the first rows comes near the budget, the sampled rows are measured in Spark
+    before any is collected.
 
     Parameters
     ----------
@@ -420,20 +434,40 @@ def collect(
     Raises
     ------
     SampleBudgetError
-        If it would be larger; only then the sampled rows are counted, and none is collected.
+        If it would be larger.
     """
-    per_row = _bytes_per_row(drawn) + _bytes_per_row(inputs)
-    if most * per_row > budget_mb * _MB:  # where slices overlap there are fewer rows
-        rows = drawn.count()
-        if rows * per_row > budget_mb * _MB:
-            raise SampleBudgetError(rows, per_row, budget_mb)
     # Broadcast, the sampled keys and masks spare the source a shuffle. A row of Spark's takes
     # eight bytes a column.
     small = most * 8 * len(drawn.columns) <= _BROADCAST
     joined = inputs.join(F.broadcast(drawn) if small else drawn, list(on))
+    guess = most * (_bytes_per_row(drawn) + _bytes_per_row(inputs))
+    if (
+        guess > budget_mb * _MB / 2
+    ):  # later rows may be longer; where slices overlap, they are fewer
+        rows, size = _measured(joined)
+        if size > budget_mb * _MB:
+            raise SampleBudgetError(rows, size / rows, budget_mb)
     return joined.toArrow().sort_by([(c, "ascending") for c in on])
 
 
 def _bytes_per_row(df: DataFrame) -> float:
     probe = df.limit(_PROBED).toArrow()
     return float(probe.nbytes / probe.num_rows) if probe.num_rows else 0.0
+
+
+def _measured(df: DataFrame) -> tuple[int, float]:
+    """Return how many rows a frame has and how many bytes they take as Arrow."""
+    columns = [_arrow_bytes(field) for field in df.schema.fields]
+    per_row = sum(columns[1:], columns[0])
+    rows, size = df.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
+    return int(rows), float(size or 0)
+
+
+def _arrow_bytes(field: StructField) -> Column:
+    """Return the bytes that a value takes: a bit that it isn't null, and itself."""
+    kind, column = field.dataType.typeName(), quoted(field.name)
+    if kind in _ARROW_BYTES:
+        return F.lit(1 / 8 + _ARROW_BYTES[kind])
+    # An offset and the text; JSON is about as long as what is nested.
+    text = column if kind in {"string", "binary"} else F.to_json(F.struct(column))
+    return F.lit(1 / 8 + 4) + F.coalesce(F.octet_length(text), F.lit(0))

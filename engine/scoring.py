@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,13 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import CheckpointMissingError, NotFiniteError, listed
+from engine.errors import (
+    CheckpointMissingError,
+    CheckpointUnreachableError,
+    NotFiniteError,
+    ScoringImportError,
+    listed,
+)
 from engine.masks.checks import key_text, quoted
 
 if TYPE_CHECKING:
@@ -159,6 +167,41 @@ def checkpoint_predictor(folder: str, heads: bool = False) -> Predict:
         ]
 
     return predict
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what Spark raises while executors score into the engine's errors.
+
+    Parameters
+    ----------
+    folder
+        The checkpoint's, for the message.
+
+    Raises
+    ------
+    ScoringImportError
+        If executors can't import a module.
+    CheckpointUnreachableError
+        If they can't read the checkpoint.
+    """
+    try:
+        yield
+    except Exception as error:  # a write that fails comes as Py4J's error, not as pyspark's
+        text = str(error)
+        if missing := re.search(r"ModuleNotFoundError: No module named '([^']+)'", text):
+            raise ScoringImportError(missing[1]) from None
+        if unread := _UNREAD.search(text):
+            raise CheckpointUnreachableError(folder, unread["cause"]) from None
+        raise
+
+
+# How a worker's traceback ends when it finds no checkpoint, or may not read it.
+_UNREAD = re.compile(
+    r"^(?:engine\.errors\.)?"
+    r"(?P<cause>(?:CheckpointMissing|FileNotFound|Permission|NotADirectory)Error)\b",
+    re.MULTILINE,
+)
 
 
 def ship(spark: SparkSession, folder: Path, identity: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -259,16 +260,35 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
     stored = find(spark, table)
     if stored is None:
         return overwrite(df, table, facts={})
+    added = [f for f in df.schema if f.name not in stored.df.columns]
+    old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})
     same = " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
     differs = " OR ".join(f"NOT (old.`{c}` <=> new.`{c}`)" for c in compare) or "false"
     as_is = F.expr(f"({same}) AND NOT ({differs})")
-    if df.alias("new").join(stored.df.alias("old"), as_is, "left_anti").isEmpty():
+    if df.alias("new").join(old.alias("old"), as_is, "left_anti").isEmpty():
         return unchanged(stored)
+    if added:  # an earlier version of the engine made the table
+        columns = ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in added)
+        spark.sql(f"ALTER TABLE {_sql_name(table)} ADD COLUMNS ({columns})")
     merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
     if compare:
         merge = merge.whenMatchedUpdateAll(condition=differs)
     merge.whenNotMatchedInsertAll().execute()
     return _written(spark, table, start)
+
+
+def create_view(spark: SparkSession, view: str, select: str) -> str:
+    """Make a view in the catalog, or replace it, and say so; or say why there is none.
+
+    Not every catalog holds every view: a local metastore takes 32,700 characters.
+    """
+    try:
+        spark.sql(f"CREATE OR REPLACE VIEW {view} AS {select}")
+    except AnalysisException as error:
+        spark.sql(f"DROP VIEW IF EXISTS {view}")  # the one of an earlier run shows other columns
+        cause = shorten(_first_line(error), 160, placeholder=" …")
+        return f"no view {view}, for the catalog can't hold its {len(select):,} characters: {cause}"
+    return f"wrote view {view}: {len(spark.table(view).columns):,} columns"
 
 
 def undo(spark: SparkSession, table: str, before: Snapshot | None) -> str:
@@ -312,6 +332,10 @@ def _file_system(spark: SparkSession, table: str) -> tuple[Any, Any]:
     assert spark._jvm is not None  # a classic session, where Delta writes paths
     path = spark._jvm.org.apache.hadoop.fs.Path(table)
     return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
+
+
+def _sql_name(table: str) -> str:
+    return table if is_catalog_name(table) else f"delta.`{table}`"
 
 
 def _delta(spark: SparkSession, table: str) -> DeltaTable:

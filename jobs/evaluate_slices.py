@@ -22,8 +22,9 @@ import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError
-from engine.masks.checks import check_columns, check_unique, quoted
-from engine.masks.table import slices_of, split_column
+from engine.masks.checks import check_columns, check_unique
+from engine.masks.reader import MaskTable, read_masks
+from engine.masks.table import split_column
 from engine.metrics.checks import check_classes, check_covered, check_numbers
 from engine.metrics.evaluate import EvaluationSpec, by_slice, cells, figures, join_predictions
 from engine.metrics.predictions import normalised
@@ -48,18 +49,18 @@ def job(args: argparse.Namespace) -> None:
     if project.check_key == "full":
         for model_id, (snapshot, df) in read.items():
             check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
-    slices = slices_of(masks.df.schema)
-    rows = _rows(project, masks, list(slices))
+    table = read_masks(masks.df)
+    rows = _rows(project, masks.name, table)
     union = functools.reduce(DataFrame.unionByName, (df for _, df in read.values()))
     spec = EvaluationSpec(
         metrics=project.metric_specs,
-        slice_ids=list(slices),
+        slice_ids=table.ids,
         classes=project.classes,
         positive=project.positive_position,
         split=project.split,
         weighted=not union.where("weight is not null").isEmpty(),
     )
-    cli.step(f"evaluating {', '.join(read)} on {len(slices)} slices of {masks.name}")
+    cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
     joined = join_predictions(rows, union, project.join_columns, list(read))
     found = cells(joined, spec)
     names = {model_id: snapshot.name for model_id, (snapshot, _) in read.items()}
@@ -70,7 +71,7 @@ def job(args: argparse.Namespace) -> None:
     result = figures(found, spec)
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions)
-    known = {**masks.facts, "slices": slices}
+    known = {**masks.facts, "slices": table.fingerprints}
     stored = records.metrics_rows(result, run, masks.version, versions, known)
     written = tables.insert_missing(
         spark.createDataFrame(stored, records.METRICS.schema),
@@ -93,19 +94,19 @@ def job(args: argparse.Namespace) -> None:
     print(written)
 
 
-def _rows(project: Project, masks: tables.Snapshot, slices: Sequence[str]) -> DataFrame:
+def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
     """Return the mask table's rows that are evaluated, and of its columns those needed."""
     split = [project.split] if project.split else []
-    columns = dict.fromkeys([*project.join_columns, *split, *slices])
-    check_columns(masks.df, masks.name, {"key": project.join_columns, "split": split})
-    rows, wanted = masks.df.select(*map(quoted, columns)), project.evaluate_splits
+    check_columns(masks.df, name, {"key": project.join_columns, "split": split})
+    rows = masks.narrowed([*project.join_columns, *split]).df
+    wanted = project.evaluate_splits
     if not (project.split and wanted):
         return rows
     at = split_column(project.split)
     known = {str(r[0]) for r in rows.select(at).distinct().collect()}
-    for name in wanted:
-        if name not in known:
-            raise SplitMissingError(masks.name, name, known)
+    for one in wanted:
+        if one not in known:
+            raise SplitMissingError(name, one, known)
     return rows.where(at.isin(*wanted))
 
 
@@ -157,7 +158,7 @@ def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str
             "source": [masks.facts.get("source"), masks.facts.get("source_version")],
             "masks": [masks.name, masks.version],
             "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
-            "slices": slices_of(masks.df.schema),
+            "slices": read_masks(masks.df).fingerprints,
             "metrics": project.metrics,
             "classes": [str(c) for c in project.classes],
             "positive": project.positive_position,

@@ -1,11 +1,13 @@
 """Label slices: run every slicing function over the source, write the mask table.
 
 Reads the source and the slicing functions that the project file names. Writes the mask table
-(key, split, carried columns, one BOOLEAN column per slice), the slice catalogue and the run's
-coverage. A run whose inputs did not change writes nothing.
+(key, split, carried columns, and the masks: a BOOLEAN column per slice, or packed, 64 slices in a
+BIGINT column), the slice catalogue and the run's coverage. A run whose inputs did not change
+writes nothing.
 
   python -m jobs.label_slices --project conf/spam.yaml --explain
   python -m jobs.label_slices --project conf/spam.yaml
+  python -m jobs.label_slices --project conf/spam.yaml --view > masks.sql
   python -m jobs.label_slices --project conf/events.yaml --where "ds = '2024-05-01'"
 """
 
@@ -13,13 +15,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 
 import engine
-from engine import cli, records, tables
+from engine import cli, project_slices, records, tables
 from engine.compile.faults import (
     FaultCounts,
     explained,
@@ -28,12 +30,19 @@ from engine.compile.faults import (
     stop_at_fault,
 )
 from engine.compile.plan import MaskPlan, compile_slices
+from engine.compile.verify import verify
 from engine.config import Project
-from engine.errors import FaultBudgetError, SlicesChangedError
+from engine.errors import FaultBudgetError
 from engine.masks.checks import check_columns, check_rows, check_unique
-from engine.masks.table import Coverage, coverage, mask_table
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.layout import Layout
+from engine.masks.reader import read_masks, view_select
+from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
+from engine.names import is_catalog_name
 from engine.session import ZONE
 from engine.slicing.identity import fingerprint
+
+SHOWN = 100  # slices printed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,57 +52,88 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--explain", action="store_true", help="say where each slice runs and why, and stop"
     )
     parser.add_argument(
+        "--view",
+        action="store_true",
+        help="print the SELECT that shows each slice of the mask table as a BOOLEAN column, and "
+        "stop",
+    )
+    parser.add_argument(
         "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
     )
     parser.add_argument("--force", action="store_true", help="label again though nothing changed")
+    parser.add_argument(
+        "--repin", action="store_true", help="look for new values of slices by value, and add them"
+    )
     return cli.run(job, parser.parse_intermixed_args(argv))
 
 
 def job(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     project = cli.project_of(args)
-    sfs = project.slicing_functions(cli.module_folders(args))
+    if args.view:
+        masks = tables.read(
+            cli.session(project, "label_slices"), project.place("masks"), "mask table"
+        )
+        print(view_select(read_masks(masks.df), masks.name))
+        return
+    own = project_slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = tables.read_source(
         spark, project.source.table, project.source.format, project.source.options
     )
-    plan = compile_slices(sfs, source.df.schema, _roles(project, source))
+    roles = _roles(project, source)
+    slices = project_slices.resolve(project, source, own, args.repin)
+    for note in slices.notes:
+        print(note)
+    plan = compile_slices(slices.sfs, slices.schema, roles, tier=project.tier, tiers=project.tiers)
     if args.explain:
         print(_explanation(project, plan, source))
         return
-    df, facts = source.df, _facts(project, plan, source, args.where)
+    df, place = source.df, project.place("masks")
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
-    place = project.place("masks")
     stored = tables.find(spark, place)
+    prints = {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs}
+    schema = stored.df.schema if stored else None
+    form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
+    facts = _facts(project, form, prints, source, args.where)
+    facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     if stored is not None and stored.facts == facts and not args.force:
         written = tables.unchanged(stored)
     else:
         if args.where and stored is not None:
-            _check_same_slices(stored, facts)
+            check_same_slices(place, stored.facts.get("slices", {}), prints)
         rows = _check(project, plan, df, source.name, args.where)
-        cli.step(f"labelling {rows:,} rows of {source.name} with {len(sfs)} slices")
-        written = _label(project, plan, df, facts, args.where, stored)
-    _report(project, plan, spark, written, facts)
+        df = slices.looked_up(df)
+        with explained(plan.sfs):
+            checked, compiled = verify(plan, df, project.join_columns, project.verify, project.seed)
+        if compiled:
+            cli.step(
+                f"{compiled} compiled slices give what Python gives on {checked:,} sampled rows"
+            )
+        cli.step(f"labelling {rows:,} rows of {source.name} with {len(plan.sfs)} slices")
+        written = _label(project, plan, df, form, facts, args.where, stored)
+    _report(project, plan, spark, written, facts, slices.definitions)
 
 
 def _label(
     project: Project,
     plan: MaskPlan,
     df: DataFrame,
+    form: TableForm,
     facts: dict[str, Any],
     where: str | None,
     stored: tables.Snapshot | None,
 ) -> tables.Written:
     """Write the mask table; over the fault budget, take the write back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
-    masked, tolerant = plan.with_faults(df), project.on_error == "null" and bool(plan.python_sfs)
+    masked = plan.with_faults(df, form.places)
+    tolerant = project.on_error == "null" and bool(plan.python_sfs)
     if tolerant:
         masked = masked.observe(observation, *fault_metrics(plan.python_sfs, key))
     elif plan.python_sfs:
         masked = stop_at_fault(masked, key)
-    columns = _columns(project)
-    rows = mask_table(masked, columns, plan.mask_columns(), plan.sfs, facts["slices"])
+    rows = mask_rows(plan, masked, form)
     with explained(plan.sfs):
         written = tables.overwrite(
             rows,
@@ -120,19 +160,13 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
         for column in (
             assignment.columns if named else ()
         ):  # all columns: which are needed is unknown
+            if column not in df.columns:  # a look-up adds it later
+                continue
             readers.setdefault(column, []).append(f"slice {assignment.name!r}")
     rows = check_rows(df, table, project.join_columns, readers, where)
     if project.check_key == "full":
         check_unique(df, table, project.join_columns)
     return rows
-
-
-def _check_same_slices(stored: tables.Snapshot, facts: dict[str, Any]) -> None:
-    """Refuse to label some partitions with other slices than the rest have."""
-    old, new = dict(stored.facts.get("slices", {})), facts["slices"]
-    changed = sorted(s for s in old.keys() | new.keys() if old.get(s) != new.get(s))
-    if changed:
-        raise SlicesChangedError(stored.name, changed)
 
 
 def _report(
@@ -141,11 +175,12 @@ def _report(
     spark: SparkSession,
     written: tables.Written,
     facts: dict[str, Any],
+    definitions: Mapping[str, str],
 ) -> None:
     """Commit the catalogue and the run's facts, print coverage and what was written."""
     masks = tables.read(spark, written.name)
     covered = coverage(masks.df, plan.ids, project.split)
-    catalogue = records.catalogue_rows(plan.sfs, facts["slices"])
+    catalogue = records.catalogue_rows(plan.sfs, facts["slices"], definitions)
     stored = tables.upsert(
         spark.createDataFrame(catalogue, records.CATALOGUE.schema),
         project.place("slices"),
@@ -162,6 +197,12 @@ def _report(
     _show_coverage(plan, covered)
     for table in (written, stored, kept):
         print(table)
+    packed = read_masks(masks.df)
+    if packed.layout is Layout.PACKED and is_catalog_name(masks.name):
+        select = view_select(packed, masks.name)
+        print(tables.create_view(spark, project.place("masks_view"), select))
+    elif packed.layout is Layout.PACKED:
+        print("packed masks: --view prints the SELECT that shows each slice as a column")
 
 
 def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
@@ -175,8 +216,10 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
         n_in, n_null = sum(c.n_in for c in mine), sum(c.n_null for c in mine)
         n = sum(c.rows for c in mine)
         rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
-    title = f"Coverage of {len(by_slice)} slices over {n:,} rows"
-    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows)
+    title = f"Coverage of {len(by_slice):,} slices over {n:,} rows"
+    if len(rows) > SHOWN:
+        title += f", the first {SHOWN} of them; the coverage table has all"
+    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows[:SHOWN])
 
 
 def _tell_faults(counts: FaultCounts) -> None:
@@ -207,7 +250,11 @@ def _columns(project: Project) -> list[str]:
 
 
 def _facts(
-    project: Project, plan: MaskPlan, source: tables.Snapshot, where: str | None
+    project: Project,
+    form: TableForm,
+    fingerprints: Mapping[str, str],
+    source: tables.Snapshot,
+    where: str | None,
 ) -> dict[str, Any]:
     """Return everything that decides the mask table's rows; kept as its commit's metadata."""
     return {
@@ -216,9 +263,10 @@ def _facts(
         "source_version": source.version,
         "where": where,
         "zone": ZONE,
-        "columns": [_columns(project), project.partition_by],
+        "columns": [list(form.columns), project.partition_by],
+        "layout": str(form.layout),
         "on_error": project.on_error,
-        "slices": {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs},
+        "slices": dict(fingerprints),
     }
 
 

@@ -2,7 +2,8 @@
 
 Reads the checkpoint and the source. Writes a prediction table: key, label, predicted class and
 the probability of each class; with --heads each slice's indicator and attention too. The checkpoint
-must be at a path that every executor can read, or goes with the job (--send).
+must be at a path that every executor can read, or goes with the job (--send); executors need torch,
+scikit-learn and safetensors.
 
   python -m jobs.score_table --project conf/spam.yaml
   python -m jobs.score_table --project conf/spam.yaml --heads
@@ -29,6 +30,7 @@ from engine.masks.table import slices_of
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
+    explained,
     identity_of,
     ship,
     slice_differences,
@@ -105,9 +107,10 @@ def job(args: argparse.Namespace) -> None:
         load=partial(checkpoint_predictor, at, heads=args.heads),
         heads=heads,
     )
-    written = tables.overwrite(
-        predictions, place, facts=facts, partition_by=project.partition_by, where=args.where
-    )
+    with explained(folder):
+        written = tables.overwrite(
+            predictions, place, facts=facts, partition_by=project.partition_by, where=args.where
+        )
     print(written)
 
 

@@ -31,6 +31,7 @@ from engine.classifier.checkpoint import save, stored_facts
 from engine.classifier.distributed import Trained, train_together
 from engine.classifier.features import input_columns
 from engine.classifier.fitting import TASK, Recipe, from_files, write_sample
+from engine.classifier.monitor import slice_figures
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
 from engine.masks.checks import check_columns
@@ -40,6 +41,7 @@ from engine.records import run_id
 from engine.sampling import LABEL, P
 
 METRICS = "metrics"
+SHOWN = 20  # slices in the table at the end; the log has all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,12 +118,12 @@ def _train(
     )
     if settings.processes == 1:
         trainer.fit(model, setup.loaders)
-        history, best = trainer.history, trainer.best_epoch
+        history, best, counts = trainer.history, trainer.best_epoch, trainer.slices
     else:
         trained = _train_in_processes(settings.processes, recipe, sample)
         trained.into(model)
-        history, best = trained.history, None
-    last = history[(best or len(history)) - 1]
+        history, best, counts = trained.history, trained.best_epoch, trained.slices
+    kept = history[(best or len(history)) - 1]
     save(
         folder,
         model,
@@ -129,15 +131,19 @@ def _train(
         base=settings.base,
         classes=project.classes,
         slices=slices,
-        facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in last.metrics.items()}},
+        facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in kept.metrics.items()}},
     )
     shutil.rmtree(state, ignore_errors=True)
     rows = [
-        [e.epoch, e.step, e.loss, e.task_losses.get(TASK), e.rows_per_second, e.seconds]
+        [e.epoch, e.step, e.loss, e.task_losses.get(TASK), round(e.rows_per_second), e.seconds]
         for e in history
     ]
     shown = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
     cli.show("Training", shown, rows)
+    columns, lines = slice_figures(kept, counts, TASK)
+    more = f", {SHOWN} of {len(counts):,} slices" if len(counts) > SHOWN else ""
+    title = f"Epoch {kept.epoch}, whose weights are kept, on the valid rows: worst first{more}"
+    cli.show(title, columns, lines[: SHOWN + 1])
     seconds = time.monotonic() - start
     print(f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s")
     print(f"wrote {log}: {len(rows)} epochs")

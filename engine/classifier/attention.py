@@ -33,8 +33,9 @@ def _margin(predictors: Tensor) -> Tensor:
 
 
 # (indicator logits [B, S, 2], predictor logits [B, S, C]) -> scores [B, S], of which the softmax
-# is the attention. The first is Snorkel's; "paper" is softmax(Q + |P|) of Chen et al., and the
-# rest are its two parts alone and neither of them.
+# is the attention. "snorkel" is that of Snorkel 0.10's SliceCombinerModule for two classes; for
+# more it takes the largest probability, as Snorkel did before it refused them. "paper" is
+# softmax(Q + |P|) of Chen et al. 2019, the rest are its two parts alone and neither of them.
 ATTENTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "snorkel": _probability_times_confidence,
     "paper": lambda indicators, predictors: _membership(indicators) + _margin(predictors),

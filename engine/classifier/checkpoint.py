@@ -48,6 +48,7 @@ _MODEL_SETTINGS = (
     "indicator_loss_weight",
     "slice_weights",
     "class_weights",
+    "row_weights",
 )
 
 

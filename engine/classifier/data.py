@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from engine.classifier.sparse import SparseRows
 from engine.errors import (
     FieldLengthsError,
     LabelRangeError,
@@ -174,7 +175,7 @@ class DictDataset(Dataset[Batch]):
     split
         ``train``, ``valid``, ``test`` or the like; the ``Trainer`` picks its loaders by it.
     X_dict
-        Field name to n values: a tensor, or any sequence.
+        Field name to n values: a tensor, ``SparseRows``, or any sequence.
     Y_dict
         Label name to a tensor of n labels, classes [n] or class probabilities [n, C]; -1 is no
         label.
@@ -385,14 +386,21 @@ def check_features(dataset: DictDataset) -> None:
         Naming the field and the rows.
     """
     for field, values in dataset.X_dict.items():
-        dense = isinstance(values, Tensor) and values.layout == torch.strided
-        if dense and values.is_floating_point() and len(values):
-            flat = values.reshape(len(values), -1)
-            # A sum is NaN if a term is: one pass, and no mask as large as the features.
-            suspects = (~flat.sum(1).isfinite()).nonzero().flatten()
-            rows = suspects[flat[suspects].isnan().any(1)]
-            if len(rows):
-                raise NotANumberFeatureError(field, dataset.name, dataset.called(rows.tolist()))
+        if rows := _not_numbers(values):
+            raise NotANumberFeatureError(field, dataset.name, dataset.called(rows))
+
+
+def _not_numbers(values: Any) -> list[int]:
+    if isinstance(values, SparseRows):
+        return values.not_numbers()
+    dense = isinstance(values, Tensor) and values.layout == torch.strided
+    if not dense or not values.is_floating_point() or not len(values):
+        return []
+    flat = values.reshape(len(values), -1)
+    # A sum is NaN if a term is: one pass, and no mask as large as the features.
+    suspects = (~flat.sum(1).isfinite()).nonzero().flatten()
+    found: list[int] = suspects[flat[suspects].isnan().any(1)].tolist()
+    return found
 
 
 def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]]:
@@ -406,6 +414,8 @@ def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]
 def _rows(values: Any, rows: Tensor) -> Any:
     if isinstance(values, Tensor):
         return values[rows]
+    if isinstance(values, SparseRows):
+        return values.take(rows)
     items = [values[row] for row in rows.tolist()]
     if not isinstance(items[0], Tensor):
         return items

@@ -25,6 +25,7 @@ from engine.classifier.data import Batch, take
 if TYPE_CHECKING:
     from engine.classifier.data import DictDataLoader
     from engine.classifier.model import SlicingClassifier
+    from engine.classifier.monitor import SliceRows
     from engine.classifier.train import EpochLog, Trainer
 
 
@@ -115,11 +116,14 @@ class Trained:
         The trainer's.
     best_epoch
         The trainer's: the epoch whose weights these are, None without a monitor.
+    slices
+        The trainer's: each slice's rows and status.
     """
 
     weights: dict[str, np.ndarray[Any, Any]]
     history: list[EpochLog]
     best_epoch: int | None
+    slices: list[SliceRows]
 
     def into(self, model: SlicingClassifier) -> None:
         """Put the weights into a model of the same architecture."""
@@ -159,7 +163,7 @@ def train_together(make: Make) -> Trained:
     finally:
         dist.destroy_process_group()
     weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    return Trained(weights, trainer.history, trainer.best_epoch)
+    return Trained(weights, trainer.history, trainer.best_epoch, trainer.slices)
 
 
 def _part(values: Any, rows: Tensor) -> Any:

@@ -21,6 +21,7 @@ from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
+from engine.classifier.sparse import SparseRows
 from engine.errors import (
     EmptyVocabularyError,
     FeatureSpecError,
@@ -54,6 +55,9 @@ class Features(Protocol):
 
     def transform(self, rows: Any) -> Tensor:
         """Turn n rows into float32 [n, width]."""
+
+    def field(self, rows: Any) -> Tensor | SparseRows:
+        """Give :meth:`transform` as a data set keeps it: sparse where most of it is zero."""
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""
@@ -153,6 +157,10 @@ class BagOfWords:
     def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
         """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
         return _sparse_tensor(self.counts(texts))
+
+    def field(self, texts: Iterable[Any] | Rows) -> SparseRows:
+        """Give :meth:`transform` as rows that take memory for their tokens only."""
+        return SparseRows.from_scipy(self.counts(texts))
 
     def counts(self, texts: Iterable[Any] | Rows) -> Sparse:
         """Count tokens, as a sparse float32 [n, vocabulary]."""
@@ -273,6 +281,10 @@ class TfIdf:
     def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
         """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
         return _sparse_tensor(self._weighted(texts))
+
+    def field(self, texts: Iterable[Any] | Rows) -> SparseRows:
+        """Give :meth:`transform` as rows that take memory for their tokens only."""
+        return SparseRows.from_scipy(self._weighted(texts))
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""
@@ -410,6 +422,10 @@ class Tabular:
             at = np.where(texts.is_null(), null_at, at.fill_null(other).to_numpy())
             parts.append(np.eye(null_at + 1)[at])
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
+
+    def field(self, rows: Rows) -> Tensor:
+        """Give :meth:`transform`."""
+        return self.transform(rows)
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""

@@ -139,6 +139,7 @@ class Recipe:
             list(self.masks),
             task_name=TASK,
             n_classes=self.n_classes,
+            row_weights=WEIGHT if self.settings.sample_weights else None,
             **self.settings.model_dump(include=set(_MODEL)),
         )
         loaders = [
@@ -148,14 +149,15 @@ class Recipe:
         ]
         known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
         settings = self.settings.model_dump(include=known)
-        return Setup(model, features, loaders, Trainer(**settings, **(self.files or {})))
+        trainer = Trainer(**settings, metric_weights=WEIGHT, **(self.files or {}))
+        return Setup(model, features, loaders, trainer)
 
     def _loader(
         self, model: SlicingClassifier, table: Rows, features: Features, split: str
     ) -> DictDataLoader:
         labels = torch.from_numpy(table.column(self.label).to_numpy().astype(np.int64))
         one_over_p = torch.from_numpy((1 / table.column(self.p).to_numpy()).astype(np.float32))
-        inputs = {"input_data": features.transform(table), WEIGHT: one_over_p}
+        inputs = {"input_data": features.field(table), WEIGHT: one_over_p}
         names = row_names(table, self.key)
         data = DictDataset(self.name, split, inputs, {TASK: labels}, names)
         masks, size = mask_array(table, self.masks), self.settings.batch_size

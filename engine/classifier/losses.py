@@ -17,8 +17,13 @@ from engine.classifier.data import INACTIVE
 Sums = tuple[Tensor, Tensor, Tensor]
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Sums:
-    """Take labels [B, T] as classes; -1 is inactive, class weights [K] count rows."""
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    class_weights: Tensor | None = None,
+    row_weights: Tensor | None = None,
+) -> Sums:
+    """Take labels [B, T] as classes; -1 is inactive. Weights of classes [K] and of rows [B]."""
     active = labels != INACTIVE
     counts = active.sum(0)
     if logits.shape[-1] == BINARY:
@@ -30,18 +35,27 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) 
             logits.flatten(0, 1), labels.flatten(), ignore_index=INACTIVE, reduction="none"
         )
         per_row = flat.view(labels.shape)
-    if class_weights is None:
+    if class_weights is None and row_weights is None:
         return per_row.sum(0), counts.to(per_row), counts
-    weights = class_weights[labels.clamp(min=0)] * active
+    weights = active.to(per_row)
+    if class_weights is not None:
+        weights = class_weights[labels.clamp(min=0)] * weights
+    if row_weights is not None:
+        weights = row_weights[:, None] * weights
     return (weights * per_row).sum(0), weights.sum(0), counts
 
 
 def soft_cross_entropy(
-    logits: Tensor, labels: Tensor, soft: Tensor, class_weights: Tensor | None
+    logits: Tensor,
+    labels: Tensor,
+    soft: Tensor,
+    class_weights: Tensor | None = None,
+    row_weights: Tensor | None = None,
 ) -> Sums:
     """Take labels for which rows are active only, and the classes' shares from soft, [B, C]."""
     active = (labels != INACTIVE).to(soft)  # [B, T]
     shares = soft if class_weights is None else soft * class_weights  # [B, C]
+    shares = shares if row_weights is None else shares * row_weights[:, None]
     sums = -torch.einsum("bt,bc,btc->t", active, shares, logits.log_softmax(-1))
     return sums, shares.sum(-1) @ active, active.sum(0).long()
 

@@ -36,6 +36,7 @@ from engine.errors import (
     DuplicateHeadError,
     FieldMissingError,
     ModelSettingError,
+    RowWeightsMissingError,
     TaskUnknownError,
     near,
 )
@@ -87,8 +88,8 @@ class TaskLosses:
     total
         Their sum, each times its task's weight, a scalar.
     losses
-        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active. With class
-        weights it is the weighted mean.
+        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active. With
+        weights of classes or rows it is the weighted mean.
     counts
         Active rows per task, [tasks].
     """
@@ -155,6 +156,8 @@ class SlicingClassifier(nn.Module):
         Slice to what its two losses count; 1 for those not named.
     class_weights
         What a row of each class counts in its tasks' losses, one number per class.
+    row_weights
+        The field that says what each row counts in all losses, [n] numbers; None counts all alike.
 
     Raises
     ------
@@ -193,6 +196,7 @@ class SlicingClassifier(nn.Module):
         indicator_loss_weight: float = 1.0,
         slice_weights: Mapping[str, float] | None = None,
         class_weights: Sequence[float] | None = None,
+        row_weights: str | None = None,
     ) -> None:
         super().__init__()
         heads = _with_base(slice_names)
@@ -207,6 +211,7 @@ class SlicingClassifier(nn.Module):
         self.indicator_loss_weight = indicator_loss_weight
         self.slice_weights = dict(slice_weights or {})
         self.class_weights = None if class_weights is None else list(class_weights)
+        self.row_weights = row_weights
         self._check_settings(heads)
 
         self.base_architecture = base_architecture
@@ -354,12 +359,15 @@ class SlicingClassifier(nn.Module):
         # [B, 1 + S, C]
         logits = at_least_single(torch.cat([outputs.logits[:, None], outputs.predictors], dim=1))
         weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        rows = (
+            None if self.row_weights is None else _weights_of(X_dict, self.row_weights).to(logits)
+        )
         soft = Y_dict.get(self.task_name)
         if soft is not None and soft.dim() > 1:
-            parts = soft_cross_entropy(logits, labels, soft.to(logits), weights)
+            parts = soft_cross_entropy(logits, labels, soft.to(logits), weights, rows)
         else:
-            parts = cross_entropy(logits, labels, weights)
-        in_parts = cross_entropy(at_least_single(outputs.indicators), in_slice, None)
+            parts = cross_entropy(logits, labels, weights, rows)
+        in_parts = cross_entropy(at_least_single(outputs.indicators), in_slice, None, rows)
         sums, norms, counts = (torch.cat(pair) for pair in zip(parts, in_parts, strict=True))
         if over_processes is not None:
             norms, summed = over_processes(torch.stack([norms, counts.to(norms)]))
@@ -527,7 +535,7 @@ class SlicingClassifier(nn.Module):
             When a label is remapped to a task that the model doesn't have.
         """
         heads = self._heads_of(dataloader.dataset.Y_dict, remap_labels or {})
-        labels, probs = self._run(dataloader, {kind for kind, _ in heads.values()})
+        labels, probs, _ = self._run(dataloader, {kind for kind, _ in heads.values()})
         results = {
             "golds": {label: labels[label] for label in heads},
             "probs": {label: probs[kind][:, column] for label, (kind, column) in heads.items()},
@@ -541,6 +549,7 @@ class SlicingClassifier(nn.Module):
         dataloaders: Sequence[DictDataLoader],
         remap_labels: Mapping[str, str | None] | None = None,
         as_dataframe: bool = False,
+        row_weights: str | None = None,
     ) -> dict[str, float] | pd.DataFrame:
         """Score each label with a head over its active rows.
 
@@ -552,6 +561,9 @@ class SlicingClassifier(nn.Module):
             Label to the task that predicts it, or to None to leave it out.
         as_dataframe
             Whether to give a table with the columns label, dataset, split, metric and score.
+        row_weights
+            The field that says what each row counts in the scorer's metrics, such as 1/p of a
+            sample, by which they estimate the table's; None counts all alike.
 
         Returns
         -------
@@ -561,7 +573,7 @@ class SlicingClassifier(nn.Module):
         rows = [
             (label, loader.dataset.name, loader.dataset.split, metric, value)
             for loader in dataloaders
-            for label, scores in self._scores(loader, remap_labels or {}).items()
+            for label, scores in self._scores(loader, remap_labels or {}, row_weights).items()
             for metric, value in scores.items()
         ]
         if as_dataframe:
@@ -571,7 +583,10 @@ class SlicingClassifier(nn.Module):
         return {"/".join(row[:4]): row[4] for row in rows}
 
     def score_slices(
-        self, dataloaders: Sequence[DictDataLoader], as_dataframe: bool = False
+        self,
+        dataloaders: Sequence[DictDataLoader],
+        as_dataframe: bool = False,
+        row_weights: str | None = None,
     ) -> dict[str, float] | pd.DataFrame:
         """Score the master head's predictions overall and inside each slice.
 
@@ -581,21 +596,27 @@ class SlicingClassifier(nn.Module):
         ----------
         dataloaders
             Loaders with slice labels, from ``make_slice_dataloader``.
-        as_dataframe
-            Whether to give a table with the columns label, dataset, split, metric and score.
+        as_dataframe, row_weights
+            As :meth:`score` takes them.
         """
         labels = {label for loader in dataloaders for label in loader.dataset.Y_dict}
         on_master = {
             label: self.task_name if is_pred_label(self.task_name, label) else None
             for label in labels - {self.task_name}
         }
-        return self.score(dataloaders, on_master, as_dataframe)
+        return self.score(dataloaders, on_master, as_dataframe, row_weights)
 
     def _scores(
-        self, dataloader: DictDataLoader, remap_labels: Mapping[str, str | None]
+        self,
+        dataloader: DictDataLoader,
+        remap_labels: Mapping[str, str | None],
+        row_weights: str | None,
     ) -> dict[str, dict[str, float]]:
         heads = self._heads_of(dataloader.dataset.Y_dict, remap_labels)
-        labels, probs = self._run(dataloader, {kind for kind, _ in heads.values()})
+        labels, probs, counted = self._run(
+            dataloader, {kind for kind, _ in heads.values()}, row_weights
+        )
+        weights = None if counted is None else counted.numpy()
         arrays = {kind: stacked.numpy() for kind, stacked in probs.items()}
         preds = {kind: stacked.argmax(-1) for kind, stacked in arrays.items()}
         scores = {}
@@ -604,7 +625,10 @@ class SlicingClassifier(nn.Module):
             active = np.flatnonzero(golds != INACTIVE)
             scores[label] = (
                 scorer.score(
-                    golds[active], preds[kind][active, column], arrays[kind][active, column]
+                    golds[active],
+                    preds[kind][active, column],
+                    arrays[kind][active, column],
+                    None if weights is None else weights[active],
                 )
                 if len(active)
                 else dict.fromkeys(scorer.metrics, float("nan"))
@@ -621,19 +645,23 @@ class SlicingClassifier(nn.Module):
         return {label: self._heads[task] for label, task in tasks.items() if task in self._heads}
 
     def _run(
-        self, dataloader: DictDataLoader, kinds: set[Kind]
-    ) -> tuple[Labels, dict[Kind, Tensor]]:
-        """Run once over a loader: labels, and probabilities [n, heads, classes] per kind."""
+        self, dataloader: DictDataLoader, kinds: set[Kind], row_weights: str | None = None
+    ) -> tuple[Labels, dict[Kind, Tensor], Tensor | None]:
+        """Run once over a loader: labels, probabilities [n, heads, classes] per kind, weights."""
         # A part of no rows first, so that a loader of no rows needs no case of its own.
         labels = [take(dataloader.dataset.Y_dict, torch.arange(0))]
+        weights = [torch.empty(0)]
         probs = {kind: [torch.empty(0, *self._shape(kind))] for kind in kinds}
         with _evaluating(self):
             for X_dict, Y_dict in dataloader:
                 labels.append(Y_dict)
+                if row_weights is not None:
+                    weights.append(_weights_of(X_dict, row_weights).cpu())
                 outputs = self(X_dict)
                 for kind, parts in probs.items():
                     parts.append(outputs.stacked(kind).softmax(-1).cpu())
-        return concatenate(labels), {kind: torch.cat(parts) for kind, parts in probs.items()}
+        stacked = {kind: torch.cat(parts) for kind, parts in probs.items()}
+        return concatenate(labels), stacked, torch.cat(weights) if row_weights else None
 
     def _shape(self, kind: Kind) -> tuple[int, int]:
         shapes = {
@@ -651,6 +679,12 @@ def _per_head(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Apply S linear layers at once: [B, D], [S, K, D], [S, K] to [B, S, K]."""
     flat = F.linear(hidden, weight.flatten(0, 1), bias.flatten())
     return flat.view(len(hidden), *bias.shape)
+
+
+def _weights_of(X_dict: Mapping[str, Any], name: str) -> Any:
+    if name not in X_dict:
+        raise RowWeightsMissingError(name, list(X_dict))
+    return X_dict[name]
 
 
 def _with_base(slice_names: Sequence[str]) -> tuple[str, ...]:

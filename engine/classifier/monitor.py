@@ -144,14 +144,10 @@ def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
     return [f"{s}: {listed(names)}; {said[s]}" for s, names in found.items() if names]
 
 
-def slice_table(
-    epoch: EpochLog,
-    rows: Sequence[SliceRows],
-    task: str,
-    epochs: int,
-    most: int = 20,
-) -> Table:
-    """Lay out an epoch: all rows first, then the slices, worst first.
+def slice_figures(
+    epoch: EpochLog, rows: Sequence[SliceRows], task: str
+) -> tuple[list[str], list[list[Any]]]:
+    """Give what an epoch showed per slice: column names, then all rows and the slices, worst first.
 
     Parameters
     ----------
@@ -161,48 +157,70 @@ def slice_table(
         The slices' rows.
     task
         The model's task.
-    epochs
-        How many there will be.
-    most
-        How many slices to show.
     """
-    from rich.table import Table
-
     scores: dict[str, dict[str, float]] = {}
     for key, value in epoch.metrics.items():
         label, *_, metric = key.rsplit("/", 3)
         scores.setdefault(label, {}).setdefault(metric, value)
     metrics = list(dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric))
-    table = Table(
-        *("slice", "train rows", "valid rows", "loss", *metrics, "status"),
-        title=f"epoch {epoch.epoch} of {epochs}, loss {epoch.loss:.4f}",
-    )
 
-    def line(name: str, label: str, train: Any, valid: Any, status: str) -> None:
+    def line(name: str, label: str, counts: Sequence[int | None], status: str) -> list[Any]:
         found = scores.get(label, {})
         figures = [epoch.task_losses.get(label), *(found.get(metric) for metric in metrics)]
-        table.add_row(name, *map(_whole, (train, valid)), *map(_figure, figures), status)
+        return [name, *counts, *figures, status]
 
     def worst(of_slice: SliceRows) -> float:
         found = scores.get(pred_label(task, of_slice.name), {})
         value = found.get(metrics[0], math.nan) if metrics else math.nan
         return math.inf if math.isnan(value) else value
 
-    line(OVERALL, task, None, None, "")
-    for of_slice in sorted(rows, key=worst)[:most]:
-        label = pred_label(task, of_slice.name)
-        line(of_slice.name, label, of_slice.train, of_slice.valid, of_slice.status)
+    lines = [line(OVERALL, task, (None, None), "")]
+    for s in sorted(rows, key=worst):
+        lines.append(line(s.name, pred_label(task, s.name), (s.train, s.valid), s.status))
+    return ["slice", "train rows", "valid rows", "loss", *metrics, "status"], lines
+
+
+def slice_table(
+    epoch: EpochLog, rows: Sequence[SliceRows], task: str, epochs: int, most: int = 20
+) -> Table:
+    """Lay out :func:`slice_figures` for a terminal.
+
+    Parameters
+    ----------
+    epoch, rows, task
+        As there.
+    epochs
+        How many there will be.
+    most
+        How many slices to show.
+    """
+    from rich.table import Table
+    from rich.text import Text  # a name may have brackets, which are rich's markup
+
+    columns, lines = slice_figures(epoch, rows, task)
+    table = Table(*columns, title=f"epoch {epoch.epoch} of {epochs}, loss {epoch.loss:.4f}")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
+    for line in lines[: most + 1]:
+        table.add_row(*map(Text, map(_cell, line)))
     if len(rows) > most:
         table.caption = f"the {most} worst of {len(rows):,} slices"
     return table
 
 
-def _whole(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def overall_figures(epoch: EpochLog, task: str) -> str:
+    """Say the valid split's metrics of all rows in words, as a part of a line of the log."""
+    columns, (overall,) = slice_figures(epoch, [], task)
+    figures = zip(columns[4:-1], overall[4:-1], strict=True)
+    return "".join(f", {name} {_cell(value)}" for name, value in figures)
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{value:.3f}"
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 class TensorBoardWriter:

@@ -90,7 +90,10 @@ class TrainerConfig:
         ``float32``, ``bf16`` (mixed: weights stay float32), or ``auto``: bf16 on a GPU that has it.
     threads
         CPU threads while training; None takes torch's number, but no more than the cores that
-        this process may use.
+        this process may use, and one where a step is too little work to share.
+    metric_weights
+        The field that says what each row of the valid split counts in metrics, such as 1/p of a
+        sample; None counts all alike.
     folder
         Where the state of training is kept after each epoch; None keeps none.
     resume
@@ -127,6 +130,7 @@ class TrainerConfig:
     folder: str | os.PathLike[str] | None = None
     resume: bool = True
     tensorboard: str | os.PathLike[str] | None = None
+    metric_weights: str | None = None
 
     def __post_init__(self) -> None:
         for setting, holds, wanted in _RULES:

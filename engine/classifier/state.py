@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from engine.classifier.data import DictDataLoader, DictDataset, SliceLabels
+from engine.classifier.sparse import SparseRows
 from engine.errors import CheckpointCorruptError, CheckpointFormatError
 
 FORMAT = 1
@@ -125,6 +125,8 @@ def restore_random_state(
 
 def fingerprint(dataset: DictDataset) -> str:
     """Hash a data set's fields, labels and masks."""
+    import xxhash  # executors that score do without it
+
     digest = xxhash.xxh3_64()
     labels = dataset.Y_dict
     given = labels.given if isinstance(labels, SliceLabels) else labels
@@ -132,6 +134,9 @@ def fingerprint(dataset: DictDataset) -> str:
     if isinstance(labels, SliceLabels):
         values += [("masks", labels.masks), ("names", labels.names)]
     for name, value in values:
+        if isinstance(value, SparseRows):
+            values += [(f"{name}/{part}", tensor) for part, tensor in value.parts().items()]
+            continue
         digest.update(name.encode())
         if isinstance(value, Tensor):
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())

@@ -31,12 +31,14 @@ from engine.classifier.monitor import (
     count_rows,
     empty_slices,
     find_monitor,
+    overall_figures,
     slice_table,
 )
 from engine.classifier.settings import OPTIMIZERS, TrainerConfig, lr_factor
 from engine.errors import (
     NotANumberLossError,
     ResumeError,
+    RowWeightsMissingError,
     SharedFolderError,
     SplitError,
     TrainerKeywordError,
@@ -50,6 +52,10 @@ if TYPE_CHECKING:
 __all__ = ["EpochLog", "Trainer", "TrainerConfig", "set_seed", "usable_cores", "write_history"]
 
 _log = logging.getLogger(__name__)
+
+# Weights times rows of a batch, from which on more threads help. At 14 million two cores take as
+# long as one and at 54 million nine tenths; on a busy machine threads wait for each other besides.
+_WORTH_SHARING = 2**24
 
 # Settings that may differ between a run that was killed and the one that goes on with it.
 _CHANGEABLE = ("progress_bar", "log", "folder", "resume", "tensorboard", "device", "threads")
@@ -152,6 +158,7 @@ _MODEL_SETTINGS = (
     "indicator_loss_weight",
     "slice_weights",
     "class_weights",
+    "row_weights",
 )
 _STANDING = ("epoch", "step", "updates", "best_epoch", "best_value", "done")
 
@@ -230,7 +237,7 @@ class Trainer:
         ------
         SplitError, TrainSplitMissingError
             When a loader's split is not known, or none is the train split.
-        BaseWidthError, FieldMissingError, NotANumberFeatureError
+        BaseWidthError, FieldMissingError, RowWeightsMissingError, NotANumberFeatureError
             When the model can't read the rows, or a feature is NaN; before anything is trained.
         MonitorError
             When there is nothing to compute the monitor on.
@@ -245,7 +252,7 @@ class Trainer:
         self.history = standing.history
 
         with (
-            _threads(config.threads),
+            _threads(config.threads, _work(run)),
             _screen(config, run.steps) as screen,
             self._curves(standing, run.together) as curves,
         ):
@@ -262,7 +269,7 @@ class Trainer:
                 standing.done = log.epoch >= run.epochs or out_of_patience
                 if run.together.first:
                     self._save(run, standing)
-                    self._report(log, run.epochs)
+                    self._report(log, run)
                     if screen.visible:
                         screen.show(slice_table(log, self.slices, model.task_name, run.epochs))
                     if curves is not None:
@@ -286,6 +293,10 @@ class Trainer:
         model.to(_device(config.device, model))
         model.dry_run(train[0].dataset)
         self.slices = count_rows(model, train, valid)
+        for loaders, name in ((train, model.row_weights), (valid, config.metric_weights)):
+            for loader in loaders if name is not None else ():
+                if name not in loader.dataset.X_dict:
+                    raise RowWeightsMissingError(str(name), list(loader.dataset.X_dict))
         monitor = None
         if config.monitor is not None:
             monitor = find_monitor(config.monitor, model, valid, self.slices)
@@ -388,7 +399,8 @@ class Trainer:
         metrics: dict[str, float] = {}
         if run.together.first:
             with torch.random.fork_rng(devices=[]):  # a valid split changes no shuffle
-                metrics = cast("dict[str, float]", run.model.score_slices(run.valid))
+                scored = run.model.score_slices(run.valid, row_weights=self.config.metric_weights)
+                metrics = cast("dict[str, float]", scored)
         if run.monitor is None:
             return replace(log, metrics=metrics)
         value = run.monitor.value(metrics) if run.together.first else 0.0
@@ -494,11 +506,12 @@ class Trainer:
             )
         return train, valid
 
-    def _report(self, epoch: EpochLog, epochs: int) -> None:
+    def _report(self, epoch: EpochLog, run: _Run) -> None:
         _log.info(
-            "%s: epoch %d of %d, loss %.4f, %.1f s, %.0f rows/s",
-            *(self.name, epoch.epoch, epochs),
-            *(epoch.loss, epoch.seconds, epoch.rows_per_second),
+            "%s: epoch %d of %d, loss %.4f%s, %.1f s, %.0f rows/s",
+            *(self.name, epoch.epoch, run.epochs, epoch.loss),
+            overall_figures(epoch, run.model.task_name),
+            *(epoch.seconds, epoch.rows_per_second),
         )
         if self.config.log is not None:
             write_history(self.config.log, self.history)
@@ -552,12 +565,19 @@ def _autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
+def _work(run: _Run) -> int:
+    """Tell about how much there is to do in a step: every weight once for every row."""
+    weights = sum(p.numel() for p in run.model.parameters())
+    return weights * max(loader.batch_size or 1 for loader in run.train)
+
+
 @contextmanager
-def _threads(wanted: int | None) -> Iterator[None]:
+def _threads(wanted: int | None, work: int) -> Iterator[None]:
     """Train on so many CPU threads; the cores are shared with the processes on this machine."""
     before = torch.get_num_threads()
     share = max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    torch.set_num_threads(wanted or min(before, share))
+    most = share if work >= _WORTH_SHARING else 1
+    torch.set_num_threads(wanted or min(before, most))
     try:
         yield
     finally:

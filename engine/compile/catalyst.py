@@ -244,13 +244,14 @@ def _in(item: Term, over: Term) -> Term:
         raise NotTranslatedError("it looks in a collection of other than plain constants")
     if len(values) > MOST_LISTED:
         raise NotTranslatedError(f"it looks in {len(values):,} values")
-    kept = {
+    found: Mapping[str, list[Any]] = {
         "text": [v for v in values if type(v) is str and _is_text(v)],
         "int": [int(v) for v in values if _is_whole(v)],
         "bool": [int(v) for v in values if _is_whole(v)],
-    }.get(item.kind)
-    if kept is None:
+    }
+    if item.kind not in found:
         raise NotTranslatedError(f"it looks for {_KINDS[item.kind]} in a collection")
+    kept = found[item.kind]
     if item.kind != "text":
         kept = [v for v in kept if isinstance(v, int) and v.bit_length() <= _LONG_BITS]
     looked = item.value if item.kind == "text" else item.value.cast("long")

@@ -78,7 +78,8 @@ def _possible(a: Found) -> np.ndarray:
 def _either(a: Found, b: Found) -> np.ndarray | None:
     if a.undecided is None or b.undecided is None:
         return b.undecided if a.undecided is None else a.undecided
-    return a.undecided | b.undecided
+    both: np.ndarray = a.undecided | b.undecided
+    return both
 
 
 KLEENE: Mapping[str, Callable[..., Found]] = {

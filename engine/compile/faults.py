@@ -56,7 +56,7 @@ def stop_at_fault(df: DataFrame, key: Sequence[str]) -> DataFrame:
 
     The key never crosses to Python for it: Spark adds it to the message.
     """
-    facts = F.struct(_key_text(key).alias("key"), F.col(_FAULT_PATH)[0].alias("fault"))
+    facts = F.struct(key_text(key).alias("key"), F.col(_FAULT_PATH)[0].alias("fault"))
     failed = F.raise_error(F.concat(F.lit(_MARK), F.to_json(facts))).cast("boolean")
     return df.where(F.when(F.col(_FAULT_PATH).isNotNull(), failed).otherwise(F.lit(True)))
 
@@ -68,7 +68,7 @@ def fault_metrics(sfs: Sequence[SlicingFunction], key: Sequence[str]) -> list[Co
         F.sum(F.when(F.exists(path, _is_slice(sf.id)), 1).otherwise(0)).alias(f"n_{i}")
         for i, sf in enumerate(sfs)
     ]
-    facts = F.to_json(F.struct(_key_text(key).alias("key"), path.alias("faults")))
+    facts = F.to_json(F.struct(key_text(key).alias("key"), path.alias("faults")))
     shown = F.when(F.exists(path, lambda f: f["example"]), facts)
     return [F.count(F.lit(1)).alias("rows"), *counts, F.collect_list(shown).alias("examples")]
 
@@ -160,7 +160,8 @@ def _is_slice(slice_id: str) -> Any:
     return lambda fault: fault["slice"] == slice_id
 
 
-def _key_text(key: Sequence[str]) -> Column:
+def key_text(key: Sequence[str]) -> Column:
+    """Return a row's key as text for a message: ``id=7, ds=2024-05-01``."""
     quoted = [F.col("`" + k.replace("`", "``") + "`") for k in key]
     parts = [
         F.concat(F.lit(f"{name}="), F.coalesce(column.cast("string"), F.lit("null")))

@@ -11,7 +11,7 @@ import functools
 import traceback
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,15 @@ import pyarrow as pa
 
 from engine.compile.combine import Found, combined, is_combination, masks_needed
 from engine.compile.patterns import Search
-from engine.compile.preprocess import Prepared, Preprocessing, Undecided
+from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.compile.program import Program
+from engine.compile.reads import slice_reads
 from engine.compile.values import nan_apart, null_series, python_values
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.rows import Row, TracedRow, isolated, values_of
 
+_UNKNOWN = -2  # a code that isn't known yet
 SHOWN = 60  # characters of a value in a message
 
 # What a slicing function may return, and the mask it means. bool first: it is nearly always that.
@@ -103,6 +105,7 @@ class Kernel:
         self.sfs = tuple(sfs)
         self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
         self._preprocessing = Preprocessing()
+        self._answers: dict[str, dict[Hashable, int]] = {}
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -117,6 +120,11 @@ class Kernel:
     def _program(self) -> tuple[list[str], Program]:
         lifted = [sf.id for sf in self.sfs if sf.id in self.trees.keys() - self._combined.keys()]
         return lifted, Program([self.trees[s] for s in lifted], self.kinds, self.matcher)
+
+    @property
+    def linear(self) -> set[str]:
+        """Patterns that are answered without backtracking."""
+        return self._program[1].linear
 
     @property
     def methods(self) -> dict[tuple[str, Search], str]:
@@ -188,8 +196,44 @@ class Kernel:
         found = {}
         for sf in sfs:
             prepared = self._preprocessing.after(sf.chain, states)
-            found[sf.id] = Found.of(_run_rows(sf, prepared, rows, faults))
+            run = self._once_each if sf.pure else _run_rows
+            found[sf.id] = Found.of(run(sf, prepared, rows, faults))
         return found
+
+    def _once_each(
+        self, sf: SlicingFunction, prepared: Prepared, rows: Sequence[Any], faults: list[Fault]
+    ) -> np.ndarray:
+        """Run a pure function once per distinct value of the columns that it reads."""
+        read = slice_reads(sf)
+        if read.escapes or not all(isinstance(x, Row) for x in rows):
+            return _run_rows(sf, prepared, rows, faults)
+        memo = self._answers.setdefault(sf.id, {})
+        keys = [
+            hashable({c: v for c, v in values_of(x).items() if c in read.columns}) for x in rows
+        ]
+        codes = np.fromiter((memo.get(k, _UNKNOWN) for k in keys), np.int8, len(keys))
+        first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in memo}
+        if first:
+            at = np.array(sorted(first.values()))
+            own: list[Fault] = []
+            some = Prepared(
+                [prepared.rows[i] for i in at],
+                None if prepared.traces is None else [prepared.traces[i] for i in at],
+            )
+            answers = _run_rows(sf, some, [rows[i] for i in at], own)
+            wrong = {int(at[f.row]): f for f in own}
+            new = {keys[i]: int(code) for i, code in zip(at, answers, strict=True)}
+            for i in np.flatnonzero(codes == _UNKNOWN):
+                codes[i] = new[keys[i]]
+                fault = wrong.get(first[keys[i]])
+                if fault is not None:
+                    faults.append(dataclasses.replace(fault, row=int(i)))
+            # A row that fails is asked again each time, so that it is a fault each time.
+            failed = {keys[i] for i in wrong}
+            if len(memo) + len(new) > MEMO_SIZE:
+                memo.clear()
+            memo.update((k, code) for k, code in new.items() if k not in failed)
+        return codes
 
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""

@@ -123,18 +123,18 @@ def lift(
     >>> print(lift(lambda x: print(x.text), {}, ["text"]))
     line 1: it calls print
     """
+    if not isinstance(f, FunctionType):
+        return NotLifted(f"it is a {type(f).__name__}, not a plain function")
     lifter = _Lifter(frozenset(columns))
     try:
-        if not isinstance(f, FunctionType):
-            raise _Cannot(None, f"it is a {type(f).__name__}, not a plain function")
         return lifter.result(f, [_ROW], resources)
-    except _Cannot as found:
+    except _CannotError as found:
         return NotLifted(found.why, getattr(found.node, "lineno", None), found.missing)
     except RecursionError:
         return NotLifted("it is nested too deeply")
 
 
-class _Cannot(Exception):
+class _CannotError(Exception):
     """Something that isn't lifted."""
 
     def __init__(self, node: ast.AST | None, why: str, missing: str | None = None) -> None:
@@ -182,17 +182,17 @@ class _Scope:
         if name in self.local:
             return self.local[name]
         if name in self.f.__code__.co_varnames + self.f.__code__.co_cellvars:
-            raise _Cannot(node, f"{name!r} may have no value here")
+            raise _CannotError(node, f"{name!r} may have no value here")
         if name in self.f.__code__.co_freevars:
             at = self.f.__code__.co_freevars.index(name)
             try:
                 return Const(self.f.__closure__[at].cell_contents)  # type: ignore[index]
             except ValueError:
-                raise _Cannot(node, f"{name!r} has no value yet") from None
+                raise _CannotError(node, f"{name!r} has no value yet") from None
         for names in (self.f.__globals__, vars(builtins)):
             if name in names:
                 return _constant(names[name])
-        raise _Cannot(node, f"the name {name!r} is not defined")
+        raise _CannotError(node, f"the name {name!r} is not defined")
 
 
 def _constant(value: Any) -> Const:
@@ -211,18 +211,18 @@ class _Lifter:
     def result(self, f: FunctionType, args: Sequence[Any], keywords: Mapping[str, Any]) -> Expr:
         """Return the value of calling a function of the user's."""
         if f.__code__ in self.active:
-            raise _Cannot(None, f"{f.__name__!r} calls itself")
+            raise _CannotError(None, f"{f.__name__!r} calls itself")
         try:
             node = function_node(f)
         except SourceError as error:
-            raise _Cannot(None, str(error)) from None
+            raise _CannotError(None, str(error)) from None
         scope = _Scope(f, self.arguments(f, node, args, keywords))
         self.active.append(f.__code__)
         try:
             if isinstance(node, ast.Lambda):
                 return self.expr(node.body, scope)
             if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await) for n in ast.walk(node)):
-                raise _Cannot(node, "it is a generator")
+                raise _CannotError(node, "it is a generator")
             return self.block(list(node.body), scope, lambda _: Const(None))
         finally:
             self.active.pop()
@@ -232,12 +232,12 @@ class _Lifter:
     ) -> _Names:
         given = node.args
         if given.vararg or given.kwarg:
-            raise _Cannot(node, "it takes *args or **kwargs")
+            raise _CannotError(node, "it takes *args or **kwargs")
         positional = [a.arg for a in (*given.posonlyargs, *given.args)]
         names = dict(zip(positional, args, strict=False))
         known = {*positional, *(a.arg for a in given.kwonlyargs)}
         if len(args) > len(positional) or set(keywords) - known or set(keywords) & set(names):
-            raise _Cannot(node, f"{f.__name__!r} is called with arguments it doesn't take")
+            raise _CannotError(node, f"{f.__name__!r} is called with arguments it doesn't take")
         names |= {k: v if isinstance(v, Expr | _Items | _Row) else _constant(v)
                   for k, v in keywords.items()}  # fmt: skip
         defaults = zip(reversed(positional), reversed(f.__defaults__ or ()), strict=False)
@@ -245,7 +245,7 @@ class _Lifter:
             names.setdefault(name, _constant(value))
         missing = known - names.keys()
         if missing:
-            raise _Cannot(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
+            raise _CannotError(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
         return names
 
     # Statements. `after` gives the function's value where control goes on behind the block.
@@ -263,18 +263,23 @@ class _Lifter:
                     if effect is not None:
                         return _then(effect, self.block(rest, scope, after))
                     continue
-                return self.branches(node, scope, lambda s, rest=rest: self.block(rest, s, after))
+                return self.branches(node, scope, self.behind(rest, after))
             if isinstance(node, ast.Raise):
                 return Call("raise", ())
             if isinstance(node, ast.Assert):
                 test = self.expr(node.test, scope)
                 return self.made("if", test, self.block(rest, scope, after), Call("raise", ()))
             if isinstance(node, ast.For):
-                return self.loop(node, scope, lambda s, rest=rest: self.block(rest, s, after))
+                return self.loop(node, scope, self.behind(rest, after))
             scope, effect = self.step(node, scope)
             if effect is not None:
                 return _then(effect, self.block(rest, scope, after))
         return after(scope)
+
+    def behind(
+        self, rest: list[ast.stmt], after: Callable[[_Scope], Expr]
+    ) -> Callable[[_Scope], Expr]:
+        return lambda scope: self.block(rest, scope, after)
 
     def step(self, node: ast.stmt, scope: _Scope) -> tuple[_Scope, Expr | None]:
         """Take a statement that only binds names; return what may raise in it, too."""
@@ -301,7 +306,7 @@ class _Lifter:
             return scope.bind(**{node.target.id: value}), _raising(value)
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             return self.assigned(node.targets[0], self.value(node.value, scope), scope)
-        raise _Cannot(node, _statement(node))
+        raise _CannotError(node, _statement(node))
 
     def assigned(
         self, target: ast.expr, value: _Value, scope: _Scope
@@ -311,15 +316,15 @@ class _Lifter:
         names = getattr(target, "elts", None)
         values = self.items(value)
         if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
-            raise _Cannot(target, "it assigns to something that isn't a local name")
+            raise _CannotError(target, "it assigns to something that isn't a local name")
         if len(names) != len(values):
-            raise _Cannot(target, "it unpacks another number of values")
+            raise _CannotError(target, "it unpacks another number of values")
         return scope.bind(**{n.id: v for n, v in zip(names, values, strict=True)}), _raising(value)
 
     def imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Const]:
         name = alias.name
         if name.partition(".")[0] not in {"re", "math", "string", "datetime", "decimal"}:
-            raise _Cannot(node, f"it imports {name}")
+            raise _CannotError(node, f"it imports {name}")
         return alias.asname or name.partition(".")[0], _constant(importlib.import_module(name))
 
     def branches(self, node: ast.If, scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
@@ -363,9 +368,9 @@ class _Lifter:
         """Unroll a loop over constants."""
         values = self.items(self.value(node.iter, scope))
         if values is None:
-            raise _Cannot(node, "it loops over something that isn't constant")
+            raise _CannotError(node, "it loops over something that isn't constant")
         if node.orelse:
-            raise _Cannot(node, "it has a loop with an else")
+            raise _CannotError(node, "it has a loop with an else")
 
         def scope_of(value: Any, outer: _Scope) -> _Scope:
             return self.assigned(node.target, value, outer)[0]
@@ -375,7 +380,7 @@ class _Lifter:
             tests, result = found
             return self.made("if", self.made("any", *tests), result, after(scope))
         if len(values) > MAX_STEPS:
-            raise _Cannot(node, f"it has a loop of {len(values)} steps")
+            raise _CannotError(node, f"it has a loop of {len(values)} steps")
 
         def go(at: int, inner: _Scope) -> Expr:
             if at == len(values):
@@ -405,24 +410,24 @@ class _Lifter:
     def expr(self, node: ast.expr, scope: _Scope) -> Expr:
         value = self.value(node, scope)
         if isinstance(value, _Row):
-            raise _Cannot(node, "it uses the whole row")
+            raise _CannotError(node, "it uses the whole row")
         if isinstance(value, _Items):
             if all(isinstance(v, Const) for v in value.values) and not value.lazy:
                 return Const(tuple(v.value for v in value.values))
-            raise _Cannot(node, "it makes a collection of values that aren't constant")
+            raise _CannotError(node, "it makes a collection of values that aren't constant")
         return value  # type: ignore[no-any-return]
 
     def value(self, node: ast.expr, scope: _Scope) -> _Value:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _Cannot(node, f"it says more than {MAX_NODES:,} things")
+            raise _CannotError(node, f"it says more than {MAX_NODES:,} things")
         visit = _VISIT.get(type(node))
         if visit is None:
-            raise _Cannot(node, _expression(node))
+            raise _CannotError(node, _expression(node))
         return visit(self, node, scope)
 
     def made(self, op: str, *args: Expr) -> Expr:
-        simple = _SIMPLER.get(op, lambda _: None)(args)
+        simple = _SIMPLER[op](args) if op in _SIMPLER else None
         return simple if simple is not None else Call(op, args)
 
     def constant_node(self, node: ast.Constant, _: _Scope) -> Const:
@@ -437,17 +442,17 @@ class _Lifter:
             if node.attr in self.columns:
                 return Column(node.attr)
             missing = None if node.attr in _ROW_METHODS else node.attr
-            raise _Cannot(node, f"it reads x.{node.attr}, which is no column", missing)
+            raise _CannotError(node, f"it reads x.{node.attr}, which is no column", missing)
         if isinstance(base, Const):
             return self.attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
             return self.made(node.attr, base)
-        raise _Cannot(node, f"it reads the attribute {node.attr!r} of a value")
+        raise _CannotError(node, f"it reads the attribute {node.attr!r} of a value")
 
     def attribute_of(self, base: Const, name: str, node: ast.AST) -> Const:
         if isinstance(base.value, ModuleType | type) and hasattr(base.value, name):
             return _constant(getattr(base.value, name))
-        raise _Cannot(node, f"it reads the attribute {name!r} of {_shown(base.value)}")
+        raise _CannotError(node, f"it reads the attribute {name!r} of {_shown(base.value)}")
 
     def subscript(self, node: ast.Subscript, scope: _Scope) -> _Value:
         base = self.value(node.value, scope)
@@ -457,7 +462,7 @@ class _Lifter:
                 for e in (node.slice.lower, node.slice.upper, node.slice.step)
             ]
             if not isinstance(base, Expr) or not all(isinstance(e, Const) for e in ends):
-                raise _Cannot(node, "it slices by values that aren't constant")
+                raise _CannotError(node, "it slices by values that aren't constant")
             return self.folded("getslice", operator.getitem, base,
                                Const(slice(*(e.value for e in ends)))  # type: ignore[attr-defined]
                                )  # fmt: skip
@@ -465,9 +470,11 @@ class _Lifter:
         if isinstance(base, _Row):
             if isinstance(key, Const) and key.value in self.columns:
                 return Column(key.value)
-            raise _Cannot(node, "it reads a column by a name that isn't constant or isn't there")
+            raise _CannotError(
+                node, "it reads a column by a name that isn't constant or isn't there"
+            )
         if isinstance(base, _Items):
-            raise _Cannot(node, "it takes an item of a collection that isn't constant")
+            raise _CannotError(node, "it takes an item of a collection that isn't constant")
         return self.folded("getitem", operator.getitem, base, key)
 
     def folded(self, op: str, run: Callable[..., Any], *args: Expr) -> Expr:
@@ -493,7 +500,7 @@ class _Lifter:
     def unary(self, node: ast.UnaryOp, scope: _Scope) -> Expr:
         op = _UNARY.get(type(node.op))
         if op is None:
-            raise _Cannot(node, "it uses the operator ~")
+            raise _CannotError(node, "it uses the operator ~")
         return self.folded(op, _OPERATORS[op], self.expr(node.operand, scope))
 
     def binary_node(self, node: ast.BinOp, scope: _Scope) -> Expr:
@@ -502,7 +509,7 @@ class _Lifter:
     def binary(self, op: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
         name = _BINARY.get(type(op))
         if name is None:
-            raise _Cannot(node, f"it uses the operator {type(op).__name__}")
+            raise _CannotError(node, f"it uses the operator {type(op).__name__}")
         return self.folded(name, _OPERATORS[name], left, right)
 
     def compare(self, node: ast.Compare, scope: _Scope) -> Expr:
@@ -535,14 +542,16 @@ class _Lifter:
         if known and all(isinstance(v, Const) for v in value.values):
             return Const(tuple(v.value for v in value.values))
         if not isinstance(value, Expr):
-            raise _Cannot(node, "it compares the whole row, or a collection that isn't constant")
+            raise _CannotError(
+                node, "it compares the whole row, or a collection that isn't constant"
+            )
         return value
 
     def identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
         if isinstance(left, Const):
             left, right = right, left
         if not isinstance(right, Const) or not isinstance(right.value, bool | type(None)):
-            raise _Cannot(node, "it uses `is` with something other than None, True or False")
+            raise _CannotError(node, "it uses `is` with something other than None, True or False")
         if isinstance(left, Const):
             return Const(left.value is right.value)
         return self.made("is_none", left) if right.value is None else Call("is", (left, right))
@@ -565,7 +574,7 @@ class _Lifter:
 
     def display(self, node: ast.Tuple | ast.List | ast.Set, scope: _Scope) -> _Value:
         if any(isinstance(e, ast.Starred) for e in node.elts):
-            raise _Cannot(node, "it unpacks a collection")
+            raise _CannotError(node, "it unpacks a collection")
         values = [self.value(e, scope) for e in node.elts]
         if all(isinstance(v, Const) for v in values):
             kinds: Mapping[type, Callable[[Iterable[Any]], Any]] = {
@@ -573,27 +582,25 @@ class _Lifter:
             }  # fmt: skip
             return Const(kinds[type(node)](v.value for v in values))
         if isinstance(node, ast.Set):
-            raise _Cannot(node, "it makes a set of values that aren't constant")
+            raise _CannotError(node, "it makes a set of values that aren't constant")
         return _Items(tuple(values))
 
-    def comprehension(
-        self, node: ast.GeneratorExp | ast.ListComp, scope: _Scope
-    ) -> _Value:
+    def comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: _Scope) -> _Value:
         """Unroll a comprehension over constants."""
         if len(node.generators) != 1 or node.generators[0].is_async:
-            raise _Cannot(node, "it has a comprehension over more than one thing")
+            raise _CannotError(node, "it has a comprehension over more than one thing")
         over = node.generators[0]
         values = self.items(self.value(over.iter, scope))
         if values is None:
-            raise _Cannot(node, "it has a comprehension over something that isn't constant")
+            raise _CannotError(node, "it has a comprehension over something that isn't constant")
         if _binds(node):
-            raise _Cannot(node, "it has a comprehension that binds a name with :=")
+            raise _CannotError(node, "it has a comprehension that binds a name with :=")
         made = []
         for value in values:
             inner = self.assigned(over.target, value, scope)[0]
             tests = [self.expr(t, inner) for t in over.ifs]
             if not all(isinstance(t, Const) for t in tests):
-                raise _Cannot(node, "it has a comprehension with a condition on the row")
+                raise _CannotError(node, "it has a comprehension with a condition on the row")
             if all(t.value for t in tests):  # type: ignore[attr-defined]
                 made.append(self.value(node.elt, inner))
         if isinstance(node, ast.ListComp) and all(isinstance(v, Const) for v in made):
@@ -616,7 +623,7 @@ class _Lifter:
         if any(isinstance(a, ast.Starred) for a in node.args) or any(
             k.arg is None for k in node.keywords
         ):
-            raise _Cannot(node, "it calls a function with * or **")
+            raise _CannotError(node, "it calls a function with * or **")
         of = node.func.value if isinstance(node.func, ast.Attribute) else node.func
         base = self.value(of, scope)
         args = [self.value(a, scope) for a in node.args]
@@ -627,7 +634,7 @@ class _Lifter:
                 return self.method(base, node.func.attr, args, keywords, node)
             target = self.attribute_of(base, node.func.attr, node)
         if not isinstance(target, Const):
-            raise _Cannot(node, "it calls something that isn't a function")
+            raise _CannotError(node, "it calls something that isn't a function")
         return self.function(target.value, args, keywords, node)
 
     def method(
@@ -638,18 +645,18 @@ class _Lifter:
                 found = args[0].value in self.columns
                 default = args[1] if len(args) > 1 else Const(None)
                 return Column(args[0].value) if found else default
-            raise _Cannot(node, f"it calls the row's {name}()")
+            raise _CannotError(node, f"it calls the row's {name}()")
         if isinstance(base, _Items):
-            raise _Cannot(node, f"it calls {name}() of a collection that isn't constant")
+            raise _CannotError(node, f"it calls {name}() of a collection that isn't constant")
         if isinstance(base, Const) and isinstance(base.value, re.Pattern):
             if name in _REGEX and len(args) == 1 and not keywords:
                 return self.regex(name, base.value, args[0], node)
-            raise _Cannot(node, f"it calls {name}() of a pattern")
+            raise _CannotError(node, f"it calls {name}() of a pattern")
         values = [self.plain(a, node) for a in args]
         if isinstance(base, Const):
             return self.constant_method(base, name, values, keywords, node)
         if name not in _METHODS or len(args) not in _METHODS[name] or keywords:
-            raise _Cannot(node, f"it calls the method {name}()")
+            raise _CannotError(node, f"it calls the method {name}()")
         return self.made(name, base, *values)
 
     def constant_method(
@@ -667,12 +674,12 @@ class _Lifter:
             try:
                 made = getattr(base.value, name)(*(a.value for a in args))  # type: ignore[attr-defined]
             except Exception as error:
-                raise _Cannot(node, f"{name}() of a constant fails: {error}") from None
+                raise _CannotError(node, f"{name}() of a constant fails: {error}") from None
             return _constant(made if isinstance(made, _PLAIN) else tuple(made))
         known = name in _METHODS and len(args) in _METHODS[name] and not keywords
         if isinstance(base.value, str) and known:
             return self.made(name, base, *args)
-        raise _Cannot(node, f"it calls {name}() of {_shown(base.value)}")
+        raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")
 
     def function(self, f: Any, args: list[Any], keywords: _Names, node: ast.Call) -> _Value:
         if isinstance(f, FunctionType) and f not in _RE_FUNCTIONS and _is_users(f):
@@ -685,7 +692,7 @@ class _Lifter:
         if _hashable(f) and f in _RE_FUNCTIONS:
             return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
         if keywords:
-            raise _Cannot(node, f"it calls {_called(f)} with keywords")
+            raise _CannotError(node, f"it calls {_called(f)} with keywords")
         if f in (any, all, sum) and len(args) == 1:
             return self.folded_over(f, args[0], node)
         if f in (min, max) and len(args) == 2:  # noqa: PLR2004
@@ -708,12 +715,12 @@ class _Lifter:
             isinstance(a, Const) for a in args
         ):
             return _constant(f(*(a.value for a in args)))
-        raise _Cannot(node, _call_problem(f))
+        raise _CannotError(node, _call_problem(f))
 
     def folded_over(self, f: Any, over: _Value, node: ast.Call) -> Expr:
         values = self.items(over)
         if values is None:
-            raise _Cannot(node, f"it takes {f.__name__}() of something that isn't constant")
+            raise _CannotError(node, f"it takes {f.__name__}() of something that isn't constant")
         tests = [self.plain(v, node) for v in values]
         if f is sum:
             total: Expr = Const(0)
@@ -732,15 +739,15 @@ class _Lifter:
         if name == "compile":
             given["flags"] = given.get("flags", given.pop("string", Const(0)))
         if not set(given) <= {"pattern", "string", "flags"} or "pattern" not in given:
-            raise _Cannot(node, f"it calls re.{name} with other arguments")
+            raise _CannotError(node, f"it calls re.{name} with other arguments")
         pattern, flags = given["pattern"], given.get("flags", Const(0))
         if not isinstance(pattern, Const) or not isinstance(flags, Const):
-            raise _Cannot(node, f"it calls re.{name} with a pattern that isn't constant")
+            raise _CannotError(node, f"it calls re.{name} with a pattern that isn't constant")
         compiled = self.compiled(pattern.value, flags.value)
         if name == "compile":
             return _constant(compiled)
         if "string" not in given:
-            raise _Cannot(node, f"it calls re.{name} without a string")
+            raise _CannotError(node, f"it calls re.{name} without a string")
         return self.regex(name, compiled, given["string"], node)
 
     def compiled(self, pattern: Any, flags: Any) -> re.Pattern[Any]:
@@ -749,7 +756,7 @@ class _Lifter:
         except re.error as error:
             raise PatternSyntaxError(str(pattern), error) from None
         except (TypeError, ValueError) as error:
-            raise _Cannot(None, f"its pattern can't be compiled: {error}") from None
+            raise _CannotError(None, f"its pattern can't be compiled: {error}") from None
 
     def regex(self, name: str, pattern: re.Pattern[Any], text: _Value, node: ast.Call) -> Expr:
         text = self.plain(text, node)
@@ -865,7 +872,7 @@ def _is_users(f: FunctionType) -> bool:
 def _kept(value: _Value, node: ast.AST) -> _Value:
     """Return a value that is given a name: no generator, which is used up when it is read."""
     if isinstance(value, _Items) and value.lazy:
-        raise _Cannot(node, "it keeps a generator")
+        raise _CannotError(node, "it keeps a generator")
     return value
 
 

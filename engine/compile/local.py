@@ -16,7 +16,7 @@ from engine.slicing.identity import check_ids
 
 if TYPE_CHECKING:
     from engine.compile.plan import MaskPlan
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 BATCH = 10_000  # rows, as in Spark's Arrow batches
 
@@ -43,7 +43,8 @@ def applied(
 
 def counted(plan: MaskPlan, df: pa.Table | pd.DataFrame) -> list[Coverage]:
     """Count each slice's rows; see :meth:`MaskPlan.coverage`."""
-    from engine.masks.table import ALL, Coverage
+    from engine.masks.coverage import Coverage
+    from engine.masks.table import ALL
 
     return [
         Coverage(s, ALL, len(df), int((m == 1).sum()), int((m == -1).sum()))
@@ -61,20 +62,19 @@ def _masks(plan: MaskPlan, df: pa.Table | pd.DataFrame) -> dict[str, np.ndarray]
     """
     names = {s: sf.name for s, sf in plan.all_sfs.items()}
     masks = {s: np.empty(len(df), np.int8) for s in plan.ids}
-    for start, out in batches(plan, df, range(0, len(df), BATCH)):
+    for start, n, out in batches(plan, df, range(0, len(df), BATCH)):
         for fault in out.faults[:1]:
             key = f"{start + fault.row}"
             raise SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
         for s, codes in masks.items():
-            part = out.found[s].codes
-            codes[start : start + len(part)] = part
+            codes[start : start + n] = out.found[s].codes
     return masks
 
 
 def batches(
     plan: MaskPlan, df: pa.Table | pd.DataFrame, starts: Iterable[int]
-) -> Iterator[tuple[int, BatchMasks]]:
-    """Yield (first row, masks) of each batch of :data:`BATCH` rows.
+) -> Iterator[tuple[int, int, BatchMasks]]:
+    """Yield (first row, number of rows, masks) of each batch of :data:`BATCH` rows.
 
     Raises
     ------
@@ -91,6 +91,7 @@ def batches(
         n = min(BATCH, len(df) - start)
         yield (
             start,
+            n,
             plan.kernel.run(
                 {c: a.slice(start, n) for c, a in arrays.items()},
                 n,
@@ -154,8 +155,6 @@ def _arrow(series: pd.Series) -> pa.Array | None:
             return pa.array(series, pa.large_string(), from_pandas=True)
         except (pa.ArrowException, UnicodeEncodeError):  # half of a surrogate pair
             return None
-    if isinstance(series.dtype, pd.BooleanDtype | pd.core.dtypes.base.ExtensionDtype) and (
-        str(series.dtype).lower().startswith(("int", "uint", "boolean"))
-    ):
+    if str(series.dtype).startswith(("Int", "UInt", "boolean")):  # pandas' nullable ones
         return pa.array(series, from_pandas=True)
     return None

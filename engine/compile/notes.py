@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -16,8 +16,18 @@ _RANDOM = ("random", "numpy.random", "secrets", "uuid")
 _SEEDS = frozenset({"seed", "Random", "default_rng", "RandomState", "SystemRandom"})
 
 
-def notes_on(sf: SlicingFunction, tree: Expr | None) -> Iterator[str]:
-    """Yield what a slice's writer should know: a clause each, whose subject is the slice."""
+def notes_on(sf: SlicingFunction, tree: Expr | None, linear: Container[str]) -> Iterator[str]:
+    """Yield what a slice's writer should know: a clause each, whose subject is the slice.
+
+    Parameters
+    ----------
+    sf
+        The slice.
+    tree
+        What it was lifted to.
+    linear
+        Patterns that are searched for without backtracking.
+    """
     for f in (sf.f, *(p.f for p in sf.chain)):
         if isinstance(f, FunctionType):
             drawn = randomness(f)
@@ -28,7 +38,8 @@ def notes_on(sf: SlicingFunction, tree: Expr | None) -> Iterator[str]:
                 )
     for node in tree.walk() if tree is not None else ():
         if isinstance(node, Const) and isinstance(node.value, re.Pattern):
-            yield from _on_pattern(node.value)
+            if node.value.pattern not in linear:
+                yield from _on_pattern(node.value)
 
 
 def _on_pattern(pattern: re.Pattern[Any]) -> Iterator[str]:

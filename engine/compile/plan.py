@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.compile.catalyst import translated
-from engine.compile.combine import WORD, is_combination, masks_needed
+from engine.compile.combine import WORD, masks_needed
 from engine.compile.kernel import Kernel, wrong_return
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
@@ -27,17 +28,19 @@ from engine.compile.tiers import (
     with_spark,
 )
 from engine.compile.udf import FAULTS, fused_udf, words_of
-from engine.errors import DuplicateSliceError, PredicateError, UnknownTierError, near
+from engine.errors import PredicateError, UnknownTierError, near
+from engine.slicing.algebra import with_parts
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction
-from engine.slicing.identity import check_ids, fingerprint
+from engine.slicing.identity import check_ids
+from engine.slicing.lookups import FEW, check_local, joined
 
 if TYPE_CHECKING:
     import pandas as pd
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
-    from engine.masks.table import Coverage
+    from engine.masks.coverage import Coverage
 
 log = logging.getLogger("engine")
 
@@ -148,11 +151,11 @@ class MaskPlan:
     @functools.cached_property
     def assignments(self) -> tuple[Assignment, ...]:
         """Each slice's place."""
-        made = []
+        made, linear = [], self.kernel.linear
         for sf in self.sfs:
             c, tier = self.candidates[sf.id], self.tiers[sf.id]
             columns = c.columns if tier in _PYTHON else ()
-            notes = tuple(notes_on(sf, c.tree))
+            notes = tuple(notes_on(sf, c.tree, linear))
             made.append(Assignment(sf.id, sf.name, tier, columns, c.reads, c.refused, notes))
         return tuple(made)
 
@@ -165,8 +168,8 @@ class MaskPlan:
     @functools.cached_property
     def _kernel_ids(self) -> tuple[str, ...]:
         """Slices that the Arrow UDF computes: combinations too, if all that they need is there."""
-        inside = {s for s, tier in self.tiers.items() if tier in _PYTHON}
-        combined = [s for s, tier in self.tiers.items() if tier is Tier.MASKS]
+        inside = {s for s in self.all_sfs if self.tiers[s] in _PYTHON}
+        combined = [s for s in self.all_sfs if self.tiers[s] is Tier.MASKS]
         for _ in combined:  # a combination may be of combinations
             inside |= {s for s in combined if masks_needed(self._tree(s)) <= inside}
         return tuple(s for s in self.all_sfs if s in inside)
@@ -196,12 +199,25 @@ class MaskPlan:
             counted[how] = counted.get(how, 0) + 1
         return Explanation(self.assignments, self.crossing, scans)
 
+    @property
+    def lifted(self) -> tuple[str, ...]:
+        """Row functions that don't run as Python: what can be compared with Python."""
+        return tuple(
+            s
+            for s in self.ids
+            if Tier.ROW in self.candidates[s].costs and self.tiers[s] is not Tier.ROW
+        )
+
+    def only(self, ids: Sequence[str]) -> MaskPlan:
+        """Return the plan of some of its slices, none of them a combination."""
+        sfs = tuple(self.all_sfs[s] for s in ids)
+        return replace(self, sfs=sfs, all_sfs={sf.id: sf for sf in sfs})
+
     def as_python(self) -> MaskPlan:
         """Return the plan in which lifted row functions run as Python: what others must equal."""
         forced = {s: Tier.ROW for s, c in self.candidates.items() if Tier.ROW in c.costs}
         tiers = {s: forced.get(s, tier) for s, tier in self.tiers.items()}
-        return MaskPlan(self.sfs, self.columns, self.kinds, self.schema, self.all_sfs,
-                        self.candidates, tiers)  # fmt: skip
+        return replace(self, tiers=tiers)
 
     def apply(self, df: Any, keep: Sequence[str] | None = None) -> Any:
         """Return a table with a BOOLEAN column per slice.
@@ -230,6 +246,7 @@ class MaskPlan:
         import pandas as pd
 
         from engine.compile.faults import stop_at_fault
+        from engine.masks.lookups import with_own_lookups
 
         if isinstance(df, pa.Table | pd.DataFrame):
             from engine.compile.local import applied
@@ -237,7 +254,7 @@ class MaskPlan:
             return applied(self, df, keep)
         kept = list(df.columns if keep is None else keep)
         check_ids(self.sfs, dict.fromkeys(kept, "table"))
-        masked = self.with_faults(df)
+        masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
         if self._kernel_ids:
             masked = stop_at_fault(masked, kept[:1] if keep is None else kept)
         return masked.select(*(_quoted(c) for c in kept), *self.mask_columns())
@@ -256,13 +273,20 @@ class MaskPlan:
         """
         import pandas as pd
 
-        from engine.masks.table import coverage
+        from engine.compile.faults import stop_at_fault
+        from engine.masks.coverage import coverage
+        from engine.masks.lookups import with_own_lookups
+        from engine.masks.table import form_of, mask_rows
 
         if isinstance(df, pa.Table | pd.DataFrame):
             from engine.compile.local import counted
 
             return counted(self, df)
-        return coverage(self.apply(df, []), self.ids, None)
+        form = form_of(self.sfs)
+        masked = self.with_faults(with_own_lookups(df, self.sfs)[0], form.places)
+        if self._kernel_ids:
+            masked = stop_at_fault(masked, df.columns[:1])
+        return coverage(mask_rows(self, masked, form), self.ids, None)
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: as asked, others behind them."""
@@ -299,19 +323,27 @@ class MaskPlan:
         places = self._bits(bits)
         return [self._mask_column(s, places, made).cast("boolean").alias(s) for s in self.ids]
 
-    def word_columns(self, bits: Mapping[str, int]) -> list[SparkColumn]:
+    @staticmethod
+    def word_names(bits: Mapping[str, int], n_words: int | None = None) -> list[str]:
+        """Return the names of what :meth:`word_columns` returns."""
+        n_words = words_of(bits) if n_words is None else n_words
+        return [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
+
+    def word_columns(
+        self, bits: Mapping[str, int], n_words: int | None = None
+    ) -> list[SparkColumn]:
         """Return ``in_0…, null_0…`` BIGINT Columns, over what :meth:`with_faults` returned.
 
         Parameters
         ----------
         bits
             Slice id to its bit: bit ``i % 64`` of word ``i // 64``.
+        n_words
+            How many words; by default as many as the bits need.
         """
-        places, n_words = self._bits(bits), words_of(bits)
+        places = self._bits(bits)
         made: dict[str, SparkColumn] = {}
-        words: dict[str, list[SparkColumn]] = {
-            f"{kind}_{k}": [] for kind in ("in", "null") for k in range(n_words)
-        }
+        words: dict[str, list[SparkColumn]] = {name: [] for name in self.word_names(bits, n_words)}
         for name in {f"{kind}_{k}" for kind in ("in", "null") for k in range(words_of(places))}:
             if name in words:
                 words[name].append(F.col(f"{FAULTS}.{name}"))
@@ -363,7 +395,8 @@ def compile_slices(
     schema: StructType | pa.Schema | pa.Table | pd.DataFrame,
     reserved: Mapping[str, str] | None = None,
     *,
-    tier: str | Mapping[str, str] | None = None,
+    tier: str | None = None,
+    tiers: Mapping[str, str] | None = None,
 ) -> MaskPlan:
     """Compile slicing functions for a table of this schema; runs nothing on Spark.
 
@@ -379,8 +412,10 @@ def compile_slices(
     reserved
         Column names that no slice id may take, with the role of each.
     tier
-        ``spark``, ``arrow``, ``pandas`` or ``row`` for all slices that may run in it, or slice id
-        to tier for slices that must; by default the cheapest.
+        ``spark``, ``arrow``, ``pandas`` or ``row``: where all slices that may run in it do; by
+        default each is where it is cheapest.
+    tiers
+        Slice id to the tier that it must run in.
 
     Raises
     ------
@@ -399,23 +434,34 @@ def compile_slices(
         If a Python function can't be sent to executors.
     """
     from engine.compile.ship import check_picklable
+    from engine.masks.lookups import marked
 
     check_ids(sfs, reserved)
-    spark_schema = schema if isinstance(schema, StructType) else None
+    everything = {sf.id: sf for sf in with_parts(sfs)}
+    spark_schema = None
+    if isinstance(schema, StructType):
+        new = [node for node in joined(sfs) if node.marker not in schema.names]
+        spark_schema = schema = marked(schema, new)
+    else:
+        check_local(sfs)
     kinds = _kinds(schema)
-    everything = _with_parts(sfs)
-    candidates = {s: candidate(sf, list(kinds), kinds) for s, sf in everything.items()}
-    forced = _forced(tier, candidates)
+    candidates = {
+        s: candidate(sf, list(kinds), kinds, FEW if spark_schema is not None else math.inf)
+        for s, sf in everything.items()
+    }
+    must, may = (
+        _named(tiers or {}, candidates),
+        _named(dict.fromkeys(candidates, tier) if tier else {}, candidates),
+    )
     session = _session() if spark_schema is not None else None
     if spark_schema is not None and session is not None:
         lifted = [s for s, c in candidates.items() if c.tree is not None]
-        asked = {s for s in lifted if forced.get(s) is Tier.SPARK}
-        for s in lifted if len(lifted) <= MOST_EXPRESSIONS or tier == "spark" else asked:
+        asked = {s for s in lifted if Tier.SPARK in (must.get(s), may.get(s))}
+        for s in lifted if len(lifted) <= MOST_EXPRESSIONS else asked:
             candidates[s] = with_spark(candidates[s], spark_schema, kinds)
-    if isinstance(tier, str):
-        forced = {s: t for s, t in forced.items() if t in candidates[s].costs}
-    tiers = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
-    plan = MaskPlan(tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, tiers)
+    forced = {s: t for s, t in may.items() if t in candidates[s].costs} | must
+    where = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
+    plan = MaskPlan(tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, where)
     for a in plan.assignments:
         for note in a.notes:
             log.warning("slice %r %s", a.name, note)
@@ -427,34 +473,13 @@ def compile_slices(
     return plan
 
 
-def _forced(
-    tier: str | Mapping[str, str] | None, candidates: Mapping[str, Candidate]
-) -> dict[str, Tier]:
-    asked = dict.fromkeys(candidates, tier) if isinstance(tier, str) else dict(tier or {})
+def _named(asked: Mapping[str, str], candidates: Mapping[str, Candidate]) -> dict[str, Tier]:
     for slice_id, name in asked.items():
         if slice_id not in candidates:
             raise UnknownTierError("slice", slice_id, candidates)
         if name not in TIERS:
             raise UnknownTierError("tier", name, TIERS)
     return {s: TIERS[name] for s, name in asked.items()}
-
-
-def _with_parts(sfs: Sequence[SlicingFunction]) -> dict[str, SlicingFunction]:
-    """Return the slices, and those that compositions are made of, by id; parts first."""
-    found = {sf.id: sf for sf in sfs}
-    left = [sf for sf in sfs if sf.kind is SliceKind.EXPR]
-    while left:
-        sf = left.pop()
-        assert sf.expr is not None  # an EXPR slice has one
-        if not is_combination(sf.expr):
-            continue
-        for part in sf.parts.values():
-            known = found.setdefault(part.id, part)
-            if known is not part and fingerprint(known) != fingerprint(part):
-                raise DuplicateSliceError(part.id, known.name, part.name)
-            if known is part and part.kind is SliceKind.EXPR and part not in sfs:
-                left.append(part)
-    return found
 
 
 def _kinds(schema: Any) -> dict[str, pa.DataType]:

@@ -165,26 +165,32 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
 
 def _key(p: Preprocessor, x: Any, read: set[str], fields: list[str] | None) -> Hashable:
     if not isinstance(x, Row):
-        return p.memoize_key(x) if p.memoize_key else _hashable(x)
+        return p.memoize_key(x) if p.memoize_key else hashable(x)
     values = values_of(x)
     if p.memoize_key:
         return p.memoize_key(TracedRow(values, read, set(values)))
-    return _hashable(values if fields is None else {f: values.get(f) for f in fields})
+    return hashable(values if fields is None else {f: values.get(f) for f in fields})
 
 
-def _hashable(value: Any) -> Hashable:
-    """Make a key of a value; values that a function could tell apart never give equal keys."""
+def hashable(value: Any) -> Hashable:
+    """Make a key of a value; values that a function could tell apart never give equal keys.
+
+    Examples
+    --------
+    >>> hashable(1) == hashable(1.0), hashable([1, "a"]) == hashable([1, "a"])
+    (False, True)
+    """
     if isinstance(value, str):
         return value
     kind = type(value)
     if isinstance(value, Row):
-        return kind, _hashable(values_of(value))
+        return kind, hashable(values_of(value))
     if isinstance(value, Mapping):
-        return kind, tuple((_hashable(k), _hashable(v)) for k, v in value.items())
+        return kind, tuple((hashable(k), hashable(v)) for k, v in value.items())
     if isinstance(value, list | tuple):
-        return kind, tuple(map(_hashable, value))
+        return kind, tuple(map(hashable, value))
     if isinstance(value, set | frozenset):
-        return kind, frozenset(map(_hashable, value))
+        return kind, frozenset(map(hashable, value))
     if isinstance(value, _BY_TEXT):
         return kind, repr(value)
     return kind, value if isinstance(value, Hashable) else pickle.dumps(value)

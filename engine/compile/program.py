@@ -110,6 +110,16 @@ class Program:
         return [_found(values[at], batch) for at in self._roots]
 
     @property
+    def linear(self) -> set[str]:
+        """Patterns whose every search takes time in proportion to the text."""
+        risky = {
+            (search.pattern, risk)
+            for column, made in self._sets.items()
+            for search, risk in zip(self._searches[column], made.backtracking, strict=True)
+        }
+        return {p for p, _ in risky} - {p for p, risk in risky if risk is not None}
+
+    @property
     def methods(self) -> dict[tuple[str, Search], str]:
         """How each search in a column is answered, in a few words."""
         return {
@@ -185,7 +195,7 @@ def _rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
             continue
         args = tuple(done.get(a, a) for a in node.args)
         made = Call(node.op, args)
-        done[node] = _REWRITES.get(node.op, lambda call: call)(made)
+        done[node] = _REWRITES[made.op](made) if made.op in _REWRITES else made
     return done.get(tree, tree)
 
 

@@ -18,6 +18,7 @@ from engine.compile.vectors import kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
 from engine.slicing.expr import Call, Column, Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.slicing.lookups import without_lookups
 
 
 class Tier(StrEnum):
@@ -83,6 +84,7 @@ def candidate(
     sf: SlicingFunction,
     columns: Sequence[str],
     kinds: Mapping[str, pa.DataType],
+    few: float,
 ) -> Candidate:
     """Return the tiers that a slice may run in.
 
@@ -94,6 +96,8 @@ def candidate(
         The table's columns.
     kinds
         Their Arrow types.
+    few
+        Of a look-up: up to how many keys it is a comparison with each; others are joined.
 
     Raises
     ------
@@ -102,6 +106,8 @@ def candidate(
     SlicePatternError
         If it uses a regex that doesn't compile.
     """
+    if sf.expr is not None:
+        return _expression(sf, without_lookups(sf.expr, few), columns, kinds)
     return _CANDIDATES[sf.kind](sf, columns, kinds)
 
 
@@ -144,17 +150,14 @@ def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Expr | NotLifted:
 
 
 def _expression(
-    sf: SlicingFunction,
-    columns: Sequence[str],
-    kinds: Mapping[str, pa.DataType],
+    sf: SlicingFunction, tree: Expr, columns: Sequence[str], kinds: Mapping[str, pa.DataType]
 ) -> Candidate:
-    assert sf.expr is not None  # an EXPR slice has one
-    if is_combination(sf.expr):
-        return Candidate(sf, {Tier.MASKS: 0.0}, (), f"{sf.expr}", tree=sf.expr)
-    for node in sf.expr.walk():
+    if is_combination(tree):
+        return Candidate(sf, {Tier.MASKS: 0.0}, (), _short(sf.description), tree=tree)
+    for node in tree.walk():
         if isinstance(node, Column) and node.name not in columns:
             raise MissingColumnError(f"slice {sf.name!r}", node.name, columns)
-    return _of_tree(sf, sf.expr, kinds, {})
+    return _of_tree(sf, tree, kinds, {})
 
 
 def _of_tree(
@@ -179,7 +182,8 @@ def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType
     """Return a candidate that may run as a Spark expression too, or with the reason why not."""
     if c.tree is None or is_combination(c.tree):
         return c
-    refused = {t: why for t, why in c.refused.items() if t is not Tier.SPARK}
+    refused: dict[Tier, str] = dict(c.refused)
+    del refused[Tier.SPARK]
     try:
         translated(c.tree, schema)
     except NotTranslatedError as error:
@@ -239,7 +243,6 @@ _CANDIDATES: Mapping[SliceKind, Callable[..., Candidate]] = {
     SliceKind.PANDAS: _pandas,
     SliceKind.COLUMN: _native,
     SliceKind.SQL: _native,
-    SliceKind.EXPR: _expression,
 }
 
 

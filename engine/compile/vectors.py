@@ -68,7 +68,7 @@ class Batch:
             self._made[key] = make(self.columns[column])
         return self._made[key]
 
-    def list(self, column: str) -> list[Any]:
+    def listed(self, column: str) -> list[Any]:
         """Return a column as the Python values of collected rows."""
         return self._once("list", column, python_values)  # type: ignore[no-any-return]
 
@@ -89,7 +89,7 @@ class Batch:
         if vec.kind == "const":
             return [vec.values] * self.n
         if vec.kind == "text":
-            return self.list(vec.values)
+            return self.listed(vec.values)
         if vec.kind == "object":
             return vec.values  # type: ignore[no-any-return]
         if vec.kind == "match":
@@ -398,11 +398,9 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         bounds = [_bound(m) for m in numbers if not _is_float(m)]
         # Python's // and % of floats can differ from numpy's in the last bit, its / of integers is
         # rounded once, and the least integer divided by -1 is none of 64 bits.
-        if (
-            (len(bounds) < 2 or bounds[0] == -_INT64[0])
-            if whole
-            else max(bounds, default=0) > EXACT
-        ):
+        floats = len(bounds) < len(numbers)
+        inexact = floats or bounds[0] == -_INT64[0] if whole else max(bounds, default=0) > EXACT
+        if inexact:
             return each(batch, run, a, b)
         fail = first_fail(_null_fail(a), _null_fail(b))
         top, bottom = numbers
@@ -626,6 +624,11 @@ _TEXT_METHODS = (
     "removesuffix", "zfill", "partition", "rpartition", "weekday", "isoweekday",
 )  # fmt: skip
 
+_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "int": int, "float": float, "str": str, "isinf": math.isinf, "isfinite": math.isfinite,
+    "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt, "log": math.log, "ord": ord,
+}  # fmt: skip
+
 # Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
 VECTORS: Mapping[str, Callable[..., Vec]] = {
     **{name: _python(_method(name)) for name in _TEXT_METHODS},
@@ -636,10 +639,7 @@ VECTORS: Mapping[str, Callable[..., Vec]] = {
     "getitem": _python(operator.getitem),
     "getslice": _python(operator.getitem),
     "dict_get": _python(dict.get),
-    **{name: _python(run) for name, run in {
-        "int": int, "float": float, "str": str, "isinf": math.isinf, "isfinite": math.isfinite,
-        "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt, "log": math.log, "ord": ord,
-    }.items()},
+    **{name: _python(run) for name, run in _FUNCTIONS.items()},
     "eq": _equal(operator.eq),
     "ne": _equal(operator.ne),
     "lt": _compare(operator.lt),

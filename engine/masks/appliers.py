@@ -5,10 +5,11 @@ Masks come back as -1/0/1 here and nowhere else; -1 is "could not decide" and is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,16 @@ import pandas as pd
 from engine.compile.kernel import Fault, Kernel
 from engine.compile.local import BATCH, batches
 from engine.errors import DuplicateSliceError, SliceFaultError, SliceFormError
+from engine.slicing.algebra import is_composed, with_parts
+from engine.slicing.evaluate import codes, field_of
 from engine.slicing.functions import SliceKind, SlicingFunction
+from engine.slicing.lookups import check_local
 from engine.slicing.rows import Row
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+    from engine.slicing.expr import Expr
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,15 @@ class ApplierMetadata:
     """What an applier counted: faults per slice name."""
 
     faults: dict[str, int]
+
+
+class _Batch(NamedTuple):
+    """Some rows: where they start, how many, the faults, and ``[n]`` codes per slice id."""
+
+    start: int
+    n: int
+    faults: Sequence[Fault]
+    masks: Mapping[str, np.ndarray]
 
 
 class _Applier:
@@ -42,12 +57,15 @@ class _Applier:
             if sf.name in seen.values():
                 raise SliceFormError(sf.name, "another slice has this name; give one another name")
             seen[sf.id] = sf.name
+        every = with_parts(self.sfs)  # those of compositions too
+        self._functions = [sf for sf in every if sf.expr is None]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}, SFs: {[sf.name for sf in self.sfs]}"
 
     def _require(self, *kinds: SliceKind) -> None:
-        for sf in self.sfs:
+        check_local(self.sfs)
+        for sf in self._functions:
             if sf.kind not in kinds:
                 raise SliceFormError(
                     sf.name, f"a {sf.kind} slice cannot be applied by {type(self).__name__}"
@@ -55,23 +73,22 @@ class _Applier:
 
     def _collect(
         self,
-        batches: Iterator[tuple[int, Any]],
+        batches: Iterator[_Batch],
         n: int,
         index: pd.Index | None,
         fault_tolerant: bool,
         return_meta: bool,
     ) -> Any:
         S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
-        names = {sf.id: sf.name for sf in self.sfs}
+        names = {sf.id: sf.name for sf in (*self._functions, *self.sfs)}
         counts: dict[str, int] = {}
-        for start, out in batches:
-            for fault in out.faults:
+        for start, n_rows, faults, masks in batches:
+            for fault in faults:
                 if not fault_tolerant:
                     raise _raised(fault, names, start, index)
                 counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
             for sf in self.sfs:
-                codes = out.found[sf.id].codes
-                S[sf.name][start : start + len(codes)] = codes
+                S[sf.name][start : start + n_rows] = masks[sf.id]
         return (S, ApplierMetadata(counts)) if return_meta else S
 
 
@@ -121,12 +138,21 @@ class SFApplier(_Applier):
             If a function fails and ``fault_tolerant`` is False.
         """
         self._require(SliceKind.ROW)
-        kernel = Kernel(self.sfs)
-        batches = (
-            (start, kernel.run_rows([_row(x) for x in data_points[start : start + BATCH]]))
-            for start in _starts(len(data_points), progress_bar)
-        )
-        return self._collect(batches, len(data_points), None, fault_tolerant, return_meta)
+        kernel = Kernel(self._functions)
+        made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
+        trees = sorted(made_of, key=is_composed)
+
+        def run(start: int) -> _Batch:
+            points = [_row(x) for x in data_points[start : start + BATCH]]
+            out = kernel.run_rows(points)
+            masks = dict(out.masks)
+            for sf in trees:
+                column = functools.partial(_fields, points)
+                masks[sf.id] = codes(cast("Expr", sf.expr), masks, column, len(points))
+            return _Batch(start, len(points), out.faults, masks)
+
+        found = (run(start) for start in _starts(len(data_points), progress_bar))
+        return self._collect(found, len(data_points), None, fault_tolerant, return_meta)
 
 
 class PandasSFApplier(_Applier):
@@ -162,14 +188,13 @@ class PandasSFApplier(_Applier):
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
         """
-        self._require(SliceKind.ROW, SliceKind.PANDAS, SliceKind.EXPR)
+        self._require(SliceKind.ROW, SliceKind.PANDAS)
         from engine.compile.plan import compile_slices
 
         plan = compile_slices(self.sfs, df)
-        starts = _starts(len(df), progress_bar)
-        return self._collect(
-            batches(plan, df, starts), len(df), df.index, fault_tolerant, return_meta
-        )
+        made = batches(plan, df, _starts(len(df), progress_bar))
+        found = (_Batch(start, n, out.faults, out.masks) for start, n, out in made)
+        return self._collect(found, len(df), df.index, fault_tolerant, return_meta)
 
 
 class SparkSFApplier(_Applier):
@@ -185,6 +210,8 @@ class SparkSFApplier(_Applier):
     def apply(self, df: DataFrame) -> DataFrame:
         """Return ``df`` with one BOOLEAN column per slice id added; null is "could not decide".
 
+        Tables of keys to look up are read by name, or by path: Delta unless it ends otherwise.
+
         Raises
         ------
         EngineError
@@ -193,8 +220,10 @@ class SparkSFApplier(_Applier):
             message.
         """
         from engine.compile.plan import compile_slices
+        from engine.masks.lookups import with_own_lookups
 
-        return compile_slices(self.sfs, df.schema).apply(df)
+        looked_up, added = with_own_lookups(df, self.sfs)
+        return compile_slices(self.sfs, looked_up.schema).apply(looked_up).drop(*added)
 
 
 def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.DataFrame:
@@ -211,6 +240,10 @@ def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.D
     """
     S = PandasSFApplier([slicing_function]).apply(df, progress_bar=False)  # noqa: N806
     return df.iloc[np.flatnonzero(S[slicing_function.name] == 1)]
+
+
+def _fields(points: Sequence[Any], name: str) -> list[Any]:
+    return [field_of(x, name) for x in points]
 
 
 def _row(x: Any) -> Any:

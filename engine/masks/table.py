@@ -1,69 +1,165 @@
-"""The mask table: key, split, partition and carried columns, and a BOOLEAN column per slice."""
+"""The mask table: key, split, partition and carried columns, and the masks in either layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.errors import SlicesChangedError
 from engine.masks.checks import quoted
+from engine.masks.layout import (
+    Bits,
+    Layout,
+    StoredSlice,
+    check_word_names,
+    choose_layout,
+    described_mask,
+    described_words,
+    layout_of,
+    stored_bits,
+    word_columns,
+)
+from engine.masks.reader import stored_slices
 from engine.slicing.functions import SlicingFunction
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
-_META = "slice"  # a mask column's metadata: which slice it is; time travel reads it too
+    from engine.compile.plan import MaskPlan
+
 ALL = "all"  # the split of a table without splits
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """How many rows of a split a slice has.
+class TableForm:
+    """What a run's mask table looks like: its columns, its layout, its slices.
 
     Attributes
     ----------
-    slice_id, split
-        Which.
-    rows
-        Rows of the split.
-    n_in, n_null
-        Rows in the slice, and rows on which it could not be decided.
+    columns
+        Key, split, partition and carried columns.
+    layout
+        How masks are held.
+    bits
+        The run's slices; in a packed table each has its bit.
     """
 
-    slice_id: str
-    split: str
-    rows: int
-    n_in: int
-    n_null: int
+    columns: tuple[str, ...]
+    layout: Layout
+    bits: Bits
+
+    def rows(self, masked: DataFrame, masks: Sequence[Column]) -> DataFrame:
+        """Return the table's rows.
+
+        Parameters
+        ----------
+        masked
+            Rows that have the columns.
+        masks
+            A BOOLEAN Column per slice over them, named as the slice.
+        """
+        columns = [quoted(c) for c in self.columns]
+        if self.layout is Layout.BOOLEAN:
+            described = zip(masks, self.bits.slices, strict=True)
+            return masked.select(*columns, *(described_mask(m, s) for m, s in described))
+        # Masks are columns first, for a word takes each twice.
+        named = masked.select(*columns, *masks)
+        words = word_columns({s: quoted(s) for s in self.bits.at}, self.bits)
+        return named.select(*columns, *words)
 
     @property
-    def share(self) -> float:
-        """The slice's share of the rows."""
-        return self.n_in / self.rows if self.rows else 0.0
+    def places(self) -> dict[str, int] | None:
+        """Slice id to its bit, in a packed table."""
+        return self.bits.at if self.layout is Layout.PACKED else None
+
+    def rows_of_words(self, masked: DataFrame) -> DataFrame:
+        """Return a packed table's rows, of rows that have the columns and ``bits.columns``."""
+        words = described_words([quoted(c) for c in self.bits.columns], self.bits)
+        return masked.select(*map(quoted, self.columns), *words)
 
 
-def mask_table(
-    masked: DataFrame,
+def mask_rows(plan: MaskPlan, masked: DataFrame, form: TableForm) -> DataFrame:
+    """Return a mask table's rows, of rows with the plan's faults for ``form.places``."""
+    if form.layout is Layout.BOOLEAN:
+        return form.rows(masked, plan.mask_columns())
+    words = plan.word_columns(form.bits.at, form.bits.words)
+    return form.rows_of_words(masked.select(*map(quoted, form.columns), *words))
+
+
+def form_of(sfs: Sequence[SlicingFunction]) -> TableForm:
+    """Return the form of masks alone, which aren't written anywhere."""
+    return table_form([], sfs, {sf.id: "" for sf in sfs}, "auto", None, "")
+
+
+def table_form(
     columns: Sequence[str],
-    masks: Sequence[Column],
     sfs: Sequence[SlicingFunction],
     fingerprints: Mapping[str, str],
-) -> DataFrame:
-    """Return the mask table's rows: the named columns, then the masks with their metadata."""
-    described = [
-        mask.alias(sf.id, metadata={_META: {"name": sf.name, "fingerprint": fingerprints[sf.id]}})
-        for mask, sf in zip(masks, sfs, strict=True)
-    ]
-    return masked.select(*(quoted(c) for c in columns), *described)
+    wanted: str,
+    stored: StructType | None,
+    table: str,
+) -> TableForm:
+    """Return the form of a run's mask table; a stored table's layout and bits stay.
+
+    Parameters
+    ----------
+    columns
+        Key, split, partition and carried columns.
+    sfs, fingerprints
+        The run's slices.
+    wanted
+        The layout asked for: ``auto``, ``boolean`` or ``packed``.
+    stored
+        The schema of the table as it is, if there is one.
+    table
+        Its name, for messages.
+
+    Raises
+    ------
+    LayoutFixedError
+        If the table has another layout than the one asked for.
+    WordColumnError
+        If a column is named as a packed table's words are.
+    """
+    slices = [StoredSlice(sf.id, sf.name, fingerprints[sf.id]) for sf in sfs]
+    before = None if stored is None else layout_of(stored)
+    layout = choose_layout(wanted, before, len(slices), table)
+    if layout is Layout.BOOLEAN or stored is None:
+        bits = Bits().with_slices(slices)
+    else:
+        bits = stored_bits(stored).with_slices(slices)
+    if layout is Layout.PACKED:
+        check_word_names(columns, bits)
+    return TableForm(tuple(columns), layout, bits)
+
+
+def check_same_slices(table: str, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to label some partitions with other slices than the rest have.
+
+    Parameters
+    ----------
+    table
+        The mask table's name.
+    stored, now
+        Slice id to fingerprint, of the table and of the run.
+
+    Raises
+    ------
+    SlicesChangedError
+        With the slices that differ.
+    """
+    changed = sorted(s for s in stored.keys() | now.keys() if stored.get(s) != now.get(s))
+    if changed:
+        raise SlicesChangedError(table, changed)
 
 
 def slices_of(schema: StructType) -> dict[str, str]:
-    """Return slice id to fingerprint of a mask table, in column order."""
-    found: dict[str, Any] = {f.name: f.metadata[_META] for f in schema if _META in f.metadata}
-    return {slice_id: about["fingerprint"] for slice_id, about in found.items()}
+    """Return slice id to fingerprint of a mask table, in the order of columns or bits."""
+    return {s.id: s.fingerprint for s in stored_slices(schema)}
 
 
 def split_column(split: str | None) -> Column:
@@ -71,19 +167,3 @@ def split_column(split: str | None) -> Column:
     if split is None:
         return F.lit(ALL)
     return F.coalesce(quoted(split).cast("string"), F.lit("null"))
-
-
-def coverage(masks: DataFrame, ids: Sequence[str], split: str | None) -> list[Coverage]:
-    """Count each slice's rows per split, in one scan."""
-    counts: list[Column] = [F.count(F.lit(1)).alias("rows")]
-    for i, slice_id in enumerate(ids):
-        counts.append(F.count_if(quoted(slice_id)).alias(f"in_{i}"))
-        counts.append(F.count_if(quoted(slice_id).isNull()).alias(f"null_{i}"))
-    found = (
-        masks.groupBy(split_column(split).alias("_split")).agg(*counts).orderBy("_split").collect()
-    )
-    return [
-        Coverage(slice_id, str(r["_split"]), r["rows"], r[f"in_{i}"], r[f"null_{i}"])
-        for i, slice_id in enumerate(ids)
-        for r in found
-    ]

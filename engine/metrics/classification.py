@@ -33,15 +33,17 @@ class Figure:
     status: str = OK
 
 
-def confusion_of(golds: np.ndarray, preds: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count (gold, pred) pairs of class positions; ``[C, C]`` int64.
+def confusion_of(
+    golds: np.ndarray, preds: np.ndarray, n_classes: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Count (gold, pred) pairs of class positions, or add up weights; ``[C, C]``.
 
     Examples
     --------
     >>> confusion_of(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
     [[1, 0], [1, 1]]
     """
-    cells = np.bincount(golds * n_classes + preds, minlength=n_classes * n_classes)
+    cells = np.bincount(golds * n_classes + preds, weights, n_classes * n_classes)
     return cells.reshape(n_classes, n_classes)
 
 

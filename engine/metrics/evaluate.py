@@ -8,7 +8,7 @@ no bit of a figure.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,11 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import NotBinaryError
 from engine.masks.checks import quoted
+from engine.masks.counts import tally
+from engine.masks.layout import word
+from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
+from engine.masks.words import WORD
 from engine.metrics.classification import EMPTY, Figure, compute
 from engine.metrics.ranking import roc_auc
 from engine.metrics.spec import MetricSpec
@@ -138,27 +142,64 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
         weight or probabilities can't be, ``n_<j>``, ``null_<j>``, and ``w_<j>`` (int64, in units
         of 1/WEIGHT_SCALE) per slice j, 0 being all rows.
     """
-    by = [
-        F.col(f"`{MODEL}`").alias("model_id"),
-        split_column(spec.split).alias("split"),
-        class_position(predicted("label"), spec.classes).alias("label"),
-        class_position(predicted("pred"), spec.classes).alias("pred"),
-        *_score_columns(spec),
-    ]
-    members = [F.lit(True), *map(quoted, spec.slice_ids)]
+    by = {
+        "model_id": F.col(f"`{MODEL}`"),
+        "split": split_column(spec.split),
+        "label": class_position(predicted("label"), spec.classes),
+        "pred": class_position(predicted("pred"), spec.classes),
+        **_score_columns(spec),
+    }
+    checked = {
+        "found": F.col(f"`{PREDICTION}`").isNotNull(),
+        "bad_weight": bad_weight(),
+        "bad_prob": bad_prob(len(spec.classes)),
+    }
     given = F.when(~bad_weight(), predicted("weight")).otherwise(0.0)
     weight = F.round(F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE).cast("long")
-    sums: list[Column] = [
-        F.count_if(F.col(f"`{PREDICTION}`").isNotNull()).alias("found"),
-        F.count_if(bad_weight()).alias("bad_weight"),
-        F.count_if(bad_prob(len(spec.classes))).alias("bad_prob"),
-    ]
-    for j, member in enumerate(members):
+    masks = read_masks(joined)
+    scan = _counted if masks.spark_counts(spec.slice_ids) else _tallied
+    return scan(masks, by, checked, weight if spec.weighted else None, spec.slice_ids)
+
+
+def _counted(
+    masks: MaskTable,
+    by: Mapping[str, Column],
+    checked: Mapping[str, Column],
+    weight: Column | None,
+    ids: Sequence[str],
+) -> pd.DataFrame:
+    """Count by Spark's aggregates, some for each slice."""
+    sums = [F.count_if(test).alias(name) for name, test in checked.items()]
+    for j, member in enumerate([F.lit(True), *map(masks.mask, ids)]):
         sums.append(F.count_if(member).alias(f"n_{j}"))
         sums.append(F.count_if(member.isNull()).alias(f"null_{j}"))
-        if spec.weighted:
+        if weight is not None:
             sums.append(F.sum(F.when(member, weight).otherwise(0)).alias(f"w_{j}"))
-    return joined.groupBy(*by).agg(*sums).toPandas()
+    groups = [column.alias(name) for name, column in by.items()]
+    return masks.df.groupBy(*groups).agg(*sums).toPandas()
+
+
+def _tallied(
+    masks: MaskTable,
+    by: Mapping[str, Column],
+    checked: Mapping[str, Column],
+    weight: Column | None,
+    ids: Sequence[str],
+) -> pd.DataFrame:
+    """Count by numpy, all slices at once; the same cells."""
+    held = masks.words(ids)
+    # The first word's lowest bit is set in every row, so that a group is never without one.
+    words = [word([F.lit(True), *checked.values()]), *held.in_words, *held.null_words]
+    found = tally(masks.df, by, words, weight)
+    columns = {name: found.rows[:, i] for i, name in enumerate(checked, start=1)}
+    null = WORD * len(held.in_words)
+    bits = [0, *(WORD + held.at[s] for s in ids)]
+    for j, bit in enumerate(bits):
+        columns[f"n_{j}"] = found.rows[:, bit]
+        columns[f"null_{j}"] = found.rows[:, null + bit] if j else np.zeros_like(found.rows[:, 0])
+        if found.weight is not None:
+            columns[f"w_{j}"] = found.weight[:, bit]
+    return pd.concat([found.groups, pd.DataFrame(columns)], axis=1)
 
 
 def merge_cells(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -250,20 +291,20 @@ _COMPUTE = {
 }
 
 
-def _score_columns(spec: EvaluationSpec) -> list[Column]:
+def _score_columns(spec: EvaluationSpec) -> dict[str, Column]:
     score = F.get(predicted("prob"), F.lit(spec.positive))
     known = score.isNotNull() & ~F.isnan(score)
-    sides = [
-        F.when(known, (score >= F.lit(t)).cast("int")).otherwise(-1).alias(f"t_{i}")
+    sides = {
+        f"t_{i}": F.when(known, (score >= F.lit(t)).cast("int")).otherwise(-1)
         for i, t in enumerate(spec.thresholds)
-    ]
-    bins = [
-        F.when(known, F.greatest(F.lit(0), F.least(F.floor(score * b), F.lit(b - 1))).cast("int"))
-        .otherwise(-1)
-        .alias(f"bin_{i}")
+    }
+    bins = {
+        f"bin_{i}": F.when(
+            known, F.greatest(F.lit(0), F.least(F.floor(score * b), F.lit(b - 1))).cast("int")
+        ).otherwise(-1)
         for i, b in enumerate(spec.bins)
-    ]
-    return [*sides, *bins]
+    }
+    return {**sides, **bins}
 
 
 def bad_weight() -> Column:

@@ -11,8 +11,12 @@ import numpy as np
 from engine.metrics.classification import EMPTY, SINGLE_CLASS, Figure
 
 
-def histogram_of(golds: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def histogram_of(
+    golds: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Count negatives and positives per distinct score, ascending: the exact state.
+
+    With weights they are added up instead.
 
     Examples
     --------
@@ -22,7 +26,11 @@ def histogram_of(golds: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     _, at = np.unique(scores, return_inverse=True)
     bins = int(at.max()) + 1 if len(at) else 0
     positive = golds == 1
-    return np.bincount(at[~positive], minlength=bins), np.bincount(at[positive], minlength=bins)
+
+    def count(of_class: np.ndarray) -> np.ndarray:
+        return np.bincount(at[of_class], None if weights is None else weights[of_class], bins)
+
+    return count(~positive), count(positive)
 
 
 def roc_auc(negatives: np.ndarray, positives: np.ndarray) -> Figure:

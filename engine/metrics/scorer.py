@@ -68,6 +68,7 @@ class Scorer:
         golds: np.ndarray,
         preds: np.ndarray | None = None,
         probs: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metric name to value.
 
@@ -79,6 +80,8 @@ class Scorer:
             ``[n]`` or ``[n, 1]`` integer predictions.
         probs
             ``[n, C]`` probabilities.
+        weights
+            ``[n]``, what each row counts; custom metrics don't hear of them.
 
         Raises
         ------
@@ -87,10 +90,11 @@ class Scorer:
         """
         if len(golds) == 0:
             raise EmptyLabelsError
-        _check_lengths(golds=golds, preds=preds, probs=probs)
+        _check_lengths(golds=golds, preds=preds, probs=probs, weights=weights)
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            found = metric(golds, preds, probs)
+            ours = isinstance(metric, partial) and metric.func is _score
+            found = metric(golds, preds, probs, weights) if ours else metric(golds, preds, probs)
             scores.update(found if isinstance(found, dict) else {name: found})
         return scores
 
@@ -211,19 +215,21 @@ def _score(
     golds: np.ndarray,
     preds: np.ndarray | None,
     probs: np.ndarray | None,
+    weights: np.ndarray | None = None,
 ) -> float:
     labels = _integers(golds, "golds")
     predicted = _integers(preds, "preds") if preds is not None else None
     if metric.kind.needs == "predictions":
-        return float(np.mean(_needed(metric, "preds", predicted) != ABSTAIN))
+        return float(np.average(_needed(metric, "preds", predicted) != ABSTAIN, weights=weights))
     if abstain is not None:
         keep = labels != abstain
         keep &= predicted != abstain if predicted is not None else True
         labels = labels[keep]
         predicted = predicted[keep] if predicted is not None else None
         probs = probs[keep] if probs is not None else None
+        weights = weights[keep] if weights is not None else None
     if metric.kind.needs == "scores":
-        return _auc(metric, labels, _needed(metric, "probs", probs))
+        return _auc(metric, labels, _needed(metric, "probs", probs), weights)
     threshold = metric.parameter("threshold")
     if threshold is not None:
         scores = _needed(metric, "probs", probs)
@@ -231,10 +237,12 @@ def _score(
             raise NotBinaryError(str(metric), "a threshold needs two columns of probs")
         predicted = (scores[:, 1] >= threshold).astype(np.int64)
     predicted = _needed(metric, "preds", predicted)
-    return _value(metric, labels, predicted)
+    return _value(metric, labels, predicted, weights)
 
 
-def _value(metric: MetricSpec, labels: np.ndarray, predicted: np.ndarray) -> float:
+def _value(
+    metric: MetricSpec, labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None
+) -> float:
     seen = np.union1d(labels, predicted)
     # As scikit-learn has it: two labels, of which 1 is the positive one, or a single one.
     binary = len(seen) <= 1 or (len(seen) == 2 and 1 in seen)  # noqa: PLR2004
@@ -244,19 +252,21 @@ def _value(metric: MetricSpec, labels: np.ndarray, predicted: np.ndarray) -> flo
         raise NotBinaryError(str(metric), "it needs labels 0 and 1")
     classes = np.union1d(seen, [1])
     golds, preds, one = (np.searchsorted(classes, v) for v in (labels, predicted, [1]))
-    figure = compute(metric, confusion_of(golds, preds, len(classes)), int(one[0]))
+    figure = compute(metric, confusion_of(golds, preds, len(classes), weights), int(one[0]))
     if figure.status == "undefined":
         warnings.warn(f"{metric} is 0/0 here and given as 0", UserWarning, stacklevel=4)
     return float("nan") if figure.value is None else figure.value
 
 
-def _auc(metric: MetricSpec, labels: np.ndarray, probs: np.ndarray) -> float:
+def _auc(
+    metric: MetricSpec, labels: np.ndarray, probs: np.ndarray, weights: np.ndarray | None
+) -> float:
     seen = np.unique(labels)
     if probs.ndim != 2 or probs.shape[1] != 2 or len(seen) > 2:  # noqa: PLR2004
         raise NotBinaryError(str(metric), "it needs two labels and two columns of probs")
     _check_numbers(probs)
     positive = (labels == seen.max(initial=-1)).astype(np.int64)
-    figure = roc_auc(*histogram_of(positive, probs[:, 1]))
+    figure = roc_auc(*histogram_of(positive, probs[:, 1], weights))
     return float("nan") if figure.value is None else figure.value
 
 

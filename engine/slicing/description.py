@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engine.slicing.expr import Const, Expr, Lookup, Mask
 from engine.slicing.functions import Preprocessor, SlicingFunction
 
 _ENGINE = Path(__file__).resolve().parents[1]
@@ -93,7 +94,17 @@ class Description:
         return self._object(value) if wrapped is None else self.of(wrapped)
 
     def _slice(self, sf: SlicingFunction) -> str:
+        if sf.expr is not None:
+            return f"slice:{self.of([str(sf.kind), sf.expr, sf.parts])}"
         return f"slice:{self.of([str(sf.kind), sf.sql, sf.resources, sf.f, sf.pre])}"
+
+    def _tree(self, tree: Expr) -> str:
+        known: dict[Expr, str] = {}
+        for node in tree.walk():
+            own = _LEAVES.get(type(node), str)(node) if not node.parts else getattr(node, "op", "")
+            below = ",".join(known[part] for part in node.parts)
+            known[node] = digest(f"{type(node).__name__}:{own}({below})")
+        return f"tree:{known[tree]}"
 
     def _preprocessor(self, p: Preprocessor) -> str:
         return f"preprocessor:{self.of([p.f, p.memoize_key, p.pre])}"
@@ -176,8 +187,14 @@ class Description:
         return is_own(file or getattr(sys.modules.get(module or ""), "__file__", None))
 
 
+_LEAVES: dict[type, Callable[[Any], str]] = {
+    Const: lambda node: node.key,
+    Mask: lambda node: node.slice_id,
+    Lookup: lambda node: f"{node.column}\n{node.keys.about}",
+}
 _DESCRIBED: dict[Any, Callable[[Description, Any], str]] = {
     SlicingFunction: Description._slice,
+    Expr: Description._tree,
     Preprocessor: Description._preprocessor,
     re.Pattern: Description._pattern,
     types.ModuleType: Description._module,

@@ -7,12 +7,11 @@ translates an operation must give what Python gives, or leave the row to Python.
 
 from __future__ import annotations
 
-import datetime as dt
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +97,9 @@ class Call(Expr):
     def __hash__(self) -> int:  # kept: a tree of a thousand keywords is looked up often
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:  # texts have another hash in each process
+        return Call, (self.op, self.args)
+
     @property
     def parts(self) -> tuple[Expr, ...]:
         """The arguments."""
@@ -105,6 +107,77 @@ class Call(Expr):
 
     def __str__(self) -> str:
         return f"{self.op}({', '.join(map(str, self.args))})"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a column's values are looked up in: given keys, or a column of a table.
+
+    Attributes
+    ----------
+    about
+        A text that two have in common only if they are the same keys.
+    values
+        The keys, where they are given.
+    table, column, version
+        Where they are otherwise; the version is known once the table was looked at.
+    """
+
+    about: str
+    values: frozenset[Any] | None = field(default=None, repr=False, compare=False)
+    table: str = ""
+    column: str = ""
+    version: str = ""
+
+    @staticmethod
+    def given(values: Iterable[Any]) -> Keys:
+        """Return keys that are given; None is no key."""
+        kept = frozenset(v for v in values if v is not None)
+        texts = "\n".join(sorted(map(constant_key, kept)))
+        return Keys(hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest(), kept)
+
+    @staticmethod
+    def of_table(table: str, column: str, version: str = "") -> Keys:
+        """Return the keys in a column of a table."""
+        return Keys(f"{table}\n{column}\n{version}", None, table, column, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Expr):
+    """Whether a column's value is one of many keys: null where it is null.
+
+    Where keys are many or in a table, Spark joins them and leaves the answer in a BOOLEAN column
+    that is named :attr:`marker` (:mod:`engine.masks.lookups`).
+    """
+
+    column: str
+    keys: Keys
+    how: Literal["auto", "broadcast", "join"] = field(default="auto", compare=False)
+
+    @property
+    def marker(self) -> str:
+        """Name of the column that the answer is in."""
+        text = f"{self.column}\n{self.keys.about}"
+        return "__in_" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"lookup({self.column}, {self.keys.table or len(self.keys.values or ())})"
+
+
+def replaced(tree: Expr, new: Mapping[Expr, Expr]) -> Expr:
+    """Return a tree in which some nodes are others.
+
+    Examples
+    --------
+    >>> str(replaced(Call("not", (Mask("a"),)), {Mask("a"): Column("b")}))
+    'not(b)'
+    """
+    done = dict(new)
+    for node in tree.walk():
+        if isinstance(node, Call) and node not in done:
+            args = tuple(done.get(part, part) for part in node.args)
+            done[node] = node if args == node.args else Call(node.op, args)
+    return done.get(tree, tree)
 
 
 def constant_key(value: Any) -> str:
@@ -122,17 +195,6 @@ def constant_key(value: Any) -> str:
     if isinstance(value, dict):
         items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
         return f"dict({','.join(items)})"
-    if isinstance(value, re.Pattern):  # whose repr is cut short
-        return f"Pattern:{value.flags}:{value.pattern!r}"
-    if type(value) not in _WRITTEN_OUT:
-        return f"object:{id(value)}"
+    if isinstance(value, re.Pattern):  # its repr is cut
+        return f"Pattern({constant_key(value.pattern)},{value.flags})"
     return f"{type(value).__name__}:{value!r}"
-
-
-# Types whose repr tells any two values apart.
-_WRITTEN_OUT = frozenset(
-    {
-        str, int, float, bool, type(None), bytes, complex, range, slice, re.RegexFlag, Decimal,
-        dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone,
-    }
-)  # fmt: skip

@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
 from engine.slicing.expr import Expr
@@ -139,14 +139,22 @@ class SlicingFunction:
         The mask column's name; by default made from ``name``, see :func:`slug`.
     description
         One sentence for reports; by default the first line of ``f``'s docstring.
+    pure
+        Whether a row function's answer depends on the row's values alone, so that it need be
+        called once per distinct value of the columns that it reads.
     sql
         A SQL predicate, in place of ``f``; :func:`engine.where` is the short form.
+    expr
+        A tree over columns and other slices, in place of ``f``: what ``&``, ``|``, ``~``,
+        :func:`engine.by` and :func:`engine.lookup` make.
+    parts
+        Slice id to the slice that a :class:`Mask` of the tree means.
 
     Raises
     ------
     ValueError
-        If neither or both of ``f`` and ``sql`` are given, or ``pre`` goes with another form than
-        a row function.
+        If not exactly one of ``f``, ``sql`` and ``expr`` is given, or ``pre`` goes with another
+        form than a row function.
 
     Examples
     --------
@@ -156,6 +164,8 @@ class SlicingFunction:
     >>> sf = SlicingFunction("has_hello", has_word, resources={"word": "hello"})
     >>> sf(SimpleNamespace(text="hello you"))
     True
+    >>> (sf & ~SlicingFunction("short", lambda x: len(x.text) < 9)).id
+    'has_hello_and_not_short'
     """
 
     def __init__(
@@ -167,6 +177,7 @@ class SlicingFunction:
         *,
         id: str | None = None,  # noqa: A002 - the field's name everywhere
         description: str | None = None,
+        pure: bool = False,
         sql: str | None = None,
         expr: Expr | None = None,
         parts: Mapping[str, SlicingFunction] | None = None,
@@ -179,8 +190,9 @@ class SlicingFunction:
         self.pre = tuple(pre or ())
         self.id = slug(name) if id is None else id
         self.sql = sql
+        self.pure = pure
         self.expr, self.parts = expr, dict(parts or {})
-        if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004
+        if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
             raise SliceFormError(name, "give either a function or a SQL predicate")
         self.kind = SliceKind.EXPR if expr is not None else _kind(f, self.resources)
         if self.pre and self.kind is not SliceKind.ROW:
@@ -199,11 +211,61 @@ class SlicingFunction:
 
     def __call__(self, *args: Any) -> Any:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
+        if self.expr is not None:
+            from engine.slicing.evaluate import of_row
+            from engine.slicing.lookups import check_local
+
+            check_local([self])
+            return of_row(self.expr, args[0], self.parts)
         if self.f is None:
             raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
         for p in self.chain:
             args = (p.run_alone(args[0]),)
         return self.f(*args, **self.resources)
+
+    def named(
+        self,
+        name: str,
+        *,
+        id: str | None = None,  # noqa: A002
+        description: str | None = None,
+    ) -> SlicingFunction:
+        """Return the same slice under another name, and the id of that name unless one is given.
+
+        Examples
+        --------
+        >>> where("short", "length(text) < 20").named("Short text").id
+        'short_text'
+        """
+        from engine.slicing.identity import slug
+
+        new = copy.copy(self)
+        new.name, new.id = name, slug(name) if id is None else id
+        new.description = self.description if description is None else description
+        return new
+
+    def __and__(self, other: SlicingFunction) -> SlicingFunction:
+        """Return the slice of the rows in both."""
+        return self._composed("kleene_and", other)
+
+    def __or__(self, other: SlicingFunction) -> SlicingFunction:
+        """Return the slice of the rows in either."""
+        return self._composed("kleene_or", other)
+
+    def __invert__(self) -> SlicingFunction:
+        """Return the slice of the rows out of this one."""
+        return self._composed("kleene_not")
+
+    def _composed(self, op: str, *others: SlicingFunction) -> SlicingFunction:
+        from engine.slicing.algebra import compose
+
+        if not all(isinstance(o, SlicingFunction) for o in others):
+            return cast("SlicingFunction", NotImplemented)  # Python then says so
+        return compose(op, self, *others)
+
+    def __bool__(self) -> bool:
+        """Refuse: Python's ``a and b`` would be ``b``, without a word."""
+        raise SliceFormError(self.name, "compose slices with &, | and ~, not with and, or and not")
 
     def __repr__(self) -> str:
         return f"SlicingFunction {self.name} ({self.kind})"
@@ -235,11 +297,12 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         *,
         id: str | None = None,  # noqa: A002
         description: str | None = None,
+        pure: bool = False,
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("slicing_function", name)
         self.name, self.resources, self.pre = name, resources, pre
-        self.id, self.description = id, description
+        self.id, self.description, self.pure = id, description, pure
 
     def __call__(self, f: Callable[..., Any]) -> SlicingFunction:
         """Wrap ``f``."""
@@ -250,6 +313,7 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
             self.pre,
             id=self.id,
             description=self.description,
+            pure=self.pure,
         )
 
 

@@ -81,8 +81,9 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     """Return 16 hex digits that change when what decides the slice changes.
 
     Covered are the function's source without comments, formatting and docstring, the constants
-    and functions it refers to, its resources and preprocessors, or the SQL text; and the run's
-    time zone, in which timestamps are read. What a library that it imports does is not covered.
+    and functions it refers to, its resources and preprocessors, or the SQL text, or the tree and
+    the slices in it; and the run's time zone, in which timestamps are read. What a library that
+    it imports does is not covered.
 
     Examples
     --------
@@ -92,6 +93,7 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     >>> fingerprint(a) == fingerprint(a, zone="Asia/Tokyo")
     False
     """
-    functions = (sf.f, *(p.f for p in sf.chain))
+    slices = (sf, *sf.parts.values())
+    functions = [f for part in slices for f in (part.f, *(p.f for p in part.chain))]
     described = Description(*(f for f in functions if f is not None)).of(sf)
     return digest(f"{zone}:{described}")[:16]

@@ -69,6 +69,7 @@ def test_the_models_settings_travel(saved):
         "indicator_loss_weight": 0.5,
         "slice_weights": {"link": 2.0},
         "class_weights": [1.0, 3.0],
+        "row_weights": "sample_weight",
     }
     path, model = saved(**settings)
     loaded = checkpoint.load(path).model

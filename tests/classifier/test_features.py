@@ -7,9 +7,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from engine.classifier.data import DictDataLoader, DictDataset, check_features
 from engine.classifier.features import FEATURES, BagOfWords, TfIdf, fit_features
+from engine.classifier.sparse import SparseRows
+from engine.classifier.state import fingerprint
 
 TEXTS = ["Check THIS out", "out, out now: http://bit.ly/x", "a I é漢字 😀", ""]
 
@@ -97,6 +101,33 @@ def test_odd_texts_are_counted_as_scikit_learn_does(texts):
 def test_sparse_rows_are_the_dense_ones():
     for fitted in (BagOfWords.fit(TEXTS), TfIdf.fit(TEXTS)):
         assert torch.equal(fitted.sparse(TEXTS).to_dense(), fitted.transform(TEXTS))
+
+
+def test_a_data_set_keeps_texts_sparse_and_its_batches_are_the_dense_ones():
+    """To the last bit, so that keeping them sparse changes no weight."""
+    rows = torch.tensor([3, 0, -1, 2, 0])
+    for fitted in (BagOfWords.fit(TEXTS), TfIdf.fit(TEXTS)):
+        field, dense = fitted.field(TEXTS), fitted.transform(TEXTS)
+        assert len(field) == len(TEXTS)
+        assert torch.equal(field.take(rows), dense[rows])
+        assert torch.equal(field[1], dense[1])
+        assert field.take(torch.arange(0)).shape == (0, fitted.width)
+        data = DictDataset("d", "train", {"x": field}, {"task": torch.zeros(4)})
+        other = DictDataset("d", "train", {"x": fitted.field(TEXTS[::-1])}, data.Y_dict)
+        (X, _), *_ = DictDataLoader(data, batch_size=4)
+        assert torch.equal(X["x"], dense)
+        assert fingerprint(data) != fingerprint(other)
+    table = fit_features({"kind": "tabular", "numeric": ["age"]}, pa.table({"age": [1, 2]}))
+    assert torch.equal(table.field(pa.table({"age": [1]})), table.transform(pa.table({"age": [1]})))
+
+
+def test_nan_in_sparse_rows_is_found():
+    counts = csr_matrix(np.array([[0, 1], [np.nan, 2], [0, 0], [3, np.nan]], np.float32))
+    fields = {"x": SparseRows.from_scipy(counts)}
+    data = DictDataset("d", "train", fields, {"task": torch.zeros(4)}, keys=list("abcd"))
+    assert message(ValueError, check_features, data) == (
+        "field 'x' of data set 'd' is NaN in 2 rows: b, d; fill them, or leave these rows out"
+    )
 
 
 def test_the_most_frequent_words_only():

@@ -358,6 +358,27 @@ def test_class_weights_give_weighted_means(make, n_classes):
     assert torch.equal(losses["task_slice:short_ind"], plain["task_slice:short_ind"])
 
 
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_row_that_counts_twice_is_two_rows(make, n_classes, soft):
+    made = make(n_classes=n_classes)
+    made.Y[3:8] = -1
+    labels = made.Y
+    if soft:
+        labels = torch.randn(40, n_classes).softmax(-1)
+        labels[3:8] = -1
+    model = rebuilt(made, class_weights=[0.5, 2.0, 1.0][:n_classes], row_weights="w")
+    count = torch.tensor([1, 2, 0, 3]).repeat(10)
+    fields = {"input_data": made.X, "w": count.float()}
+    data = DictDataset("d", "train", fields, {"task": labels})
+    loader = model.make_slice_dataloader(data, made.S, batch_size=40)
+    ours = model.loss(*next(iter(loader)))
+    twice = torch.repeat_interleave(torch.arange(40), count)
+    model.row_weights = None
+    wanted = model.loss(*loader.dataset.__getitems__(twice))
+    torch.testing.assert_close(ours.losses, wanted.losses)
+
+
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_soft_labels_that_are_sure_are_hard_labels(make, n_classes, weighted):

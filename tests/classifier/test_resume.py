@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,28 @@ def test_killed_at_any_epoch_the_final_weights_are_the_same(tmp_path, epoch, mid
         assert {k: v for k, v in vars(ours).items() if k not in timed} == {
             k: v for k, v in vars(theirs).items() if k not in timed
         }
+
+
+def test_a_process_that_is_killed_outright_goes_on_too(tmp_path):
+    """SIGKILL in the middle of a step: nothing is tidied up, and another process goes on."""
+    code = (
+        "import os, signal, torch, test_resume as t\n"
+        "torch.set_num_threads(1)\n"
+        "model, loaders = t.setup()\n"
+        "loss, steps = model.loss, []\n"
+        "def die(*args):\n"
+        "    steps.append(1)\n"
+        "    if len(steps) == 2 * 11 + 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return loss(*args)\n"
+        "model.loss = die\n"
+        f"t.run({str(tmp_path)!r}, made=(model, loaders))"
+    )
+    here = str(Path(__file__).parent)
+    killed = subprocess.run([sys.executable, "-c", code], timeout=300, cwd=here, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    model, trainer = run(tmp_path)
+    same(model, run(None)[0])
+    assert len(trainer.history) == 5
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data import DictDataset
+from engine.classifier.data import DictDataLoader, DictDataset
 from engine.classifier.monitor import SliceRows, slice_table
 from engine.classifier.settings import LR_SCHEDULERS, OPTIMIZERS, TrainerConfig, lr_factor
 from engine.classifier.train import Trainer, set_seed, usable_cores
@@ -127,6 +127,15 @@ def test_away_from_a_terminal_an_epoch_is_a_line_of_the_log(make, caplog, capfd)
         "mine: epoch 2 of 2",
     ]
     assert capfd.readouterr().err == ""
+    made, loaders = with_valid(make, "short", "link")
+    trainer = Trainer("mine", progress_bar=False)
+    with caplog.at_level(logging.INFO, logger="engine"):
+        trainer.fit(made.model, loaders)
+    (epoch,) = trainer.history
+    accuracy, f1 = (epoch.metrics[f"task/SliceDataset/valid/{m}"] for m in ("accuracy", "f1"))
+    assert caplog.messages[-1].startswith(
+        f"mine: epoch 1 of 1, loss {epoch.loss:.4f}, accuracy {accuracy:.3f}, f1 {f1:.3f}, "
+    )
 
 
 def test_on_a_terminal_a_bar_shows_the_steps(make, monkeypatch, capfd):
@@ -229,9 +238,9 @@ def test_the_best_epoch_of_a_slice_is_kept_and_training_stops_early(make):
     )
     score_slices = made.model.score_slices
 
-    def spy(valid):
+    def spy(valid, **settings):
         trained.append(weights(made.model))
-        return score_slices(valid)
+        return score_slices(valid, **settings)
 
     made.model.score_slices = spy
     trainer.fit(made.model, loaders)
@@ -383,18 +392,59 @@ def test_training_on_a_gpu(make):
     assert made.model.predict_proba({"input_data": made.X}).shape == (80, 2)
 
 
-def test_no_more_threads_than_cores_and_back_to_those_before(make):
+def test_no_more_threads_than_cores_and_back_to_those_before(make, monkeypatch):
     made, seen = make(), []
     made.model.base_architecture.register_forward_hook(
         lambda *_: seen.append(torch.get_num_threads())
     )
-    torch.set_num_threads(64)
-    Trainer(progress_bar=False).fit(made.model, [made.loader])
-    assert set(seen[1:]) == {usable_cores()}
-    assert torch.get_num_threads() == 64
-    seen.clear()
-    Trainer(progress_bar=False, threads=1).fit(made.model, [made.loader])
-    assert set(seen[1:]) == {1}
+
+    def threads(**settings):
+        seen.clear()
+        torch.set_num_threads(64)
+        Trainer(progress_bar=False, **settings).fit(made.model, [made.loader])
+        assert torch.get_num_threads() == 64
+        return set(seen[1:])  # 1 is the dry run
+
+    assert threads() == {1}  # a step is too little work to share
+    assert threads(threads=2) == {2}
+    monkeypatch.setattr("engine.classifier.train._WORTH_SHARING", 1)
+    assert threads() == {usable_cores()}
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(usable_cores()))
+    assert threads() == {1}  # each of the processes of this machine has its share
+
+
+def test_figures_of_a_sample_estimate_the_tables(make):
+    """Rows drawn by half count twice: figures and losses are those of the rows written twice."""
+    made, loaders = with_valid(make, "short", "link")
+    valid = loaders[1].dataset
+    count = torch.tensor([1.0, 2.0]).repeat(len(valid) // 2)
+    counted = DictDataset("d", "valid", valid.X_dict | {"w": count}, valid.Y_dict)
+    twice = torch.repeat_interleave(torch.arange(len(valid)), count.long())
+    rows = DictDataset("d", "valid", *valid.__getitems__(twice))
+    shuffled, repeated = (
+        DictDataLoader(data, batch_size=size, shuffle=True)
+        for data, size in ((counted, 7), (rows, len(rows)))
+    )
+    weighted = made.model.score_slices([shuffled], row_weights="w")
+    assert weighted == pytest.approx(made.model.score_slices([repeated]), nan_ok=True)
+    assert weighted != pytest.approx(made.model.score_slices([shuffled]), nan_ok=True)
+
+    trainer = Trainer(n_epochs=1, metric_weights="w", progress_bar=False)
+    trainer.fit(made.model, [loaders[0], shuffled])
+    wanted = made.model.score_slices([repeated])
+    assert trainer.history[0].metrics == pytest.approx(wanted, nan_ok=True)
+
+
+def test_rows_without_the_field_that_weighs_them(make):
+    made, loaders = with_valid(make, "short", "link")
+    said = (
+        "row_weights or metric_weights names the field 'w', which the rows do not have; their "
+        "fields are input_data"
+    )
+    trainer = Trainer(metric_weights="w", progress_bar=False)
+    assert message(ValueError, trainer.fit, made.model, loaders) == said
+    made.model.row_weights = "w"
+    assert message(ValueError, Trainer(progress_bar=False).fit, made.model, loaders) == said
 
 
 def test_a_valid_split_changes_no_weight(make):
@@ -414,7 +464,7 @@ def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, mon
     trainer.fit(made.model, loaders)
     (epoch,) = trainer.history
     table = slice_table(epoch, trainer.slices, "task", epochs=5, most=3)
-    cells = [list(column.cells) for column in table.columns]
+    cells = [list(map(str, column.cells)) for column in table.columns]
     names = ["slice", "train rows", "valid rows", "loss", "accuracy", "f1", "status"]
     assert [column.header for column in table.columns] == names
     by_slice = {

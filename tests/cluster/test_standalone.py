@@ -15,6 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pyspark
 import pytest
 
@@ -47,6 +48,18 @@ BLOCKED = {
     "torch", "sklearn", "scipy", "pydantic", "yaml", "rich", "delta", "xxhash", "safetensors",
     "tensorboard", "joblib", "textblob", "snorkel",
 }  # fmt: skip
+
+# What executors have besides where they score.
+SCORING = {"torch", "sklearn", "scipy", "safetensors", "joblib"}
+# And a folder that they can't read, since all of a test's machines are one.
+UNREADABLE = """
+def hide(event, arguments):
+    if event == "open" and str(arguments[0]).startswith({folder!r}):
+        raise PermissionError(13, "not on this machine", arguments[0])
+
+
+sys.addaudithook(hide)
+"""
 
 SLICES = """
 import re
@@ -197,10 +210,14 @@ def errors(ran: subprocess.CompletedProcess[str]) -> list[str]:
 @pytest.fixture
 def options(master, tmp_path) -> list[str]:
     """Options of spark-submit, without the engine's zip."""
-    text = SITECUSTOMIZE.format(blocked=BLOCKED, root=str(ROOT))
-    (tmp_path / "sitecustomize.py").write_text(text)
+    return options_for(master, tmp_path)
+
+
+def options_for(master: str, folder: Path, allowed: set[str] = frozenset(), more: str = ""):
+    text = SITECUSTOMIZE.format(blocked=BLOCKED - allowed, root=str(ROOT)) + more
+    (folder / "sitecustomize.py").write_text(text)
     conf = {
-        "spark.executorEnv.PYTHONPATH": str(tmp_path),
+        "spark.executorEnv.PYTHONPATH": str(folder),
         "spark.sql.shuffle.partitions": "3",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.ui.enabled": "false",
@@ -232,6 +249,37 @@ def test_label_and_evaluate_on_a_cluster_give_the_tables_of_a_local_run(
         ]
         assert both[0].count() == both[1].count() > 0
         assert both[0].exceptAll(both[1]).isEmpty(), table
+
+
+def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
+    master, package, projects, tmp_path, spark
+):
+    from engine.classifier.bases import build_base
+    from engine.classifier.checkpoint import load, save
+    from engine.classifier.features import BagOfWords
+    from engine.classifier.model import SlicingClassifier
+
+    comments = pd.read_parquet(projects / "source.parquet")
+    features, spec = BagOfWords.fit(comments.text), {"kind": "mlp", "layers": 1, "width": 8}
+    base, slices = build_base(spec, features.width), {"long": "f1"}
+    model = SlicingClassifier(base.module, base.width, list(slices))
+    root = projects / "scored"
+    folder = root / "models" / "slice_aware"
+    save(folder, model, features=features, base=spec, classes=[0, 1], slices=slices, facts={})
+
+    options = options_for(master, tmp_path, SCORING, UNREADABLE.format(folder=str(folder)))
+    options += ["--py-files", str(package)]
+    sent = ["--send", "--heads", f"root={root}"]
+    ran = submit("score_table", projects / "cluster.yaml", options, *sent)
+    assert ran.returncode == 0, ran.stdout
+    found = spark.read.format("delta").load(str(root / "predictions_slice_aware")).toPandas()
+    found = found.set_index("comment_id").loc[comments.comment_id]
+    wanted = load(folder).predict(comments, heads=True)
+    assert found.pred.tolist() == wanted.pred.tolist()
+    assert [p[1] for p in found.prob] == pytest.approx(wanted.prob_1.tolist(), abs=1e-6)
+    assert [row["long"] for row in found.attention] == pytest.approx(
+        wanted.attention_long.tolist(), abs=1e-6
+    )
 
 
 def test_without_the_zip_one_sentence_says_what_executors_lack(options, projects):

@@ -196,9 +196,7 @@ def _read(suite: Suite, masks: pa.Table, words: pa.Table, bits: Mapping[str, int
     masks, words = masks.sort_by(_KEY), words.sort_by(_KEY)
     n = len(masks)
     codes = np.empty((len(suite), n), np.int8)
-    packed = {
-        c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY
-    }
+    packed = {c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY}
     for i, sf in enumerate(suite.sfs):
         mask = masks[sf.id].combine_chunks()
         known = mask.is_valid().to_numpy(zero_copy_only=False)

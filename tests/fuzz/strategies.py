@@ -103,8 +103,9 @@ _VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
     pa.float64(): _float,
     pa.bool_(): lambda r: r.random() < 0.5,
     pa.date32(): lambda r: dt.date(2020, 1, 1) + dt.timedelta(r.randrange(-400, 800)),
-    pa.timestamp("us", "UTC"): lambda r: dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    + dt.timedelta(microseconds=r.randrange(10**15)),
+    pa.timestamp("us", "UTC"): lambda r: (
+        dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=r.randrange(10**15))
+    ),
     pa.list_(pa.string()): lambda r: [
         r.choice((None, *KEYWORDS[:10])) for _ in range(r.randrange(4))
     ],

@@ -13,9 +13,11 @@ from engine.errors import (
     UnknownClassError,
 )
 from engine.hashing import unit_interval
+from engine.metrics.scorer import Scorer, preds_to_probs
 from engine.sampling import (
     Counts,
     Quota,
+    _measured,
     check_groups,
     class_counts,
     collect,
@@ -218,18 +220,73 @@ def test_a_sample_comes_as_arrow_sorted_by_key(rows):
     assert table.column("rare").to_pylist()[:3] == [True, False, True]
 
 
-def test_a_sample_over_the_budget_is_refused_before_it_is_collected(rows):
+def test_a_sample_over_the_budget_is_refused_before_it_is_collected(rows, monkeypatch):
     inputs = rows.select("id", F.repeat(F.lit("x"), 10_000).alias("text"))
     drawn = rows.where("id % 2 = 0").select("id")
+    probed = []
+    to_arrow = type(rows).toArrow
+    monkeypatch.setattr(type(rows), "toArrow", lambda df: probed.append(to_arrow(df)) or probed[-1])
     with pytest.raises(SampleBudgetError) as caught:
         collect(drawn, inputs, ["id"], most=N, budget_mb=10)
     assert str(caught.value) == (
-        "the sample would take about 19.1 MB (2,000 rows of 10,020 bytes), and sample.budget_mb "
+        "the sample would take about 19.1 MB (2,000 rows of 10,012 bytes), and sample.budget_mb "
         "is 10: lower sample.overall, per_slice or per_class, or raise the budget; nothing was "
         "collected"
     )
+    assert [table.num_rows for table in probed] == [1000, 1000]  # to guess from, and nothing else
     # "most" counts rows of several slices several times; those that come do fit.
     assert collect(drawn.where("id < 1000"), inputs, ["id"], N, 10).num_rows == 500
+
+
+def test_rows_that_are_longer_than_the_first_ones_are_measured(rows):
+    longer = F.repeat(F.lit("x"), F.when(F.col("id") < 1000, 1800).otherwise(9000))
+    inputs = rows.select("id", longer.alias("text")).coalesce(1)
+    with pytest.raises(SampleBudgetError) as caught:
+        collect(rows.select("id"), inputs, ["id"], most=N, budget_mb=10)
+    assert "about 27.5 MB (4,000 rows of 7,212 bytes)" in str(caught.value)
+
+
+def test_what_is_measured_is_what_arrow_takes(spark):
+    df = spark.range(3000, numPartitions=1).select(
+        "id",
+        F.when(F.col("id") % 3 > 0, F.repeat(F.lit("é"), 9)).alias("text"),
+        (F.col("id") % 2 == 0).alias("mask"),
+        (F.col("id") / 7).alias("p"),
+        F.col("id").cast("int").alias("label"),
+        F.col("id").cast("decimal(12, 2)").alias("price"),
+        F.current_timestamp().alias("at"),
+        F.array(F.lit("aaa"), F.lit("bbb")).alias("words"),
+    )
+    rows, size = _measured(df.drop("words"))
+    assert rows == 3000
+    assert size == pytest.approx(df.drop("words").toArrow().nbytes, rel=0.02)
+    assert _measured(df)[1] == pytest.approx(df.toArrow().nbytes, rel=0.2)  # nested, it is a guess
+    assert _measured(df.where("id < 0")) == (0, 0)
+
+
+def test_metrics_on_a_sample_are_the_tables_in_expectation(rows):
+    """Each metric's mean over seeds is the table's, in slices that the draw favours or not."""
+    i, masks, labels = facts()
+    golds = np.maximum(labels, 0)
+    preds = np.where((i * 7919) % 100 < 80 + 15 * masks["rare"], golds, 1 - golds)
+    probs = preds_to_probs(preds, 2) * 0.6 + 0.2
+    counts, _ = numpy_draw(QUOTA)
+    p, keys = QUOTA.chances(counts).of(masks, labels), i.tolist()
+    scorer, seeds = Scorer(["accuracy", "recall", "f1", "roc_auc"]), range(200)
+    for inside in (np.ones(N, bool), masks["rare"], masks["half"]):
+        table = scorer.score(golds[inside], preds[inside], probs[inside])
+        found: dict[str, list[list[float]]] = {"weighted": [], "plain": []}
+        for seed in seeds:
+            kept = (unit_interval(keys, seed) < p) & inside
+            for name, weights in (("weighted", 1 / p[kept]), ("plain", None)):
+                scores = scorer.score(golds[kept], preds[kept], probs[kept], weights)
+                found[name].append(list(scores.values()))
+        weighted, plain = (np.array(found[name]) for name in ("weighted", "plain"))
+        wanted, error = np.array(list(table.values())), weighted.std(0, ddof=1) / np.sqrt(200)
+        # A ratio of two unbiased sums is off by a little of its own variance.
+        assert (np.abs(weighted.mean(0) - wanted) <= 4 * error + 0.005).all()
+        if inside.all():
+            assert np.abs(plain.mean(0) - wanted)[0] > 10 * error[0]
 
 
 def test_a_quota_of_nothing():

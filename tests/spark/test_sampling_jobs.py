@@ -140,7 +140,30 @@ def test_nan_features_are_named_by_key(bench, project):
     assert bench.run("train_classifier", path, tabular).error == said
 
 
+def test_rows_can_weigh_one_over_p(bench, project):
+    path = project(sample={"per_slice": 5, "overall": 40, "per_class": 1})
+    weights = []
+    for given in ("false", "true"):
+        bench.done("train_classifier", path, f"classifier.sample_weights={given}")
+        folder = bench.folder / "out" / "models" / "slice_aware"
+        trained = checkpoint(bench)
+        assert trained["model"]["row_weights"] == ("sample_weight" if given == "true" else None)
+        weights.append((folder / "model.safetensors").read_bytes())
+    assert weights[0] != weights[1]
+    bench.done("score_table", path)  # which needs no weights
+
+
 def test_two_processes_train_together(bench, project):
     path = project()
-    bench.done("train_classifier", path, "classifier.processes=2", "sample.kind=oversample")
-    assert checkpoint(bench)["facts"]["settings"]["processes"] == 2
+    settings = ("sample.kind=oversample", "classifier.monitor=old/accuracy", "classifier.lr=0.5")
+    settings += ("classifier.n_epochs=4", "classifier.patience=1", "classifier.device=cpu")
+    shown = bench.done("train_classifier", path, "classifier.processes=2", *settings)
+    facts = checkpoint(bench)["facts"]
+    assert facts["settings"]["processes"] == 2
+    log = [
+        json.loads(x) for x in (bench.folder / "out/training_log.jsonl").read_text().splitlines()
+    ]
+    best = max(log, key=lambda epoch: epoch["monitored"])  # the first of the highest
+    assert facts["metrics"] == best["metrics"]
+    assert best["epoch"] == 1 + [e["monitored"] for e in log].index(best["monitored"])
+    assert f"Epoch {best['epoch']}, whose weights are kept" in shown

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 
 import numpy as np
@@ -13,10 +14,16 @@ from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import load, save
 from engine.classifier.features import BagOfWords, fit_features
 from engine.classifier.model import SlicingClassifier
-from engine.errors import CheckpointMissingError, NotFiniteError
+from engine.errors import (
+    CheckpointMissingError,
+    CheckpointUnreachableError,
+    NotFiniteError,
+    ScoringImportError,
+)
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
+    explained,
     identity_of,
     ship,
     slice_differences,
@@ -118,6 +125,35 @@ def test_a_checkpoint_is_sent_where_its_path_can_not_be_read(spark, source, fold
     assert [r["pred"] for r in rows.collect()] == [
         r["pred"] for r in scored(source, folder).collect()
     ]
+
+
+def test_a_checkpoint_that_executors_can_not_read(source, folder, tmp_path):
+    gone = tmp_path / "gone"
+    load_gone = partial(checkpoint_predictor, str(gone))
+    with pytest.raises(CheckpointUnreachableError) as caught, explained(gone):
+        scored(source, folder, load=load_gone, identity="gone").collect()
+    assert str(caught.value) == (
+        f"Spark's executors cannot read the checkpoint at '{gone}' (CheckpointMissingError): keep "
+        "it on storage that all of them share, or send it along with --send"
+    )
+
+
+def lacking(module):
+    raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+def test_a_module_that_executors_lack(source, folder, tmp_path):
+    from pyspark import cloudpickle
+
+    # Executors can't import tests.
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    found = scored(source, folder, load=partial(lacking, "torch"), identity="lacking")
+    try:
+        with pytest.raises(ScoringImportError) as caught, explained(folder):
+            found.write.save(str(tmp_path / "scored"))
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    assert str(caught.value).startswith("Spark's executors cannot import 'torch': ")
 
 
 def test_no_model_has_no_identity(tmp_path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine.config import Project, load_project
-from engine.errors import ConfigError, NoSlicesError
+from engine.errors import ConfigError, NoSlicesError, UnknownSliceError
+from engine.slicing.values import by
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\
@@ -161,6 +162,19 @@ WRONG = {
         "baseline.ngram_range: must have 2 entries, found [1, 2, 3]",
     "baseline: {ngram_range: 1}": "baseline.ngram_range: must be a list, found 1",
     "predictions: [a]": "predictions: must be a group of settings, found ['a']",
+    "by: [{colum: a}]": "unknown key 'by.0.colum'; did you mean 'column'?",
+    "by: [{column: a, columns: [a, b]}]": "by.0: give either column or columns",
+    "by: [{top: 3}]": "by.0: give either column or columns",
+    "by: [{columns: [a]}]": "by.0.columns: must have 2 or more entries, found ['a']",
+    "by: [{columns: [a, a]}]": "by.0: columns a, a must be different ones",
+    "by: [{columns: [a, b], values: [[1, 2], [1]]}]": "by.0: values must be lists of 2, found [1]",
+    "by: [{column: a, top: 0}]": "by.0.top: must be greater than 0, found 0",
+    "by: [{column: a, values: [[1]]}]":
+        "by.0: column 'a' can't be sliced by value: it is of type list; use text, a boolean, a "
+        "whole number, a date or a float, or cast it in the source",
+    "by: [a, {column: a}]": "by: a is there twice",
+    "by: [{columns: [a, b]}, {columns: [b, a]}]": "by: b, a is there twice",
+    "by: 5": "by.0: must be a group of settings, found 5",
     "seed: 1.5": "seed: must be a whole number, found 1.5",
     "text: [a]": "text: must be text, found ['a']",
     "carry: video": "carry: must be a list, found 'video'",
@@ -189,7 +203,18 @@ def test_a_setting_that_cannot_be(refused, extra, message):
         ),
         ("[id]", "[]", "key: must have 1 or more entries, found []"),
         ("[id]", "", "key: must be a list, found None"),
-        (', where: "n > 1"', "", "the key 'slices.0.where' is missing"),
+        (
+            ', where: "n > 1"',
+            "",
+            "slices.0: slice 'many' needs either where (a SQL predicate, or slice ids with &, | "
+            "and ~) or lookup",
+        ),
+        (
+            "n > 1",
+            "a & | b",
+            "slices.0.where: the composition 'a & | b' can't be read: a slice id is missing before "
+            "'|' at character 5; it is made of slice ids, &, |, ~ and parentheses",
+        ),
         ("where:", "were:", "unknown key 'slices.0.were'; did you mean 'where'?"),
         ('"n > 1"', "1", "slices.0.where: must be text, found 1"),
         (
@@ -280,7 +305,65 @@ def test_an_inline_slices_id_and_description(load):
 def test_a_project_without_slices(load, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(GOOD, "slices=[]").slicing_functions()
-    assert str(caught.value) == "audit: there is no slice: give sf_modules or slices"
+    assert str(caught.value) == "audit: there is no slice: give sf_modules, slices or by"
     (tmp_path / "none.py").write_text("")
     with pytest.raises(NoSlicesError):
         load(GOOD, "sf_modules=[none.py]").slicing_functions([tmp_path])
+
+
+LOOKUPS = [
+    ("{table: t, colum: a}", "unknown key 'slices.0.lookup.colum'; did you mean 'column'?"),
+    ("{table: t}", "the key 'slices.0.lookup.column' is missing"),
+    ("{column: a}", "slices.0.lookup: give one of table, file and keys"),
+    ("{column: a, table: t, keys: [1]}", "slices.0.lookup: give one of table, file and keys"),
+    (
+        "{column: a, table: t, how: fast}",
+        "slices.0.lookup.how: must be 'auto', 'broadcast' or 'join', found 'fast'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), LOOKUPS)
+def test_a_lookup_that_cannot_be(refused, keys, message):
+    assert refused(GOOD.replace('where: "n > 1"', f"lookup: {keys}")) == message
+
+
+def test_lookups_and_compositions_are_slices(load):
+    slices = [
+        "{name: both, where: many & ~vip, description: Many of a few}",
+        "{name: Key accounts, id: vip, lookup: {column: customer, file: keys.csv, how: join}}",
+        "{name: few, lookup: {column: n, keys: [1, 2]}}",
+        "{name: or both, where: both | few}",
+    ]
+    text = GOOD + "".join(f"  - {one}\n" for one in slices)
+    sfs = {sf.id: sf for sf in load(text).slicing_functions()}
+    assert list(sfs) == ["many", "vip", "few", "both", "or_both"]
+    assert (sfs["both"].name, sfs["both"].description) == ("both", "Many of a few")
+    assert sfs["or_both"].description == "both | few"
+    assert sorted(sfs["or_both"].parts) == ["few", "many", "vip"]
+    keys = sfs["vip"].expr.keys
+    assert (keys.table, keys.column, sfs["vip"].expr.how) == ("keys.csv", "customer", "join")
+    assert sfs["few"]({"n": 2}) is True
+
+
+def test_by_values(load):
+    text = (
+        "by: [country, {columns: [sex, race], top: 5, other: false}, {column: n, values: [2, 1]}]"
+    )
+    specs = [one.spec for one in load(GOOD, text.replace(": ", "=", 1)).by]
+    assert [(s.columns, s.top, s.other, s.values) for s in specs] == [
+        (("country",), 100, True, None),
+        (("sex", "race"), 5, False, None),
+        (("n",), 100, True, ((2,), (1,))),
+    ]
+    assert load(GOOD, "by=country").by == load(GOOD, "by=[country]").by
+
+
+def test_what_is_composed_is_checked_once_all_slices_are_known(load):
+    project = load(GOOD + "  - {name: both, where: many & country_us}\n", "by=country")
+    with pytest.raises(UnknownSliceError):
+        project.slicing_functions()
+    us = by("country", ["US"])
+    assert [sf.id for sf in project.slicing_functions(generated=us)] == [
+        "many", "both", "country_us", "country_null", "country_other",
+    ]  # fmt: skip

@@ -44,6 +44,79 @@ SENTENCES = [
         " of them another id",
     ),
     (
+        e.LayoutFixedError("audit/masks", "boolean", "packed"),
+        "the masks in audit/masks are boolean and the project's layout is packed, but a mask "
+        "table's layout is fixed when it is made: set layout to boolean or auto, or remove the "
+        "table to have it made again",
+    ),
+    (
+        e.WordColumnError("in_0"),
+        "column 'in_0' has the name of a word of the packed mask table: rename it in the source, "
+        "leave it out of carry, or set layout to boolean",
+    ),
+    (
+        e.NoSuchMaskError("shrt", ["short", "long"]),
+        "the mask table has no slice 'shrt'; did you mean 'short'?",
+    ),
+    (
+        e.SlicePatternError("links", "(", "missing ), unterminated subpattern at position 0"),
+        "slice 'links': the pattern '(' doesn't compile: missing ), unterminated subpattern at "
+        "position 0",
+    ),
+    (
+        e.NeedsSparkError("long", "sql"),
+        "slice 'long' is a sql slice, which only Spark can evaluate: apply it to a Spark DataFrame",
+    ),
+    (
+        e.TierError("links", "Spark expression", "Spark has no re_search"),
+        "slice 'links' can't run as 'Spark expression': Spark has no re_search",
+    ),
+    (
+        e.UnknownTierError("tier", "arow", ["arrow", "row"]),
+        "there is no tier 'arow'; did you mean 'arrow'?",
+    ),
+    (
+        e.VerifyError("links", "id=7", "Arrow columns", True, None),
+        "slice 'links' on row id=7: its compiled form (Arrow columns) says True, the Python "
+        "function says None; nothing was written. Run it as Python (tiers: {links: row}) and "
+        "report this as a bug of the engine",
+    ),
+    (
+        e.CompositionError("a & & b", 4, "a slice id is missing before '&'"),
+        "the composition 'a & & b' can't be read: a slice id is missing before '&' at character "
+        "5; it is made of slice ids, &, |, ~ and parentheses",
+    ),
+    (
+        e.UnknownSliceError("both", "shrt_link", ["short_link", "please"]),
+        "slice 'both' is composed of 'shrt_link', which is no slice's id; did you mean "
+        "'short_link'?",
+    ),
+    (
+        e.CompositionCycleError(["a", "b", "a"]),
+        "slices are composed of each other: a -> b -> a; take one of them out of the circle",
+    ),
+    (
+        e.CompositionCycleError(["a", "a"]),
+        "slice 'a' is composed of itself; take it out of its own text",
+    ),
+    (
+        e.ValueTypeError("tags", "array<string>"),
+        "column 'tags' can't be sliced by value: it is of type array<string>; use text, a boolean, "
+        "a whole number, a date or a float, or cast it in the source",
+    ),
+    (
+        e.ValueMismatchError("country", "string", "boolean", [False, True, True, True]),
+        "column 'country' is string, and its values to slice by are given as boolean: False, True, "
+        "True and 1 more; write them as the column has them (YAML reads no, yes, on and off as "
+        "booleans unless they are quoted)",
+    ),
+    (
+        e.LookupTypeError("vip", "customer", "int", "the keys in vips", "string"),
+        "slice 'vip': column 'customer' is int, and the keys in vips are string; a look-up takes "
+        "text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: cast "
+        "one of them",
+    ),
+    (
         e.KeyTypeError("id", "double"),
         "key column 'id' is double, which can't be a key: use a string, integer, boolean, "
         "date, timestamp or DECIMAL(p,0), or cast it in the source",
@@ -116,6 +189,21 @@ SENTENCES = [
         e.ExecutorImportError("words"),
         "Spark's executors cannot import 'words': pass the zip of `make dist` with --py-files"
         " for the engine, and install what slicing functions import on every worker",
+    ),
+    (
+        e.RowWeightsMissingError("w", ["input_data"]),
+        "row_weights or metric_weights names the field 'w', which the rows do not have; their "
+        "fields are input_data",
+    ),
+    (
+        e.ScoringImportError("torch"),
+        "Spark's executors cannot import 'torch': pass the zip of `make dist` with --py-files"
+        " for the engine, and install torch, scikit-learn and safetensors on every worker",
+    ),
+    (
+        e.CheckpointUnreachableError("/m", "PermissionError"),
+        "Spark's executors cannot read the checkpoint at '/m' (PermissionError): keep it on "
+        "storage that all of them share, or send it along with --send",
     ),
     (
         e.UnpicklableSliceError("s", "TypeError: cannot pickle '_thread.lock' object"),

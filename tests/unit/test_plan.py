@@ -68,16 +68,16 @@ def test_explain_says_which_slice_runs_where_and_why():
     plan = compile_slices(sfs, SCHEMA)
     assert str(plan.explain()) == textwrap.dedent(
         """\
-        slice   runs as            why
-        short   Python per row     a Python function that reads text
-        many    Spark expression   SQL: likes > 9
-        liked   vectorised Python  a function of pandas Series likes
-        few     Python per row     a Python function that reads text, after words
-        column  Spark expression   returns a Spark Column
+        slice   runs as           why
+        short   Arrow columns     lt(len(text), 20)
+        many    Spark expression  SQL: likes > 9
+        liked   pandas Series     a function of pandas Series likes
+        few     Python per row    a Python function that reads text, after words; not lifted: it needs a preprocessor
+        column  Spark expression  returns a Spark Column
         3 of 5 slices share one Arrow UDF; columns crossing to Python, once each: text, likes"""
     )
     assert plan.crossing == ("text", "likes")
-    assert [a.tier for a in plan.assignments].count(Tier.NATIVE) == 2
+    assert [a.tier for a in plan.assignments].count(Tier.SPARK) == 2
     assert plan.ids == ("short", "many", "liked", "few", "column")
 
 
@@ -86,7 +86,8 @@ def test_a_row_that_is_passed_on_needs_all_columns():
     line = passed_on.f.__code__.co_firstlineno + 2
     assert assigned.columns == ("id", "text", "likes")
     assert assigned.why == (
-        f"a Python function; line {line} of test_plan.py passes the whole row on: all columns cross"
+        f"a Python function; line {line} of test_plan.py passes the whole row on: all columns cross; "
+        f"not lifted: line {line}: it calls dict"
     )
 
 
@@ -97,7 +98,7 @@ def test_predicates_alone_cross_nothing():
 
 def test_a_function_that_reads_nothing():
     [assigned] = compile_slices([SlicingFunction("all", lambda x: True)], SCHEMA).assignments
-    assert (assigned.columns, assigned.why) == ((), "a Python function that reads no column")
+    assert (assigned.columns, assigned.why) == ((), "True")
 
 
 @pytest.mark.parametrize(

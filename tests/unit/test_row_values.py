@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from engine.compile.values import null_series, python_values
-from engine.masks.appliers import nullable, pandas_values
+from engine.compile.values import nullable, pandas_values
 from engine.slicing.rows import Row
 
 NAN = float("nan")

@@ -83,6 +83,22 @@ def test_a_ratio_of_nothing_is_0_with_a_warning():
         assert Scorer(["precision"]).score(np.array([1, 0]), np.array([0, 0])) == {"precision": 0.0}
 
 
+def test_weights_count_rows_several_times():
+    golds, preds = np.array([0, 1, 1, -1, 0]), np.array([0, 1, 0, 1, -1])
+    probs = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6], [0.6, 0.4]])
+    count = np.array([1, 2, 3, 4, 5])
+    names = ["accuracy", "f1", "f1_macro", "roc_auc", "coverage", "recall@threshold=0.25"]
+    scorer = Scorer(names, {"rows": lambda golds, preds, probs: len(golds)})
+    weighted = scorer.score(golds, preds, probs, count.astype(float))
+    wanted = scorer.score(*(np.repeat(v, count, axis=0) for v in (golds, preds, probs)))
+    assert weighted.pop("rows") == 5  # which is ours to give them, and not theirs to weigh
+    assert wanted.pop("rows") == 15
+    assert weighted == pytest.approx(wanted)
+    assert weighted != pytest.approx(
+        {k: v for k, v in scorer.score(golds, preds, probs).items() if k != "rows"}
+    )
+
+
 def test_custom_metrics_see_everything():
     def count(golds, preds, probs):
         return {"n": len(golds), "n_abstained": int((preds == -1).sum())}

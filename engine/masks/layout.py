@@ -1,0 +1,257 @@
+"""How a mask table holds its masks: BOOLEAN columns, or words of 64 bits.
+
+The layout is fixed when the table is made, and the schema's metadata alone says which slices
+there are: a BOOLEAN column's ``slice``, a word's ``slices``, bit by bit. Time travel reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import LayoutFixedError, WordColumnError
+from engine.masks.checks import quoted
+from engine.masks.words import WORD
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+MOST_BOOLEAN = 100  # slices, beyond which a new table is packed
+_COLUMN_META, _WORD_META = "slice", "slices"
+_IN, _NULL = "in_", "null_"
+
+
+class Layout(StrEnum):
+    """How masks are held."""
+
+    BOOLEAN = "boolean"
+    PACKED = "packed"
+
+
+@dataclass(frozen=True)
+class StoredSlice:
+    """A slice as a mask table knows it.
+
+    Attributes
+    ----------
+    id, name, fingerprint
+        Which.
+    dropped
+        Whether its bit is only kept so that no other slice takes it.
+    """
+
+    id: str
+    name: str
+    fingerprint: str
+    dropped: bool = False
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a BOOLEAN column's metadata says of it, beside the column's name."""
+        return {"name": self.name, "fingerprint": self.fingerprint}
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Which slice each bit is: the i-th of ``slices`` is bit i % 64 of word i // 64.
+
+    Examples
+    --------
+    >>> a, b = StoredSlice("a", "A", "1"), StoredSlice("b", "B", "2")
+    >>> bits = Bits().with_slices([a, b]).with_slices([b])
+    >>> bits.at, bits.with_slices([b, a]).at
+    ({'b': 1}, {'b': 1, 'a': 2})
+    """
+
+    slices: tuple[StoredSlice, ...] = ()
+
+    @property
+    def at(self) -> dict[str, int]:
+        """Slice id to its bit; dropped slices have none."""
+        return {s.id: i for i, s in enumerate(self.slices) if not s.dropped}
+
+    @property
+    def words(self) -> int:
+        """How many words hold these bits."""
+        return -(-len(self.slices) // WORD)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the word columns: ``in_0``…, then ``null_0``…."""
+        return tuple(f"{kind}{k}" for kind in (_IN, _NULL) for k in range(self.words))
+
+    def of_word(self, k: int) -> tuple[StoredSlice, ...]:
+        """Return the slices of one word, lowest bit first."""
+        return self.slices[k * WORD : (k + 1) * WORD]
+
+    def with_slices(self, slices: Sequence[StoredSlice]) -> Bits:
+        """Return the bits of a run with these slices.
+
+        A slice that is here keeps its bit, a new one comes after the highest bit ever used, one
+        that the run doesn't have is dropped for good: if it comes back, its bit is a new one.
+        """
+        run = {s.id: s for s in slices}
+        kept = [
+            run.pop(s.id) if not s.dropped and s.id in run else replace(s, dropped=True)
+            for s in self.slices
+        ]
+        return Bits((*kept, *run.values()))
+
+
+def word(masks: Sequence[Column]) -> Column:
+    """Return up to 64 BOOLEAN Columns as one BIGINT, the first as the lowest bit; null is 0."""
+    bits = [F.when(m, F.lit(_signed(1 << i))).otherwise(0) for i, m in enumerate(masks)]
+    return reduce(Column.bitwiseOR, bits).cast("long")
+
+
+def word_columns(masks: Mapping[str, Column], bits: Bits) -> list[Column]:
+    """Return the word columns of BOOLEAN Columns, named and described as a mask table's.
+
+    Parameters
+    ----------
+    masks
+        Slice id to its mask; a slice that isn't dropped has one. A mask is used twice, so it
+        should be the name of a column rather than how to compute it.
+    bits
+        Which bit is whose.
+    """
+    absent = F.lit(False)  # a dropped slice
+    made = []
+    for kind in (_IN, _NULL):
+        for k in range(bits.words):
+            found = [absent if s.dropped else masks[s.id] for s in bits.of_word(k)]
+            columns = found if kind == _IN else [m.isNull() for m in found]
+            made.append(word(columns))
+    return described_words(made, bits)
+
+
+def described_words(words: Sequence[Column], bits: Bits) -> list[Column]:
+    """Return words, in the order of ``bits.columns``, with their names and metadata."""
+    about = [_word_metadata(bits.of_word(k)) for k in range(bits.words)] * 2
+    return [
+        w.alias(name, metadata=metadata)
+        for w, name, metadata in zip(words, bits.columns, about, strict=True)
+    ]
+
+
+def described_mask(mask: Column, stored: StoredSlice) -> Column:
+    """Return a BOOLEAN mask with its name and metadata."""
+    return mask.alias(stored.id, metadata={_COLUMN_META: stored.metadata})
+
+
+def layout_of(schema: StructType) -> Layout | None:
+    """Return the layout of a mask table; None where no column is a mask."""
+    for field in schema:
+        if _WORD_META in field.metadata:
+            return Layout.PACKED
+        if _COLUMN_META in field.metadata:
+            return Layout.BOOLEAN
+    return None
+
+
+def boolean_slices(schema: StructType) -> tuple[StoredSlice, ...]:
+    """Return the slices of a table of BOOLEAN columns, in column order."""
+    masks = [(f.name, f.metadata[_COLUMN_META]) for f in schema if _COLUMN_META in f.metadata]
+    return tuple(StoredSlice(name, m["name"], m["fingerprint"]) for name, m in masks)
+
+
+def stored_bits(schema: StructType) -> Bits:
+    """Return the bits of a packed table; none where the table isn't packed."""
+    words = {f.name: f.metadata[_WORD_META] for f in schema if _WORD_META in f.metadata}
+    n = sum(name.startswith(_IN) for name in words)
+    return Bits(tuple(_from_metadata(m) for k in range(n) for m in words[f"{_IN}{k}"]))
+
+
+def choose_layout(wanted: str, stored: Layout | None, slices: int, table: str) -> Layout:
+    """Return the layout of a run: the stored table's, else the wanted one.
+
+    Parameters
+    ----------
+    wanted
+        ``auto``, ``boolean`` or ``packed``; auto is packed for more than 100 slices.
+    stored
+        The layout of the table as it is, if there is one.
+    slices
+        The run's.
+    table
+        The mask table, for the message.
+
+    Raises
+    ------
+    LayoutFixedError
+        If the table has another layout than the one asked for.
+
+    Examples
+    --------
+    >>> [str(choose_layout("auto", None, n, "masks")) for n in (100, 101)]
+    ['boolean', 'packed']
+    """
+    if wanted == "auto":
+        return stored or (Layout.PACKED if slices > MOST_BOOLEAN else Layout.BOOLEAN)
+    if stored not in (None, wanted):
+        raise LayoutFixedError(table, str(stored), wanted)
+    return Layout(wanted)
+
+
+def check_word_names(columns: Sequence[str], bits: Bits) -> None:
+    """Check that no column of the source is named as a word.
+
+    Raises
+    ------
+    WordColumnError
+        With the column.
+    """
+    words = set(bits.columns)
+    for column in columns:
+        if column.lower() in words:
+            raise WordColumnError(column)
+
+
+def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
+    """Return tests of a row's words, one of which is true where it is in one of these slices."""
+    masks: dict[int, int] = {}
+    for slice_id in ids:
+        k, b = divmod(bits.at[slice_id], WORD)
+        masks[k] = masks.get(k, 0) | 1 << b
+    return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(_signed(m))) != 0 for k, m in masks.items()]
+
+
+def bit_mask(bit: int) -> Column:
+    """Return one bit of a packed table as a BOOLEAN Column."""
+    k, b = divmod(bit, WORD)
+    undecided = F.bit_get(quoted(f"{_NULL}{k}"), F.lit(b)) == 1
+    return F.when(undecided, None).otherwise(F.bit_get(quoted(f"{_IN}{k}"), F.lit(b)) == 1)
+
+
+def bit_sql(bit: int) -> str:
+    """Return one bit of a packed table as a BOOLEAN, in SQL.
+
+    Examples
+    --------
+    >>> bit_sql(65)
+    'CASE WHEN bit_get(null_1,1)=1 THEN NULL ELSE bit_get(in_1,1)=1 END'
+    """
+    k, b = divmod(bit, WORD)
+    return f"CASE WHEN bit_get({_NULL}{k},{b})=1 THEN NULL ELSE bit_get({_IN}{k},{b})=1 END"
+
+
+def _signed(value: int) -> int:
+    """Return 64 bits as the BIGINT that they are: the highest is the sign."""
+    return value - ((value >> (WORD - 1)) << WORD)
+
+
+def _word_metadata(slices: Sequence[StoredSlice]) -> dict[str, Any]:
+    about = [
+        {"bit": b, "id": s.id, **s.metadata, "dropped": s.dropped} for b, s in enumerate(slices)
+    ]
+    return {_WORD_META: about}
+
+
+def _from_metadata(found: Mapping[str, Any]) -> StoredSlice:
+    return StoredSlice(found["id"], found["name"], found["fingerprint"], found["dropped"])

@@ -1,0 +1,110 @@
+"""Words: the masks of 64 slices in one int64 per row; bit i % 64 of word i // 64 is slice i's.
+
+Counting them is numpy's work, for all slices of a word at once; nothing here knows Spark.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+WORD = 64  # bits
+_LANE = 255  # rows whose bits a byte can count
+
+
+def packed(masks: np.ndarray) -> np.ndarray:
+    """Return booleans ``[n, slices]`` as words ``[n, ceil(slices / 64)]``, int64.
+
+    Examples
+    --------
+    >>> packed(np.array([[True, False, True], [False, False, False]])).tolist()
+    [[5], [0]]
+    """
+    n, slices = masks.shape
+    full = np.zeros((n, -(-slices // WORD) * WORD), dtype=bool)
+    full[:, :slices] = masks
+    words: np.ndarray = np.packbits(full, axis=1, bitorder="little").view("<i8")
+    return words
+
+
+def unpacked(words: np.ndarray) -> np.ndarray:
+    """Return the bits of words ``[n, words]`` as ``[n, 64 * words]`` uint8.
+
+    Examples
+    --------
+    >>> unpacked(np.array([[5]]))[:, :4].tolist()
+    [[1, 0, 1, 0]]
+    """
+    as_bytes = np.ascontiguousarray(words, dtype="<i8").view(np.uint8)
+    return np.unpackbits(as_bytes, axis=1, bitorder="little")
+
+
+def bit_counts(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Count, per group of rows, the rows that have each bit.
+
+    Parameters
+    ----------
+    words
+        ``[n, words]``, one group after another.
+    starts
+        ``[groups]``, where each begins; the first is 0.
+
+    Returns
+    -------
+    np.ndarray
+        ``[groups, 64 * words]`` int64.
+
+    Examples
+    --------
+    >>> bit_counts(np.array([[1], [3], [2]]), np.array([0, 2]))[:, :2].tolist()
+    [[2, 1], [0, 1]]
+    """
+    # Eight counters of a byte each are added at once; a byte overflows after 255 rows, so long
+    # groups are cut.
+    cuts = np.union1d(starts, np.arange(0, len(words), _LANE))
+    lanes = _added(unpacked(words).view(np.uint64), cuts).view(np.uint8)
+    counts: np.ndarray = np.add.reduceat(
+        lanes, np.searchsorted(cuts, starts), axis=0, dtype=np.int64
+    )
+    return counts
+
+
+def bit_sums(words: np.ndarray, weight: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Add up, per group of rows, the weights of the rows that have each bit.
+
+    Parameters
+    ----------
+    words, starts
+        As :func:`bit_counts` has them.
+    weight
+        ``[n]`` int64, none negative.
+
+    Returns
+    -------
+    np.ndarray
+        ``[groups, 64 * words]`` int64.
+
+    Raises
+    ------
+    OverflowError
+        If a sum could not be held.
+
+    Examples
+    --------
+    >>> bit_sums(np.array([[1], [3], [2]]), np.array([10, 5, 1]), np.array([0, 2]))[:, :2].tolist()
+    [[15, 5], [0, 1]]
+    """
+    if weight.sum(dtype=np.float64) >= 2**63:
+        raise OverflowError("the weights of one batch of rows add up to more than 64 bits hold")
+    # Word by word: all of them at once would take eight bytes for each row and slice.
+    each = [
+        _added(unpacked(words[:, [k]]) * weight[:, None], starts) for k in range(words.shape[1])
+    ]
+    return np.concatenate(each, axis=1)
+
+
+def _added(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Add up the rows of each group; far quicker than ``np.add.reduceat`` where groups are long."""
+    sums = np.empty((len(starts), values.shape[1]), dtype=values.dtype)
+    for i, (start, end) in enumerate(zip(starts, [*starts[1:], len(values)], strict=True)):
+        np.add.reduce(values[start:end], axis=0, out=sums[i])
+    return sums

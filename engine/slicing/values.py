@@ -1,0 +1,342 @@
+"""Slices by value: one per value of a column, or per combination of values of several.
+
+Each row is in exactly one of them: of a value, of null (a column is null), or of the others.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from engine.errors import ValueTypeError
+from engine.slicing.description import digest
+from engine.slicing.expr import Call, Column, Const, Expr
+from engine.slicing.functions import SlicingFunction
+from engine.slicing.identity import MAX_ID, slug
+
+TOP = 100  # values of a column that get a slice, the most frequent first
+SHOWN = 60  # characters of a value in a name
+# Python types whose values can be slices, and what they are called across table formats.
+FAMILIES: Mapping[type, str] = {
+    str: "text", bool: "boolean", int: "whole number", dt.date: "date", float: "float",
+}  # fmt: skip
+_LIKE_OTHERS = frozenset({"null", "NaN", "(other)"})  # what other slices' names end in
+_AMBIGUOUS = re.compile(r"[=,'\"]|\A\s|\s\Z|\A\Z")
+
+
+@dataclass(frozen=True)
+class By:
+    """What is sliced by value.
+
+    Attributes
+    ----------
+    columns
+        One column, or several whose combinations are slices.
+    top
+        How many values get a slice when they are looked for.
+    other
+        Whether rows of no such value get a slice.
+    values
+        The combinations, where they are given and not looked for.
+    """
+
+    columns: tuple[str, ...]
+    top: int = TOP
+    other: bool = True
+    values: tuple[tuple[Any, ...], ...] | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(self.columns)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one of these slices holds: a combination of values, the rows with a null, the others."""
+
+    kind: Literal["value", "null", "other"]
+    values: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class ValueSlice:
+    """A slice by value, and what it was made of.
+
+    Attributes
+    ----------
+    sf
+        The slice.
+    by, slot, position
+        What it holds, and where it stands among its like.
+    """
+
+    sf: SlicingFunction
+    by: By
+    slot: Slot
+    position: int
+
+    @property
+    def definition(self) -> str:
+        """What the catalogue keeps, so that the next run makes the same slice; JSON."""
+        about = {"by": self.by.columns, "is": self.slot.kind, "position": self.position}
+        return json.dumps({**about, "values": [_packed(v) for v in self.slot.values]})
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A slice by value of an earlier run, as the catalogue has it."""
+
+    id: str
+    columns: tuple[str, ...]
+    slot: Slot
+    position: int
+
+    @staticmethod
+    def read(slice_id: str, definition: str | None) -> Pin | None:
+        """Return what a definition in the catalogue says; None where it is another slice's.
+
+        Examples
+        --------
+        >>> Pin.read("sex_f", '{"by": ["sex"], "is": "value", "position": 0, "values": ["F"]}')
+        Pin(id='sex_f', columns=('sex',), slot=Slot(kind='value', values=('F',)), position=0)
+        """
+        said = json.loads(definition or "{}")
+        if "by" not in said:
+            return None
+        slot = Slot(said["is"], tuple(map(_unpacked, said["values"])))
+        return Pin(slice_id, tuple(said["by"]), slot, said["position"])
+
+
+def by(
+    column: str, values: Iterable[Any], *, top: int = TOP, other: bool = True
+) -> list[SlicingFunction]:
+    """Return a slice per value of a column, one for null and one for other values.
+
+    Parameters
+    ----------
+    column
+        The column.
+    values
+        Its values: a list, or a Series of which the most frequent are taken first. None is left
+        out, since null has a slice anyway.
+    top
+        How many values get a slice.
+    other
+        Whether there is a slice of the rows of other values.
+
+    Raises
+    ------
+    ValueTypeError
+        If a value is not text, a boolean, a whole number, a date or a float.
+
+    Examples
+    --------
+    >>> [sf.name for sf in by("country", ["US", "DE"])]
+    ['country=US', 'country=DE', 'country=null', 'country=(other)']
+    """
+    return cross(column, values=((v,) for v in values), top=top, other=other)
+
+
+def cross(
+    *columns: str, values: Iterable[Sequence[Any]], top: int = TOP, other: bool = True
+) -> list[SlicingFunction]:
+    """Return a slice per combination of values of several columns, as :func:`by` of one.
+
+    A row in which one of the columns is null is in the slice of null.
+
+    Examples
+    --------
+    >>> [sf.id for sf in cross("sex", "age", values=[("F", 40), ("M", 40)], other=False)]
+    ['sex_f_age_40', 'sex_m_age_40', 'sex_age_null']
+    """
+    spec = By(columns, top, other)
+    return [made.sf for made in value_slices(spec, distinct(spec, values)[:top])]
+
+
+def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Return the combinations among values, the most frequent first, those with a null left out.
+
+    Raises
+    ------
+    ValueTypeError
+        If a value can't be a slice.
+    """
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for row in values:
+        cell = tuple(map(plain, row))
+        for column, value in zip(spec.columns, cell, strict=True):
+            if value is not None and type(value) not in FAMILIES:
+                raise ValueTypeError(column, type(value).__name__)
+        if None not in cell:
+            counts[cell] += 1
+    cells = [cell for cell, _ in counts.most_common()]
+    texts = {i for cell in cells for i, v in enumerate(cell) if not isinstance(v, float)}
+    # NaN among texts is how pandas says that there is none.
+    return [c for c in cells if not any(i in texts and _is_nan(v) for i, v in enumerate(c))]
+
+
+def value_slices(
+    spec: By,
+    values: Sequence[tuple[Any, ...]],
+    pinned: Iterable[Pin] = (),
+    taken: Collection[str] = (),
+) -> list[ValueSlice]:
+    """Return the slices of given combinations, then that of null, then that of the others.
+
+    Parameters
+    ----------
+    spec
+        What is sliced.
+    values
+        Distinct combinations without null.
+    pinned
+        Those of earlier runs, which keep their ids.
+    taken
+        Ids that are other slices'.
+    """
+    slots = [*(Slot("value", v) for v in values), Slot("null"), *([Slot("other")] * spec.other)]
+    ids = {pin.slot: pin.id for pin in pinned}
+    used = {i.lower() for i in (*taken, *ids.values())}
+    # null and other first, so that no value takes their plain ids
+    for slot in sorted(slots, key=lambda s: s.kind == "value"):
+        if slot not in ids:
+            ids[slot] = _free_id(spec, slot, used)
+            used.add(ids[slot])
+    return [
+        ValueSlice(
+            SlicingFunction(
+                name_of(spec, slot), expr=_tree(spec, slot, values), id=ids[slot], description=""
+            ),
+            spec,
+            slot,
+            i,
+        )
+        for i, slot in enumerate(slots)
+    ]
+
+
+def name_of(spec: By, slot: Slot) -> str:
+    """Return a slice's name: the values as they are shown.
+
+    Text that could be taken for something else (``null``, a comma) is quoted, long text is cut
+    and ends in a hash.
+
+    Examples
+    --------
+    >>> one = By(("country",))
+    >>> [name_of(one, s) for s in (Slot("value", ("null",)), Slot("null"), Slot("other"))]
+    ["country='null'", 'country=null', 'country=(other)']
+    """
+    if slot.kind == "value":
+        pairs = zip(spec.columns, slot.values, strict=True)
+        return ", ".join(f"{c}={_shown(v)}" for c, v in pairs)
+    columns = str(spec) if len(spec.columns) == 1 else f"({spec})"
+    return f"{columns}={'null' if slot.kind == 'null' else '(other)'}"
+
+
+def family(values: Iterable[Any]) -> str:
+    """Return what values are: the one family of their types, or all, joined."""
+    return " and ".join(sorted({FAMILIES.get(type(v), type(v).__name__) for v in values}))
+
+
+def _free_id(spec: By, slot: Slot, taken: Collection[str]) -> str:
+    """Return the slug of a name; with a hash where that is taken, or says nothing of a value."""
+    name = name_of(spec, slot)
+    made = slug(name)
+    says = all(re.search("[A-Za-z0-9]", _shown(v)) for v in slot.values)
+    return made if says and made not in taken else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
+
+
+def _tree(spec: By, slot: Slot, values: Sequence[tuple[Any, ...]]) -> Expr:
+    columns = [Column(c) for c in spec.columns]
+    null = _any([Call("is_none", (c,)) for c in columns])
+    if slot.kind == "null":
+        return null
+    if slot.kind == "value":
+        return _all([_is(c, v) for c, v in zip(columns, slot.values, strict=True)])
+    return _all([Call("not", (null,)), *(Call("not", (e,)) for e in _known(columns, values))])
+
+
+def _is(column: Column, value: Any) -> Expr:
+    return Call("is_nan", (column,)) if _is_nan(value) else Call("eq", (column, Const(value)))
+
+
+def _known(columns: Sequence[Column], values: Sequence[tuple[Any, ...]]) -> list[Expr]:
+    """Return trees of which one is true where a row has one of the combinations."""
+    if len(columns) > 1:
+        by_first: dict[Any, list[tuple[Any, ...]]] = {}
+        for first, *rest in values:
+            by_first.setdefault(first, []).append(tuple(rest))
+        return [
+            _all([_is(columns[0], first), _any(_known(columns[1:], rest))])
+            for first, rest in by_first.items()
+        ]
+    plain = frozenset(v for (v,) in values if not _is_nan(v))
+    found: list[Expr] = [Call("in", (columns[0], Const(plain)))] if plain else []
+    return found + [_is(columns[0], v) for (v,) in values if _is_nan(v)]
+
+
+def _all(trees: Sequence[Expr]) -> Expr:
+    """Return whether all are true; none is ever null."""
+    first, *rest = trees
+    return Call("and", (first, _all(rest))) if rest else first
+
+
+def _any(trees: Sequence[Expr]) -> Expr:
+    if len(trees) == 1:
+        return trees[0]
+    return Call("not", (_all([Call("not", (tree,)) for tree in trees]),))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        special = value in _LIKE_OTHERS or _AMBIGUOUS.search(value) or not value.isprintable()
+        text = repr(value) if special else value
+    elif isinstance(value, bool):
+        text = str(value).lower()
+    elif _is_nan(value):
+        text = "NaN"
+    else:
+        text = str(value)
+    if len(text) <= SHOWN:
+        return text
+    return f"{text[: SHOWN - 12]}... {digest(text)[:8]}"
+
+
+def plain(value: Any) -> Any:
+    """Return a value as Python's own; None for every kind of missing but NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain(np.datetime64("NaT")), plain(float("nan"))
+    (3, None, nan)
+    """
+    if type(value).__module__ == "numpy":
+        value = value.item()
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    return math.nan if _is_nan(value) else value  # one object, so that NaN equals NaN
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, dt.date):
+        return {"date": value.isoformat()}
+    return {"float": repr(value)} if isinstance(value, float) else value
+
+
+def _unpacked(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "date" in value:
+        return dt.date.fromisoformat(value["date"])
+    return plain(float(value["float"]))

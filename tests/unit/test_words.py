@@ -1,0 +1,71 @@
+"""Words: packing and counting bits is counting booleans."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.masks.counts import batch_counts
+from engine.masks.words import WORD, bit_counts, bit_sums, packed, unpacked
+
+
+@st.composite
+def masks(draw, most=40):
+    n, slices, share = (
+        draw(st.integers(1, most)),
+        draw(st.integers(1, 150)),
+        draw(st.sampled_from([0, 0.1, 1])),
+    )
+    return np.random.default_rng(draw(st.integers(0, 99))).random((n, slices)) < share
+
+
+@given(masks())
+def test_what_is_packed_is_unpacked(found):
+    words = packed(found)
+    assert (words.dtype, words.shape) == (np.int64, (len(found), -(-found.shape[1] // WORD)))
+    bits = unpacked(words)
+    assert (bits[:, : found.shape[1]] == found).all()
+    assert not bits[:, found.shape[1] :].any()
+    for k, b in ((0, 0), divmod(found.shape[1] - 1, WORD)):
+        assert ((words[:, k] >> b & 1) == found[:, k * WORD + b]).all()
+
+
+@given(masks(1000), st.integers(1, 5), st.integers(0, 9))
+def test_bits_are_counted_and_their_weights_added_per_group(found, groups, seed):
+    rng = np.random.default_rng(seed)
+    group = np.sort(rng.integers(0, groups, len(found)))
+    weight = rng.integers(0, 2**40, len(found))
+    values, starts = np.unique(group, return_index=True)
+    n, total = bit_counts(packed(found), starts), bit_sums(packed(found), weight, starts)
+    for i, value in enumerate(values):
+        rows = group == value
+        assert n[i, : found.shape[1]].tolist() == found[rows].sum(axis=0).tolist()
+        assert total[i, : found.shape[1]].tolist() == (weight[rows] @ found[rows]).tolist()
+    assert not n[:, found.shape[1] :].any()
+
+
+@given(masks(), st.booleans(), st.integers(0, 9))
+def test_a_batch_is_counted_by_all_its_columns(found, weighted, seed):
+    rng = np.random.default_rng(seed)
+    texts = [("x", "y", None)[i] for i in rng.integers(0, 3, len(found))]
+    numbers, weight = rng.integers(-1, 2, len(found)).tolist(), rng.integers(0, 9, len(found))
+    columns = {"text": texts, "number": numbers, **({"w": weight} if weighted else {})}
+    columns |= {f"word_{k}": w for k, w in enumerate(packed(found).T)}
+    rows = batch_counts(pa.record_batch(columns), ["text", "number"], weighted).to_pylist()
+    wanted = {}
+    for t, k, w, bits in zip(texts, numbers, weight, found, strict=True):
+        for bit in np.flatnonzero(bits):
+            n, total = wanted.get((t, k, bit), (0, 0))
+            wanted[t, k, bit] = n + 1, total + int(w)
+    counted = {(r["text"], r["number"], r["_bit"]): (r["_rows"], r["_weight"]) for r in rows}
+    assert len(counted) == len(rows)
+    assert counted == (wanted if weighted else {g: (n, None) for g, (n, _) in wanted.items()})
+
+
+def test_weights_that_no_sum_can_hold():
+    words, weight = np.ones((3, 1), dtype=np.int64), np.full(3, 2**62)
+    with pytest.raises(OverflowError, match="more than 64 bits hold"):
+        bit_sums(words, weight, np.array([0]))
