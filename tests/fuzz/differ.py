@@ -105,7 +105,7 @@ def by_kernel(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
     given = table(columns)
     arrays = {c: given[c].combine_chunks() for c in given.column_names}
     out = Kernel(suite.sfs).run(arrays, len(given))
-    return _codes(suite, [(0, out)], len(given))
+    return _codes(suite, [(0, len(given), out)], len(given))
 
 
 def by_arrow(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
@@ -132,7 +132,7 @@ def _codes(suite: Suite, parts: Any, n: int) -> np.ndarray:
     places = {sf.id: i for i, sf in enumerate(suite.sfs)}
     start: int
     out: BatchMasks
-    for start, out in parts:
+    for start, _, out in parts:
         for s, i in places.items():
             part = out.masks[s]
             codes[i, start : start + len(part)] = part
