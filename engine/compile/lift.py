@@ -391,7 +391,8 @@ class _Lifter:
         found = self.first_hit(node, values, scope, scope_of)
         if found is not None:
             tests, result = found
-            return self.made("if", self.made("any", *tests), result, after(scope))
+            left = scope_of(values[-1], scope) if values else scope
+            return self.made("if", self.made("any", *tests), result, after(left))
         if len(values) > MAX_STEPS:
             raise _CannotError(node, f"it has a loop of {len(values)} steps")
 

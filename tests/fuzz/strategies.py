@@ -318,7 +318,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "COUNTS[{text}]", "clipped({int})", "clipped({int}, most={int})", "{date}.month",
          "{date}.weekday()", "x.at.hour", "{int} & {int}", "{int} | {int}", "{int} ^ {int}",
          "len(x.tags)", "x.i16", "sum(v for k, v in COUNTS.items())",
-         "sum(k in {text} for k in COUNTS)", "len({text}[{small}:])",
+         "sum(k in {text} for k in COUNTS)", "x.i32 * x.i32 + x.i32 * x.i32", "len({text}[{small}:])",
          "({int} or {int})", "({int} and {int})", "{bool} + {bool}", "len({texts})",
          "({int}) * ({int}) + ({int}) * ({int})", "len(re.findall({regex}, {text}))"],
     ),
