@@ -71,8 +71,10 @@ def text(r: Random) -> str:
     if kind < 6:
         group = r.choice(_ALIKE)
         return "".join(r.choice(group) for _ in range(r.randrange(1, 4)))
+    if kind == 6:
+        return r.choice(_CASES)(r.choice(KEYWORDS[:12])) + "\n"
     if kind < 9:
-        return r.choice(PIECES) + "\n" * (kind == 6)
+        return r.choice(PIECES)
     if kind == 9:
         return " ".join(r.choice(KEYWORDS[:12]) for _ in range(r.randrange(1, 12)))
     return "".join(r.choice(_CASES)(r.choice(PIECES)) for _ in range(r.randrange(6)))
@@ -253,7 +255,11 @@ TOKENS: Mapping[str, Callable[[Random], str]] = {
     "tested": lambda r: r.choice(("isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace",
                                   "isnumeric", "isdecimal", "istitle")),  # fmt: skip
     "great": lambda r: repr(r.choice((2.0**53, 2.0**53 + 2, -(2.0**53), 2.0**63, -(2.0**63)))),
+    "letter": lambda r: repr(r.choice(("k", "i", "s", "ss", "check", "song"))),
     "length": lambda r: str(r.randrange(30)),
+    "ending": lambda r: repr(
+        r.choice(("", "^", r"\b")) + r.choice(KEYWORDS[:11]) + r.choice(("$", "$", r"\Z", r"\b"))
+    ),
     "keyword_re": lambda r: repr(re.escape(r.choice(KEYWORDS[:12]))),
     "flags": lambda r: r.choice(_FLAGS),
     "texts": _collection(_keyword),
@@ -338,11 +344,13 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "{real} {in} {mixed}", "{column} == {column}", "x.t {same} x.u", "x.t {same} None",
          "x.t.{form}() {same} x.t0.{form}()", "x.t.{form}() {same} x.t",
          "len(x.t0.{form}()) {order} len(x.t0)", "x.t0.{form}().{form}() {same} x.t0.{form}()",
-         "{keyword} {in} x.t.{form}()", "{keyword} {in} x.t0.lower()", "x.t0.{tested}()",
+         "{keyword} {in} x.t.{form}()", "{letter} {in} x.t0.lower()", "x.t0.{tested}()",
          "x.t.{tested}() {same} x.t0.{tested}()", "len(x.t) {order} {length}",
          "len(x.t.split()) {order} {small}", "bool(re.search({regex}, x.t))",
+         "bool(re.search({ending}, x.t0))", "bool(re.search({ending}, x.t, {flags}))",
          "bool(re.search({regex}, x.t0, {flags}))", "bool(re.match({regex}, x.t, {flags}))",
          "re.fullmatch({regex}, x.t) {is} None", "isinstance({either}, {type})",
+         "isinstance({column}, int)", "len(x.t.upper()) {same} len(x.t)",
          "{either} {is} True", "{either} {is} None", "{either} {same} {either}",
          "{search} {same} None", "x.i8 is True", "x.b == 1",
          "x.t0.endswith({keyword})", "x.t.startswith({keyword})", "x.day {order} x.day",
@@ -676,6 +684,10 @@ def _lambda(w: _Writer) -> list[str]:
     return [f"f_N_ = lambda x: {w.of('answer', w.r.choice((1, 2, 2, 3, 4)))}"]
 
 
+def _sharp(w: _Writer) -> list[str]:
+    return [f"f_N_ = lambda x: {w.of('sharp', w.r.choice((0, 0, 1)))}"]
+
+
 def _with_resources(w: _Writer) -> list[str]:
     w.local = {"text": ["word"], "int": ["most"], "texts": ["words"]}
     values = f"words={w.of('texts', 0)}, word={w.of('keyword', 0)}, most={w.of('an_int', 0)}"
@@ -696,7 +708,7 @@ def _with_default(w: _Writer) -> list[str]:
 
 
 _SHAPES: Sequence[Callable[[_Writer], list[str]]] = (
-    *[_def] * 8, *[_lambda] * 4, _with_resources, _closure, _with_default,
+    *[_def] * 8, *[_lambda] * 4, *[_sharp] * 6, _with_resources, _closure, _with_default,
 )  # fmt: skip
 
 

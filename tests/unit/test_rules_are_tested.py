@@ -18,7 +18,7 @@ from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
 SEED, BATCHES, FUNCTIONS, ROWS = 4, 10, 120, 150
-FEW = 15  # functions asked at a time in every second batch: few share other ways than many
+FEW = 10  # functions asked at a time in every second batch: few share other ways than many
 MOST = BATCHES * FUNCTIONS * ROWS  # comparisons until a wrong rule must be seen
 
 Plant = Callable[[pytest.MonkeyPatch], None]
