@@ -114,7 +114,7 @@ class Scanner:
         )
         widths = [min(len(n.text), _WIDEST) for n in needles]
         by_width = [[i for i, w in enumerate(widths) if w == width] for width in range(_WIDEST + 1)]
-        self._single = [i for ids in by_width if len(ids) <= few for i in ids]
+        self._single = sorted(i for ids in by_width if len(ids) <= few for i in ids)
         self._tables = [
             _Table(width, ids, [self._lower(needles[i].text) for i in ids])
             for width, ids in enumerate(by_width)
@@ -127,7 +127,7 @@ class Scanner:
         found += [self._many(text, table) for table in self._tables]
         needle = np.concatenate([_NONE, *(n for n, _ in found)])
         start = np.concatenate([_NONE, *(s for _, s in found)])
-        if len(found) > 1 or self._tables:
+        if self._tables:  # else they are in order already
             key = needle << _POSITION_BITS | start
             key.sort()
             needle, start = key >> _POSITION_BITS, key & _POSITION
@@ -148,7 +148,7 @@ class Scanner:
         start = positions_of(data, text.size, key, width) - at
         start = start[(start >= 0) & (start + len(needle.text) <= text.size)]
         if len(needle.text) > width:
-            start = start[self._same(data, i, start)]
+            start = start[self._same(data, np.full(len(start), i), start)]
         return np.full(len(start), i), start
 
     def _many(self, text: TextBatch, table: _Table) -> tuple[np.ndarray, np.ndarray]:
@@ -165,15 +165,14 @@ class Scanner:
                 same[part] = self._same(data, needle[part], start[part])
         return needle[same], start[same]
 
-    def _same(self, data: np.ndarray, needle: np.ndarray | int, start: np.ndarray) -> np.ndarray:
-        """Return at which positions the bytes are the literal's: one's, or one for each."""
+    def _same(self, data: np.ndarray, needle: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return at which positions the bytes are those of the literal there."""
         words = np.ndarray((len(data) - PAD + 1,), "<u8", data, strides=(1,))
         same: np.ndarray = words[start] & self._mask[needle] == self._first[needle]
         length = self._length[needle]
         longer = np.flatnonzero(same & (length > _WORD))
         if len(longer):
-            one = isinstance(needle, int)
-            which = np.full(len(longer), needle) if one else needle[longer]
+            which = needle[longer]
             last = start[longer] + self._length[which] - _WORD
             same[longer] = words[last] == self._last[which]
             for i in np.unique(which[self._length[which] > 2 * _WORD]):

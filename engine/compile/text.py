@@ -6,6 +6,7 @@ All work is over whole buffers, never row by row; a row that needs Python is ask
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 PAD = 16  # readable bytes after the last row, so that a word may be read at any position
 _BLOCK = 1 << 16  # bytes handled at a time: stays in the processor's cache
-_SPARSE = 64  # bytes per position above which rows are searched for, below it looked up
+_SPARSE = 128  # bytes per position above which rows are searched for, below it looked up
 
 _A_Z, _A_Z_LOWER, _LETTERS, _CASE = ord("A"), ord("a"), 26, np.uint8(0x20)
 _NO_ROWS = np.zeros(1, dtype=np.int64)
@@ -26,13 +27,18 @@ _LEAD_BITS = np.array([0, 0x7F, 0x1F, 0x0F, 0x07], dtype=np.uint32)
 
 # glibc gives freed memory back to the system, page by page, until it has seen a large block freed;
 # without this a fresh megabyte costs more than all that is done with it.
-del (_large := [np.empty(31 << 20, dtype=np.uint8)])[:]
+_seen = np.empty(31 << 20, dtype=np.uint8)
+del _seen
 
-BEYOND = (*range(0x80, 0xD800), *range(0xE000, 0x110000))  # what UTF-8 can hold beyond ASCII
 # Python's str.isspace beyond ASCII, which is what split() and strip() without arguments use.
 WIDE_SPACES = frozenset(
     {0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
 )
+
+
+def beyond_ascii() -> Iterator[int]:
+    """Yield the code points beyond ASCII that UTF-8 can hold."""
+    return itertools.chain(range(0x80, 0xD800), range(0xE000, 0x110000))
 
 
 class Characters:
@@ -57,7 +63,9 @@ class Characters:
 
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Return which of some code points are in the set."""
-        return (self._bits[points >> 3] >> (points & 7).astype(np.uint8)) & 1 == 1
+        bits = self._bits[points >> 3] >> (points & 7).astype(np.uint8)
+        held: np.ndarray = bits & 1 == 1
+        return held
 
     @functools.cached_property
     def pairs(self) -> np.ndarray:
@@ -137,7 +145,8 @@ class TextBatch:
     @functools.cached_property
     def _pairs(self) -> np.ndarray:
         """The first two bytes of each character beyond ASCII."""
-        return self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
+        pairs: np.ndarray = self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
+        return pairs
 
     @functools.cached_property
     def newlines(self) -> np.ndarray:
@@ -157,12 +166,14 @@ class TextBatch:
         """Return the rows that hold the bytes at some positions."""
         if "_row_at" not in self.__dict__ and len(positions) * _SPARSE < self.size:
             return np.searchsorted(self.offsets, positions, "right") - 1
-        return self._row_at[positions]
+        rows: np.ndarray = self._row_at[positions]
+        return rows
 
     def places(self, characters: Characters) -> np.ndarray:
         """Return the positions of some characters beyond ASCII, sorted."""
         found = self.leads[characters.pairs[self._pairs]]
-        return found[characters.hold(code_points(self.data, found))]
+        places: np.ndarray = found[characters.hold(code_points(self.data, found))]
+        return places
 
     def rows_with(self, characters: Characters) -> np.ndarray:
         """Return the rows that hold one of some characters beyond ASCII, each row once, sorted."""
@@ -177,7 +188,7 @@ class TextBatch:
         if "_all_strings" in self.__dict__ or len(rows) * 4 > len(self):
             every = self._all_strings
             return [every[i] for i in rows]  # type: ignore[misc]
-        raw, ends = memoryview(self.data), self.offsets
+        raw, ends = self.data.data, self.offsets
         return [str(raw[ends[i] : ends[i + 1]], "utf-8") for i in rows]
 
     def form(self, name: str, exact: bool = True) -> TextBatch:
@@ -277,7 +288,7 @@ FORMS: dict[str, Form] = {
 @functools.cache
 def _changed(form: Form) -> Characters:
     """Return the characters beyond ASCII that a form changes."""
-    return Characters((c, c) for c in BEYOND if form.of(chr(c)) != chr(c))
+    return Characters((c, c) for c in beyond_ascii() if form.of(chr(c)) != chr(c))
 
 
 def _edged(text: TextBatch) -> np.ndarray:
@@ -285,7 +296,8 @@ def _edged(text: TextBatch) -> np.ndarray:
     rows = np.flatnonzero(np.diff(text.offsets))
     rows = text.known(rows)
     first, last = text.data[text.offsets[rows]], text.data[text.offsets[rows + 1] - 1]
-    return rows[_spacelike(first) | _spacelike(last)]
+    edged: np.ndarray = rows[_spacelike(first) | _spacelike(last)]
+    return edged
 
 
 def _spacelike(byte: np.ndarray) -> np.ndarray:
@@ -303,7 +315,7 @@ def code_points(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """
     lead = data[positions]
     length = _LENGTH[lead]
-    value = lead & _LEAD_BITS[length]
+    value: np.ndarray = lead & _LEAD_BITS[length]
     for i in range(1, 4):
         more = length > i
         tail = data[positions + i * more] & np.uint32(0x3F)
@@ -337,7 +349,8 @@ def positions_of(data: np.ndarray, size: int, key: int, width: int) -> np.ndarra
 
 def widths(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return how many bytes the characters that begin at some positions take."""
-    return _LENGTH[data[positions]]
+    length: np.ndarray = _LENGTH[data[positions]]
+    return length
 
 
 def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:
@@ -394,7 +407,8 @@ def ranks(marks: np.ndarray, positions: np.ndarray) -> np.ndarray:
     np.cumsum(np.bitwise_count(words[:-1]), out=before[1:])
     at, bit = positions >> 6, (positions & 63).astype(np.uint64)
     below = (np.uint64(1) << bit) - np.uint64(1)
-    return before[at] + np.bitwise_count(words[at] & below)
+    counts: np.ndarray = before[at] + np.bitwise_count(words[at] & below)
+    return counts
 
 
 def _filled(text: TextBatch, counts: np.ndarray) -> np.ndarray:
