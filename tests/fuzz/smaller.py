@@ -25,7 +25,9 @@ def smaller_source(source: str, fails: Callable[[str], bool]) -> str:
     return source
 
 
-def smaller_row(row: Mapping[str, Any], fails: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any]:
+def smaller_row(
+    row: Mapping[str, Any], fails: Callable[[Mapping[str, Any]], bool]
+) -> dict[str, Any]:
     """Return a row of shorter texts of which `fails` still holds."""
     small = dict(row)
     for column, value in row.items():
