@@ -252,6 +252,8 @@ def _in(item: Term, over: Term) -> Term:
     if item.kind not in found:
         raise NotTranslatedError(f"it looks for {_KINDS[item.kind]} in a collection")
     kept = found[item.kind]
+    if item.bits == _LOWERED and not all(map(str.isascii, kept)):
+        raise NotTranslatedError("Java and Python may put other letters in lower case")
     if item.kind != "text":
         kept = [v for v in kept if isinstance(v, int) and v.bit_length() <= _LONG_BITS]
     looked = item.value if item.kind == "text" else item.value.cast("long")
@@ -311,7 +313,7 @@ def _computed(
             raise NotTranslatedError(f"it computes with {_KINDS[a.kind]} and {_KINDS[b.kind]}")
         left, right, kind = found
         size = bits(max(a.bits, 1), max(b.bits, 1))
-        if kind == "int" and size > _LONG_BITS:
+        if kind == "int" and size >= _LONG_BITS:  # of 63 bits may be 2**63 itself
             raise NotTranslatedError("an integer may take more than 64 bits")
         return Term(kind, run(left, right), None, _strict(a, b), size if kind == "int" else 0)
 

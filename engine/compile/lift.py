@@ -78,6 +78,17 @@ _RANDOM = frozenset({"random", "secrets", "uuid", "numpy.random"})
 
 
 @dataclass(frozen=True)
+class Lifted:
+    """What a function says, and the columns that it may read when it is called.
+
+    It may read more than the tree does: what it never uses isn't there.
+    """
+
+    tree: Expr
+    reads: frozenset[str]
+
+
+@dataclass(frozen=True)
 class NotLifted:
     """Why a function runs as Python: the line, what stands there, and a column that is missing."""
 
@@ -99,7 +110,7 @@ class PatternSyntaxError(Exception):
 
 def lift(
     f: Callable[..., Any], resources: Mapping[str, Any], columns: Sequence[str]
-) -> Expr | NotLifted:
+) -> Lifted | NotLifted:
     """Return what a row function says as a tree over columns, or why it can't be one.
 
     Parameters
@@ -118,7 +129,7 @@ def lift(
 
     Examples
     --------
-    >>> print(lift(lambda x: x.text is None or "a" in x.text.lower(), {}, ["text"]))
+    >>> print(lift(lambda x: x.text is None or "a" in x.text.lower(), {}, ["text"]).tree)
     or(is_none(text), in('a', lower(text)))
     >>> print(lift(lambda x: print(x.text), {}, ["text"]))
     line 1: it calls print
@@ -127,7 +138,8 @@ def lift(
         return NotLifted(f"it is a {type(f).__name__}, not a plain function")
     lifter = _Lifter(frozenset(columns))
     try:
-        return lifter.result(f, [_ROW], resources)
+        tree = lifter.result(f, [_ROW], resources)
+        return Lifted(tree, frozenset(lifter.reads))
     except _CannotError as found:
         return NotLifted(found.why, getattr(found.node, "lineno", None), found.missing)
     except RecursionError:
@@ -205,6 +217,7 @@ class _Lifter:
         self.columns = columns
         self.nodes = 0
         self.active: list[Any] = []
+        self.reads: set[str] = set()
 
     # Functions
 
@@ -378,7 +391,8 @@ class _Lifter:
         found = self.first_hit(node, values, scope, scope_of)
         if found is not None:
             tests, result = found
-            return self.made("if", self.made("any", *tests), result, after(scope))
+            left = scope_of(values[-1], scope) if values else scope
+            return self.made("if", self.made("any", *tests), result, after(left))
         if len(values) > MAX_STEPS:
             raise _CannotError(node, f"it has a loop of {len(values)} steps")
 
@@ -426,6 +440,10 @@ class _Lifter:
             raise _CannotError(node, _expression(node))
         return visit(self, node, scope)
 
+    def column(self, name: str) -> Column:
+        self.reads.add(name)
+        return Column(name)
+
     def made(self, op: str, *args: Expr) -> Expr:
         simple = _SIMPLER[op](args) if op in _SIMPLER else None
         return simple if simple is not None else Call(op, args)
@@ -440,7 +458,7 @@ class _Lifter:
         base = self.value(node.value, scope)
         if isinstance(base, _Row):
             if node.attr in self.columns:
-                return Column(node.attr)
+                return self.column(node.attr)
             missing = None if node.attr in _ROW_METHODS else node.attr
             raise _CannotError(node, f"it reads x.{node.attr}, which is no column", missing)
         if isinstance(base, Const):
@@ -469,7 +487,7 @@ class _Lifter:
         key = self.expr(node.slice, scope)
         if isinstance(base, _Row):
             if isinstance(key, Const) and key.value in self.columns:
-                return Column(key.value)
+                return self.column(key.value)
             raise _CannotError(
                 node, "it reads a column by a name that isn't constant or isn't there"
             )
@@ -644,7 +662,7 @@ class _Lifter:
             if name == "get" and args and isinstance(args[0], Const) and "get" not in self.columns:
                 found = args[0].value in self.columns
                 default = args[1] if len(args) > 1 else Const(None)
-                return Column(args[0].value) if found else default
+                return self.column(args[0].value) if found else default
             raise _CannotError(node, f"it calls the row's {name}()")
         if isinstance(base, _Items):
             raise _CannotError(node, f"it calls {name}() of a collection that isn't constant")
@@ -704,7 +722,7 @@ class _Lifter:
         if f is getattr and len(args) == 2 and isinstance(args[0], _Row):  # noqa: PLR2004
             name = args[1].value if isinstance(args[1], Const) else None
             if name in self.columns:
-                return Column(str(name))
+                return self.column(str(name))
         if f in (tuple, list, set, frozenset, sorted) and len(args) == 1:
             values = self.items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):

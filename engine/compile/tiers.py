@@ -11,7 +11,7 @@ from pyspark.sql.types import StructType
 
 from engine.compile.catalyst import NotTranslatedError, translated
 from engine.compile.combine import is_combination
-from engine.compile.lift import NotLifted, PatternSyntaxError, lift
+from engine.compile.lift import Lifted, NotLifted, PatternSyntaxError, lift
 from engine.compile.program import FORMS, search_of
 from engine.compile.reads import slice_reads
 from engine.compile.vectors import kind_of
@@ -121,8 +121,8 @@ def _row(
     for column in read.missing(columns):
         raise MissingColumnError(f"slice {sf.name!r}", column, columns)
     lifted = _lifted(sf, columns)
-    if isinstance(lifted, Expr):
-        return _of_tree(sf, lifted, kinds, {Tier.ROW: _PER_ROW})
+    if isinstance(lifted, Lifted):
+        return _of_tree(sf, lifted.tree, kinds, {Tier.ROW: _PER_ROW}, sorted(lifted.reads))
     crossing = read.used(columns)
     said = f"a Python function that reads {', '.join(crossing) or 'no column'}"
     if read.escapes:
@@ -134,7 +134,7 @@ def _row(
     return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{said}; {why}", refused)
 
 
-def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Expr | NotLifted:
+def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Lifted | NotLifted:
     if sf.chain:
         return NotLifted("not lifted: it needs a preprocessor")
     assert sf.f is not None  # a ROW function has one
@@ -165,9 +165,11 @@ def _of_tree(
     tree: Expr,
     kinds: Mapping[str, pa.DataType],
     others: Mapping[Tier, float],
+    reads: Sequence[str] = (),
 ) -> Candidate:
     nodes = list(tree.walk())
-    crossing = tuple(dict.fromkeys(n.name for n in nodes if isinstance(n, Column)))
+    used = (n.name for n in nodes if isinstance(n, Column))
+    crossing = tuple(dict.fromkeys((*used, *reads)))
     refused = {Tier.SPARK: "Spark was not asked"}
     for name in crossing:
         if pa.types.is_null(kinds[name]) and others:

@@ -29,7 +29,8 @@ from tests.fuzz.smaller import smaller_row, smaller_source
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-FUNCTIONS, ROWS = 200, 2_000  # of a batch
+FUNCTIONS = 200  # of a batch
+_ROWS = (2_000, 2_000, 2_000, 60, 4)
 SPARK_FUNCTIONS, SPARK_ROWS = 40, 5_000
 _ASIDE = 3  # one in so many functions that fail on every row is kept: they test little
 
@@ -65,7 +66,8 @@ class Fuzz:
 
     def local(self, tiers: Sequence[str]) -> Mismatch | None:
         """Compare one batch without Spark."""
-        suite, columns = self.suite(FUNCTIONS), strategies.values(self.random, ROWS)
+        n, size = self.random.choice(_ROWS), self.random.choice((FUNCTIONS, FUNCTIONS, 10))
+        suite, columns = self.suite(FUNCTIONS), strategies.values(self.random, n)
         expected: dict[bool, np.ndarray] = {}
         for tier in tiers:
             by_pandas = tier == "pandas"
@@ -73,13 +75,14 @@ class Fuzz:
             if by_pandas not in expected:
                 expected[by_pandas] = differ.by_oracle(suite, given)
             with differ.asked() as noted:
-                bad = self.check(tier, suite, given, expected[by_pandas], LOCAL[tier])
+                ask = functools.partial(differ.in_parts, LOCAL[tier], size)
+                bad = self.check(tier, suite, given, expected[by_pandas], ask)
             if bad is not None:
                 return bad
             if tier == "arrow":
-                self.counted["answers of trees"] += sum(n for n, _ in noted)
+                self.counted["answers of trees"] += sum(answers for answers, _ in noted)
                 self.counted["asked of Python"] += sum(n for _, n in noted)
-                self.counted["functions lifted"] += sum(n // ROWS for n, _ in noted)
+                self.counted["functions lifted"] += sum(answers // n for answers, _ in noted)
                 self.counted["functions"] += len(suite)
         return None
 

@@ -24,10 +24,11 @@ from hypothesis import strategies as st
 
 COLUMNS: Mapping[str, pa.DataType] = {
     "t": pa.string(), "u": pa.string(), "t0": pa.string(),
-    "i8": pa.int8(), "i32": pa.int32(), "i64": pa.int64(), "n0": pa.int64(),
+    "i8": pa.int8(), "i16": pa.int16(), "i32": pa.int32(), "i64": pa.int64(), "n0": pa.int64(),
     "f32": pa.float32(), "f64": pa.float64(), "f0": pa.float64(),
     "b": pa.bool_(), "b0": pa.bool_(),
     "day": pa.date32(), "at": pa.timestamp("us", "UTC"), "price": pa.decimal128(12, 2),
+    "tags": pa.list_(pa.string()),
 }  # fmt: skip
 NEVER_NULL = frozenset({"t0", "n0", "f0", "b0"})
 
@@ -60,7 +61,7 @@ def text(r: Random) -> str:
     if kind == 1:
         return "".join(_character(r) for _ in range(r.randrange(12)))
     if kind == 2:
-        return r.choice(PIECES) * r.choice((1, 7, 64, 300))
+        return r.choice(PIECES) * r.choice((1, 7, 40, 100))
     if kind == 3:
         return " ".join(r.choice(KEYWORDS[:12]) for _ in range(r.randrange(1, 12)))
     return "".join(r.choice(_CASES)(r.choice(PIECES)) for _ in range(r.randrange(6)))
@@ -95,6 +96,7 @@ def _float(r: Random) -> float:
 _VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
     pa.string(): text,
     pa.int8(): _integer(8),
+    pa.int16(): _integer(16),
     pa.int32(): _integer(32),
     pa.int64(): _integer(64),
     pa.float32(): lambda r: float(np.float32(min(max(_float(r), -3e38), 3e38))),
@@ -104,6 +106,9 @@ _VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
     pa.timestamp("us", "UTC"): lambda r: (
         dt.datetime(2020, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=r.randrange(10**15))
     ),
+    pa.list_(pa.string()): lambda r: [
+        r.choice((None, *KEYWORDS[:10])) for _ in range(r.randrange(4))
+    ],
     pa.decimal128(12, 2): lambda r: Decimal(r.choice((0, 1, 100, 250, -250, 10**9))) / 100,
 }
 _DISTINCT = 400  # values of a column, so that some rows share them, as real rows do
@@ -198,6 +203,7 @@ def regex(r: Random, depth: int = 2) -> str:
     return "".join(parts)
 
 
+_LOOPS = 2
 _PATTERNS = (
     r"\w+\.ly", r"check.*out", r"^\s*$", r"(?i)plz|please", r"\bsong\b", r"\d{2,}", r"[A-Z]{3}",
     r"^\S+$", r"s+$", r"\s\Z", r"(a)\1", r"subscribe|check\s+out", r"(?i)k", r"(?i)straße",
@@ -209,6 +215,8 @@ _PATTERNS = (
 def _regex_text(r: Random) -> str:
     while True:
         found = r.choice(_PATTERNS) if r.randrange(3) == 0 else regex(r)
+        if sum(map(found.count, "*+")) > _LOOPS:  # else some take for ever
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -226,6 +234,7 @@ TOKENS: Mapping[str, Callable[[Random], str]] = {
     "an_int": _int_text,
     "a_float": _float_text,
     "regex": _regex_text,
+    "keyword_re": lambda r: repr(re.escape(r.choice(KEYWORDS[:12]))),
     "flags": lambda r: r.choice(_FLAGS),
     "texts": _collection(_keyword),
     "ints": _collection(_int_text),
@@ -280,7 +289,19 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "x.at {order} dt.datetime(2020, 6, 1, tzinfo=dt.timezone.utc)",
            "x.price {order} {number}", "x.price {in} {mixed}", "x.price == Decimal('2.50')",
            "LINK.search({text}) {is} None", "{float} == {float}", "{float} != {float}",
-           "{any} {order} {any}", "{any} {is} True", "str({any}) {same} {keyword}"],
+           "{any} {order} {any}", "{any} {is} True", "str({any}) {same} {keyword}",
+           "{text} {in} COUNTS.keys()",
+           "any(k in {text} and v > {small} for k, v in COUNTS.items())",
+           "any(COUNTS.get(w, 0) > {int} for w in {texts})", "{int} {in} range({small}, 9)",
+           "all({int} > n for n in range({small}))", "any({text} == w.lower() for w in {texts})",
+           "re.search('|'.join(({keyword_re}, {keyword_re})), {text}) {is} None",
+           "any(p.search({text}) for p in (LINK, re.compile({regex})))",
+           "any(re.search(w, {text}, {flags}) for w in ({keyword_re}, {keyword_re}))",
+           "{keyword} {in} x.tags", "{text} {in} x.tags", "{bool} {same} {bool}",
+           "{text} {in} {words}", "x.get('nope', {int}) {order} {int}", "'nope' in {text}",
+           "x.tags {same} ['a', 'k']", "{number} {in} (0.0, 1, {a_float})",
+           "sorted({texts}) {same} {words}", "{text} < {text} < {text}", "all(())",
+           "any(w in {text} or w in {text} for w in {texts} if w != 'a')"],
     ),
     "int": (
         ["x.i64", "x.i32", "x.i8", "x.n0", 'x["i64"]', "{an_int}", "{small}", "len(x.t)", "x.b",
@@ -296,6 +317,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "ord({text}[{small}])", "COUNTS.get({text}, {small})", "COUNTS[{keyword}]",
          "COUNTS[{text}]", "clipped({int})", "clipped({int}, most={int})", "{date}.month",
          "{date}.weekday()", "x.at.hour", "{int} & {int}", "{int} | {int}", "{int} ^ {int}",
+         "len(x.tags)", "x.i16", "sum(v for k, v in COUNTS.items())",
+         "sum(k in {text} for k in COUNTS)", "x.i32 * x.i32 + x.i32 * x.i32", "len({text}[{small}:])",
          "({int} or {int})", "({int} and {int})", "{bool} + {bool}", "len({texts})",
          "({int}) * ({int}) + ({int}) * ({int})", "len(re.findall({regex}, {text}))"],
     ),
@@ -321,7 +344,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "({text} + {text})", "({text} if {bool} else {text})", "({text} or {text})",
          "({text} and {text})", "str({number})", "{words}[{small}]", "norm({text})",
          "either({text}, {keyword})", "{text}.partition({keyword})[0]", "({text} * 2)",
-         "({keyword} + {text})", "(x.t or '').lower()", "either(x.u, x.t)"],
+         "({keyword} + {text})", "x.tags[{small}]", "' '.join({words})", "(x.t or '').lower()", "either(x.u, x.t)"],
     ),
     "words": (
         ["x.t.split()", "x.t0.split()"],
@@ -515,6 +538,21 @@ def _counted(w: _Writer) -> list[str]:
     return lines
 
 
+def _ranged(w: _Writer) -> list[str]:
+    test = w.r.choice((f"{w.deep('int')} == n", f"{w.deep('text')}[n] == 'a'", "n > 2"))
+    return [f"for n in range({w.r.randrange(4)}):", f"    if {test}:",
+            f"        return {w.of('answer', 0)}"]  # fmt: skip
+
+
+def _weighed(w: _Writer) -> list[str]:
+    name = w.name("int")
+    pairs = "".join(f"({w.of('keyword', 0)}, {w.of('small', 0)}), " for _ in range(2))
+    lines = [f"{name} = 0", f"for k, v in ({pairs}):", f"    if k in {w.deep('text')}:",
+             f"        {name} += v"]  # fmt: skip
+    w.bind("int", name)
+    return lines
+
+
 def _asserted(w: _Writer) -> list[str]:
     return [w.r.choice((f"assert {w.deep('bool')}", f"assert {w.of('any', 0)}, 'no'"))]
 
@@ -554,7 +592,7 @@ def _not_lifted(w: _Writer) -> list[str]:
 
 _STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
     *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
-    *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _asserted, _raised, _bare, _unpacked,
+    *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _ranged, _weighed, _asserted, _raised, _bare, _unpacked,
     _walrus, *[_not_lifted] * (1),
 )  # fmt: skip
 
