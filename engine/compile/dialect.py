@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.compile.charsets import ASCII_SIZE, Charset
-from engine.compile.regex import At, Choice, Joined, Node, Opaque, Repeat
+from engine.compile.regex import At, Choice, Joined, Node, Opaque, Repeat, nodes
 
 _MOST_REPEATS = 1000  # RE2 refuses more, nested ones multiplied
 _NOTHING = r"[^\x{0}-\x{10FFFF}]"
@@ -49,7 +49,7 @@ def translate(node: Node) -> Translation | None:
     >>> from engine.compile.regex import parse
     >>> translate(parse("[ab]+c$")).pattern
     '(?:[\\x{61}-\\x{62}])+[\\x{63}-\\x{63}](?:\\n?\\z)'
-    >>> translate(parse(r"(a)\\1")) is None
+    >>> translate(parse(r"(a)\1")) is None
     True
     """
     try:
@@ -63,8 +63,6 @@ def translate(node: Node) -> Translation | None:
 
 
 def _ascii_only(node: Node) -> bool:
-    from engine.compile.regex import nodes
-
     return any(isinstance(n, At) and n.kind is c.AT_BOUNDARY and not n.ascii for n in nodes(node))
 
 

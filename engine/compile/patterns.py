@@ -8,6 +8,7 @@ the few rows that are left. Each method gives what Python gives, row for row.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ from engine.compile.methods import (
 from engine.compile.regex import At, Joined, Node, backtracks, expected, nodes, parse, required
 from engine.compile.scan import Needle, Scanner
 from engine.compile.text import TextBatch
-from engine.compile.windows import chains
+from engine.compile.windows import Chain, chains
 
 _CLAUSES = 2  # sets of required literals that are looked for
 # Hits per byte of text up to which a method is cheaper than RE2 on all rows; measured.
@@ -194,27 +195,48 @@ def _method(search: Search) -> Method:
     if search.kind in _LITERALS:
         return _literal(search)
     node = _anchored(search)
-    python = _by_python(search)
-    translation = translate(node)
-    linear = None if translation is None else Linear(translation, python)
-    risk = _risk(search) is not None
-    otherwise: Decider = linear if risk and linear is not None else python
-    everywhere = linear is not None and not linear.translation.ascii_only
-    twins = any(isinstance(n, Charset) and n.has_wide_twin for n in nodes(node))
-
     found = chains(node)
-    if found is not None:
-        hits = sum(window.expected for chain in found for window in chain.windows)
-        if hits < _RARE_FOR_WINDOWS or not everywhere:
-            twins = any(window.twins for chain in found for window in chain.windows)
-            return Windows(found, twins, otherwise)
+    hits = _hits(found)
+    if found is not None and hits < _RARE_FOR_WINDOWS:
+        return _windows(search, node, found)
     clauses = tuple(sorted(required(node), key=expected)[:_CLAUSES])
-    limit = _RARE_FOR_PYTHON if everywhere else _NEARLY_ALL
-    if clauses and expected(clauses[0]) < limit:
-        return Filtered(clauses, twins, otherwise)
-    if linear is not None and (everywhere or risk):
+    left = expected(clauses[0]) if clauses else math.inf
+    if left < _RARE_FOR_PYTHON:
+        return _filtered(search, node, clauses)
+    linear = _linear(search, node)
+    if linear is not None and not linear.translation.ascii_only:
         return linear
-    return python
+    if found is not None:
+        return _windows(search, node, found)
+    if left < _NEARLY_ALL:
+        return _filtered(search, node, clauses)
+    return linear if linear is not None and _risk(search) else _by_python(search)
+
+
+def _hits(found: tuple[Chain, ...] | None) -> float:
+    """Hits of all anchors expected per byte of text."""
+    return sum(window.expected for chain in found or () for window in chain.windows)
+
+
+def _windows(search: Search, node: Node, found: tuple[Chain, ...]) -> Windows:
+    twins = any(window.twins for chain in found for window in chain.windows)
+    return Windows(found, twins, _decider(search, node) if twins else _by_python(search))
+
+
+def _filtered(search: Search, node: Node, clauses: tuple[frozenset[Needle], ...]) -> Filtered:
+    twins = any(isinstance(n, Charset) and n.has_wide_twin for n in nodes(node))
+    return Filtered(clauses, twins, _decider(search, node))
+
+
+def _decider(search: Search, node: Node) -> Decider:
+    """Return `re`, or RE2 for an expression that may take `re` exponential time."""
+    linear = _linear(search, node) if _risk(search) else None
+    return linear if linear is not None else _by_python(search)
+
+
+def _linear(search: Search, node: Node) -> Linear | None:
+    translation = translate(node)
+    return None if translation is None else Linear(translation, _by_python(search))
 
 
 def _literal(search: Search) -> Method:

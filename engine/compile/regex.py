@@ -188,10 +188,8 @@ def _literals(node: Node) -> tuple[_Clause | None, list[_Clause]]:
             return _choice_literals(node.parts)
         case Repeat():
             return _repeat_literals(node)
-        case Opaque(part=None):
-            return None, []
-        case Opaque(part=part):
-            return None, list(required(part))
+        case Opaque():
+            return None, [] if node.part is None else list(required(node.part))
 
 
 def _spelled(charset: Charset) -> _Clause | None:
@@ -350,10 +348,10 @@ class _Positions:
                 self.sets.append(node)
                 here = Counter({len(self.sets) - 1: 1})
                 return here, here, False
-            case At() | Opaque(part=None):
+            case At():
                 return Counter(), Counter(), True
-            case Opaque(part=part):
-                return self.of(part)
+            case Opaque():
+                return self._one_after_the_other(_below(node))
             case Choice():
                 ends = [self.of(part) for part in node.parts]
                 first = sum((f for f, _, _ in ends), Counter())
@@ -364,11 +362,12 @@ class _Positions:
                 )
             case Joined():
                 return self._one_after_the_other(node.parts)
-            case Repeat(part=part, least=least, most=most):
+            case Repeat(part=part, least=least, most=None):
                 first, last, empty = self.of(part)
-                if most is None or most > 1:
-                    self._link(last, first)
+                self._link(last, first)
                 return first, last, empty or least == 0
+            case Repeat():
+                return self._one_after_the_other(_written_out(node))
 
     def _one_after_the_other(
         self, parts: Iterable[Node]
@@ -389,10 +388,27 @@ class _Positions:
             self.edges[a, b] += m * n
 
 
+def _written_out(repeat: Repeat) -> tuple[Node, ...]:
+    """Return a bounded repeat as so many parts, the last ones optional."""
+    most = repeat.most or 0
+    if most <= 1 and repeat.least == 0:
+        return (Choice((repeat.part, Joined(()))),) if most else ()
+    optional = Repeat(repeat.part, 0, 1)
+    return (repeat.part,) * repeat.least + (optional,) * (most - repeat.least)
+
+
+def _size(node: Node) -> int:
+    """Return how many character sets a node has, bounded repeats written out."""
+    inner = sum(map(_size, _below(node)))
+    if isinstance(node, Repeat):
+        return inner * max(1, node.most or 1)
+    return inner + isinstance(node, Charset)
+
+
 def _ambiguous(loop: Repeat) -> bool:
     """Tell whether a loop can come back to a place, by the same text, in two ways."""
     places = _Positions([], Counter())
-    if sum(isinstance(node, Charset) for node in nodes(loop)) > _MOST_POSITIONS:
+    if _size(loop.part) > _MOST_POSITIONS:
         return False
     places.of(Repeat(loop.part, 0, None))
     after: dict[int, list[int]] = {}

@@ -148,7 +148,7 @@ class Scanner:
         start = positions_of(data, text.size, key, width) - at
         start = start[(start >= 0) & (start + len(needle.text) <= text.size)]
         if len(needle.text) > width:
-            start = start[self._same(data, i, start)]
+            start = start[self._same(data, np.full(len(start), i), start)]
         return np.full(len(start), i), start
 
     def _many(self, text: TextBatch, table: _Table) -> tuple[np.ndarray, np.ndarray]:
@@ -165,15 +165,14 @@ class Scanner:
                 same[part] = self._same(data, needle[part], start[part])
         return needle[same], start[same]
 
-    def _same(self, data: np.ndarray, needle: np.ndarray | int, start: np.ndarray) -> np.ndarray:
-        """Return at which positions the bytes are the literal's: one's, or one for each."""
+    def _same(self, data: np.ndarray, needle: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return at which positions the bytes are those of the literal there."""
         words = np.ndarray((len(data) - PAD + 1,), "<u8", data, strides=(1,))
         same: np.ndarray = words[start] & self._mask[needle] == self._first[needle]
         length = self._length[needle]
         longer = np.flatnonzero(same & (length > _WORD))
         if len(longer):
-            one = isinstance(needle, int)
-            which = np.full(len(longer), needle) if one else needle[longer]
+            which = needle[longer]
             last = start[longer] + self._length[which] - _WORD
             same[longer] = words[last] == self._last[which]
             for i in np.unique(which[self._length[which] > 2 * _WORD]):

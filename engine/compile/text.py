@@ -57,7 +57,9 @@ class Characters:
 
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Return which of some code points are in the set."""
-        return (self._bits[points >> 3] >> (points & 7).astype(np.uint8)) & 1 == 1
+        bits = self._bits[points >> 3] >> (points & 7).astype(np.uint8)
+        held: np.ndarray = bits & 1 == 1
+        return held
 
     @functools.cached_property
     def pairs(self) -> np.ndarray:
@@ -137,7 +139,8 @@ class TextBatch:
     @functools.cached_property
     def _pairs(self) -> np.ndarray:
         """The first two bytes of each character beyond ASCII."""
-        return self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
+        pairs: np.ndarray = self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
+        return pairs
 
     @functools.cached_property
     def newlines(self) -> np.ndarray:
@@ -157,12 +160,14 @@ class TextBatch:
         """Return the rows that hold the bytes at some positions."""
         if "_row_at" not in self.__dict__ and len(positions) * _SPARSE < self.size:
             return np.searchsorted(self.offsets, positions, "right") - 1
-        return self._row_at[positions]
+        rows: np.ndarray = self._row_at[positions]
+        return rows
 
     def places(self, characters: Characters) -> np.ndarray:
         """Return the positions of some characters beyond ASCII, sorted."""
         found = self.leads[characters.pairs[self._pairs]]
-        return found[characters.hold(code_points(self.data, found))]
+        places: np.ndarray = found[characters.hold(code_points(self.data, found))]
+        return places
 
     def rows_with(self, characters: Characters) -> np.ndarray:
         """Return the rows that hold one of some characters beyond ASCII, each row once, sorted."""
@@ -177,7 +182,7 @@ class TextBatch:
         if "_all_strings" in self.__dict__ or len(rows) * 4 > len(self):
             every = self._all_strings
             return [every[i] for i in rows]  # type: ignore[misc]
-        raw, ends = memoryview(self.data), self.offsets
+        raw, ends = self.data.data, self.offsets
         return [str(raw[ends[i] : ends[i + 1]], "utf-8") for i in rows]
 
     def form(self, name: str, exact: bool = True) -> TextBatch:
@@ -285,7 +290,8 @@ def _edged(text: TextBatch) -> np.ndarray:
     rows = np.flatnonzero(np.diff(text.offsets))
     rows = text.known(rows)
     first, last = text.data[text.offsets[rows]], text.data[text.offsets[rows + 1] - 1]
-    return rows[_spacelike(first) | _spacelike(last)]
+    edged: np.ndarray = rows[_spacelike(first) | _spacelike(last)]
+    return edged
 
 
 def _spacelike(byte: np.ndarray) -> np.ndarray:
@@ -303,7 +309,7 @@ def code_points(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """
     lead = data[positions]
     length = _LENGTH[lead]
-    value = lead & _LEAD_BITS[length]
+    value: np.ndarray = lead & _LEAD_BITS[length]
     for i in range(1, 4):
         more = length > i
         tail = data[positions + i * more] & np.uint32(0x3F)
@@ -337,7 +343,8 @@ def positions_of(data: np.ndarray, size: int, key: int, width: int) -> np.ndarra
 
 def widths(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return how many bytes the characters that begin at some positions take."""
-    return _LENGTH[data[positions]]
+    length: np.ndarray = _LENGTH[data[positions]]
+    return length
 
 
 def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:
@@ -394,7 +401,8 @@ def ranks(marks: np.ndarray, positions: np.ndarray) -> np.ndarray:
     np.cumsum(np.bitwise_count(words[:-1]), out=before[1:])
     at, bit = positions >> 6, (positions & 63).astype(np.uint64)
     below = (np.uint64(1) << bit) - np.uint64(1)
-    return before[at] + np.bitwise_count(words[at] & below)
+    counts: np.ndarray = before[at] + np.bitwise_count(words[at] & below)
+    return counts
 
 
 def _filled(text: TextBatch, counts: np.ndarray) -> np.ndarray:

@@ -234,6 +234,18 @@ def _share(charset: Charset) -> float:
     return float(SHARE[list(charset.ascii)].sum()) + _WIDE_SHARE * charset.beyond
 
 
+@dataclass(frozen=True)
+class _Spans:
+    """Where matches begin and end, and their rows; ascending."""
+
+    start: np.ndarray
+    end: np.ndarray
+    row: np.ndarray
+
+    def where(self, keep: np.ndarray) -> _Spans:
+        return _Spans(self.start[keep], self.end[keep], self.row[keep])
+
+
 def rows_of(
     chain: Chain, text: TextBatch, hits: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
@@ -248,62 +260,56 @@ def rows_of(
     hits
         For each window, positions and rows of its anchor, ascending.
     """
-    ends = rows = np.zeros(0, dtype=np.int64)
-    for i, (window, (position, row)) in enumerate(zip(chain.windows, hits, strict=True)):
-        start, end, row = _matched(window, text, position, row)
-        if i:
-            keep = _reached(chain.gaps[i - 1], text, ends, rows, start, row)
-            end, row = end[keep], row[keep]
-        ends, rows = end, row
-    return rows
+    matches = [
+        _matched(window, text, position, row)
+        for window, (position, row) in zip(chain.windows, hits, strict=True)
+    ]
+    reached = matches[0]
+    for gap, later in zip(chain.gaps, matches[1:], strict=True):
+        reached = later.where(_reachable(gap, text, reached, later))
+    return reached.row
 
 
-def _reached(
-    gap: Gap,
-    text: TextBatch,
-    ends: np.ndarray,
-    rows: np.ndarray,
-    start: np.ndarray,
-    row: np.ndarray,
-) -> np.ndarray:
-    """Return which of the later window's matches have an earlier one's before them."""
-    if not len(ends):
-        return np.zeros(len(start), dtype=bool)
-    nearest = np.searchsorted(ends, start - gap.least, "right") - 1
-    reached: np.ndarray = (nearest >= 0) & (rows[nearest] == row)
+def _reachable(gap: Gap, text: TextBatch, earlier: _Spans, later: _Spans) -> np.ndarray:
+    """Return which of the later matches have an earlier one before them: the nearest is enough."""
+    if not len(earlier.end):
+        return np.zeros(len(later.start), dtype=bool)
+    nearest = np.searchsorted(earlier.end, later.start - gap.least, "right") - 1
+    reachable: np.ndarray = (nearest >= 0) & (earlier.row[nearest] == later.row)
     if not gap.newline and len(text.newlines):
-        before = np.searchsorted(text.newlines, ends[nearest])
-        reached &= np.searchsorted(text.newlines, start) <= before
-    return reached
+        before = np.searchsorted(text.newlines, earlier.end[nearest])
+        reachable &= np.searchsorted(text.newlines, later.start) <= before
+    return reachable
 
 
-def _matched(
-    window: Window, text: TextBatch, position: np.ndarray, row: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return where a window's matches begin and end, and their rows."""
+def _matched(window: Window, text: TextBatch, position: np.ndarray, row: np.ndarray) -> _Spans:
+    """Return a window's matches."""
     anchor = window.anchor
     width = len(anchor.text) if isinstance(anchor, Needle) else widths(text.data, position)
-    start, end = position, position + width
+    spans = _Spans(position, position + width, row)
     for element in window.after:
-        if isinstance(element, At):
-            keep = _holds(element, text, end, row)
-            start, end, row = start[keep], end[keep], row[keep]
-        else:
-            keep = np.flatnonzero(end < text.offsets[row + 1])
-            keep = keep[_member(element, text, end[keep])]
-            start, end, row = start[keep], end[keep], row[keep]
-            end = end + widths(text.data, end)
+        spans = _followed(element, text, spans)
     for element in window.before:
-        if isinstance(element, At):
-            keep = _holds(element, text, start, row)
-            start, end, row = start[keep], end[keep], row[keep]
-        else:
-            keep = np.flatnonzero(start > text.offsets[row])
-            before = _before(text, start[keep])
-            kept = _member(element, text, before)
-            keep = keep[kept]
-            start, end, row = before[kept], end[keep], row[keep]
-    return start, end, row
+        spans = _preceded(element, text, spans)
+    return spans
+
+
+def _followed(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
+    """Keep the matches that an element follows, and add it to them."""
+    if isinstance(element, At):
+        return spans.where(_holds(element, text, spans.end, spans.row))
+    inside = spans.where(spans.end < text.offsets[spans.row + 1])
+    kept = inside.where(_member(element, text, inside.end))
+    return _Spans(kept.start, kept.end + widths(text.data, kept.end), kept.row)
+
+
+def _preceded(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
+    """Keep the matches that an element precedes, and add it to them."""
+    if isinstance(element, At):
+        return spans.where(_holds(element, text, spans.start, spans.row))
+    inside = spans.where(spans.start > text.offsets[spans.row])
+    wider = _Spans(_before(text, inside.start), inside.end, inside.row)
+    return wider.where(_member(element, text, wider.start))
 
 
 def _member(charset: Charset, text: TextBatch, position: np.ndarray) -> np.ndarray:
@@ -334,33 +340,41 @@ def _holds(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np
 
 
 def _is_start(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return position == text.offsets[row]
+    holds: np.ndarray = position == text.offsets[row]
+    return holds
 
 
 def _is_end(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return position == text.offsets[row + 1]
+    holds: np.ndarray = position == text.offsets[row + 1]
+    return holds
 
 
 def _is_line_start(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return _is_start(at, text, position, row) | (text.data[position - 1] == ord("\n"))
+    newline = text.data[position - 1] == ord("\n")
+    holds: np.ndarray = newline | _is_start(at, text, position, row)
+    return holds
 
 
 def _is_line_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return _is_end(at, text, position, row) | (text.data[position] == ord("\n"))
+    newline = text.data[position] == ord("\n")
+    holds: np.ndarray = newline | _is_end(at, text, position, row)
+    return holds
 
 
 def _is_near_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
     newline = text.data[position] == ord("\n")
-    return _is_end(at, text, position, row) | newline & _is_end(at, text, position + 1, row)
+    holds: np.ndarray = newline & _is_end(at, text, position + 1, row) | _is_end(at, text, position, row)
+    return holds
 
 
 def _is_boundary(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
     word = _word(at.ascii)
-    after = position < text.offsets[row + 1]
+    after: np.ndarray = position < text.offsets[row + 1]
     after[after] = _member(word, text, position[after])
-    before = position > text.offsets[row]
+    before: np.ndarray = position > text.offsets[row]
     before[before] = _member(word, text, _before(text, position[before]))
-    return before != after
+    holds: np.ndarray = before != after
+    return holds
 
 
 def _is_inside(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
