@@ -218,9 +218,9 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
         n = sum(c.rows for c in mine)
         rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
     title = f"Coverage of {len(by_slice):,} slices over {n:,} rows"
-    if len(rows) > SHOWN:
-        title += f", the first {SHOWN} of them; the coverage table has all"
     cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows[:SHOWN])
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN:,} more, in the coverage table\n")
 
 
 def _tell_faults(counts: FaultCounts) -> None:
