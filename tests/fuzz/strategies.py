@@ -45,8 +45,14 @@ PIECES = (
     "\u0149", "\u01f0", "\u1e96", "\ufb06", "\u01c5", "\u1fb3", "\u10d0", "\u13a0", "\uab70",
     "\ua7c0", "\u2c2f", "\u00b5", "\u03bc", "\u00aa", "\u2160", "\u24b6", "\u0967", "\u00bd",
     "\u2460", "\U0001d7d8", "\U0001d518", "\U0010ffff", "\U0001f469\u200d\U0001f467", "&#39;",
+    "chec\u212a", "plea\u017fe", "\u017fong", "sub\u017fcribe", "k\n", "song\n", "ly\n",
     "CHECK", "Subscribe", "PLZ", "this SONG", "bit.ly/x", "www.", "check out", "check\nout", "12",
     "-3", "+4", "1_0", "1e3", "nan", "0.5", "b", "B", "c", "xyz", "!", "?", "'", '"', "%", "\x7f",
+)  # fmt: skip
+_ALIKE = (
+    "1\u0663\u00b2\u0967\u00bd\u2460\U0001d7d8\u2167\u4e00", "kK\u212asS\u017fi\u0130I\u0131",
+    " \t\n\x0b\x0c\r\x1c\x1f\x85\xa0\u2003\u2028\u3000\u200b", "aA\u00e9\u00c9\u00df\u1e9e\u03c3\u03c2",
+    "a\u0301\u0307\u0345\u01c5\u01f0\ufb01\u1fb3", ("check", "out", "\n", " ", "song", "k", "."),
 )  # fmt: skip
 _CASES: Sequence[Callable[[str], str]] = (
     str, str, str, str.upper, str.lower, str.title, str.swapcase,
@@ -62,7 +68,12 @@ def text(r: Random) -> str:
         return "".join(_character(r) for _ in range(r.randrange(12)))
     if kind == 2:
         return r.choice(PIECES) * r.choice((1, 7, 40, 100))
-    if kind == 3:
+    if kind < 6:
+        group = r.choice(_ALIKE)
+        return "".join(r.choice(group) for _ in range(r.randrange(1, 4)))
+    if kind < 9:
+        return r.choice(PIECES) + "\n" * (kind == 6)
+    if kind == 9:
         return " ".join(r.choice(KEYWORDS[:12]) for _ in range(r.randrange(1, 12)))
     return "".join(r.choice(_CASES)(r.choice(PIECES)) for _ in range(r.randrange(6)))
 
@@ -205,6 +216,7 @@ def regex(r: Random, depth: int = 2) -> str:
 
 _LOOPS = 2
 _PATTERNS = (
+    r"k$", r"song$", r"check.out", r"(?i)check.out", r"k.s", r"out$", r"out\Z", r"(?i)ly$", r"(?i)check", r"(?i)please|song", r"(?i)song\b", r"(?i)s$", r"e$",
     r"\w+\.ly", r"check.*out", r"^\s*$", r"(?i)plz|please", r"\bsong\b", r"\d{2,}", r"[A-Z]{3}",
     r"^\S+$", r"s+$", r"\s\Z", r"(a)\1", r"subscribe|check\s+out", r"(?i)k", r"(?i)straße",
     r"[^\x00-\x7f]", r"(?i)[k-s]+", r"(?i)[^k]", r"(?m)^a$", r"(?s)a.b", r".", r"^.$", r"",
@@ -234,6 +246,14 @@ TOKENS: Mapping[str, Callable[[Random], str]] = {
     "an_int": _int_text,
     "a_float": _float_text,
     "regex": _regex_text,
+    "column": lambda r: "x." + r.choice(("i8", "i16", "i32", "i64", "n0", "i64", "b", "n0")),
+    "real": lambda r: r.choice(("x.f64", "x.f32", "x.f0", "x.f0", _float_text(r))),
+    "form": lambda r: r.choice(("lower", "lower", "upper", "casefold", "title", "capitalize",
+                                "swapcase", "strip", "lstrip", "rstrip")),  # fmt: skip
+    "tested": lambda r: r.choice(("isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace",
+                                  "isnumeric", "isdecimal", "istitle")),  # fmt: skip
+    "great": lambda r: repr(r.choice((2.0**53, 2.0**53 + 2, -(2.0**53), 2.0**63, -(2.0**63)))),
+    "length": lambda r: str(r.randrange(30)),
     "keyword_re": lambda r: repr(re.escape(r.choice(KEYWORDS[:12]))),
     "flags": lambda r: r.choice(_FLAGS),
     "texts": _collection(_keyword),
@@ -255,7 +275,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
         ["x.b", "x.b0", 'x["b"]', "x.t is None", "x.i64 is not None", "True", "False",
          "x.b is True", "x.b is not False", "{keyword} in x.t", "{keyword} in x.t.lower()",
          "x.i64 > {an_int}", "x.n0 < {an_int}", "x.f64 >= {a_float}", "x.t0 == {keyword}",
-         "x.u in {texts}", "x.i32 in {ints}", "len(x.t) < {small}", "x.t.startswith({keyword})"],
+         "x.u in {texts}", "x.i32 in {ints}", "len(x.t) < {small}", "x.t.startswith({keyword})",
+         *["{sharp}"] * 12],
         ["{number} {order} {number}"] * 4
         + ["{number} {order} {number} {order} {number}", "{text} {order} {text}",
            "{text} {order} {text} {order} {keyword}", "{text} {same} {keyword}",
@@ -301,8 +322,44 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "{text} {in} {words}", "x.get('nope', {int}) {order} {int}", "'nope' in {text}",
            "x.tags {same} ['a', 'k']", "{number} {in} (0.0, 1, {a_float})",
            "sorted({texts}) {same} {words}", "{text} < {text} < {text}", "all(())",
-           "any(w in {text} or w in {text} for w in {texts} if w != 'a')"],
+           "any(w in {text} or w in {text} for w in {texts} if w != 'a')"]
+        + ["{sharp}"] * 70,
     ),
+    # What tells a rule from one that is nearly the same.
+    "sharp": (
+        ["{column} % {divisor} {order} {small}", "{column} // {divisor} {order} {small}",
+         "{column} + {small} > {column}", "{column} + {column} {order} {an_int}",
+         "{column} * {column} {order} {an_int}", "-{column} {order} {column}",
+         "abs({column}) {order} {an_int}", "{column} - {column} {order} {small}",
+         "{column} {order} {real}", "{column} {order} {great}", "{column} {same} {great}", "{column} / {divisor} {order} {small}",
+         "{real} {order} {real}", "not {real} {order} {real}", "bool({real})", "not {column}",
+         "{real} % {divisor} {order} {small}", "{real} // {divisor} {order} {small}",
+         "{column} {in} {mixed}", "{column} {in} (Decimal('1'), {small})",
+         "{real} {in} {mixed}", "{column} == {column}", "x.t {same} x.u", "x.t {same} None",
+         "x.t.{form}() {same} x.t0.{form}()", "x.t.{form}() {same} x.t",
+         "len(x.t0.{form}()) {order} len(x.t0)", "x.t0.{form}().{form}() {same} x.t0.{form}()",
+         "{keyword} {in} x.t.{form}()", "{keyword} {in} x.t0.lower()", "x.t0.{tested}()",
+         "x.t.{tested}() {same} x.t0.{tested}()", "len(x.t) {order} {length}",
+         "len(x.t.split()) {order} {small}", "bool(re.search({regex}, x.t))",
+         "bool(re.search({regex}, x.t0, {flags}))", "bool(re.match({regex}, x.t, {flags}))",
+         "re.fullmatch({regex}, x.t) {is} None", "isinstance({either}, {type})",
+         "{either} {is} True", "{either} {is} None", "{either} {same} {either}",
+         "{search} {same} None", "x.i8 is True", "x.b == 1",
+         "x.t0.endswith({keyword})", "x.t.startswith({keyword})", "x.day {order} x.day",
+         "x.t0.count({keyword}) {order} {small}", "x.t0.find({keyword}) {order} {small}",
+         "any(({sharp}, {either}))", "any([{sharp}, {sharp}])", "({sharp} or {sharp})",
+         "({sharp} and {sharp})"],
+        ["any(p > 1 / {column} for p in (0, {small}))", "({sharp} or 1 / {column} > {small})",
+         "({sharp} and 1 / {column} > {small})", "all(({sharp}, {sharp}))",
+         "(1 / {column} > 0 if {sharp} else {sharp})", "({sharp} and {sharp}) {is} False",
+         "any({column} // n > 1 for n in (1, 0))", "all({column} // n > 1 for n in (1, 0))",
+         "clipped({small}, least=1 // {column}) {order} {small}",
+         "max(1 // {column}, {real}) {order} {small}", "({either} or {sharp})",
+         "({either} and {sharp})", "not ({either} and {either})",
+         "({search} if {sharp} else {either}) {is} None"],
+    ),
+    "either": (["x.t", "x.i64", "x.b", "x.b", "x.f64", "x.day", "x.i8", "None", "True", "1"],
+               ["{search}", "{maybe_search}", "{maybe}", "{sharp}"]),  # fmt: skip
     "int": (
         ["x.i64", "x.i32", "x.i8", "x.n0", 'x["i64"]', "{an_int}", "{small}", "len(x.t)", "x.b",
          "len(x.t.split())", "len(x.t0)", 'x.get("i32")', "x.day.year"],
@@ -468,7 +525,7 @@ class _Writer:
         lines = []
         for _ in range(self.r.choice((0, 0, 0, 1, 1, 2, 3))):
             lines += self.r.choice(_STATEMENTS)(self)
-        lines.append(f"return {self.of('answer', self.r.choice((0, 1, 1, 2, 2, 3)))}")
+        lines.append(f"return {self.of('answer', self.r.choice((0, 1, 2, 2, 3, 3)))}")
         return [indent + line for line in lines]
 
     def deep(self, kind: str) -> str:
@@ -584,6 +641,20 @@ def _walrus(w: _Writer) -> list[str]:
     return lines
 
 
+def _rebound(w: _Writer) -> list[str]:
+    name = w.name("int")
+    first, second = w.of("small", 0), w.of("small", 0)
+    test = w.r.choice((
+        f"{w.of('sharp', 0)} and ({name} := {second}) > {w.of('small', 0)}",
+        f"{w.of('sharp', 0)} or ({name} := {second}) > {w.of('small', 0)}",
+        f"(({name} := {second}) if {w.of('sharp', 0)} else {w.of('small', 0)})",
+        f"{w.of('small', 0)} < {w.of('int', 0)} < ({name} := {second})",
+    ))  # fmt: skip
+    end = w.r.choice(([f"return {name} == {second}"], [f"return {name} == {second}"], []))
+    w.bind("int", name)
+    return [f"{name} = {first}", f"if {test}:", f"    return {w.of('answer', 0)}", *end]
+
+
 def _not_lifted(w: _Writer) -> list[str]:
     return w.r.choice(([f"f'{{{w.of('int', 0)}}}'"], ["try:", f"    {w.deep('int')}",
                        "except ValueError:", "    return None"],
@@ -593,7 +664,7 @@ def _not_lifted(w: _Writer) -> list[str]:
 _STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
     *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
     *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _ranged, _weighed, _asserted, _raised, _bare, _unpacked,
-    _walrus, *[_not_lifted] * (1),
+    _walrus, _rebound, *[_not_lifted] * (1),
 )  # fmt: skip
 
 
@@ -602,7 +673,7 @@ def _def(w: _Writer) -> list[str]:
 
 
 def _lambda(w: _Writer) -> list[str]:
-    return [f"f_N_ = lambda x: {w.of('answer', w.r.choice((1, 2, 2, 3)))}"]
+    return [f"f_N_ = lambda x: {w.of('answer', w.r.choice((1, 2, 2, 3, 4)))}"]
 
 
 def _with_resources(w: _Writer) -> list[str]:
