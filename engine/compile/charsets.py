@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.compile.text import BEYOND, Characters
+from engine.compile.text import Characters, beyond_ascii
 
 Item = tuple[Any, Any]  # an opcode of `re` and its argument, hashable
 
@@ -177,7 +177,7 @@ _ASCII = "".join(map(chr, range(ASCII_SIZE)))
 @functools.lru_cache(1)
 def _all_characters() -> str:
     """All characters that UTF-8 can hold, with a gap where the surrogates would be."""
-    return _ASCII + "".join(map(chr, BEYOND))
+    return _ASCII + "".join(map(chr, beyond_ascii()))
 
 
 def _found(charset: Charset, text: str) -> Iterator[tuple[int, int]]:

@@ -114,7 +114,7 @@ class Scanner:
         )
         widths = [min(len(n.text), _WIDEST) for n in needles]
         by_width = [[i for i, w in enumerate(widths) if w == width] for width in range(_WIDEST + 1)]
-        self._single = [i for ids in by_width if len(ids) <= few for i in ids]
+        self._single = sorted(i for ids in by_width if len(ids) <= few for i in ids)
         self._tables = [
             _Table(width, ids, [self._lower(needles[i].text) for i in ids])
             for width, ids in enumerate(by_width)
@@ -127,7 +127,7 @@ class Scanner:
         found += [self._many(text, table) for table in self._tables]
         needle = np.concatenate([_NONE, *(n for n, _ in found)])
         start = np.concatenate([_NONE, *(s for _, s in found)])
-        if len(found) > 1 or self._tables:
+        if self._tables:  # else they are in order already
             key = needle << _POSITION_BITS | start
             key.sort()
             needle, start = key >> _POSITION_BITS, key & _POSITION

@@ -6,6 +6,7 @@ All work is over whole buffers, never row by row; a row that needs Python is ask
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 PAD = 16  # readable bytes after the last row, so that a word may be read at any position
 _BLOCK = 1 << 16  # bytes handled at a time: stays in the processor's cache
-_SPARSE = 64  # bytes per position above which rows are searched for, below it looked up
+_SPARSE = 128  # bytes per position above which rows are searched for, below it looked up
 
 _A_Z, _A_Z_LOWER, _LETTERS, _CASE = ord("A"), ord("a"), 26, np.uint8(0x20)
 _NO_ROWS = np.zeros(1, dtype=np.int64)
@@ -26,13 +27,18 @@ _LEAD_BITS = np.array([0, 0x7F, 0x1F, 0x0F, 0x07], dtype=np.uint32)
 
 # glibc gives freed memory back to the system, page by page, until it has seen a large block freed;
 # without this a fresh megabyte costs more than all that is done with it.
-del (_large := [np.empty(31 << 20, dtype=np.uint8)])[:]
+_seen = np.empty(31 << 20, dtype=np.uint8)
+del _seen
 
-BEYOND = (*range(0x80, 0xD800), *range(0xE000, 0x110000))  # what UTF-8 can hold beyond ASCII
 # Python's str.isspace beyond ASCII, which is what split() and strip() without arguments use.
 WIDE_SPACES = frozenset(
     {0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
 )
+
+
+def beyond_ascii() -> Iterator[int]:
+    """Yield the code points beyond ASCII that UTF-8 can hold."""
+    return itertools.chain(range(0x80, 0xD800), range(0xE000, 0x110000))
 
 
 class Characters:
@@ -282,7 +288,7 @@ FORMS: dict[str, Form] = {
 @functools.cache
 def _changed(form: Form) -> Characters:
     """Return the characters beyond ASCII that a form changes."""
-    return Characters((c, c) for c in BEYOND if form.of(chr(c)) != chr(c))
+    return Characters((c, c) for c in beyond_ascii() if form.of(chr(c)) != chr(c))
 
 
 def _edged(text: TextBatch) -> np.ndarray:

@@ -363,7 +363,8 @@ def _is_line_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray)
 
 def _is_near_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
     newline = text.data[position] == ord("\n")
-    holds: np.ndarray = newline & _is_end(at, text, position + 1, row) | _is_end(at, text, position, row)
+    newline &= _is_end(at, text, position + 1, row)
+    holds: np.ndarray = newline | _is_end(at, text, position, row)
     return holds
 
 

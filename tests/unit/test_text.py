@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.compile.text import (
-    BEYOND,
     FORMS,
     WIDE_SPACES,
     Characters,
     TextBatch,
+    beyond_ascii,
     char_lengths,
     characters,
     code_points,
@@ -54,7 +54,7 @@ def test_counts_of_very_long_rows():
 
 
 def test_whitespace_is_what_python_splits_at():
-    spaces = {c for c in map(chr, (*range(0x80), *BEYOND)) if c.isspace()}
+    spaces = {c for c in map(chr, (*range(0x80), *beyond_ascii())) if c.isspace()}
     assert spaces == {*map(chr, WIDE_SPACES), *map(chr, range(9, 14)), *map(chr, range(28, 33))}
     assert all(not c.split() for c in spaces)
     assert word_counts(pa.array([f"a{c}b" for c in spaces])).tolist() == [2] * len(spaces)
@@ -63,7 +63,7 @@ def test_whitespace_is_what_python_splits_at():
 @pytest.mark.parametrize("name", ["lower", "upper", "casefold"])
 def test_all_characters_that_a_form_turns_to_ascii(name):
     form = FORMS[name]
-    found = {c for c in BEYOND if any(x.isascii() for x in form.of(chr(c)))}
+    found = {c for c in beyond_ascii() if any(x.isascii() for x in form.of(chr(c)))}
     assert found == form.to_ascii
 
 
