@@ -108,4 +108,4 @@ def _holds(node: Function, span: tuple[int | None, ...]) -> bool:
     first: ast.expr | ast.FunctionDef = node.body if isinstance(node, ast.Lambda) else node
     start = (first.lineno, first.col_offset)
     end = (first.end_lineno, first.end_col_offset)
-    return start <= (line, column) and (end_line, end_column) <= end  # type: ignore[operator]
+    return start <= (line, column) and (end_line, end_column) <= end
