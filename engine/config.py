@@ -381,7 +381,7 @@ class Project(_Model):
         Slice id to the tier that it must run in.
     verify
         The share of rows on which compiled slices are compared with their Python functions before
-        the mask table is written; 0 for none.
+        the mask table is written, some 1,000 at the least; 0 for none.
     on_error
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate

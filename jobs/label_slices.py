@@ -30,7 +30,7 @@ from engine.compile.faults import (
     stop_at_fault,
 )
 from engine.compile.plan import MaskPlan, compile_slices
-from engine.compile.verify import verify
+from engine.compile.verify import at_least, verify
 from engine.config import Project
 from engine.errors import FaultBudgetError
 from engine.masks.checks import check_columns, check_rows, check_unique
@@ -106,7 +106,8 @@ def job(args: argparse.Namespace) -> None:
         rows = _check(project, plan, df, source.name, args.where)
         df = slices.looked_up(df)
         with explained(plan.sfs):
-            checked, compiled = verify(plan, df, project.join_columns, project.verify, project.seed)
+            share = at_least(project.verify, rows)
+            checked, compiled = verify(plan, df, project.join_columns, share, project.seed)
         if compiled:
             cli.step(
                 f"{compiled} compiled slices give what Python gives on {checked:,} sampled rows"
@@ -217,9 +218,9 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
         n = sum(c.rows for c in mine)
         rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
     title = f"Coverage of {len(by_slice):,} slices over {n:,} rows"
-    if len(rows) > SHOWN:
-        title += f", the first {SHOWN} of them; the coverage table has all"
     cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows[:SHOWN])
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN:,} more, in the coverage table\n")
 
 
 def _tell_faults(counts: FaultCounts) -> None:

@@ -101,10 +101,14 @@ def masks_needed(tree: Expr) -> set[str]:
 
 def combined(tree: Expr, found: Mapping[str, Found]) -> Found:
     """Return a combination's mask from those of what it combines, by slice id."""
-    if isinstance(tree, Call) and tree.op in KLEENE:
-        return KLEENE[tree.op](*(combined(part, found) for part in tree.args))
-    assert isinstance(tree, Mask)
-    return found[tree.slice_id]
+    made: dict[Expr, Found] = {}
+    for node in tree.walk():
+        if isinstance(node, Mask):
+            made[node] = found[node.slice_id]
+        else:
+            assert isinstance(node, Call)  # a combination is of masks
+            made[node] = KLEENE[node.op](*(made[part] for part in node.args))
+    return made[tree]
 
 
 def packed(

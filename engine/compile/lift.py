@@ -701,28 +701,15 @@ class _Lifter:
 
     def function(self, f: Any, args: list[Any], keywords: _Names, node: ast.Call) -> _Value:
         if isinstance(f, FunctionType) and f not in _RE_FUNCTIONS and _is_users(f):
-            given = [_kept(value, node) for value in (*args, *keywords.values())]
-            made = self.result(f, args, keywords)
-            for value in reversed(given):  # arguments are made before the function is called
-                raising = _raising(value)
-                made = made if raising is None else _then(raising, made)
-            return made
+            return self.helper(f, args, keywords, node)
         if _hashable(f) and f in _RE_FUNCTIONS:
             return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
         if keywords:
             raise _CannotError(node, f"it calls {_called(f)} with keywords")
         if f in (any, all, sum) and len(args) == 1:
             return self.folded_over(f, args[0], node)
-        if f in (min, max) and len(args) == 2:  # noqa: PLR2004
-            a, b = (self.plain(v, node) for v in args)
-            # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
-            return self.made("if", self.made("gt" if f is min else "lt", a, b), b, a)
-        if f is isinstance and len(args) == 2 and isinstance(args[1], Const):  # noqa: PLR2004
-            return Call("isinstance", (self.plain(args[0], node), args[1]))
-        if f is getattr and len(args) == 2 and isinstance(args[0], _Row):  # noqa: PLR2004
-            name = args[1].value if isinstance(args[1], Const) else None
-            if name in self.columns:
-                return self.column(str(name))
+        if f in (min, max, isinstance, getattr) and len(args) == 2:  # noqa: PLR2004
+            return self.of_two(f, args[0], args[1], node)
         if f in (tuple, list, set, frozenset, sorted) and len(args) == 1:
             values = self.items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):
@@ -733,6 +720,27 @@ class _Lifter:
             isinstance(a, Const) for a in args
         ):
             return _constant(f(*(a.value for a in args)))
+        raise _CannotError(node, _call_problem(f))
+
+    def helper(self, f: FunctionType, args: list[Any], keywords: _Names, node: ast.Call) -> Expr:
+        """Return the value of a function of the user's that the function calls."""
+        given = [_kept(value, node) for value in (*args, *keywords.values())]
+        made = self.result(f, args, keywords)
+        for value in reversed(given):  # arguments are made before the function is called
+            raising = _raising(value)
+            made = made if raising is None else _then(raising, made)
+        return made
+
+    def of_two(self, f: Any, first: _Value, second: _Value, node: ast.Call) -> _Value:
+        if f in (min, max):
+            a, b = self.plain(first, node), self.plain(second, node)
+            # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
+            return self.made("if", self.made("gt" if f is min else "lt", a, b), b, a)
+        if f is isinstance and isinstance(second, Const):
+            return Call("isinstance", (self.plain(first, node), second))
+        known = isinstance(first, _Row) and isinstance(second, Const)
+        if f is getattr and known and second.value in self.columns:
+            return self.column(str(second.value))
         raise _CannotError(node, _call_problem(f))
 
     def folded_over(self, f: Any, over: _Value, node: ast.Call) -> Expr:

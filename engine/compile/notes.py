@@ -37,9 +37,9 @@ def notes_on(sf: SlicingFunction, tree: Expr | None, linear: Container[str]) -> 
                     "seed a random.Random from the row's key instead"
                 )
     for node in tree.walk() if tree is not None else ():
-        if isinstance(node, Const) and isinstance(node.value, re.Pattern):
-            if node.value.pattern not in linear:
-                yield from _on_pattern(node.value)
+        pattern = node.value if isinstance(node, Const) else None
+        if isinstance(pattern, re.Pattern) and pattern.pattern not in linear:
+            yield from _on_pattern(pattern)
 
 
 def _on_pattern(pattern: re.Pattern[Any]) -> Iterator[str]:

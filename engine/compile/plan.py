@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("engine")
 
 _PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
-_KLEENE_IN_SPARK = {"kleene_and": lambda a, b: a & b, "kleene_or": lambda a, b: a | b,
-                    "kleene_not": lambda a: ~a}  # fmt: skip
+_KLEENE_IN_SPARK: Mapping[str, Callable[..., SparkColumn]] = {
+    "kleene_and": lambda a, b: a & b,
+    "kleene_or": lambda a, b: a | b,
+    "kleene_not": lambda a: ~a,
+}
 
 
 @dataclass(frozen=True)
@@ -188,8 +191,11 @@ class MaskPlan:
     def kernel(self) -> Kernel:
         """What executors run."""
         whole = (Tier.ARROW, Tier.MASKS)
+        # A slice made of an expression is its tree: keys that Spark joins needn't travel.
+        sfs = [sf if sf.expr is None else SlicingFunction(sf.name, expr=Mask(sf.id), id=sf.id)
+               for sf in self.python_sfs]  # fmt: skip
         trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
-        return Kernel(self.python_sfs, trees, {c: self.kinds[c] for c in self.crossing})
+        return Kernel(sfs, trees, {c: self.kinds[c] for c in self.crossing})
 
     def explain(self) -> Explanation:
         """Say which slice runs where, and why."""
@@ -377,12 +383,14 @@ class MaskPlan:
     def _combined(
         self, tree: Expr, places: Mapping[str, int], made: dict[str, SparkColumn]
     ) -> SparkColumn:
-        if isinstance(tree, Mask):
-            return self._mask_column(tree.slice_id, places, made)
-        assert isinstance(tree, Call)
-        parts = [self._combined(part, places, made) for part in tree.args]
-        combine: Any = _KLEENE_IN_SPARK[tree.op]
-        return combine(*parts)  # type: ignore[no-any-return]
+        found: dict[Expr, SparkColumn] = {}
+        for node in tree.walk():
+            if isinstance(node, Mask):
+                found[node] = self._mask_column(node.slice_id, places, made)
+            else:
+                assert isinstance(node, Call)  # a combination is of masks
+                found[node] = _KLEENE_IN_SPARK[node.op](*(found[part] for part in node.args))
+        return found[tree]
 
 
 def enumerate_ids(ids: Iterable[str]) -> Iterable[tuple[str, int]]:

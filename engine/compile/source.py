@@ -105,7 +105,7 @@ def _name(node: Function) -> str:
 
 def _holds(node: Function, span: tuple[int | None, ...]) -> bool:
     line, column, end_line, end_column = span
-    first: ast.AST = node.body if isinstance(node, ast.Lambda) else node
+    first: ast.expr | ast.FunctionDef = node.body if isinstance(node, ast.Lambda) else node
     start = (first.lineno, first.col_offset)
-    end = (first.end_lineno, first.end_col_offset)  # type: ignore[attr-defined]
-    return start <= (line, column) and (end_line, end_column) <= end  # type: ignore[operator]
+    end = (first.end_lineno, first.end_col_offset)
+    return start <= (line, column) and (end_line, end_column) <= end

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from engine.compile.plan import MaskPlan
 
 _KEY = "@key"
+_FEWEST = 1_000  # rows that are compared, if there are so many
+
+
+def at_least(share: float, rows: int) -> float:
+    """Return a share of rows that is some 1,000 at the least; 0 stays 0.
+
+    Examples
+    --------
+    >>> at_least(0.001, 2_000), at_least(0.001, 10**9), at_least(0.0, 2_000)
+    (0.5, 0.001, 0.0)
+    """
+    return max(share, min(1.0, _FEWEST / rows)) if share and rows else 0.0
 
 
 def verify(

@@ -223,7 +223,8 @@ class SparkSFApplier(_Applier):
         from engine.masks.lookups import with_own_lookups
 
         looked_up, added = with_own_lookups(df, self.sfs)
-        return compile_slices(self.sfs, looked_up.schema).apply(looked_up).drop(*added)
+        masked: DataFrame = compile_slices(self.sfs, looked_up.schema).apply(looked_up)
+        return masked.drop(*added)
 
 
 def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.DataFrame:

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-COMPILED = pytest.mark.xfail(strict=False, reason="the plan does not run trees yet")
 SCHEMA = "id int, text string, country string, customer bigint"
 ROWS = [
     (1, "a", "US", 10),
@@ -27,7 +26,6 @@ def catalogue(bench) -> dict[str, dict]:
     return {r["id"]: r for r in bench.read(bench.place("slices"))}
 
 
-@COMPILED
 def test_all_in_one_run(bench, spark):
     bench.rows(ROWS, SCHEMA)
     bench.write(
@@ -92,7 +90,6 @@ def test_all_in_one_run(bench, spark):
     assert bench.versions() == versions
 
 
-@COMPILED
 def test_values_are_pinned_and_added_on_request(bench, spark):
     bench.rows(ROWS, SCHEMA)
     project = bench.project(by=[{"column": "country", "top": 2}], slices=[SHORT])
@@ -126,7 +123,6 @@ def test_values_are_pinned_and_added_on_request(bench, spark):
     assert bench.versions() == versions
 
 
-@COMPILED
 def test_other_keys_are_other_masks(bench, spark):
     place = str(bench.folder / "vips")
     bench.rows(
@@ -152,7 +148,6 @@ def test_other_keys_are_other_masks(bench, spark):
     assert bench.versions() == versions
 
 
-@COMPILED
 def test_explain_pins_nothing(bench):
     bench.rows(ROWS, SCHEMA)
     out = bench.done("label_slices", bench.project(by="country"), "--explain")

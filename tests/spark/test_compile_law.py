@@ -31,7 +31,7 @@ COLUMNS = ["s", "i", "l", "d", "f", "dec", "day", "t", "n", "b", "a", "aa", "m",
 BITS = 6
 
 NASTY = {
-    "s": "𝔘n😀 \n\r\t\"'\\ \x00 \u200b ß ſ İ 'check' &#39;",  # noqa: RUF001 - meant to be confusing
+    "s": "𝔘n😀 \n\r\t\"'\\ \x00 \u200b ß ſ İ 'check' &#39;",
     "i": -(2**31),
     "l": 2**63 - 1,
     "d": float("nan"),

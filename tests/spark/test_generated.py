@@ -201,7 +201,6 @@ def test_no_look_up_leaves_rows_alone(spark):
     assert with_own_lookups(df, [lookup("few", "id", [1])]) == (df, [])
 
 
-@pytest.mark.xfail(strict=False, reason="the plan does not run trees yet")
 def test_the_spark_applier(spark):
     df = spark.createDataFrame([(1, "a"), (2, "b"), (None, "c")], "id int, city string")
     many, few = lookup("many", "id", range(2, FEW + 3)), lookup("few", "city", ["a", "c"])

@@ -1,6 +1,5 @@
 """Text that trips string code: borders of rows, folds, spaces beyond ASCII, control characters."""
 
-# ruff: noqa: RUF001 - the look-alikes are the point
 from __future__ import annotations
 
 import pyarrow as pa

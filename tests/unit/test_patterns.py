@@ -1,6 +1,5 @@
 """Every method and matcher gives, row for row, what Python gives."""
 
-# ruff: noqa: RUF001 - the look-alikes are the point
 from __future__ import annotations
 
 import pickle

@@ -72,7 +72,8 @@ def test_explain_says_which_slice_runs_where_and_why():
         short   Arrow columns     lt(len(text), 20)
         many    Spark expression  SQL: likes > 9
         liked   pandas Series     a function of pandas Series likes
-        few     Python per row    a Python function that reads text, after words; not lifted: it needs a preprocessor
+        few     Python per row    a Python function that reads text, after words; not lifted: \
+it needs a preprocessor
         column  Spark expression  returns a Spark Column
         3 of 5 slices share one Arrow UDF; columns crossing to Python, once each: text, likes"""
     )
@@ -86,7 +87,8 @@ def test_a_row_that_is_passed_on_needs_all_columns():
     line = passed_on.f.__code__.co_firstlineno + 2
     assert assigned.columns == ("id", "text", "likes")
     assert assigned.why == (
-        f"a Python function; line {line} of test_plan.py passes the whole row on: all columns cross; "
+        f"a Python function; line {line} of test_plan.py passes the whole row on: all columns "
+        "cross; "
         f"not lifted: line {line}: it calls dict"
     )
 

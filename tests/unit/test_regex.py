@@ -1,6 +1,5 @@
 """What is told of a regular expression: sets of characters, required literals, ambiguous loops."""
 
-# ruff: noqa: RUF001 - the look-alikes are the point
 from __future__ import annotations
 
 import re

@@ -11,8 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine.compile.values import null_series, python_values
-from engine.compile.values import nullable, pandas_values
+from engine.compile.values import null_series, nullable, pandas_values, python_values
 from engine.slicing.rows import Row
 
 NAN = float("nan")
