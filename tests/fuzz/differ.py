@@ -169,7 +169,11 @@ def for_pandas(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 
 def by_spark(
-    spark: SparkSession, suite: Suite, columns: Mapping[str, Sequence[Any]], tier: str | None
+    spark: SparkSession,
+    suite: Suite,
+    columns: Mapping[str, Sequence[Any]],
+    tier: str | None,
+    words: bool = True,
 ) -> tuple[np.ndarray, MaskPlan]:
     """Ask Spark, with all slices that may run there in one tier; return the plan too.
 
@@ -181,8 +185,11 @@ def by_spark(
     bits = {sf.id: 3 * i + 1 for i, sf in enumerate(reversed(suite.sfs))}  # gaps, several words
     faulty = plan.with_faults(df)
     as_columns = faulty.select(_KEY, *plan.mask_columns(), *_faults(faulty)).toArrow()
-    as_words = plan.with_faults(df, bits).select(_KEY, *plan.word_columns(bits)).toArrow()
-    return _read(suite, as_columns, as_words, bits), plan
+    codes = _read(suite, as_columns)
+    if words:
+        packed = plan.with_faults(df, bits).select(_KEY, *plan.word_columns(bits)).toArrow()
+        _check_words(suite, packed, bits, codes)
+    return codes, plan
 
 
 def _faults(df: Any) -> list[Any]:
@@ -192,18 +199,13 @@ def _faults(df: Any) -> list[Any]:
     return [F.transform(found, lambda f: f["slice"]).alias(FAULT)] if FAULTS in df.columns else []
 
 
-def _read(suite: Suite, masks: pa.Table, words: pa.Table, bits: Mapping[str, int]) -> np.ndarray:
-    masks, words = masks.sort_by(_KEY), words.sort_by(_KEY)
-    n = len(masks)
-    codes = np.empty((len(suite), n), np.int8)
-    packed = {c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY}
+def _read(suite: Suite, masks: pa.Table) -> np.ndarray:
+    masks = masks.sort_by(_KEY)
+    codes = np.empty((len(suite), len(masks)), np.int8)
     for i, sf in enumerate(suite.sfs):
         mask = masks[sf.id].combine_chunks()
         known = mask.is_valid().to_numpy(zero_copy_only=False)
         codes[i] = np.where(known, mask.fill_null(False).to_numpy(zero_copy_only=False), -1)
-        k, b = divmod(bits[sf.id], 64)
-        member, null = ((packed[f"{kind}_{k}"] >> b) & 1 for kind in ("in", "null"))
-        assert (np.where(null == 1, -1, member) == codes[i]).all(), suite.sources[i]
     if FAULT in masks.column_names:
         places = {sf.id: i for i, sf in enumerate(suite.sfs)}
         for row, slices in enumerate(masks[FAULT].to_pylist()):
@@ -211,6 +213,18 @@ def _read(suite: Suite, masks: pa.Table, words: pa.Table, bits: Mapping[str, int
                 assert codes[places[s], row] == oracle.NULL
                 codes[places[s], row] = oracle.FAULT
     return codes
+
+
+def _check_words(
+    suite: Suite, words: pa.Table, bits: Mapping[str, int], codes: np.ndarray
+) -> None:
+    words = words.sort_by(_KEY)
+    packed = {c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY}
+    for i, sf in enumerate(suite.sfs):
+        k, b = divmod(bits[sf.id], 64)
+        member, null = ((packed[f"{kind}_{k}"] >> b) & 1 for kind in ("in", "null"))
+        expected = np.where(codes[i] == oracle.FAULT, oracle.NULL, codes[i])
+        assert (np.where(null == 1, -1, member) == expected).all(), suite.sources[i]
 
 
 def in_parts(

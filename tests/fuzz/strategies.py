@@ -260,6 +260,11 @@ TOKENS: Mapping[str, Callable[[Random], str]] = {
     "ending": lambda r: repr(
         r.choice(("", "^", r"\b")) + r.choice(KEYWORDS[:11]) + r.choice(("$", "$", r"\Z", r"\b"))
     ),
+    "dotted": lambda r: repr(
+        r.choice(("check", "out", "k", "(?i)song", "^"))
+        + r.choice((".", ".*", ".+", ".?", ".{2}"))
+        + r.choice(("out", "song", "k", "check", "$"))
+    ),
     "keyword_re": lambda r: repr(re.escape(r.choice(KEYWORDS[:12]))),
     "flags": lambda r: r.choice(_FLAGS),
     "texts": _collection(_keyword),
@@ -333,7 +338,10 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     ),
     # What tells a rule from one that is nearly the same.
     "sharp": (
-        ["{column} % {divisor} {order} {small}", "{column} // {divisor} {order} {small}",
+        ["({column} {order} {small} or {column} {order} {small})",
+         "({column} {order} {small} and {column} {order} {small})",
+         "x.i8 // {divisor} {same} {small}", "x.i8 % {divisor} {same} {small}",
+         "{column} % {divisor} {order} {small}", "{column} // {divisor} {order} {small}",
          "{column} + {small} > {column}", "{column} + {column} {order} {an_int}",
          "{column} * {column} {order} {an_int}", "-{column} {order} {column}",
          "abs({column}) {order} {an_int}", "{column} - {column} {order} {small}",
@@ -347,9 +355,10 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "{keyword} {in} x.t.{form}()", "{letter} {in} x.t0.lower()", "x.t0.{tested}()",
          "x.t.{tested}() {same} x.t0.{tested}()", "len(x.t) {order} {length}",
          "len(x.t.split()) {order} {small}", "bool(re.search({regex}, x.t))",
+         'bool(re.search({dotted}, x.t0))',
          "bool(re.search({ending}, x.t0))", "bool(re.search({ending}, x.t, {flags}))",
          "bool(re.search({regex}, x.t0, {flags}))", "bool(re.match({regex}, x.t, {flags}))",
-         "re.fullmatch({regex}, x.t) {is} None", "isinstance({either}, {type})",
+         "re.fullmatch({regex}, x.t) {is} None", "x.t {in} (None, {keyword})", "{column} {in} (None, {small})", "isinstance({either}, {type})",
          "isinstance({column}, int)", "len(x.t.upper()) {same} len(x.t)",
          "{either} {is} True", "{either} {is} None", "{either} {same} {either}",
          "{search} {same} None", "x.i8 is True", "x.b == 1",
@@ -712,10 +721,10 @@ _SHAPES: Sequence[Callable[[_Writer], list[str]]] = (
 )  # fmt: skip
 
 
-def function(r: Random) -> str:
+def function(r: Random, shapes: Sequence[Callable[[_Writer], list[str]]] = ()) -> str:
     """Write a slicing function `f_N_` of a row, maybe with resources `r_N_`; it compiles."""
     while True:
-        source = "\n".join(r.choice(_SHAPES)(_Writer(r)))
+        source = "\n".join(r.choice(shapes or _SHAPES)(_Writer(r)))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # `1 is True`, and other things nobody writes
@@ -723,6 +732,11 @@ def function(r: Random) -> str:
         except SyntaxError:  # a name that is the comprehension's own, say
             continue
         return source
+
+
+def sharp_function(r: Random) -> str:
+    """Write a function that tells a rule from one that is nearly the same."""
+    return function(r, (_sharp,))
 
 
 # The same, as hypothesis shrinks them.
