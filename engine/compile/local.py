@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from engine.compile.kernel import BatchMasks
 from engine.compile.values import nullable, pandas_values
+from engine.compile.vectors import kind_of
 from engine.errors import NeedsSparkError, SliceFaultError
 from engine.slicing.identity import check_ids
 
@@ -86,6 +87,8 @@ def batches(
         if sf.id not in inside:
             raise NeedsSparkError(sf.name, str(sf.kind))
     arrays, others = _columns(df, plan.crossing)
+    if not _fits(plan, arrays):
+        plan = plan.as_python()  # compiled for values of another kind, which trees tell apart
     series = _series(df, plan.kernel.series)
     for start in starts:
         n = min(BATCH, len(df) - start)
@@ -99,6 +102,14 @@ def batches(
                 {c: s.iloc[start : start + n] for c, s in series.items()},
             ),
         )
+
+
+def _fits(plan: MaskPlan, arrays: Mapping[str, pa.Array]) -> bool:
+    return all(
+        pa.types.is_null(kind) or (c in arrays and kind_of(arrays[c].type) == kind_of(kind))
+        for c, kind in plan.kinds.items()
+        if c in plan.crossing
+    )
 
 
 def arrow_columns(df: pd.DataFrame) -> dict[str, pa.Array | None]:

@@ -81,6 +81,8 @@ def _paths(tree: ast.AST) -> Iterator[tuple[_Path, ast.AST]]:
 def _instead(node: ast.AST) -> Iterator[ast.AST | list[Any]]:
     if isinstance(node, ast.stmt):
         yield []
+        if isinstance(node, ast.If):
+            yield [ast.Expr(node.test)]
         for name in ("body", "orelse"):
             inner = getattr(node, name, None)
             if inner and not isinstance(node, ast.FunctionDef):

@@ -1,0 +1,134 @@
+"""A small run of the fuzzer in Spark; rules of Spark's that are wrong, and must be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from engine.compile import catalyst
+from engine.compile.catalyst import CATALYST, Term
+from engine.compile.tiers import Tier
+from tests.fuzz import differ, oracle, strategies
+from tests.fuzz.differ import Suite
+
+SEED, BATCHES, ROWS, LEAST = 3, 4, 1_500, 60
+
+
+@pytest.fixture(scope="module")
+def asked(spark, tmp_path_factory):
+    """Batches of functions that Spark runs, with what Python says."""
+    r, folder = Random(SEED), tmp_path_factory.mktemp("fuzzed")
+    made = []
+    for _ in range(BATCHES):
+        suite = differ.load([strategies.function(r) for _ in range(3 * LEAST)], folder)
+        columns = strategies.values(r, ROWS)
+        _, plan = differ.by_spark(spark, suite, strategies.values(r, 1), "spark")
+        inside = np.array([plan.tiers[sf.id] is Tier.SPARK for sf in suite.sfs])
+        suite = Suite(*(tuple(np.array(v, object)[inside]) for v in (suite.sources, suite.sfs)))
+        assert len(suite) >= LEAST
+        made.append((suite, columns, differ.by_oracle(suite, columns)))
+    return made
+
+
+@pytest.mark.parametrize("tier", ["spark", "arrow", "row", None])
+def test_every_tier_says_what_python_says(tier, spark, tmp_path):
+    r = Random(7)
+    suite = differ.load([strategies.function(r) for _ in range(40)], tmp_path)
+    columns = strategies.values(r, 200)
+    expected = differ.by_oracle(suite, columns)
+    found, _ = differ.by_spark(spark, suite, columns, tier)
+    assert not list(differ.mismatches(str(tier), suite, columns, expected, found))
+
+
+def test_the_rules_are_right(asked, spark):
+    assert not _differs(spark, *asked[0])
+
+
+def rule(op: str, run: Callable[..., Term]) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setitem(CATALYST, op, run)
+
+
+def part(name: str, value: object) -> Callable[[pytest.MonkeyPatch], None]:
+    return lambda patch: patch.setattr(catalyst, name, value)
+
+
+def _compared(a: Term, b: Term) -> Term:
+    left, right, _ = catalyst._numbers(a, b)
+    return Term("bool", left > right, None, catalyst._strict(a, b))
+
+
+def _equal(a: Term, b: Term) -> Term:
+    right = catalyst._equal(a, b)
+    if {a.kind, b.kind} & {"none", "other"} or a.kind != b.kind:
+        return right
+    return Term("bool", a.value == b.value, None, right.fail)
+
+
+def _without_null(a: Term, b: Term) -> Term:
+    found = catalyst._in(a, b)
+    return Term("bool", F.coalesce(a.value.isin([-99]) | found.value, F.lit(False)), None, a.fail)
+
+
+def _cut(a: Term, b: Term) -> Term:
+    right = catalyst._floor_divided(a, b)
+    return Term("int", F.call_function("div", a.value.cast("long"), b.value), None, right.fail,
+                right.bits)  # fmt: skip
+
+
+def _rest(a: Term, b: Term) -> Term:
+    right = catalyst._mod(a, b)
+    return Term("int", a.value.cast("long") % b.value, None, right.fail, right.bits)
+
+
+def _octets(a: Term) -> Term:
+    return Term("int", F.octet_length(catalyst._length(a) and a.value).cast("long"), None,
+                catalyst._strict(a), 31)  # fmt: skip
+
+
+def _always(stops: bool) -> Callable[..., Term]:
+    def chain(*terms: Term) -> Term:
+        found = catalyst._until(stops)(*terms)
+        return Term("bool", found.value, None, catalyst._or(*(t.fail for t in terms)))
+
+    return chain
+
+
+WRONG = {
+    "NaN is greater than all": rule("gt", _compared),
+    "NaN == NaN": rule("eq", _equal),
+    "null is in no collection": rule("in", lambda a, b: catalyst._in(a, b)
+                                     if b.kind == "text" else _without_null(a, b)),
+    "// cuts off": rule("floordiv", _cut),
+    "% has the dividend's sign": rule("mod", _rest),
+    "len() in bytes": rule("len", _octets),
+    "integers are rounded to floats": part("_EXACT_BITS", 64),
+    "sums overflow": part("_LONG_BITS", 99),
+    "any() fails wherever a part fails": rule("any", _always(True)),
+    "what is not used can't fail": rule("then", lambda _, value: value),
+    "null is not known to be false": part("_truth", lambda term: term.value == True  # noqa: E712
+                                          if term.kind == "bool" else _TRUTH(term)),
+    "a text starts where it has": rule("startswith", CATALYST["in"].__class__ and
+                                       catalyst._searched("contains")),
+}  # fmt: skip
+_TRUTH = catalyst._truth
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_rule_is_seen(wrong, asked, spark, monkeypatch):
+    WRONG[wrong](monkeypatch)
+    assert any(_differs(spark, *batch) for batch in asked)
+
+
+def _differs(spark, suite, columns, expected) -> bool:
+    try:
+        found, _ = differ.by_spark(spark, suite, columns, "spark")
+    except Exception:  # a crash is seen too
+        return True
+    return bool((found != expected).any())
+
+
+assert oracle.NULL == -1
