@@ -54,7 +54,9 @@ def test_text_that_is_no_unicode_runs_at_the_pandas_edge(tmp_path):
 
 def test_a_mismatch_is_made_small_and_ends_the_run(small, capsys, monkeypatch):
     monkeypatch.setitem(
-        VECTORS, "add", lambda batch, _, a, b: each(batch, lambda n, m: operator.add(n, m) + 1, a, b)
+        VECTORS,
+        "add",
+        lambda batch, _, a, b: each(batch, lambda n, m: operator.add(n, m) + 1, a, b),
     )
     assert fuzz.main(["--rows", "1000000", "--seed", "1", "--tiers", "arrow"]) == 1
     said = capsys.readouterr().out.partition("mismatch (seed 1):\n\n")[2]
@@ -76,7 +78,9 @@ def test_a_crash_names_its_function(small, capsys, monkeypatch):
 
 
 def test_a_source_is_made_small():
-    source = "def f_N_(x):\n    y = 1\n    if x.b and x.i > 3:\n        return y\n    return x.t == 'a'"
+    source = (
+        "def f_N_(x):\n    y = 1\n    if x.b and x.i > 3:\n        return y\n    return x.t == 'a'"
+    )
     assert smaller_source(source, lambda s: "x.i > 3" in s) == "def f_N_(x):\n    x.i > 3"
 
 
