@@ -131,7 +131,7 @@ def _label(
     masked = plan.with_faults(df, form.places)
     tolerant = project.on_error == "null" and bool(plan.python_sfs)
     if tolerant:
-        masked = masked.observe(observation, *fault_metrics(plan.python_sfs, key))
+        masked = masked.observe(observation, *fault_metrics(key))
     elif plan.python_sfs:
         masked = stop_at_fault(masked, key)
     rows = mask_rows(plan, masked, form)

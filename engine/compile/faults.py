@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,16 +62,16 @@ def stop_at_fault(df: DataFrame, key: Sequence[str]) -> DataFrame:
     return df.where(F.when(F.col(_FAULT_PATH).isNotNull(), failed).otherwise(F.lit(True)))
 
 
-def fault_metrics(sfs: Sequence[SlicingFunction], key: Sequence[str]) -> list[Column]:
-    """Return aggregates for ``DataFrame.observe``: rows, faults per slice, examples."""
+def fault_metrics(key: Sequence[str]) -> list[Column]:
+    """Return aggregates for ``DataFrame.observe``: rows, examples, and each batch's counts."""
     path = F.col(_FAULT_PATH)
-    counts = [
-        F.sum(F.when(F.exists(path, _is_slice(sf.id)), 1).otherwise(0)).alias(f"n_{i}")
-        for i, sf in enumerate(sfs)
-    ]
     facts = F.to_json(F.struct(key_text(key).alias("key"), path.alias("faults")))
     shown = F.when(F.exists(path, lambda f: f["example"]), facts)
-    return [F.count(F.lit(1)).alias("rows"), *counts, F.collect_list(shown).alias("examples")]
+    return [
+        F.count(F.lit(1)).alias("rows"),
+        F.collect_list(shown).alias("examples"),
+        F.collect_list(path[0]["batch"]).alias("batches"),
+    ]
 
 
 def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) -> FaultCounts:
@@ -86,8 +87,10 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
                 name = names[fault["slice"]]
                 having = f" having {fault['read']}" if fault["read"] else ""
                 examples.append(f"{name!r} on row {found['key']}{having}: {fault['cause']}")
-    counts = {sf.id: int(observed[f"n_{i}"] or 0) for i, sf in enumerate(sfs)}
-    return FaultCounts(int(observed["rows"]), counts, tuple(examples))
+    counts = Counter(dict.fromkeys(names, 0))
+    for batch in observed["batches"]:
+        counts.update(json.loads(batch))
+    return FaultCounts(int(observed["rows"]), dict(counts), tuple(examples))
 
 
 @contextlib.contextmanager
@@ -154,10 +157,6 @@ def _has_line(sf: SlicingFunction, file: str, line: int) -> bool:
     return (
         code is not None and code.co_filename == file and line in {n for *_, n in code.co_lines()}
     )
-
-
-def _is_slice(slice_id: str) -> Any:
-    return lambda fault: fault["slice"] == slice_id
 
 
 def key_text(key: Sequence[str]) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,10 +19,13 @@ FAULT = "_fault"
 EXAMPLES = 3  # faults per slice and task that are marked as examples
 
 _FAULT_TYPE = StructType().add("slice", "string").add("read", "string").add("cause", "string")
-_FAULT_TYPE = _FAULT_TYPE.add("example", "boolean")
+_FAULT_TYPE = _FAULT_TYPE.add("example", "boolean").add("batch", "string")
 _FAULT_ARROW = pa.struct(
-    [("slice", pa.string()), ("read", pa.string()), ("cause", pa.string()), ("example", pa.bool_())]
-)
+    [
+        ("slice", pa.string()), ("read", pa.string()), ("cause", pa.string()),
+        ("example", pa.bool_()), ("batch", pa.string()),
+    ]
+)  # fmt: skip
 
 
 def words_of(bits: Mapping[str, int]) -> int:
@@ -81,6 +85,8 @@ def _faults(faults: Sequence[Fault], n: int, shown: Counter[str]) -> pa.Array:
     if not faults:
         return pa.nulls(n, kind)
     rows: list[list[dict[str, Any]] | None] = [None] * n
+    # The first fault carries the counts: thousands of slices then need no aggregate each.
+    batch: str | None = json.dumps(Counter(fault.slice_id for fault in faults))
     for fault in faults:
         shown[fault.slice_id] += 1
         found = {
@@ -88,6 +94,8 @@ def _faults(faults: Sequence[Fault], n: int, shown: Counter[str]) -> pa.Array:
             "read": fault.read,
             "cause": fault.cause,
             "example": shown[fault.slice_id] <= EXAMPLES,
+            "batch": batch,
         }
+        batch = None
         rows[fault.row] = [*(rows[fault.row] or []), found]
     return pa.array(rows, kind)

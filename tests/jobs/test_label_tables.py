@@ -326,9 +326,9 @@ def test_explain_reads_no_row_and_writes_nothing(bench):
     assert bench.done("label_slices", project, "--explain") == (
         f"{bench.source} version 0\n"
         "slice  runs as           why\n"
-        "f      Python per row    a Python function that reads text\n"
+        "f      Spark expression  gt(len(text), 2)\n"
         "short  Spark expression  SQL: length(text) < 3\n"
-        "1 of 2 slices share one Arrow UDF; columns crossing to Python, once each: text\n"
+        "no column crosses to Python\n"
         "(id) is checked to be unique: one shuffle of these columns (check_key: off saves it)\n"
     )
     off = bench.done("label_slices", project, "--explain", "check_key=off")

@@ -403,16 +403,17 @@ def test_explain_is_data_and_text(mixed):
 
     said = compile_slices([spam, vectorised, constant], mixed.schema).explain()
     assert str(said) == (
-        "slice       runs as            why\n"
-        "spam        Python per row     a Python function that reads s, after lowered\n"
-        "vectorised  vectorised Python  a function of pandas Series i, d\n"
-        "constant    Python per row     a Python function that reads no column\n"
-        "3 of 3 slices share one Arrow UDF; columns crossing to Python, once each: s, i, d"
+        "slice       runs as           why\n"
+        "spam        Python per row    a Python function that reads s, after lowered; not lifted: "
+        "it needs a preprocessor\n"
+        "vectorised  pandas Series     a function of pandas Series i, d\n"
+        "constant    Spark expression  True\n"
+        "2 of 3 slices share one Arrow UDF; columns crossing to Python, once each: s, i, d"
     )
     assert [(a.slice_id, str(a.tier), a.columns) for a in said.slices] == [
         ("spam", "Python per row", ("s",)),
-        ("vectorised", "vectorised Python", ("i", "d")),
-        ("constant", "Python per row", ()),
+        ("vectorised", "pandas Series", ("i", "d")),
+        ("constant", "Spark expression", ()),
     ]
     whole = compile_slices([any_column], mixed.schema).explain()
     assert whole.crossing == ("k", "s", "i", "d", "b", "t")

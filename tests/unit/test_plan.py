@@ -243,7 +243,8 @@ def test_what_was_observed_is_counted_and_the_first_few_kept():
         fault = f'{{"slice":"{slice_id}","read":"n=0","cause":"oops","example":true}}'
         return f'{{"key":"id={key}","faults":[{fault}]}}'
 
-    observed = {"rows": 9, "n_0": 5, "n_1": None, "examples": [example(k, "a") for k in "dcbea"]}
+    batches = ['{"a": 2}', '{"a": 3}']
+    observed = {"rows": 9, "batches": batches, "examples": [example(k, "a") for k in "dcbea"]}
     sfs = [SlicingFunction("A slice", len, id="a"), SlicingFunction("b", len)]
     counts = fault_counts(observed, sfs)
     assert (counts.rows, counts.faults) == (9, {"a": 5, "b": 0})

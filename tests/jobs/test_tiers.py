@@ -1,0 +1,63 @@
+"""Tiers asked for in the project file, and the share of rows that is compared with Python."""
+
+from __future__ import annotations
+
+import ast
+
+from engine.compile import lift
+
+SCHEMA = "id int, text string, likes bigint"
+ROWS = [(i, f"text {i}" if i % 3 else None, i) for i in range(60)]
+SLICES = (
+    "@slicing_function()\ndef loud(x):\n    return 'T' in x.text.upper() and x.likes % 2 == 0\n"
+    "@slicing_function()\ndef liked(x):\n    return x.likes > 30\n"
+)
+
+
+def masks(bench, *arguments):
+    out = bench.done("label_slices", bench.project(sf_modules=[bench.module(SLICES)]), *arguments)
+    return out, bench.masks()
+
+
+def test_every_tier_writes_the_same_table(bench):
+    bench.rows(ROWS, SCHEMA)
+    out, chosen = masks(bench)
+    assert "Arrow columns" in out
+    for tier, shown in (("row", "Python per row"), ("arrow", "Arrow columns")):
+        out, found = masks(bench, "--force", f"tier={tier}")
+        assert out.count(shown) == 2
+        assert found == chosen
+    out, found = masks(bench, "--force", "tiers={liked: spark, loud: row}")
+    assert (out.count("Spark expression"), out.count("Python per row")) == (1, 1)
+    assert found == chosen
+
+
+def test_a_tier_that_would_answer_otherwise_is_refused(bench):
+    bench.rows(ROWS, SCHEMA)
+    project = bench.project(sf_modules=[bench.module(SLICES)])
+    assert bench.run("label_slices", project, "tiers={loud: spark}").error == (
+        "slice 'loud' can't run as 'Spark expression': Spark has no upper that is the same as "
+        "Python's"
+    )
+    assert bench.run("label_slices", project, "tiers={lod: row}").error == (
+        "there is no slice 'lod'; did you mean 'loud'?"
+    )
+
+
+def test_a_wrong_rule_stops_the_run_before_anything_is_written(bench, monkeypatch):
+    bench.rows(ROWS, SCHEMA)
+    project = bench.project(sf_modules=[bench.module(SLICES)])
+    ran = bench.run("label_slices", project, "verify=1.0", "tier=arrow")
+    assert ran.status == 0
+    assert "2 compiled slices give what Python gives on 60 sampled rows" in ran.err
+    # The rule is planted where trees are made, which is on the driver.
+    monkeypatch.setattr(lift, "_COMPARE", {**lift._COMPARE, ast.Gt: "ge"})
+    error = bench.run(
+        "label_slices", project, "verify=1.0", "tier=arrow", f"root={bench.folder / 'other'}"
+    ).error
+    assert error == (
+        "slice 'liked' on row id=30: its compiled form (Arrow columns) says True, the Python "
+        "function says False; nothing was written. Run it as Python (tiers: {liked: row}) and "
+        "report this as a bug of the engine"
+    )
+    assert not (bench.folder / "other").exists()
