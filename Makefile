@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test study bench-label bench-patterns bench-many bench-train lint types contracts dist clean python java
+.PHONY: help setup demo test fuzz study bench-label bench-patterns bench-many bench-train lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -41,6 +41,10 @@ contracts: $(DEV) ## check which package imports which
 
 study: $(DEV) ## does slice-aware training help? train, compare, write docs/study: make study DATA=FOLDER
 	@$(BIN)/python -m tests.benchmarks.study --data "$(or $(DATA),../shared/data)"
+
+fuzz: $(DEV) ## compare every tier with Python on made-up functions: make fuzz ROWS=10000000 SEED=1
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.fuzz --rows $(or $(ROWS),1000000) \
+		$(if $(SEED),--seed $(SEED)) $(if $(SPARK),--spark $(SPARK)) $(if $(TIERS),--tiers "$(TIERS)")
 
 bench-label: $(DEV) ## measure the tutorial's slices against Snorkel and code by hand (40 minutes)
 	@$(BIN)/python -m tests.benchmarks.claims bench_label

@@ -151,8 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the fuzzer; return 1 if a tier says something other than Python."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="comparisons per tier")
-    parser.add_argument("--spark", type=int, default=None,
-                        help="comparisons per tier of Spark; a tenth of --rows by default")  # fmt: skip
+    spark_help = "comparisons per tier of Spark; a tenth of --rows by default"
+    parser.add_argument("--spark", type=int, default=None, help=spark_help)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--tiers", default=",".join((*LOCAL, *SPARK_TIERS)))
     given = parser.parse_args(arguments)

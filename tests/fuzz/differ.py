@@ -143,8 +143,8 @@ def _codes(suite: Suite, parts: Any, n: int) -> np.ndarray:
 
 
 _PANDAS: Mapping[pa.DataType, Any] = {
-    pa.int8(): "Int8", pa.int16(): "Int16", pa.int32(): "Int32", pa.int64(): "Int64", pa.float32(): "float32",
-    pa.float64(): "float64", pa.bool_(): "boolean",
+    pa.int8(): "Int8", pa.int16(): "Int16", pa.int32(): "Int32", pa.int64(): "Int64",
+    pa.float32(): "float32", pa.float64(): "float64", pa.bool_(): "boolean",
     pa.timestamp("us", "UTC"): "datetime64[us, UTC]",
 }  # fmt: skip
 
@@ -215,9 +215,7 @@ def _read(suite: Suite, masks: pa.Table) -> np.ndarray:
     return codes
 
 
-def _check_words(
-    suite: Suite, words: pa.Table, bits: Mapping[str, int], codes: np.ndarray
-) -> None:
+def _check_words(suite: Suite, words: pa.Table, bits: Mapping[str, int], codes: np.ndarray) -> None:
     words = words.sort_by(_KEY)
     packed = {c: words[c].to_numpy().astype(np.int64) for c in words.column_names if c != _KEY}
     for i, sf in enumerate(suite.sfs):

@@ -137,13 +137,16 @@ def other_long_pattern(x):
 
 
 def column_read_in_vain(x):
-    x.i16
-    unused = x.u
+    x.i16  # noqa: B018
+    unused = x.u  # noqa: F841
     return 1 / x.i8 > 0
 
 
-FUNCTIONS = [f for f in list(globals().values())
-             if getattr(f, "__module__", "") == __name__ and not f.__name__.startswith("_")]  # fmt: skip
+FUNCTIONS = [
+    f
+    for f in list(globals().values())
+    if getattr(f, "__module__", "") == __name__ and not f.__name__.startswith("_")
+]
 EDGES = [0, 1, 2, 3, 4, None]
 
 
