@@ -228,7 +228,7 @@ def test_modules_that_cannot_be_used(bench):
         f"{empty!r} has no slicing function; write one with @slicing_function() at the top level "
         "of the module"
     )
-    assert refused(bench, slices=[]) == "bench: there is no slice: give sf_modules or slices"
+    assert refused(bench, slices=[]) == "bench: there is no slice: give sf_modules, slices or by"
 
 
 def test_a_function_that_cannot_travel(bench):
