@@ -131,6 +131,7 @@ class Fuzz:
             found = ask(suite, one)
             return next(differ.mismatches(bad.tier, suite, one, expected, found), None)
 
+        print(f"a mismatch, before it is made small:\n\n{bad}\n", flush=True)
         if wrong(bad.source, bad.row) is None:
             print("(not alone: it takes the other rows or functions of its batch)")
             return bad

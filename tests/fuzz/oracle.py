@@ -20,6 +20,9 @@ class Plain:
     def __getitem__(self, name: str) -> Any:
         return self.__dict__[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self.__dict__
+
     def get(self, name: str, default: Any = None) -> Any:
         return self.__dict__.get(name, default)
 
@@ -37,6 +40,9 @@ class Watched:
         value = self._values[name]
         self.read_null |= value is None
         return value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self._values else default
