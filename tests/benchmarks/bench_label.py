@@ -47,7 +47,7 @@ from tests.benchmarks.comments import comments
 from tests.benchmarks.turns import Claims, medians
 
 ROWS = {
-    "spark_applier": 5_000_000,
+    "spark_applier": 3_000_000,
     "pandas_applier": 1_000_000,
     "best_by_hand": 2_000_000,
     "preprocessor": 30_000,
