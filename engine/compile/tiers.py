@@ -279,7 +279,7 @@ def chosen(
         if asked is not None and Tier.MASKS not in c.costs:
             if asked not in c.costs:
                 why = c.refused.get(asked, "it isn't written for it")
-                raise TierError(c.sf.name, asked, why)
+                raise TierError(c.sf.name, str(asked), why)
             tiers[c.sf.id] = asked
         elif {Tier.SPARK, Tier.ARROW} <= c.costs.keys():
             open_.append(c)

@@ -44,12 +44,13 @@ def test_a_tier_that_would_answer_otherwise_is_refused(bench):
     )
 
 
-def test_a_wrong_rule_stops_the_run_before_anything_is_written(bench, monkeypatch):
+def test_a_wrong_rule_stops_the_run_before_anything_is_written(bench, monkeypatch, caplog):
+    caplog.set_level("INFO", "engine")
     bench.rows(ROWS, SCHEMA)
     project = bench.project(sf_modules=[bench.module(SLICES)])
     ran = bench.run("label_slices", project, "verify=1.0", "tier=arrow")
     assert ran.status == 0
-    assert "2 compiled slices give what Python gives on 60 sampled rows" in ran.err
+    assert "2 compiled slices give what Python gives on 60 sampled rows" in caplog.text
     # The rule is planted where trees are made, which is on the driver.
     monkeypatch.setattr(lift, "_COMPARE", {**lift._COMPARE, ast.Gt: "ge"})
     error = bench.run(
