@@ -67,7 +67,8 @@ class Prepared:
     @functools.cached_property
     def shares(self) -> bool:
         """Whether a function could change a value in place that the next one reads."""
-        return any(isinstance(x, Row) and has_containers(values_of(x)) for x in self.rows)
+        rows = (values_of(x) for x in self.rows if isinstance(x, Row))
+        return has_containers({type(v) for values in rows for v in values.values()})
 
 
 class Preprocessing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 
@@ -206,9 +206,9 @@ def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: copy.deepcopy(v) if isinstance(v, _CONTAINERS) else v for k, v in values.items()}
 
 
-def has_containers(values: Mapping[str, Any]) -> bool:
-    """Tell whether a row has a value that could be changed in place."""
-    return any(isinstance(v, _CONTAINERS) for v in values.values())
+def has_containers(kinds: Iterable[type]) -> bool:
+    """Tell whether values of one of these types could be changed in place."""
+    return any(issubclass(kind, _CONTAINERS) for kind in kinds)
 
 
 def _missing(name: str, values: Mapping[str, Any]) -> str:
