@@ -74,7 +74,8 @@ def source(spark: SparkSession, folder: Path, n: int, distinct: int | None = Non
             made = comments(part, seed=i, distinct=distinct)
             pq.write_table(made, folder / f"part_{i}.parquet", row_group_size=125_000)
         parts = [str(folder / f"part_{i}.parquet") for i in range(n // part)]
-        spark.read.parquet(*parts).write.format("delta").save(place)
+        rows = spark.read.parquet(*parts).repartition(max(2, n // 500_000))  # for both cores
+        rows.write.format("delta").save(place)
     return spark.read.format("delta").load(place)
 
 
