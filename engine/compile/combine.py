@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.masks.words import WORD
 from engine.slicing.expr import Call, Expr, Mask
-
-WORD = 64  # slices in a word of a packed mask
 
 
 @dataclass(frozen=True)

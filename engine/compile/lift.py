@@ -48,7 +48,7 @@ _COMPARE: Mapping[type[ast.cmpop], str] = {
 }  # fmt: skip
 
 # Methods of text that change nothing, with the number of arguments they may have here.
-_METHODS: Mapping[str, range] = {
+METHODS: Mapping[str, range] = {
     "lower": range(1), "upper": range(1), "casefold": range(1), "title": range(1),
     "capitalize": range(1), "swapcase": range(1), "strip": range(2), "lstrip": range(2),
     "rstrip": range(2), "startswith": range(1, 2), "endswith": range(1, 2), "split": range(2),
@@ -673,7 +673,7 @@ class _Lifter:
         values = [self.plain(a, node) for a in args]
         if isinstance(base, Const):
             return self.constant_method(base, name, values, keywords, node)
-        if name not in _METHODS or len(args) not in _METHODS[name] or keywords:
+        if name not in METHODS or len(args) not in METHODS[name] or keywords:
             raise _CannotError(node, f"it calls the method {name}()")
         return self.made(name, base, *values)
 
@@ -694,7 +694,7 @@ class _Lifter:
             except Exception as error:
                 raise _CannotError(node, f"{name}() of a constant fails: {error}") from None
             return _constant(made if isinstance(made, _PLAIN) else tuple(made))
-        known = name in _METHODS and len(args) in _METHODS[name] and not keywords
+        known = name in METHODS and len(args) in METHODS[name] and not keywords
         if isinstance(base.value, str) and known:
             return self.made(name, base, *args)
         raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")

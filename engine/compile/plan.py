@@ -15,7 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.compile.catalyst import translated
-from engine.compile.combine import WORD, masks_needed
+from engine.compile.combine import masks_needed
 from engine.compile.kernel import Kernel, wrong_return
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
@@ -29,6 +29,7 @@ from engine.compile.tiers import (
 )
 from engine.compile.udf import FAULTS, fused_udf, words_of
 from engine.errors import PredicateError, UnknownTierError, near
+from engine.masks.words import WORD
 from engine.slicing.algebra import with_parts
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction

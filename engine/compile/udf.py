@@ -11,8 +11,9 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, LongType, StructType
 
-from engine.compile.combine import WORD, packed
+from engine.compile.combine import packed
 from engine.compile.kernel import Fault, Kernel
+from engine.masks.words import WORD
 
 FAULTS = "_slices"  # the struct column: words of masks, and FAULT
 FAULT = "_fault"

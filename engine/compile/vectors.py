@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.compile.lift import METHODS
 from engine.compile.text import TextBatch, char_lengths, word_counts
 from engine.compile.values import python_values
 from engine.slicing.expr import Call, Column, Const, Expr
@@ -616,14 +617,6 @@ def _regex(name: str) -> Callable[..., Any]:
     return call
 
 
-_TEXT_METHODS = (
-    "lower", "upper", "casefold", "title", "capitalize", "swapcase", "strip", "lstrip", "rstrip",
-    "startswith", "endswith", "split", "rsplit", "splitlines", "count", "find", "rfind",
-    "replace", "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric",
-    "isdecimal", "istitle", "isascii", "isidentifier", "isprintable", "removeprefix",
-    "removesuffix", "zfill", "partition", "rpartition", "weekday", "isoweekday",
-)  # fmt: skip
-
 _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "int": int, "float": float, "str": str, "isinf": math.isinf, "isfinite": math.isfinite,
     "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt, "log": math.log, "ord": ord,
@@ -631,7 +624,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 
 # Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
 VECTORS: Mapping[str, Callable[..., Vec]] = {
-    **{name: _python(_method(name)) for name in _TEXT_METHODS},
+    **{name: _python(_method(name)) for name in METHODS},
     **{name: _python(operator.attrgetter(name))
        for name in ("year", "month", "day", "hour", "minute", "second")},
     **{f"re_{name}": _python(_regex(name)) for name in ("search", "match", "fullmatch")},
