@@ -216,11 +216,7 @@ class Kernel:
         if first:
             at = np.array(sorted(first.values()))
             own: list[Fault] = []
-            some = Prepared(
-                [prepared.rows[i] for i in at],
-                None if prepared.traces is None else [prepared.traces[i] for i in at],
-            )
-            answers = _run_rows(sf, some, [rows[i] for i in at], own)
+            answers = _run_rows(sf, prepared.take(at.tolist()), [rows[i] for i in at], own)
             wrong = {int(at[f.row]): f for f in own}
             new = {keys[i]: int(code) for i, code in zip(at, answers, strict=True)}
             for i in np.flatnonzero(codes == _UNKNOWN):

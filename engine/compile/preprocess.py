@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import functools
+import operator
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -33,12 +34,12 @@ _BY_TEXT = (float, complex, bytearray, Decimal, dt.date, dt.time, np.generic)
 
 
 class Undecided:
-    """Stands for a row on which a preprocessor failed."""
+    """Stands for a row on which a preprocessor failed, after it read some columns."""
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "read")
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+    def __init__(self, error: Exception, read: Set[str]) -> None:
+        self.error, self.read = error, read
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,43 @@ class Prepared:
     ----------
     rows
         A :class:`Row` each (or what the applier was given), :class:`Undecided` where one failed.
-    traces
-        For each row the source's columns that were read, and those that still are as they were;
-        None where nothing ran yet.
+    before
+        The rows before the chain's last preprocessor; None where nothing ran yet.
+    steps
+        For each row what that preprocessor did with it.
     """
 
     rows: Sequence[Any]
-    traces: Sequence[tuple[Set[str], Set[str]]] | None = None
+    before: Prepared | None = None
+    steps: Sequence[Any] = ()
+
+    def then(self, run: Callable[[Any, set[str]], Any]) -> Prepared:
+        """Return the rows after one more preprocessor."""
+        steps = [_step(run, x) for x in self.rows]
+        rows = [
+            step.applied(x) if type(step) is _Made else step
+            for x, step in zip(self.rows, steps, strict=True)
+        ]
+        return Prepared(rows, self, steps)
+
+    def take(self, at: Sequence[int]) -> Prepared:
+        """Return some of the rows."""
+        before = None if self.before is None else self.before.take(at)
+        steps = [self.steps[i] for i in at] if self.steps else ()
+        return Prepared([self.rows[i] for i in at], before, steps)
 
     def trace(self, i: int) -> tuple[Set[str], Set[str]]:
-        """Return a row's trace."""
-        if self.traces is not None:
-            return self.traces[i]
-        row = self.rows[i]
-        return frozenset(), values_of(row).keys() if isinstance(row, Row) else frozenset()
+        """Return a row's source columns that were read, and those that still are as they were.
+
+        Only asked for where something failed, so told from the steps and not kept.
+        """
+        if self.before is None:
+            row = self.rows[i]
+            return frozenset(), values_of(row).keys() if isinstance(row, Row) else frozenset()
+        (read, source), step = self.before.trace(i), self.steps[i]
+        if isinstance(step, _Made):
+            return read | step.read & source, source - step.gone - step.fields.keys()
+        return (read | step.read & source if isinstance(step, Undecided) else read), source
 
     @functools.cached_property
     def shares(self) -> bool:
@@ -85,33 +109,32 @@ class Preprocessing:
         if done not in states:
             before, p = self.after(chain[:-1], states), chain[-1]
             run = self._memoized(p) if p.memoize else functools.partial(_run, p)
-            states[done] = _prepared(run, before)
+            states[done] = before.then(run)
         return states[done]
 
     def _memoized(self, p: Preprocessor) -> Callable[[Any, set[str]], Any]:
         memo = self._memos.setdefault(id(p), OrderedDict())
-        found = reads(p.f)
-        fields = None if found.escapes else sorted(found.columns)
+        fields = _fields(p)
 
         def run(x: Any, read: set[str]) -> Any:
             key = _key(p, x, read, fields)
-            if key not in memo:
+            made = memo.get(key)
+            if made is None:
                 made = _run(p, x, read)
                 if len(memo) >= MEMO_SIZE:
                     memo.popitem(last=False)
                 memo[key] = made
                 return made
             memo.move_to_end(key)
-            made = memo[key]
             if not isinstance(made, _Made):
                 return copy.deepcopy(made)
-            read |= made.read
-            return made
+            # A key of the user's own may have read more of this row.
+            return made if read <= made.read else replace(made, read=made.read | read)
 
         return run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Made:
     """What a preprocessor did with one row: fields set or changed, deleted, and read."""
 
@@ -120,29 +143,21 @@ class _Made:
     read: frozenset[str]
 
     def applied(self, x: Row) -> Row:
-        kept = {k: v for k, v in values_of(x).items() if k not in self.gone}
+        kept = values_of(x)
+        if self.gone:
+            kept = {k: v for k, v in kept.items() if k not in self.gone}
         return Row({**kept, **self.fields})
 
 
-def _prepared(run: Callable[[Any, set[str]], Any], before: Prepared) -> Prepared:
-    steps = [_step(run, x, *before.trace(i)) for i, x in enumerate(before.rows)]
-    return Prepared([row for row, _ in steps], [trace for _, trace in steps])
-
-
-def _step(
-    run: Callable[[Any, set[str]], Any], x: Any, read: Set[str], source: Set[str]
-) -> tuple[Any, tuple[Set[str], Set[str]]]:
-    """Return the row after one preprocessor, and its trace."""
+def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
+    """Return what one preprocessor did with a row: fields made, an object, or that it failed."""
     if type(x) is Undecided:
-        return x, (read, source)
-    own: set[str] = set()
+        return x
+    read: set[str] = set()
     try:
-        made = run(x, own)
+        return run(x, read)
     except Exception as error:
-        return Undecided(error), (read | own & source, source)
-    if not isinstance(made, _Made):
-        return made, (read, source)
-    return made.applied(x), (read | own & source, source - made.gone - made.fields.keys())
+        return Undecided(error, read)
 
 
 def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
@@ -161,16 +176,41 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
         return name in read and not isinstance(value, _FIXED)  # maybe changed in place
 
     fields = {k: v for k, v in values.items() if is_made(k, v)}
-    return _Made(fields, frozenset(given.keys() - values.keys()), frozenset(read))
+    return _Made(fields, _shared(given.keys() - values.keys()), _shared(read))
 
 
-def _key(p: Preprocessor, x: Any, read: set[str], fields: list[str] | None) -> Hashable:
+_SETS: dict[frozenset[str], frozenset[str]] = {}
+
+
+def _shared(names: Set[str]) -> frozenset[str]:
+    """Return a set of names, the same object each time: one per memoized row would be many."""
+    made = frozenset(names)
+    return _SETS.setdefault(made, made)
+
+
+def _fields(p: Preprocessor) -> Callable[[dict[str, Any]], Any]:
+    """Return what takes the values that a preprocessor reads from a row's: all, if any may be."""
+    found = reads(p.f)
+    if found.escapes:
+        return lambda values: values
+    return operator.itemgetter(*sorted(found.columns)) if found.columns else lambda _: ()
+
+
+_ABSENT = object()
+
+
+def _key(
+    p: Preprocessor, x: Any, read: set[str], fields: Callable[[dict[str, Any]], Any]
+) -> Hashable:
     if not isinstance(x, Row):
         return p.memoize_key(x) if p.memoize_key else hashable(x)
     values = values_of(x)
     if p.memoize_key:
         return p.memoize_key(TracedRow(values, read, set(values)))
-    return hashable(values if fields is None else {f: values.get(f) for f in fields})
+    try:
+        return hashable(fields(values))
+    except KeyError:  # a field that isn't there: what comes of it depends on the others
+        return _ABSENT, hashable(values)
 
 
 def hashable(value: Any) -> Hashable:
