@@ -126,21 +126,21 @@ def packed(
     >>> [w.tolist() for w in packed([one, two], [0, 1], 1, 2)]
     [[[3, 0]], [[0, 2]]]
     """
-    members = np.zeros((n_words * WORD, n), np.bool_)
-    for mask, bit in zip(found, bits, strict=True):
-        members[bit] = mask.members
-    words = _words(members, n_words)
-    if all(mask.undecided is None for mask in found):
-        return words, np.zeros_like(words)
-    members[:] = False
-    for mask, bit in zip(found, bits, strict=True):
-        if mask.undecided is not None:
-            members[bit] = mask.undecided
-    return words, _words(members, n_words)
+    members = [(mask.members, bit) for mask, bit in zip(found, bits, strict=True)]
+    undecided = [(mask.undecided, bit) for mask, bit in zip(found, bits, strict=True)
+                 if mask.undecided is not None]  # fmt: skip
+    return _words(members, n_words, n), _words(undecided, n_words, n)
 
 
-def _words(rows: np.ndarray, n_words: int) -> np.ndarray:
-    packed_bytes = np.packbits(rows, axis=0, bitorder="little")  # [n_words * 8, n]
-    by_row = packed_bytes.reshape(n_words, WORD // 8, -1).transpose(0, 2, 1)
-    words: np.ndarray = np.ascontiguousarray(by_row).view("<i8")[..., 0]
+def _words(masks: Sequence[tuple[np.ndarray, int]], n_words: int, n: int) -> np.ndarray:
+    """Put masks together byte by byte: whole columns at a time, and no byte without a mask."""
+    made: dict[int, np.ndarray] = {}
+    for mask, bit in masks:
+        byte, at = divmod(bit, 8)
+        part = mask.view(np.uint8) << np.uint8(at)
+        made[byte] = np.bitwise_or(made[byte], part, out=part) if byte in made else part
+    out = np.zeros((n_words, n, WORD // 8), np.uint8)
+    for byte, column in made.items():
+        out[byte * 8 // WORD, :, byte % (WORD // 8)] = column
+    words: np.ndarray = out.view("<i8")[..., 0]
     return words
