@@ -45,9 +45,9 @@ from tests.benchmarks.comments import comments
 from tests.benchmarks.turns import Claims, medians
 
 ROWS = {
-    "spark_applier": 2_000_000,
-    "pandas_applier": 2_000_000,
-    "best_by_hand": 2_000_000,
+    "spark_applier": 4_000_000,
+    "pandas_applier": 4_000_000,
+    "best_by_hand": 4_000_000,
     "preprocessor": 200_000,
 }
 DISTINCT = 150_000  # of the texts that TextBlob is asked about

@@ -163,6 +163,41 @@ def test_a_row_that_is_passed_on_is_the_key_as_a_whole():
     assert saw["s"] == ["a1", "a2"]
 
 
+def test_a_field_that_is_deleted_before_is_no_other_rows_field():
+    """Rows that lack a field share no result with rows that have it, whatever its value."""
+    first = Preprocessor("first", lambda x: (delattr(x, "kind") if x.n > 1 else None, x)[1])
+
+    @preprocessor(memoize=True)
+    def second(x):
+        try:
+            x.saw = x.kind
+        except AttributeError:
+            x.saw = "none"
+        return x
+
+    columns = {"kind": [None, None, "a"], "n": [1, 2, 3]}
+    assert seen_by({"s": lambda x: x.saw}, columns, [first, second])["s"] == [None, "none", "none"]
+
+
+def test_a_key_that_reads_more_of_one_row_makes_it_undecided_there_only():
+    """What a key reads counts for its own row, though another row's result is taken."""
+    p = counted([], True, memoize_key=lambda x: x.text if x.n else (x.text, x.other)[0])
+    sf = SlicingFunction("s", lambda x: 1 / 0, pre=[p])
+    columns = {"text": ["a", "a"], "n": [1, 0], "other": [None, None]}
+    out = Kernel([sf]).run({c: pa.array(v) for c, v in columns.items()})
+    assert out.masks["s"].tolist() == [-1, -1]
+    assert [(f.row, f.read) for f in out.faults] == [(0, "n=1, text='a'")]
+
+
+def test_a_pure_function_is_told_which_columns_its_preprocessors_read():
+    """A failing value is a fault on each of its rows, with the columns read before it failed."""
+    p = counted([], True)
+    sf = SlicingFunction("s", lambda x: x.size / (x.n - 1) > 1, pre=[p], pure=True)
+    out = Kernel([sf]).run({"text": pa.array(["a", "bb", "bb", "a"]), "n": pa.array([2, 1, 1, 3])})
+    assert out.masks["s"].tolist() == [0, -1, -1, 0]
+    assert [(f.row, f.read) for f in out.faults] == [(1, "n=1, text='bb'"), (2, "n=1, text='bb'")]
+
+
 def test_a_key_of_the_users_own():
     calls = []
     p = counted(calls, True, memoize_key=lambda x: x.text.lower())

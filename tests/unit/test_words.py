@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.compile import combine
+from engine.compile.combine import Found
 from engine.masks.counts import batch_counts
 from engine.masks.words import WORD, bit_counts, bit_sums, packed, unpacked
 
@@ -31,6 +33,22 @@ def test_what_is_packed_is_unpacked(found):
     assert not bits[:, found.shape[1] :].any()
     for k, b in ((0, 0), divmod(found.shape[1] - 1, WORD)):
         assert ((words[:, k] >> b & 1) == found[:, k * WORD + b]).all()
+
+
+@given(masks(), st.integers(0, 2**32 - 1))
+def test_a_batch_of_masks_is_packed_at_any_bits(found, seed):
+    """Bits may be in any order, with gaps; a byte and a word without a mask are zero."""
+    slices = found.shape[1]
+    bits = np.random.default_rng(seed).permutation(slices + 70)[:slices].tolist()
+    n_words = slices // WORD + 3
+    kept = [Found(m, ~m if i % 3 == 0 else None) for i, m in enumerate(found.T)]
+    members, undecided = combine.packed(kept, bits, n_words, len(found))
+    assert members.dtype == undecided.dtype == np.int64
+    full = np.zeros((2, len(found), n_words * WORD), bool)
+    full[0][:, bits] = found
+    full[1][:, bits[::3]] = ~found[:, ::3]
+    assert (packed(full[0]) == members.T).all()
+    assert (packed(full[1]) == undecided.T).all()
 
 
 @given(masks(1000), st.integers(1, 5), st.integers(0, 9))
