@@ -234,6 +234,32 @@ class Predictions(_Model):
     label: LateLabel | None = None
 
 
+class Certainty(_Model):
+    """How sure figures must be.
+
+    Attributes
+    ----------
+    level
+        Confidence level of intervals, and 1 less the corrected p-value that is marked.
+    replicates
+        Bootstrap replicates, for metrics whose interval has no formula; 0 leaves those out.
+    cluster
+        A column of the mask table whose rows are drawn together (a user, a video); every interval
+        then comes from replicates.
+    min_support
+        Figures of fewer rows have status "insufficient" and are not tested.
+    correction
+        Of p-values for the number of slices: ``bh`` (Benjamini-Hochberg), ``by``
+        (Benjamini-Yekutieli, whatever way slices overlap) or ``none``.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    replicates: Annotated[int, Field(ge=0, le=2000)] = 200
+    cluster: str | None = None
+    min_support: Annotated[int, Field(ge=0)] = 30
+    correction: Literal["bh", "by", "none"] = "bh"
+
+
 class Baseline(_Model):
     """How the baseline (CountVectorizer and LogisticRegression) is fitted."""
 
@@ -390,6 +416,8 @@ class Project(_Model):
         What is computed for every slice.
     evaluate_splits
         The splits evaluated; all by default.
+    certainty
+        Intervals and tests of the figures.
     missing_predictions
         ``error``, or ``count`` to leave rows without a prediction out of the figures.
     predictions
@@ -421,6 +449,7 @@ class Project(_Model):
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
     evaluate_splits: list[str] = []
+    certainty: Certainty = Certainty()
     missing_predictions: Literal["error", "count"] = "error"
     predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}
     baseline: Baseline = Baseline()

@@ -80,12 +80,24 @@ def unit_interval_column(df: DataFrame, key: Sequence[str], seed: int) -> Column
     """
     from pyspark.sql import functions as F  # noqa: N812
 
+    return F.shiftrightunsigned(key_hash_column(df, key, seed), 11) * F.lit(2.0**-53)
+
+
+def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
+    """Return :func:`key_hash` of a table's key as a Spark column, BIGINT with the same 64 bits.
+
+    Raises
+    ------
+    KeyTypeError
+        If a key column's type has no canonical text.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
     texts = [_text_column(F.col(f"`{k}`"), k, df.schema[k].dataType) for k in key]
     parts = [
         p for t in texts for p in (F.octet_length(t).cast("string"), F.lit(":"), t, F.lit(","))
     ]
-    hashed = F.xxhash64(F.concat(F.lit(f"{seed}/"), *parts))
-    return F.shiftrightunsigned(hashed, 11) * F.lit(2.0**-53)
+    return F.xxhash64(F.concat(F.lit(f"{seed}/"), *parts))
 
 
 def check_key_type(name: str, kind: DataType) -> None:

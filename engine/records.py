@@ -50,7 +50,7 @@ METRICS = Records(
     "p_value double, p_adjusted double, effect double",
     key=("run_id", "model_id", "split", "slice", "metric", "class"),
 )
-_NOT_YET = (None,) * 5  # intervals, p-values and effect
+_SURE = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
 
 
 def now() -> dt.datetime:
@@ -113,7 +113,7 @@ def metrics_rows(
     Parameters
     ----------
     figures
-        What :func:`engine.metrics.evaluate.figures` returned.
+        What :func:`engine.metrics.uncertainty.with_uncertainty` returned.
     run
         The run's id.
     mask_version
@@ -127,13 +127,13 @@ def metrics_rows(
     about = (run, at, facts.get("source"), facts.get("source_version"), mask_version)
     rows: Rows = []
     for r in figures.to_dict("records"):
-        value = None if pd.isna(r["value"]) else float(r["value"])
+        value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in ("value", *_SURE))
         counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
         which = (r["model_id"], r["split"], r["slice"], prints.get(r["slice"]))
         rows.append(
             (
                 *about, prediction_versions[r["model_id"]], *which, r["metric"], r["class"],
-                value, *counts, r["status"], *_NOT_YET,
+                value, *counts, r["status"], *sure,
             )
         )  # fmt: skip
     return rows

@@ -1,7 +1,8 @@
 """Evaluate slices: every metric of every slice, for one or more models side by side.
 
 Reads the mask table and prediction tables, joined by key. Writes the metrics table, to which a
-run adds its figures once, and an HTML report. Prints slices by metrics, worst first.
+run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
+intervals; + and - mark slices that differ from the rows outside them (corrected p-value).
 
   python -m jobs.evaluate_slices --project conf/spam.yaml
   python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
@@ -13,6 +14,7 @@ import argparse
 import functools
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
@@ -22,13 +24,32 @@ import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError
+from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
+from engine.metrics.bootstrap import Replicates
 from engine.metrics.checks import check_classes, check_covered, check_numbers
-from engine.metrics.evaluate import EvaluationSpec, by_slice, cells, figures, join_predictions
+from engine.metrics.evaluate import (
+    OVERALL,
+    EvaluationSpec,
+    by_slice,
+    cells,
+    figures,
+    join_predictions,
+    replicates,
+)
 from engine.metrics.predictions import normalised
+from engine.metrics.uncertainty import (
+    INSUFFICIENT,
+    Confidence,
+    mark,
+    needs_replicates,
+    with_uncertainty,
+)
 from engine.report.page import render
+
+_MOST_SHOWN = 20  # differences; the table has all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +89,14 @@ def job(args: argparse.Namespace) -> None:
     check_numbers(found, joined, names, project.join_columns, len(project.classes))
     if project.missing_predictions == "error":
         check_covered(found, joined, names, project.join_columns)
-    result = figures(found, spec)
+    sure = Confidence(
+        project.certainty.level,
+        project.certainty.min_support,
+        project.certainty.correction,
+        project.certainty.cluster is not None,
+    )
+    drawn = _replicates(joined, spec, project)
+    result = with_uncertainty(figures(found, spec), found, spec, sure, drawn)
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions)
     known = {**masks.facts, "slices": table.fingerprints}
@@ -97,8 +125,10 @@ def job(args: argparse.Namespace) -> None:
 def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
     """Return the mask table's rows that are evaluated, and of its columns those needed."""
     split = [project.split] if project.split else []
-    check_columns(masks.df, name, {"key": project.join_columns, "split": split})
-    rows = masks.narrowed([*project.join_columns, *split]).df
+    cluster = [project.certainty.cluster] if project.certainty.cluster else []
+    named = {"key": project.join_columns, "split": split, "certainty.cluster": cluster}
+    check_columns(masks.df, name, named)
+    rows = masks.narrowed([*project.join_columns, *split, *cluster]).df
     wanted = project.evaluate_splits
     if not (project.split and wanted):
         return rows
@@ -108,6 +138,18 @@ def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
         if one not in known:
             raise SplitMissingError(name, one, known)
     return rows.where(at.isin(*wanted))
+
+
+def _replicates(joined: DataFrame, spec: EvaluationSpec, project: Project) -> Replicates | None:
+    """Draw the replicates of the figures that need them."""
+    given = project.certainty
+    if not given.replicates or not needs_replicates(spec, given.cluster is not None):
+        return None
+    cli.step(f"drawing {given.replicates:,} replicates")
+    drawn_by = [given.cluster] if given.cluster else project.key
+    return replicates(
+        joined, spec, key_hash_column(joined, drawn_by, project.seed), given.replicates
+    )
 
 
 def _predictions(
@@ -160,6 +202,7 @@ def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str
             "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
             "slices": read_masks(masks.df).fingerprints,
             "metrics": project.metrics,
+            "certainty": project.certainty.model_dump(),
             "classes": [str(c) for c in project.classes],
             "positive": project.positive_position,
             "splits": project.evaluate_splits,
@@ -170,19 +213,57 @@ def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str
 
 def _show(result: pd.DataFrame, split: str, models: Sequence[str], project: Project) -> None:
     part = result[result["split"] == split]
+    level = project.certainty.level
     order = by_slice(part, project.metrics[0], split).index
-    values = part.pivot_table(
-        index="slice", columns=["metric", "model_id"], values="value", aggfunc="first", dropna=False
-    )
+    cells_ = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = part.drop_duplicates("slice").set_index("slice")
     columns = [(m, model) for m in project.metrics for model in models]
     rows = [
         [s, int(first.loc[s, "support"]), int(first.loc[s, "n_null"])]
-        + [values.loc[s].get(c) for c in columns]
+        + [_figure(cells_[s, m, model], level) for m, model in columns]
         for s in order
     ]
     names = [f"{m}\n{model}" for m, model in columns]
     cli.show(f"Split {split}: worst first", ["slice", "support", "undecided", *names], rows)
+    _show_differences(part, split, level)
+
+
+def _figure(row: Mapping[Any, Any], level: float) -> str:
+    """Format a figure with its interval and mark."""
+    if pd.isna(row["value"]):
+        return "-"
+    interval = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.2f} {row['ci_high']:.2f}]"
+    few = " few rows" if row["status"] == INSUFFICIENT else ""
+    return f"{row['value']:.4f}{interval}{few} {mark(row, level)}".rstrip()
+
+
+def _show_differences(part: pd.DataFrame, split: str, level: float) -> None:
+    """Print the figures that differ from those of the rows outside the slice."""
+    overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
+    differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
+    if differ.empty:
+        print(f"Split {split}: no slice differs from the rows outside it (corrected p-values)\n")
+        return
+    rows = [
+        [
+            r["slice"],
+            int(r["support"]),
+            r["metric"],
+            r["model_id"],
+            _figure(r, level),
+            float(r["value"] - overall[r["model_id"], r["metric"]]),
+            float(r["effect"]),
+            f"{r['p_adjusted']:.2g}",
+        ]
+        for r in differ.head(_MOST_SHOWN).to_dict("records")
+    ]
+    title = f"Split {split}: different from the rows outside the slice"
+    more = len(differ) - len(rows)
+    cli.show(
+        f"{title} ({more:,} more in the table)" if more else title,
+        ["slice", "support", "metric", "model", "figure", "to overall", "to the rest", "p"],
+        rows,
+    )
 
 
 if __name__ == "__main__":

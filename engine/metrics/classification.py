@@ -67,59 +67,183 @@ def compute(metric: MetricSpec, confusion: np.ndarray, positive: int = 1) -> Fig
     """
     if confusion.sum() <= 0:
         return Figure(None, EMPTY)
-    return _FORMULAS[metric.name](confusion.astype(np.float64), positive, metric)
+    value, undefined = ratio(metric, confusion, positive)
+    return Figure(float(value), UNDEFINED if undefined else OK)
 
 
-def _ratio(above: float, below: float) -> Figure:
-    return Figure(float(above / below)) if below else Figure(0.0, UNDEFINED)
+def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.ndarray:
+    """Compute a metric of many confusion matrices at once, such as slices and their replicates.
+
+    Parameters
+    ----------
+    metric, positive
+        As for :func:`compute`.
+    confusions
+        ``[..., C, C]`` counts or weights.
+
+    Returns
+    -------
+    np.ndarray
+        ``[...]``; NaN where a matrix is all 0.
+
+    Examples
+    --------
+    >>> from engine.metrics.spec import parse_metric
+    >>> values(parse_metric("recall"), np.array([[[3, 1], [1, 3]], [[0, 0], [0, 0]]])).tolist()
+    [0.75, nan]
+    """
+    found, _ = ratio(metric, confusions, positive)
+    return np.where(confusions.sum(axis=(-2, -1)) > 0, found, np.nan)
 
 
-def _f(tp: float, predicted: float, actual: float, beta: float) -> Figure:
+def ratio(
+    metric: MetricSpec, confusions: np.ndarray, positive: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a metric's values ``[...]`` and where they are 0/0, of matrices ``[..., C, C]``."""
+    return _FORMULAS[metric.name](confusions.astype(np.float64), positive, metric)
+
+
+def proportion(
+    metric: MetricSpec, confusions: np.ndarray, positive: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None.
+
+    Examples
+    --------
+    >>> from engine.metrics.spec import parse_metric
+    >>> k, n = proportion(parse_metric("recall"), np.array([[3, 1], [1, 3]]), 1)
+    >>> float(k), float(n)
+    (3.0, 4.0)
+    """
+    counts = _PROPORTIONS.get(metric.name)
+    return counts(confusions.astype(np.float64), positive) if counts else None
+
+
+_Pair = tuple[np.ndarray, np.ndarray]
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> _Pair:
+    zero = np.asarray(below == 0)
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=~zero), zero
+
+
+def _f(tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray, beta: float) -> _Pair:
     # Van Rijsbergen 1979: (1+b²)·tp / (b²·actual + predicted)
-    return _ratio((1 + beta**2) * tp, beta**2 * actual + predicted)
+    return _divided((1 + beta**2) * tp, beta**2 * actual + predicted)
 
 
-def _accuracy(m: np.ndarray, _: int, __: MetricSpec) -> Figure:
-    return _ratio(np.trace(m), m.sum())
+def _of_class(m: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the true positives, predicted and actual rows of one class."""
+    return m[..., c, c], m[..., :, c].sum(axis=-1), m[..., c, :].sum(axis=-1)
 
 
-def _precision(m: np.ndarray, p: int, _: MetricSpec) -> Figure:
-    return _ratio(m[p, p], m[:, p].sum())
+def _correct(m: np.ndarray, _: int) -> _Pair:
+    return np.trace(m, axis1=-2, axis2=-1), m.sum(axis=(-2, -1))
 
 
-def _recall(m: np.ndarray, p: int, _: MetricSpec) -> Figure:
-    return _ratio(m[p, p], m[p].sum())
+def _precise(m: np.ndarray, p: int) -> _Pair:
+    tp, predicted, _ = _of_class(m, p)
+    return tp, predicted
 
 
-def _f1(m: np.ndarray, p: int, _: MetricSpec) -> Figure:
-    return _f(m[p, p], m[:, p].sum(), m[p].sum(), 1.0)
+def _recalled(m: np.ndarray, p: int) -> _Pair:
+    tp, _, actual = _of_class(m, p)
+    return tp, actual
 
 
-def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> Figure:
-    return _f(m[p, p], m[:, p].sum(), m[p].sum(), metric.parameter("beta"))
+def _missed(m: np.ndarray, p: int) -> _Pair:
+    tp, _, actual = _of_class(m, p)
+    return actual - tp, actual
 
 
-def _f1_macro(m: np.ndarray, _: int, __: MetricSpec) -> Figure:
+def _false_alarms(m: np.ndarray, p: int) -> _Pair:
+    tp, predicted, actual = _of_class(m, p)
+    return predicted - tp, m.sum(axis=(-2, -1)) - actual
+
+
+def _rejected(m: np.ndarray, p: int) -> _Pair:
+    wrong, negatives = _false_alarms(m, p)
+    return negatives - wrong, negatives
+
+
+def _selected(m: np.ndarray, p: int) -> _Pair:
+    return m[..., :, p].sum(axis=-1), m.sum(axis=(-2, -1))
+
+
+# Metrics that are a share of rows: their numerators and denominators.
+_PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
+    "accuracy": _correct,
+    "precision": _precise,
+    "recall": _recalled,
+    "specificity": _rejected,
+    "false_positive_rate": _false_alarms,
+    "false_negative_rate": _missed,
+    "selection_rate": _selected,
+    "f1_micro": _correct,  # with one label per row they are the same
+}
+
+
+def _f1(m: np.ndarray, p: int, _: MetricSpec) -> _Pair:
+    return _f(*_of_class(m, p), 1.0)
+
+
+def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> _Pair:
+    return _f(*_of_class(m, p), metric.parameter("beta"))
+
+
+def _averaged(
+    of_class: Callable[[np.ndarray, int], _Pair], weigh: Callable[[np.ndarray], np.ndarray]
+) -> Callable[[np.ndarray, int, MetricSpec], _Pair]:
+    """Return the mean of a metric over classes, which ``weigh`` says the weights of."""
+
+    def formula(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
+        each = np.stack([_divided(*of_class(m, c))[0] for c in range(m.shape[-1])], axis=-1)
+        weight = weigh(m)
+        return _divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
+
+    return formula
+
+
+def _as_f1(m: np.ndarray, c: int) -> _Pair:
+    tp, predicted, actual = _of_class(m, c)
+    return 2 * tp, predicted + actual
+
+
+def _seen(m: np.ndarray) -> np.ndarray:
     # Classes that occur neither as label nor as prediction don't count, as in scikit-learn.
-    seen = [c for c in range(len(m)) if m[c].sum() + m[:, c].sum() > 0]
-    each = [_f(m[c, c], m[:, c].sum(), m[c].sum(), 1.0) for c in seen]
-    return Figure(float(np.mean([f.value for f in each])))
+    return np.asarray((m.sum(axis=-1) + m.sum(axis=-2)) > 0, dtype=np.float64)
 
 
-def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> Figure:
+def _labelled(m: np.ndarray) -> np.ndarray:
+    return np.asarray(m.sum(axis=-1) > 0, dtype=np.float64)
+
+
+def _by_support(m: np.ndarray) -> np.ndarray:
+    return np.asarray(m.sum(axis=-1))
+
+
+def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
-    actual, predicted, n, correct = m.sum(axis=1), m.sum(axis=0), m.sum(), np.trace(m)
-    spread = (n**2 - predicted @ predicted) * (n**2 - actual @ actual)
-    return _ratio(correct * n - actual @ predicted, np.sqrt(spread))
+    actual, predicted = m.sum(axis=-1), m.sum(axis=-2)
+    correct, n = _correct(m, 0)
+    spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (actual**2).sum(axis=-1))
+    return _divided(correct * n - (actual * predicted).sum(axis=-1), np.sqrt(spread))
 
 
-_FORMULAS: Mapping[str, Callable[[np.ndarray, int, MetricSpec], Figure]] = {
-    "accuracy": _accuracy,
-    "precision": _precision,
-    "recall": _recall,
+def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
+    return lambda m, p, _: _divided(*counts(m, p))
+
+
+_FORMULAS: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
+    **{name: _share(counts) for name, counts in _PROPORTIONS.items()},
+    "balanced_accuracy": _averaged(_recalled, _labelled),
     "f1": _f1,
     "fbeta": _fbeta,
-    "f1_micro": _accuracy,  # with one label per row they are the same
-    "f1_macro": _f1_macro,
+    "f1_macro": _averaged(_as_f1, _seen),
+    "f1_weighted": _averaged(_as_f1, _by_support),
+    "precision_macro": _averaged(_precise, _seen),
+    "precision_weighted": _averaged(_precise, _by_support),
+    "recall_macro": _averaged(_recalled, _seen),
+    "recall_weighted": _averaged(_recalled, _by_support),
     "matthews_corrcoef": _matthews,
 }

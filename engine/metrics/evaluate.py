@@ -23,6 +23,7 @@ from engine.masks.layout import word
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
 from engine.masks.words import WORD
+from engine.metrics.bootstrap import Replicates, replicate, words_and_bits
 from engine.metrics.classification import EMPTY, Figure, compute
 from engine.metrics.ranking import roc_auc
 from engine.metrics.spec import MetricSpec
@@ -142,23 +143,52 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
         weight or probabilities can't be, ``n_<j>``, ``null_<j>``, and ``w_<j>`` (int64, in units
         of 1/WEIGHT_SCALE) per slice j, 0 being all rows.
     """
-    by = {
-        "model_id": F.col(f"`{MODEL}`"),
-        "split": split_column(spec.split),
-        "label": class_position(predicted("label"), spec.classes),
-        "pred": class_position(predicted("pred"), spec.classes),
-        **_score_columns(spec),
-    }
+    by = {**_confusion_columns(spec), **_bin_columns(spec)}
     checked = {
         "found": F.col(f"`{PREDICTION}`").isNotNull(),
         "bad_weight": bad_weight(),
         "bad_prob": bad_prob(len(spec.classes)),
     }
-    given = F.when(~bad_weight(), predicted("weight")).otherwise(0.0)
-    weight = F.round(F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE).cast("long")
     masks = read_masks(joined)
     scan = _counted if masks.spark_counts(spec.slice_ids) else _tallied
-    return scan(masks, by, checked, weight if spec.weighted else None, spec.slice_ids)
+    return scan(masks, by, checked, _weight(spec), spec.slice_ids)
+
+
+def replicates(joined: DataFrame, spec: EvaluationSpec, hashed: Column, n: int) -> Replicates:
+    """Scan the joined rows once and return what each replicate draws of the confusion cells.
+
+    Parameters
+    ----------
+    joined
+        Mask rows with predictions.
+    spec
+        What is evaluated.
+    hashed
+        The hash that decides a row's weights: of its key, or of its cluster.
+    n
+        How many replicates.
+    """
+    masks = read_masks(joined)
+    held = masks.words(spec.slice_ids)
+    words, bits = words_and_bits(held.in_words, held.at, spec.slice_ids)
+    return replicate(masks.df, _confusion_columns(spec), words, bits, hashed, n, _weight(spec))
+
+
+def _confusion_columns(spec: EvaluationSpec) -> dict[str, Column]:
+    return {
+        "model_id": F.col(f"`{MODEL}`"),
+        "split": split_column(spec.split),
+        "label": class_position(predicted("label"), spec.classes),
+        "pred": class_position(predicted("pred"), spec.classes),
+        **_side_columns(spec),
+    }
+
+
+def _weight(spec: EvaluationSpec) -> Column | None:
+    if not spec.weighted:
+        return None
+    given = F.when(~bad_weight(), predicted("weight")).otherwise(0.0)
+    return F.round(F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE).cast("long")
 
 
 def _counted(
@@ -251,16 +281,23 @@ def _row(part: pd.DataFrame, j: int, metric: MetricSpec, spec: EvaluationSpec) -
 def _confusion_figure(
     part: pd.DataFrame, weight: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
 ) -> tuple[Figure, np.ndarray]:
-    label, threshold = part["label"].to_numpy(), metric.parameter("threshold")
-    if threshold is None:
-        pred = part["pred"].to_numpy()
-    else:  # t_<i> is 1 at or above the threshold, 0 below, -1 without a score
-        side = part[f"t_{spec.thresholds.index(threshold)}"].to_numpy()
-        pred = np.where(side == 1, spec.positive, np.where(side == 0, 1 - spec.positive, -1))
+    label, pred = decided(part, metric, spec)
     scored = (label >= 0) & (pred >= 0)
     confusion = np.zeros((len(spec.classes), len(spec.classes)), dtype=np.int64)
     np.add.at(confusion, (label[scored], pred[scored]), weight[scored])
     return compute(metric, confusion, spec.positive), scored
+
+
+def decided(
+    part: pd.DataFrame, metric: MetricSpec, spec: EvaluationSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the class positions that cells count as label and as prediction; -1 for none."""
+    label, threshold = part["label"].to_numpy(), metric.parameter("threshold")
+    if threshold is None:
+        return label, part["pred"].to_numpy()
+    # t_<i> is 1 at or above the threshold, 0 below, -1 without a score
+    side = part[f"t_{spec.thresholds.index(threshold)}"].to_numpy()
+    return label, np.where(side == 1, spec.positive, np.where(side == 0, 1 - spec.positive, -1))
 
 
 def _scores_figure(
@@ -291,20 +328,28 @@ _COMPUTE = {
 }
 
 
-def _score_columns(spec: EvaluationSpec) -> dict[str, Column]:
+def _score(spec: EvaluationSpec) -> tuple[Column, Column]:
+    """Return the positive class's probability, and whether there is one."""
     score = F.get(predicted("prob"), F.lit(spec.positive))
-    known = score.isNotNull() & ~F.isnan(score)
-    sides = {
+    return score, score.isNotNull() & ~F.isnan(score)
+
+
+def _side_columns(spec: EvaluationSpec) -> dict[str, Column]:
+    score, known = _score(spec)
+    return {
         f"t_{i}": F.when(known, (score >= F.lit(t)).cast("int")).otherwise(-1)
         for i, t in enumerate(spec.thresholds)
     }
-    bins = {
+
+
+def _bin_columns(spec: EvaluationSpec) -> dict[str, Column]:
+    score, known = _score(spec)
+    return {
         f"bin_{i}": F.when(
             known, F.greatest(F.lit(0), F.least(F.floor(score * b), F.lit(b - 1))).cast("int")
         ).otherwise(-1)
         for i, b in enumerate(spec.bins)
     }
-    return {**sides, **bins}
 
 
 def bad_weight() -> Column:

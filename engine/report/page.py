@@ -28,6 +28,8 @@ tr.overall td { font-weight: 600; background: #f1f5f9 }
           justify-content: end }
 .track { height: .55rem; background: #e9eef3; border-radius: 3px; overflow: hidden }
 .bar { height: 100% }
+.interval { color: var(--soft); font-size: .8rem; grid-column: 1 / -1 }
+.low .number { color: #a8321a; font-weight: 600 } .high .number { color: #1f6b3b; font-weight: 600 }
 .status { color: var(--soft); grid-column: 1 / -1 }
 .legend span { display: inline-block; margin-right: 1.2rem }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
@@ -38,8 +40,15 @@ _STATUS = {
     "unscored": "no scored rows",
     "single_class": "one class only",
     "undefined": "undefined",
+    "insufficient": "few rows",
     "ok": "",
 }
+_READ = (
+    "Under a figure is its confidence interval. Red figures are below, green ones above those of "
+    "the rows outside the slice, by a test whose p-value is corrected for the number of slices. "
+    "Figures of few rows are not tested."
+)
+_MARKED = 0.05  # a corrected p-value up to this is pointed out
 _COLOURS = ("--a", "--b", "--c", "--d")
 
 
@@ -55,7 +64,8 @@ def render(
     about
         What was read: label to text.
     figures
-        Columns model_id, split, slice, metric, value, support, n_null, status.
+        Columns model_id, split, slice, metric, value, support, n_null, status, and where there
+        are any, ci_low, ci_high, p_adjusted, effect.
     models
         Model ids, in the order they are shown.
 
@@ -80,7 +90,7 @@ def render(
         "<meta name='viewport' content='width=device-width'>"
         f"<title>{escape(name)}: slices</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(name)}: figures per slice</h1><dl>{facts}</dl>"
-        f"<p class='legend'>{legend}</p>{sections}</body></html>\n"
+        f"<p class='legend'>{legend}</p><p class='status'>{_READ}</p>{sections}</body></html>\n"
     )
 
 
@@ -110,9 +120,30 @@ def _figure(cell: Mapping[Hashable, Any], i: int) -> str:
     if pd.isna(cell["value"]):
         return f"<div class='figure'><span class='status'>{_STATUS[cell['status']]}</span></div>"
     width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
-    number = f"<span>{cell['value']:.4f}</span>"
+    number = f"<span class='number'>{cell['value']:.4f}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
-    return f"<div class='figure'><div class='track'>{bar}</div>{number}</div>"
+    kind, about = _differs(cell), _about(cell)
+    return f"<div class='figure {kind}'><div class='track'>{bar}</div>{number}{about}</div>"
+
+
+def _differs(cell: Mapping[Hashable, Any]) -> str:
+    """Return the style of a figure that the rows outside its slice don't have."""
+    p = cell.get("p_adjusted")
+    if p is None or not p <= _MARKED:
+        return ""
+    return "low" if cell["effect"] < 0 else "high"
+
+
+def _about(cell: Mapping[Hashable, Any]) -> str:
+    """Return the line under a figure: its interval, what is to be thought of it, its p-value."""
+    said = []
+    if not pd.isna(cell.get("ci_low")):
+        said.append(f"{cell['ci_low']:.3f} to {cell['ci_high']:.3f}")
+    if _STATUS[cell["status"]]:
+        said.append(_STATUS[cell["status"]])
+    if _differs(cell):
+        said.append(f"p {cell['p_adjusted']:.2g}")
+    return f"<span class='interval'>{', '.join(said)}</span>" if said else ""
 
 
 def _worst_first(part: pd.DataFrame, metric: str) -> list[str]:

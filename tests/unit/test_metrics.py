@@ -28,6 +28,20 @@ SKLEARN = {
     ),
     "f1_micro": lambda g, p, **w: sk.f1_score(g, p, average="micro", **w),
     "f1_macro": lambda g, p, **w: sk.f1_score(g, p, average="macro", **w),
+    "f1_weighted": lambda g, p, **w: sk.f1_score(g, p, average="weighted", **w),
+    "precision_macro": lambda g, p, **w: sk.precision_score(g, p, average="macro", **w),
+    "precision_weighted": lambda g, p, **w: sk.precision_score(g, p, average="weighted", **w),
+    "recall_macro": lambda g, p, **w: sk.recall_score(g, p, average="macro", **w),
+    "recall_weighted": lambda g, p, **w: sk.recall_score(g, p, average="weighted", **w),
+    "balanced_accuracy": sk.balanced_accuracy_score,
+    "specificity": lambda g, p, **w: sk.recall_score(g != 1, p != 1, **w),
+    "false_positive_rate": lambda g, p, **w: (
+        1 - sk.recall_score(g != 1, p != 1, **w) if (g != 1).any() else 0.0
+    ),
+    "false_negative_rate": lambda g, p, **w: (
+        1 - sk.recall_score(g == 1, p == 1, **w) if (g == 1).any() else 0.0
+    ),
+    "selection_rate": lambda g, p, sample_weight=None: np.average(p == 1, weights=sample_weight),
     "matthews_corrcoef": sk.matthews_corrcoef,
 }
 
@@ -178,8 +192,8 @@ def test_defaults_of_parameters():
         (
             "zzz",
             UnknownMetricError,
-            "unknown metric 'zzz'; known: accuracy, coverage, f1, f1_macro, f1_micro, fbeta, "
-            "matthews_corrcoef, precision, recall, roc_auc",
+            "unknown metric 'zzz'; known: accuracy, balanced_accuracy, coverage, f1, f1_macro, "
+            "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 10 more",
         ),
         (
             "f1@threshold=high",

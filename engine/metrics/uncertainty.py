@@ -1,0 +1,253 @@
+"""Intervals, tests and supports of all figures: what is news, and what is a small slice's noise.
+
+A slice is tested against its complement, the rows of the split outside it. Cells add up, so the
+complement's are those of all rows less the slice's, and its replicates are so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from engine.metrics.bootstrap import Replicates
+from engine.metrics.classification import OK, UNDEFINED, proportion, values
+from engine.metrics.evaluate import EvaluationSpec, decided
+from engine.metrics.intervals import (
+    Interval,
+    auc_interval,
+    auc_variance,
+    bootstrap_interval,
+    wilson,
+)
+from engine.metrics.significance import adjusted, fisher, from_replicates, normal
+from engine.metrics.spec import MetricSpec
+
+INSUFFICIENT = "insufficient"
+COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
+_SLICES = 64  # whose histograms are held at a time
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure figures must be.
+
+    Attributes
+    ----------
+    level
+        Confidence level of intervals.
+    min_support
+        A figure of fewer rows has status "insufficient" and no test.
+    correction
+        ``bh``, ``by`` or ``none``: how p-values are corrected for the number of slices.
+    clustered
+        Whether replicates draw clusters of rows; then every interval is theirs.
+    """
+
+    level: float = 0.95
+    min_support: int = 30
+    correction: str = "bh"
+    clustered: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One metric of all slices: the figure's interval, and how it differs from the complement's."""
+
+    interval: Interval
+    effect: np.ndarray
+    p: np.ndarray
+
+
+def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
+    """Tell whether a metric's interval comes from replicates."""
+    by_formula = not (spec.weighted or clustered)
+    shares = (proportion(m, np.ones((2, 2)), 0) is not None for m in _confusions(spec))
+    return not (by_formula and all(shares)) and bool(_confusions(spec))
+
+
+def _confusions(spec: EvaluationSpec) -> list[MetricSpec]:
+    return [m for m in spec.metrics if m.kind.needs == "confusion"]
+
+
+def with_uncertainty(
+    figures: pd.DataFrame,
+    cells: pd.DataFrame,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    drawn: Replicates | None = None,
+) -> pd.DataFrame:
+    """Add to figures their intervals, differences to the complement and p-values.
+
+    Parameters
+    ----------
+    figures
+        What :func:`engine.metrics.evaluate.figures` returned for these cells.
+    cells, spec
+        The cells and what was evaluated.
+    sure
+        How sure figures must be.
+    drawn
+        Replicates; without them only proportions and roc_auc have intervals.
+
+    Returns
+    -------
+    pd.DataFrame
+        The figures with ``ci_low, ci_high, p_value, p_adjusted, effect``, NaN where there is
+        none; ``effect`` is the slice's value less its complement's, which ``p_value`` is the test
+        of; ``p_adjusted`` corrects for all slices of a model, split and metric.
+    """
+    shape = (1 + len(spec.slice_ids), len(spec.metrics))
+    parts = []
+    for (model, split), part in cells.groupby(["model_id", "split"], sort=True):
+        at = (figures["model_id"] == model) & (figures["split"] == split)
+        rows = figures[at].copy()
+        reps = None if drawn is None else _of(drawn, str(model), str(split))
+        columns = {name: np.full(shape, np.nan) for name in COLUMNS}
+        support = rows["support"].to_numpy().reshape(shape)
+        exists = rows["status"].isin([OK, UNDEFINED]).to_numpy().reshape(shape)
+        enough = support >= sure.min_support
+        for i, metric in enumerate(spec.metrics):
+            found = _FIND[metric.kind.needs](part, metric, spec, sure, reps, support[:, i])
+            p = np.where(exists[:, i] & enough[:, i], found.p, np.nan)
+            p[0] = np.nan  # all rows have no complement
+            columns["ci_low"][:, i] = np.where(exists[:, i], found.interval.low, np.nan)
+            columns["ci_high"][:, i] = np.where(exists[:, i], found.interval.high, np.nan)
+            columns["effect"][1:, i] = np.where(exists[1:, i], found.effect[1:], np.nan)
+            columns["p_value"][:, i] = p
+            columns["p_adjusted"][:, i] = adjusted(p, sure.correction)
+        for name, values_ in columns.items():
+            rows[name] = values_.ravel()
+        small = (exists & ~enough).ravel()
+        rows["status"] = np.where(small, INSUFFICIENT, rows["status"])
+        parts.append(rows)
+    return pd.concat(parts)
+
+
+def _of(drawn: Replicates, model: str, split: str) -> Replicates:
+    at = (drawn.groups["model_id"] == model) & (drawn.groups["split"] == split)
+    return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()])
+
+
+def _confusion_of(
+    groups: pd.DataFrame, counts: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
+) -> np.ndarray:
+    """Arrange counts ``[groups, slices, ...]`` as confusions ``[slices, ..., C, C]``."""
+    label, pred = decided(groups, metric, spec)
+    confusion = np.zeros((len(spec.classes), len(spec.classes), *counts.shape[1:]), counts.dtype)
+    scored = (label >= 0) & (pred >= 0)
+    np.add.at(confusion, (label[scored], pred[scored]), counts[scored])
+    return np.moveaxis(confusion, (0, 1), (-2, -1))
+
+
+def _counts(part: pd.DataFrame, spec: EvaluationSpec, weighted: bool) -> np.ndarray:
+    letter = "w" if weighted else "n"
+    names = [f"{letter}_{j}" for j in range(1 + len(spec.slice_ids))]
+    return part[names].to_numpy(np.int64)
+
+
+def _confusion(
+    part: pd.DataFrame,
+    metric: MetricSpec,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    drawn: Replicates | None,
+    support: np.ndarray,
+) -> _Found:
+    all_of = _confusion_of(part, _counts(part, spec, spec.weighted), metric, spec)
+    rest = all_of[0] - all_of
+    value, value_rest = (values(metric, m, spec.positive) for m in (all_of, rest))
+    effect = value - value_rest
+    share = proportion(metric, all_of, spec.positive)
+    if share is not None and not (spec.weighted or sure.clustered):
+        k, n = share
+        return _Found(wilson(k, n, sure.level), effect, fisher(k, n, k[0] - k, n[0] - n))
+    if drawn is None:
+        return _nothing(effect)
+    each = _confusion_of(drawn.groups, drawn.drawn, metric, spec)
+    replicates = values(metric, each, spec.positive)
+    outside = values(metric, each[0] - each, spec.positive)
+    smaller = np.minimum(support, support[0] - support)
+    return _Found(
+        bootstrap_interval(value, replicates, support, sure.level),
+        effect,
+        from_replicates(effect, replicates - outside, smaller),
+    )
+
+
+def _scores(
+    part: pd.DataFrame,
+    metric: MetricSpec,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    _: Replicates | None,
+    support: np.ndarray,
+) -> _Found:
+    bins = int(metric.parameter("bins"))
+    label, at = part["label"].to_numpy(), part[f"bin_{spec.bins.index(bins)}"].to_numpy()
+    scored = (label >= 0) & (at >= 0)
+    side = (label[scored] == spec.positive).astype(int)
+    counts = _counts(part, spec, spec.weighted)[scored]
+
+    def histograms(slices: slice) -> np.ndarray:
+        chosen = counts[:, slices]
+        filled = np.zeros((2, bins, chosen.shape[1]), dtype=np.int64)
+        np.add.at(filled, (side, at[scored]), chosen)
+        return np.moveaxis(filled, -1, 1)
+
+    low, high, effect, p = (np.full(len(support), np.nan) for _ in range(4))
+    whole = histograms(slice(0, 1))
+    for start in range(0, len(support), _SLICES):
+        block = slice(start, start + _SLICES)
+        own = histograms(block)
+        area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
+        effect[block] = area.value - outside.value
+        if not (spec.weighted or sure.clustered):
+            low[block], high[block] = auc_interval(own[0], own[1], sure.level)
+            p[block] = normal(effect[block], area.variance + outside.variance)
+    return _Found(Interval(low, high), effect, p)
+
+
+def _predictions(
+    part: pd.DataFrame,
+    _: MetricSpec,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    __: Replicates | None,
+    ___: np.ndarray,
+) -> _Found:
+    counts = _counts(part, spec, spec.weighted)
+    n = counts.sum(axis=0)
+    k = counts[part["pred"].to_numpy() >= 0].sum(axis=0)
+    with np.errstate(all="ignore"):
+        effect = k / n - (k[0] - k) / (n[0] - n)
+    if spec.weighted or sure.clustered:
+        return _nothing(effect)
+    return _Found(wilson(k, n, sure.level), effect, fisher(k, n, k[0] - k, n[0] - n))
+
+
+def _nothing(effect: np.ndarray) -> _Found:
+    none = np.full(len(effect), np.nan)
+    return _Found(Interval(none, none), effect, none)
+
+
+_FIND: Mapping[str, Callable[..., _Found]] = {
+    "confusion": _confusion,
+    "scores": _scores,
+    "predictions": _predictions,
+}
+
+
+def mark(row: Mapping[str, float], level: float = 0.95) -> str:
+    """Return "-" where a slice is significantly below its complement, "+" above, else nothing.
+
+    Examples
+    --------
+    >>> mark({"p_adjusted": 0.01, "effect": -0.2}), mark({"p_adjusted": 0.2, "effect": -0.2})
+    ('-', '')
+    """
+    if not row["p_adjusted"] <= 1 - level:
+        return ""
+    return "-" if row["effect"] < 0 else "+"

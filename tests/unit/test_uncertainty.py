@@ -1,0 +1,273 @@
+"""Intervals, tests and replicates of figures against what plain code says."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import scipy.stats
+import sklearn.metrics as sk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.hashing import key_hash
+from engine.masks.words import packed
+from engine.metrics.bootstrap import Replicates, batch_draws
+from engine.metrics.evaluate import EvaluationSpec, figures
+from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
+from engine.metrics.replicates import weights
+from engine.metrics.significance import adjusted, fisher, from_replicates
+from engine.metrics.spec import parse_metric
+from engine.metrics.uncertainty import Confidence, mark, needs_replicates, with_uncertainty
+
+N = 20  # replicates
+
+
+def data(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, n)
+    pred = np.where(rng.random(n) < 0.8, label, 1 - label)
+    return pd.DataFrame(
+        {
+            "key": np.arange(n),
+            "label": label,
+            "pred": pred,
+            "bin": rng.integers(0, 8, n) // 2 + 4 * label * (rng.random(n) < 0.5),
+            "a": rng.random(n) < 0.4,
+            "b": rng.random(n) < 0.05,
+        }
+    )
+
+
+def spec_of(*metrics, weighted=False):
+    return EvaluationSpec([parse_metric(m) for m in metrics], ("a", "b"), [0, 1], 1, None, weighted)
+
+
+def cells_of(rows):
+    counted = rows.assign(n_0=1, n_1=rows["a"].astype(int), n_2=rows["b"].astype(int))
+    by = ["label", "pred", "bin"]
+    cells = counted.groupby(by, as_index=False)[["n_0", "n_1", "n_2"]].sum()
+    cells = cells.rename(columns={"bin": "bin_0"})
+    return cells.assign(model_id="m", split="all", found=1, null_0=0, null_1=0, null_2=0)
+
+
+def drawn_of(rows, n=N, weight=None, parts=1):
+    """Replicates as the scan has them, from batches."""
+    masks = packed(rows[["a", "b"]].to_numpy(bool))
+    hashes = key_hash(rows["key"].tolist(), 7).view(np.int64)
+    found = {}
+    for part in np.array_split(np.arange(len(rows)), parts):
+        columns = {
+            "label": rows["label"].to_numpy()[part],
+            "pred": rows["pred"].to_numpy()[part],
+            "h": hashes[part],
+            **({} if weight is None else {"w": weight[part]}),
+            "word": masks[part, 0],
+        }
+        batch = pa.record_batch(columns)
+        for group, drawn in batch_draws(batch, ["label", "pred"], [0, 1], n, weight is not None):
+            found[group] = found.get(group, 0) + drawn
+    groups = pd.DataFrame(list(found), columns=["label", "pred"]).assign(model_id="m", split="all")
+    return Replicates(groups, np.stack(list(found.values())))
+
+
+def uncertain(rows, *metrics, drawn=None, **sure):
+    spec, cells = spec_of(*metrics), cells_of(rows)
+    found = with_uncertainty(figures(cells, spec), cells, spec, Confidence(**sure), drawn)
+    return found.set_index(["slice", "metric"])
+
+
+def test_a_proportion_has_wilsons_interval_and_fishers_test():
+    rows = data()
+    found = uncertain(rows, "accuracy", "recall", min_support=1)
+    hit, a = (rows["label"] == rows["pred"]), rows["a"]
+    row = found.loc[("a", "accuracy")]
+    low, high = scipy.stats.binomtest(int(hit[a].sum()), int(a.sum())).proportion_ci(
+        method="wilson"
+    )
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-12)
+    assert row["effect"] == pytest.approx(hit[a].mean() - hit[~a].mean(), abs=1e-12)
+    table = [[hit[a].sum(), (~hit[a]).sum()], [hit[~a].sum(), (~hit[~a]).sum()]]
+    assert row["p_value"] == pytest.approx(scipy.stats.fisher_exact(table).pvalue, rel=1e-9)
+    overall = found.loc[("overall", "recall")]
+    assert overall["ci_low"] < overall["value"] < overall["ci_high"]
+    assert overall[["p_value", "p_adjusted", "effect"]].isna().all()
+
+
+def test_replicates_are_those_of_the_rows_by_their_hash():
+    rows = data()
+    found = uncertain(rows, "f1", drawn=drawn_of(rows), min_support=1)
+    drawn = weights(key_hash(rows["key"].tolist(), 7), N)
+    for name, member in (("overall", np.ones(len(rows), bool)), ("a", rows["a"].to_numpy())):
+        part = rows[member]
+        each = [sk.f1_score(part["label"], part["pred"], sample_weight=w) for w in drawn[member].T]
+        value = sk.f1_score(part["label"], part["pred"])
+        interval = bootstrap_interval(np.array(value), np.array(each), np.array(len(part)))
+        row = found.loc[(name, "f1")]
+        assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(
+            (value, float(interval.low), float(interval.high)), abs=1e-12
+        )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(40)), st.integers(1, 9), st.booleans())
+def test_any_order_and_partition_has_the_same_replicates(order, parts, weighted):
+    rows = data(40)
+    weight = np.arange(40) * 2**20 + 7 if weighted else None
+
+    def arranged(found):
+        at = found.groups.sort_values(["label", "pred"]).index
+        return found.drawn[at]
+
+    one = arranged(drawn_of(rows, weight=weight))
+    other = arranged(
+        drawn_of(
+            rows.iloc[list(order)].reset_index(drop=True),
+            weight=None if weight is None else weight[list(order)],
+            parts=parts,
+        )
+    )
+    np.testing.assert_array_equal(one, other)
+
+
+def test_weights_are_drawn_exactly_however_large():
+    rows, weight = data(50), np.full(50, 2**45 + 1)
+    plain, heavy = drawn_of(rows), drawn_of(rows, weight=weight)
+    np.testing.assert_array_equal(heavy.drawn, plain.drawn * (2**45 + 1))
+    with pytest.raises(OverflowError, match="a weight of over 2"):
+        drawn_of(rows, weight=np.full(50, 2**51))
+
+
+def test_the_area_has_delongs_variance():
+    rng = np.random.default_rng(1)
+    neg, pos = rng.integers(0, 6, 30), rng.integers(2, 8, 20)
+    wins = (pos[:, None] > neg) + (pos[:, None] == neg) / 2
+    expected = wins.mean(axis=1).var(ddof=1) / 20 + wins.mean(axis=0).var(ddof=1) / 30
+    area = auc_variance(np.bincount(neg, minlength=8), np.bincount(pos, minlength=8))
+    assert float(area.value) == pytest.approx(wins.mean(), abs=1e-12)
+    assert float(area.variance) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_area_of_a_slice_is_tested_against_the_rest():
+    found = uncertain(data(), "roc_auc@bins=8", min_support=1)
+    row = found.loc[("a", "roc_auc@bins=8")]
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    assert 0 < row["p_value"] <= row["p_adjusted"] <= 1
+
+
+def test_few_rows_are_said_to_be_few_and_not_tested():
+    found = uncertain(data(), "accuracy", min_support=50)
+    row = found.loc[("b", "accuracy")]
+    assert (row["status"], row["support"] < 50) == ("insufficient", True)
+    assert np.isnan(row["p_value"]) and row["ci_low"] < row["value"]
+    assert found.loc[("a", "accuracy")]["status"] == "ok"
+
+
+def test_an_empty_slice_has_no_interval():
+    found = uncertain(data().assign(b=False), "accuracy", "f1", "roc_auc@bins=8", "coverage")
+    assert found.loc["b"][["ci_low", "ci_high", "p_value", "effect"]].isna().all(axis=None)
+    assert set(found.loc["b"]["status"]) == {"empty"}
+
+
+def test_without_replicates_what_has_a_formula_has_an_interval():
+    found = uncertain(data(), "accuracy", "f1", "coverage")
+    assert found["ci_low"].isna().groupby("metric").all().to_dict() == {
+        "accuracy": False,
+        "coverage": False,
+        "f1": True,
+    }
+
+
+def test_clusters_have_intervals_of_replicates():
+    rows = data()
+    found = uncertain(rows, "accuracy", drawn=drawn_of(rows), clustered=True)
+    row = found.loc[("a", "accuracy")]
+    n = int(rows["a"].sum())
+    by_formula = wilson(np.array(row["value"] * n), np.array(n))
+    assert row["ci_low"] < row["value"] < row["ci_high"]
+    assert row["ci_low"] != pytest.approx(float(by_formula.low))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "weighted", "clustered", "needed"),
+    [
+        (["accuracy", "recall"], False, False, False),
+        (["accuracy", "f1"], False, False, True),
+        (["accuracy"], True, False, True),
+        (["accuracy"], False, True, True),
+        (["roc_auc"], True, True, False),
+    ],
+)
+def test_replicates_are_drawn_where_no_formula_does(metrics, weighted, clustered, needed):
+    assert needs_replicates(spec_of(*metrics, weighted=weighted), clustered) is needed
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 30), st.integers(1, 30), st.integers(0, 60), st.integers(1, 60))
+def test_fishers_test_is_scipys(k, n, k_rest, n_rest):
+    k, k_rest = min(k, n), min(k_rest, n_rest)
+    expected = scipy.stats.fisher_exact([[k, n - k], [k_rest, n_rest - k_rest]]).pvalue
+    assert float(fisher(*map(np.array, (k, n, k_rest, n_rest)))) == pytest.approx(expected)
+
+
+def test_fishers_test_of_many_rows_is_close_to_the_exact_one():
+    table = [2600, 5000, 4900, 10000]
+    k, n, k_rest, n_rest = table
+    exact = scipy.stats.fisher_exact([[k, n - k], [k_rest, n_rest - k_rest]]).pvalue
+    assert float(fisher(*map(np.array, table))) == pytest.approx(exact, rel=0.1)
+
+
+def test_a_difference_without_spread_has_no_test():
+    p = from_replicates(np.array([0.1, 0.1]), np.array([[0.1] * 4, [0.0, 0.2, 0.1, 0.1]]), [9, 1])
+    assert np.isnan(p).all()
+
+
+def test_corrections_are_benjaminis():
+    p = np.array([0.001, np.nan, 0.02, 0.03])
+    assert adjusted(p, "bh").tolist() == pytest.approx([0.003, np.nan, 0.03, 0.03], nan_ok=True)
+    harmonic = 1 + 1 / 2 + 1 / 3
+    assert adjusted(p, "by")[0] == pytest.approx(0.003 * harmonic)
+    np.testing.assert_array_equal(adjusted(p, "none"), p)
+
+
+def test_replicates_follow_the_stated_rule():
+    """The docstring's rule, in whole numbers of Python."""
+    least = (24109, 48219, 60274, 64291, 65296, 65497, 65531, 65535)
+    hashes = key_hash(["a", "b", "c"], 3)
+    for h, row in zip(hashes.tolist(), weights(hashes, 10), strict=True):
+        for r, weight in enumerate(row):
+            z = (h + (r // 4 + 1) * 0x9E3779B97F4A7C15) % 2**64
+            z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+            z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+            z ^= z >> 31
+            assert weight == sum(z >> 16 * (r % 4) & 0xFFFF >= at for at in least)
+
+
+def test_replicates_are_poisson_and_independent():
+    drawn = weights(key_hash(range(20_000), 1), 40).astype(float)
+    assert drawn.mean() == pytest.approx(1, abs=0.01)
+    assert drawn.var() == pytest.approx(1, abs=0.02)
+    apart = np.corrcoef(drawn.T) - np.eye(40)
+    assert np.abs(apart).max() < 0.035  # five standard errors
+
+
+def test_marks_say_which_way():
+    assert [
+        mark({"p_adjusted": p, "effect": e}) for p, e in ((0.01, 1), (0.01, -1), (0.06, 1))
+    ] == [
+        "+",
+        "-",
+        "",
+    ]
+    assert mark({"p_adjusted": float("nan"), "effect": 1}) == ""
+
+
+@pytest.fixture(autouse=True)
+def silent():
+    """scikit-learn warns where a figure is 0/0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
