@@ -2,7 +2,8 @@
 
 Reads the mask table and prediction tables, joined by key. Writes the metrics table, to which a
 run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
-intervals; + and - mark slices that differ from the rows outside them (corrected p-value).
+intervals; + and - mark slices that differ from the rows outside them (corrected p-value), ? those
+of too few rows to be tested.
 
   python -m jobs.evaluate_slices --project conf/spam.yaml
   python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
@@ -233,8 +234,8 @@ def _figure(row: Mapping[Any, Any], level: float) -> str:
     if pd.isna(row["value"]):
         return "-"
     interval = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.2f} {row['ci_high']:.2f}]"
-    few = " few rows" if row["status"] == INSUFFICIENT else ""
-    return f"{row['value']:.4f}{interval}{few} {mark(row, level)}".rstrip()
+    few = "?" if row["status"] == INSUFFICIENT else ""
+    return f"{row['value']:.4f}{interval} {few}{mark(row, level)}".rstrip()
 
 
 def _show_differences(part: pd.DataFrame, split: str, level: float) -> None:

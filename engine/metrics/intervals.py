@@ -15,7 +15,7 @@ LEVEL = 0.95
 _BLOCK = 2**20  # histogram cells handled at a time, so that they stay in the processor's cache
 _HALVINGS = 60  # of an interval's end, until it is exact to the last bit
 _ROUNDING = 2.0**-48  # an error below it is none: the scores are told apart fully, or not at all
-_SHARE = 0.9  # of the replicates must exist, or those that don't would be left out of a tail
+SHARE = 0.9  # of the replicates must exist, or those that don't would be left out of a tail
 
 
 class Interval(NamedTuple):
@@ -66,8 +66,9 @@ def wilson(
         middle = (p + z**2 / (2 * m)) / (1 + z**2 / m)
         half = z * np.sqrt(p * (1 - p) / m + z**2 / (4 * m**2)) / (1 + z**2 / m)
         # Rounding must not leave the figure just outside its own interval.
-        low, high = np.minimum(middle - half, p), np.maximum(middle + half, p)
-        return Interval(low.clip(0), high.clip(None, 1))
+        return Interval(
+            np.minimum(middle - half, p).clip(0), np.maximum(middle + half, p).clip(None, 1)
+        )
 
 
 class AreaVariance(NamedTuple):
@@ -139,8 +140,8 @@ def _delong(
         parts = []
         for squares, placement, total in ((neg_squares, of_neg, n), (pos_squares, of_pos, p)):
             effective = effective_n(total, squares.sum(axis=-1))
-            apart = placement - value[:, None]
-            spread = np.einsum("sb,sb,sb->s", squares, apart, apart) / total**2
+            off = placement - value[:, None]
+            spread = np.einsum("sb,sb,sb->s", squares, off, off) / total**2
             parts.append((effective, spread * effective / (effective - 1)))
     return value, parts[0][1] + parts[1][1], parts[0][0], parts[1][0]
 
@@ -182,21 +183,30 @@ def auc_interval(
         )
 
 
+def area_variance_at(t: np.ndarray, area: AreaVariance) -> np.ndarray:
+    """Return the variance of an area if its true value were t, from the numbers of rows alone.
+
+    Hanley and McNeil's (1982), made symmetric as in Newcombe (2006).
+
+    Examples
+    --------
+    >>> area = AreaVariance(np.array(1.0), np.array(0.0), np.array(50.0), np.array(50.0))
+    >>> round(float(area_variance_at(np.array(0.5), area)), 5)
+    0.00337
+    """
+    n, p = area.negatives, area.positives
+    shape = 1 + ((n + p) / 2 - 1) * ((1 - t) / (2 - t) + t / (1 + t))
+    return np.asarray(t * (1 - t) * shape / (n * p))
+
+
 def _newcombe(area: AreaVariance, z: float) -> Interval:
     """Solve |t - value| = z·√(variance if the area were t), by halving."""
-    n, p = area.negatives, area.positives
-    many = (n + p) / 2 - 1
-
-    def excess(t: np.ndarray) -> np.ndarray:
-        shape = 1 + many * ((1 - t) / (2 - t) + t / (1 + t))
-        return np.asarray(np.abs(t - area.value) - z * np.sqrt(t * (1 - t) * shape / (n * p)))
-
     ends = []
     for outside in (0.0, 1.0):
         out, inside = np.full(np.shape(area.value), outside), area.value
         for _ in range(_HALVINGS):
             middle = (out + inside) / 2
-            beyond = excess(middle) > 0
+            beyond = np.abs(middle - area.value) > z * np.sqrt(area_variance_at(middle, area))
             out, inside = np.where(beyond, middle, out), np.where(beyond, inside, middle)
         ends.append(np.where(np.isnan(area.value), np.nan, out))
     return Interval(*ends)
@@ -268,8 +278,9 @@ def bootstrap_interval(
     held = np.isfinite(replicates).sum(axis=-1)
     with np.errstate(all="ignore"):
         tail = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2))
-        exists = np.isfinite(value) & (n > 1) & (held >= max(2, _SHARE * total))
+        exists = np.isfinite(value) & (n > 1) & (held >= max(2, SHARE * total))
         low, high = (_quantile(replicates, held, q) for q in (tail, 1 - tail))
+        exists &= low < high  # replicates that are all the same say nothing of how sure it is
         # A few replicates can all lie on one side of the figure; its interval has it all the same.
         return Interval(
             np.where(exists, np.minimum(low, value), np.nan),

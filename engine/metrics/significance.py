@@ -1,119 +1,209 @@
-"""Is a slice different from the rest of the rows? Tests, and corrections for very many of them."""
+"""Tests of a slice against the other rows, or of two models, and corrections for many of them.
+
+Every test is two-sided and takes arrays of any leading axes; NaN where there is nothing to test.
+A spread that is estimated from a slice alone is too small just when the slice looks best or worst,
+which is what a search over many slices finds. So where a test estimates one, it takes the larger
+of two: the slice's own, and the one it would have if its rows were like all rows.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
-from scipy.special import gammaln, ndtr, stdtr
-from scipy.stats import false_discovery_control
+from scipy.special import bdtr, gammaln, ndtr, stdtr
+from scipy.stats import false_discovery_control, hypergeom
 
-CORRECTIONS = ("bh", "by", "none")
-_SAME = 1 + 1e-7  # tables as likely as the one found, but for rounding, count as its equals
-_LARGE = 500  # from here on in every cell the normal distribution serves as well
+from engine.metrics.intervals import SHARE, AreaVariance, area_variance_at
+
+MIN_SUPPORT = 30
+Method = Literal["bh", "by", "none"]
+_TIE = 1e-7  # probabilities that differ by less, relatively, are equal
 
 
-def fisher(k: np.ndarray, n: np.ndarray, k_rest: np.ndarray, n_rest: np.ndarray) -> np.ndarray:
-    """Return two-sided p-values of Fisher's exact test of two proportions (Fisher 1935).
+def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarray) -> np.ndarray:
+    """Return p-values of Fisher's exact test that two proportions are equal.
 
-    It is valid at any size; where each of the four counts is expected to be over 500 it is the
-    score test, which is the same there and takes no sum over tables.
+    The probability, given all four margins, of a table at most as likely as the one found
+    (Fisher 1935). For counts only: rows with weights or in clusters need :func:`replicate_test`.
 
     Parameters
     ----------
     k, n
-        ``[slices]`` numerator and rows of the slices.
-    k_rest, n_rest
-        The same of the rows outside.
+        Numerator and denominator of the slice, whole numbers.
+    other_k, other_n
+        The same of rows outside it.
 
     Examples
     --------
-    >>> fisher(np.array([8]), np.array([10]), np.array([1]), np.array([6])).round(3).tolist()
-    [0.035]
+    >>> fisher(np.array([1]), np.array([10]), np.array([11]), np.array([14])).round(6).tolist()
+    [0.002759]
     """
-    tables = np.stack(np.broadcast_arrays(k, n, k_rest, n_rest), axis=-1).astype(np.float64)
-    flat = tables.reshape(-1, 4)
-    found = np.array([_fisher(*row) for row in flat], dtype=np.float64)
-    return found.reshape(tables.shape[:-1])
-
-
-def _fisher(k: float, n: float, k_rest: float, n_rest: float) -> float:
-    if n <= 0 or n_rest <= 0:
-        return np.nan
-    hits, total = k + k_rest, n + n_rest
-    if min(n, n_rest) * min(hits, total - hits) / total > _LARGE:
-        p = hits / total
-        z = (k / n - k_rest / n_rest) / np.sqrt(p * (1 - p) * (1 / n + 1 / n_rest))
-        return float(2 * ndtr(-abs(z)))
-    x = np.arange(max(0.0, hits - n_rest), min(n, hits) + 1)
-    logs = -(
-        gammaln(x + 1) + gammaln(n - x + 1) + gammaln(hits - x + 1) + gammaln(n_rest - hits + x + 1)
+    k, n, other_k, other_n = np.broadcast_arrays(
+        *(np.asarray(a, np.int64) for a in (k, n, other_k, other_n))
     )
-    likely = np.exp(logs - logs.max())
-    at = likely[round(k - x[0])]
-    return float(min(1.0, likely[likely <= at * _SAME].sum() / likely.sum()))
+    good, rows = k + other_k, n + other_n
+    # Count what is rare in the slice: with k at or below the mode, the near tail is 0 … k.
+    mode = (n + 1) * (good + 1) // (rows + 2)
+    turned = k > mode
+    good, k, mode = (
+        np.where(turned, a, b) for a, b in ((rows - good, good), (n - k, k), (n - mode, mode))
+    )
+
+    def log_chance(j: np.ndarray) -> np.ndarray:  # but for a constant
+        cells = (j, good - j, n - j, rows - good - n + j)
+        return np.asarray(-sum(gammaln(cell + 1.0) for cell in cells))
+
+    # The far tail begins at the first number above the mode that is at most as likely as k.
+    most = np.minimum(n, good)
+    low, high = mode, most + 1
+    for _ in range(int(most.max(initial=0)).bit_length() + 1):
+        middle = (low + high) // 2
+        rarer = log_chance(np.minimum(middle, most)) <= log_chance(k) + _TIE
+        rarer |= middle > most
+        low, high = np.where(rarer, low, middle), np.where(rarer, middle, high)
+    p = hypergeom.cdf(k, rows, good, n) + hypergeom.sf(high - 1, rows, good, n)
+    likeliest = log_chance(k) >= log_chance(mode) - _TIE
+    exists = (n > 0) & (other_n > 0)
+    return np.asarray(np.where(exists, np.where(likeliest, 1.0, np.minimum(p, 1.0)), np.nan))
 
 
-def from_replicates(effect: np.ndarray, differences: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Return two-sided p-values of a difference, from the spread of its replicates.
+def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return p-values of McNemar's exact test of two models on the same rows.
 
-    Student's distribution with n - 1 degrees of freedom, n the rows of the smaller side.
+    If neither were better, rows that only one has right would be its own as often as not:
+    a binomial test of a half (McNemar 1947).
 
     Parameters
     ----------
-    effect
-        ``[slices]`` the difference.
-    differences
-        ``[slices, replicates]``, NaN where a replicate has none.
-    n
-        ``[slices]`` rows.
+    won, lost
+        Rows that only the first model, or only the second, has right; whole numbers.
 
     Examples
     --------
-    >>> p = from_replicates(np.array([0.2]), np.array([[0.1, 0.2, 0.3, 0.2]]), np.array([100]))
-    >>> round(float(p[0]), 3)
-    0.016
+    >>> mcnemar(np.array([9, 0]), np.array([1, 0])).round(6).tolist()
+    [0.021484, 1.0]
     """
-    held = np.isfinite(differences)
-    count = held.sum(axis=-1)
+    won, lost = np.asarray(won, np.int64), np.asarray(lost, np.int64)
+    return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(won, lost), won + lost, 0.5)))
+
+
+def replicate_test(
+    difference: np.ndarray,
+    replicates: np.ndarray,
+    n: np.ndarray,
+    floor: np.ndarray | float = 0.0,
+) -> np.ndarray:
+    """Return p-values of differences from their bootstrap replicates, by Student's t.
+
+    The variance is the replicates', times n / (n - 1), and at least ``floor``. Its degrees of
+    freedom are those of n rows and of B replicates together: 1 / (1/(n-1) + 1/(B-1)).
+
+    Parameters
+    ----------
+    difference
+        Slice minus complement, minus all rows or minus a named slice; or model minus model.
+    replicates
+        ``[..., B]``, the same difference in each replicate; NaN where there is none.
+    n
+        Rows that the slice's figure rests on, effective where they have weights; clusters, where
+        those are drawn.
+    floor
+        The variance if the slice's rows were like all rows: :func:`row_variance` of the figure
+        over all N rows times 1/n + 1/(N - n) against the complement, times 1/n - 1/N against all
+        rows; of the two models' difference over all rows times 1/n for two models.
+
+    Examples
+    --------
+    >>> draws = np.random.default_rng(0).normal(0, 1, 200)
+    >>> p = replicate_test(np.array([0.0, 3.0]), np.stack([draws, draws + 3]), np.array(1000))
+    >>> p.round(2).tolist()
+    [1.0, 0.0]
+    """
+    n = np.asarray(n, np.float64)
+    total = replicates.shape[-1]
+    held = np.isfinite(replicates)
+    b = held.sum(axis=-1)
     with np.errstate(all="ignore"):
-        filled = np.where(held, differences, 0.0)
-        mean = filled.sum(axis=-1) / count
-        gaps = np.where(held, differences - mean[..., None], 0.0)
-        spread = np.sqrt((gaps**2).sum(axis=-1) / (count - 1))
-        p = 2 * stdtr(np.asarray(n, np.float64) - 1, -np.abs(effect) / spread)
-    exists = (spread > 0) & (count > 0.9 * differences.shape[-1]) & (np.asarray(n) > 1)
+        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
+        squares = np.where(held, replicates - mean[..., None], 0.0) ** 2
+        variance = squares.sum(axis=-1) / (b - 1) * n / (n - 1)
+        freedom = 1 / (1 / (n - 1) + 1 / (b - 1))
+        t = np.abs(difference) / np.sqrt(np.maximum(variance, floor))
+        p = np.where(np.asarray(difference) == 0, 1.0, 2 * stdtr(freedom, -t))
+    exists = np.isfinite(difference) & (n > 1) & (b >= max(2, SHARE * total)) & ~np.isinf(t)
     return np.where(exists, p, np.nan)
 
 
-def normal(effect: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return two-sided p-values of differences with these variances.
+def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """Return the variance that one row brings to a figure: n times its replicates' variance.
+
+    Parameters
+    ----------
+    replicates
+        ``[..., B]``, of the figure over all rows.
+    n
+        All rows that it rests on, counted as for :func:`replicate_test`.
 
     Examples
     --------
-    >>> normal(np.array([1.96]), np.array([1.0])).round(3).tolist()
-    [0.05]
+    >>> float(row_variance(np.array([0.4, 0.5, 0.6]), np.array(100)).round(6))
+    1.0
+    """
+    held = np.isfinite(replicates)
+    with np.errstate(all="ignore"):
+        b = held.sum(axis=-1)
+        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
+        squares = np.where(held, replicates - mean[..., None], 0.0) ** 2
+        return np.asarray(squares.sum(axis=-1) / (b - 1) * n)
+
+
+def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> np.ndarray:
+    """Return p-values of areas under the ROC curve against those of the rows outside.
+
+    Parameters
+    ----------
+    slice_, others
+        What :func:`engine.metrics.intervals.auc_variance` says of the slice and of the rest.
+    whole
+        The area over all rows, at which the least variances are taken.
+
+    Examples
+    --------
+    >>> from engine.metrics.intervals import auc_variance
+    >>> a, b = (auc_variance(np.array([n, 50]), np.array([50, n])) for n in (60, 90))
+    >>> round(float(auc_test(a, b, np.array(0.6))), 4)
+    0.0554
     """
     with np.errstate(all="ignore"):
-        return np.where(variance > 0, 2 * ndtr(-np.abs(effect) / np.sqrt(variance)), np.nan)
+        own = slice_.variance + others.variance
+        least = area_variance_at(whole, slice_) + area_variance_at(whole, others)
+        return np.asarray(
+            2 * ndtr(-np.abs(slice_.value - others.value) / np.sqrt(np.fmax(own, least)))
+        )
 
 
-def adjusted(p: np.ndarray, correction: str = "bh") -> np.ndarray:
-    """Return p-values corrected for their number; NaN stays and doesn't count.
+def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:
+    """Correct p-values for how many there are; NaN stays NaN and doesn't count.
 
     Parameters
     ----------
     p
-        ``[tests]``.
-    correction
-        ``bh`` (Benjamini and Hochberg 1995), ``by`` (Benjamini and Yekutieli 2001: whatever way
-        the tests depend on each other) or ``none``.
+        P-values of one family of tests, of any shape.
+    method
+        ``bh`` bounds the share of false ones among those below a level where tests are
+        independent or lean the same way (Benjamini and Hochberg 1995), ``by`` however they depend
+        on each other (Benjamini and Yekutieli 2001), ``none`` returns them as they are.
 
     Examples
     --------
     >>> adjusted(np.array([0.01, np.nan, 0.04])).tolist()
     [0.02, nan, 0.04]
     """
-    out = np.array(p, dtype=np.float64)
-    held = ~np.isnan(out)
-    if correction != "none" and held.any():
-        out[held] = false_discovery_control(out[held], method=correction)
+    p = np.asarray(p, np.float64)
+    held = np.isfinite(p)
+    if method == "none" or not held.any():
+        return p.copy()
+    out = np.full(p.shape, np.nan)
+    out[held] = false_discovery_control(p[held], method=method)
     return out

@@ -22,7 +22,15 @@ from engine.metrics.intervals import (
     bootstrap_interval,
     wilson,
 )
-from engine.metrics.significance import adjusted, fisher, from_replicates, normal
+from engine.metrics.significance import (
+    MIN_SUPPORT,
+    Method,
+    adjusted,
+    auc_test,
+    fisher,
+    replicate_test,
+    row_variance,
+)
 from engine.metrics.spec import MetricSpec
 
 INSUFFICIENT = "insufficient"
@@ -47,8 +55,8 @@ class Confidence:
     """
 
     level: float = 0.95
-    min_support: int = 30
-    correction: str = "bh"
+    min_support: int = MIN_SUPPORT
+    correction: Method = "bh"
     clustered: bool = False
 
 
@@ -169,11 +177,15 @@ def _confusion(
     each = _confusion_of(drawn.groups, drawn.drawn, metric, spec)
     replicates = values(metric, each, spec.positive)
     outside = values(metric, each[0] - each, spec.positive)
+    # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
+    with np.errstate(all="ignore"):
+        share = 1 / support + 1 / (support[0] - support)
+        floor = row_variance(replicates[0], support[0]) * share
     smaller = np.minimum(support, support[0] - support)
     return _Found(
         bootstrap_interval(value, replicates, support, sure.level),
         effect,
-        from_replicates(effect, replicates - outside, smaller),
+        replicate_test(effect, replicates - outside, smaller, floor),
     )
 
 
@@ -199,6 +211,7 @@ def _scores(
 
     low, high, effect, p = (np.full(len(support), np.nan) for _ in range(4))
     whole = histograms(slice(0, 1))
+    whole_area = auc_variance(whole[0], whole[1]).value
     for start in range(0, len(support), _SLICES):
         block = slice(start, start + _SLICES)
         own = histograms(block)
@@ -206,7 +219,7 @@ def _scores(
         effect[block] = area.value - outside.value
         if not (spec.weighted or sure.clustered):
             low[block], high[block] = auc_interval(own[0], own[1], sure.level)
-            p[block] = normal(effect[block], area.variance + outside.variance)
+            p[block] = auc_test(area, outside, whole_area)
     return _Found(Interval(low, high), effect, p)
 
 

@@ -53,6 +53,7 @@ def nothing_written(bench) -> bool:
 
 
 ONE = "id int, pred int, label int"
+FEW = "insufficient"
 
 
 def test_names_of_slices_and_columns_do_not_collide(bench, table):
@@ -102,10 +103,9 @@ def test_keys_partitions_and_several_models(bench, table):
         if (r["model_id"], r["split"], r["slice"]) == ("good", "test", "s")
     ]  # fmt: skip
     assert row["slice_fingerprint"] == "print of s"
-    assert (row["support"], row["n_null"], row["n_missing"], row["status"]) == (4, 0, 0, "ok")
+    assert (row["support"], row["n_null"], row["n_missing"], row["status"]) == (4, 0, 0, FEW)
     assert (row["mask_version"], row["prediction_version"]) == ("0", "0")
-    late = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
-    assert [row[c] for c in late] == [None] * 5
+    assert (row["p_value"], row["p_adjusted"]) == (None, None)
 
 
 def test_a_second_run_adds_nothing_and_another_question_is_another_run(bench, table):
@@ -181,7 +181,8 @@ def test_what_a_row_lacks_is_counted_by_metric(bench, table):
         (masks, "id int, s boolean"), ["s"],
         {"m": (given, "id int, pred int, label int, prob double")},
         metrics=["accuracy", "roc_auc", "coverage", "recall@threshold=0.5"],
-        missing_predictions="count",
+        certainty={"min_support": 0},
+            missing_predictions="count",
     )  # fmt: skip
     bench.done("evaluate_slices", project)
     found = {
@@ -204,6 +205,45 @@ def test_what_a_row_lacks_is_counted_by_metric(bench, table):
         ("s", "coverage"): (0.5, 4, 1, 0, "ok"),
         ("s", "recall@threshold=0.5"): (1.0, 1, 1, 3, "ok"),
     }
+
+
+def test_figures_have_intervals_and_tests(bench, table):
+    """A slice that the model fails on, a good one and a small one."""
+    n = 400
+    masks = (
+        [(i, i < 60, i % 2 == 0, i < 5, f"v{i // 4}") for i in range(n)],
+        "id int, bad boolean, even boolean, few boolean, video string",
+    )
+    rows = [(i, int(i % 3 == 0) if i < 60 else i % 2, i % 2) for i in range(n)]
+    project = table(masks, ["bad", "even", "few"], {"m": (rows, ONE)}, metrics=["accuracy", "f1"])
+    ran = bench.run("evaluate_slices", project)
+    stored = {(r["slice"], r["metric"]): r for r in bench.read(bench.place("metrics"))}
+    for metric in ("accuracy", "f1"):
+        row = stored["bad", metric]
+        assert row["ci_low"] < row["value"] < row["ci_high"] < stored["overall", metric]["ci_low"]
+        assert 0 < row["p_value"] <= row["p_adjusted"] < 0.001
+        assert row["effect"] < -0.4
+        assert stored["overall", metric]["p_value"] is None
+        assert stored["few", metric]["status"] == "insufficient"
+        assert stored["few", metric]["p_value"] is None
+    assert "Split all: different from the rows outside the slice" in ran.out
+    assert "?" in next(line for line in ran.out.splitlines() if line.startswith(" few"))
+    clustered = {"certainty": {"cluster": "video", "replicates": 50, "min_support": 0}}
+    project = bench.project(
+        metrics=["accuracy"], predictions={"m": {"table": bench.place("given_m")}}, **clustered
+    )
+    bench.run("evaluate_slices", project)
+    again = [r for r in bench.read(bench.place("metrics")) if r["run_id"] != row["run_id"]]
+    by_cluster = next(r for r in again if r["slice"] == "bad")
+    assert by_cluster["ci_low"] != stored["bad", "accuracy"]["ci_low"]
+    assert by_cluster["ci_low"] < by_cluster["value"] < by_cluster["ci_high"]
+    project = bench.project(
+        certainty={"cluster": "vidoe"}, predictions={"m": {"table": bench.place("given_m")}}
+    )
+    assert bench.run("evaluate_slices", project).error == (
+        f"certainty.cluster of {bench.place('masks')}: there is no column 'vidoe'; did you mean "
+        "'video'?"
+    )
 
 
 def test_late_labels_must_fit(bench, table):

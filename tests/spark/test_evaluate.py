@@ -9,14 +9,19 @@ from sklearn import metrics as sk
 
 from engine import Scorer
 from engine.errors import ClassOrderError, MissingColumnError, PredictionColumnError
+from engine.hashing import key_hash, key_hash_column
+from engine.masks.layout import Bits, StoredSlice, word_columns
 from engine.metrics.evaluate import (
+    WEIGHT_SCALE,
     EvaluationSpec,
     cells,
     figures,
     join_predictions,
     merge_cells,
+    replicates,
 )
 from engine.metrics.predictions import normalised
+from engine.metrics.replicates import weights
 from engine.metrics.spec import parse_metric
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
@@ -227,3 +232,33 @@ def test_prediction_tables_that_do_not_fit_are_refused(spark):
         "the probabilities of t are in class order ['1', '0'], the project's classes are [0, 1]; "
         "score again, or set classes in that order"
     )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("layout", ["boolean", "packed"])
+def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
+    spark, rows, weighted, layout
+):
+    asked = spec(["f1"], weighted=weighted)
+
+    def found(partitions):
+        df = joined(spark, rows, weighted, partitions)
+        if layout == "packed":
+            bits = Bits(tuple(StoredSlice(s, s, "") for s in asked.slice_ids))
+            words = word_columns({s: df[s] for s in asked.slice_ids}, bits)
+            df = df.select(*(c for c in df.columns if c not in asked.slice_ids), *words)
+        return replicates(df, asked, key_hash_column(df, ["id"], 3), 12)
+
+    one = found(1)
+    for partitions in (7, 200):
+        other = found(partitions)
+        pd.testing.assert_frame_equal(one.groups, other.groups)
+        np.testing.assert_array_equal(one.drawn, other.drawn)
+    drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(np.int64)
+    if weighted:
+        drawn = drawn * (rows["weight"].to_numpy() * WEIGHT_SCALE).astype(np.int64)[:, None]
+    members = [np.ones(N, bool), *(rows[s].eq(True).to_numpy(bool) for s in asked.slice_ids)]
+    for i, group in one.groups.iterrows():
+        at = np.logical_and.reduce([rows[c] == group[c] for c in ("split", "label", "pred")])
+        expected = np.stack([drawn[at & m].sum(axis=0) for m in members])
+        np.testing.assert_array_equal(one.drawn[i], expected)

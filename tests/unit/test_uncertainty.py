@@ -19,7 +19,7 @@ from engine.metrics.bootstrap import Replicates, batch_draws
 from engine.metrics.evaluate import EvaluationSpec, figures
 from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.replicates import weights
-from engine.metrics.significance import adjusted, fisher, from_replicates
+from engine.metrics.significance import adjusted, fisher, replicate_test
 from engine.metrics.spec import parse_metric
 from engine.metrics.uncertainty import Confidence, mark, needs_replicates, with_uncertainty
 
@@ -162,7 +162,8 @@ def test_few_rows_are_said_to_be_few_and_not_tested():
     found = uncertain(data(), "accuracy", min_support=50)
     row = found.loc[("b", "accuracy")]
     assert (row["status"], row["support"] < 50) == ("insufficient", True)
-    assert np.isnan(row["p_value"]) and row["ci_low"] < row["value"]
+    assert np.isnan(row["p_value"])
+    assert row["ci_low"] < row["value"]
     assert found.loc[("a", "accuracy")]["status"] == "ok"
 
 
@@ -220,9 +221,25 @@ def test_fishers_test_of_many_rows_is_close_to_the_exact_one():
     assert float(fisher(*map(np.array, table))) == pytest.approx(exact, rel=0.1)
 
 
-def test_a_difference_without_spread_has_no_test():
-    p = from_replicates(np.array([0.1, 0.1]), np.array([[0.1] * 4, [0.0, 0.2, 0.1, 0.1]]), [9, 1])
-    assert np.isnan(p).all()
+def test_a_spread_is_at_least_what_all_rows_would_have():
+    same = np.full((1, 40), 0.1)
+    none = replicate_test(np.array([0.1]), same, np.array([50]))
+    floor = replicate_test(np.array([0.1]), same, np.array([50]), 0.1**2)
+    assert np.isnan(none).all()
+    assert float(floor[0]) == pytest.approx(0.33, abs=0.02)
+
+
+def test_figures_without_an_error_are_no_certainty():
+    """Replicates of a perfect slice are all the same, and so is DeLong's variance 0."""
+    rows = data().assign(b=lambda r: (r["key"] < 60) & (r["label"] == r["pred"]))
+    rows["bin"] = np.where(rows["b"], 7 * rows["label"], rows["bin"])
+    found = uncertain(rows, "f1", "roc_auc@bins=8", drawn=drawn_of(rows))
+    f1, area = found.loc[("b", "f1")], found.loc[("b", "roc_auc@bins=8")]
+    assert (f1["value"], area["value"]) == (1, 1)
+    assert np.isnan(f1["ci_low"])
+    assert area["ci_low"] < 1
+    assert f1["p_value"] > 1e-6
+    assert area["p_value"] > 1e-6
 
 
 def test_corrections_are_benjaminis():
