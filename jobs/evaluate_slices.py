@@ -15,9 +15,7 @@ import argparse
 import functools
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -25,16 +23,16 @@ import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError
+from engine.figure_tables import show_comparison, show_figures
 from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
 from engine.metrics.bootstrap import Replicates
 from engine.metrics.checks import check_classes, check_covered, check_numbers
+from engine.metrics.compare import compare
 from engine.metrics.evaluate import (
-    OVERALL,
     EvaluationSpec,
-    by_slice,
     cells,
     figures,
     join_predictions,
@@ -42,15 +40,11 @@ from engine.metrics.evaluate import (
 )
 from engine.metrics.predictions import normalised
 from engine.metrics.uncertainty import (
-    INSUFFICIENT,
     Confidence,
-    mark,
     needs_replicates,
     with_uncertainty,
 )
 from engine.report.page import render
-
-_MOST_SHOWN = 20  # differences; the table has all
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +90,7 @@ def job(args: argparse.Namespace) -> None:
         project.certainty.correction,
         project.certainty.cluster is not None,
     )
-    drawn = _replicates(joined, spec, project)
+    drawn = _replicates(joined, spec, project, len(read) > 1)
     result = with_uncertainty(figures(found, spec), found, spec, sure, drawn)
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions)
@@ -110,7 +104,11 @@ def job(args: argparse.Namespace) -> None:
     order = [project.train_split, project.valid_split]  # what matters most is printed last
     splits = sorted(result["split"].unique(), key=lambda s: (s not in order, str(s)))
     for split in splits:
-        _show(result, split, list(read), project)
+        show_figures(result, split, list(read), project)
+    if drawn is not None:
+        first, *others = read
+        for other in others:
+            show_comparison(compare(found, drawn, spec, sure, first, other), first, other, sure)
     report = project.file("report.html")
     report.parent.mkdir(parents=True, exist_ok=True)
     about = {
@@ -141,10 +139,13 @@ def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
     return rows.where(at.isin(*wanted))
 
 
-def _replicates(joined: DataFrame, spec: EvaluationSpec, project: Project) -> Replicates | None:
-    """Draw the replicates of the figures that need them."""
+def _replicates(
+    joined: DataFrame, spec: EvaluationSpec, project: Project, compared: bool
+) -> Replicates | None:
+    """Draw the replicates that figures or the comparison of models need."""
     given = project.certainty
-    if not given.replicates or not needs_replicates(spec, given.cluster is not None):
+    needed = compared or needs_replicates(spec, given.cluster is not None)
+    if not (given.replicates and needed):
         return None
     cli.step(f"drawing {given.replicates:,} replicates")
     drawn_by = [given.cluster] if given.cluster else project.key
@@ -209,61 +210,6 @@ def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str
             "splits": project.evaluate_splits,
             "seed": project.seed,
         }
-    )
-
-
-def _show(result: pd.DataFrame, split: str, models: Sequence[str], project: Project) -> None:
-    part = result[result["split"] == split]
-    level = project.certainty.level
-    order = by_slice(part, project.metrics[0], split).index
-    cells_ = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
-    first = part.drop_duplicates("slice").set_index("slice")
-    columns = [(m, model) for m in project.metrics for model in models]
-    rows = [
-        [s, int(first.loc[s, "support"]), int(first.loc[s, "n_null"])]
-        + [_figure(cells_[s, m, model], level) for m, model in columns]
-        for s in order
-    ]
-    names = [f"{m}\n{model}" for m, model in columns]
-    cli.show(f"Split {split}: worst first", ["slice", "support", "undecided", *names], rows)
-    _show_differences(part, split, level)
-
-
-def _figure(row: Mapping[Any, Any], level: float) -> str:
-    """Format a figure with its interval and mark."""
-    if pd.isna(row["value"]):
-        return "-"
-    interval = "" if pd.isna(row["ci_low"]) else f" [{row['ci_low']:.2f} {row['ci_high']:.2f}]"
-    few = "?" if row["status"] == INSUFFICIENT else ""
-    return f"{row['value']:.4f}{interval} {few}{mark(row, level)}".rstrip()
-
-
-def _show_differences(part: pd.DataFrame, split: str, level: float) -> None:
-    """Print the figures that differ from those of the rows outside the slice."""
-    overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
-    differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
-    if differ.empty:
-        print(f"Split {split}: no slice differs from the rows outside it (corrected p-values)\n")
-        return
-    rows = [
-        [
-            r["slice"],
-            int(r["support"]),
-            r["metric"],
-            r["model_id"],
-            _figure(r, level),
-            float(r["value"] - overall[r["model_id"], r["metric"]]),
-            float(r["effect"]),
-            f"{r['p_adjusted']:.2g}",
-        ]
-        for r in differ.head(_MOST_SHOWN).to_dict("records")
-    ]
-    title = f"Split {split}: different from the rows outside the slice"
-    more = len(differ) - len(rows)
-    cli.show(
-        f"{title} ({more:,} more in the table)" if more else title,
-        ["slice", "support", "metric", "model", "figure", "to overall", "to the rest", "p"],
-        rows,
     )
 
 

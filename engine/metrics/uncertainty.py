@@ -112,7 +112,7 @@ def with_uncertainty(
     for (model, split), part in cells.groupby(["model_id", "split"], sort=True):
         at = (figures["model_id"] == model) & (figures["split"] == split)
         rows = figures[at].copy()
-        reps = None if drawn is None else _of(drawn, str(model), str(split))
+        reps = None if drawn is None else replicates_of(drawn, str(model), str(split))
         columns = {name: np.full(shape, np.nan) for name in COLUMNS}
         support = rows["support"].to_numpy().reshape(shape)
         exists = rows["status"].isin([OK, UNDEFINED]).to_numpy().reshape(shape)
@@ -134,12 +134,13 @@ def with_uncertainty(
     return pd.concat(parts)
 
 
-def _of(drawn: Replicates, model: str, split: str) -> Replicates:
+def replicates_of(drawn: Replicates, model: str, split: str) -> Replicates:
+    """Return the replicates of one model and split."""
     at = (drawn.groups["model_id"] == model) & (drawn.groups["split"] == split)
     return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()])
 
 
-def _confusion_of(
+def confusion_of(
     groups: pd.DataFrame, counts: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
 ) -> np.ndarray:
     """Arrange counts ``[groups, slices, ...]`` as confusions ``[slices, ..., C, C]``."""
@@ -150,7 +151,9 @@ def _confusion_of(
     return np.moveaxis(confusion, (0, 1), (-2, -1))
 
 
-def _counts(part: pd.DataFrame, spec: EvaluationSpec, weighted: bool) -> np.ndarray:
+def counts_of(part: pd.DataFrame, spec: EvaluationSpec, weighted: bool | None = None) -> np.ndarray:
+    """Return cells' counts ``[cells, 1 + slices]``: of weights where there are any, or of rows."""
+    weighted = spec.weighted if weighted is None else weighted
     letter = "w" if weighted else "n"
     names = [f"{letter}_{j}" for j in range(1 + len(spec.slice_ids))]
     return part[names].to_numpy(np.int64)
@@ -164,7 +167,7 @@ def _confusion(
     drawn: Replicates | None,
     support: np.ndarray,
 ) -> _Found:
-    all_of = _confusion_of(part, _counts(part, spec, spec.weighted), metric, spec)
+    all_of = confusion_of(part, counts_of(part, spec), metric, spec)
     rest = all_of[0] - all_of
     value, value_rest = (values(metric, m, spec.positive) for m in (all_of, rest))
     effect = value - value_rest
@@ -174,7 +177,7 @@ def _confusion(
         return _Found(wilson(k, n, sure.level), effect, fisher(k, n, k[0] - k, n[0] - n))
     if drawn is None:
         return _nothing(effect)
-    each = _confusion_of(drawn.groups, drawn.drawn, metric, spec)
+    each = confusion_of(drawn.groups, drawn.drawn, metric, spec)
     replicates = values(metric, each, spec.positive)
     outside = values(metric, each[0] - each, spec.positive)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
@@ -201,7 +204,7 @@ def _scores(
     label, at = part["label"].to_numpy(), part[f"bin_{spec.bins.index(bins)}"].to_numpy()
     scored = (label >= 0) & (at >= 0)
     side = (label[scored] == spec.positive).astype(int)
-    counts = _counts(part, spec, spec.weighted)[scored]
+    counts = counts_of(part, spec)[scored]
 
     def histograms(slices: slice) -> np.ndarray:
         chosen = counts[:, slices]
@@ -231,7 +234,7 @@ def _predictions(
     __: Replicates | None,
     ___: np.ndarray,
 ) -> _Found:
-    counts = _counts(part, spec, spec.weighted)
+    counts = counts_of(part, spec)
     n = counts.sum(axis=0)
     k = counts[part["pred"].to_numpy() >= 0].sum(axis=0)
     with np.errstate(all="ignore"):

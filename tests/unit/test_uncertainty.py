@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engine.hashing import key_hash
 from engine.masks.words import packed
 from engine.metrics.bootstrap import Replicates, batch_draws
+from engine.metrics.compare import compare
 from engine.metrics.evaluate import EvaluationSpec, figures
 from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.replicates import weights
@@ -240,6 +241,35 @@ def test_figures_without_an_error_are_no_certainty():
     assert area["ci_low"] < 1
     assert f1["p_value"] > 1e-6
     assert area["p_value"] > 1e-6
+
+
+def test_models_are_compared_on_the_same_rows():
+    """The second model is right on ten rows more; its replicates are the first's rows."""
+    rows = data()
+    wrong = rows.index[(rows["label"] != rows["pred"]) & rows["a"]][:10]
+    better = rows.assign(pred=rows["pred"].where(~rows.index.isin(wrong), rows["label"]))
+    spec = spec_of("accuracy")
+    cells = pd.concat([cells_of(r).assign(model_id=m) for m, r in (("m", rows), ("n", better))])
+    drawn = [drawn_of(r, 200) for r in (rows, better)]
+    both = Replicates(
+        pd.concat(
+            [d.groups.assign(model_id=m) for m, d in zip("mn", drawn, strict=True)]
+        ).reset_index(drop=True),
+        np.concatenate([d.drawn for d in drawn]),
+    )
+    found = compare(cells, both, spec, Confidence(), "m", "n").set_index("slice")
+    n = int(rows["a"].sum())
+    assert found["difference"].to_dict() == pytest.approx(
+        {"overall": 10 / 300, "a": 10 / n, "b": 0}
+    )
+    weight = weights(key_hash(rows["key"].tolist(), 7), 200)[rows["a"].to_numpy()].astype(float)
+    won = rows.index[rows["a"]].isin(wrong)
+    each = (weight * won[:, None]).sum(axis=0) / weight.sum(axis=0)
+    interval = bootstrap_interval(np.array(10 / n), each, np.array(n))
+    assert found.loc["a", "ci_low"] == pytest.approx(float(interval.low))
+    assert found.loc["a", "ci_high"] == pytest.approx(float(interval.high))
+    assert found.loc["a", "p_adjusted"] < 0.01
+    assert np.isnan(found.loc["b", "p_adjusted"])
 
 
 def test_corrections_are_benjaminis():
