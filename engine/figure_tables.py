@@ -29,7 +29,11 @@ def show_figures(result: pd.DataFrame, split: str, models: Sequence[str], projec
         for s in order
     ]
     names = [f"{m}\n{model}" for m, model in columns]
-    cli.show(f"Split {split}: worst first", ["slice", "support", "undecided", *names], rows)
+    title = (
+        f"Split {split}: worst first, with {level:.0%} intervals; + and - differ from the rows "
+        "outside the slice, ? are too few rows to tell"
+    )
+    cli.show(title, ["slice", "support", "undecided", *names], rows)
     _show_differences(part, split, level)
 
 

@@ -28,7 +28,8 @@ tr.overall td { font-weight: 600; background: #f1f5f9 }
           justify-content: end }
 .track { height: .55rem; background: #e9eef3; border-radius: 3px; overflow: hidden }
 .bar { height: 100% }
-.interval { color: var(--soft); font-size: .8rem; grid-column: 1 / -1 }
+.interval { color: var(--soft); font-size: .8rem; grid-column: 1 / -1;
+            justify-self: end; font-weight: 400 }
 .low .number { color: #a8321a; font-weight: 600 } .high .number { color: #1f6b3b; font-weight: 600 }
 .status { color: var(--soft); grid-column: 1 / -1 }
 .legend span { display: inline-block; margin-right: 1.2rem }
