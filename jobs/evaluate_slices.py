@@ -149,9 +149,8 @@ def _replicates(
         return None
     cli.step(f"drawing {given.replicates:,} replicates")
     drawn_by = [given.cluster] if given.cluster else project.key
-    return replicates(
-        joined, spec, key_hash_column(joined, drawn_by, project.seed), given.replicates
-    )
+    hashed = key_hash_column(joined, drawn_by, project.seed)
+    return replicates(joined, spec, hashed, given.replicates, given.cluster)
 
 
 def _predictions(

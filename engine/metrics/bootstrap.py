@@ -40,10 +40,14 @@ class Replicates:
         One row per group.
     drawn
         ``[groups, 1 + slices, replicates]`` int64: rows, or sums of weights; first all rows.
+    clusters
+        Model and split to how many clusters were there to draw, ``[1 + slices]``; None where rows
+        are drawn.
     """
 
     groups: pd.DataFrame
     drawn: np.ndarray
+    clusters: Mapping[tuple[str, str], np.ndarray] | None = None
 
 
 def replicate(

@@ -14,7 +14,7 @@ from engine.metrics.classification import values
 from engine.metrics.evaluate import OVERALL, EvaluationSpec
 from engine.metrics.intervals import bootstrap_interval
 from engine.metrics.significance import adjusted, replicate_test, row_variance
-from engine.metrics.uncertainty import Confidence, confusion_of, counts_of, replicates_of
+from engine.metrics.uncertainty import Confidence, confusion_of, counts_of, replicates_of, units_of
 
 COMPARED = (
     "split",
@@ -76,7 +76,7 @@ def compare(
                 value.append(values(metric, counts, spec.positive))
                 confusions = confusion_of(reps.groups, reps.drawn, metric, spec)
                 each.append(values(metric, confusions, spec.positive))
-            support = np.minimum(*rows)
+            support = units_of(drawn, second, split, np.minimum(*rows))
             difference, replicates = value[1] - value[0], each[1] - each[0]
             interval = bootstrap_interval(difference, replicates, support, sure.level)
             with np.errstate(all="ignore"):

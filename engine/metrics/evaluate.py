@@ -9,7 +9,7 @@ no bit of a figure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,7 +154,9 @@ def cells(joined: DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
     return scan(masks, by, checked, _weight(spec), spec.slice_ids)
 
 
-def replicates(joined: DataFrame, spec: EvaluationSpec, hashed: Column, n: int) -> Replicates:
+def replicates(
+    joined: DataFrame, spec: EvaluationSpec, hashed: Column, n: int, cluster: str | None = None
+) -> Replicates:
     """Scan the joined rows once and return what each replicate draws of the confusion cells.
 
     Parameters
@@ -167,11 +169,36 @@ def replicates(joined: DataFrame, spec: EvaluationSpec, hashed: Column, n: int) 
         The hash that decides a row's weights: of its key, or of its cluster.
     n
         How many replicates.
+    cluster
+        The column whose rows are drawn together.
     """
     masks = read_masks(joined)
     held = masks.words(spec.slice_ids)
     words, bits = words_and_bits(held.in_words, held.at, spec.slice_ids)
-    return replicate(masks.df, _confusion_columns(spec), words, bits, hashed, n, _weight(spec))
+    found = replicate(masks.df, _confusion_columns(spec), words, bits, hashed, n, _weight(spec))
+    if cluster is None:
+        return found
+    return replace(found, clusters=_clusters(masks.df, spec, words, bits, cluster))
+
+
+def _clusters(
+    df: DataFrame, spec: EvaluationSpec, words: Sequence[Column], bits: Sequence[int], cluster: str
+) -> dict[tuple[str, str], np.ndarray]:
+    """Count the clusters that have a scored row in each slice."""
+    by = {"model_id": F.col(f"`{MODEL}`"), "split": split_column(spec.split)}
+    scored = df.where(predicted("label").isNotNull() & predicted("pred").isNotNull())
+    groups = [c.alias(name) for name, c in by.items()]
+    names = [f"_word_{k}" for k in range(len(words))]
+    each = scored.groupBy(*groups, quoted(cluster).alias("_cluster")).agg(
+        F.count(F.lit(1)), *(F.bit_or(w).alias(name) for w, name in zip(words, names, strict=True))
+    )
+    every = F.lit(1).cast("long")  # a word whose lowest bit all clusters have
+    found = tally(each, {name: F.col(name) for name in by}, [every, *map(quoted, names)])
+    at = [0, *(WORD + bit for bit in bits)]
+    return {
+        (str(model), str(split)): found.rows[g, at]
+        for g, (model, split) in enumerate(found.groups.itertuples(index=False))
+    }
 
 
 def _confusion_columns(spec: EvaluationSpec) -> dict[str, Column]:

@@ -20,6 +20,7 @@ from engine.metrics.intervals import (
     auc_interval,
     auc_variance,
     bootstrap_interval,
+    rough,
     wilson,
 )
 from engine.metrics.significance import (
@@ -33,7 +34,8 @@ from engine.metrics.significance import (
 )
 from engine.metrics.spec import MetricSpec
 
-INSUFFICIENT = "insufficient"
+INSUFFICIENT, ROUGH = "insufficient", "rough"
+_RATES = ("f1", "fbeta")  # rest on rows that are positive or predicted so
 COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
 _SLICES = 64  # whose histograms are held at a time
 
@@ -47,7 +49,7 @@ class Confidence:
     level
         Confidence level of intervals.
     min_support
-        A figure of fewer rows has status "insufficient" and no test.
+        A figure that rests on fewer rows has status "insufficient" and no test.
     correction
         ``bh``, ``by`` or ``none``: how p-values are corrected for the number of slices.
     clustered
@@ -67,6 +69,8 @@ class _Found:
     interval: Interval
     effect: np.ndarray
     p: np.ndarray
+    rests_on: np.ndarray  # rows, or clusters: a share's denominator, a class of an area
+    rough: np.ndarray | bool = False  # where the interval may cover less than it says
 
 
 def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
@@ -105,7 +109,9 @@ def with_uncertainty(
     pd.DataFrame
         The figures with ``ci_low, ci_high, p_value, p_adjusted, effect``, NaN where there is
         none; ``effect`` is the slice's value less its complement's, which ``p_value`` is the test
-        of; ``p_adjusted`` corrects for all slices of a model, split and metric.
+        of; ``p_adjusted`` corrects for all slices of a model, split and metric. The status of a
+        figure is "insufficient" where it rests on too few rows, and "rough" where its interval
+        may cover less than it says.
     """
     shape = (1 + len(spec.slice_ids), len(spec.metrics))
     parts = []
@@ -116,10 +122,13 @@ def with_uncertainty(
         columns = {name: np.full(shape, np.nan) for name in COLUMNS}
         support = rows["support"].to_numpy().reshape(shape)
         exists = rows["status"].isin([OK, UNDEFINED]).to_numpy().reshape(shape)
-        enough = support >= sure.min_support
+        status = rows["status"].to_numpy(object).reshape(shape)
         for i, metric in enumerate(spec.metrics):
             found = _FIND[metric.kind.needs](part, metric, spec, sure, reps, support[:, i])
-            p = np.where(exists[:, i] & enough[:, i], found.p, np.nan)
+            enough = found.rests_on >= sure.min_support
+            status[exists[:, i] & found.rough, i] = ROUGH
+            status[exists[:, i] & ~enough, i] = INSUFFICIENT
+            p = np.where(exists[:, i] & enough, found.p, np.nan)
             p[0] = np.nan  # all rows have no complement
             columns["ci_low"][:, i] = np.where(exists[:, i], found.interval.low, np.nan)
             columns["ci_high"][:, i] = np.where(exists[:, i], found.interval.high, np.nan)
@@ -128,8 +137,7 @@ def with_uncertainty(
             columns["p_adjusted"][:, i] = adjusted(p, sure.correction)
         for name, values_ in columns.items():
             rows[name] = values_.ravel()
-        small = (exists & ~enough).ravel()
-        rows["status"] = np.where(small, INSUFFICIENT, rows["status"])
+        rows["status"] = status.ravel()
         parts.append(rows)
     return pd.concat(parts)
 
@@ -137,7 +145,15 @@ def with_uncertainty(
 def replicates_of(drawn: Replicates, model: str, split: str) -> Replicates:
     """Return the replicates of one model and split."""
     at = (drawn.groups["model_id"] == model) & (drawn.groups["split"] == split)
-    return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()])
+    clusters = None if drawn.clusters is None else {(model, split): drawn.clusters[model, split]}
+    return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()], clusters)
+
+
+def units_of(drawn: Replicates | None, model: str, split: str, rows: np.ndarray) -> np.ndarray:
+    """Return how many rows, or clusters of them, there were to draw of each slice."""
+    if drawn is None or drawn.clusters is None:
+        return rows
+    return drawn.clusters[model, split]
 
 
 def confusion_of(
@@ -171,25 +187,48 @@ def _confusion(
     rest = all_of[0] - all_of
     value, value_rest = (values(metric, m, spec.positive) for m in (all_of, rest))
     effect = value - value_rest
+    rows = confusion_of(part, counts_of(part, spec, False), metric, spec)
+    rests_on = _rests_on(metric, rows, spec.positive, support)
     share = proportion(metric, all_of, spec.positive)
     if share is not None and not (spec.weighted or sure.clustered):
         k, n = share
-        return _Found(wilson(k, n, sure.level), effect, fisher(k, n, k[0] - k, n[0] - n))
+        p = fisher(k, n, k[0] - k, n[0] - n)
+        return _Found(wilson(k, n, sure.level), effect, p, rests_on, rough(k, n))
     if drawn is None:
-        return _nothing(effect)
+        return _nothing(effect, rests_on)
+    if drawn.clusters is not None:
+        (support,) = drawn.clusters.values()
+        rests_on = support
     each = confusion_of(drawn.groups, drawn.drawn, metric, spec)
     replicates = values(metric, each, spec.positive)
     outside = values(metric, each[0] - each, spec.positive)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
-        share = 1 / support + 1 / (support[0] - support)
-        floor = row_variance(replicates[0], support[0]) * share
+        share_of = 1 / support + 1 / np.maximum(support[0] - support, 0)
+        floor = row_variance(replicates[0], support[0]) * share_of
     smaller = np.minimum(support, support[0] - support)
+    if drawn.clusters is not None:  # a cluster may be in the slice and outside it
+        smaller = support
+        floor = np.zeros(len(support))
     return _Found(
         bootstrap_interval(value, replicates, support, sure.level),
         effect,
         replicate_test(effect, replicates - outside, smaller, floor),
+        rests_on,
     )
+
+
+def _rests_on(
+    metric: MetricSpec, rows: np.ndarray, positive: int, support: np.ndarray
+) -> np.ndarray:
+    """Return how many rows a figure of confusions ``[slices, C, C]`` rests on."""
+    share = proportion(metric, rows, positive)
+    if share is not None:
+        return share[1]
+    if metric.name in _RATES:
+        either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
+        return np.asarray(either - rows[..., positive, positive])
+    return support
 
 
 def _scores(
@@ -213,6 +252,8 @@ def _scores(
         return np.moveaxis(filled, -1, 1)
 
     low, high, effect, p = (np.full(len(support), np.nan) for _ in range(4))
+    rows = counts_of(part, spec, False)[scored]
+    rests_on = np.minimum(*(rows[side == c].sum(axis=0) for c in (0, 1)))
     whole = histograms(slice(0, 1))
     whole_area = auc_variance(whole[0], whole[1]).value
     for start in range(0, len(support), _SLICES):
@@ -223,7 +264,7 @@ def _scores(
         if not (spec.weighted or sure.clustered):
             low[block], high[block] = auc_interval(own[0], own[1], sure.level)
             p[block] = auc_test(area, outside, whole_area)
-    return _Found(Interval(low, high), effect, p)
+    return _Found(Interval(low, high), effect, p, rests_on)
 
 
 def _predictions(
@@ -240,13 +281,14 @@ def _predictions(
     with np.errstate(all="ignore"):
         effect = k / n - (k[0] - k) / (n[0] - n)
     if spec.weighted or sure.clustered:
-        return _nothing(effect)
-    return _Found(wilson(k, n, sure.level), effect, fisher(k, n, k[0] - k, n[0] - n))
+        return _nothing(effect, n)
+    p = fisher(k, n, k[0] - k, n[0] - n)
+    return _Found(wilson(k, n, sure.level), effect, p, n, rough(k, n))
 
 
-def _nothing(effect: np.ndarray) -> _Found:
+def _nothing(effect: np.ndarray, rests_on: np.ndarray) -> _Found:
     none = np.full(len(effect), np.nan)
-    return _Found(Interval(none, none), effect, none)
+    return _Found(Interval(none, none), effect, none, rests_on)
 
 
 _FIND: Mapping[str, Callable[..., _Found]] = {

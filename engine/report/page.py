@@ -42,6 +42,7 @@ _STATUS = {
     "single_class": "one class only",
     "undefined": "undefined",
     "insufficient": "few rows",
+    "rough": "rough",
     "ok": "",
 }
 _READ = (

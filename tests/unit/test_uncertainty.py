@@ -168,6 +168,27 @@ def test_few_rows_are_said_to_be_few_and_not_tested():
     assert found.loc[("a", "accuracy")]["status"] == "ok"
 
 
+def test_what_a_figure_rests_on_decides_whether_it_is_tested():
+    rows = data(60)
+    found = uncertain(rows, "accuracy", "recall", "f1", "roc_auc@bins=8", min_support=1)
+    positive = (rows["label"] == 1).sum()
+    either = ((rows["label"] == 1) | (rows["pred"] == 1)).sum()
+    smaller = min(positive, 60 - positive)
+    for metric, n in (("recall", positive), ("f1", either), ("roc_auc@bins=8", smaller)):
+        for least, few in ((n, False), (n + 1, True)):
+            again = uncertain(rows, metric, min_support=int(least))
+            assert (again.loc[("overall", metric)]["status"] == "insufficient") is few
+    assert found.loc[("overall", "f1")]["status"] == "ok"
+
+
+def test_intervals_near_the_ends_are_said_to_be_rough():
+    rows = data(400)
+    wrong = rows.index[rows["label"] != rows["pred"]]
+    for left, status in ((5, "ok"), (4, "rough"), (0, "rough")):
+        fixed = rows.assign(pred=rows["pred"].where(~rows.index.isin(wrong[left:]), rows["label"]))
+        assert uncertain(fixed, "accuracy").loc[("overall", "accuracy")]["status"] == status
+
+
 def test_an_empty_slice_has_no_interval():
     found = uncertain(data().assign(b=False), "accuracy", "f1", "roc_auc@bins=8", "coverage")
     assert found.loc["b"][["ci_low", "ci_high", "p_value", "effect"]].isna().all(axis=None)
@@ -234,7 +255,7 @@ def test_figures_without_an_error_are_no_certainty():
     """Replicates of a perfect slice are all the same, and so is DeLong's variance 0."""
     rows = data().assign(b=lambda r: (r["key"] < 60) & (r["label"] == r["pred"]))
     rows["bin"] = np.where(rows["b"], 7 * rows["label"], rows["bin"])
-    found = uncertain(rows, "f1", "roc_auc@bins=8", drawn=drawn_of(rows))
+    found = uncertain(rows, "f1", "roc_auc@bins=8", drawn=drawn_of(rows), min_support=1)
     f1, area = found.loc[("b", "f1")], found.loc[("b", "roc_auc@bins=8")]
     assert (f1["value"], area["value"]) == (1, 1)
     assert np.isnan(f1["ci_low"])
