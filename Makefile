@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test fuzz study bench-label bench-patterns bench-many bench-train lint types contracts dist clean python java
+.PHONY: help setup demo test fuzz study simulate bench-label bench-patterns bench-many bench-train lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -45,6 +45,9 @@ study: $(DEV) ## does slice-aware training help? train, compare, write docs/stud
 fuzz: $(DEV) ## compare every tier with Python on made-up functions: make fuzz ROWS=10000000 SEED=1
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.fuzz --rows $(or $(ROWS),1000000) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SPARK),--spark $(SPARK)) $(if $(TIERS),--tiers "$(TIERS)")
+
+simulate: $(DEV) ## what do intervals cover, and do tests cry wolf? write docs/statistics.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.simulate
 
 bench-label: $(DEV) ## measure the tutorial's slices against Snorkel and code by hand (40 minutes)
 	@$(BIN)/python -m tests.benchmarks.claims bench_label

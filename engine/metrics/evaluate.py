@@ -25,7 +25,7 @@ from engine.masks.table import split_column
 from engine.masks.words import WORD
 from engine.metrics.bootstrap import Replicates, replicate, words_and_bits
 from engine.metrics.classification import EMPTY, Figure, compute
-from engine.metrics.ranking import roc_auc
+from engine.metrics.ranking import RANKINGS
 from engine.metrics.spec import MetricSpec
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ def _scores_figure(
     histograms = [np.zeros(bins), np.zeros(bins)]
     for histogram, chosen in zip(histograms, (scored & ~positive, positive), strict=True):
         np.add.at(histogram, at[chosen], weight[chosen])
-    return roc_auc(*histograms), scored
+    return RANKINGS[metric.name](*histograms), scored
 
 
 def _predicted_figure(

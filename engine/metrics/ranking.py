@@ -6,6 +6,8 @@ exact one; with a bin per distinct score it is exact.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from engine.metrics.classification import EMPTY, SINGLE_CLASS, Figure
@@ -52,6 +54,33 @@ def roc_auc(negatives: np.ndarray, positives: np.ndarray) -> Figure:
     below = np.cumsum(negatives) - negatives
     wins = float((positives * (below + negatives / 2)).sum())
     return Figure(wins / (n * p))
+
+
+def average_precision(negatives: np.ndarray, positives: np.ndarray) -> Figure:
+    """Compute the average precision, the area under the precision-recall curve in steps.
+
+    The mean over positives of the precision among the rows that score as high or higher, as
+    scikit-learn has it.
+
+    Examples
+    --------
+    >>> average_precision(np.array([1, 1, 0]), np.array([0, 1, 1]))
+    Figure(value=0.8333333333333333, status='ok')
+    """
+    n, p = float(negatives.sum()), float(positives.sum())
+    if n + p == 0:
+        return Figure(None, EMPTY)
+    if not n or not p:
+        return Figure(None, SINGLE_CLASS)
+    hits, others = (np.cumsum(side[::-1], dtype=np.float64) for side in (positives, negatives))
+    precision = hits / np.maximum(hits + others, np.finfo(float).tiny)
+    return Figure(float((positives[::-1] * precision).sum() / p))
+
+
+RANKINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], Figure]] = {
+    "roc_auc": roc_auc,
+    "pr_auc": average_precision,
+}
 
 
 def bin_of(scores: np.ndarray, bins: int) -> np.ndarray:

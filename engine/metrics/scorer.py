@@ -20,7 +20,7 @@ from engine.errors import (
     ProbabilityError,
 )
 from engine.metrics.classification import compute, confusion_of
-from engine.metrics.ranking import histogram_of, roc_auc
+from engine.metrics.ranking import RANKINGS, histogram_of
 from engine.metrics.spec import MetricSpec, parse_metric
 
 ABSTAIN = -1
@@ -266,7 +266,7 @@ def _auc(
         raise NotBinaryError(str(metric), "it needs two labels and two columns of probs")
     _check_numbers(probs)
     positive = (labels == seen.max(initial=-1)).astype(np.int64)
-    figure = roc_auc(*histogram_of(positive, probs[:, 1], weights))
+    figure = RANKINGS[metric.name](*histogram_of(positive, probs[:, 1], weights))
     return float("nan") if figure.value is None else figure.value
 
 

@@ -150,12 +150,7 @@ def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
     >>> float(row_variance(np.array([0.4, 0.5, 0.6]), np.array(100)).round(6))
     1.0
     """
-    held = np.isfinite(replicates)
-    with np.errstate(all="ignore"):
-        b = held.sum(axis=-1)
-        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
-        squares = np.where(held, replicates - mean[..., None], 0.0) ** 2
-        return np.asarray(squares.sum(axis=-1) / (b - 1) * n)
+    return np.asarray(np.nanvar(replicates, axis=-1, ddof=1) * n)
 
 
 def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> np.ndarray:
@@ -181,6 +176,26 @@ def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> n
         return np.asarray(
             2 * ndtr(-np.abs(slice_.value - others.value) / np.sqrt(np.fmax(own, least)))
         )
+
+
+def sufficient(support: np.ndarray, min_support: int = MIN_SUPPORT) -> np.ndarray:
+    """Return which figures rest on enough rows for a claim: a p-value, or a mark.
+
+    Parameters
+    ----------
+    support
+        Rows that the figure rests on: a proportion's denominator (for precision the predicted
+        positives, for F1 the rows that are positive or predicted so), the smaller class for an
+        area under a curve, all scored rows for other metrics.
+    min_support
+        The least number of them.
+
+    Examples
+    --------
+    >>> sufficient(np.array([29, 30])).tolist()
+    [False, True]
+    """
+    return np.asarray(np.asarray(support) >= min_support)
 
 
 def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:

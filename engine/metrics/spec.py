@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = {
     "recall_weighted": Kind("confusion", False, _THRESHOLD),
     "matthews_corrcoef": Kind("confusion", False, _THRESHOLD),
     "roc_auc": Kind("scores", True, {"bins": 4096.0}),
+    "pr_auc": Kind("scores", True, {"bins": 4096.0}),
     "coverage": Kind("predictions", False),
 }
 

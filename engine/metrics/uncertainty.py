@@ -19,10 +19,12 @@ from engine.metrics.intervals import (
     Interval,
     auc_interval,
     auc_variance,
+    average_precision_interval,
     bootstrap_interval,
     rough,
     wilson,
 )
+from engine.metrics.ranking import average_precision
 from engine.metrics.significance import (
     MIN_SUPPORT,
     Method,
@@ -31,6 +33,7 @@ from engine.metrics.significance import (
     fisher,
     replicate_test,
     row_variance,
+    sufficient,
 )
 from engine.metrics.spec import MetricSpec
 
@@ -125,7 +128,7 @@ def with_uncertainty(
         status = rows["status"].to_numpy(object).reshape(shape)
         for i, metric in enumerate(spec.metrics):
             found = _FIND[metric.kind.needs](part, metric, spec, sure, reps, support[:, i])
-            enough = found.rests_on >= sure.min_support
+            enough = sufficient(found.rests_on, sure.min_support)
             status[exists[:, i] & found.rough, i] = ROUGH
             status[exists[:, i] & ~enough, i] = INSUFFICIENT
             p = np.where(exists[:, i] & enough, found.p, np.nan)
@@ -251,20 +254,44 @@ def _scores(
         np.add.at(filled, (side, at[scored]), chosen)
         return np.moveaxis(filled, -1, 1)
 
-    low, high, effect, p = (np.full(len(support), np.nan) for _ in range(4))
+    columns = [np.full(len(support), np.nan) for _ in range(4)]
     rows = counts_of(part, spec, False)[scored]
     rests_on = np.minimum(*(rows[side == c].sum(axis=0) for c in (0, 1)))
     whole = histograms(slice(0, 1))
-    whole_area = auc_variance(whole[0], whole[1]).value
     for start in range(0, len(support), _SLICES):
         block = slice(start, start + _SLICES)
-        own = histograms(block)
-        area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
-        effect[block] = area.value - outside.value
-        if not (spec.weighted or sure.clustered):
-            low[block], high[block] = auc_interval(own[0], own[1], sure.level)
-            p[block] = auc_test(area, outside, whole_area)
+        found = _RANKED[metric.name](histograms(block), whole, sure.level)
+        for column, values_ in zip(columns, found, strict=True):
+            column[block] = values_
+    low, high, effect, p = columns
+    if spec.weighted or sure.clustered:
+        return _nothing(effect, rests_on)
     return _Found(Interval(low, high), effect, p, rests_on)
+
+
+_Ranked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _roc(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
+    """Return ends, effect and p of areas of histograms ``[2, slices, bins]``."""
+    area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
+    p = auc_test(area, outside, auc_variance(whole[0], whole[1]).value)
+    return *auc_interval(own[0], own[1], level), area.value - outside.value, p
+
+
+def _precision_recall(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
+    value, outside = (
+        np.array([average_precision(n, p).value for n, p in zip(*h, strict=True)], np.float64)
+        for h in (own, whole - own)
+    )
+    low, high = average_precision_interval(value, own[1].sum(axis=-1), level)
+    return low, high, value - outside, np.full(len(value), np.nan)
+
+
+_RANKED: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Ranked]] = {
+    "roc_auc": _roc,
+    "pr_auc": _precision_recall,
+}
 
 
 def _predictions(

@@ -134,7 +134,7 @@ WRONG = {
     "metrics: []": "metrics: must have 1 or more entries, found []",
     "metrics: [f2]":
         "metrics: unknown metric 'f2'; known: accuracy, balanced_accuracy, coverage, f1, f1_macro, "
-        "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 10 more",
+        "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 11 more",
     "metrics: [acuracy]": "metrics: unknown metric 'acuracy'; did you mean 'accuracy'?",
     "metrics: [f1@treshold=.5]":
         "metrics: metric 'f1@treshold=.5': parameter 'treshold': it takes threshold",

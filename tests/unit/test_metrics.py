@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.errors import MetricParameterError, UnknownMetricError
 from engine.metrics.classification import Figure, compute, confusion_of
-from engine.metrics.ranking import bin_of, histogram_of, roc_auc
+from engine.metrics.ranking import average_precision, bin_of, histogram_of, roc_auc
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 
 SKLEARN = {
@@ -193,7 +193,7 @@ def test_defaults_of_parameters():
             "zzz",
             UnknownMetricError,
             "unknown metric 'zzz'; known: accuracy, balanced_accuracy, coverage, f1, f1_macro, "
-            "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 10 more",
+            "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 11 more",
         ),
         (
             "f1@threshold=high",
@@ -247,3 +247,18 @@ def test_names_that_are_none(text, kind, message):
         parse_metric(text)
     assert str(caught.value) == message
     assert isinstance(caught.value, ValueError)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows(1), st.data())
+def test_average_precision_is_scikit_learns(data, draw):
+    golds, _, weights = data
+    scores = np.array(
+        draw.draw(st.lists(st.integers(0, 5), min_size=len(golds), max_size=len(golds)))
+    )
+    figure = average_precision(*histogram_of(golds, scores, weights))
+    if len(set(golds)) < 2:
+        assert figure == Figure(None, "single_class")
+    else:
+        expected = sk.average_precision_score(golds, scores, sample_weight=weights)
+        assert figure.value == pytest.approx(expected, abs=1e-12)

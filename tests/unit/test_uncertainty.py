@@ -159,6 +159,18 @@ def test_the_area_of_a_slice_is_tested_against_the_rest():
     assert 0 < row["p_value"] <= row["p_adjusted"] <= 1
 
 
+def test_average_precision_has_boyds_interval_and_no_test():
+    rows = data()
+    row = uncertain(rows, "pr_auc@bins=8", min_support=1).loc[("a", "pr_auc@bins=8")]
+    part = rows[rows["a"]]
+    assert row["value"] == pytest.approx(sk.average_precision_score(part["label"], part["bin"]))
+    odds, spread = np.log(row["value"] / (1 - row["value"])), row["value"] * (1 - row["value"])
+    half = scipy.stats.norm.ppf(0.975) / np.sqrt(part["label"].sum() * spread)
+    assert row["ci_low"] == pytest.approx(1 / (1 + np.exp(half - odds)))
+    assert row["ci_high"] == pytest.approx(1 / (1 + np.exp(-half - odds)))
+    assert np.isnan(row["p_value"])
+
+
 def test_few_rows_are_said_to_be_few_and_not_tested():
     found = uncertain(data(), "accuracy", min_support=50)
     row = found.loc[("b", "accuracy")]
