@@ -1060,3 +1060,13 @@ class SharedFolderError(EngineError):
             f"process {rank} finds training in {str(folder)!r} at epoch {epoch}, and process 0 at "
             f"epoch {first}: the folder must be on storage that all processes share"
         )
+
+
+class NoMasksError(InputError):
+    """A table to evaluate has no slice."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the table has no slice masks; give one that label_slices wrote, or slicing functions "
+            "as slices=[...]"
+        )

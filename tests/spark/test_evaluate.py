@@ -7,8 +7,14 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from engine import Scorer
-from engine.errors import ClassOrderError, MissingColumnError, PredictionColumnError
+from engine import Scorer, evaluate, slicing_function
+from engine.errors import (
+    ClassOrderError,
+    MissingColumnError,
+    NoMasksError,
+    NoSuchMaskError,
+    PredictionColumnError,
+)
 from engine.hashing import key_hash, key_hash_column
 from engine.masks.layout import Bits, StoredSlice, word_columns
 from engine.metrics.evaluate import (
@@ -262,3 +268,77 @@ def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
         at = np.logical_and.reduce([rows[c] == group[c] for c in ("split", "label", "pred")])
         expected = np.stack([drawn[at & m].sum(axis=0) for m in members])
         np.testing.assert_array_equal(one.drawn[i], expected)
+
+
+@pytest.fixture(scope="module")
+def tables(spark, rows):
+    """A mask table, two models' predictions, and one table that has it all."""
+    masks = spark.createDataFrame(
+        rows[["id", "split", "a", "b", "nobody"]],
+        "id long, split string, a boolean, b boolean, nobody boolean",
+    )
+    for s in ("a", "b", "nobody"):
+        masks = masks.withColumn(
+            s, masks[s].alias(s, metadata={"slice": {"name": s, "fingerprint": s}})
+        )
+    one = spark.createDataFrame(rows[["id", "label", "pred", "score"]])
+    other = one.withColumn("pred", one["label"])
+    return masks, one, other, masks.join(one, "id")
+
+
+def test_evaluate_has_the_words_of_the_field(tables, rows):
+    masks, one, other, _ = tables
+    found = evaluate(
+        masks, {"one": one, "best": other}, key="id", metrics=["f1"], columns={"prob": "score"}
+    )
+    f1 = sk.f1_score(rows["label"], rows["pred"])
+    member = rows["a"].eq(True).to_numpy(bool)
+    of_a = sk.f1_score(rows["label"][member], rows["pred"][member])
+    outside = sk.f1_score(rows["label"][~member], rows["pred"][~member])
+
+    def of(table):
+        return table.set_index(["model_id", "slice"])["value"]["one"]
+
+    assert of(found.overall)["overall"] == pytest.approx(f1)
+    assert of(found.by_slice)["a"] == pytest.approx(of_a)
+    assert of(found.difference())["a"] == pytest.approx(of_a - f1)
+    assert of(found.difference("complement"))["a"] == pytest.approx(of_a - outside)
+    assert of(found.difference("a"))["a"] == 0
+    assert of(found.ratio())["a"] == pytest.approx(of_a / f1)
+    assert found.worst(1)["slice"].tolist() == ["a"]
+    gained = found.compare("one", "best").set_index("slice")
+    assert gained.loc["overall", "difference"] == pytest.approx(1 - f1)
+    assert gained.loc["overall", "ci_low"] > 0
+    with pytest.raises(NoSuchMaskError):
+        found.difference("c")
+
+
+def test_evaluate_takes_one_table_and_slicing_functions(tables, rows):
+    _, _, _, all_in_one = tables
+    asked = {"key": "id", "metrics": ["accuracy", "roc_auc"], "columns": {"prob": "score"}}
+    held = evaluate(all_in_one, split="split", **asked)
+    hit = (rows["label"] == rows["pred"]).groupby(rows["split"]).mean()
+    overall = held.overall.query("metric == 'accuracy'").set_index("split")["value"]
+    assert overall.to_dict() == pytest.approx(hit.to_dict())
+    with pytest.raises(ValueError, match="models are compared by replicates"):
+        held.compare("model", "model")
+
+    def sure_of(x):
+        return x.score > 0.6
+
+    named = evaluate(all_in_one, slices=[slicing_function(name="sure_of")(sure_of)], **asked)
+    assert named.by_slice["slice"].unique().tolist() == ["sure_of"]
+    chosen = rows[rows["score"] > 0.6]
+    accuracy = named.by_slice.query("metric == 'accuracy'").iloc[0]
+    assert accuracy["support"] == len(chosen)
+    assert accuracy["value"] == pytest.approx((chosen["label"] == chosen["pred"]).mean())
+
+
+def test_a_table_without_slices_is_refused(spark, rows):
+    df = spark.createDataFrame(rows[["id", "label", "pred"]])
+    with pytest.raises(NoMasksError) as caught:
+        evaluate(df, key="id")
+    assert str(caught.value) == (
+        "the table has no slice masks; give one that label_slices wrote, or slicing functions as "
+        "slices=[...]"
+    )
