@@ -200,21 +200,19 @@ def _confusion(
     if drawn is None:
         return _nothing(effect, rests_on)
     if drawn.clusters is not None:
-        (support,) = drawn.clusters.values()
-        rests_on = support
+        (rests_on,) = drawn.clusters.values()
     each = confusion_of(drawn.groups, drawn.drawn, metric, spec)
     replicates = values(metric, each, spec.positive)
     outside = values(metric, each[0] - each, spec.positive)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
-        share_of = 1 / support + 1 / np.maximum(support[0] - support, 0)
-        floor = row_variance(replicates[0], support[0]) * share_of
-    smaller = np.minimum(support, support[0] - support)
+        others = rests_on[0] - rests_on
+        floor = row_variance(replicates[0], rests_on[0]) * (1 / rests_on + 1 / others)
+    smaller = np.minimum(rests_on, others)
     if drawn.clusters is not None:  # a cluster may be in the slice and outside it
-        smaller = support
-        floor = np.zeros(len(support))
+        smaller, floor = rests_on, np.zeros(len(rests_on))
     return _Found(
-        bootstrap_interval(value, replicates, support, sure.level),
+        bootstrap_interval(value, replicates, rests_on, sure.level),
         effect,
         replicate_test(effect, replicates - outside, smaller, floor),
         rests_on,
