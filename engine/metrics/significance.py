@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.special import bdtr, gammaln, ndtr, stdtr
+from scipy.special import gammaln, ndtr, stdtr
 from scipy.stats import false_discovery_control, hypergeom
 
 from engine.metrics.intervals import SHARE, AreaVariance, area_variance_at
@@ -66,26 +66,6 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     likeliest = log_chance(k) >= log_chance(mode) - _TIE
     exists = (n > 0) & (other_n > 0)
     return np.asarray(np.where(exists, np.where(likeliest, 1.0, np.minimum(p, 1.0)), np.nan))
-
-
-def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """Return p-values of McNemar's exact test of two models on the same rows.
-
-    If neither were better, rows that only one has right would be its own as often as not:
-    a binomial test of a half (McNemar 1947).
-
-    Parameters
-    ----------
-    won, lost
-        Rows that only the first model, or only the second, has right; whole numbers.
-
-    Examples
-    --------
-    >>> mcnemar(np.array([9, 0]), np.array([1, 0])).round(6).tolist()
-    [0.021484, 1.0]
-    """
-    won, lost = np.asarray(won, np.int64), np.asarray(lost, np.int64)
-    return np.asarray(np.minimum(1.0, 2 * bdtr(np.minimum(won, lost), won + lost, 0.5)))
 
 
 def replicate_test(

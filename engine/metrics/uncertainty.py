@@ -208,9 +208,9 @@ def _confusion(
     with np.errstate(all="ignore"):
         others = rests_on[0] - rests_on
         floor = row_variance(replicates[0], rests_on[0]) * (1 / rests_on + 1 / others)
-    smaller = np.minimum(rests_on, others)
-    if drawn.clusters is not None:  # a cluster may be in the slice and outside it
-        smaller, floor = rests_on, np.zeros(len(rests_on))
+        smaller = np.minimum(rests_on, others)
+        if drawn.clusters is not None:  # a cluster may be in the slice and outside it
+            smaller, floor = rests_on, row_variance(replicates[0], rests_on[0]) / rests_on
     return _Found(
         bootstrap_interval(value, replicates, rests_on, sure.level),
         effect,

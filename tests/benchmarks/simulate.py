@@ -21,6 +21,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import beta, norm
 
 from engine.hashing import key_hash
+from engine.metrics.classification import values
 from engine.metrics.intervals import (
     Interval,
     auc_interval,
@@ -38,6 +39,7 @@ from engine.metrics.significance import (
     row_variance,
     sufficient,
 )
+from engine.metrics.spec import parse_metric
 from tests.benchmarks.study_pages import filled
 
 SEED = 20
@@ -46,6 +48,7 @@ SIMULATIONS = {50: 10_000, 500: 10_000, 5_000: 4_000}
 BATCH = 50_000  # rows drawn at a time
 COVERED = (0.93, 0.97)
 F1, AREA = 0.7, 0.8
+METRIC = parse_metric("f1")
 APART = np.sqrt(2) * ndtri(AREA)  # of two normal classes with that area under the ROC curve
 BINS = 4096
 CLUSTER = 10
@@ -153,17 +156,21 @@ def drawn(keys: Iterable[int], n: int) -> np.ndarray:
 
 
 def confusions(rng: np.random.Generator, shape: tuple[int, int], share: float) -> np.ndarray:
-    """Draw rows whose precision and recall are F1; ``[simulations, 3, n]`` of tp, fp, fn."""
-    ends = np.cumsum([F1 * share, (1 - F1) * share, (1 - F1) * share])
-    cell = np.searchsorted(ends, rng.random(shape), side="right")
-    return (cell[:, None] == np.arange(3)[:, None]).astype(np.float32)
+    """Draw rows whose precision and recall are F1; ``[simulations, 4, n]`` of tn, fp, fn, tp."""
+    cell = np.searchsorted(np.cumsum(of_cells(share)), rng.random(shape), side="right")
+    return (cell[:, None] == np.arange(4)[:, None]).astype(np.float32)
+
+
+def of_cells(share: np.ndarray | float) -> np.ndarray:
+    """Probabilities of tn, fp, fn and tp, last axis, where that share of rows is positive."""
+    wrong, right = (1 - F1) * np.asarray(share), F1 * np.asarray(share)
+    return np.stack([1 - 2 * wrong - right, wrong, wrong, right], axis=-1)
 
 
 def f1(cells: np.ndarray) -> np.ndarray:
-    """F1 of ``[simulations, 3, …]``."""
-    tp, fp, fn = np.moveaxis(cells.astype(np.float64), 1, 0)
-    with np.errstate(all="ignore"):
-        return 2 * tp / (2 * tp + fp + fn)
+    """F1 of ``[simulations, 4, …]``."""
+    of_rows = np.moveaxis(cells, 1, -1)
+    return values(METRIC, of_rows.reshape(*of_rows.shape[:-1], 2, 2))
 
 
 def ranked(n: int) -> list[Coverage]:
@@ -333,22 +340,26 @@ def shared_counts() -> list[Discovery]:
 
 
 def apart_replicates() -> list[Discovery]:
-    """F1 .7, slices that share no row; a sum of c Poisson(1) weights is Poisson(c)."""
+    """F1 .7, slices that share no row; a sum of c Poisson(1) weights is Poisson(c).
+
+    Of their rows 5 to 50 % are positive, and F1 rests on these and those predicted so.
+    """
     rng = np.random.default_rng([SEED, 7])
     n = np.append(sizes(rng, 50, 1_000), NO_SLICE)
-    shares = [F1 / 2, (1 - F1) / 2, (1 - F1) / 2]
+    chances = of_cells(np.append(np.exp(rng.uniform(np.log(0.05), np.log(0.5), SLICES)), 0.5))
 
     def families() -> Iterator[np.ndarray]:
         for _ in range(FAMILIES):
-            cells = rng.multinomial(n, [*shares, 1 - sum(shares)])[:, :3]
+            cells = rng.multinomial(n, chances)
             drawn = rng.poisson(cells[..., None], (*cells.shape, REPLICATES))
-            value, rest = f1(cells), f1(cells.sum(axis=0) - cells)
-            replicates = f1(drawn) - f1(drawn.sum(axis=0) - drawn)
-            support = cells.sum(axis=1)
-            all_rows = support.sum()
-            one = row_variance(f1(drawn.sum(axis=0, keepdims=True))[0], all_rows)
-            floor = one * (1 / support + 1 / (all_rows - support))
-            p = replicate_test(value - rest, replicates, support, floor)
+            whole = drawn.sum(axis=0, keepdims=True)
+            difference = f1(cells) - f1(cells.sum(axis=0) - cells)
+            replicates = f1(drawn) - f1(whole - drawn)
+            support = cells[:, 1:].sum(axis=1)
+            others = support.sum() - support
+            one = row_variance(f1(whole)[0], support.sum())
+            floor = one * (1 / np.maximum(support, 1) + 1 / others)
+            p = replicate_test(difference, replicates, support, floor)
             yield np.where(sufficient(support), p, np.nan)[:SLICES]
 
     return [discovery("F1 .7, no overlap", "replicates", "bh", families())]
