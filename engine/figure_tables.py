@@ -10,7 +10,8 @@ import pandas as pd
 from engine import cli
 from engine.config import Project
 from engine.metrics.evaluate import OVERALL, by_slice
-from engine.metrics.uncertainty import INSUFFICIENT, Confidence, mark
+from engine.metrics.significance import mark
+from engine.metrics.uncertainty import INSUFFICIENT
 
 _MOST_SHOWN = 20  # differences; the table has all
 
@@ -79,9 +80,8 @@ def _show_differences(part: pd.DataFrame, split: str, level: float) -> None:
     )
 
 
-def show_comparison(found: pd.DataFrame, first: str, second: str, sure: Confidence) -> None:
+def show_comparison(found: pd.DataFrame, first: str, second: str, level: float) -> None:
     """Print where one model is better than another: all rows, then slices that tell them apart."""
-    level = sure.level
     told = (found["p_adjusted"] <= 1 - level) | (found["slice"] == OVERALL)
     rows = [
         [

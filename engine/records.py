@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from engine.metrics.evaluate import SURE_COLUMNS
 from engine.slicing.functions import SlicingFunction
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ METRICS = Records(
     "p_value double, p_adjusted double, effect double",
     key=("run_id", "model_id", "split", "slice", "metric", "class"),
 )
-_SURE = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
 
 
 def now() -> dt.datetime:
@@ -127,7 +127,7 @@ def metrics_rows(
     about = (run, at, facts.get("source"), facts.get("source_version"), mask_version)
     rows: Rows = []
     for r in figures.to_dict("records"):
-        value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in ("value", *_SURE))
+        value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in ("value", *SURE_COLUMNS))
         counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
         which = (r["model_id"], r["split"], r["slice"], prints.get(r["slice"]))
         rows.append(

@@ -24,26 +24,13 @@ from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError
 from engine.figure_tables import show_comparison, show_figures
-from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
-from engine.metrics.bootstrap import Replicates
-from engine.metrics.checks import check_classes, check_covered, check_numbers
-from engine.metrics.compare import compare
-from engine.metrics.evaluate import (
-    EvaluationSpec,
-    cells,
-    figures,
-    join_predictions,
-    replicates,
-)
+from engine.metrics.evaluate import EvaluationSpec, join_predictions
+from engine.metrics.evaluation import has_weights, measured
 from engine.metrics.predictions import normalised
-from engine.metrics.uncertainty import (
-    Confidence,
-    needs_replicates,
-    with_uncertainty,
-)
+from engine.metrics.uncertainty import Confidence
 from engine.report.page import render
 
 
@@ -74,24 +61,19 @@ def job(args: argparse.Namespace) -> None:
         classes=project.classes,
         positive=project.positive_position,
         split=project.split,
-        weighted=not union.where("weight is not null").isEmpty(),
+        weighted=has_weights(union),
     )
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
     joined = join_predictions(rows, union, project.join_columns, list(read))
-    found = cells(joined, spec)
-    names = {model_id: snapshot.name for model_id, (snapshot, _) in read.items()}
-    check_classes(found, joined, names, project.classes)
-    check_numbers(found, joined, names, project.join_columns, len(project.classes))
-    if project.missing_predictions == "error":
-        check_covered(found, joined, names, project.join_columns)
-    sure = Confidence(
-        project.certainty.level,
-        project.certainty.min_support,
-        project.certainty.correction,
-        project.certainty.cluster is not None,
-    )
-    drawn = _replicates(joined, spec, project, len(read) > 1)
-    result = with_uncertainty(figures(found, spec), found, spec, sure, drawn)
+    sure = project.certainty
+    evaluation = measured(
+        joined, spec, {model_id: snapshot.name for model_id, (snapshot, _) in read.items()},
+        project.join_columns, project.key,
+        sure=Confidence(sure.level, sure.min_support, sure.correction),
+        n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
+        allow_missing=project.missing_predictions == "count",
+    )  # fmt: skip
+    result = evaluation.table
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions)
     known = {**masks.facts, "slices": table.fingerprints}
@@ -105,10 +87,9 @@ def job(args: argparse.Namespace) -> None:
     splits = sorted(result["split"].unique(), key=lambda s: (s not in order, str(s)))
     for split in splits:
         show_figures(result, split, list(read), project)
-    if drawn is not None:
-        first, *others = read
-        for other in others:
-            show_comparison(compare(found, drawn, spec, sure, first, other), first, other, sure)
+    first, *others = read
+    for other in others if sure.replicates else ():
+        show_comparison(evaluation.compare(first, other), first, other, sure.level)
     report = project.file("report.html")
     report.parent.mkdir(parents=True, exist_ok=True)
     about = {
@@ -116,7 +97,7 @@ def job(args: argparse.Namespace) -> None:
         "masks": f"{masks.name} version {masks.version}",
         "predictions": ", ".join(f"{m} version {v}" for m, v in versions.items()),
     }
-    report.write_text(render(project.name, about, result, list(read)), encoding="utf-8")
+    report.write_text(render(project.name, about, result, list(read), sure.level), encoding="utf-8")
     print(f"wrote {report}")
     print(written)
 
@@ -137,20 +118,6 @@ def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
         if one not in known:
             raise SplitMissingError(name, one, known)
     return rows.where(at.isin(*wanted))
-
-
-def _replicates(
-    joined: DataFrame, spec: EvaluationSpec, project: Project, compared: bool
-) -> Replicates | None:
-    """Draw the replicates that figures or the comparison of models need."""
-    given = project.certainty
-    needed = compared or needs_replicates(spec, given.cluster is not None)
-    if not (given.replicates and needed):
-        return None
-    cli.step(f"drawing {given.replicates:,} replicates")
-    drawn_by = [given.cluster] if given.cluster else project.key
-    hashed = key_hash_column(joined, drawn_by, project.seed)
-    return replicates(joined, spec, hashed, given.replicates, given.cluster)
 
 
 def _predictions(

@@ -74,15 +74,28 @@ def tally(
 
 
 def _arranged(sums: pd.DataFrame, by: list[str], bits: int, weighted: bool) -> Tally:
-    at = sums.groupby(by, sort=True, dropna=False).ngroup().to_numpy()
-    groups = sums[by].assign(_at=at).drop_duplicates("_at").sort_values("_at")[by]
+    groups, at = numbered(sums, by)
 
     def matrix(column: str) -> np.ndarray:
         filled = np.zeros((len(groups), bits), dtype=np.int64)
         filled[at, sums[BIT].to_numpy()] = sums[column].to_numpy(np.int64)
         return filled
 
-    return Tally(groups.reset_index(drop=True), matrix(ROWS), matrix(WEIGHT) if weighted else None)
+    return Tally(groups, matrix(ROWS), matrix(WEIGHT) if weighted else None)
+
+
+def numbered(sums: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the distinct groups of rows, in order, and each row's number among them.
+
+    Examples
+    --------
+    >>> groups, at = numbered(pd.DataFrame({"g": ["y", "x", "y"]}), ["g"])
+    >>> groups["g"].tolist(), at.tolist()
+    (['x', 'y'], [1, 0, 1])
+    """
+    at = sums.groupby(by, sort=True, dropna=False).ngroup().to_numpy()
+    groups = sums[by].assign(_at=at).drop_duplicates("_at").sort_values("_at")[by]
+    return groups.reset_index(drop=True), at
 
 
 def _counting(by: list[str], weighted: bool) -> Callable[[Iterable[Any]], Iterable[Any]]:
@@ -112,7 +125,7 @@ def batch_counts(batch: pa.RecordBatch, by: Sequence[str], weighted: bool) -> pa
     >>> batch_counts(batch, ["g"], False).select(["g", "_bit", "_rows"]).to_pylist()[:2]
     [{'g': 'x', '_bit': 0, '_rows': 2}, {'g': 'x', '_bit': 1, '_rows': 1}]
     """
-    order, starts = _grouped([batch.column(name) for name in by], batch.num_rows)
+    order, starts = grouped([batch.column(name) for name in by], batch.num_rows)
     weights, columns = (
         (batch.columns[len(by)], batch.columns[len(by) + 1 :])
         if weighted
@@ -140,7 +153,7 @@ def batch_counts(batch: pa.RecordBatch, by: Sequence[str], weighted: bool) -> pa
     )
 
 
-def _grouped(columns: Sequence[pa.Array], n: int) -> tuple[np.ndarray, np.ndarray]:
+def grouped(columns: Sequence[pa.Array], n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return an order of the rows that has one group after another, and where each starts."""
     group = np.zeros(n, dtype=np.int64)
     for column in columns:

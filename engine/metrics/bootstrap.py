@@ -17,7 +17,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
-from engine.masks.counts import BIT, WEIGHT
+from engine.masks.counts import BIT, WEIGHT, grouped, numbered
 from engine.masks.words import WORD, unpacked
 from engine.metrics.replicates import weights
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _HASH = "_hash"
 _MOST = 8  # the largest weight of a replicate
 _EXACT = 2**53  # whole numbers up to this are exact in a float64, and so in a matrix product
-ALL = -1  # the bit that stands for all rows
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,10 @@ def replicate(
 
 
 def _arranged(sums: pd.DataFrame, by: list[str], slices: int, n: int) -> Replicates:
-    at = sums.groupby(by, sort=True, dropna=False).ngroup().to_numpy()
-    groups = sums[by].assign(_at=at).drop_duplicates("_at").sort_values("_at")[by]
+    groups, at = numbered(sums, by)
     drawn = np.zeros((len(groups), 1 + slices, n), dtype=np.int64)
     drawn[at, sums[BIT].to_numpy() + 1] = sums[[f"r_{r}" for r in range(n)]].to_numpy(np.int64)
-    return Replicates(groups.reset_index(drop=True), drawn)
+    return Replicates(groups, drawn)
 
 
 def _drawing(
@@ -106,6 +104,8 @@ def _drawing(
         held: dict[tuple[Any, ...], np.ndarray] = {}
         kinds = None
         for batch in batches:
+            if not batch.num_rows:
+                continue
             kinds = kinds or [batch.schema.field(name) for name in by]
             for group, drawn in batch_draws(batch, by, bits, n, weighted):
                 held[group] = held[group] + drawn if group in held else drawn
@@ -167,18 +167,15 @@ def batch_draws(
     hashes, weight = columns[0].view(np.uint64), columns[1] if weighted else None
     words = np.stack(columns[1 + weighted :], axis=1)
     kind = np.float64 if weighted else np.float32
-    keys = pa.table([batch.column(name) for name in by], names=list(by))
-    groups = keys.append_column("_row", pa.array(np.arange(len(keys))))
-    for found in (
-        groups.group_by(list(by), use_threads=False).aggregate([("_row", "list")]).to_pylist()
-    ):
-        rows = np.array(found.pop("_row_list"))
+    keys = [batch.column(name) for name in by]
+    order, starts = grouped(keys, batch.num_rows)
+    for rows in np.split(order, starts[1:]):
         members = np.empty((1 + len(bits), len(rows)), kind)
         members[0] = 1
         members[1:] = unpacked(words[rows])[:, list(bits)].T
         drawn = weights(hashes[rows], n, kind)
         yield (
-            tuple(found[name] for name in by),
+            tuple(key[int(rows[0])].as_py() for key in keys),
             _product(members, drawn, None if weight is None else weight[rows]),
         )
 

@@ -115,7 +115,7 @@ def proportion(
     >>> float(k), float(n)
     (3.0, 4.0)
     """
-    counts = _PROPORTIONS.get(metric.name)
+    counts = PROPORTIONS.get(metric.name)
     return counts(confusions.astype(np.float64), positive) if counts else None
 
 
@@ -171,7 +171,7 @@ def _selected(m: np.ndarray, p: int) -> _Pair:
 
 
 # Metrics that are a share of rows: their numerators and denominators.
-_PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
+PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
     "accuracy": _correct,
     "precision": _precise,
     "recall": _recalled,
@@ -235,7 +235,7 @@ def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
 
 
 _FORMULAS: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
-    **{name: _share(counts) for name, counts in _PROPORTIONS.items()},
+    **{name: _share(counts) for name, counts in PROPORTIONS.items()},
     "balanced_accuracy": _averaged(_recalled, _labelled),
     "f1": _f1,
     "fbeta": _fbeta,

@@ -11,10 +11,10 @@ import pandas as pd
 
 from engine.metrics.bootstrap import Replicates
 from engine.metrics.classification import values
-from engine.metrics.evaluate import OVERALL, EvaluationSpec
+from engine.metrics.evaluate import OVERALL, EvaluationSpec, confusions
 from engine.metrics.intervals import bootstrap_interval
-from engine.metrics.significance import adjusted, replicate_test, row_variance
-from engine.metrics.uncertainty import Confidence, confusion_of, counts_of, replicates_of, units_of
+from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient
+from engine.metrics.uncertainty import Confidence, counts_of, replicates_of, units_of
 
 COMPARED = (
     "split",
@@ -66,23 +66,21 @@ def compare(
         ]
         if any(part.empty for part, _ in of_both):
             continue
-        for metric in (m for m in spec.metrics if m.kind.needs == "confusion"):
+        for metric in spec.confusions:
             value, each, rows = [], [], []
             for part, reps in of_both:
-                counts = confusion_of(part, counts_of(part, spec), metric, spec)
-                rows.append(
-                    confusion_of(part, counts_of(part, spec, False), metric, spec).sum((-2, -1))
-                )
+                counts, scored = confusions(part, counts_of(part, spec), metric, spec)
+                rows.append(counts_of(part, spec, False)[scored].sum(axis=0))
                 value.append(values(metric, counts, spec.positive))
-                confusions = confusion_of(reps.groups, reps.drawn, metric, spec)
-                each.append(values(metric, confusions, spec.positive))
-            support = units_of(drawn, second, split, np.minimum(*rows))
+                replicated, _ = confusions(reps.groups, reps.drawn, metric, spec)
+                each.append(values(metric, replicated, spec.positive))
+            support = units_of(of_both[1][1], np.minimum(*rows))
             difference, replicates = value[1] - value[0], each[1] - each[0]
             interval = bootstrap_interval(difference, replicates, support, sure.level)
             with np.errstate(all="ignore"):
                 floor = row_variance(replicates[0], support[0]) / support
             p = replicate_test(difference, replicates, support, floor)
-            p = np.where(support >= sure.min_support, p, np.nan)
+            p = np.where(sufficient(support, sure.min_support), p, np.nan)
             p_adjusted = p.copy()  # all rows are one question, the slices are many
             p_adjusted[1:] = adjusted(p[1:], sure.correction)
             parts.append(

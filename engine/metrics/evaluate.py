@@ -52,6 +52,7 @@ ROW_COLUMNS = (
     "n_missing",
     "status",
 )
+SURE_COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")  # with_uncertainty's
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,14 @@ class EvaluationSpec:
                 raise NotBinaryError(str(metric), f"there are {len(self.classes)} classes")
 
     @property
+    def confusions(self) -> list[MetricSpec]:
+        """The metrics that are made of a confusion."""
+        return [m for m in self.metrics if m.kind.needs == "confusion"]
+
+    @property
     def thresholds(self) -> list[float]:
         """Distinct thresholds among the metrics."""
-        given = {m.parameter("threshold") for m in self.metrics if m.kind.needs == "confusion"}
-        return sorted(given - {None})
+        return sorted({m.parameter("threshold") for m in self.confusions} - {None})
 
     @property
     def bins(self) -> list[int]:
@@ -308,36 +313,56 @@ def _row(part: pd.DataFrame, j: int, metric: MetricSpec, spec: EvaluationSpec) -
 def _confusion_figure(
     part: pd.DataFrame, weight: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
 ) -> tuple[Figure, np.ndarray]:
-    label, pred = decided(part, metric, spec)
-    scored = (label >= 0) & (pred >= 0)
-    confusion = np.zeros((len(spec.classes), len(spec.classes)), dtype=np.int64)
-    np.add.at(confusion, (label[scored], pred[scored]), weight[scored])
+    confusion, scored = confusions(part, weight, metric, spec)
     return compute(metric, confusion, spec.positive), scored
 
 
-def decided(
-    part: pd.DataFrame, metric: MetricSpec, spec: EvaluationSpec
+def confusions(
+    groups: pd.DataFrame, counts: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the class positions that cells count as label and as prediction; -1 for none."""
-    label, threshold = part["label"].to_numpy(), metric.parameter("threshold")
+    """Arrange cells' counts ``[groups, ...]`` as confusions ``[..., C, C]``.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        The confusions, and which groups ``[groups]`` have a label and a prediction.
+    """
+    label, threshold = groups["label"].to_numpy(), metric.parameter("threshold")
     if threshold is None:
-        return label, part["pred"].to_numpy()
-    # t_<i> is 1 at or above the threshold, 0 below, -1 without a score
-    side = part[f"t_{spec.thresholds.index(threshold)}"].to_numpy()
-    return label, np.where(side == 1, spec.positive, np.where(side == 0, 1 - spec.positive, -1))
+        pred = groups["pred"].to_numpy()
+    else:  # t_<i> is 1 at or above the threshold, 0 below, -1 without a score
+        side = groups[f"t_{spec.thresholds.index(threshold)}"].to_numpy()
+        pred = np.where(side == 1, spec.positive, np.where(side == 0, 1 - spec.positive, -1))
+    scored = (label >= 0) & (pred >= 0)
+    filled = np.zeros((len(spec.classes), len(spec.classes), *counts.shape[1:]), dtype=np.int64)
+    np.add.at(filled, (label[scored], pred[scored]), counts[scored])
+    return np.moveaxis(filled, (0, 1), (-2, -1)), scored
 
 
 def _scores_figure(
     part: pd.DataFrame, weight: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
 ) -> tuple[Figure, np.ndarray]:
+    (negatives, positives), scored = histograms(part, weight, metric, spec)
+    return RANKINGS[metric.name](negatives, positives), scored
+
+
+def histograms(
+    part: pd.DataFrame, counts: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
+) -> tuple[np.ndarray, np.ndarray]:
+    """Arrange cells' counts ``[cells, ...]`` as histograms of scores ``[2, ..., bins]``.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Those of negatives and of positives, and which cells have a label and a score.
+    """
     bins = int(metric.parameter("bins"))
     label, at = part["label"].to_numpy(), part[f"bin_{spec.bins.index(bins)}"].to_numpy()
     scored = (label >= 0) & (at >= 0)
-    positive = scored & (label == spec.positive)
-    histograms = [np.zeros(bins), np.zeros(bins)]
-    for histogram, chosen in zip(histograms, (scored & ~positive, positive), strict=True):
-        np.add.at(histogram, at[chosen], weight[chosen])
-    return RANKINGS[metric.name](*histograms), scored
+    side = (label[scored] == spec.positive).astype(int)
+    filled = np.zeros((2, bins, *counts.shape[1:]), dtype=np.int64)
+    np.add.at(filled, (side, at[scored]), counts[scored])
+    return np.moveaxis(filled, 1, -1), scored
 
 
 def _predicted_figure(

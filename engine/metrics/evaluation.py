@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import StructType
 
 from engine.compile.plan import compile_slices
 from engine.errors import NoMasksError, NoSuchMaskError
@@ -31,10 +33,13 @@ from engine.metrics.evaluate import (
 from engine.metrics.predictions import OURS, normalised
 from engine.metrics.spec import parse_metric
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
+from engine.records import METRICS
 
 if TYPE_CHECKING:
     from engine.metrics.bootstrap import Replicates
     from engine.slicing.functions import SlicingFunction
+
+log = logging.getLogger("engine")
 
 COMPLEMENT = "complement"
 _ONE = ["model_id", "split", "metric"]
@@ -122,10 +127,13 @@ class Evaluation:
         return self.table.copy()
 
     def to_delta(self, path: str) -> None:
-        """Write the table to a new Delta table."""
-        from pyspark.sql import SparkSession
-
-        SparkSession.active().createDataFrame(self.table).write.format("delta").save(path)
+        """Write the table to a new Delta table, with the metrics table's types."""
+        spark = SparkSession.active()
+        known = cast("StructType", StructType.fromDDL(METRICS.schema))
+        schema = StructType([known[c] for c in self.table.columns])
+        rows = self.table.astype(object).where(self.table.notna(), None)
+        records = list(rows.itertuples(index=False, name=None))
+        spark.createDataFrame(records, schema).write.format("delta").save(path)
 
     def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
         if to == COMPLEMENT:
@@ -209,49 +217,87 @@ def evaluate(
     if not ids:
         raise NoMasksError
     if predictions is None:
-        joined, given = _held(rows, classes, columns or {}, [*named["split"], *on])
+        models = ["model"]
+        joined, given = _held(rows, classes, columns or {})
     else:
         of = {"model": predictions} if isinstance(predictions, DataFrame) else predictions
-        given = {
-            model: normalised(df, f"predictions of {model!r}", model, on, columns or {}, classes)
+        models = list(of)
+        each = (
+            normalised(df, f"predictions of {model!r}", model, on, columns or {}, classes)
             for model, df in of.items()
-        }
-        union = functools.reduce(DataFrame.unionByName, given.values())
-        joined = join_predictions(rows, union, on, list(given))
+        )
+        given = functools.reduce(DataFrame.unionByName, each)
+        joined = join_predictions(rows, given, on, models)
     spec = EvaluationSpec(
         metrics=[parse_metric(m) for m in metrics],
         slice_ids=ids,
         classes=list(classes),
         positive=len(classes) - 1 if positive is None else list(classes).index(positive),
         split=split,
-        weighted=any(not df.where("weight is not null").isEmpty() for df in given.values()),
+        weighted=has_weights(given),
     )
+    return measured(
+        joined, spec, {model: f"predictions of {model!r}" for model in models}, on, on,
+        sure=sure or Confidence(), n_replicates=n_replicates, cluster=cluster, seed=seed,
+        allow_missing=allow_missing,
+    )  # fmt: skip
+
+
+def has_weights(predictions: DataFrame) -> bool:
+    """Tell whether some prediction has a weight."""
+    return not predictions.where("weight is not null").isEmpty()
+
+
+def measured(
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    tables: Mapping[str, str],
+    on: Sequence[str],
+    key: Sequence[str],
+    *,
+    sure: Confidence,
+    n_replicates: int,
+    cluster: str | None,
+    seed: int,
+    allow_missing: bool,
+) -> Evaluation:
+    """Evaluate mask rows that have their predictions; what :func:`evaluate` and the job share.
+
+    Parameters
+    ----------
+    joined, spec
+        The rows, and what is evaluated.
+    tables
+        Model id to its prediction table, for messages.
+    on, key
+        Partition and key columns, and the key columns alone, which decide replicates.
+    sure, n_replicates, cluster, seed, allow_missing
+        As for :func:`evaluate`.
+    """
     found = cells(joined, spec)
-    tables = {model: f"predictions of {model!r}" for model in given}
-    check_classes(found, joined, tables, classes)
-    check_numbers(found, joined, tables, on, len(classes))
+    check_classes(found, joined, tables, spec.classes)
+    check_numbers(found, joined, tables, on, len(spec.classes))
     if not allow_missing:
         check_covered(found, joined, tables, on)
-    sure = replace(sure or Confidence(), clustered=cluster is not None)
+    sure = replace(sure, clustered=cluster is not None)
     drawn = None
-    if n_replicates and (len(given) > 1 or needs_replicates(spec, cluster is not None)):
-        hashed = key_hash_column(joined, [cluster] if cluster else on, seed)
+    if n_replicates and (len(tables) > 1 or needs_replicates(spec, sure.clustered)):
+        log.info("drawing %s replicates", f"{n_replicates:,}")
+        hashed = key_hash_column(joined, [cluster] if cluster else key, seed)
         drawn = replicates(joined, spec, hashed, n_replicates, cluster)
     table = with_uncertainty(figures(found, spec), found, spec, sure, drawn)
     return Evaluation(table.reset_index(drop=True), spec, sure, found, drawn)
 
 
 def _held(
-    rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str], on: Sequence[str]
-) -> tuple[DataFrame, dict[str, DataFrame]]:
-    """Return rows that hold their predictions as if these had been joined; no join is needed."""
-    ours = normalised(rows, "the table", "model", on, columns, classes)
-    names = set(ours.columns) - {*on}
-    kept = [c for c in rows.columns if c not in names]
+    rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]
+) -> tuple[DataFrame, DataFrame]:
+    """Return rows that hold their predictions as if these had been joined, and these."""
+    kept = [c for c in rows.columns if c not in ("model_id", *OURS)]
     given = normalised(rows, "the table", "model", kept, columns, classes)
     joined = given.select(
         *map(quoted, kept),
         F.lit("model").alias(MODEL),
-        F.struct(*(c for c in OURS)).alias(PREDICTION),
+        F.struct(*OURS).alias(PREDICTION),
     )
-    return joined, {"model": ours}
+    return joined, given

@@ -8,7 +8,8 @@ of two: the slice's own, and the one it would have if its rows were like all row
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import gammaln, ndtr, stdtr
@@ -202,3 +203,17 @@ def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:
     out = np.full(p.shape, np.nan)
     out[held] = false_discovery_control(p[held], method=method)
     return out
+
+
+def mark(row: Mapping[Any, Any], level: float = 0.95) -> str:
+    """Return "-" where a slice is significantly below its complement, "+" above, else nothing.
+
+    Examples
+    --------
+    >>> mark({"p_adjusted": 0.01, "effect": -0.2}), mark({"p_adjusted": 0.2, "effect": -0.2})
+    ('-', '')
+    """
+    p = row.get("p_adjusted")
+    if p is None or not p <= 1 - level:
+        return ""
+    return "-" if row["effect"] < 0 else "+"

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from engine.metrics.bootstrap import Replicates
-from engine.metrics.classification import OK, UNDEFINED, proportion, values
-from engine.metrics.evaluate import EvaluationSpec, decided
+from engine.metrics.classification import OK, PROPORTIONS, UNDEFINED, proportion, values
+from engine.metrics.evaluate import SURE_COLUMNS, EvaluationSpec, confusions, histograms
 from engine.metrics.intervals import (
     Interval,
     auc_interval,
@@ -39,7 +39,6 @@ from engine.metrics.spec import MetricSpec
 
 INSUFFICIENT, ROUGH = "insufficient", "rough"
 _RATES = ("f1", "fbeta")  # rest on rows that are positive or predicted so
-COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")
 _SLICES = 64  # whose histograms are held at a time
 
 
@@ -78,13 +77,8 @@ class _Found:
 
 def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
     """Tell whether a metric's interval comes from replicates."""
-    by_formula = not (spec.weighted or clustered)
-    shares = (proportion(m, np.ones((2, 2)), 0) is not None for m in _confusions(spec))
-    return not (by_formula and all(shares)) and bool(_confusions(spec))
-
-
-def _confusions(spec: EvaluationSpec) -> list[MetricSpec]:
-    return [m for m in spec.metrics if m.kind.needs == "confusion"]
+    no_formula = spec.weighted or clustered
+    return any(no_formula or m.name not in PROPORTIONS for m in spec.confusions)
 
 
 def with_uncertainty(
@@ -122,7 +116,7 @@ def with_uncertainty(
         at = (figures["model_id"] == model) & (figures["split"] == split)
         rows = figures[at].copy()
         reps = None if drawn is None else replicates_of(drawn, str(model), str(split))
-        columns = {name: np.full(shape, np.nan) for name in COLUMNS}
+        columns = {name: np.full(shape, np.nan) for name in SURE_COLUMNS}
         support = rows["support"].to_numpy().reshape(shape)
         exists = rows["status"].isin([OK, UNDEFINED]).to_numpy().reshape(shape)
         status = rows["status"].to_numpy(object).reshape(shape)
@@ -152,22 +146,12 @@ def replicates_of(drawn: Replicates, model: str, split: str) -> Replicates:
     return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()], clusters)
 
 
-def units_of(drawn: Replicates | None, model: str, split: str, rows: np.ndarray) -> np.ndarray:
-    """Return how many rows, or clusters of them, there were to draw of each slice."""
-    if drawn is None or drawn.clusters is None:
+def units_of(drawn: Replicates, rows: np.ndarray) -> np.ndarray:
+    """Return how many rows, or clusters of them, one model and split had to draw of each slice."""
+    if drawn.clusters is None:
         return rows
-    return drawn.clusters[model, split]
-
-
-def confusion_of(
-    groups: pd.DataFrame, counts: np.ndarray, metric: MetricSpec, spec: EvaluationSpec
-) -> np.ndarray:
-    """Arrange counts ``[groups, slices, ...]`` as confusions ``[slices, ..., C, C]``."""
-    label, pred = decided(groups, metric, spec)
-    confusion = np.zeros((len(spec.classes), len(spec.classes), *counts.shape[1:]), counts.dtype)
-    scored = (label >= 0) & (pred >= 0)
-    np.add.at(confusion, (label[scored], pred[scored]), counts[scored])
-    return np.moveaxis(confusion, (0, 1), (-2, -1))
+    (clusters,) = drawn.clusters.values()
+    return clusters
 
 
 def counts_of(part: pd.DataFrame, spec: EvaluationSpec, weighted: bool | None = None) -> np.ndarray:
@@ -186,11 +170,11 @@ def _confusion(
     drawn: Replicates | None,
     support: np.ndarray,
 ) -> _Found:
-    all_of = confusion_of(part, counts_of(part, spec), metric, spec)
+    all_of, _ = confusions(part, counts_of(part, spec), metric, spec)
     rest = all_of[0] - all_of
     value, value_rest = (values(metric, m, spec.positive) for m in (all_of, rest))
     effect = value - value_rest
-    rows = confusion_of(part, counts_of(part, spec, False), metric, spec)
+    rows, _ = confusions(part, counts_of(part, spec, False), metric, spec)
     rests_on = _rests_on(metric, rows, spec.positive, support)
     share = proportion(metric, all_of, spec.positive)
     if share is not None and not (spec.weighted or sure.clustered):
@@ -199,18 +183,16 @@ def _confusion(
         return _Found(wilson(k, n, sure.level), effect, p, rests_on, rough(k, n))
     if drawn is None:
         return _nothing(effect, rests_on)
-    if drawn.clusters is not None:
-        (rests_on,) = drawn.clusters.values()
-    each = confusion_of(drawn.groups, drawn.drawn, metric, spec)
+    rests_on = units_of(drawn, rests_on)
+    each, _ = confusions(drawn.groups, drawn.drawn, metric, spec)
     replicates = values(metric, each, spec.positive)
     outside = values(metric, each[0] - each, spec.positive)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
-        others = rests_on[0] - rests_on
+        # A cluster may be in the slice and outside it, so none are known to be others.
+        others = np.inf if sure.clustered else rests_on[0] - rests_on
         floor = row_variance(replicates[0], rests_on[0]) * (1 / rests_on + 1 / others)
         smaller = np.minimum(rests_on, others)
-        if drawn.clusters is not None:  # a cluster may be in the slice and outside it
-            smaller, floor = rests_on, row_variance(replicates[0], rests_on[0]) / rests_on
     return _Found(
         bootstrap_interval(value, replicates, rests_on, sure.level),
         effect,
@@ -240,25 +222,15 @@ def _scores(
     _: Replicates | None,
     support: np.ndarray,
 ) -> _Found:
-    bins = int(metric.parameter("bins"))
-    label, at = part["label"].to_numpy(), part[f"bin_{spec.bins.index(bins)}"].to_numpy()
-    scored = (label >= 0) & (at >= 0)
-    side = (label[scored] == spec.positive).astype(int)
-    counts = counts_of(part, spec)[scored]
-
-    def histograms(slices: slice) -> np.ndarray:
-        chosen = counts[:, slices]
-        filled = np.zeros((2, bins, chosen.shape[1]), dtype=np.int64)
-        np.add.at(filled, (side, at[scored]), chosen)
-        return np.moveaxis(filled, -1, 1)
-
+    counts = counts_of(part, spec)
     columns = [np.full(len(support), np.nan) for _ in range(4)]
-    rows = counts_of(part, spec, False)[scored]
-    rests_on = np.minimum(*(rows[side == c].sum(axis=0) for c in (0, 1)))
-    whole = histograms(slice(0, 1))
+    sides = histograms(part, counts_of(part, spec, False), metric, spec)[0]
+    rests_on = sides.sum(axis=-1).min(axis=0)
+    whole = histograms(part, counts[:, :1], metric, spec)[0]
     for start in range(0, len(support), _SLICES):
         block = slice(start, start + _SLICES)
-        found = _RANKED[metric.name](histograms(block), whole, sure.level)
+        own = histograms(part, counts[:, block], metric, spec)[0]
+        found = _RANKED[metric.name](own, whole, sure.level)
         for column, values_ in zip(columns, found, strict=True):
             column[block] = values_
     low, high, effect, p = columns
@@ -321,16 +293,3 @@ _FIND: Mapping[str, Callable[..., _Found]] = {
     "scores": _scores,
     "predictions": _predictions,
 }
-
-
-def mark(row: Mapping[str, float], level: float = 0.95) -> str:
-    """Return "-" where a slice is significantly below its complement, "+" above, else nothing.
-
-    Examples
-    --------
-    >>> mark({"p_adjusted": 0.01, "effect": -0.2}), mark({"p_adjusted": 0.2, "effect": -0.2})
-    ('-', '')
-    """
-    if not row["p_adjusted"] <= 1 - level:
-        return ""
-    return "-" if row["effect"] < 0 else "+"

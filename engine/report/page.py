@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from engine.metrics.significance import mark
+
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5d6b7a; --line: #dfe5eb; --ground: #fbfcfd;
         --a: #3a6ea5; --b: #c9732b; --c: #4d8f6b; --d: #7d5ba6; }
@@ -50,12 +52,16 @@ _READ = (
     "the rows outside the slice, by a test whose p-value is corrected for the number of slices. "
     "Figures of few rows are not tested."
 )
-_MARKED = 0.05  # a corrected p-value up to this is pointed out
+_DIFFERS = {"-": "low", "+": "high", "": ""}  # the style of a figure, by its mark
 _COLOURS = ("--a", "--b", "--c", "--d")
 
 
 def render(
-    name: str, about: Mapping[str, str], figures: pd.DataFrame, models: Sequence[str]
+    name: str,
+    about: Mapping[str, str],
+    figures: pd.DataFrame,
+    models: Sequence[str],
+    level: float = 0.95,
 ) -> str:
     """Return the page for one evaluation.
 
@@ -70,6 +76,8 @@ def render(
         are any, ci_low, ci_high, p_adjusted, effect.
     models
         Model ids, in the order they are shown.
+    level
+        The confidence level that marks figures.
 
     Examples
     --------
@@ -84,7 +92,7 @@ def render(
         for i, m in enumerate(models)
     )
     sections = "".join(
-        f"<h2>Split {escape(str(split))}</h2>{_table(part, models)}"
+        f"<h2>Split {escape(str(split))}</h2>{_table(part, models, level)}"
         for split, part in figures.groupby("split", sort=False)
     )
     return (
@@ -96,7 +104,7 @@ def render(
     )
 
 
-def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
+def _table(part: pd.DataFrame, models: Sequence[str], level: float) -> str:
     metrics = list(part["metric"].unique())
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = part.drop_duplicates("slice").set_index("slice")
@@ -105,7 +113,7 @@ def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
     for name in _worst_first(part, metrics[0]):
         drawn = "".join(
             "<td>"
-            + "".join(_figure(cells[name, metric, m], i) for i, m in enumerate(models))
+            + "".join(_figure(cells[name, metric, m], i, level) for i, m in enumerate(models))
             + "</td>"
             for metric in metrics
         )
@@ -118,32 +126,25 @@ def _table(part: pd.DataFrame, models: Sequence[str]) -> str:
     return f"<div class='wide'>{table}</div>"
 
 
-def _figure(cell: Mapping[Hashable, Any], i: int) -> str:
+def _figure(cell: Mapping[Hashable, Any], i: int, level: float) -> str:
     if pd.isna(cell["value"]):
         return f"<div class='figure'><span class='status'>{_STATUS[cell['status']]}</span></div>"
     width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
     number = f"<span class='number'>{cell['value']:.4f}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
-    kind, about = _differs(cell), _about(cell)
+    kind = _DIFFERS[mark(cell, level)]
+    about = _about(cell, bool(kind))
     return f"<div class='figure {kind}'><div class='track'>{bar}</div>{number}{about}</div>"
 
 
-def _differs(cell: Mapping[Hashable, Any]) -> str:
-    """Return the style of a figure that the rows outside its slice don't have."""
-    p = cell.get("p_adjusted")
-    if p is None or not p <= _MARKED:
-        return ""
-    return "low" if cell["effect"] < 0 else "high"
-
-
-def _about(cell: Mapping[Hashable, Any]) -> str:
+def _about(cell: Mapping[Hashable, Any], differs: bool) -> str:
     """Return the line under a figure: its interval, what is to be thought of it, its p-value."""
     said = []
     if not pd.isna(cell.get("ci_low")):
         said.append(f"{cell['ci_low']:.3f} to {cell['ci_high']:.3f}")
     if _STATUS[cell["status"]]:
         said.append(_STATUS[cell["status"]])
-    if _differs(cell):
+    if differs:
         said.append(f"p {cell['p_adjusted']:.2g}")
     return f"<span class='interval'>{', '.join(said)}</span>" if said else ""
 

@@ -313,6 +313,18 @@ def test_evaluate_has_the_words_of_the_field(tables, rows):
         found.difference("c")
 
 
+def test_an_evaluation_is_written_as_the_metrics_table_has_it(spark, tables, tmp_path):
+    masks, one, _, _ = tables
+    found = evaluate(masks, one, key="id", metrics=["accuracy"], columns={"prob": "score"})
+    found.to_delta(str(tmp_path / "figures"))
+    written = spark.read.format("delta").load(str(tmp_path / "figures"))
+    assert dict(written.dtypes)["class"] == "string"
+    stored = {r["slice"]: r for r in written.collect()}
+    assert stored["a"]["value"] == found.by_slice["value"][0]
+    assert stored["overall"]["p_value"] is None
+    assert stored["nobody"]["status"] == "empty"
+
+
 def test_evaluate_takes_one_table_and_slicing_functions(tables, rows):
     _, _, _, all_in_one = tables
     asked = {"key": "id", "metrics": ["accuracy", "roc_auc"], "columns": {"prob": "score"}}

@@ -20,9 +20,9 @@ from engine.metrics.compare import compare
 from engine.metrics.evaluate import EvaluationSpec, figures
 from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.replicates import weights
-from engine.metrics.significance import adjusted, fisher, replicate_test
+from engine.metrics.significance import adjusted, fisher, mark, replicate_test
 from engine.metrics.spec import parse_metric
-from engine.metrics.uncertainty import Confidence, mark, needs_replicates, with_uncertainty
+from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 
 N = 20  # replicates
 
