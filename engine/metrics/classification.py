@@ -84,7 +84,7 @@ def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.
     Returns
     -------
     np.ndarray
-        ``[...]``; NaN where a matrix is all 0.
+        ``[...]``; NaN where the metric is 0/0 of a matrix, or it is all 0.
 
     Examples
     --------
@@ -92,8 +92,8 @@ def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.
     >>> values(parse_metric("recall"), np.array([[[3, 1], [1, 3]], [[0, 0], [0, 0]]])).tolist()
     [0.75, nan]
     """
-    found, _ = ratio(metric, confusions, positive)
-    return np.where(confusions.sum(axis=(-2, -1)) > 0, found, np.nan)
+    found, undefined = ratio(metric, confusions, positive)
+    return np.where((confusions.sum(axis=(-2, -1)) > 0) & ~undefined, found, np.nan)
 
 
 def ratio(

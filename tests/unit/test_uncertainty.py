@@ -277,6 +277,20 @@ def test_figures_without_an_error_are_no_certainty():
     assert area["p_value"] > 1e-6
 
 
+def test_replicates_without_a_figure_are_left_out():
+    """F1 of a replicate that draws none of the few positives is 0/0, not 0."""
+    rows = data(60).assign(label=0, pred=0)
+    rows.loc[:3, ["label", "pred"]] = 1
+    rows.loc[3, "pred"] = 0
+    row = uncertain(rows, "f1", drawn=drawn_of(rows, 200), min_support=1).loc[("overall", "f1")]
+    drawn = weights(key_hash(rows["key"].tolist(), 7), 200).astype(float)
+    with np.errstate(invalid="ignore"):
+        each = 2 * drawn[:3].sum(axis=0) / (2 * drawn[:3].sum(axis=0) + drawn[3])
+    assert np.isnan(each).any()
+    interval = bootstrap_interval(np.array(row["value"]), each, np.array(4))
+    assert row["ci_low"] == pytest.approx(float(interval.low))
+
+
 def test_models_are_compared_on_the_same_rows():
     """The second model is right on ten rows more; its replicates are the first's rows."""
     rows = data()
