@@ -1070,3 +1070,34 @@ class NoMasksError(InputError):
             "the table has no slice masks; give one that label_slices wrote, or slicing functions "
             "as slices=[...]"
         )
+
+
+class MetricDefinitionError(InputError):
+    """A metric of the user's own is not what one is made of."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(
+            f"metric {name!r}: {problem}; @metric takes a function of (y_true, y_pred, y_prob, "
+            "weight), or a class with state, merge and compute"
+        )
+
+
+class NoReplicatesError(InputError):
+    """Models are to be compared without replicates."""
+
+    def __init__(self) -> None:
+        super().__init__("models are compared by replicates: evaluate with n_replicates=200")
+
+
+class NoSuchModelError(InputError):
+    """A model wasn't evaluated."""
+
+    def __init__(self, model: str, known: Iterable[str]) -> None:
+        super().__init__(f"model {model!r} was not evaluated{near(model, known)}")
+
+
+class PositiveClassError(InputError):
+    """The positive class is none of the classes."""
+
+    def __init__(self, positive: object, classes: Sequence[object]) -> None:
+        super().__init__(f"positive={positive!r} is none of the classes {list(classes)}")

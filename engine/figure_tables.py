@@ -9,7 +9,7 @@ import pandas as pd
 
 from engine import cli
 from engine.config import Project
-from engine.metrics.evaluate import OVERALL, by_slice
+from engine.metrics.figures import OVERALL, by_slice
 from engine.metrics.significance import mark
 from engine.metrics.uncertainty import INSUFFICIENT
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import ALL, split_column
-from engine.metrics.evaluate import class_position
+from engine.metrics.joined import class_position
 from engine.sampling import (
     LABEL,
     SPLIT,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from engine.metrics.evaluate import SURE_COLUMNS
+from engine.metrics.figures import SURE_COLUMNS
 from engine.slicing.functions import SlicingFunction
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ METRICS = Records(
     "mask_version string, prediction_version string, model_id string, split string, "
     "slice string, slice_fingerprint string, metric string, class string, value double, "
     "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
-    "p_value double, p_adjusted double, effect double",
+    "p_value double, p_adjusted double, effect double, bound double",
     key=("run_id", "model_id", "split", "slice", "metric", "class"),
 )
 
@@ -127,7 +127,8 @@ def metrics_rows(
     about = (run, at, facts.get("source"), facts.get("source_version"), mask_version)
     rows: Rows = []
     for r in figures.to_dict("records"):
-        value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in ("value", *SURE_COLUMNS))
+        numbers = ("value", *SURE_COLUMNS, "bound")
+        value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in numbers)
         counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
         which = (r["model_id"], r["split"], r["slice"], prints.get(r["slice"]))
         rows.append(

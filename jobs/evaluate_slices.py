@@ -12,7 +12,6 @@ of too few rows to be tested.
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -27,9 +26,10 @@ from engine.figure_tables import show_comparison, show_figures
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
-from engine.metrics.evaluate import EvaluationSpec, join_predictions
-from engine.metrics.evaluation import has_weights, measured
-from engine.metrics.predictions import normalised
+from engine.metrics.evaluation import classes_of, measured
+from engine.metrics.joined import join_predictions
+from engine.metrics.predictions import has_weights, normalised
+from engine.metrics.scan import EvaluationSpec
 from engine.metrics.uncertainty import Confidence
 from engine.report.page import render
 
@@ -54,17 +54,17 @@ def job(args: argparse.Namespace) -> None:
             check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
     table = read_masks(masks.df)
     rows = _rows(project, masks.name, table)
-    union = functools.reduce(DataFrame.unionByName, (df for _, df in read.values()))
     spec = EvaluationSpec(
         metrics=project.metric_specs,
         slice_ids=table.ids,
-        classes=project.classes,
+        classes=classes_of(project.metric_specs, (), project.classes),
         positive=project.positive_position,
         split=project.split,
-        weighted=has_weights(union),
+        weighted=any(has_weights(df, {}) for _, df in read.values()),
+        models=list(read),
     )
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
-    joined = join_predictions(rows, union, project.join_columns, list(read))
+    joined = join_predictions(rows, {m: df for m, (_, df) in read.items()}, project.join_columns)
     sure = project.certainty
     evaluation = measured(
         joined, spec, {model_id: snapshot.name for model_id, (snapshot, _) in read.items()},
@@ -138,7 +138,7 @@ def _predictions(
             snapshot = tables.read_source(spark, place, given.format)
         df = normalised(
             snapshot.df, snapshot.name, model_id, project.join_columns, given.columns,
-            project.classes,
+            classes_of(project.metric_specs, (), project.classes),
         )  # fmt: skip
         found[model_id] = (snapshot, _with_late_labels(spark, project, df, given))
     if not found:
@@ -158,7 +158,7 @@ def _with_late_labels(
     check_unique(labels, late.name, project.join_columns)
     renamed = labels.withColumnRenamed(given.label.column, "_late")
     joined = df.join(renamed, project.join_columns, "left")
-    return joined.withColumn("label", F.col("_late").cast("string")).drop("_late")
+    return joined.withColumn("label", F.col("_late")).drop("_late")
 
 
 def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str]) -> str:

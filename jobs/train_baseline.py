@@ -26,7 +26,8 @@ from engine.config import Project
 from engine.errors import EmptyTableError, UnknownClassError
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.table import ALL, split_column
-from engine.metrics.evaluate import UNKNOWN_CLASS, class_position
+from engine.metrics.joined import class_position
+from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.scoring import Predict, with_predictions
 
 

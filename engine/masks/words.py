@@ -9,6 +9,7 @@ import numpy as np
 
 WORD = 64  # bits
 _LANE = 255  # rows whose bits a byte can count
+_FEW = 48  # rows that are quicker unpacked than added
 
 
 def packed(masks: np.ndarray) -> np.ndarray:
@@ -36,6 +37,34 @@ def unpacked(words: np.ndarray) -> np.ndarray:
     """
     as_bytes = np.ascontiguousarray(words, dtype="<i8").view(np.uint8)
     return np.unpackbits(as_bytes, axis=1, bitorder="little")
+
+
+def set_bits(words: np.ndarray) -> np.ndarray:
+    """Count the rows that have each bit, of words ``[W, n]``; ``[64 * W]`` int64.
+
+    Carry-save adders take three rows to a row of sums and one of carries, which count twice, with
+    five operations on whole words (Harley and Seal, in Warren's Hacker's Delight 2013, 5-1).
+
+    Examples
+    --------
+    >>> set_bits(np.array([[1, 3, 2]]))[:3].tolist()
+    [2, 2, 0]
+    """
+    counts = np.zeros(len(words) * WORD, dtype=np.int64)
+    level, worth = words, 1
+    while level.shape[1]:
+        carried = []
+        while level.shape[1] > _FEW:
+            third = level.shape[1] // 3
+            a, b, c = (level[:, i * third : (i + 1) * third] for i in range(3))
+            either = a ^ b
+            carried.append((a & b) | (either & c))
+            level = np.concatenate([either ^ c, level[:, 3 * third :]], axis=1)
+        bits = unpacked(np.ascontiguousarray(level.T))
+        counts += bits.sum(axis=0, dtype=np.int64) * worth
+        level = np.concatenate(carried, axis=1) if carried else level[:, :0]
+        worth *= 2
+    return counts
 
 
 def bit_counts(words: np.ndarray, starts: np.ndarray) -> np.ndarray:

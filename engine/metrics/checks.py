@@ -2,105 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from pyspark.sql import functions as F  # noqa: N812
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
 from engine.masks.checks import EXAMPLES, key_text, quoted
-from engine.metrics.evaluate import (
-    MODEL,
-    PREDICTION,
-    UNKNOWN_CLASS,
+from engine.metrics.joined import (
+    MAX_NUMBER,
+    MAX_WEIGHT,
+    bad_number,
     bad_prob,
     bad_weight,
-    class_position,
+    has_prediction,
+    position,
     predicted,
 )
+from engine.metrics.outputs import UNKNOWN_CLASS
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import Column, DataFrame, Row
 
+    from engine.metrics.scan import EvaluationSpec, Scan
 
-def check_classes(
-    cells: pd.DataFrame, joined: DataFrame, tables: Mapping[str, str], classes: Sequence[Any]
+
+def check_joined(
+    found: Scan,
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    tables: Mapping[str, str],
+    key: Sequence[str],
+    allow_missing: bool,
 ) -> None:
-    """Check that labels and predictions are classes; Spark is asked only where they aren't.
+    """Check what the scan counted; Spark is asked for rows only where something is wrong.
 
     Parameters
     ----------
-    cells
-        The cells of ``joined``.
-    joined
-        Mask rows with predictions.
+    found, joined, spec
+        What was scanned.
     tables
-        Model id to its prediction table, for the message.
-    classes
-        The class values.
+        Model id to its prediction table, for messages.
+    key
+        The columns that rows are named by.
+    allow_missing
+        Whether rows may lack a prediction.
 
     Raises
     ------
     UnknownClassError
-        With the table, the column and the values found.
+        If a label or prediction is none of the classes; with the values found.
+    PredictionValueError
+        If weights, probabilities or numbers can't be; with how many and the first rows.
+    MissingPredictionsError
+        If rows lack a prediction; with how many and the first keys.
     """
-    for column in ("label", "pred"):
-        for model in cells.loc[cells[column] == UNKNOWN_CLASS, "model_id"].unique():
-            unknown = class_position(predicted(column), classes) == UNKNOWN_CLASS
-            bad = joined.where(_of_model(model) & unknown).select(predicted(column))
+    _check_classes(found, joined, spec, tables)
+    _check_numbers(found, joined, spec, tables, key)
+    if not allow_missing:
+        _check_covered(found, joined, spec, tables, key)
+
+
+def _flagged(found: Scan, spec: EvaluationSpec, flag: str) -> Iterator[tuple[int, str, int]]:
+    for i, model in enumerate(spec.models):
+        n = sum(p.flags[flag] for (m, _), p in found.parts.items() if m == model)
+        if n:
+            yield i, model, n
+
+
+def _check_classes(
+    found: Scan, joined: DataFrame, spec: EvaluationSpec, tables: Mapping[str, str]
+) -> None:
+    for column in ("label", "pred") if spec.classes else ():
+        for i, model, _ in _flagged(found, spec, f"unknown_{column}"):
+            unknown = position(joined, i, column, spec.classes) == UNKNOWN_CLASS
+            bad = joined.where(unknown).select(predicted(i, column))
             values = sorted(str(r[0]) for r in bad.distinct().limit(6).collect())
-            raise UnknownClassError(tables[model], column, values, classes)
+            raise UnknownClassError(tables[model], column, values, spec.classes)
 
 
-def check_numbers(
-    cells: pd.DataFrame,
+def _check_numbers(
+    found: Scan,
     joined: DataFrame,
+    spec: EvaluationSpec,
     tables: Mapping[str, str],
     key: Sequence[str],
-    n_classes: int,
 ) -> None:
-    """Check weights and probabilities, where the cells say that some can't be.
-
-    Raises
-    ------
-    PredictionValueError
-        With the table, the column, the number of rows and the first of them.
-    """
-    wrong = {
-        "weight": (bad_weight(), "is not a finite number of at least 0"),
-        "prob": (bad_prob(n_classes), f"is not {n_classes} probabilities from 0 to 1"),
-    }
-    for column, (bad, problem) in wrong.items():
-        for model, n in cells.groupby("model_id")[f"bad_{column}"].sum().items():
-            if n:
-                name = str(model)
-                found = _first(joined.where(_of_model(name) & bad), key, predicted(column))
-                examples = [f"{r[-1]} at {key_text(r.asDict(), key)}" for r in found]
-                raise PredictionValueError(tables[name], column, int(n), problem, examples)
+    for flag, columns in {
+        "bad_weight": ["weight"],
+        "bad_prob": ["prob"],
+        "bad_number": ["label", "pred"],
+    }.items():
+        for i, model, n in _flagged(found, spec, flag):
+            for column in columns:
+                bad, problem = _bad(i, column, spec)
+                rows = _first(joined.where(bad), key, predicted(i, column))
+                if rows:
+                    examples = [f"{r[-1]} at {key_text(r.asDict(), key)}" for r in rows]
+                    raise PredictionValueError(tables[model], column, n, problem, examples)
 
 
-def check_covered(
-    cells: pd.DataFrame, joined: DataFrame, tables: Mapping[str, str], key: Sequence[str]
+def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[Column, str]:
+    if column == "weight":
+        return bad_weight(i), f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
+    if column == "prob":
+        n = len(spec.classes)
+        return bad_prob(i, n), f"is not {n} probabilities from 0 to 1"
+    return bad_number(i, column), f"is not a number of a size of at most {MAX_NUMBER:.0e}"
+
+
+def _check_covered(
+    found: Scan,
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    tables: Mapping[str, str],
+    key: Sequence[str],
 ) -> None:
-    """Check that every mask row has a prediction of every model.
-
-    Raises
-    ------
-    MissingPredictionsError
-        With the number of rows and the first keys.
-    """
-    for model, part in cells.groupby("model_id"):
-        rows, covered = int(part["n_0"].sum()), int(part["found"].sum())
+    for i, model in enumerate(spec.models):
+        parts = [p for (m, _), p in found.parts.items() if m == model]
+        rows = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
+        covered = sum(p.flags["found"] for p in parts)
         if covered < rows:
-            without = joined.where(_of_model(str(model)) & F.col(f"`{PREDICTION}`").isNull())
+            without = joined.where(~has_prediction(i))
             examples = [key_text(r.asDict(), key) for r in _first(without, key)]
-            name = str(model)
-            raise MissingPredictionsError(tables[name], name, rows - covered, rows, examples)
-
-
-def _of_model(model: str) -> Column:
-    return F.col(f"`{MODEL}`") == model
+            raise MissingPredictionsError(tables[model], model, rows - covered, rows, examples)
 
 
 def _first(rows: DataFrame, key: Sequence[str], *more: Column) -> list[Row]:

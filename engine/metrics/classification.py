@@ -11,7 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.spec import MetricSpec
+from engine.metrics.states import UNDEFINED as UNDEFINED_AT
+from engine.metrics.states import Addend, Count, State, Values
 
 OK, UNDEFINED, EMPTY, SINGLE_CLASS = "ok", "undefined", "empty", "single_class"
 
@@ -179,7 +182,10 @@ PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
     "false_positive_rate": _false_alarms,
     "false_negative_rate": _missed,
     "selection_rate": _selected,
-    "f1_micro": _correct,  # with one label per row they are the same
+    # With one label per row they are the same.
+    "f1_micro": _correct,
+    "precision_micro": _correct,
+    "recall_micro": _correct,
 }
 
 
@@ -247,3 +253,67 @@ _FORMULAS: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
     "recall_weighted": _averaged(_recalled, _by_support),
     "matthews_corrcoef": _matthews,
 }
+
+
+def addends(metric: MetricSpec, classes: Classes) -> tuple[Addend, ...]:
+    """Return the confusion that a metric is made of: by the prediction, or by a threshold."""
+    threshold, n = metric.parameter("threshold"), classes.n
+
+    def at(of: Outputs) -> np.ndarray:
+        pred = of.pred if threshold is None else sides(of, threshold)
+        return np.where((of.label >= 0) & (pred >= 0), of.label * n + pred, -1)
+
+    return (Count(_name(metric), n * n, at),)
+
+
+def sides(of: Outputs, threshold: float) -> np.ndarray:
+    """Return what a threshold predicts ``[n]``: the positive class at or above it; -1 without."""
+    positive = of.classes.positive
+    side = np.where(of.score >= threshold, positive, 1 - positive)
+    return np.where(np.isnan(of.score), -1, side)
+
+
+def _name(metric: MetricSpec) -> str:
+    threshold = metric.parameter("threshold")
+    return "confusion" if threshold is None else f"confusion@{threshold!r}"
+
+
+def confusions(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes
+) -> np.ndarray:
+    """Return a state's rows or weights as confusions ``[..., C, C]``."""
+    cells = counts[_name(metric)]
+    return cells.reshape(*cells.shape[:-1], classes.n, classes.n)
+
+
+def of_state(metric: MetricSpec, state: State, classes: Classes, _: State) -> Values:
+    """Compute a metric of a state."""
+    return of_confusions(metric, confusions(metric, state.weights, classes), classes.positive)
+
+
+def of_confusions(metric: MetricSpec, confusions: np.ndarray, positive: int) -> Values:
+    """Compute a metric of confusions ``[..., C, C]``; NaN of one that is all 0."""
+    value, undefined = ratio(metric, confusions, positive)
+    empty = confusions.sum(axis=(-2, -1)) <= 0
+    return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED_AT, 0))
+
+
+def share(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, _: State
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None."""
+    return proportion(metric, confusions(metric, counts, classes), classes.positive)
+
+
+def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
+    """Return how many rows have a label and a prediction, ``[...]``."""
+    return np.asarray(state.rows[_name(metric)].sum(axis=-1))
+
+
+def rests_on(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
+    """Return how many rows a figure that is no share rests on, ``[...]``."""
+    if metric.name not in ("f1", "fbeta"):
+        return support(metric, state, classes)
+    rows, positive = confusions(metric, state.rows, classes), classes.positive
+    either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
+    return np.asarray(either - rows[..., positive, positive])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.stats import binom
 
-from engine.metrics.bootstrap import Replicates
-from engine.metrics.classification import values
-from engine.metrics.evaluate import OVERALL, EvaluationSpec, confusions
+from engine.metrics.families import compute, family
+from engine.metrics.figures import OVERALL
 from engine.metrics.intervals import bootstrap_interval
+from engine.metrics.scan import EvaluationSpec, Scan
 from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient
-from engine.metrics.uncertainty import Confidence, counts_of, replicates_of, units_of
+from engine.metrics.uncertainty import Confidence, rests_on, units_of
 
 COMPARED = (
     "split",
@@ -27,24 +28,21 @@ COMPARED = (
     "p_value",
     "p_adjusted",
 )
+FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adjusted")
 
 
 def compare(
-    cells: pd.DataFrame,
-    drawn: Replicates,
-    spec: EvaluationSpec,
-    sure: Confidence,
-    first: str,
-    second: str,
+    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
 ) -> pd.DataFrame:
-    """Compare two models on every slice, by every metric of classes.
+    """Compare two models on every slice, by every metric that replicates can be drawn of.
 
     Parameters
     ----------
-    cells, drawn, spec
-        Cells and replicates of both models, and what was evaluated.
+    found, spec
+        What was added up of both models, with replicates, and what was evaluated.
     sure
-        How sure figures must be; slices with fewer rows than ``min_support`` aren't tested.
+        How sure figures must be; where one rests on fewer rows than ``min_support`` it isn't
+        tested.
     first, second
         Model ids; a difference is the second's figure less the first's.
 
@@ -55,35 +53,27 @@ def compare(
         the smaller of the models'; ``p_adjusted`` corrects for all slices of a split and metric.
     """
     names = [OVERALL, *spec.slice_ids]
-    parts = []
-    for split in sorted(set(cells["split"])):
-        of_both = [
-            (
-                cells[(cells["model_id"] == model) & (cells["split"] == split)],
-                replicates_of(drawn, model, split),
-            )
-            for model in (first, second)
-        ]
-        if any(part.empty for part, _ in of_both):
-            continue
-        for metric in spec.confusions:
+    tables = []
+    for split in sorted({s for _, s in found.parts}):
+        parts = [found.parts[model, split] for model in (first, second)]
+        for metric in spec.replicable:
+            of, classes = family(metric), spec.labels
             value, each, rows = [], [], []
-            for part, reps in of_both:
-                counts, scored = confusions(part, counts_of(part, spec), metric, spec)
-                rows.append(counts_of(part, spec, False)[scored].sum(axis=0))
-                value.append(values(metric, counts, spec.positive))
-                replicated, _ = confusions(reps.groups, reps.drawn, metric, spec)
-                each.append(values(metric, replicated, spec.positive))
-            support = units_of(of_both[1][1], np.minimum(*rows))
+            for part in parts:
+                rows.append(of.support(metric, part.state, classes))
+                value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
+                drawn = part.replicates
+                assert drawn is not None
+                each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
+            support = units_of(parts[1], np.minimum(*rows))
+            decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
             difference, replicates = value[1] - value[0], each[1] - each[0]
             interval = bootstrap_interval(difference, replicates, support, sure.level)
             with np.errstate(all="ignore"):
                 floor = row_variance(replicates[0], support[0]) / support
             p = replicate_test(difference, replicates, support, floor)
-            p = np.where(sufficient(support, sure.min_support), p, np.nan)
-            p_adjusted = p.copy()  # all rows are one question, the slices are many
-            p_adjusted[1:] = adjusted(p[1:], sure.correction)
-            parts.append(
+            p = np.where(sufficient(decide, sure.min_support), p, np.nan)
+            tables.append(
                 pd.DataFrame(
                     {
                         "split": split,
@@ -94,8 +84,74 @@ def compare(
                         "ci_low": interval.low,
                         "ci_high": interval.high,
                         "p_value": p,
-                        "p_adjusted": p_adjusted,
+                        "p_adjusted": _corrected(p, sure),
                     }
                 )
             )
-    return pd.concat(parts) if parts else pd.DataFrame(columns=list(COMPARED))
+    return pd.concat(tables) if tables else pd.DataFrame(columns=list(COMPARED))
+
+
+def flips(
+    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+) -> pd.DataFrame:
+    """Count the rows that the second model wins and loses against the first, on every slice.
+
+    Parameters
+    ----------
+    found, spec, sure, first, second
+        As for :func:`compare`; no replicates are needed.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``FLIPPED``, a row per split and slice (overall first): rows that both models
+        predict and that have a label, those that the second alone has right and wrong, and the
+        difference. ``p_value`` is McNemar's test (1947) in its exact form: were both models as
+        good, each row that flips would be won or lost as a coin falls. Slices with fewer rows
+        than ``min_support``, rows in clusters and rows with weights aren't tested.
+    """
+    tables = []
+    turned = (first, second) not in {(a, b) for a, b, _ in found.pairs}
+    for (a, b, split), cells in sorted(found.pairs.items()):
+        if {a, b} != {first, second}:
+            continue
+        won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
+        support = cells.sum(axis=1)
+        p = mcnemar(won, lost)
+        p = np.where(sufficient(support, sure.min_support), p, np.nan)
+        p = np.full(len(p), np.nan) if spec.weighted or sure.clustered else p
+        tables.append(
+            pd.DataFrame(
+                {
+                    "split": split,
+                    "slice": [OVERALL, *spec.slice_ids],
+                    "support": support,
+                    "won": won,
+                    "lost": lost,
+                    "net": won - lost,
+                    "p_value": p,
+                    "p_adjusted": _corrected(p, sure),
+                }
+            )
+        )
+    if not tables:
+        return pd.DataFrame(columns=list(FLIPPED))
+    return pd.concat(tables, ignore_index=True)
+
+
+def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return two-sided p-values of McNemar's exact test; 1 where no row flips.
+
+    Examples
+    --------
+    >>> mcnemar(np.array([8, 3]), np.array([1, 3])).round(4).tolist()
+    [0.0391, 1.0]
+    """
+    won, lost = np.asarray(won), np.asarray(lost)
+    return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(won, lost), won + lost, 0.5)))
+
+
+def _corrected(p: np.ndarray, sure: Confidence) -> np.ndarray:
+    found = p.copy()  # all rows are one question, the slices are many
+    found[1:] = adjusted(p[1:], sure.correction)
+    return found

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.compile.plan import compile_slices
-from engine.errors import NoMasksError, NoSuchMaskError
+from engine.errors import (
+    MetricInputError,
+    NoMasksError,
+    NoReplicatesError,
+    NoSuchMaskError,
+    NoSuchModelError,
+    PositiveClassError,
+)
 from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
-from engine.metrics.checks import check_classes, check_covered, check_numbers
-from engine.metrics.compare import compare
-from engine.metrics.evaluate import (
-    MODEL,
-    OVERALL,
-    PREDICTION,
-    EvaluationSpec,
-    cells,
-    figures,
+from engine.masks.table import split_column
+from engine.metrics.checks import check_joined
+from engine.metrics.compare import compare, flips
+from engine.metrics.custom import CustomMetric
+from engine.metrics.figures import OVERALL, figures
+from engine.metrics.joined import (
     join_predictions,
-    replicates,
+    predicted,
+    with_own_predictions,
 )
-from engine.metrics.predictions import OURS, normalised
-from engine.metrics.spec import parse_metric
+from engine.metrics.per_slice import per_slice
+from engine.metrics.predictions import OURS, has_weights, normalised
+from engine.metrics.probability import bins_of
+from engine.metrics.rows import flipped_rows, worst_rows
+from engine.metrics.scan import EvaluationSpec, Scan, scan
+from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
 
 if TYPE_CHECKING:
-    from engine.metrics.bootstrap import Replicates
     from engine.slicing.functions import SlicingFunction
 
 log = logging.getLogger("engine")
@@ -61,8 +69,10 @@ class Evaluation:
     table: pd.DataFrame
     spec: EvaluationSpec
     sure: Confidence
-    _cells: pd.DataFrame
-    _drawn: Replicates | None
+    _scan: Scan = field(repr=False)
+    _joined: DataFrame = field(repr=False)
+    _key: tuple[str, ...] = ()
+    _seed: int = 0
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -96,31 +106,111 @@ class Evaluation:
         return found.assign(value=found["value"] / self._reference(found, to))[[*_KEPT]]
 
     def worst(self, n: int = 10, metric: str | None = None) -> pd.DataFrame:
-        """Return the n slices with the lowest values that rest on enough rows, worst first.
+        """Return the n slices with the worst values that rest on enough rows, worst first.
 
         Parameters
         ----------
         n
             How many figures.
         metric
-            The metric; by default the first.
+            The metric; by default the first. Of losses and error rates high values are worst.
         """
-        name = str(parse_metric(metric)) if metric else str(self.spec.metrics[0])
+        name = self._metric(metric)
         of_metric = self.by_slice["metric"] == name
         enough = self.by_slice["status"].isin(["ok", "rough"])
-        return self.by_slice[of_metric & enough].nsmallest(n, "value").reset_index(drop=True)
+        rows = self.by_slice[of_metric & enough]
+        of = rows.nlargest if self._better(name) == "low" else rows.nsmallest
+        return of(n, "value").reset_index(drop=True)
 
     def compare(self, first: str, second: str) -> pd.DataFrame:
         """Compare two models on the same rows; see :func:`engine.metrics.compare.compare`.
 
         Raises
         ------
-        ValueError
+        NoSuchModelError
+            If there is no such model.
+        NoReplicatesError
             If the evaluation has no replicates.
         """
-        if self._drawn is None:
-            raise ValueError("models are compared by replicates: evaluate with n_replicates=200")
-        return compare(self._cells, self._drawn, self.spec, self.sure, first, second)
+        self._model(first), self._model(second)
+        if any(part.replicates is None for part in self._scan.parts.values()):
+            raise NoReplicatesError
+        return compare(self._scan, self.spec, self.sure, first, second)
+
+    def flips(self, first: str, second: str) -> pd.DataFrame:
+        """Count rows won and lost by the second model; see :func:`engine.metrics.compare.flips`.
+
+        Raises
+        ------
+        NoSuchModelError
+            If there is no such model.
+        """
+        self._model(first), self._model(second)
+        return flips(self._scan, self.spec, self.sure, first, second)
+
+    def flipped_rows(
+        self,
+        first: str,
+        second: str,
+        slice_id: str = OVERALL,
+        n: int = 5,
+        columns: Sequence[str] = (),
+        split: str | None = None,
+    ) -> pd.DataFrame:
+        """Return rows that flip; see :func:`engine.metrics.rows.flipped_rows`."""
+        self._slice(slice_id)
+        return flipped_rows(
+            self._joined, self.spec, self._key, slice_id=slice_id,
+            models=(self._model(first), self._model(second)), n=n, columns=columns, split=split,
+            seed=self._seed,
+        )  # fmt: skip
+
+    def worst_rows(
+        self,
+        slice_id: str = OVERALL,
+        n: int = 10,
+        model: str | None = None,
+        columns: Sequence[str] = (),
+        split: str | None = None,
+    ) -> pd.DataFrame:
+        """Return a slice's rows of largest loss; see :func:`engine.metrics.rows.worst_rows`."""
+        self._slice(slice_id)
+        return worst_rows(
+            self._joined, self.spec, self._key, slice_id=slice_id,
+            model=self._model(model) if model else 0, n=n, columns=columns, split=split,
+            seed=self._seed,
+        )  # fmt: skip
+
+    def calibration(self, slice_id: str = OVERALL, metric: str = "ece") -> pd.DataFrame:
+        """Return a slice's rows, mean confidence and share right, per bin of confidence.
+
+        Parameters
+        ----------
+        slice_id
+            The slice.
+        metric
+            An ``ece`` that was evaluated; its bins.
+
+        Raises
+        ------
+        MetricInputError
+            If it wasn't evaluated.
+        """
+        at, of = self._slice(slice_id), parse_metric(metric)
+        if of not in self.spec.metrics or of.family != "calibration":
+            raise MetricInputError("calibration", f"{metric} among the metrics evaluated")
+        tables = []
+        for (model, split), part in sorted(self._scan.parts.items()):
+            rows, confidence, right = bins_of(of, part.state.at(at))
+            bins = len(rows)
+            with np.errstate(all="ignore"):
+                columns = {
+                    "model_id": model, "split": split, "bin_low": np.arange(bins) / bins,
+                    "bin_high": np.arange(1, bins + 1) / bins, "weight": rows,
+                    "confidence": confidence / rows, "accuracy": right / rows,
+                }  # fmt: skip
+            tables.append(pd.DataFrame(columns))
+        return pd.concat(tables, ignore_index=True)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return the table, a copy."""
@@ -138,10 +228,42 @@ class Evaluation:
     def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
         if to == COMPLEMENT:
             return found["value"] - found["effect"]
-        if to not in (OVERALL, *self.spec.slice_ids):
-            raise NoSuchMaskError(to, self.spec.slice_ids)
+        self._slice(to)
         of = self.table[self.table["slice"] == to].set_index(_ONE)["value"]
         return pd.Series(of.reindex(pd.MultiIndex.from_frame(found[_ONE])).to_numpy(), found.index)
+
+    def _slice(self, slice_id: str) -> int:
+        names = [OVERALL, *self.spec.slice_ids]
+        if slice_id not in names:
+            raise NoSuchMaskError(slice_id, self.spec.slice_ids)
+        return names.index(slice_id)
+
+    def _model(self, model: str) -> int:
+        if model not in self.spec.models:
+            raise NoSuchModelError(model, self.spec.models)
+        return list(self.spec.models).index(model)
+
+    def _metric(self, metric: str | None) -> str:
+        if metric is None:
+            return str(self.table["metric"].iloc[0])
+        known = metric.partition("@")[0] in KINDS
+        return str(parse_metric(metric)) if known else metric
+
+    def _better(self, metric: str) -> str:
+        own = {c.name: c.better for c in self.spec.custom}
+        return own[metric] if metric in own else better_of(metric)
+
+
+def better_of(metric: str) -> str:
+    """Return which values of a metric are better: ``high``, ``low``, or nothing.
+
+    Examples
+    --------
+    >>> better_of("recall"), better_of("log_loss"), better_of("count")
+    ('high', 'low', '')
+    """
+    name = metric.partition("@")[0]
+    return KINDS[name].better if name in KINDS else "high"
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")
@@ -152,7 +274,7 @@ def evaluate(
     predictions: Mapping[str, DataFrame] | DataFrame | None = None,
     *,
     key: str | Sequence[str],
-    metrics: Sequence[str] = ("accuracy", "f1"),
+    metrics: Sequence[str | CustomMetric] = ("accuracy", "f1"),
     slices: Sequence[SlicingFunction] = (),
     classes: Sequence[Any] = (0, 1),
     positive: Any = None,
@@ -177,11 +299,12 @@ def evaluate(
     key
         The columns that name a row.
     metrics
-        Metric names, such as ``recall@threshold=0.7``.
+        Metric names, such as ``recall@threshold=0.7``, and metrics made with ``@metric``.
     slices
         Slicing functions to evaluate without storing their masks.
     classes, positive
-        Label values in class order, and the positive one (the last by default).
+        Label values in class order, and the positive one (the last by default). Not looked at
+        where no metric needs classes, as those of numbers don't.
     split
         A column of ``masks`` by which figures are apart.
     columns
@@ -216,36 +339,60 @@ def evaluate(
         rows, ids = plan.apply(masks), plan.ids
     if not ids:
         raise NoMasksError
+    parsed = [parse_metric(m) for m in metrics if isinstance(m, str)]
+    own = [m for m in metrics if isinstance(m, CustomMetric)]
+    names = classes_of(parsed, own, classes)
+    known, weighted = dict(columns or {}), False
     if predictions is None:
         models = ["model"]
-        joined, given = _held(rows, classes, columns or {})
+        weighted = has_weights(rows, known)
+        joined = _held(rows, names, known)
     else:
         of = {"model": predictions} if isinstance(predictions, DataFrame) else predictions
         models = list(of)
-        each = (
-            normalised(df, f"predictions of {model!r}", model, on, columns or {}, classes)
+        weighted = any(has_weights(df, known) for df in of.values())
+        given = {
+            model: normalised(df, f"predictions of {model!r}", model, on, known, names)
             for model, df in of.items()
-        )
-        given = functools.reduce(DataFrame.unionByName, each)
-        joined = join_predictions(rows, given, on, models)
+        }
+        joined = join_predictions(rows, given, on)
     spec = EvaluationSpec(
-        metrics=[parse_metric(m) for m in metrics],
+        metrics=parsed,
         slice_ids=ids,
-        classes=list(classes),
-        positive=len(classes) - 1 if positive is None else list(classes).index(positive),
+        classes=names,
+        positive=_position(names, positive),
         split=split,
-        weighted=has_weights(given),
+        weighted=weighted,
+        models=models,
+        custom=[c for c in own if c.function is None],
     )
     return measured(
         joined, spec, {model: f"predictions of {model!r}" for model in models}, on, on,
         sure=sure or Confidence(), n_replicates=n_replicates, cluster=cluster, seed=seed,
-        allow_missing=allow_missing,
+        allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
     )  # fmt: skip
 
 
-def has_weights(predictions: DataFrame) -> bool:
-    """Tell whether some prediction has a weight."""
-    return not predictions.where("weight is not null").isEmpty()
+def classes_of(
+    metrics: Sequence[MetricSpec], own: Sequence[CustomMetric], classes: Sequence[Any]
+) -> list[Any]:
+    """Return the classes if a metric needs them, else none: labels are numbers then.
+
+    Examples
+    --------
+    >>> classes_of([parse_metric("mae"), parse_metric("coverage")], [], [0, 1])
+    []
+    """
+    needed = any(m.needs in ("pred", "prob") and m.family != "predictions" for m in metrics)
+    return list(classes) if needed or any(c.needs != "numbers" for c in own) else []
+
+
+def _position(classes: Sequence[Any], positive: Any) -> int:
+    if positive is None or not classes:
+        return max(0, len(classes) - 1)
+    if positive not in classes:
+        raise PositiveClassError(positive, classes)
+    return list(classes).index(positive)
 
 
 def measured(
@@ -260,6 +407,7 @@ def measured(
     cluster: str | None,
     seed: int,
     allow_missing: bool,
+    functions: Sequence[CustomMetric] = (),
 ) -> Evaluation:
     """Evaluate mask rows that have their predictions; what :func:`evaluate` and the job share.
 
@@ -273,31 +421,46 @@ def measured(
         Partition and key columns, and the key columns alone, which decide replicates.
     sure, n_replicates, cluster, seed, allow_missing
         As for :func:`evaluate`.
+    functions
+        Metrics that are plain functions.
     """
-    found = cells(joined, spec)
-    check_classes(found, joined, tables, spec.classes)
-    check_numbers(found, joined, tables, on, len(spec.classes))
-    if not allow_missing:
-        check_covered(found, joined, tables, on)
     sure = replace(sure, clustered=cluster is not None)
-    drawn = None
-    if n_replicates and (len(tables) > 1 or needs_replicates(spec, sure.clustered)):
-        log.info("drawing %s replicates", f"{n_replicates:,}")
-        hashed = key_hash_column(joined, [cluster] if cluster else key, seed)
-        drawn = replicates(joined, spec, hashed, n_replicates, cluster)
-    table = with_uncertainty(figures(found, spec), found, spec, sure, drawn)
-    return Evaluation(table.reset_index(drop=True), spec, sure, found, drawn)
+    drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
+    hashed = key_hash_column(joined, [cluster] if cluster else key, seed) if drawn else None
+    found = scan(joined, spec, hashed, n_replicates if drawn else 0)
+    check_joined(found, joined, spec, tables, on, allow_missing)
+    if cluster and drawn:
+        found = with_clusters(found, joined, spec, cluster)
+    own = per_slice(joined, spec, functions, found) if functions else None
+    table = with_uncertainty(figures(found, spec, own), found, spec, sure)
+    return Evaluation(table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed)
 
 
-def _held(
-    rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]
-) -> tuple[DataFrame, DataFrame]:
-    """Return rows that hold their predictions as if these had been joined, and these."""
+def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster: str) -> Scan:
+    """Count the clusters that have a scored row in each slice; a scan of its own."""
+    masks = read_masks(joined)
+    members = [F.lit(True), *map(masks.mask, spec.slice_ids)]
+    names = [f"in_{j}" for j in range(len(members))]
+    parts = dict(found.parts)
+    for i, model in enumerate(spec.models):
+        scored = masks.df.where(
+            predicted(i, "label").isNotNull() & predicted(i, "pred").isNotNull()
+        )
+        each = scored.groupBy(split_column(spec.split).alias("split"), quoted(cluster)).agg(
+            *(
+                F.max(F.coalesce(m, F.lit(False))).alias(n)
+                for m, n in zip(members, names, strict=True)
+            )
+        )
+        counts = each.groupBy("split").agg(*(F.count_if(F.col(n)).alias(n) for n in names))
+        for row in counts.collect():
+            at = (model, str(row["split"]))
+            parts[at] = replace(parts[at], clusters=np.array([row[n] for n in names], np.int64))
+    return replace(found, parts=parts)
+
+
+def _held(rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]) -> DataFrame:
+    """Return rows that hold their predictions as if these had been joined."""
     kept = [c for c in rows.columns if c not in ("model_id", *OURS)]
     given = normalised(rows, "the table", "model", kept, columns, classes)
-    joined = given.select(
-        *map(quoted, kept),
-        F.lit("model").alias(MODEL),
-        F.struct(*OURS).alias(PREDICTION),
-    )
-    return joined, given
+    return with_own_predictions(given, kept)

@@ -24,7 +24,7 @@ def normalised(
     columns: Mapping[str, str],
     classes: Sequence[Any],
 ) -> DataFrame:
-    """Return one model's predictions as ``on``, model_id, label, weight, pred, prob.
+    """Return one model's predictions as ``on``, label, weight, pred, prob.
 
     Parameters
     ----------
@@ -39,7 +39,8 @@ def normalised(
     columns
         Our column to the table's own, where they differ.
     classes
-        Class order; a ``prob`` column that carries another one is refused.
+        Class order; a ``prob`` column that carries another one is refused. None where labels
+        are numbers.
 
     Raises
     ------
@@ -69,29 +70,34 @@ def normalised(
         df = df.where(F.col(f"`{own_model}`") == model_id)
     return df.select(
         *(F.col(f"`{columns.get(c, c)}`").alias(c) for c in on),
-        F.lit(model_id).alias("model_id"),
-        _optional(df, columns, "label").cast("string").alias("label"),
+        _optional(df, columns, "label").alias("label"),
         _optional(df, columns, "weight").cast("double").alias("weight"),
-        _optional(df, columns, "pred").cast("string").alias("pred"),
+        _optional(df, columns, "pred").alias("pred"),
         _probabilities(df, table, columns, classes).alias("prob"),
     )
 
 
+def has_weights(df: DataFrame, columns: Mapping[str, str]) -> bool:
+    """Tell whether some prediction of a table has a weight."""
+    name = columns.get("weight", "weight")
+    return name in df.columns and not df.where(F.col(f"`{name}`").isNotNull()).isEmpty()
+
+
 def _optional(df: DataFrame, columns: Mapping[str, str], name: str) -> Column:
     theirs = columns.get(name, name)
-    return F.col(f"`{theirs}`") if theirs in df.columns else F.lit(None)
+    return F.col(f"`{theirs}`") if theirs in df.columns else F.lit(None).cast("string")
 
 
 def _probabilities(
     df: DataFrame, table: str, columns: Mapping[str, str], classes: Sequence[Any]
 ) -> Column:
-    column = _optional(df, columns, "prob")
     theirs = columns.get("prob", "prob")
     if theirs not in df.columns:
-        return column.cast("array<double>")
+        return F.lit(None).cast("array<double>")
+    column = F.col(f"`{theirs}`")
     field = df.schema[theirs]
     stored = field.metadata.get("classes")
-    if stored is not None and list(stored) != [str(c) for c in classes]:
+    if stored is not None and classes and list(stored) != [str(c) for c in classes]:
         raise ClassOrderError(table, stored, classes)
     if isinstance(field.dataType, ArrayType):
         return column.cast("array<double>")

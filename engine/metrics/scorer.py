@@ -266,8 +266,7 @@ def _auc(
         raise NotBinaryError(str(metric), "it needs two labels and two columns of probs")
     _check_numbers(probs)
     positive = (labels == seen.max(initial=-1)).astype(np.int64)
-    figure = RANKINGS[metric.name](*histogram_of(positive, probs[:, 1], weights))
-    return float("nan") if figure.value is None else figure.value
+    return float(RANKINGS[metric.name](*histogram_of(positive, probs[:, 1], weights)))
 
 
 def _check_lengths(**arrays: np.ndarray | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from engine.errors import MetricParameterError, UnknownMetricError
@@ -11,48 +11,77 @@ from engine.errors import MetricParameterError, UnknownMetricError
 
 @dataclass(frozen=True)
 class Kind:
-    """One metric: what it needs and which parameters it takes.
+    """One metric: the family it is of and which parameters it takes.
 
     Attributes
     ----------
-    needs
-        ``confusion``, ``scores`` or ``predictions`` (the latter counts abstentions).
+    family
+        The family, which decides its state and formula (:mod:`engine.metrics.families`).
     binary
         True where it has a positive class.
     parameters
         Parameter names with their defaults; None means "not given".
+    needs
+        ``pred``, ``prob``, ``numbers`` (label and prediction as such), ``column`` or ``rows``.
+    better
+        ``high``, ``low``, or nothing where neither is.
     """
 
-    needs: str
-    binary: bool
-    parameters: Mapping[str, float | None] = field(default_factory=dict)
+    family: str
+    binary: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    needs: str = "pred"
+    better: str = "high"
 
 
-_THRESHOLD = {"threshold": None}
+_CHOICE = {"threshold": None, "top": None}
+_BINARY = Kind("confusion", True, _CHOICE)
+_CLASSES = Kind("confusion", False, {"threshold": None})
+_LOSS = Kind("probability", needs="prob", better="low")
+_ERROR = Kind("regression", needs="numbers", better="low")
 
 KINDS: Mapping[str, Kind] = {
-    "accuracy": Kind("confusion", False, _THRESHOLD),
-    "precision": Kind("confusion", True, _THRESHOLD),
-    "recall": Kind("confusion", True, _THRESHOLD),
-    "f1": Kind("confusion", True, _THRESHOLD),
-    "fbeta": Kind("confusion", True, {"beta": 1.0, **_THRESHOLD}),
-    "specificity": Kind("confusion", True, _THRESHOLD),
-    "false_positive_rate": Kind("confusion", True, _THRESHOLD),
-    "false_negative_rate": Kind("confusion", True, _THRESHOLD),
-    "selection_rate": Kind("confusion", True, _THRESHOLD),
-    "balanced_accuracy": Kind("confusion", False, _THRESHOLD),
-    "f1_micro": Kind("confusion", False, _THRESHOLD),
-    "f1_macro": Kind("confusion", False, _THRESHOLD),
-    "f1_weighted": Kind("confusion", False, _THRESHOLD),
-    "precision_macro": Kind("confusion", False, _THRESHOLD),
-    "precision_weighted": Kind("confusion", False, _THRESHOLD),
-    "recall_macro": Kind("confusion", False, _THRESHOLD),
-    "recall_weighted": Kind("confusion", False, _THRESHOLD),
-    "matthews_corrcoef": Kind("confusion", False, _THRESHOLD),
-    "roc_auc": Kind("scores", True, {"bins": 4096.0}),
-    "pr_auc": Kind("scores", True, {"bins": 4096.0}),
-    "coverage": Kind("predictions", False),
+    "accuracy": replace(_CLASSES, parameters=_CHOICE),
+    "precision": _BINARY,
+    "recall": _BINARY,
+    "f1": _BINARY,
+    "fbeta": replace(_BINARY, parameters={"beta": 1.0, **_CHOICE}),
+    "specificity": _BINARY,
+    "false_positive_rate": replace(_BINARY, better="low"),
+    "false_negative_rate": replace(_BINARY, better="low"),
+    "selection_rate": replace(_BINARY, better=""),
+    "balanced_accuracy": replace(_CLASSES, parameters=_CHOICE),
+    "f1_micro": _CLASSES,
+    "f1_macro": _CLASSES,
+    "f1_weighted": _CLASSES,
+    "precision_micro": _CLASSES,
+    "precision_macro": _CLASSES,
+    "precision_weighted": _CLASSES,
+    "recall_micro": _CLASSES,
+    "recall_macro": _CLASSES,
+    "recall_weighted": _CLASSES,
+    "matthews_corrcoef": replace(_CLASSES, parameters=_CHOICE),
+    "roc_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
+    "pr_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
+    "log_loss": _LOSS,
+    "brier": _LOSS,
+    "ece": Kind("calibration", False, {"bins": 15.0}, "prob", "low"),
+    "top_k_accuracy": Kind("hits", False, {"k": 2.0}, "prob"),
+    "mae": _ERROR,
+    "rmse": _ERROR,
+    "mse": _ERROR,
+    "r2": replace(_ERROR, better="high"),
+    "bias": replace(_ERROR, better=""),
+    "mape": _ERROR,
+    "mape_undefined": Kind("undefined", needs="numbers", better=""),
+    "coverage": Kind("predictions"),
+    "count": Kind("rows", needs="rows", better=""),
+    "mean": Kind("column", False, {"column": None}, "column", ""),
+    "null_rate": Kind("nulls", False, {"column": None}, "column", ""),
 }
+
+_RANGES = {"threshold": (0, 1), "top": (0, 1), "beta": (0, 1e6), "bins": (2, 65536), "k": (1, 1000)}
+_WHOLE = ("bins", "k")
 
 
 @dataclass(frozen=True)
@@ -63,25 +92,40 @@ class MetricSpec:
     --------
     >>> str(parse_metric("precision@threshold=0.70"))
     'precision@threshold=0.7'
-    >>> parse_metric("accuracy").kind.needs
-    'confusion'
+    >>> parse_metric("accuracy").family, parse_metric("accuracy@top=0.1").family
+    ('confusion', 'top')
     """
 
     name: str
-    parameters: tuple[tuple[str, float], ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
 
     @property
     def kind(self) -> Kind:
-        """What the metric needs."""
+        """What the metric is."""
         return KINDS[self.name]
+
+    @property
+    def family(self) -> str:
+        """The family whose state and formula it has."""
+        return "top" if self.parameter("top") is not None else self.kind.family
+
+    @property
+    def needs(self) -> str:
+        """What it is computed from: ``prob`` for a prediction by a threshold too."""
+        chosen = (self.parameter("threshold"), self.parameter("top"))
+        return "prob" if any(c is not None for c in chosen) else self.kind.needs
 
     def parameter(self, name: str) -> Any:
         """Return a parameter's value, given or default."""
         return dict(self.parameters).get(name, self.kind.parameters.get(name))
 
     def __str__(self) -> str:
-        given = ",".join(f"{k}={repr(v).removesuffix('.0')}" for k, v in self.parameters)
+        given = ",".join(f"{k}={_shown(v)}" for k, v in self.parameters)
         return f"{self.name}@{given}" if given else self.name
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value).removesuffix(".0")
 
 
 def parse_metric(text: str) -> MetricSpec:
@@ -92,24 +136,41 @@ def parse_metric(text: str) -> MetricSpec:
     UnknownMetricError
         If there is no such metric.
     MetricParameterError
-        If it doesn't take the parameter, or the value isn't a number in its range.
+        If it doesn't take the parameter, lacks one, or the value isn't a number in its range.
+
+    Examples
+    --------
+    >>> parse_metric("mean@column=price")
+    MetricSpec(name='mean', parameters=(('column', 'price'),))
     """
     name, _, rest = str(text).strip().partition("@")
     if name not in KINDS:
         raise UnknownMetricError(name, KINDS)
     known = KINDS[name].parameters
-    given: dict[str, float] = {}
+    given: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
-        key, _, value = part.partition("=")
-        try:
-            given[key.strip()] = float(value)
-        except ValueError:
-            raise MetricParameterError(text, key, f"the value {value!r} is not a number") from None
-        if key.strip() not in known:
+        key, _, value = (side.strip() for side in part.partition("="))
+        if key in known:
+            given[key] = value if key == "column" else _number(text, key, value)
+        else:
+            _number(text, key, value)
             raise MetricParameterError(text, key, f"it takes {', '.join(known) or 'none'}")
-    for key, (low, high) in {"threshold": (0, 1), "beta": (0, 1e6), "bins": (2, 65536)}.items():
-        if key in given and not low <= given[key] <= high:
-            raise MetricParameterError(text, key, f"it must be in {low:g} to {high:g}")
-    if not given.get("bins", 2.0).is_integer():
-        raise MetricParameterError(text, "bins", "it must be a whole number")
+    if "threshold" in given and "top" in given:
+        raise MetricParameterError(text, "top", "give a threshold or a top share, not both")
+    if "column" in known and not given.get("column"):
+        raise MetricParameterError(text, "column", f"write {name}@column=NAME")
     return MetricSpec(name, tuple(sorted(given.items())))
+
+
+def _number(text: str, key: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise MetricParameterError(text, key, f"the value {value!r} is not a number") from None
+    if key in _RANGES:
+        low, high = _RANGES[key]
+        if not low <= number <= high:
+            raise MetricParameterError(text, key, f"it must be in {low:g} to {high:g}")
+        if key in _WHOLE and not number.is_integer():
+            raise MetricParameterError(text, key, "it must be a whole number")
+    return number

@@ -1,7 +1,7 @@
 """Intervals, tests and supports of all figures: what is news, and what is a small slice's noise.
 
-A slice is tested against its complement, the rows of the split outside it. Cells add up, so the
-complement's are those of all rows less the slice's, and its replicates are so too.
+A slice is tested against its complement, the rows of the split outside it. States add up, so the
+complement's is that of all rows less the slice's, and its replicates are so too.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from engine.metrics.bootstrap import Replicates
-from engine.metrics.classification import OK, PROPORTIONS, UNDEFINED, proportion, values
-from engine.metrics.evaluate import SURE_COLUMNS, EvaluationSpec, confusions, histograms
+from engine.metrics.families import compute, family, is_share
+from engine.metrics.figures import OK, SURE_COLUMNS, UNDEFINED
 from engine.metrics.intervals import (
     Interval,
     auc_interval,
@@ -24,7 +23,8 @@ from engine.metrics.intervals import (
     rough,
     wilson,
 )
-from engine.metrics.ranking import average_precision
+from engine.metrics.ranking import average_precision, histogram_of, histograms
+from engine.metrics.scan import EvaluationSpec, Part, Scan
 from engine.metrics.significance import (
     MIN_SUPPORT,
     Method,
@@ -38,7 +38,7 @@ from engine.metrics.significance import (
 from engine.metrics.spec import MetricSpec
 
 INSUFFICIENT, ROUGH = "insufficient", "rough"
-_RATES = ("f1", "fbeta")  # rest on rows that are positive or predicted so
+_COUNTED = ("rows", "undefined")
 _SLICES = 64  # whose histograms are held at a time
 
 
@@ -78,28 +78,22 @@ class _Found:
 def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
     """Tell whether a metric's interval comes from replicates."""
     no_formula = spec.weighted or clustered
-    return any(no_formula or m.name not in PROPORTIONS for m in spec.confusions)
+    return any(no_formula or not is_share(m) for m in spec.replicable)
 
 
 def with_uncertainty(
-    figures: pd.DataFrame,
-    cells: pd.DataFrame,
-    spec: EvaluationSpec,
-    sure: Confidence,
-    drawn: Replicates | None = None,
+    figures: pd.DataFrame, found: Scan, spec: EvaluationSpec, sure: Confidence
 ) -> pd.DataFrame:
     """Add to figures their intervals, differences to the complement and p-values.
 
     Parameters
     ----------
     figures
-        What :func:`engine.metrics.evaluate.figures` returned for these cells.
-    cells, spec
-        The cells and what was evaluated.
+        What :func:`engine.metrics.figures.figures` returned.
+    found, spec
+        What was added up, and what was evaluated.
     sure
         How sure figures must be.
-    drawn
-        Replicates; without them only proportions and roc_auc have intervals.
 
     Returns
     -------
@@ -110,177 +104,159 @@ def with_uncertainty(
         figure is "insufficient" where it rests on too few rows, and "rough" where its interval
         may cover less than it says.
     """
-    shape = (1 + len(spec.slice_ids), len(spec.metrics))
-    parts = []
-    for (model, split), part in cells.groupby(["model_id", "split"], sort=True):
-        at = (figures["model_id"] == model) & (figures["split"] == split)
-        rows = figures[at].copy()
-        reps = None if drawn is None else replicates_of(drawn, str(model), str(split))
+    if figures.empty:
+        return figures.reindex(columns=[*figures.columns, *SURE_COLUMNS])
+    each, size = len(figures) // len(found.parts), 1 + len(spec.slice_ids)
+    shape = (size, each // size)
+    tables = []
+    for k, (_, part) in enumerate(sorted(found.parts.items())):
+        rows = figures.iloc[k * each : (k + 1) * each].copy()
         columns = {name: np.full(shape, np.nan) for name in SURE_COLUMNS}
-        support = rows["support"].to_numpy().reshape(shape)
-        exists = rows["status"].isin([OK, UNDEFINED]).to_numpy().reshape(shape)
-        status = rows["status"].to_numpy(object).reshape(shape)
+        value, status = (rows[c].to_numpy().reshape(shape) for c in ("value", "status"))
+        status = status.astype(object)
+        exists = np.isin(status, [OK, UNDEFINED])
         for i, metric in enumerate(spec.metrics):
-            found = _FIND[metric.kind.needs](part, metric, spec, sure, reps, support[:, i])
-            enough = sufficient(found.rests_on, sure.min_support)
-            status[exists[:, i] & found.rough, i] = ROUGH
-            status[exists[:, i] & ~enough, i] = INSUFFICIENT
-            p = np.where(exists[:, i] & enough, found.p, np.nan)
+            find = _FIND.get(metric.family, _of_states)
+            of = find(part, metric, spec, sure, value[:, i])
+            here = exists[:, i]
+            status[here & of.rough, i] = ROUGH
+            enough = sufficient(of.rests_on, sure.min_support)
+            status[here & ~enough & (metric.family not in _COUNTED), i] = INSUFFICIENT
+            p = np.where(here & enough, of.p, np.nan)
             p[0] = np.nan  # all rows have no complement
-            columns["ci_low"][:, i] = np.where(exists[:, i], found.interval.low, np.nan)
-            columns["ci_high"][:, i] = np.where(exists[:, i], found.interval.high, np.nan)
-            columns["effect"][1:, i] = np.where(exists[1:, i], found.effect[1:], np.nan)
+            columns["ci_low"][:, i] = np.where(here, of.interval.low, np.nan)
+            columns["ci_high"][:, i] = np.where(here, of.interval.high, np.nan)
+            columns["effect"][1:, i] = np.where(here[1:], of.effect[1:], np.nan)
             columns["p_value"][:, i] = p
             columns["p_adjusted"][:, i] = adjusted(p, sure.correction)
-        for name, values_ in columns.items():
-            rows[name] = values_.ravel()
+        # The user's own metrics have neither interval nor test, but few rows are few.
+        own = slice(len(spec.metrics), None)
+        few = rows["support"].to_numpy().reshape(shape) < sure.min_support
+        status[:, own][exists[:, own] & few[:, own]] = INSUFFICIENT
+        for name, values in columns.items():
+            rows[name] = values.ravel()
         rows["status"] = status.ravel()
-        parts.append(rows)
-    return pd.concat(parts)
+        tables.append(rows)
+    return pd.concat(tables)
 
 
-def replicates_of(drawn: Replicates, model: str, split: str) -> Replicates:
-    """Return the replicates of one model and split."""
-    at = (drawn.groups["model_id"] == model) & (drawn.groups["split"] == split)
-    clusters = None if drawn.clusters is None else {(model, split): drawn.clusters[model, split]}
-    return Replicates(drawn.groups[at].reset_index(drop=True), drawn.drawn[at.to_numpy()], clusters)
+def units_of(part: Part, rows: np.ndarray) -> np.ndarray:
+    """Return how many rows, or clusters of them, there were to draw of each slice."""
+    return rows if part.clusters is None else part.clusters
 
 
-def units_of(drawn: Replicates, rows: np.ndarray) -> np.ndarray:
-    """Return how many rows, or clusters of them, one model and split had to draw of each slice."""
-    if drawn.clusters is None:
-        return rows
-    (clusters,) = drawn.clusters.values()
-    return clusters
+def rests_on(metric: MetricSpec, part: Part, spec: EvaluationSpec) -> np.ndarray:
+    """Return how many rows decide a figure of each slice, ``[1 + S]``."""
+    of, whole = family(metric), part.state.at(0)
+    share = of.share(metric, part.state.rows, spec.labels, whole)
+    if share is not None:
+        return share[1]
+    rows = of.rests_on or of.support
+    return rows(metric, part.state, spec.labels)
 
 
-def counts_of(part: pd.DataFrame, spec: EvaluationSpec, weighted: bool | None = None) -> np.ndarray:
-    """Return cells' counts ``[cells, 1 + slices]``: of weights where there are any, or of rows."""
-    weighted = spec.weighted if weighted is None else weighted
-    letter = "w" if weighted else "n"
-    names = [f"{letter}_{j}" for j in range(1 + len(spec.slice_ids))]
-    return part[names].to_numpy(np.int64)
-
-
-def _confusion(
-    part: pd.DataFrame,
-    metric: MetricSpec,
-    spec: EvaluationSpec,
-    sure: Confidence,
-    drawn: Replicates | None,
-    support: np.ndarray,
+def _of_states(
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
 ) -> _Found:
-    all_of, _ = confusions(part, counts_of(part, spec), metric, spec)
-    rest = all_of[0] - all_of
-    value, value_rest = (values(metric, m, spec.positive) for m in (all_of, rest))
-    effect = value - value_rest
-    rows, _ = confusions(part, counts_of(part, spec, False), metric, spec)
-    rests_on = _rests_on(metric, rows, spec.positive, support)
-    share = proportion(metric, all_of, spec.positive)
-    if share is not None and not (spec.weighted or sure.clustered):
+    of, classes, whole = family(metric), spec.labels, part.state.at(0)
+    rows = rests_on(metric, part, spec)
+    share = of.share(metric, part.state.weights, classes, whole)
+    if share is not None:
         k, n = share
-        p = fisher(k, n, k[0] - k, n[0] - n)
-        return _Found(wilson(k, n, sure.level), effect, p, rests_on, rough(k, n))
-    if drawn is None:
-        return _nothing(effect, rests_on)
-    rests_on = units_of(drawn, rests_on)
-    each, _ = confusions(drawn.groups, drawn.drawn, metric, spec)
-    replicates = values(metric, each, spec.positive)
-    outside = values(metric, each[0] - each, spec.positive)
+        with np.errstate(all="ignore"):
+            effect = k / n - (k[0] - k) / (n[0] - n)
+        if not (spec.weighted or sure.clustered):
+            p = fisher(k, n, k[0] - k, n[0] - n)
+            return _Found(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
+    else:
+        made_of = part.state.only(*_made_of(metric, spec))
+        outside = made_of.less(whole.only(*_made_of(metric, spec)))
+        effect = value - compute(metric, outside, classes, whole).defined
+    if part.replicates is None or metric not in spec.replicable:
+        return _nothing(effect, rows)
+    drawn = part.replicates.only(*_made_of(metric, spec))
+    all_drawn = drawn.at(0)
+    replicates = compute(metric, drawn, classes, all_drawn).defined
+    rest = compute(metric, drawn.less(all_drawn), classes, all_drawn).defined
+    rows = units_of(part, rows)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
         # A cluster may be in the slice and outside it, so none are known to be others.
-        others = np.inf if sure.clustered else rests_on[0] - rests_on
-        floor = row_variance(replicates[0], rests_on[0]) * (1 / rests_on + 1 / others)
-        smaller = np.minimum(rests_on, others)
+        others = np.inf if sure.clustered else rows[0] - rows
+        floor = row_variance(replicates[0], rows[0]) * (1 / rows + 1 / others)
+        smaller = np.minimum(rows, others)
     return _Found(
-        bootstrap_interval(value, replicates, rests_on, sure.level),
+        bootstrap_interval(value, replicates, rows, sure.level),
         effect,
-        replicate_test(effect, replicates - outside, smaller, floor),
-        rests_on,
+        replicate_test(effect, replicates - rest, smaller, floor),
+        rows,
     )
 
 
-def _rests_on(
-    metric: MetricSpec, rows: np.ndarray, positive: int, support: np.ndarray
-) -> np.ndarray:
-    """Return how many rows a figure of confusions ``[slices, C, C]`` rests on."""
-    share = proportion(metric, rows, positive)
-    if share is not None:
-        return share[1]
-    if metric.name in _RATES:
-        either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
-        return np.asarray(either - rows[..., positive, positive])
-    return support
+def _made_of(metric: MetricSpec, spec: EvaluationSpec) -> tuple[str, ...]:
+    return tuple(a.name for a in family(metric).addends(metric, spec.labels))
 
 
 def _scores(
-    part: pd.DataFrame,
-    metric: MetricSpec,
-    spec: EvaluationSpec,
-    sure: Confidence,
-    _: Replicates | None,
-    support: np.ndarray,
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
 ) -> _Found:
-    counts = counts_of(part, spec)
-    columns = [np.full(len(support), np.nan) for _ in range(4)]
-    sides = histograms(part, counts_of(part, spec, False), metric, spec)[0]
-    rests_on = sides.sum(axis=-1).min(axis=0)
-    whole = histograms(part, counts[:, :1], metric, spec)[0]
-    for start in range(0, len(support), _SLICES):
+    negatives, positives = histograms(metric, part.state.weights)
+    rows = np.minimum(*(h.sum(axis=-1) for h in histograms(metric, part.state.rows)))
+    columns = [np.full(len(value), np.nan) for _ in range(4)]
+    whole = np.stack([negatives[:1], positives[:1]])
+    for start in range(0, len(value), _SLICES):
         block = slice(start, start + _SLICES)
-        own = histograms(part, counts[:, block], metric, spec)[0]
+        own = np.stack([negatives[block], positives[block]])
         found = _RANKED[metric.name](own, whole, sure.level)
-        for column, values_ in zip(columns, found, strict=True):
-            column[block] = values_
-    low, high, effect, p = columns
+        for column, values in zip(columns, found, strict=True):
+            column[block] = values
+    low, high, outside, p = columns
+    for at, (score, positive, _) in part.kept.items():  # a small slice's is of the scores
+        sides = np.stack(histogram_of(positive, score))[:, None]
+        low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, sure.level))
     if spec.weighted or sure.clustered:
-        return _nothing(effect, rests_on)
-    return _Found(Interval(low, high), effect, p, rests_on)
+        return _nothing(value - outside, rows)
+    return _Found(Interval(low, high), value - outside, p, rows)
 
 
 _Ranked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _roc(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
-    """Return ends, effect and p of areas of histograms ``[2, slices, bins]``."""
+    """Return ends, the complement's area and p of areas of histograms ``[2, slices, bins]``."""
     area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
     p = auc_test(area, outside, auc_variance(whole[0], whole[1]).value)
-    return *auc_interval(own[0], own[1], level), area.value - outside.value, p
+    return *_roc_ends(own, level), outside.value, p
 
 
 def _precision_recall(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
-    value, outside = (
-        np.array([average_precision(n, p).value for n, p in zip(*h, strict=True)], np.float64)
-        for h in (own, whole - own)
-    )
-    low, high = average_precision_interval(value, own[1].sum(axis=-1), level)
-    return low, high, value - outside, np.full(len(value), np.nan)
+    outside = average_precision(*(whole - own))
+    return *_precision_ends(own, level), outside, np.full(own.shape[1], np.nan)
+
+
+def _roc_ends(own: np.ndarray, level: float) -> Interval:
+    return auc_interval(own[0], own[1], level)
+
+
+def _precision_ends(own: np.ndarray, level: float) -> Interval:
+    return average_precision_interval(average_precision(*own), own[1].sum(axis=-1), level)
 
 
 _RANKED: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Ranked]] = {
     "roc_auc": _roc,
     "pr_auc": _precision_recall,
 }
+_ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
+    "roc_auc": _roc_ends,
+    "pr_auc": _precision_ends,
+}
 
 
-def _predictions(
-    part: pd.DataFrame,
-    _: MetricSpec,
-    spec: EvaluationSpec,
-    sure: Confidence,
-    __: Replicates | None,
-    ___: np.ndarray,
+def _counted(
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
 ) -> _Found:
-    counts = counts_of(part, spec)
-    n = counts.sum(axis=0)
-    k = counts[part["pred"].to_numpy() >= 0].sum(axis=0)
-    with np.errstate(all="ignore"):
-        effect = k / n - (k[0] - k) / (n[0] - n)
-    if spec.weighted or sure.clustered:
-        return _nothing(effect, n)
-    p = fisher(k, n, k[0] - k, n[0] - n)
-    return _Found(wilson(k, n, sure.level), effect, p, n, rough(k, n))
+    """Find nothing: a count of rows is what it is."""
+    return _nothing(np.full(len(value), np.nan), value)
 
 
 def _nothing(effect: np.ndarray, rests_on: np.ndarray) -> _Found:
@@ -288,8 +264,9 @@ def _nothing(effect: np.ndarray, rests_on: np.ndarray) -> _Found:
     return _Found(Interval(none, none), effect, none, rests_on)
 
 
-_FIND: Mapping[str, Callable[..., _Found]] = {
-    "confusion": _confusion,
+_Find = Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Found]
+_FIND: Mapping[str, _Find] = {
     "scores": _scores,
-    "predictions": _predictions,
+    "rows": _counted,
+    "undefined": _counted,
 }

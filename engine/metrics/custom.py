@@ -1,0 +1,175 @@
+"""Metrics of the user's own: a function of arrays, or a state that merges.
+
+A metric with a state is part of the one scan. A plain function needs all rows of a slice at once,
+so each row travels once for each slice that it is in; it is for what no state can be found for.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from engine.errors import MetricDefinitionError
+from engine.metrics.outputs import Outputs
+
+NEEDS = ("pred", "prob", "numbers")
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class CustomMetric:
+    """A metric of the user's own; make one with :func:`metric`.
+
+    Attributes
+    ----------
+    name
+        Its name in figures.
+    function
+        Figure of ``(y_true, y_pred, y_prob, weight)``; None for a metric with a state.
+    state, merge, compute
+        State of some rows, of two states, and the figure; None for a function.
+    needs
+        ``pred`` (labels and predictions are class values), ``prob`` (rows have probabilities
+        too), ``numbers`` (labels and predictions are numbers).
+    better
+        ``high``, ``low``, or nothing.
+    """
+
+    name: str
+    function: Callable[..., Any] | None = None
+    state: Callable[..., Any] | None = None
+    merge: Callable[[Any, Any], Any] | None = None
+    compute: Callable[[Any], Any] | None = None
+    needs: str = "pred"
+    better: str = "high"
+
+    def __call__(self, *arrays: Any) -> float:
+        """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""
+        given = [*arrays, None, None][:4]
+        if self.function is not None:
+            return float(self.function(*given))
+        return self.figure([self.packed(np.asarray(self.state(*given)))])  # type: ignore[misc]
+
+    def scored(self, of: Outputs) -> np.ndarray:
+        """Tell which rows it is computed from, ``[n]``."""
+        if self.needs == "numbers":
+            none = np.full(len(of.label), np.nan)
+            target = none if of.target is None else of.target
+            predicted = none if of.predicted is None else of.predicted
+            return np.asarray(~np.isnan(target) & ~np.isnan(predicted))
+        held = (of.label >= 0) & (of.pred >= 0)
+        return np.asarray(held & of.probable if self.needs == "prob" else held)
+
+    def arrays_of(self, of: Outputs, rows: np.ndarray, weight: np.ndarray | None) -> Arrays:
+        """Return what its functions are given of some rows."""
+        weights = None if weight is None else weight[rows]
+        prob = of.probabilities[rows] if of.prob is not None else None
+        if self.needs == "numbers":
+            target, predicted = of.target, of.predicted
+            assert target is not None
+            assert predicted is not None
+            return target[rows], predicted[rows], prob, weights
+        values = np.array(of.classes.values)
+        return values[of.label[rows]], values[of.pred[rows]], prob, weights
+
+    def state_of(self, of: Outputs, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """Return the state of some rows."""
+        assert self.state is not None
+        return np.asarray(self.state(*self.arrays_of(of, rows, weight)))
+
+    def merged(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the state of both."""
+        assert self.merge is not None
+        return np.asarray(self.merge(a, b))
+
+    @staticmethod
+    def packed(state: np.ndarray) -> bytes:
+        """Return a state as bytes."""
+        to = io.BytesIO()
+        np.save(to, state, allow_pickle=False)
+        return to.getvalue()
+
+    def figure(self, parts: Sequence[bytes]) -> float:
+        """Return the figure of the states of several tasks, in an order none of them decides."""
+        assert self.compute is not None
+        states = (np.load(io.BytesIO(p), allow_pickle=False) for p in sorted(parts))
+        return float(self.compute(functools.reduce(self.merged, states)))
+
+
+@overload
+def metric(given: Callable[..., Any] | type, /) -> CustomMetric: ...
+@overload
+def metric(
+    *, name: str | None = None, needs: str = "pred", better: str = "high"
+) -> Callable[[Callable[..., Any] | type], CustomMetric]: ...
+
+
+def metric(
+    given: Callable[..., Any] | type | None = None,
+    /,
+    *,
+    name: str | None = None,
+    needs: str = "pred",
+    better: str = "high",
+) -> CustomMetric | Callable[[Callable[..., Any] | type], CustomMetric]:
+    """Make a metric of a function, or of a class with ``state``, ``merge`` and ``compute``.
+
+    Parameters
+    ----------
+    given
+        A function of ``(y_true, y_pred, y_prob, weight)`` that returns a number; or a class whose
+        static methods are ``state(y_true, y_pred, y_prob, weight)``, an array, ``merge(a, b)``,
+        the state of both, and ``compute(state)``, a number. ``y_prob`` is ``[n, C]``, None unless
+        it is needed; ``weight`` is ``[n]``, None without weights.
+    name
+        The metric's name; the function's or class's unless given.
+    needs
+        ``pred``: labels and predictions are class values; ``prob``: rows have probabilities too;
+        ``numbers``: labels and predictions are numbers.
+    better
+        ``high``, ``low``, or nothing where neither is better.
+
+    Raises
+    ------
+    MetricDefinitionError
+        If it is neither, or ``needs`` or ``better`` is none of those.
+
+    Examples
+    --------
+    >>> @metric(better="low")
+    ... class cost:
+    ...     def state(y_true, y_pred, y_prob, weight):
+    ...         missed, wrong = (y_true > y_pred).sum(), (y_true < y_pred).sum()
+    ...         return np.array([5 * missed + wrong, len(y_true)])
+    ...     def merge(a, b):
+    ...         return a + b
+    ...     def compute(state):
+    ...         return state[0] / state[1]
+    >>> cost(np.array([1, 0, 1, 0]), np.array([0, 1, 1, 0]))
+    1.5
+    """
+    if given is None:
+        return lambda of: _made(of, name, needs, better)
+    return _made(given, name, needs, better)
+
+
+def _made(of: Callable[..., Any] | type, name: str | None, needs: str, better: str) -> CustomMetric:
+    called = name or str(getattr(of, "__name__", ""))
+    if not called.isidentifier():
+        raise MetricDefinitionError(called, "its name is no Python name; give name=")
+    if needs not in NEEDS:
+        raise MetricDefinitionError(called, f"needs={needs!r} is none of {', '.join(NEEDS)}")
+    if better not in ("high", "low", ""):
+        raise MetricDefinitionError(called, f"better={better!r} is none of 'high', 'low', ''")
+    if not isinstance(of, type):
+        return CustomMetric(called, function=of, needs=needs, better=better)
+    parts = {part: getattr(of, part, None) for part in ("state", "merge", "compute")}
+    for part, function in parts.items():
+        if not callable(function):
+            raise MetricDefinitionError(called, f"the class has no function {part!r}")
+    return CustomMetric(called, needs=needs, better=better, **parts)

@@ -1,0 +1,125 @@
+"""Metrics that are plain functions: each slice's rows brought together, and handed to Python.
+
+A row travels once for each slice that it is in, and once for all rows, which are one group; that
+is what such a metric costs, and why one with a state is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.masks.table import ALL
+from engine.masks.words import unpacked
+from engine.metrics.custom import CustomMetric
+from engine.metrics.figures import Figures, told
+from engine.metrics.scan import EvaluationSpec, Form, Scan, chunks, narrowed, outputs_of, words_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_KEY = ("split", "model", "slice")
+_OF_MODEL = ("code", "weight", "prob", "number_label", "number_pred")
+
+
+def per_slice(
+    joined: DataFrame, spec: EvaluationSpec, functions: Sequence[CustomMetric], found: Scan
+) -> dict[tuple[str, str, str], Figures]:
+    """Compute functions of every slice, split and model.
+
+    Parameters
+    ----------
+    joined, spec
+        As for :func:`engine.metrics.scan.scan`.
+    functions
+        Metrics that are plain functions.
+    found
+        What the scan found, for slices without a row.
+
+    Returns
+    -------
+    dict
+        Model, split and metric to its figures.
+    """
+    narrow, form = narrowed(joined, spec)
+    kinds = {f.name.rpartition("_")[0]: f.dataType.simpleString() for f in narrow.schema.fields}
+    held = [name for name in _OF_MODEL if name in kinds]
+    columns = "".join(f", {name}_0 {kinds[name]}" for name in held)
+    rows = narrow.mapInArrow(_spread(form, held), f"split string, model int, slice int{columns}")
+    schema = "split string, model int, slice int, metric int, value double, support long"
+    table = rows.groupBy(*_KEY).applyInArrow(_applying(spec, tuple(functions)), schema).toPandas()
+    size = 1 + len(spec.slice_ids)
+    figures = {}
+    for (model, split), part in found.parts.items():
+        here = table[(table["split"] == split) & (table["model"] == spec.models.index(model))]
+        n = part.state.rows["rows"][:, 0]
+        for j, function in enumerate(functions):
+            own = here[here["metric"] == j]
+            value, support = np.full(size, np.nan), np.zeros(size, np.int64)
+            value[own["slice"]], support[own["slice"]] = own["value"], own["support"]
+            figures[model, split, function.name] = told(value, support, n)
+    return figures
+
+
+def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Return each model's rows once for each slice, with the slice's position."""
+    bits = np.array(form.bits, dtype=np.int64)
+
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for chunk in chunks(batches, 2**12):
+            words, _ = words_of(chunk, form.words)
+            row, at = unpacked(words.T)[:, bits].nonzero()
+            rows = pa.array(np.concatenate([np.arange(chunk.num_rows), row]))
+            slices = pa.array(np.concatenate([np.zeros(chunk.num_rows, int), at + 1]), pa.int32())
+            split = (
+                chunk.column("split").take(rows)
+                if form.spec.split is not None
+                else pa.repeat(pa.scalar(ALL), len(rows))
+            )
+            for i in range(len(form.spec.models)):
+                model = pa.repeat(pa.scalar(i, pa.int32()), len(rows))
+                columns = [chunk.column(f"{name}_{i}").take(rows) for name in held]
+                yield pa.record_batch(
+                    [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in held)]
+                )
+
+    return run
+
+
+def _applying(
+    spec: EvaluationSpec, functions: tuple[CustomMetric, ...]
+) -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
+    def run(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
+        whole = table.combine_chunks()
+        batch = pa.RecordBatch.from_arrays(
+            [c.combine_chunks() if c.num_chunks != 1 else c.chunk(0) for c in whole.columns],
+            whole.schema.names,
+        )
+        code = batch.column("code_0").to_numpy(zero_copy_only=False)
+        outputs = outputs_of(batch, 0, code, spec, {})
+        weight = batch.column("weight_0").to_numpy(zero_copy_only=False) if spec.weighted else None
+        rows = []
+        for j, function in enumerate(functions):
+            scored = np.flatnonzero(function.scored(outputs))
+            value = (
+                float(function(*function.arrays_of(outputs, scored, weight)))
+                if len(scored)
+                else float("nan")
+            )
+            rows.append((j, value, len(scored)))
+        metric, value_, support = zip(*rows, strict=True)
+        same = [pa.repeat(k, len(rows)) for k in key]
+        return pa.table(
+            [
+                *same,
+                pa.array(metric, pa.int32()),
+                pa.array(value_, pa.float64()),
+                pa.array(support, pa.int64()),
+            ],
+            names=[*_KEY, "metric", "value", "support"],
+        )
+
+    return run

@@ -1,0 +1,129 @@
+"""Rows to look at: the worst of a slice, and those on which two models disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.hashing import key_hash_column
+from engine.masks.checks import check_columns, quoted
+from engine.masks.reader import read_masks
+from engine.masks.table import split_column
+from engine.metrics.figures import OVERALL
+from engine.metrics.joined import number, position, predicted
+from engine.metrics.scan import EvaluationSpec
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_LEAST = 2.0**-52  # a probability of less is taken for it
+LOSS = "loss"
+
+
+def worst_rows(
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    key: Sequence[str],
+    *,
+    slice_id: str,
+    model: int,
+    n: int,
+    columns: Sequence[str] = (),
+    split: str | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return a slice's rows of the largest loss, largest first.
+
+    The loss is the log loss where there are probabilities, otherwise 1 for a wrong prediction, and
+    the absolute error where labels are numbers. Of rows with one loss those with the least hash of
+    their key are taken, which is a sample of them that doesn't change.
+
+    Parameters
+    ----------
+    joined, spec, key
+        The rows, what was evaluated, and the key's columns.
+    slice_id
+        The slice, or "overall".
+    model
+        Position of the model.
+    n
+        How many rows.
+    columns
+        Further columns to show.
+    split
+        One split's rows only.
+    seed
+        What decides the sample.
+    """
+    check_columns(joined, "the rows", {"columns": columns})
+    rows = joined.withColumn(LOSS, _loss(joined, spec, model)).where(F.col(LOSS).isNotNull())
+    rows = rows.where(F.col(LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
+    order = [F.desc(LOSS), key_hash_column(joined, list(key), seed)]
+    shown = [*map(quoted, dict.fromkeys([*key, *columns])), *_shown(model), F.col(LOSS)]
+    return rows.orderBy(*order).limit(n).select(*shown).toPandas()
+
+
+def flipped_rows(
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    key: Sequence[str],
+    *,
+    slice_id: str,
+    models: tuple[int, int],
+    n: int,
+    columns: Sequence[str] = (),
+    split: str | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return n rows each that the second model wins and loses against the first.
+
+    Parameters
+    ----------
+    joined, spec, key, slice_id, columns, split, seed
+        As for :func:`worst_rows`.
+    models
+        Positions of the first and the second model.
+    n
+        How many rows of each kind, by the least hash of their key.
+    """
+    check_columns(joined, "the rows", {"columns": columns})
+    label = position(joined, models[0], "label", spec.classes)
+    preds = [position(joined, i, "pred", spec.classes) for i in models]
+    told = (label >= 0) & (preds[0] >= 0) & (preds[1] >= 0)
+    right = [p == label for p in preds]
+    kinds = {"won": ~right[0] & right[1], "lost": right[0] & ~right[1]}
+    rows = joined.where(told & _chosen(joined, spec, slice_id, split))
+    order = key_hash_column(joined, list(key), seed)
+    shown = [
+        *map(quoted, dict.fromkeys([*key, *columns])),
+        predicted(models[0], "label").alias("label"),
+        *(predicted(i, "pred").alias(f"pred_{spec.models[i]}") for i in models),
+    ]
+    parts = [
+        rows.where(flipped).orderBy(order).limit(n).select(F.lit(kind).alias("flip"), *shown)
+        for kind, flipped in kinds.items()
+    ]
+    return parts[0].unionByName(parts[1]).toPandas()
+
+
+def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: str | None) -> Column:
+    member = F.lit(True) if slice_id == OVERALL else read_masks(joined).mask(slice_id)
+    return member if split is None else member & (split_column(spec.split) == split)
+
+
+def _shown(model: int) -> list[Column]:
+    return [predicted(model, name).alias(name) for name in ("label", "pred", "prob")]
+
+
+def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:
+    if not spec.classes:
+        return F.abs(number(model, "pred") - number(model, "label"))
+    label, pred = (position(joined, model, c, spec.classes) for c in ("label", "pred"))
+    of_label = F.get(predicted(model, "prob"), label)
+    clipped = F.greatest(F.least(of_label, F.lit(1.0)), F.lit(_LEAST))
+    wrong = F.when(pred >= 0, (pred != label).cast("double"))
+    held = of_label.isNotNull() & ~F.isnan(of_label)
+    return F.when(label >= 0, F.when(held, -F.log(clipped)).otherwise(wrong))

@@ -1,0 +1,713 @@
+"""The one scan: all states of all slices, splits and models, added up from Arrow by Spark's tasks.
+
+Each task turns its rows into words and outputs, adds them up with :mod:`engine.metrics.kernel` and
+sends what it has once, as rows of 64 slices' sums; Spark adds these up as integers. So neither
+partitioning nor order nor a retry changes a bit of any figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import NotBinaryError
+from engine.masks.reader import read_masks
+from engine.masks.table import ALL, split_column
+from engine.masks.words import WORD, set_bits, unpacked
+from engine.metrics.custom import CustomMetric
+from engine.metrics.families import addends_of, family
+from engine.metrics.fixed_point import DIGITS, value_of
+from engine.metrics.joined import (
+    bad_number,
+    bad_prob,
+    bad_weight,
+    has_prediction,
+    number,
+    position,
+    predicted,
+)
+from engine.metrics.kernel import (
+    PLAIN,
+    Added,
+    Kept,
+    Line,
+    Masks,
+    Work,
+    add,
+    keep,
+    kept_slices,
+    scores_bytes,
+    scores_from,
+)
+from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
+from engine.metrics.spec import MetricSpec
+from engine.metrics.states import State
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+CHUNK = 2**16  # rows that a task adds up at a time
+EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
+MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
+FLAGS = ("found", "bad_weight", "bad_prob", "bad_number", "unknown_label", "unknown_pred")
+_OUT = ("split", "row", "rep", "block")
+_SUMS = [f"c_{i}" for i in range(WORD)]
+_FLAG_BITS, _CLASS_BITS = 4, 12
+_PAIR_CELLS = 4  # both models right, only the first, only the second, neither
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """What is evaluated.
+
+    Attributes
+    ----------
+    metrics
+        The metrics.
+    slice_ids
+        Mask columns.
+    classes
+        Label values in class order; none where labels are numbers.
+    positive
+        Position of the positive class.
+    split
+        The split column, or None.
+    weighted
+        Whether predictions have weights.
+    models
+        Model ids, in the order in which their predictions were joined.
+    custom
+        Metrics of the user's own that have a state.
+
+    Raises
+    ------
+    NotBinaryError
+        If a metric has a threshold or a share and there are more than two classes.
+    """
+
+    metrics: Sequence[MetricSpec]
+    slice_ids: Sequence[str]
+    classes: Sequence[Any]
+    positive: int
+    split: str | None = None
+    weighted: bool = False
+    models: Sequence[str] = ("model",)
+    custom: Sequence[CustomMetric] = ()
+
+    def __post_init__(self) -> None:
+        for metric in self.metrics:
+            chosen = (metric.parameter("threshold"), metric.parameter("top"))
+            binary = any(c is not None for c in chosen) or metric.kind.family == "scores"
+            if binary and len(self.classes) > 2:  # noqa: PLR2004
+                raise NotBinaryError(str(metric), f"there are {len(self.classes)} classes")
+
+    @cached_property
+    def labels(self) -> Classes:
+        """The classes, as formulas take them."""
+        return Classes(tuple(self.classes), self.positive)
+
+    @property
+    def replicable(self) -> list[MetricSpec]:
+        """The metrics that replicates can be drawn of."""
+        return [m for m in self.metrics if family(m).replicated and self._fits(m)]
+
+    def _fits(self, metric: MetricSpec) -> bool:
+        counts, _ = addends_of([metric], self.labels)
+        return all(c.cells <= MOST_REPLICATED for c in counts)
+
+    def work(self, replicates: int = 0) -> Work:
+        """Return what is added up of each model."""
+        counts, sums = addends_of(self.metrics, self.labels)
+        drawn, _ = addends_of(self.replicable, self.labels) if replicates else ((), ())
+        names = frozenset(c.name for c in drawn) - {"rows"}
+        if any(m.name == "count" for m in self.metrics) and not self.weighted:
+            names -= {"rows"}
+        return Work(counts, sums, self.weighted, replicates, names)
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of other columns: ``mean:<name>`` and ``null:<name>``."""
+        held = {"mean": "mean", "null_rate": "null"}
+        found = (f"{held[m.name]}:{m.parameter('column')}" for m in self.metrics if m.name in held)
+        return list(dict.fromkeys(found))
+
+    def needs(self, what: str) -> bool:
+        """Tell whether a metric is computed from ``prob``, or from ``numbers``."""
+        own = any(c.needs == what for c in self.custom)
+        return own or any(m.needs == what for m in self.metrics)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether a metric ranks scores, so that small slices' scores are kept."""
+        return any(m.kind.family == "scores" for m in self.metrics)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the scan has of one model in one split.
+
+    Attributes
+    ----------
+    state
+        Of all rows, then of each slice: ``[1 + S, …]``.
+    replicates
+        The same of each replicate, ``[1 + S, B, …]``; None without.
+    kept
+        Position among slices (0 is all rows) to the scores of a small one, ``[3, n]``: score,
+        whether positive, weight.
+    flags
+        How many rows have each of :data:`FLAGS`.
+    custom
+        Metric and position among slices to the tasks' states.
+    scored
+        Metric of the user's own to how many rows it was given, ``[1 + S]``.
+    clusters
+        How many clusters there are to draw, ``[1 + S]``; None where rows are drawn.
+    """
+
+    state: State
+    replicates: State | None
+    kept: Mapping[int, np.ndarray]
+    flags: Mapping[str, int]
+    custom: Mapping[tuple[str, int], list[bytes]] = field(default_factory=dict)
+    scored: Mapping[str, np.ndarray] = field(default_factory=dict)
+    clusters: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one scan added up.
+
+    Attributes
+    ----------
+    parts
+        Model and split to its part.
+    nulls
+        Split to rows on which slices are undecided, ``[1 + S]``.
+    pairs
+        Two models and a split to ``[1 + S, 4]`` rows with a label and both predictions: both
+        right, only the first, only the second, neither.
+    """
+
+    parts: Mapping[tuple[str, str], Part]
+    nulls: Mapping[str, np.ndarray]
+    pairs: Mapping[tuple[str, str, str], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How rows go to tasks and sums come back; small, and the same on both sides."""
+
+    spec: EvaluationSpec
+    replicates: int
+    words: int
+    bits: tuple[int, ...]
+
+    @cached_property
+    def work(self) -> Work:
+        """What is added up of each model."""
+        return self.spec.work(self.replicates)
+
+    @cached_property
+    def lines(self) -> dict[Line, int]:
+        """Where each line's cells start, among those of one model."""
+        found, at = {}, 0
+        for line, cells in self.work.lines():
+            found[line] = at
+            at += cells
+        found[Line("", PLAIN)] = at  # how many there are
+        return found
+
+    @property
+    def cells(self) -> int:
+        """How many rows of sums a model has."""
+        return self.lines[Line("", PLAIN)]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All pairs of models."""
+        return list(combinations(range(len(self.spec.models)), 2)) if self.spec.classes else []
+
+    # What tasks send as bytes is numbered below 0.
+    @property
+    def pair_row(self) -> int:
+        """Where rows of pairs start, after those of models."""
+        return self.cells * len(self.spec.models)
+
+    @property
+    def null_row(self) -> int:
+        """The row of undecided masks."""
+        return self.pair_row + _PAIR_CELLS * len(self.pairs)
+
+    @property
+    def flag_row(self) -> int:
+        """Where models' flags start."""
+        return self.null_row + 1
+
+    @property
+    def scored_row(self) -> int:
+        """Where the user's own metrics' supports start."""
+        return self.flag_row + len(self.spec.models)
+
+    @property
+    def blocks(self) -> int:
+        """How many rows of 64 sums it takes for all slices, and all rows."""
+        return self.words + 1
+
+
+def scan(
+    joined: DataFrame, spec: EvaluationSpec, hashed: Column | None = None, replicates: int = 0
+) -> Scan:
+    """Scan joined rows once.
+
+    Parameters
+    ----------
+    joined
+        Mask rows with predictions, from :func:`engine.metrics.joined.join_predictions`.
+    spec
+        What is evaluated.
+    hashed
+        The hash that decides how often replicates draw a row: of its key, or of its cluster.
+    replicates
+        How many there are.
+    """
+    narrow, form = narrowed(joined, spec, hashed, replicates)
+    sums = ", ".join(f"{c} long" for c in _SUMS)
+    schema = f"split string, row int, rep int, block int, {sums}, payload binary"
+    parts = narrow.mapInArrow(_adding(form), schema)
+    totals = [F.sum(c).alias(c) for c in _SUMS]
+    if spec.ranked or spec.custom:
+        few = F.sum(_SUMS[0]) <= EXACT_ROWS
+        totals.append(F.when(few, F.collect_list("payload")).alias("payload"))
+    return _arranged(parts.groupBy(*_OUT).agg(*totals).toArrow(), form)
+
+
+def narrowed(
+    joined: DataFrame, spec: EvaluationSpec, hashed: Column | None = None, replicates: int = 0
+) -> tuple[DataFrame, Form]:
+    """Return what tasks read of joined rows, and how it is laid out; as for :func:`scan`."""
+    masks = read_masks(joined)
+    held = masks.words(spec.slice_ids)
+    needed = sorted({held.at[s] // WORD for s in spec.slice_ids})
+    place = {k: i for i, k in enumerate(needed)}
+    bits = tuple(place[held.at[s] // WORD] * WORD + held.at[s] % WORD for s in spec.slice_ids)
+    form = Form(spec, replicates if hashed is not None else 0, max(1, len(needed)), bits)
+    columns = columns_of(joined, form, hashed)
+    nothing = F.lit(0).cast("long")
+    nulls = [held.null_words[k] for k in needed] or [nothing]
+    # Few rows are undecided, so that most have no array, which would be slow to send.
+    columns["nulls"] = F.when(reduce(Column.bitwiseOR, nulls) != 0, F.array(*nulls))
+    in_words = [held.in_words[k] for k in needed] or [nothing]
+    columns |= {f"word_{i}": word for i, word in enumerate(in_words)}
+    return masks.df.select(*(c.alias(name) for name, c in columns.items())), form
+
+
+def columns_of(df: DataFrame, form: Form, hashed: Column | None) -> dict[str, Column]:
+    """Return what tasks read of a row, but for its masks."""
+    spec = form.spec
+    found: dict[str, Column] = {}
+    if spec.split is not None:
+        found["split"] = split_column(spec.split)
+    if form.replicates and hashed is not None:
+        found["hash"] = hashed
+    for i in range(len(spec.models)):
+        found |= {f"{name}_{i}": column for name, column in _of_model(df, i, spec).items()}
+    for j, name in enumerate(spec.columns):
+        kind, _, column = name.partition(":")
+        value = F.col(f"`{column}`")
+        found[f"column_{j}"] = (
+            F.when(value.isNull(), float("nan")).otherwise(0.0)
+            if kind == "null"
+            else F.coalesce(value.cast("double"), F.lit(float("nan")))
+        )
+    return found
+
+
+def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, Column]:
+    numbers = spec.needs("numbers")
+    flags = [has_prediction(i), bad_weight(i)]
+    flags.append(bad_prob(i, len(spec.classes)) if spec.classes else F.lit(False))
+    flags.append(bad_number(i, "label") | bad_number(i, "pred") if numbers else F.lit(False))
+    code: Column = F.lit(0)
+    for shift, flag in enumerate(flags):
+        code = code + F.when(flag, 1 << shift).otherwise(0)
+    for shift, name in ((_FLAG_BITS, "label"), (_FLAG_BITS + _CLASS_BITS, "pred")):
+        at = (
+            position(df, i, name, spec.classes)
+            if spec.classes
+            else F.when(predicted(i, name).isNull(), MISSING).otherwise(0)
+        )
+        code = code + (at + 2) * (1 << shift)
+    found = {"code": code.cast("int")}
+    if spec.weighted:
+        weight = F.when(~bad_weight(i), predicted(i, "weight"))
+        found["weight"] = F.coalesce(weight, F.when(bad_weight(i), 0.0).otherwise(1.0))
+    if spec.needs("prob") and spec.classes:
+        prob = predicted(i, "prob")
+        found["prob"] = prob if len(spec.classes) > 2 else F.get(prob, F.lit(spec.positive))  # noqa: PLR2004
+    if numbers:
+        for name in ("label", "pred"):
+            known = ~bad_number(i, name) & predicted(i, name).isNotNull()
+            found[f"number_{name}"] = F.when(known, number(i, name)).otherwise(float("nan"))
+    return found
+
+
+def _adding(form: Form) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        task = _Task(form)
+        for chunk in chunks(batches):
+            task.take(chunk)
+        yield from task.sums()
+
+    return run
+
+
+def chunks(batches: Iterable[pa.RecordBatch], rows: int = CHUNK) -> Iterator[pa.RecordBatch]:
+    """Join batches until they have about so many rows: numpy's calls cost the same for more.
+
+    Examples
+    --------
+    >>> one = pa.record_batch({"a": [1, 2]})
+    >>> [c.num_rows for c in chunks([one] * 5, 4)]
+    [4, 4, 2]
+    """
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        if batch.num_rows:
+            held.append(batch)
+        if sum(b.num_rows for b in held) >= rows:
+            yield pa.concat_batches(held)
+            held = []
+    if held:
+        yield pa.concat_batches(held)
+
+
+class _Task:
+    """What one task adds up."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.width = form.words * WORD + 1
+        self.added: dict[tuple[str, int], Added] = {}
+        self.kept: dict[tuple[str, int], Kept] = {}
+        self.own: dict[tuple[str, int, int, int], Any] = {}
+        self.rows: dict[tuple[str, int], np.ndarray] = {}
+
+    def take(self, chunk: pa.RecordBatch) -> None:
+        """Add a chunk, split by split."""
+        spec = self.form.spec
+        if spec.split is None:
+            self._take(ALL, chunk)
+            return
+        coded = chunk.column("split").dictionary_encode()
+        at = coded.indices.to_numpy(zero_copy_only=False)
+        for i, name in enumerate(coded.dictionary.to_pylist()):
+            rows = np.flatnonzero(at == i)
+            self._take(name, chunk if len(rows) == len(at) else chunk.take(pa.array(rows)))
+
+    def _take(self, split: str, chunk: pa.RecordBatch) -> None:
+        form, spec = self.form, self.form.spec
+        words, nulls = words_of(chunk, form.words)
+        hashes = _numbers(chunk, "hash").view(np.uint64) if form.replicates else None
+        masks = Masks(words, hashes)
+        self._row(split, form.null_row)[:-1] += set_bits(nulls)
+        columns = {name: _numbers(chunk, f"column_{j}") for j, name in enumerate(spec.columns)}
+        all_outputs = []
+        for i in range(len(spec.models)):
+            code = _numbers(chunk, f"code_{i}")
+            outputs = outputs_of(chunk, i, code, spec, columns)
+            weight = _numbers(chunk, f"weight_{i}") if spec.weighted else None
+            all_outputs.append(outputs)
+            self._flags(split, i, code, outputs)
+            add(self.added.setdefault((split, i), Added()), form.work, masks, outputs, weight)
+            if spec.ranked:
+                none = Kept(np.zeros(self.width, np.int64))
+                keep(self.kept.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
+            self._own(split, i, masks, outputs, weight)
+        for j, (a, b) in enumerate(form.pairs):
+            self._pair(
+                split, form.pair_row + j * _PAIR_CELLS, words, all_outputs[a], all_outputs[b]
+            )
+
+    def _row(self, split: str, row: int) -> np.ndarray:
+        return self.rows.setdefault((split, row), np.zeros(self.width, np.int64))
+
+    def _flags(self, split: str, i: int, code: np.ndarray, outputs: Outputs) -> None:
+        row = self._row(split, self.form.flag_row + i)
+        found = [(code >> at & 1).sum() for at in range(_FLAG_BITS)]
+        unknown = [(part == UNKNOWN_CLASS).sum() for part in (outputs.label, outputs.pred)]
+        row[: len(FLAGS)] += np.array([*found, *unknown], dtype=np.int64)  # in slices' places
+
+    def _pair(self, split: str, row: int, words: np.ndarray, a: Outputs, b: Outputs) -> None:
+        held = (a.label >= 0) & (a.pred >= 0) & (b.pred >= 0)
+        cell = 2 * (a.pred != a.label) + (b.pred != b.label)
+        for k in range(_PAIR_CELLS):
+            at = np.flatnonzero(held & (cell == k))
+            sums = self._row(split, row + k)
+            sums[:-1] += set_bits(words[:, at])
+            sums[-1] += len(at)
+
+    def _own(
+        self, split: str, i: int, masks: Masks, outputs: Outputs, weight: np.ndarray | None
+    ) -> None:
+        """Merge the states of the user's own metrics, slice by slice."""
+        for j, metric in enumerate(self.form.spec.custom):
+            scored = np.flatnonzero(metric.scored(outputs))
+            members = unpacked(masks.words[:, scored].T)
+            rows_of = self._row(split, self.form.scored_row + i * len(self.form.spec.custom) + j)
+            rows_of[:-1] += members.sum(axis=0, dtype=np.int64)
+            rows_of[-1] += len(scored)
+            wanted = np.array(self.form.bits, dtype=np.int64)
+            for at in (*wanted[members[:, wanted].any(axis=0)], self.width - 1):
+                rows = scored if at == self.width - 1 else scored[members[:, at] == 1]
+                if not len(rows):
+                    continue
+                state = metric.state_of(outputs, rows, weight)
+                key = (split, i, j, int(at))
+                self.own[key] = metric.merged(self.own[key], state) if key in self.own else state
+
+    def sums(self) -> Iterator[pa.RecordBatch]:
+        """Yield all that was added up, leaving out what is 0."""
+        form = self.form
+        for (split, i), added in self.added.items():
+            start = i * form.cells
+            for line, total in added.totals.items():
+                yield from _batches(split, start + form.lines[line], -1, total[:, None], form)
+            for line, drawn in added.drawn.items():
+                first = start + form.lines[line]
+                yield from _batches(split, first, 0, drawn.transpose(0, 2, 1), form)
+        for (split, row), total in self.rows.items():
+            yield from _batches(split, row, -1, total[None, None], form)
+        for (split, i), kept in self.kept.items():
+            slices = list(kept_slices(kept, EXACT_ROWS))
+            bytes_ = [None if found is None else scores_bytes(*found) for _, _, found in slices]
+            whose, rows = [at for at, _, _ in slices], [n for _, n, _ in slices]
+            yield _sent(split, _kept_row(i), whose, rows, bytes_)
+        for (split, i, j, at), state in self.own.items():
+            row = _own_row(form.spec, i, j)
+            yield _sent(split, row, [at], [0], [form.spec.custom[j].packed(state)])
+
+
+def _kept_row(i: int) -> int:
+    return -1 - i
+
+
+def _own_row(spec: EvaluationSpec, i: int, j: int) -> int:
+    return -1 - len(spec.models) * (1 + j) - i
+
+
+def _batches(
+    split: str, first: int, rep: int, sums: np.ndarray, form: Form
+) -> Iterator[pa.RecordBatch]:
+    """Yield sums ``[rows, replicates, width]`` as rows of 64 slices each."""
+    for start in range(0, len(sums), 256):
+        part = sums[start : start + 256]
+        full = np.zeros((*part.shape[:2], form.blocks * WORD), dtype=np.int64)
+        full[..., : part.shape[2]] = part
+        full = full.reshape(*part.shape[:2], form.blocks, WORD)
+        row, drawn, block = np.nonzero(full.any(axis=-1))
+        if not len(row):
+            continue
+        held = np.ascontiguousarray(full[row, drawn, block].T)
+        yield pa.record_batch(
+            [
+                pa.repeat(pa.scalar(split, pa.string()), len(row)),
+                pa.array((first + start + row).astype(np.int32)),
+                pa.array((rep + drawn).astype(np.int32)),
+                pa.array(block.astype(np.int32)),
+                *map(pa.array, held),
+                pa.nulls(len(row), pa.binary()),
+            ],
+            [*_OUT, *_SUMS, "payload"],
+        )
+
+
+def _sent(
+    split: str, row: int, at: Sequence[int], n: Sequence[int], payload: Sequence[bytes | None]
+) -> pa.RecordBatch:
+    """Return what is sent of slices as bytes."""
+    none = pa.nulls(len(at), pa.int64())
+    return pa.record_batch(
+        [
+            pa.repeat(pa.scalar(split, pa.string()), len(at)),
+            pa.repeat(pa.scalar(row, pa.int32()), len(at)),
+            pa.repeat(pa.scalar(-1, pa.int32()), len(at)),
+            pa.array(at, pa.int32()),
+            pa.array(n, pa.int64()),
+            *(none for _ in _SUMS[1:]),
+            pa.array(payload, pa.binary()),
+        ],
+        [*_OUT, *_SUMS, "payload"],
+    )
+
+
+def _numbers(chunk: pa.RecordBatch, name: str) -> np.ndarray:
+    found: np.ndarray = chunk.column(name).to_numpy(zero_copy_only=False)
+    return found
+
+
+def words_of(chunk: pa.RecordBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the words ``[W, n]`` of slices that rows are in, and are undecided on."""
+    words = np.stack([_numbers(chunk, f"word_{k}") for k in range(n)]).view(np.uint64)
+    column = chunk.column("nulls")
+    at = np.flatnonzero(column.is_valid())
+    nulls = column.flatten().to_numpy(zero_copy_only=False).reshape(len(at), -1).T
+    return words, np.ascontiguousarray(nulls).view(np.uint64)
+
+
+def outputs_of(
+    chunk: pa.RecordBatch,
+    i: int,
+    code: np.ndarray,
+    spec: EvaluationSpec,
+    columns: Mapping[str, np.ndarray],
+) -> Outputs:
+    """Return a model's outputs on a chunk of rows."""
+    names, mask = set(chunk.schema.names), (1 << _CLASS_BITS) - 1
+    label, pred = ((code >> s & mask) - 2 for s in (_FLAG_BITS, _FLAG_BITS + _CLASS_BITS))
+    target, predicted_ = (
+        _numbers(chunk, f"number_{name}_{i}") if f"number_{name}_{i}" in names else None
+        for name in ("label", "pred")
+    )
+    prob = _prob(chunk.column(f"prob_{i}"), len(spec.classes)) if f"prob_{i}" in names else None
+    return Outputs(spec.labels, label, pred, prob, target, predicted_, columns)
+
+
+def _prob(column: pa.Array, n_classes: int) -> np.ndarray:
+    """Return probabilities ``[n, C]``, or the positive class's ``[n, 1]``; NaN without."""
+    if not pa.types.is_list(column.type):
+        found = column.cast(pa.float64()).to_numpy(zero_copy_only=False)[:, None]
+        return np.asarray(np.clip(found, 0, 1))
+    prob = np.full((len(column), n_classes), np.nan)
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    whole = np.flatnonzero(lengths == n_classes)
+    if len(whole):
+        values = column.values.to_numpy(zero_copy_only=False)
+        starts = column.offsets.to_numpy(zero_copy_only=False)[:-1][whole]
+        prob[whole] = values[starts[:, None] + np.arange(n_classes)]
+    return np.asarray(np.clip(prob, 0, 1))
+
+
+def _arranged(table: pa.Table, form: Form) -> Scan:
+    """Arrange Spark's sums by split, model and slice."""
+    spec = form.spec
+    names = table.column("split").to_pylist()
+    split_at: dict[str, list[int]] = {}
+    for at, name in enumerate(names):
+        split_at.setdefault(name, []).append(at)
+    parts, nulls, pairs = {}, {}, {}
+    for name, rows in sorted(split_at.items()):
+        held = _Held(table.take(pa.array(rows)), form)
+        nulls[name] = held.slices(held.total(form.null_row, 1))[:, 0]
+        nulls[name][0] = 0
+        for i, model in enumerate(spec.models):
+            parts[model, name] = held.part(i)
+        for j, (a, b) in enumerate(form.pairs):
+            found = held.total(form.pair_row + j * _PAIR_CELLS, _PAIR_CELLS)
+            pairs[spec.models[a], spec.models[b], name] = held.slices(found)
+    return Scan(parts, nulls, pairs)
+
+
+class _Held:
+    """The sums of one split, by row."""
+
+    def __init__(self, table: pa.Table, form: Form) -> None:
+        self.form = form
+        self.row, self.rep, self.block = (
+            table.column(c).to_numpy(zero_copy_only=False) for c in _OUT[1:]
+        )
+        order = np.lexsort((self.block, self.rep, self.row))
+        self.row, self.rep, self.block = (a[order] for a in (self.row, self.rep, self.block))
+        table = table.take(pa.array(order))
+        self.sums = np.stack(
+            [table.column(c).to_numpy(zero_copy_only=False) for c in _SUMS], axis=1
+        )
+        self.payload = table.column("payload") if "payload" in table.column_names else None
+        # Slices' places among the sums: all rows, then each slice.
+        self.at = np.array([form.words * WORD, *form.bits])
+
+    def slices(self, sums: np.ndarray) -> np.ndarray:
+        """Return sums ``[cells, …, width]`` as ``[1 + S, …, cells]``."""
+        return np.ascontiguousarray(np.moveaxis(sums[..., self.at], (0, -1), (-1, 0)))
+
+    def total(self, first: int, cells: int, replicates: int = 0) -> np.ndarray:
+        """Return the sums of some rows, ``[cells, width]``, or of their replicates."""
+        start, end = np.searchsorted(self.row, [first, first + cells])
+        part = slice(start, end)
+        here = self.rep[part] >= 0 if replicates else self.rep[part] < 0
+        shape = (cells, max(1, replicates), self.form.blocks, WORD)
+        full = np.zeros(shape, dtype=np.int64)
+        drawn = self.rep[part][here] if replicates else 0
+        full[self.row[part][here] - first, drawn, self.block[part][here]] = self.sums[part][here]
+        found = full.reshape(cells, shape[1], -1)
+        return found if replicates else found[:, 0]
+
+    def part(self, i: int) -> Part:
+        form, spec = self.form, self.form.spec
+        flags = self.total(form.flag_row + i, 1)[0, : len(FLAGS)]
+        return Part(
+            self._state(i, 0),
+            self._state(i, form.replicates) if form.replicates else None,
+            self._kept(i),
+            {name: int(n) for name, n in zip(FLAGS, flags, strict=True)},
+            {
+                (metric.name, self._place(at)): found
+                for j, metric in enumerate(spec.custom)
+                for at, found in self._bytes(_own_row(spec, i, j))
+            },
+            {
+                metric.name: self.slices(self.total(self._scored(i, j), 1))[:, 0]
+                for j, metric in enumerate(spec.custom)
+            },
+        )
+
+    def _scored(self, i: int, j: int) -> int:
+        return self.form.scored_row + i * len(self.form.spec.custom) + j
+
+    def _state(self, i: int, replicates: int) -> State:
+        work = self.form.work
+        counts = [c for c in work.counts if not replicates or c.name in work.replicated]
+        names = {c.name for c in counts}
+
+        def lines(name: str, cells: int, places: Sequence[int]) -> list[np.ndarray]:
+            starts = (i * self.form.cells + self.form.lines[Line(name, p)] for p in places)
+            return [self.slices(self.total(at, cells, replicates)) for at in starts]
+
+        def exact(name: str, cells: int) -> np.ndarray:
+            return value_of(np.stack(lines(name, cells, range(DIGITS))))
+
+        rows = {
+            c.name: lines(c.name, c.cells, [PLAIN])[0]
+            for c in counts
+            if not (replicates and work.weighted)
+        }
+        weights = {c.name: exact(c.name, c.cells) for c in counts} if work.weighted else rows
+        sums = {s.name: exact(s.name, s.by.cells) for s in work.sums if s.by.name in names}
+        return State(rows or weights, weights, sums)
+
+    def _bytes(self, row: int) -> Iterator[tuple[int, list[bytes]]]:
+        if self.payload is None:
+            return
+        for at in range(*np.searchsorted(self.row, [row, row + 1])):
+            found = self.payload[int(at)].as_py()
+            if found:
+                yield int(self.block[at]), found
+
+    def _place(self, at: int) -> int:
+        return int(np.flatnonzero(self.at == at)[0])
+
+    def _kept(self, i: int) -> dict[int, np.ndarray]:
+        known = set(self.at.tolist())
+        return {
+            self._place(at): scores_from(found)
+            for at, found in self._bytes(_kept_row(i))
+            if at in known
+        }

@@ -1,0 +1,132 @@
+"""States: what a scan adds up for metrics, and what their formulas are computed from.
+
+There are two kinds of addends. A :class:`Count` puts each row into a cell, such as its label and
+prediction; a :class:`Sum` has a number for each row in a cell. Both are added up per slice, so the
+states of any partition of the rows add up to the state of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.metrics.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows counted, and their weights added up, by cell.
+
+    Attributes
+    ----------
+    name
+        Its name in the state; the same name is the same count.
+    cells
+        How many cells there are.
+    at
+        Each row's cell ``[n]``; -1 for a row that doesn't count.
+    """
+
+    name: str
+    cells: int
+    at: Callable[[Outputs], np.ndarray] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Numbers added up by the cells of a count, in fixed point.
+
+    Attributes
+    ----------
+    name
+        Its name in the state.
+    by
+        The count in whose cells the numbers are added up; rows that it leaves out have none.
+    of
+        Each row's number, ``[n]`` float64; what rows that don't count have is not looked at.
+    """
+
+    name: str
+    by: Count
+    of: Callable[[Outputs], np.ndarray] = field(compare=False)
+
+
+Addend = Count | Sum
+
+OK, UNDEFINED, SINGLE_CLASS = 0, 1, 2  # positions in STATUSES
+STATUSES = ("ok", "undefined", "single_class")
+
+
+class Values(NamedTuple):
+    """A metric's values ``[...]``, NaN where there is none, and their statuses' positions."""
+
+    value: np.ndarray
+    status: np.ndarray
+
+    @property
+    def defined(self) -> np.ndarray:
+        """The values ``[...]``, NaN too where they are 0/0."""
+        return np.where(self.status == OK, self.value, np.nan)
+
+
+def quotient(above: np.ndarray, below: np.ndarray) -> Values:
+    """Divide; 0/0 is 0 with the status "undefined", as scikit-learn's default has it.
+
+    Examples
+    --------
+    >>> quotient(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+    Values(value=array([0.5, 0. ]), status=array([0, 1]))
+    """
+    zero = np.asarray(below == 0)
+    shape = np.broadcast_shapes(np.shape(above), np.shape(below))
+    value = np.divide(above, below, out=np.zeros(shape), where=~zero)
+    return Values(value, np.where(zero, UNDEFINED, OK))
+
+
+@dataclass(frozen=True)
+class State:
+    """What was added up, of any number of sets of rows: slices, and their replicates.
+
+    Attributes
+    ----------
+    rows
+        Count to rows per cell, ``[..., cells]`` int64.
+    weights
+        Count to the sum of weights per cell, ``[..., cells]``; the rows where there are none.
+    sums
+        Sum to its (weighted) numbers per cell, ``[..., cells]`` float64.
+
+    Examples
+    --------
+    >>> one = State({"c": np.array([[3, 1], [1, 0]])}, {"c": np.array([[3, 1], [1, 0]])}, {})
+    >>> one.less(one.at(0)).rows["c"].tolist()
+    [[0, 0], [2, 1]]
+    """
+
+    rows: Mapping[str, np.ndarray]
+    weights: Mapping[str, np.ndarray]
+    sums: Mapping[str, np.ndarray]
+
+    def at(self, index: Any) -> State:
+        """Return the state of some of the sets, as numpy indexes the first axes."""
+        return self._each(lambda a: a[index])
+
+    def only(self, *names: str) -> State:
+        """Return the state with these counts and sums alone."""
+        parts = (self.rows, self.weights, self.sums)
+        return State(*({k: v for k, v in part.items() if k in names} for part in parts))
+
+    def less(self, whole: State) -> State:
+        """Return the state of the rows outside: the whole's less this one's."""
+        return State(
+            {k: whole.rows[k] - v for k, v in self.rows.items()},
+            {k: whole.weights[k] - v for k, v in self.weights.items()},
+            {k: whole.sums[k] - v for k, v in self.sums.items()},
+        )
+
+    def _each(self, of: Callable[[np.ndarray], np.ndarray]) -> State:
+        parts = (self.rows, self.weights, self.sums)
+        return State(*({k: of(v) for k, v in part.items()} for part in parts))
