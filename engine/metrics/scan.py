@@ -559,7 +559,7 @@ def words_of(chunk: pa.RecordBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
     words = np.stack([_numbers(chunk, f"word_{k}") for k in range(n)]).view(np.uint64)
     column = chunk.column("nulls")
     at = np.flatnonzero(column.is_valid())
-    nulls = column.flatten().to_numpy(zero_copy_only=False).reshape(len(at), -1).T
+    nulls = column.flatten().to_numpy(zero_copy_only=False).reshape(len(at), n).T
     return words, np.ascontiguousarray(nulls).view(np.uint64)
 
 

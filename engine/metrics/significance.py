@@ -131,7 +131,12 @@ def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
     >>> float(row_variance(np.array([0.4, 0.5, 0.6]), np.array(100)).round(6))
     1.0
     """
-    return np.asarray(np.nanvar(replicates, axis=-1, ddof=1) * n)
+    held = np.isfinite(replicates)
+    b = held.sum(axis=-1)
+    with np.errstate(all="ignore"):
+        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
+        squares = np.where(held, (replicates - mean[..., None]) ** 2, 0.0)
+        return np.asarray(squares.sum(axis=-1) / (b - 1) * n)
 
 
 def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Metrics from the scan equal metrics of arrays, whatever the partitioning."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,25 +11,27 @@ from sklearn import metrics as sk
 from engine import Scorer, evaluate, slicing_function
 from engine.errors import (
     ClassOrderError,
+    MetricInputError,
     MissingColumnError,
     NoMasksError,
+    NoReplicatesError,
     NoSuchMaskError,
+    NoSuchModelError,
+    PositiveClassError,
     PredictionColumnError,
+    PredictionValueError,
 )
 from engine.hashing import key_hash, key_hash_column
 from engine.masks.layout import Bits, StoredSlice, word_columns
-from engine.metrics.evaluate import (
-    WEIGHT_SCALE,
-    EvaluationSpec,
-    cells,
-    figures,
-    join_predictions,
-    merge_cells,
-    replicates,
-)
+from engine.metrics import custom
+from engine.metrics.compare import compare
+from engine.metrics.figures import figures
+from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import normalised
 from engine.metrics.replicates import weights
+from engine.metrics.scan import EvaluationSpec, scan
 from engine.metrics.spec import parse_metric
+from engine.metrics.uncertainty import Confidence, with_uncertainty
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
 N = 400
@@ -68,13 +71,14 @@ def joined(spark, rows, weighted=False, partitions=None, models=("m",)):
     table = spark.createDataFrame(given)
     if not weighted:
         table = table.drop("weight")
-    union = None
-    for model in models:
-        one = normalised(table, "t", model, ["id"], {"prob": "score"}, [0, 1])
-        union = one if union is None else union.unionByName(one)
     if partitions:
-        masks, union = masks.repartition(partitions), union.repartition(partitions)
-    return join_predictions(masks, union, ["id"], list(models))
+        masks, table = masks.repartition(partitions), table.repartition(partitions)
+    given = {m: normalised(table, "t", m, ["id"], {"prob": "score"}, [0, 1]) for m in models}
+    return join_predictions(masks, given, ["id"])
+
+
+def scanned(df, spec, **more):
+    return figures(scan(df, spec, **more), spec)
 
 
 def value(found, **where):
@@ -85,7 +89,7 @@ def value(found, **where):
 
 
 def test_the_scan_gives_what_score_slices_gives(spark, rows):
-    found = figures(cells(joined(spark, rows), spec(NAMES)), spec(NAMES))
+    found = scanned(joined(spark, rows), spec(NAMES))
     for split in ("train", "test"):
         part = rows[rows["split"] == split]
         S = np.recarray(len(part), dtype=[("a", int), ("b", int)])
@@ -106,7 +110,7 @@ def test_the_scan_gives_what_score_slices_gives(spark, rows):
 
 def test_an_empty_slice_has_rows_with_a_status(spark, rows):
     names = [*NAMES, "roc_auc", "coverage"]
-    found = figures(cells(joined(spark, rows), spec(names)), spec(names))
+    found = scanned(joined(spark, rows), spec(names))
     empty = found[found["slice"] == "nobody"]
     assert len(empty) == 2 * len(names)
     assert set(empty["status"]) == {"empty"}
@@ -117,7 +121,7 @@ def test_an_empty_slice_has_rows_with_a_status(spark, rows):
 def test_weights_count_and_roc_auc_is_within_its_bound(spark, rows):
     names = ["accuracy", "f1", "roc_auc", "roc_auc@bins=16"]
     weighted = spec(names, weighted=True)
-    found = figures(cells(joined(spark, rows, weighted=True), weighted), weighted)
+    found = scanned(joined(spark, rows, weighted=True), weighted)
     part = rows[rows["split"] == "test"]
     y, p, w = part["label"], part["pred"], part["weight"]
     row = {"split": "test", "slice": "overall"}
@@ -133,34 +137,33 @@ def test_weights_count_and_roc_auc_is_within_its_bound(spark, rows):
         pos = np.bincount(at[y == 1], w[y == 1], bins)
         neg = np.bincount(at[y == 0], w[y == 0], bins)
         bound = (pos * neg).sum() / (2 * pos.sum() * neg.sum())
-        assert abs(value(found, metric=metric, **row)["value"] - auc) <= bound + 1e-12
+        held = value(found, metric=metric, **row)  # few rows, so the scores themselves
+        assert held["value"] == pytest.approx(auc, abs=1e-12)
+        assert held["bound"] == 0 <= bound
 
 
-def test_partitioning_and_order_change_no_bit(spark, rows):
-    names = [*NAMES, "roc_auc", "precision@threshold=0.3"]
-    weighted = spec(names, weighted=True)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_partitioning_and_order_change_no_bit(spark, rows, weighted):
+    """Figures, intervals and tests, of every kind of state."""
+    names = [*NAMES, "roc_auc", "pr_auc", "precision@threshold=0.3", "log_loss", "brier", "ece"]
+    names += ["mae", "rmse", "r2", "mape", "coverage", "recall@top=0.2", "count"]
+    asked = spec(names, weighted=weighted, models=("m", "n"))
     first = None
-    for partitions, order in ((1, rows), (7, rows.sample(frac=1, random_state=1)), (50, rows)):
-        df = joined(spark, order, weighted=True, partitions=partitions, models=("m", "n"))
-        found = figures(cells(df, weighted), weighted)
-        first = found if first is None else first
-        pd.testing.assert_frame_equal(found, first, check_exact=True)
-
-
-def test_cells_of_parts_add_up_to_the_cells_of_all(spark, rows):
-    names = [*NAMES, "roc_auc", "accuracy@threshold=0.7"]
-    weighted = spec(names, weighted=True)
-    parts = [rows[rows["id"] % 3 == r] for r in range(3)]
-    merged = merge_cells([cells(joined(spark, p, weighted=True), weighted) for p in parts])
-    whole = cells(joined(spark, rows, weighted=True), weighted)
-    pd.testing.assert_frame_equal(
-        figures(merged, weighted), figures(whole, weighted), check_exact=True
-    )
+    shuffled = rows.sample(frac=1, random_state=1)
+    for partitions, order in ((1, rows), (7, shuffled), (200, rows)):
+        df = joined(spark, order, weighted, partitions, models=("m", "n"))
+        scan_ = scan(df, asked, key_hash_column(df, ["id"], 3), 20)
+        found = with_uncertainty(figures(scan_, asked), scan_, asked, Confidence())
+        compared = compare(scan_, asked, Confidence(), "m", "n")
+        first = (found, compared) if first is None else first
+        for one, other in zip(first, (found, compared), strict=True):
+            pd.testing.assert_frame_equal(one, other, check_exact=True)
+    assert first[0]["ci_low"].notna().sum() > 100
 
 
 def test_a_threshold_takes_the_place_of_the_prediction(spark, rows):
     names = ["precision@threshold=0.7", "precision"]
-    found = figures(cells(joined(spark, rows), spec(names)), spec(names))
+    found = scanned(joined(spark, rows), spec(names))
     part = rows[rows["split"] == "test"]
     wanted = sk.precision_score(part["label"], part["score"] >= 0.7)
     row = value(found, split="test", slice="overall", metric="precision@threshold=0.7")
@@ -183,7 +186,7 @@ def test_null_labels_nan_scores_and_missing_predictions_are_counted(spark):
     one = normalised(given, "t", "m", ["id"], {}, [0, 1])
     names = ["accuracy", "roc_auc", "coverage"]
     asked = spec(names, slice_ids=["s"], split=None)
-    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    found = scanned(join_predictions(masks, {"m": one}, ["id"]), asked)
     accuracy = value(found, slice="s", metric="accuracy")
     assert (accuracy["value"], accuracy["support"], accuracy["n_missing"]) == (2 / 3, 3, 3)
     auc = value(found, slice="s", metric="roc_auc")
@@ -199,7 +202,7 @@ def test_classes_may_be_text_or_booleans(spark, classes):
     masks = spark.createDataFrame([(i, i % 2 == 0) for i in range(12)], "id int, s boolean")
     one = normalised(given, "t", "m", ["id"], {}, classes)
     asked = EvaluationSpec([parse_metric("f1_macro")], ["s"], classes, len(classes) - 1)
-    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    found = scanned(join_predictions(masks, {"m": one}, ["id"]), asked)
     chosen = [p for p in pairs if p[0] % 2 == 0]
     wanted = sk.f1_score([p[1] for p in chosen], [p[2] for p in chosen], average="macro")
     assert value(found, slice="s")["value"] == pytest.approx(wanted, abs=1e-12)
@@ -212,7 +215,7 @@ def test_single_class_slices_have_a_status(spark):
     )
     one = normalised(given, "t", "m", ["id"], {}, [0, 1])
     asked = spec(["roc_auc", "precision"], slice_ids=["s"], split=None)
-    found = figures(cells(join_predictions(masks, one, ["id"], ["m"]), asked), asked)
+    found = scanned(join_predictions(masks, {"m": one}, ["id"]), asked)
     assert value(found, slice="s", metric="roc_auc")["status"] == "single_class"
     undefined = value(found, slice="s", metric="precision")
     assert (undefined["status"], undefined["value"]) == ("undefined", 0.0)
@@ -253,21 +256,24 @@ def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
             bits = Bits(tuple(StoredSlice(s, s, "") for s in asked.slice_ids))
             words = word_columns({s: df[s] for s in asked.slice_ids}, bits)
             df = df.select(*(c for c in df.columns if c not in asked.slice_ids), *words)
-        return replicates(df, asked, key_hash_column(df, ["id"], 3), 12)
+        return scan(df, asked, key_hash_column(df, ["id"], 3), 12)
 
     one = found(1)
     for partitions in (7, 200):
         other = found(partitions)
-        pd.testing.assert_frame_equal(one.groups, other.groups)
-        np.testing.assert_array_equal(one.drawn, other.drawn)
-    drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(np.int64)
+        for split in ("train", "test"):
+            states = [f.parts["m", split].replicates for f in (one, other)]
+            np.testing.assert_array_equal(*(s.weights["confusion"] for s in states))
+    drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(float)
     if weighted:
-        drawn = drawn * (rows["weight"].to_numpy() * WEIGHT_SCALE).astype(np.int64)[:, None]
+        drawn = drawn * rows["weight"].to_numpy()[:, None]
     members = [np.ones(N, bool), *(rows[s].eq(True).to_numpy(bool) for s in asked.slice_ids)]
-    for i, group in one.groups.iterrows():
-        at = np.logical_and.reduce([rows[c] == group[c] for c in ("split", "label", "pred")])
-        expected = np.stack([drawn[at & m].sum(axis=0) for m in members])
-        np.testing.assert_array_equal(one.drawn[i], expected)
+    for split in ("train", "test"):
+        found_ = one.parts["m", split].replicates.weights["confusion"]
+        for cell, (label, pred) in enumerate(itertools.product((0, 1), (0, 1))):
+            at = (rows["split"] == split) & (rows["label"] == label) & (rows["pred"] == pred)
+            expected = np.stack([drawn[at & m].sum(axis=0) for m in members])
+            np.testing.assert_array_equal(found_[..., cell], expected)  # eighths add up exactly
 
 
 @pytest.fixture(scope="module")
@@ -332,8 +338,17 @@ def test_evaluate_takes_one_table_and_slicing_functions(tables, rows):
     hit = (rows["label"] == rows["pred"]).groupby(rows["split"]).mean()
     overall = held.overall.query("metric == 'accuracy'").set_index("split")["value"]
     assert overall.to_dict() == pytest.approx(hit.to_dict())
-    with pytest.raises(ValueError, match="models are compared by replicates"):
+    with pytest.raises(NoReplicatesError) as caught:
         held.compare("model", "model")
+    assert str(caught.value) == (
+        "models are compared by replicates: evaluate with n_replicates=200"
+    )
+    with pytest.raises(NoSuchModelError) as unknown:
+        held.compare("model", "modell")
+    assert str(unknown.value) == ("model 'modell' was not evaluated; did you mean 'model'?")
+    with pytest.raises(PositiveClassError) as positive:
+        evaluate(all_in_one, positive=2, **asked)
+    assert str(positive.value) == "positive=2 is none of the classes [0, 1]"
 
     def sure_of(x):
         return x.score > 0.6
@@ -354,3 +369,114 @@ def test_a_table_without_slices_is_refused(spark, rows):
         "the table has no slice masks; give one that label_slices wrote, or slicing functions as "
         "slices=[...]"
     )
+
+
+def test_metrics_of_the_users_own(tables, rows):
+    _, _, _, all_in_one = tables
+
+    @custom.metric(better="low")
+    def missed(y_true, y_pred, y_prob, weight):
+        return (y_true > y_pred).mean()
+
+    @custom.metric(needs="prob")
+    class sure:
+        def state(y_true, y_pred, y_prob, weight):
+            return np.array([(y_prob.max(axis=1) > 0.9).sum(), len(y_true)])
+
+        def merge(a, b):
+            return a + b
+
+        def compute(state):
+            return state[0] / state[1]
+
+    asked = {"key": "id", "columns": {"prob": "score"}, "sure": Confidence(min_support=0)}
+    found = evaluate(all_in_one, metrics=["accuracy", missed, sure], **asked)
+    values = found.table.set_index(["slice", "metric"])
+    members = {"overall": np.ones(N, bool), "a": rows["a"].eq(True), "b": rows["b"]}
+    for name, member in members.items():
+        part = rows[member.to_numpy(bool) if name != "overall" else member]
+        row = values.loc[name, "missed"]
+        assert (row["value"], row["support"]) == ((part.label > part.pred).mean(), len(part))
+        likeliest = np.maximum(part.score, 1 - part.score)
+        assert values.loc[name, "sure"]["value"] == (likeliest > 0.9).mean()
+    assert values.loc["nobody", "missed"]["status"] == "empty"
+    assert values.loc["nobody", "sure"]["status"] == "empty"
+    worst = found.worst(1, "missed")["slice"][0]
+    assert values.loc[worst, "missed"]["value"] == max(
+        values.loc[s, "missed"]["value"] for s in ("a", "b")
+    )
+
+
+def test_numbers_are_evaluated_without_classes(spark, rows):
+    given = rows.assign(label=rows["score"] * 100, pred=rows["score"] * 90 + 3)
+    masks = spark.createDataFrame(given[["id", "label", "pred", "b"]])
+    masks = masks.withColumn(
+        "b", masks["b"].alias("b", metadata={"slice": {"name": "b", "fingerprint": "b"}})
+    )
+    found = evaluate(masks, key="id", metrics=["mae", "rmse", "r2", "bias", "mape", "coverage"])
+    values = found.table.set_index(["slice", "metric"])["value"]
+    for name, part in (("overall", given), ("b", given[given["b"]])):
+        y, p = part["label"], part["pred"]
+        for m, expected in {
+            "mae": sk.mean_absolute_error(y, p),
+            "rmse": sk.root_mean_squared_error(y, p),
+            "r2": sk.r2_score(y, p),
+            "bias": (p - y).mean(),
+            "mape": sk.mean_absolute_percentage_error(y, p),
+            "coverage": 1.0,
+        }.items():
+            assert values[name, m] == pytest.approx(expected, abs=1e-9)
+    rows_ = found.worst_rows("b", 3)
+    part = given[given["b"]]
+    worst = (part["label"] - part["pred"]).abs().nlargest(3)
+    assert rows_["loss"].tolist() == pytest.approx(worst.tolist())
+    text = masks.withColumn("pred", masks["pred"].cast("string"))
+    assert evaluate(text, key="id", metrics=["mae"]).overall["value"][0] == values["overall", "mae"]
+    from pyspark.sql import functions as F
+
+    broken = masks.withColumn("pred", F.when(masks["id"] == 3, "x").otherwise("1"))
+    with pytest.raises(PredictionValueError) as caught:
+        evaluate(broken, key="id", metrics=["mae"])
+    assert str(caught.value) == (
+        "column 'pred' of predictions of 'model' is not a number of a size of at most 7e+13 on 1 "
+        "rows, the first are x at id=3; correct them, or make them null"
+    )
+
+
+def test_rows_to_look_at(tables, rows):
+    masks, one, other, _ = tables
+    asked = {"key": "id", "metrics": ["accuracy"], "columns": {"prob": "score"}}
+    found = evaluate(masks, {"one": one, "best": other}, **asked)
+    loss = -np.log(np.where(rows["label"] == 1, rows["score"], 1 - rows["score"]))
+    member = rows["a"].eq(True).to_numpy(bool)
+    worst = found.worst_rows("a", 4, "one", columns=["split"])
+    assert worst.columns.tolist() == ["id", "split", "label", "pred", "prob", "loss"]
+    assert worst["loss"].tolist() == pytest.approx(sorted(loss[member])[:-5:-1])
+    test = found.worst_rows("a", 4, "one", split="all")
+    pd.testing.assert_frame_equal(test, worst.drop(columns="split"))
+    wrong = rows[member & (rows["label"] != rows["pred"]).to_numpy()]
+    flips = found.flips("one", "best").set_index("slice").loc["a"]
+    assert (flips["won"], flips["lost"]) == (len(wrong), 0)
+    shown = found.flipped_rows("one", "best", "a", n=3)
+    assert shown["flip"].tolist() == ["won"] * min(3, len(wrong))
+    assert set(shown["id"]) <= set(wrong["id"])
+    with pytest.raises(NoSuchMaskError):
+        found.worst_rows("c")
+
+
+def test_calibration_is_told_bin_by_bin(tables, rows):
+    _, _, _, all_in_one = tables
+    found = evaluate(all_in_one, key="id", metrics=["ece@bins=4"], columns={"prob": "score"})
+    bins = found.calibration("overall", "ece@bins=4")
+    sure = np.maximum(rows["score"], 1 - rows["score"])
+    right = (rows["score"] > 0.5) == rows["label"]
+    for i, (_, row) in enumerate(bins.iterrows()):
+        held = np.minimum((sure * 4).astype(int), 3) == i
+        assert row["weight"] == held.sum()
+        if held.any():
+            assert row["confidence"] == pytest.approx(sure[held].mean(), abs=1e-12)
+            assert row["accuracy"] == pytest.approx(right[held].mean(), abs=1e-12)
+    apart = (bins["weight"] / N * (bins["confidence"] - bins["accuracy"]).abs()).sum()
+    assert found.overall["value"][0] == pytest.approx(apart, abs=1e-12)
+    with pytest.raises(MetricInputError):
+        found.calibration("overall", "ece")

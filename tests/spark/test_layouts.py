@@ -18,8 +18,10 @@ from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks, view_select
 from engine.masks.table import TableForm, slices_of
 from engine.masks.words import packed
-from engine.metrics.evaluate import EvaluationSpec, cells, figures, join_predictions
+from engine.metrics.figures import figures
+from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import normalised
+from engine.metrics.scan import FLAGS, EvaluationSpec, scan
 from engine.metrics.spec import parse_metric
 from engine.sampling import Chances, draw
 from engine.slicing.modules import load_slices
@@ -202,15 +204,15 @@ def test_figures_are_the_same_bit_by_bit_in_either_layout(spark, source, codes, 
     if weighted:
         given["weight"] = rng.integers(1, 9, N) / 8
     df = spark.createDataFrame(given[given["id"] % 50 != 7])
-    union = normalised(df, "t", "m", ["id"], {}, [0, 1])
+    given_ = normalised(df, "t", "m", ["id"], {}, [0, 1])
 
     def evaluated(layout, ids):
         table = form(layout).rows(source, [F.col(s) for s in IDS])
         metrics = [parse_metric(m) for m in METRICS]
-        spec = EvaluationSpec(metrics, ids, [0, 1], 1, "split", weighted)
-        found = cells(join_predictions(table, union, ["id"], ["m"]), spec)
-        checks = found[["found", "bad_weight", "bad_prob", "n_0", "null_0"]].sum().tolist()
-        assert checks == [N - N // 50, 0, 0, N, 0]
+        spec = EvaluationSpec(metrics, ids, [0, 1], 1, "split", weighted, ["m"])
+        found = scan(join_predictions(table, {"m": given_}, ["id"]), spec)
+        flags = [sum(p.flags[flag] for p in found.parts.values()) for flag in FLAGS]
+        assert flags == [N - N // 50, 0, 0, 0, 0, 0]
         return figures(found, spec)
 
     whole = evaluated(Layout.PACKED, IDS)

@@ -1,4 +1,4 @@
-"""Merge law and empty law of cells, which is what one scan of a table leaves."""
+"""Merge law and empty law of figures, through what the scan's tasks do."""
 
 from __future__ import annotations
 
@@ -8,60 +8,49 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.hashing import key_hash
 from engine.metrics.classification import compute, confusion_of
-from engine.metrics.evaluate import (
-    ROW_COLUMNS,
-    WEIGHT_SCALE,
-    EvaluationSpec,
-    by_slice,
-    class_text,
-    figures,
-    merge_cells,
-)
-from engine.metrics.ranking import bin_of, histogram_of, roc_auc
+from engine.metrics.figures import ROW_COLUMNS, by_slice, figures
+from engine.metrics.joined import class_text
+from engine.metrics.ranking import histogram_of, roc_auc
+from engine.metrics.scan import EvaluationSpec
 from engine.metrics.spec import KINDS, parse_metric
+from engine.metrics.uncertainty import Confidence, with_uncertainty
+from tests.unit.scanned import parts_of, scan_of
 
 SLICES = ("a", "b")
-METRICS = [*KINDS, "f1@threshold=0.3", "recall@threshold=0.7", "fbeta@beta=2", "roc_auc@bins=8"]
+CHOSEN = [
+    "f1@threshold=0.3",
+    "recall@threshold=0.7",
+    "fbeta@beta=2",
+    "roc_auc@bins=8",
+    "f1@top=0.5",
+]
+METRICS = [*(f"{k}@column=x" if "column" in v.parameters else k for k, v in KINDS.items()), *CHOSEN]
 
 
-def spec_of(weighted: bool = False, metrics=METRICS, positive: int = 1) -> EvaluationSpec:
+def spec_of(
+    weighted: bool = False, metrics=METRICS, positive: int = 1, split: str | None = "split"
+) -> EvaluationSpec:
     parsed = [parse_metric(m) for m in metrics]
-    return EvaluationSpec(parsed, SLICES, ["ham", "spam"], positive, "split", weighted)
+    return EvaluationSpec(parsed, SLICES, ["ham", "spam"], positive, split, weighted, ["m"])
 
 
-def cells_of(rows: pd.DataFrame, spec: EvaluationSpec) -> pd.DataFrame:
-    """Group rows as the scan does; plain pandas."""
-    score = rows["score"]
-    by = {
-        "model_id": rows["model_id"],
-        "split": rows["split"],
-        "label": rows["label"],
-        "pred": rows["pred"],
-    }
-    for i, t in enumerate(spec.thresholds):
-        by[f"t_{i}"] = np.where(score.isna(), -1, (score >= t).astype(int))
-    for i, b in enumerate(spec.bins):
-        by[f"bin_{i}"] = np.where(score.isna(), -1, bin_of(score.fillna(0).to_numpy(), b))
-    sums = {"found": (rows["pred"] != -1).astype(int)}
-    members = [pd.Series(1, rows.index), *(rows[s] for s in spec.slice_ids)]
-    for j, member in enumerate(members):
-        sums[f"n_{j}"] = (member == 1).astype(int)
-        sums[f"null_{j}"] = (member == -1).astype(int)
-        if spec.weighted:
-            sums[f"w_{j}"] = (rows["weight"] * WEIGHT_SCALE).astype("int64") * (member == 1)
-    table = pd.DataFrame({**by, **sums})
-    return table.groupby([*by], as_index=False).sum()
+def figures_of(rows: pd.DataFrame, spec: EvaluationSpec, **more) -> pd.DataFrame:
+    return figures(scan_of(rows, None, spec, **more), spec)
 
 
 ROW = st.fixed_dictionaries(
     {
-        "model_id": st.sampled_from(["m1", "m2"]),
         "split": st.sampled_from(["train", "test"]),
         "label": st.sampled_from([-1, 0, 1, 1]),
         "pred": st.sampled_from([-1, 0, 1, 1]),
-        "score": st.one_of(st.just(float("nan")), st.integers(0, 16).map(lambda n: n / 16)),
-        "weight": st.integers(0, 8).map(lambda n: n / 4),
+        "score": st.one_of(st.just(float("nan")), st.floats(0, 1)),
+        "weight": st.floats(0, 3),
+        "number_label": st.one_of(st.just(float("nan")), st.just(0.0), st.floats(-1e3, 1e3)),
+        "number_pred": st.one_of(st.just(float("nan")), st.floats(-1e3, 1e3)),
+        "mean:x": st.one_of(st.just(float("nan")), st.floats(-1, 1)),
+        "null:x": st.sampled_from([0.0, float("nan")]),
         "a": st.sampled_from([-1, 0, 1]),
         "b": st.sampled_from([0, 1]),
     }
@@ -69,28 +58,34 @@ ROW = st.fixed_dictionaries(
 TABLE = st.lists(ROW, min_size=1, max_size=25).map(pd.DataFrame)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(TABLE, st.booleans(), st.data())
 def test_states_of_any_partition_merge_to_the_states_of_all_rows(rows, weighted, data):
+    """Figures, intervals and tests too, bit for bit."""
     spec = spec_of(weighted)
-    part = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows))))
-    order = data.draw(st.permutations(range(4)))
-    parts = [cells_of(rows[part == k], spec) for k in order if (part == k).any()]
-    pd.testing.assert_frame_equal(
-        figures(merge_cells(parts), spec), figures(cells_of(rows, spec), spec), check_exact=True
-    )
+    rows["hash"] = key_hash(range(len(rows)), 3)
+    part = data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows)))
+    order = data.draw(st.permutations(range(len(rows))))
+    parts = [[i for i in order if part[i] == k] for k in range(4) if k in part]
+
+    def of(parts):
+        found = scan_of(rows, None, spec, 8, parts)
+        return with_uncertainty(figures(found, spec), found, spec, Confidence(min_support=0))
+
+    pd.testing.assert_frame_equal(of(parts), of(parts_of(len(rows), [0] * len(rows))))
+    pd.testing.assert_frame_equal(of(parts), of(None), check_exact=True)
 
 
 @settings(max_examples=40, deadline=None)
 @given(TABLE)
 def test_figures_are_those_of_the_rows(rows):
     spec = spec_of()
-    found = figures(cells_of(rows, spec), spec).set_index(["model_id", "split", "slice", "metric"])
-    for (model, split), group in rows.groupby(["model_id", "split"]):
+    found = figures_of(rows, spec).set_index(["split", "slice", "metric"])
+    for split, group in rows.groupby("split"):
         for name in ("overall", *SLICES):
             members = group if name == "overall" else group[group[name] == 1]
             scored = members[(members["label"] >= 0) & (members["pred"] >= 0)]
-            row = found.loc[(model, split, name, "accuracy")]
+            row = found.loc[(split, name, "accuracy")]
             assert row["support"] == len(scored)
             assert row["n_missing"] == len(members) - len(scored)
             assert row["n_null"] == (0 if name == "overall" else (group[name] == -1).sum())
@@ -98,39 +93,36 @@ def test_figures_are_those_of_the_rows(rows):
                 confusion = confusion_of(scored["label"].to_numpy(), scored["pred"].to_numpy(), 2)
                 assert row["value"] == compute(parse_metric("accuracy"), confusion).value
             ranked = members[(members["label"] >= 0) & members["score"].notna()]
-            auc = found.loc[(model, split, name, "roc_auc")]
+            auc = found.loc[(split, name, "roc_auc")]
             assert auc["support"] == len(ranked)
-            if len(ranked):  # the scores are few, so bins are exact
+            if len(ranked):  # the rows are few, so the area is that of the scores
                 exact = roc_auc(*histogram_of(ranked["label"].to_numpy(), ranked["score"]))
-                assert auc["status"] == exact.status
-                assert (
-                    auc["value"] == pytest.approx(exact.value, nan_ok=True) or exact.value is None
-                )
-            covered = found.loc[(model, split, name, "coverage")]
+                assert auc["value"] == pytest.approx(float(exact), nan_ok=True)
+                assert auc["status"] == ("single_class" if np.isnan(exact) else "ok")
+            covered = found.loc[(split, name, "coverage")]
             if len(members):
                 assert covered["value"] == pytest.approx((members["pred"] >= 0).mean())
 
 
 def rows_of(**columns) -> pd.DataFrame:
     n = max((len(v) for v in columns.values()), default=1)
-    defaults = {"model_id": ["m"], "split": ["test"], "label": [1], "pred": [1], "score": [0.5]}
-    defaults |= {"weight": [1.0], "a": [1], "b": [0]}
+    defaults = {"split": ["test"], "label": [1], "pred": [1], "score": [0.5], "weight": [1.0]}
+    defaults |= {"a": [1], "b": [0], "mean:x": [1.0], "null:x": [0.0]}
     return pd.DataFrame({k: columns.get(k, v * n) for k, v in defaults.items()})
 
 
 def figure(rows: pd.DataFrame, metric: str, slice_id: str = "overall", **spec) -> tuple:
-    chosen = spec_of(metrics=[metric], **spec)
-    found = figures(cells_of(rows, chosen), chosen).set_index("slice").loc[slice_id]
+    found = figures_of(rows, spec_of(metrics=[metric], **spec)).set_index("slice").loc[slice_id]
     value = None if pd.isna(found["value"]) else found["value"]
     return value, found["support"], found["n_missing"], found["status"]
 
 
-def test_every_model_split_slice_and_metric_has_a_row_in_order():
-    rows = rows_of(model_id=["m2", "m1"], split=["test", "test"])
-    found = figures(cells_of(rows, spec_of()), spec_of())
+def test_every_split_slice_and_metric_has_a_row_in_order():
+    rows = rows_of(split=["test", "a"])
+    found = figures_of(rows, spec_of())
     assert found.columns.tolist() == list(ROW_COLUMNS)
     assert len(found) == 2 * 3 * len(METRICS)
-    assert found["model_id"].tolist()[0] == "m1"
+    assert found["split"].tolist()[0] == "a"
     assert found["slice"].tolist()[:: len(METRICS)] == ["overall", "a", "b"] * 2
     assert found["metric"].tolist()[: len(METRICS)] == [str(parse_metric(m)) for m in METRICS]
 
@@ -149,6 +141,11 @@ def test_every_model_split_slice_and_metric_has_a_row_in_order():
         (rows_of(score=[float("nan")] * 2), "roc_auc", "overall", (None, 0, 2, "unscored")),
         (rows_of(score=[0.1, float("nan")]), "roc_auc", "a", (None, 1, 1, "single_class")),
         (rows_of(label=[-2, 1]), "accuracy", "overall", (1.0, 1, 1, "ok")),
+        (rows_of(score=[float("nan")] * 2), "log_loss", "overall", (None, 0, 2, "unscored")),
+        (rows_of(), "log_loss", "b", (None, 0, 0, "empty")),
+        (rows_of(), "count", "b", (0.0, 0, 0, "empty")),
+        (rows_of(), "mean@column=x", "b", (None, 0, 0, "empty")),
+        (rows_of(**{"mean:x": [float("nan")]}), "mean@column=x", "a", (None, 0, 1, "unscored")),
     ],
 )  # fmt: skip
 def test_what_cannot_be_computed_has_a_status(rows, metric, slice_id, expected):
@@ -171,7 +168,7 @@ def test_weights_count_and_support_is_rows():
 
 
 def test_the_positive_class_is_named_for_metrics_that_have_one():
-    found = figures(cells_of(rows_of(), spec_of()), spec_of())
+    found = figures_of(rows_of(), spec_of())
     named = found.drop_duplicates("metric").set_index("metric")["class"]
     assert named["f1"] == named["roc_auc"] == "spam"
     assert named[["accuracy", "f1_macro", "coverage"]].isna().all()

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 import scipy.stats
 import sklearn.metrics as sk
@@ -14,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.hashing import key_hash
-from engine.masks.words import packed
-from engine.metrics.bootstrap import Replicates, batch_draws
-from engine.metrics.compare import compare
-from engine.metrics.evaluate import EvaluationSpec, figures
+from engine.metrics.compare import compare, flips, mcnemar
+from engine.metrics.figures import figures
 from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.replicates import weights
+from engine.metrics.scan import EvaluationSpec
 from engine.metrics.significance import adjusted, fisher, mark, replicate_test
 from engine.metrics.spec import parse_metric
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
+from tests.unit.scanned import scan_of
 
 N = 20  # replicates
 
@@ -43,41 +42,20 @@ def data(n=300, seed=0):
     )
 
 
-def spec_of(*metrics, weighted=False):
-    return EvaluationSpec([parse_metric(m) for m in metrics], ("a", "b"), [0, 1], 1, None, weighted)
+def spec_of(*metrics, weighted=False, models=("m",)):
+    parsed = [parse_metric(m) for m in metrics]
+    return EvaluationSpec(parsed, ("a", "b"), [0, 1], 1, None, weighted, models)
 
 
-def cells_of(rows):
-    counted = rows.assign(n_0=1, n_1=rows["a"].astype(int), n_2=rows["b"].astype(int))
-    by = ["label", "pred", "bin"]
-    cells = counted.groupby(by, as_index=False)[["n_0", "n_1", "n_2"]].sum()
-    cells = cells.rename(columns={"bin": "bin_0"})
-    return cells.assign(model_id="m", split="all", found=1, null_0=0, null_1=0, null_2=0)
+def laid_out(rows):
+    masks = {s: rows[s].astype(int) for s in ("a", "b")}
+    return rows.assign(**masks, hash=key_hash(rows["key"].tolist(), 7), score=rows["bin"] / 8)
 
 
-def drawn_of(rows, n=N, weight=None, parts=1):
-    """Replicates as the scan has them, from batches."""
-    masks = packed(rows[["a", "b"]].to_numpy(bool))
-    hashes = key_hash(rows["key"].tolist(), 7).view(np.int64)
-    found = {}
-    for part in np.array_split(np.arange(len(rows)), parts):
-        columns = {
-            "label": rows["label"].to_numpy()[part],
-            "pred": rows["pred"].to_numpy()[part],
-            "h": hashes[part],
-            **({} if weight is None else {"w": weight[part]}),
-            "word": masks[part, 0],
-        }
-        batch = pa.record_batch(columns)
-        for group, drawn in batch_draws(batch, ["label", "pred"], [0, 1], n, weight is not None):
-            found[group] = found.get(group, 0) + drawn
-    groups = pd.DataFrame(list(found), columns=["label", "pred"]).assign(model_id="m", split="all")
-    return Replicates(groups, np.stack(list(found.values())))
-
-
-def uncertain(rows, *metrics, drawn=None, **sure):
-    spec, cells = spec_of(*metrics), cells_of(rows)
-    found = with_uncertainty(figures(cells, spec), cells, spec, Confidence(**sure), drawn)
+def uncertain(rows, *metrics, n=0, weighted=False, **sure):
+    spec = spec_of(*metrics, weighted=weighted)
+    scan = scan_of(laid_out(rows), None, spec, n)
+    found = with_uncertainty(figures(scan, spec), scan, spec, Confidence(**sure))
     return found.set_index(["slice", "metric"])
 
 
@@ -100,7 +78,7 @@ def test_a_proportion_has_wilsons_interval_and_fishers_test():
 
 def test_replicates_are_those_of_the_rows_by_their_hash():
     rows = data()
-    found = uncertain(rows, "f1", drawn=drawn_of(rows), min_support=1)
+    found = uncertain(rows, "f1", n=N, min_support=1)
     drawn = weights(key_hash(rows["key"].tolist(), 7), N)
     for name, member in (("overall", np.ones(len(rows), bool)), ("a", rows["a"].to_numpy())):
         part = rows[member]
@@ -112,35 +90,6 @@ def test_replicates_are_those_of_the_rows_by_their_hash():
         assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx(
             (value, float(interval.low), float(interval.high)), abs=1e-12
         )
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.permutations(range(40)), st.integers(1, 9), st.booleans())
-def test_any_order_and_partition_has_the_same_replicates(order, parts, weighted):
-    rows = data(40)
-    weight = np.arange(40) * 2**20 + 7 if weighted else None
-
-    def arranged(found):
-        at = found.groups.sort_values(["label", "pred"]).index
-        return found.drawn[at]
-
-    one = arranged(drawn_of(rows, weight=weight))
-    other = arranged(
-        drawn_of(
-            rows.iloc[list(order)].reset_index(drop=True),
-            weight=None if weight is None else weight[list(order)],
-            parts=parts,
-        )
-    )
-    np.testing.assert_array_equal(one, other)
-
-
-def test_weights_are_drawn_exactly_however_large():
-    rows, weight = data(50), np.full(50, 2**45 + 1)
-    plain, heavy = drawn_of(rows), drawn_of(rows, weight=weight)
-    np.testing.assert_array_equal(heavy.drawn, plain.drawn * (2**45 + 1))
-    with pytest.raises(OverflowError, match="a weight of over 2"):
-        drawn_of(rows, weight=np.full(50, 2**51))
 
 
 def test_the_area_has_delongs_variance():
@@ -219,7 +168,7 @@ def test_without_replicates_what_has_a_formula_has_an_interval():
 
 def test_clusters_have_intervals_of_replicates():
     rows = data()
-    found = uncertain(rows, "accuracy", drawn=drawn_of(rows), clustered=True)
+    found = uncertain(rows, "accuracy", n=N, clustered=True)
     row = found.loc[("a", "accuracy")]
     n = int(rows["a"].sum())
     by_formula = wilson(np.array(row["value"] * n), np.array(n))
@@ -235,6 +184,8 @@ def test_clusters_have_intervals_of_replicates():
         (["accuracy"], True, False, True),
         (["accuracy"], False, True, True),
         (["roc_auc"], True, True, False),
+        (["mae"], False, False, True),
+        (["top_k_accuracy", "null_rate@column=x", "count"], False, False, False),
     ],
 )
 def test_replicates_are_drawn_where_no_formula_does(metrics, weighted, clustered, needed):
@@ -268,7 +219,7 @@ def test_figures_without_an_error_are_no_certainty():
     """Replicates of a perfect slice are all the same, and so is DeLong's variance 0."""
     rows = data().assign(b=lambda r: (r["key"] < 60) & (r["label"] == r["pred"]))
     rows["bin"] = np.where(rows["b"], 7 * rows["label"], rows["bin"])
-    found = uncertain(rows, "f1", "roc_auc@bins=8", drawn=drawn_of(rows), min_support=1)
+    found = uncertain(rows, "f1", "roc_auc@bins=8", n=N, min_support=1)
     f1, area = found.loc[("b", "f1")], found.loc[("b", "roc_auc@bins=8")]
     assert (f1["value"], area["value"]) == (1, 1)
     assert np.isnan(f1["ci_low"])
@@ -282,7 +233,7 @@ def test_replicates_without_a_figure_are_left_out():
     rows = data(60).assign(label=0, pred=0)
     rows.loc[:3, ["label", "pred"]] = 1
     rows.loc[3, "pred"] = 0
-    row = uncertain(rows, "f1", drawn=drawn_of(rows, 200), min_support=1).loc[("overall", "f1")]
+    row = uncertain(rows, "f1", n=200, min_support=1).loc[("overall", "f1")]
     drawn = weights(key_hash(rows["key"].tolist(), 7), 200).astype(float)
     with np.errstate(invalid="ignore"):
         each = 2 * drawn[:3].sum(axis=0) / (2 * drawn[:3].sum(axis=0) + drawn[3])
@@ -296,16 +247,9 @@ def test_models_are_compared_on_the_same_rows():
     rows = data()
     wrong = rows.index[(rows["label"] != rows["pred"]) & rows["a"]][:10]
     better = rows.assign(pred=rows["pred"].where(~rows.index.isin(wrong), rows["label"]))
-    spec = spec_of("accuracy")
-    cells = pd.concat([cells_of(r).assign(model_id=m) for m, r in (("m", rows), ("n", better))])
-    drawn = [drawn_of(r, 200) for r in (rows, better)]
-    both = Replicates(
-        pd.concat(
-            [d.groups.assign(model_id=m) for m, d in zip("mn", drawn, strict=True)]
-        ).reset_index(drop=True),
-        np.concatenate([d.drawn for d in drawn]),
-    )
-    found = compare(cells, both, spec, Confidence(), "m", "n").set_index("slice")
+    spec = spec_of("accuracy", models=("m", "n"))
+    scan = scan_of(laid_out(rows), {"m": rows, "n": better}, spec, 200)
+    found = compare(scan, spec, Confidence(), "m", "n").set_index("slice")
     n = int(rows["a"].sum())
     assert found["difference"].to_dict() == pytest.approx(
         {"overall": 10 / 300, "a": 10 / n, "b": 0}
@@ -318,6 +262,21 @@ def test_models_are_compared_on_the_same_rows():
     assert found.loc["a", "ci_high"] == pytest.approx(float(interval.high))
     assert found.loc["a", "p_adjusted"] < 0.01
     assert np.isnan(found.loc["b", "p_adjusted"])
+    turned = compare(scan, spec, Confidence(), "n", "m").set_index("slice")
+    assert turned.loc["a", "ci_low"] == pytest.approx(-found.loc["a", "ci_high"])
+    won = flips(scan, spec, Confidence(), "m", "n").set_index("slice")
+    assert won[["won", "lost", "net"]].loc["a"].tolist() == [10, 0, 10]
+    lost = flips(scan, spec, Confidence(), "n", "m").set_index("slice")
+    assert lost[["won", "lost", "net"]].loc["a"].tolist() == [0, 10, -10]
+    assert won.loc["a", "p_value"] == pytest.approx(2 * 0.5**10)
+    assert np.isnan(won.loc["b", "p_value"])  # too few rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemars_test_is_the_exact_binomial_one(won, lost):
+    expected = scipy.stats.binomtest(won, won + lost, 0.5).pvalue if won + lost else 1.0
+    assert float(mcnemar(np.array(won), np.array(lost))) == pytest.approx(expected)
 
 
 def test_corrections_are_benjaminis():

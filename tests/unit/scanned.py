@@ -1,0 +1,92 @@
+"""The scan without Spark: what its tasks do with rows, and their sums added up by pyarrow."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from engine.masks.words import packed
+from engine.metrics import scan as scanning
+from engine.metrics.scan import EvaluationSpec, Form, Scan
+
+
+def form_of(spec: EvaluationSpec, replicates: int = 0) -> Form:
+    n = len(spec.slice_ids)
+    return Form(spec, replicates, max(1, -(-n // 64)), tuple(range(n)))
+
+
+def batch_of(
+    rows: pd.DataFrame, models: Mapping[str, pd.DataFrame], spec: EvaluationSpec, form: Form
+) -> pa.RecordBatch:
+    """Lay rows out as tasks get them.
+
+    `rows` has the split, a hash and masks (1 in, 0 out, -1 undecided); a model's table has label
+    and pred (class positions, -1 none), and score, weight, number_label, number_pred if there are.
+    """
+    codes = rows[list(spec.slice_ids)].to_numpy(int)
+    words, nulls = packed(codes == 1), packed(codes == -1)
+    columns: dict[str, object] = {}
+    if spec.split is not None:
+        columns["split"] = pa.array(rows["split"], pa.string())
+    if form.replicates:
+        columns["hash"] = rows["hash"].to_numpy().view(np.int64)
+    for i, model in enumerate(spec.models):
+        of = models[model]
+        found = of.get("found", pd.Series(1, of.index)).to_numpy(int)
+        code = found + (of["label"].to_numpy() + 2) * 2**4 + (of["pred"].to_numpy() + 2) * 2**16
+        columns[f"code_{i}"] = code.astype(np.int32)
+        if spec.weighted:
+            columns[f"weight_{i}"] = of["weight"].to_numpy(float)
+        if "score" in of:
+            columns[f"prob_{i}"] = of["score"].to_numpy(float)
+        for name in ("number_label", "number_pred"):
+            if name in of:
+                columns[f"{name}_{i}"] = of[name].to_numpy(float)
+    for j, name in enumerate(spec.columns):
+        columns[f"column_{j}"] = rows[name].to_numpy(float)
+    listed = [list(map(int, w)) if w.any() else None for w in nulls]
+    columns["nulls"] = pa.array(listed, pa.list_(pa.int64()))
+    for k in range(form.words):
+        columns[f"word_{k}"] = words[:, k] if k < words.shape[1] else np.zeros(len(rows), np.int64)
+    return pa.record_batch({k: pa.array(v) for k, v in columns.items()})
+
+
+def scan_of(
+    rows: pd.DataFrame,
+    models: Mapping[str, pd.DataFrame] | None,
+    spec: EvaluationSpec,
+    replicates: int = 0,
+    parts: Sequence[Sequence[int]] | None = None,
+) -> Scan:
+    """Scan rows, each part by a task of its own; one model's columns may be among the rows."""
+    form = form_of(spec, replicates)
+    batch = batch_of(rows, models or {spec.models[0]: rows}, spec, form)
+    sent = []
+    for part in [range(len(rows))] if parts is None else parts:
+        task = batch.take(pa.array(list(part), pa.int64()))
+        sent += list(scanning._adding(form)([task]))
+    return scanning._arranged(summed(sent), form)
+
+
+def summed(sent: Sequence[pa.RecordBatch]) -> pa.Table:
+    """Add up what tasks sent, as Spark does."""
+    table = pa.Table.from_batches(sent).to_pandas()
+    keys = ["split", "row", "rep", "block"]
+    sums = [c for c in table if c.startswith("c_")]
+    table[sums] = table[sums].fillna(0).astype("int64")
+    found = table.groupby(keys, as_index=False)[sums].sum()
+    payload = table.groupby(keys)["payload"].agg(lambda p: [x for x in p if x is not None])
+    few = (found["c_0"] <= scanning.EXACT_ROWS).to_numpy()
+    kept = [p if f else None for p, f in zip(payload, few, strict=True)]
+    out = pa.Table.from_pandas(found, preserve_index=False)
+    return out.append_column("payload", pa.array(kept, pa.list_(pa.binary())))
+
+
+def parts_of(n: int, parts: Sequence[int]) -> list[list[int]]:
+    """Return the rows of each part, from each row's part."""
+    order = sorted(range(n), key=lambda i: parts[i])
+    return [list(g) for _, g in itertools.groupby(order, key=lambda i: parts[i])]
