@@ -73,6 +73,7 @@ class Evaluation:
     _joined: DataFrame = field(repr=False)
     _key: tuple[str, ...] = ()
     _seed: int = 0
+    _functions: tuple[CustomMetric, ...] = ()
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -250,7 +251,7 @@ class Evaluation:
         return str(parse_metric(metric)) if known else metric
 
     def _better(self, metric: str) -> str:
-        own = {c.name: c.better for c in self.spec.custom}
+        own = {c.name: c.better for c in (*self.spec.custom, *self._functions)}
         return own[metric] if metric in own else better_of(metric)
 
 
@@ -433,7 +434,9 @@ def measured(
         found = with_clusters(found, joined, spec, cluster)
     own = per_slice(joined, spec, functions, found) if functions else None
     table = with_uncertainty(figures(found, spec, own), found, spec, sure)
-    return Evaluation(table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed)
+    return Evaluation(
+        table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed, tuple(functions)
+    )
 
 
 def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster: str) -> Scan:

@@ -219,7 +219,7 @@ def _score(
 ) -> float:
     labels = _integers(golds, "golds")
     predicted = _integers(preds, "preds") if preds is not None else None
-    if metric.kind.needs == "predictions":
+    if metric.family == "predictions":
         return float(np.average(_needed(metric, "preds", predicted) != ABSTAIN, weights=weights))
     if abstain is not None:
         keep = labels != abstain
@@ -228,7 +228,7 @@ def _score(
         predicted = predicted[keep] if predicted is not None else None
         probs = probs[keep] if probs is not None else None
         weights = weights[keep] if weights is not None else None
-    if metric.kind.needs == "scores":
+    if metric.family == "scores":
         return _auc(metric, labels, _needed(metric, "probs", probs), weights)
     threshold = metric.parameter("threshold")
     if threshold is not None:

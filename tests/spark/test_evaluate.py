@@ -262,14 +262,14 @@ def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
     for partitions in (7, 200):
         other = found(partitions)
         for split in ("train", "test"):
-            states = [f.parts["m", split].replicates for f in (one, other)]
+            states = [f.parts["model", split].replicates for f in (one, other)]
             np.testing.assert_array_equal(*(s.weights["confusion"] for s in states))
     drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(float)
     if weighted:
         drawn = drawn * rows["weight"].to_numpy()[:, None]
     members = [np.ones(N, bool), *(rows[s].eq(True).to_numpy(bool) for s in asked.slice_ids)]
     for split in ("train", "test"):
-        found_ = one.parts["m", split].replicates.weights["confusion"]
+        found_ = one.parts["model", split].replicates.weights["confusion"]
         for cell, (label, pred) in enumerate(itertools.product((0, 1), (0, 1))):
             at = (rows["split"] == split) & (rows["label"] == label) & (rows["pred"] == pred)
             expected = np.stack([drawn[at & m].sum(axis=0) for m in members])

@@ -133,11 +133,11 @@ WRONG = {
     "metrics: f1": "metrics: must be a list, found 'f1'",
     "metrics: []": "metrics: must have 1 or more entries, found []",
     "metrics: [f2]":
-        "metrics: unknown metric 'f2'; known: accuracy, balanced_accuracy, coverage, f1, f1_macro, "
-        "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 11 more",
+        "metrics: unknown metric 'f2'; known: accuracy, balanced_accuracy, bias, brier, count, "
+        "coverage, ece, f1, f1_macro, f1_micro and 27 more",
     "metrics: [acuracy]": "metrics: unknown metric 'acuracy'; did you mean 'accuracy'?",
     "metrics: [f1@treshold=.5]":
-        "metrics: metric 'f1@treshold=.5': parameter 'treshold': it takes threshold",
+        "metrics: metric 'f1@treshold=.5': parameter 'treshold': it takes threshold, top",
     "classes: [1]": "classes must be at least two different values",
     "classes: [a, a]": "classes must be at least two different values",
     "classes: [0, 1.5]": "classes.1: must be a whole number, text, true or false, found 1.5",

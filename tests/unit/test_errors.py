@@ -23,6 +23,11 @@ SENTENCES = [
         "make them null",
     ),
     (
+        e.MetricDefinitionError("f", "the class has no function 'merge'"),
+        "metric 'f': the class has no function 'merge'; @metric takes a function of (y_true, "
+        "y_pred, y_prob, weight), or a class with state, merge and compute",
+    ),
+    (
         e.SplitMissingError("t", "tst", ["test", "train"]),
         "evaluate_splits: t has no split 'tst'; did you mean 'test'?",
     ),

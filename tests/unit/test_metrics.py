@@ -192,8 +192,8 @@ def test_defaults_of_parameters():
         (
             "zzz",
             UnknownMetricError,
-            "unknown metric 'zzz'; known: accuracy, balanced_accuracy, coverage, f1, f1_macro, "
-            "f1_micro, f1_weighted, false_negative_rate, false_positive_rate, fbeta and 11 more",
+            "unknown metric 'zzz'; known: accuracy, balanced_accuracy, bias, brier, count, "
+            "coverage, ece, f1, f1_macro, f1_micro and 27 more",
         ),
         (
             "f1@threshold=high",
@@ -208,7 +208,7 @@ def test_defaults_of_parameters():
         (
             "f1@beta=2",
             MetricParameterError,
-            "metric 'f1@beta=2': parameter 'beta': it takes threshold",
+            "metric 'f1@beta=2': parameter 'beta': it takes threshold, top",
         ),
         (
             "coverage@beta=2",
