@@ -1101,3 +1101,47 @@ class PositiveClassError(InputError):
 
     def __init__(self, positive: object, classes: Sequence[object]) -> None:
         super().__init__(f"positive={positive!r} is none of the classes {list(classes)}")
+
+
+class SignatureMetricError(InputError):
+    """A metric can't be computed from signatures."""
+
+    def __init__(self, metric: str, problem: str) -> None:
+        super().__init__(
+            f"metric {metric!r} can't be computed from signatures: {problem}; evaluate() can"
+        )
+
+
+class SignatureColumnsError(InputError):
+    """Signatures were made without what a confusion counts."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        names = " and ".join(missing)
+        given = ", ".join(f"{name}=..." for name in missing)
+        super().__init__(
+            f"these signatures hold no {names}, so they have no confusion: make them with {given}"
+        )
+
+
+class SignatureSplitError(InputError):
+    """Signatures have no such split."""
+
+    def __init__(self, split: str, known: Iterable[str]) -> None:
+        super().__init__(f"the signatures have no split {split!r}{near(split, known)}")
+
+
+class SignatureLimitError(InputError):
+    """No number of signatures to keep."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"limit must be a positive number of signatures to keep, found {limit}")
+
+
+class TrendMixedError(InputError):
+    """More than one trend was given to be drawn as one."""
+
+    def __init__(self, column: str, found: Sequence[str]) -> None:
+        super().__init__(
+            f"a trend is drawn of one {column}, and this one has {listed(found, 5)}: choose one "
+            f"with trend(..., {column}=...)"
+        )
