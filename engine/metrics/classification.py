@@ -155,18 +155,19 @@ def _recalled(m: np.ndarray, p: int) -> _Pair:
 
 
 def _missed(m: np.ndarray, p: int) -> _Pair:
-    tp, _, actual = _of_class(m, p)
-    return actual - tp, actual
+    actual = m[..., p, :]
+    return np.delete(actual, p, axis=-1).sum(axis=-1), actual.sum(axis=-1)
 
 
 def _false_alarms(m: np.ndarray, p: int) -> _Pair:
-    tp, predicted, actual = _of_class(m, p)
-    return predicted - tp, m.sum(axis=(-2, -1)) - actual
+    # Added up and not taken from all rows: of weights that would leave a rest where there is none.
+    others = np.delete(m, p, axis=-2)
+    return others[..., p].sum(axis=-1), others.sum(axis=(-2, -1))
 
 
 def _rejected(m: np.ndarray, p: int) -> _Pair:
-    wrong, negatives = _false_alarms(m, p)
-    return negatives - wrong, negatives
+    others = np.delete(m, p, axis=-2)
+    return np.delete(others, p, axis=-1).sum(axis=(-2, -1)), others.sum(axis=(-2, -1))
 
 
 def _selected(m: np.ndarray, p: int) -> _Pair:
@@ -232,8 +233,13 @@ def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
     actual, predicted = m.sum(axis=-1), m.sum(axis=-2)
     correct, n = _correct(m, 0)
-    spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (actual**2).sum(axis=-1))
+    spread = _spread(predicted) * _spread(actual)
     return _divided(correct * n - (actual * predicted).sum(axis=-1), np.sqrt(spread))
+
+
+def _spread(each: np.ndarray) -> np.ndarray:
+    """Return n² less the classes' squares, exactly 0 of a single class whatever its weight."""
+    return np.asarray((each * (each.sum(axis=-1, keepdims=True) - each)).sum(axis=-1))
 
 
 def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
