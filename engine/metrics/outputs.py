@@ -80,4 +80,4 @@ class Outputs:
     @cached_property
     def probable(self) -> np.ndarray:
         """Which rows have a label and probabilities, ``[n]``."""
-        return (self.label >= 0) & ~np.isnan(self.probabilities).any(axis=1)
+        return np.asarray((self.label >= 0) & ~np.isnan(self.probabilities).any(axis=1))
