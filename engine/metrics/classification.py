@@ -7,71 +7,12 @@ Undefined ratios (0/0) are 0 with the status "undefined", as scikit-learn's defa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import UNDEFINED as UNDEFINED_AT
-from engine.metrics.states import Addend, Count, State, Values
-
-OK, UNDEFINED, EMPTY, SINGLE_CLASS = "ok", "undefined", "empty", "single_class"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A metric's value and what to think of it.
-
-    Attributes
-    ----------
-    value
-        The figure; None where it doesn't exist.
-    status
-        ``ok``; ``undefined`` (0/0, the value is 0); ``empty`` (no scored row);
-        ``single_class`` (the metric needs both classes).
-    """
-
-    value: float | None
-    status: str = OK
-
-
-def confusion_of(
-    golds: np.ndarray, preds: np.ndarray, n_classes: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Count (gold, pred) pairs of class positions, or add up weights; ``[C, C]``.
-
-    Examples
-    --------
-    >>> confusion_of(np.array([0, 1, 1]), np.array([0, 0, 1]), 2).tolist()
-    [[1, 0], [1, 1]]
-    """
-    cells = np.bincount(golds * n_classes + preds, weights, n_classes * n_classes)
-    return cells.reshape(n_classes, n_classes)
-
-
-def compute(metric: MetricSpec, confusion: np.ndarray, positive: int = 1) -> Figure:
-    """Compute a metric from a confusion matrix.
-
-    Parameters
-    ----------
-    metric
-        One whose kind needs a confusion.
-    confusion
-        ``[C, C]`` counts or weights.
-    positive
-        Position of the positive class, for binary metrics.
-
-    Examples
-    --------
-    >>> from engine.metrics.spec import parse_metric
-    >>> compute(parse_metric("accuracy"), np.array([[3, 1], [0, 4]]))
-    Figure(value=0.875, status='ok')
-    """
-    if confusion.sum() <= 0:
-        return Figure(None, EMPTY)
-    value, undefined = ratio(metric, confusion, positive)
-    return Figure(float(value), UNDEFINED if undefined else OK)
+from engine.metrics.states import OK, UNDEFINED, Addend, Count, State, Values
 
 
 def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.ndarray:
@@ -79,10 +20,12 @@ def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.
 
     Parameters
     ----------
-    metric, positive
-        As for :func:`compute`.
+    metric
+        One whose family is a confusion's.
     confusions
         ``[..., C, C]`` counts or weights.
+    positive
+        Position of the positive class, for binary metrics.
 
     Returns
     -------
@@ -95,8 +38,7 @@ def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.
     >>> values(parse_metric("recall"), np.array([[[3, 1], [1, 3]], [[0, 0], [0, 0]]])).tolist()
     [0.75, nan]
     """
-    found, undefined = ratio(metric, confusions, positive)
-    return np.where((confusions.sum(axis=(-2, -1)) > 0) & ~undefined, found, np.nan)
+    return of_confusions(metric, confusions, positive).defined
 
 
 def ratio(
@@ -155,18 +97,19 @@ def _recalled(m: np.ndarray, p: int) -> _Pair:
 
 
 def _missed(m: np.ndarray, p: int) -> _Pair:
-    tp, _, actual = _of_class(m, p)
-    return actual - tp, actual
+    actual = m[..., p, :]
+    return np.delete(actual, p, axis=-1).sum(axis=-1), actual.sum(axis=-1)
 
 
 def _false_alarms(m: np.ndarray, p: int) -> _Pair:
-    tp, predicted, actual = _of_class(m, p)
-    return predicted - tp, m.sum(axis=(-2, -1)) - actual
+    # Added up and not taken from all rows: of weights that would leave a rest where there is none.
+    others = np.delete(m, p, axis=-2)
+    return others[..., p].sum(axis=-1), others.sum(axis=(-2, -1))
 
 
 def _rejected(m: np.ndarray, p: int) -> _Pair:
-    wrong, negatives = _false_alarms(m, p)
-    return negatives - wrong, negatives
+    others = np.delete(m, p, axis=-2)
+    return np.delete(others, p, axis=-1).sum(axis=(-2, -1)), others.sum(axis=(-2, -1))
 
 
 def _selected(m: np.ndarray, p: int) -> _Pair:
@@ -232,8 +175,13 @@ def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
     actual, predicted = m.sum(axis=-1), m.sum(axis=-2)
     correct, n = _correct(m, 0)
-    spread = (n**2 - (predicted**2).sum(axis=-1)) * (n**2 - (actual**2).sum(axis=-1))
+    spread = _spread(predicted) * _spread(actual)
     return _divided(correct * n - (actual * predicted).sum(axis=-1), np.sqrt(spread))
+
+
+def _spread(each: np.ndarray) -> np.ndarray:
+    """Return n² less the classes' squares, exactly 0 of a single class whatever its weight."""
+    return np.asarray((each * (each.sum(axis=-1, keepdims=True) - each)).sum(axis=-1))
 
 
 def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
@@ -295,7 +243,7 @@ def of_confusions(metric: MetricSpec, confusions: np.ndarray, positive: int) -> 
     """Compute a metric of confusions ``[..., C, C]``; NaN of one that is all 0."""
     value, undefined = ratio(metric, confusions, positive)
     empty = confusions.sum(axis=(-2, -1)) <= 0
-    return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED_AT, 0))
+    return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED, OK))
 
 
 def share(

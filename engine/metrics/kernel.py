@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.masks.words import WORD, set_bits, unpacked
-from engine.metrics.fixed_point import DIGITS, digits_of
+from engine.metrics.fixed_point import DIGITS, digits_of, value_of
 from engine.metrics.outputs import Outputs
 from engine.metrics.replicates import weights as replicate_weights
-from engine.metrics.states import Count, Sum
+from engine.metrics.states import Count, State, Sum
 
 MANY = 64  # cells; a count by more that isn't replicated is a histogram
 _BLOCK = 4096  # rows whose masks are multiplied at a time
@@ -177,6 +177,33 @@ def add(
             _add_cells(added, count, masks, at, numbers, held)
 
 
+def state_of(added: Added, work: Work, masks: int) -> State:
+    """Return what was added up as the state of all rows, then of each mask: ``[1 + masks, …]``.
+
+    Examples
+    --------
+    >>> from engine.metrics.columns import ROWS
+    >>> from engine.metrics.outputs import Classes
+    >>> of, work = Outputs(Classes(), np.zeros(3), np.zeros(3)), Work((ROWS,), ())
+    >>> add(found := Added(), work, Masks(np.array([[1, 3, 2]], np.uint64)), of)
+    >>> state_of(found, work, 2).rows["rows"].tolist()
+    [[3], [2], [2]]
+    """
+
+    def total(name: str, cells: int, place: int) -> np.ndarray:
+        found = added.totals.get(Line(name, place))
+        if found is None:
+            return np.zeros((1 + masks, cells), np.int64)
+        return np.concatenate([found[:, -1:], found[:, :masks]], axis=1).T
+
+    def exact(name: str, cells: int) -> np.ndarray:
+        return value_of(np.stack([total(name, cells, place) for place in range(DIGITS)]))
+
+    rows = {c.name: total(c.name, c.cells, PLAIN) for c in work.counts}
+    weights = {c.name: exact(c.name, c.cells) for c in work.counts} if work.weighted else rows
+    return State(rows, weights, {s.name: exact(s.name, s.by.cells) for s in work.sums})
+
+
 def _add_cells(
     added: Added,
     count: Count,
@@ -209,6 +236,7 @@ def _add_cells(
                 added, count, cell, masks.width, words[:, block],
                 {line: digit[block] for line, digit in digits},
                 None if drawn is None else drawn[block],
+                weighted=count.name in numbers,
             )  # fmt: skip
 
 
@@ -220,12 +248,13 @@ def _add_products(
     words: np.ndarray,
     digits: dict[Line, np.ndarray],
     drawn: np.ndarray | None,
+    *,
+    weighted: bool,
 ) -> None:
     """Add the digits of a block of rows of one cell, and what replicates draw of them."""
     columns = np.stack(list(digits.values()), axis=1) if digits else None
     factors: dict[Line, np.ndarray] = {}
     if drawn is not None:
-        weighted = any(line.name == count.name for line in digits)
         exact = drawn.astype(np.float64 if digits else np.float32)
         factors = {line: exact * digit[:, None] for line, digit in digits.items()}
         if not weighted:

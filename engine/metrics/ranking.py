@@ -205,6 +205,8 @@ def _first_chosen(metric: MetricSpec, whole: State) -> int:
     negatives, positives = histograms(metric, whole.weights)
     from_top = np.cumsum((negatives + positives)[::-1], dtype=np.float64)
     wanted = metric.parameter("top") * from_top[-1]
+    if wanted <= 0:
+        return len(from_top)
     return len(from_top) - 1 - int(np.searchsorted(from_top, wanted * (1 - 1e-12)))
 
 

@@ -5,25 +5,23 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.errors import (
-    EmptyLabelsError,
-    LabelValueError,
-    LengthError,
-    MetricInputError,
-    NotBinaryError,
-    ProbabilityError,
+from engine.errors import EmptyLabelsError, LabelValueError, ProbabilityError
+from engine.metrics.arrays import (
+    ABSTAIN,
+    Arrays,
+    check_lengths,
+    integers,
+    no_slices,
+    slices_of,
+    values_of,
 )
-from engine.metrics.classification import compute, confusion_of
-from engine.metrics.ranking import RANKINGS, histogram_of
 from engine.metrics.spec import MetricSpec, parse_metric
-
-ABSTAIN = -1
+from engine.metrics.states import UNDEFINED, Values
 
 
 class Scorer:
@@ -58,8 +56,8 @@ class Scorer:
         abstain_label: int | None = ABSTAIN,
     ) -> None:
         self.abstain_label = abstain_label
-        self.metrics: dict[str, Callable[..., Any]] = {
-            text: partial(_score, parse_metric(text), abstain_label) for text in metrics or ()
+        self.metrics: dict[str, MetricSpec | Callable[..., Any]] = {
+            text: parse_metric(text) for text in metrics or ()
         }
         self.metrics.update(custom_metric_funcs or {})
 
@@ -75,9 +73,10 @@ class Scorer:
         Parameters
         ----------
         golds
-            ``[n]`` integer labels.
+            ``[n]`` integer labels; for metrics of numbers, such as ``mae``, numbers, NaN where
+            there is none (-1 is a number like any there).
         preds
-            ``[n]`` or ``[n, 1]`` integer predictions.
+            ``[n]`` or ``[n, 1]`` predictions, as labels are.
         probs
             ``[n, C]`` probabilities.
         weights
@@ -90,13 +89,10 @@ class Scorer:
         """
         if len(golds) == 0:
             raise EmptyLabelsError
-        _check_lengths(golds=golds, preds=preds, probs=probs, weights=weights)
-        scores: dict[str, float] = {}
-        for name, metric in self.metrics.items():
-            ours = isinstance(metric, partial) and metric.func is _score
-            found = metric(golds, preds, probs, weights) if ours else metric(golds, preds, probs)
-            scores.update(found if isinstance(found, dict) else {name: found})
-        return scores
+        arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
+        found = values_of(self._ours, arrays, no_slices(len(golds)))
+        _warn(found, 0)
+        return self._named(found, 0, golds, preds, probs)
 
     def score_slices(
         self,
@@ -122,17 +118,48 @@ class Scorer:
         Raises
         ------
         ValueError
-            If lengths differ.
+            If there are no labels, a metric lacks its input, or lengths differ.
         """
-        _check_lengths(S=S, golds=golds, preds=preds, probs=probs)
-        scores = {"overall": self.score(golds, preds, probs)}
-        for name in S.dtype.names or ():
-            member = S[name] == 1
-            if member.any():
-                scores[name] = self.score(golds[member], preds[member], probs[member])
-            else:
+        check_lengths(S=S, golds=golds, preds=preds, probs=probs)
+        if len(golds) == 0:
+            raise EmptyLabelsError
+        slices = slices_of(S)
+        found = values_of(self._ours, Arrays(golds, preds, probs, None, self.abstain_label), slices)
+        scores = {"overall": self._named(found, 0, golds, preds, probs)}
+        _warn(found, 0)
+        own = len(self._ours) < len(self.metrics)
+        for i, name in enumerate(S.dtype.names or ()):
+            if not slices.rows[i]:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
+                continue
+            _warn(found, 1 + i)
+            at = S[name] == 1 if own else slice(0)  # which nobody looks at
+            scores[name] = self._named(found, 1 + i, golds[at], preds[at], probs[at])
         return pd.DataFrame(scores).transpose() if as_dataframe else scores
+
+    @property
+    def _ours(self) -> list[MetricSpec]:
+        return [m for m in self.metrics.values() if isinstance(m, MetricSpec)]
+
+    def _named(
+        self, found: Mapping[MetricSpec, Values], at: int, *arrays: np.ndarray | None
+    ) -> dict[str, float]:
+        """Return a slice's scores by name, with those of custom metrics."""
+        scores: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            if isinstance(metric, MetricSpec):
+                scores[name] = float(found[metric].value[at])
+            else:
+                score = metric(*arrays)
+                scores.update(score if isinstance(score, dict) else {name: score})
+        return scores
+
+
+def _warn(found: Mapping[MetricSpec, Values], at: int) -> None:
+    for metric, (value, status) in found.items():
+        if status[at] == UNDEFINED:
+            text = f"{metric} is 0/0 here and given as {value[at]:g}"
+            warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
@@ -148,7 +175,7 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
     >>> preds_to_probs(np.array([0, 1]), 2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    flat = _integers(preds, "preds")
+    flat = integers(preds, "preds")
     outside = flat[(flat < 0) | (flat >= num_classes)]
     if len(outside):
         raise LabelValueError(
@@ -189,7 +216,9 @@ def probs_to_preds(
         raise LabelValueError(
             "tie_break_policy", tie_break_policy, f"not one of {', '.join(_TIE_BREAKERS)}"
         )
-    _check_numbers(probs)
+    unknown = np.flatnonzero(np.isnan(probs).any(axis=1))
+    if len(unknown):
+        raise LabelValueError("probs", f"row {unknown[0]}", "not a number")
     near_best = probs.max(axis=1, keepdims=True) - probs < tol
     preds: np.ndarray = near_best.argmax(axis=1)
     for row in np.flatnonzero(near_best.sum(axis=1) > 1):
@@ -207,95 +236,3 @@ _TIE_BREAKERS: Mapping[str, Callable[[int, np.ndarray], int]] = {
     "true-random": lambda _, tied: int(np.random.choice(tied)),  # what set_seed seeds
     "abstain": lambda _, __: ABSTAIN,
 }
-
-
-def _score(
-    metric: MetricSpec,
-    abstain: int | None,
-    golds: np.ndarray,
-    preds: np.ndarray | None,
-    probs: np.ndarray | None,
-    weights: np.ndarray | None = None,
-) -> float:
-    labels = _integers(golds, "golds")
-    predicted = _integers(preds, "preds") if preds is not None else None
-    if metric.family == "predictions":
-        return float(np.average(_needed(metric, "preds", predicted) != ABSTAIN, weights=weights))
-    if abstain is not None:
-        keep = labels != abstain
-        keep &= predicted != abstain if predicted is not None else True
-        labels = labels[keep]
-        predicted = predicted[keep] if predicted is not None else None
-        probs = probs[keep] if probs is not None else None
-        weights = weights[keep] if weights is not None else None
-    if metric.family == "scores":
-        return _auc(metric, labels, _needed(metric, "probs", probs), weights)
-    threshold = metric.parameter("threshold")
-    if threshold is not None:
-        scores = _needed(metric, "probs", probs)
-        if scores.shape[1] != 2:  # noqa: PLR2004
-            raise NotBinaryError(str(metric), "a threshold needs two columns of probs")
-        predicted = (scores[:, 1] >= threshold).astype(np.int64)
-    predicted = _needed(metric, "preds", predicted)
-    return _value(metric, labels, predicted, weights)
-
-
-def _value(
-    metric: MetricSpec, labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None
-) -> float:
-    seen = np.union1d(labels, predicted)
-    # As scikit-learn has it: two labels, of which 1 is the positive one, or a single one.
-    binary = len(seen) <= 1 or (len(seen) == 2 and 1 in seen)  # noqa: PLR2004
-    if metric.name == "f1" and (not binary or labels.max(initial=0) > 1):
-        raise NotBinaryError(str(metric), "try f1_micro or f1_macro")
-    if metric.kind.binary and not binary:
-        raise NotBinaryError(str(metric), "it needs labels 0 and 1")
-    classes = np.union1d(seen, [1])
-    golds, preds, one = (np.searchsorted(classes, v) for v in (labels, predicted, [1]))
-    figure = compute(metric, confusion_of(golds, preds, len(classes), weights), int(one[0]))
-    if figure.status == "undefined":
-        warnings.warn(f"{metric} is 0/0 here and given as 0", UserWarning, stacklevel=4)
-    return float("nan") if figure.value is None else figure.value
-
-
-def _auc(
-    metric: MetricSpec, labels: np.ndarray, probs: np.ndarray, weights: np.ndarray | None
-) -> float:
-    seen = np.unique(labels)
-    if probs.ndim != 2 or probs.shape[1] != 2 or len(seen) > 2:  # noqa: PLR2004
-        raise NotBinaryError(str(metric), "it needs two labels and two columns of probs")
-    _check_numbers(probs)
-    positive = (labels == seen.max(initial=-1)).astype(np.int64)
-    return float(RANKINGS[metric.name](*histogram_of(positive, probs[:, 1], weights)))
-
-
-def _check_lengths(**arrays: np.ndarray | None) -> None:
-    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
-    if len(set(lengths.values())) > 1:
-        raise LengthError(lengths)
-
-
-def _check_numbers(probs: np.ndarray) -> None:
-    rows = np.flatnonzero(np.isnan(probs).any(axis=1))
-    if len(rows):
-        raise LabelValueError("probs", f"row {rows[0]}", "not a number")
-
-
-def _needed(metric: MetricSpec, name: str, given: np.ndarray | None) -> np.ndarray:
-    if given is None:
-        raise MetricInputError(str(metric), name)
-    return given
-
-
-def _integers(values: np.ndarray, name: str) -> np.ndarray:
-    flat = np.asarray(values)
-    flat = flat[:, 0] if flat.ndim == 2 and flat.shape[1] == 1 else flat  # noqa: PLR2004
-    if flat.ndim != 1:
-        raise LabelValueError(name, f"an array of shape {flat.shape}", "not one label per row")
-    if flat.dtype.kind not in "biuf":
-        raise LabelValueError(name, flat[0] if len(flat) else flat.dtype, "not an integer")
-    off = flat[np.mod(flat, 1) != 0]
-    if len(off):
-        raise LabelValueError(name, off[0], "not an integer")
-    whole: np.ndarray = flat.astype(np.int64)
-    return whole

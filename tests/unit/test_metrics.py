@@ -11,9 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import MetricParameterError, UnknownMetricError
-from engine.metrics.classification import Figure, compute, confusion_of
-from engine.metrics.ranking import average_precision, bin_of, histogram_of, roc_auc
+from engine.metrics.classification import of_confusions
+from engine.metrics.ranking import (
+    RANKINGS,
+    average_precision,
+    bin_of,
+    histogram_of,
+    in_blocks,
+    roc_auc,
+)
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
+from engine.metrics.states import OK, UNDEFINED
 
 SKLEARN = {
     "accuracy": sk.accuracy_score,
@@ -62,86 +70,78 @@ def silent():
         yield
 
 
+def confusion(golds: np.ndarray, preds: np.ndarray, weights: np.ndarray | None = None):
+    cells = np.zeros((4, 4))
+    np.add.at(cells, (golds, preds), 1 if weights is None else weights)
+    return cells
+
+
 @pytest.mark.parametrize("metric", SKLEARN)
 @settings(max_examples=40, deadline=None)
-@given(data=st.one_of(rows(0), rows(1), rows(1), rows(3)))
-def test_formulas_are_scikit_learns(metric, data):
-    golds, preds, _ = data
-    figure = compute(parse_metric(metric), confusion_of(golds, preds, 4))
-    assert figure.value == pytest.approx(SKLEARN[metric](golds, preds), abs=1e-12)
-    assert figure.status in ("ok", "undefined")
-    assert figure.status == "ok" or figure.value == 0
-
-
-@pytest.mark.parametrize("metric", SKLEARN)
-@settings(max_examples=25, deadline=None)
-@given(data=rows(2))
-def test_weighted_formulas_are_scikit_learns(metric, data):
+@given(data=st.one_of(rows(0), rows(1), rows(1), rows(3)), weighted=st.booleans())
+def test_formulas_are_scikit_learns(metric, data, weighted):
     golds, preds, weights = data
-    confusion = np.zeros((3, 3), dtype=np.int64)
-    np.add.at(confusion, (golds, preds), weights)
-    figure = compute(parse_metric(metric), confusion)
-    expected = SKLEARN[metric](golds, preds, sample_weight=weights)
-    assert figure.value == pytest.approx(expected, abs=1e-12)
+    given_ = {"sample_weight": weights} if weighted else {}
+    cells = confusion(golds, preds, weights if weighted else None)
+    value, status = of_confusions(parse_metric(metric), cells, 1)
+    assert value == pytest.approx(SKLEARN[metric](golds, preds, **given_), abs=1e-12)
+    assert status in (OK, UNDEFINED)
+    assert status == OK or value == 0
+
+
+NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("metric", "confusion", "figure"),
+    ("metric", "confusion", "value", "status"),
     [
-        ("accuracy", [[0, 0], [0, 0]], Figure(None, "empty")),
-        ("f1_macro", [[0, 0], [0, 0]], Figure(None, "empty")),
-        ("precision", [[2, 0], [1, 0]], Figure(0.0, "undefined")),
-        ("recall", [[2, 1], [0, 0]], Figure(0.0, "undefined")),
-        ("f1", [[2, 0], [0, 0]], Figure(0.0, "undefined")),
-        ("matthews_corrcoef", [[2, 0], [0, 0]], Figure(0.0, "undefined")),
-        ("accuracy", [[2, 0], [0, 0]], Figure(1.0)),
-        ("f1", [[0, 0], [0, 3]], Figure(1.0)),
-        ("fbeta", [[1, 1], [1, 1]], Figure(0.5)),
-        ("fbeta@beta=0", [[0, 3], [0, 1]], Figure(0.25)),
+        ("accuracy", [[0, 0], [0, 0]], NAN, OK),
+        ("f1_macro", [[0, 0], [0, 0]], NAN, OK),
+        ("precision", [[2, 0], [1, 0]], 0.0, UNDEFINED),
+        ("recall", [[2, 1], [0, 0]], 0.0, UNDEFINED),
+        ("specificity", [[0, 0], [1, 1]], 0.0, UNDEFINED),
+        ("f1", [[2, 0], [0, 0]], 0.0, UNDEFINED),
+        ("matthews_corrcoef", [[2, 0], [0, 0]], 0.0, UNDEFINED),
+        ("accuracy", [[2, 0], [0, 0]], 1.0, OK),
+        ("f1", [[0, 0], [0, 3]], 1.0, OK),
+        ("fbeta", [[1, 1], [1, 1]], 0.5, OK),
+        ("fbeta@beta=0", [[0, 3], [0, 1]], 0.25, OK),
     ],
 )
-def test_figures_that_do_not_exist_have_a_status(metric, confusion, figure):
-    assert compute(parse_metric(metric), np.array(confusion)) == figure
+def test_figures_that_do_not_exist_have_a_status(metric, confusion, value, status):
+    found = of_confusions(parse_metric(metric), np.array(confusion), 1)
+    np.testing.assert_equal((float(found.value), int(found.status)), (value, status))
 
 
 def test_the_positive_class_may_be_any():
-    confusion = np.array([[3, 1], [0, 4]])
-    assert compute(parse_metric("recall"), confusion, positive=0).value == 0.75
-    assert compute(parse_metric("recall"), confusion, positive=1).value == 1.0
+    cells = np.array([[3, 1], [0, 4]])
+    assert of_confusions(parse_metric("recall"), cells, 0).value == 0.75
+    assert of_confusions(parse_metric("recall"), cells, 1).value == 1.0
 
 
+@pytest.mark.parametrize("name", ["roc_auc", "pr_auc"])
 @settings(max_examples=60, deadline=None)
-@given(rows(1), st.integers(0, 2**31))
-def test_roc_auc_is_scikit_learns(data, seed):
+@given(rows(1), st.integers(0, 2**31), st.booleans())
+def test_rankings_are_scikit_learns(name, data, seed, weighted):
     golds, _, weights = data
     scores = np.random.default_rng(seed).integers(0, 8, len(golds)) / 8
-    figure = roc_auc(*histogram_of(golds, scores))
+    found = RANKINGS[name](*histogram_of(golds, scores, weights if weighted else None))
     if len(set(golds)) == 1:
-        assert figure == Figure(None, "single_class")
+        assert np.isnan(found)
         return
-    assert figure.value == pytest.approx(sk.roc_auc_score(golds, scores), abs=1e-12)
-    bins = bin_of(scores, 8)
-    histograms = [np.bincount(bins, weights * (golds == c), 8) for c in (0, 1)]
-    expected = sk.roc_auc_score(golds, scores, sample_weight=weights)
-    assert roc_auc(*histograms).value == pytest.approx(expected, abs=1e-12)
+    theirs = {"roc_auc": sk.roc_auc_score, "pr_auc": sk.average_precision_score}[name]
+    expected = theirs(golds, scores, sample_weight=weights if weighted else None)
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
-@given(rows(1), st.integers(0, 2**31), st.sampled_from([2, 10, 4096]))
-def test_a_binned_roc_auc_is_within_its_bound(data, seed, bins):
-    golds, scores = data[0], np.random.default_rng(seed).random(len(data[0]))
-    exact, at = roc_auc(*histogram_of(golds, scores)), bin_of(scores, bins)
-    negatives, positives = (np.bincount(at[golds == c], minlength=bins) for c in (0, 1))
-    binned = roc_auc(negatives, positives)
-    assert binned.status == exact.status
-    if exact.value is not None:
-        bound = (negatives * positives).sum() / (2 * negatives.sum() * positives.sum())
-        assert abs(binned.value - exact.value) <= bound + 1e-12
-
-
-def test_roc_auc_of_nothing():
-    assert roc_auc(np.zeros(4), np.zeros(4)) == Figure(None, "empty")
-    assert roc_auc(*histogram_of(np.array([], dtype=int), np.array([]))) == Figure(None, "empty")
+@pytest.mark.parametrize("of", [roc_auc, average_precision])
+def test_rankings_of_nothing_and_of_many(of):
+    assert np.isnan(of(np.zeros(4), np.zeros(4)))
+    assert np.isnan(of(*histogram_of(np.array([], dtype=int), np.array([]))))
+    rng = np.random.default_rng(0)
+    negatives, positives = rng.integers(0, 5, (2, 300, 4096))
+    each = [of(n, p) for n, p in zip(negatives, positives, strict=True)]
+    assert in_blocks(of, negatives, positives).tolist() == each
 
 
 def test_bins_cover_the_unit_interval():
@@ -163,6 +163,9 @@ def test_bins_cover_the_unit_interval():
         ("f1@threshold=0.12345678901", "f1@threshold=0.12345678901"),
         ("f1@threshold=1e-7", "f1@threshold=1e-07"),
         ("f1@", "f1"),
+        ("recall@top=.10", "recall@top=0.1"),
+        ("mean@column=price", "mean@column=price"),
+        ("top_k_accuracy@k=3", "top_k_accuracy@k=3"),
     ],
 )
 def test_names_have_one_spelling(text, canonical):
@@ -240,6 +243,27 @@ def test_defaults_of_parameters():
             MetricParameterError,
             "metric 'roc_auc@bins=2.5': parameter 'bins': it must be a whole number",
         ),
+        (
+            "recall@top=1.5",
+            MetricParameterError,
+            "metric 'recall@top=1.5': parameter 'top': it must be in 0 to 1",
+        ),
+        (
+            "f1_macro@top=0.1",
+            MetricParameterError,
+            "metric 'f1_macro@top=0.1': parameter 'top': it takes threshold",
+        ),
+        (
+            "f1@threshold=0.5,top=0.1",
+            MetricParameterError,
+            "metric 'f1@threshold=0.5,top=0.1': parameter 'top': give a threshold or a top share, "
+            "not both",
+        ),
+        (
+            "mean@column=",
+            MetricParameterError,
+            "metric 'mean@column=': parameter 'column': write mean@column=NAME",
+        ),
     ],
 )
 def test_names_that_are_none(text, kind, message):
@@ -247,18 +271,3 @@ def test_names_that_are_none(text, kind, message):
         parse_metric(text)
     assert str(caught.value) == message
     assert isinstance(caught.value, ValueError)
-
-
-@settings(max_examples=40, deadline=None)
-@given(rows(1), st.data())
-def test_average_precision_is_scikit_learns(data, draw):
-    golds, _, weights = data
-    scores = np.array(
-        draw.draw(st.lists(st.integers(0, 5), min_size=len(golds), max_size=len(golds)))
-    )
-    figure = average_precision(*histogram_of(golds, scores, weights))
-    if len(set(golds)) < 2:
-        assert figure == Figure(None, "single_class")
-    else:
-        expected = sk.average_precision_score(golds, scores, sample_weight=weights)
-        assert figure.value == pytest.approx(expected, abs=1e-12)

@@ -7,6 +7,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics as sk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import Scorer, preds_to_probs, probs_to_preds, set_seed
 from engine.errors import (
@@ -18,6 +21,7 @@ from engine.errors import (
     ProbabilityError,
     UnknownMetricError,
 )
+from engine.metrics import arrays
 
 GOLDS, PREDS = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])
 PROBS = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
@@ -222,6 +226,61 @@ BAD = [
         "probs: row 1 is not a number",
     ),
     (
+        lambda: score("log_loss", probs=None),
+        MetricInputError,
+        "metric 'log_loss' needs probs, which was not given",
+    ),
+    (
+        lambda: score("mae", preds=None),
+        MetricInputError,
+        "metric 'mae' needs preds, which was not given",
+    ),
+    (
+        lambda: score("mean@column=price"),
+        MetricInputError,
+        "metric 'mean@column=price' needs a table's column, which was not given",
+    ),
+    (
+        lambda: score("brier", golds=np.array([0, 1, 2, 0])),
+        LabelValueError,
+        "golds: 2 is not a class position from 0 to 1",
+    ),
+    (
+        lambda: score("ece", probs=np.full(4, 0.5)),
+        ProbabilityError,
+        "probs must have one row per data point and at least 2 columns, found (4,)",
+    ),
+    (
+        lambda: score("log_loss", probs=np.array([[0.5, 0.5], [1, 0], [np.nan, 0.5], [1, 0]])),
+        LabelValueError,
+        "probs: row 2 is not a number",
+    ),
+    (
+        lambda: score("f1@threshold=0.5", probs=np.array([[1, 0], [1, np.nan], [1, 0], [1, 0]])),
+        LabelValueError,
+        "probs: row 1 is not a number",
+    ),
+    (
+        lambda: score("recall@top=0.5", probs=np.ones((4, 3)) / 3),
+        NotBinaryError,
+        "metric 'recall@top=0.5' is for binary problems: a share needs two columns of probs",
+    ),
+    (
+        lambda: score("mae", golds=np.array(["a", "b", "c", "d"])),
+        LabelValueError,
+        "golds: a is not a number",
+    ),
+    (
+        lambda: score("rmse", preds=np.array([0, 1, -np.inf, 0])),
+        LabelValueError,
+        "preds: -inf is not a finite number",
+    ),
+    (
+        lambda: Scorer(["accuracy"]).score(GOLDS, PREDS, weights=np.array([1, 1, np.nan, 1])),
+        LabelValueError,
+        "weights: row 2 is not a number",
+    ),
+    (
         lambda: preds_to_probs(np.array([0, 2]), 2),
         LabelValueError,
         "preds: 2 is not a class position from 0 to 1",
@@ -285,3 +344,141 @@ def test_lists_and_series_are_arrays_too():
         assert Scorer(["accuracy"]).score([0, 1], [0, 0]) == {"accuracy": 0.5}
         series = pd.Series([0, 1], index=[7, 8])
         assert Scorer(["f1"]).score(series, pd.Series([0, 1])) == {"f1": 1.0}
+
+
+# All slices at once.
+
+OF_CLASSES = ["accuracy", "f1_macro", "precision_weighted", "balanced_accuracy", "coverage"]
+OF_CLASSES += ["matthews_corrcoef", "recall_micro", "count"]
+OF_PROBS = ["log_loss", "brier", "ece", "ece@bins=3", "top_k_accuracy", "top_k_accuracy@k=1"]
+OF_TWO = ["f1", "precision", "recall@threshold=0.4", "accuracy@threshold=0.9", "specificity"]
+OF_TWO += ["roc_auc", "pr_auc", "selection_rate", "fbeta@beta=3", "false_positive_rate"]
+OF_NUMBERS = ["mae", "mse", "rmse", "r2", "bias", "mape", "mape_undefined"]
+
+
+def drawn(seed: int, n: int, classes: int):
+    rng = np.random.default_rng(seed)
+    golds, preds = rng.integers(-1, classes, (2, n))
+    probs = rng.dirichlet(np.ones(classes), n)
+    S = masks(
+        half=rng.integers(0, 2, n), few=rng.random(n) < 0.1, undecided=rng.integers(-1, 2, n),
+        one_class=(golds == 0).astype(float), none=np.zeros(n, int), every=np.ones(n, int),
+        unlabelled=np.where(golds < 0, 1, 0),
+    )  # fmt: skip
+    return S, golds, preds, probs
+
+
+@pytest.mark.filterwarnings("ignore:.* is 0/0")
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 60), st.sampled_from([2, 3, 6]), st.booleans())
+def test_a_slice_scores_as_its_rows_do(seed, n, classes, one_by_one):
+    S, golds, preds, probs = drawn(seed, n, classes)
+    names = OF_CLASSES + OF_PROBS + OF_NUMBERS + (OF_TWO if classes == 2 else [])
+    scorer = Scorer(names, {"n": lambda g, p, q: len(g)})
+    with pytest.MonkeyPatch.context() as patch:
+        if one_by_one:  # as with so many classes that all slices' counts would fill the memory
+            patch.setattr(arrays, "_MOST_SUMS", 0)
+        found = scorer.score_slices(S, golds, preds, probs)
+    assert list(found) == ["overall", *S.dtype.names]
+    for name, scores in found.items():
+        member = np.ones(n, bool) if name == "overall" else S[name] == 1
+        assert list(scores) == [*names, "n"]
+        if not member.any():
+            assert np.isnan([*scores.values()]).all()
+            continue
+        wanted = scorer.score(golds[member], preds[member], probs[member])
+        np.testing.assert_equal(scores, wanted)
+        assert all(isinstance(v, float) for k, v in scores.items() if k != "n")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weights"])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_scores_are_scikit_learns(classes, weighted):
+    _, golds, preds, probs = drawn(1, 300, classes)
+    weights = np.random.default_rng(2).random(300) if weighted else None
+    found = Scorer([*OF_PROBS, "accuracy", "f1_macro"]).score(golds, preds, probs, weights)
+    kept = (golds >= 0) & (preds >= 0)
+    y, p, q = golds[kept], preds[kept], probs[kept]
+    w = {"sample_weight": weights[kept] if weighted else None}
+    labels = range(classes)
+    assert found["log_loss"] == pytest.approx(sk.log_loss(y, q, labels=labels, **w), abs=1e-12)
+    squared = ((q - np.eye(classes)[y]) ** 2).sum(axis=1) / (2 if classes == 2 else 1)
+    assert found["brier"] == pytest.approx(np.average(squared, weights=w["sample_weight"]))
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(y, p, **w))
+    assert found["f1_macro"] == pytest.approx(sk.f1_score(y, p, average="macro", **w))
+    if classes > 2:
+        hits = sk.top_k_accuracy_score(y, q, k=2, labels=labels, **w)
+        assert found["top_k_accuracy"] == pytest.approx(hits)
+
+
+def test_metrics_of_numbers():
+    golds = np.array([-1.0, 2.5, np.nan, 0.0, 4.0])  # -1 is a number here, and no abstention
+    preds = np.array([[-1.5], [2.5], [1.0], [1.0], [2.0]])
+    found = Scorer(OF_NUMBERS).score(golds, preds)
+    y, p = golds[[0, 1, 3, 4]], preds[[0, 1, 3, 4], 0]
+    assert found == pytest.approx(
+        {
+            "mae": sk.mean_absolute_error(y, p), "mse": sk.mean_squared_error(y, p),
+            "rmse": sk.root_mean_squared_error(y, p), "r2": sk.r2_score(y, p),
+            "bias": -0.375, "mape": (0.5 + 0 + 0.5) / 3, "mape_undefined": 1,
+        }
+    )  # fmt: skip
+    S = masks(a=[1, 0, 0, 0, 0], b=[0, 0, 1, 0, 0])
+    of = Scorer(["mae", "bias"]).score_slices(S, golds, preds, np.zeros((5, 2)), True)
+    assert of.loc["a"].tolist() == [0.5, -0.5]
+    assert of.loc["b"].isna().all()
+
+
+def test_r2_of_equal_labels_says_what_it_is_given_as():
+    with pytest.warns(UserWarning, match=r"^r2 is 0/0 here and given as 1$"):
+        assert Scorer(["r2"]).score([3.0, 3.0], [3.0, 3.0]) == {"r2": 1.0}
+
+
+def test_a_share_is_of_all_rows():
+    """Of six rows the two that score highest are chosen, of which slices have one and none."""
+    golds, probs = np.array([0, 1, 0, 1, 0, 1]), np.array([0.9, 0.8, 0.5, 0.4, 0.3, 0.2])
+    S = masks(a=[0, 1, 1, 1, 0, 0], b=[0, 0, 0, 1, 1, 1])
+    given_ = (golds, golds, np.stack([1 - probs, probs], axis=1))
+    with pytest.warns(UserWarning, match=r"^precision@top=0.3 is 0/0 here and given as 0$"):
+        found = Scorer(["precision@top=0.3", "recall@top=0.3"]).score_slices(S, *given_)
+    assert [list(v.values()) for v in found.values()] == [[0.5, 1 / 3], [1.0, 0.5], [0.0, 0.0]]
+
+
+def test_a_warning_for_each_metric_and_slice():
+    S = masks(a=[1, 0, 0, 1], none=[0, 0, 0, 0], b=[0, 1, 1, 0])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        golds = np.array([0, 1, 1, 0])
+        Scorer(["recall", "f1", "specificity"]).score_slices(S, golds, golds, PROBS)
+    assert [str(w.message).partition(" ")[0] for w in caught] == ["recall", "f1", "specificity"]
+    assert {w.filename for w in caught} == {__file__}
+
+
+def test_fields_of_any_kind_and_layout():
+    a, b = np.array([1, -1, 1, 0]), np.array([1, 1, 0, 0])
+    forms = [
+        masks(a=a, b=b), masks(a=a.astype(float), b=b == 1), masks(a=a.astype(object), b=b),
+        masks(a=np.repeat(a, 2), b=np.repeat(b, 2))[::2], masks(z=b, a=a, b=b)[["a", "b"]],
+        masks(a=a.astype(np.int8), b=b.astype(np.int8)),
+    ]  # fmt: skip
+    wanted = {"overall": {"accuracy": 0.5}, "a": {"accuracy": 0.5}, "b": {"accuracy": 1.0}}
+    for S in forms:
+        assert Scorer(["accuracy"]).score_slices(S, GOLDS, PREDS, PROBS) == wanted
+
+
+def test_more_slices_than_a_word_has_bits_and_more_rows_than_a_chunk():
+    rng = np.random.default_rng(3)
+    n = 70_000
+    golds, preds = rng.integers(0, 2, (2, n))
+    S = masks(**{f"s{i}": rng.random(n) < 0.2 for i in range(130)})
+    found = Scorer(["accuracy"]).score_slices(S, golds, preds, np.eye(2)[preds])
+    right = golds == preds
+    for name in S.dtype.names:
+        assert found[name]["accuracy"] == right[S[name]].mean()
+
+
+def test_a_custom_metric_may_take_the_place_of_one_of_ours():
+    scorer = Scorer(["accuracy", "f1"], {"accuracy": lambda g, p, q: 7})
+    found = scorer.score_slices(masks(a=[1, 1, 0, 0]), GOLDS, PREDS, PROBS)
+    assert found == {"overall": {"accuracy": 7, "f1": 0.5}, "a": {"accuracy": 7, "f1": 1.0}}

@@ -1,0 +1,392 @@
+"""Metrics of arrays on the driver, of all slices at once.
+
+What one task of a scan does with its rows is done with all rows here: the same kernel adds up, and
+the same formulas make figures. Only rankings are of the scores themselves and not of bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from engine.errors import (
+    LabelValueError,
+    LengthError,
+    MetricInputError,
+    NotBinaryError,
+    ProbabilityError,
+)
+from engine.masks.words import WORD, packed, set_bits
+from engine.metrics.families import addends_of, compute
+from engine.metrics.kernel import Added, Masks, Work, add, state_of
+from engine.metrics.outputs import MISSING, Classes, Outputs
+from engine.metrics.ranking import RANKINGS, histogram_of
+from engine.metrics.spec import MetricSpec
+from engine.metrics.states import OK, State, Values
+
+ABSTAIN = -1
+_CHUNK = 2**16  # rows that are added up at a time, so that they stay in the processor's cache
+_MOST_SUMS = 2**24  # of more sums, as of very many classes, slices are added up one by one
+_TWO = 2
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Which slices rows are in.
+
+    Attributes
+    ----------
+    words
+        ``[W, n]`` uint64.
+    count
+        How many slices there are.
+    """
+
+    words: np.ndarray
+    count: int = 0
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """How many rows each slice has, ``[S]``."""
+        return set_bits(self.words)[: self.count]
+
+    def members(self, i: int) -> np.ndarray:
+        """Return the positions of a slice's rows."""
+        return np.flatnonzero(self.words[i // WORD] >> np.uint64(i % WORD) & np.uint64(1))
+
+
+def no_slices(n: int) -> Slices:
+    """Return no slices of n rows."""
+    return Slices(np.zeros((0, n), np.uint64))
+
+
+def slices_of(S: np.recarray) -> Slices:  # noqa: N803 - the slice matrix, as everywhere
+    """Return the slices of a record array; a row is in one where its field is 1.
+
+    Examples
+    --------
+    >>> slices_of(np.rec.fromarrays([[1, 0, -1], [1, 1, 0]], names="a,b")).rows.tolist()
+    [1, 2]
+    """
+    names = S.dtype.names or ()
+    if not names:
+        return no_slices(len(S))
+    blocks = [packed(one) for one in _blocks(np.asarray(S), names)]
+    words = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.int64)
+    return Slices(np.ascontiguousarray(words.T).view(np.uint64), len(names))
+
+
+def _blocks(S: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:  # noqa: N803
+    first = S.dtype[0]
+    alike = all(S.dtype[name] == first for name in names) and not first.hasobject
+    dense = alike and S.dtype.itemsize == first.itemsize * len(names) and S.flags.c_contiguous
+    step = _CHUNK // 8
+    for start in range(0, len(S), step):
+        block = S[start : start + step]
+        if dense:
+            yield block.view(first).reshape(len(block), len(names)) == 1
+        else:
+            yield np.stack([block[name] == 1 for name in names], axis=1)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Labels and a model's outputs as they are given.
+
+    Attributes
+    ----------
+    golds, preds, probs, weights
+        The arrays; None where not given.
+    abstain
+        Rows with this label or prediction are left out; None keeps all.
+    """
+
+    golds: np.ndarray
+    preds: np.ndarray | None = None
+    probs: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    abstain: int | None = ABSTAIN
+
+    def __post_init__(self) -> None:
+        check_lengths(golds=self.golds, preds=self.preds, probs=self.probs, weights=self.weights)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The labels, ``[n]`` int64."""
+        return integers(self.golds, "golds")
+
+    @cached_property
+    def predicted(self) -> np.ndarray | None:
+        """The predictions, ``[n]`` int64."""
+        return None if self.preds is None else integers(self.preds, "preds")
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """Which rows are not left out, ``[n]``."""
+        kept = np.ones(len(self.labels), bool)
+        for values in (self.labels, self.predicted):
+            if values is not None and self.abstain is not None:
+                kept &= values != self.abstain
+        return kept
+
+    @cached_property
+    def weight(self) -> np.ndarray | None:
+        """The weights, ``[n]`` float64."""
+        if self.weights is None:
+            return None
+        weight = np.asarray(self.weights, np.float64)
+        _check_numbers("weights", ~np.isfinite(weight))
+        return weight
+
+
+def values_of(
+    metrics: Sequence[MetricSpec], of: Arrays, slices: Slices
+) -> Mapping[MetricSpec, Values]:
+    """Compute metrics of all rows, then of each slice: ``[1 + S]`` values each.
+
+    Parameters
+    ----------
+    metrics
+        The metrics.
+    of, slices
+        The rows.
+
+    Raises
+    ------
+    MetricInputError
+        If a metric's input isn't given.
+    NotBinaryError
+        If a metric has a positive class and there are more than two.
+    LabelValueError
+        If a label or prediction is no integer, or a probability or weight no number.
+
+    Examples
+    --------
+    >>> from engine.metrics.spec import parse_metric
+    >>> of, f1 = Arrays(np.array([1, 0, 1]), np.array([1, 1, 0])), parse_metric("f1")
+    >>> slices = slices_of(np.rec.fromarrays([[1, 1, 0], [0, 0, 0]], names="a,b"))
+    >>> values_of([f1], of, slices)[f1].value.round(3).tolist()
+    [0.5, 0.667, nan]
+    """
+    sources: dict[tuple[str, float | None], list[MetricSpec]] = {}
+    for metric in metrics:
+        sources.setdefault(_source(metric), []).append(metric)
+    found: dict[MetricSpec, Values] = {}
+    for (source, threshold), some in sources.items():
+        if source == "scores":
+            found |= _ranked(some, of, slices)
+            continue
+        outputs = _outputs(source, threshold, some, of)
+        added = _added([_plain(m) for m in some], outputs, of.weight, slices)
+        found |= dict(zip(some, added, strict=True))
+    return found
+
+
+def _source(metric: MetricSpec) -> tuple[str, float | None]:
+    threshold = metric.parameter("threshold")
+    if threshold is not None:
+        return "pred", threshold
+    own = metric.family in ("scores", "predictions")
+    return (metric.family if own else metric.needs), None
+
+
+def _plain(metric: MetricSpec) -> MetricSpec:
+    """Return a metric without its threshold, whose predictions it is computed from."""
+    return replace(metric, parameters=tuple(p for p in metric.parameters if p[0] != "threshold"))
+
+
+def _outputs(
+    source: str, threshold: float | None, metrics: Sequence[MetricSpec], of: Arrays
+) -> Outputs:
+    """Return rows as metrics need them; they count where there is a label."""
+    n = len(of.golds)
+    match source:
+        case "pred":
+            return _classified(metrics, of, threshold)
+        case "prob":
+            return _probable(metrics, of)
+        case "predictions":
+            given = np.asarray(_needed(metrics[0], "preds", of.predicted) != ABSTAIN)
+            return Outputs(Classes(), of.labels, np.where(given, 0, MISSING))
+        case "numbers":
+            none = np.full(n, MISSING)
+            preds = _needed(metrics[0], "preds", of.preds)
+            target, predicted = _numbers(of.golds, "golds"), _numbers(preds, "preds")
+            return Outputs(Classes(), none, none, None, target, predicted)
+        case "column":
+            raise MetricInputError(str(metrics[0]), "a table's column")
+        case _:
+            return Outputs(Classes(), np.zeros(n), np.zeros(n))
+
+
+def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | None) -> Outputs:
+    """Return class positions among the values that occur, and 1."""
+    labels, predicted, kept = of.labels, of.predicted, of.kept
+    if threshold is not None:
+        probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+        if not _has_columns(probs, _TWO):
+            raise NotBinaryError(str(metrics[0]), "a threshold needs two columns of probs")
+        _check_numbers("probs", np.isnan(probs[:, 1]) & kept)
+        predicted = (probs[:, 1] >= threshold).astype(np.int64)
+    predicted = _needed(metrics[0], "preds", predicted)
+    held = (labels, predicted) if kept.all() else (labels[kept], predicted[kept])
+    seen = np.union1d(*map(np.unique, held))
+    # As scikit-learn has it: two labels, of which 1 is the positive one, or a single one.
+    binary = len(seen) <= 1 or (len(seen) == _TWO and 1 in seen)
+    for metric in metrics:
+        if metric.name == "f1" and not (binary and held[0].max(initial=0) <= 1):
+            raise NotBinaryError(str(metric), "try f1_micro or f1_macro")
+        if metric.kind.binary and not binary:
+            raise NotBinaryError(str(metric), "it needs labels 0 and 1")
+    values = np.union1d(seen, [1])
+    label, pred = (np.where(kept, np.searchsorted(values, v), MISSING) for v in (labels, predicted))
+    return Outputs(Classes(tuple(values.tolist()), int(np.searchsorted(values, 1))), label, pred)
+
+
+def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
+    """Return labels as positions among the columns of probabilities."""
+    labels, _, kept = of.labels, of.predicted, of.kept
+    probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+    for metric in metrics:
+        if metric.family == "top" and not _has_columns(probs, _TWO):
+            raise NotBinaryError(str(metric), "a share needs two columns of probs")
+    if probs.ndim != _TWO or probs.shape[1] < _TWO:
+        raise ProbabilityError(probs.shape)
+    last = probs.shape[1] - 1
+    outside = labels[kept & ((labels < 0) | (labels > last))]
+    if len(outside):
+        raise LabelValueError("golds", outside[0], f"not a class position from 0 to {last}")
+    _check_numbers("probs", np.isnan(probs).any(axis=1) & kept)
+    label = np.where(kept, labels, MISSING)
+    return Outputs(Classes(tuple(range(last + 1)), 1), label, label, probs)
+
+
+def _has_columns(probs: np.ndarray, n: int) -> bool:
+    return probs.ndim == _TWO and probs.shape[1] == n
+
+
+def _added(
+    metrics: Sequence[MetricSpec], outputs: Outputs, weight: np.ndarray | None, slices: Slices
+) -> list[Values]:
+    classes = outputs.classes
+    work = Work(*addends_of(metrics, classes), weight is not None)
+    if max(cells for _, cells in work.lines()) * (1 + slices.count) <= _MOST_SUMS:
+        state = _state(work, outputs, weight, slices)
+        return [compute(m, state, classes, state.at(0)) for m in metrics]
+    whole = _state(work, outputs, weight, no_slices(len(outputs.label)))
+
+    def each() -> Iterator[State]:
+        yield whole
+        for i in range(slices.count):
+            rows = slices.members(i)
+            own = None if weight is None else weight[rows]
+            yield _state(work, _taken(outputs, rows), own, no_slices(len(rows)))
+
+    found = [[compute(m, one, classes, whole.at(0)) for m in metrics] for one in each()]
+    return [Values(*map(np.concatenate, zip(*of, strict=True))) for of in zip(*found, strict=True)]
+
+
+def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slices) -> State:
+    added = Added()
+    for start in range(0, len(outputs.label), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        own = None if weight is None else weight[part]
+        add(added, work, Masks(slices.words[:, part]), _taken(outputs, part), own)
+    return state_of(added, work, slices.count)
+
+
+def _taken(of: Outputs, rows: slice | np.ndarray) -> Outputs:
+    """Return the outputs of some rows."""
+    arrays = (of.label, of.pred, of.prob, of.target, of.predicted)
+    return Outputs(of.classes, *(None if a is None else a[rows] for a in arrays))  # type: ignore[arg-type]
+
+
+def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[MetricSpec, Values]:
+    """Compute rankings of the scores themselves."""
+    labels, _, kept = of.labels, of.predicted, of.kept
+    probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+    seen = np.unique(labels[kept])
+    if not _has_columns(probs, _TWO) or len(seen) > _TWO:
+        raise NotBinaryError(str(metrics[0]), "it needs two labels and two columns of probs")
+    _check_numbers("probs", np.isnan(probs).any(axis=1) & kept)
+    positive = (labels == seen.max(initial=-1)).astype(np.int64)
+    _, rank = np.unique(probs[:, 1], return_inverse=True)
+    value = np.empty((len(metrics), 1 + slices.count))
+    for i in range(1 + slices.count):
+        at = np.flatnonzero(kept) if i == 0 else slices.members(i - 1)
+        at = at[kept[at]]
+        weight = None if of.weight is None else of.weight[at]
+        sides = histogram_of(positive[at], rank[at], weight)
+        value[:, i] = [RANKINGS[m.name](*sides) for m in metrics]
+    return {m: Values(v, np.full(len(v), OK)) for m, v in zip(metrics, value, strict=True)}
+
+
+def check_lengths(**arrays: np.ndarray | None) -> None:
+    """Check that all arrays given have one entry per row.
+
+    Raises
+    ------
+    LengthError
+        If they don't; with the lengths.
+    """
+    lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+    if len(set(lengths.values())) > 1:
+        raise LengthError(lengths)
+
+
+def _check_numbers(name: str, bad: np.ndarray) -> None:
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        raise LabelValueError(name, f"row {rows[0]}", "not a number")
+
+
+def _needed(metric: MetricSpec, name: str, given: np.ndarray | None) -> np.ndarray:
+    if given is None:
+        raise MetricInputError(str(metric), name)
+    return given
+
+
+def _column(values: np.ndarray, name: str) -> np.ndarray:
+    flat = np.asarray(values)
+    flat = flat[:, 0] if flat.ndim == _TWO and flat.shape[1] == 1 else flat
+    if flat.ndim != 1:
+        raise LabelValueError(name, f"an array of shape {flat.shape}", "not one label per row")
+    return flat
+
+
+def _numbers(values: np.ndarray, name: str) -> np.ndarray:
+    flat = _column(values, name)
+    if flat.dtype.kind not in "biuf":
+        raise LabelValueError(name, flat[0] if len(flat) else flat.dtype, "not a number")
+    numbers: np.ndarray = flat.astype(np.float64)
+    infinite = numbers[np.isinf(numbers)]
+    if len(infinite):
+        raise LabelValueError(name, infinite[0], "not a finite number")
+    return numbers
+
+
+def integers(values: np.ndarray, name: str) -> np.ndarray:
+    """Return values ``[n]`` or ``[n, 1]`` as integers ``[n]``.
+
+    Raises
+    ------
+    LabelValueError
+        If they aren't integers; with the first that isn't.
+
+    Examples
+    --------
+    >>> integers(np.array([[1.0], [0.0]]), "golds").tolist()
+    [1, 0]
+    """
+    flat = _column(values, name)
+    if flat.dtype.kind not in "biuf":
+        raise LabelValueError(name, flat[0] if len(flat) else flat.dtype, "not an integer")
+    if flat.dtype.kind == "f":
+        off = flat[np.mod(flat, 1) != 0]
+        if len(off):
+            raise LabelValueError(name, off[0], "not an integer")
+    whole: np.ndarray = flat.astype(np.int64, copy=False)
+    return whole

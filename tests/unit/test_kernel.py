@@ -1,0 +1,318 @@
+"""The merge law of what a scan's tasks add up: no partition and no order changes a bit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.masks.words import packed, set_bits
+from engine.metrics import kernel
+from engine.metrics.families import addends_of
+from engine.metrics.fixed_point import DIGITS, LARGEST, digits_of, value_of
+from engine.metrics.kernel import (
+    PLAIN,
+    Added,
+    Kept,
+    Line,
+    Masks,
+    Work,
+    add,
+    keep,
+    kept_slices,
+    scores_bytes,
+    scores_from,
+)
+from engine.metrics.outputs import Classes, Outputs
+from engine.metrics.replicates import weights as replicate_weights
+from engine.metrics.spec import parse_metric
+
+SLICES, REPLICATES = 70, 6
+METRICS = ["f1", "f1@threshold=0.3", "log_loss", "ece", "ece@bins=90", "roc_auc@bins=50", "r2"]
+METRICS += ["mape", "top_k_accuracy@k=1", "mean@column=x", "null_rate@column=x", "coverage"]
+CLASSES = Classes((0, 1), 1)
+LINES = ("f1", "ece", "r2")  # replicated
+
+
+class Rows:
+    """Random rows, of which any can be taken in any order."""
+
+    def __init__(self, seed: int, n: int, weighted: bool) -> None:
+        rng = np.random.default_rng(seed)
+        self.n = n
+        self.masks = rng.random((n, SLICES)) < rng.random(SLICES) ** 3
+        self.hashes = rng.integers(0, 2**63, n).astype(np.uint64)
+        self.label, self.pred = rng.integers(-1, 2, (2, n))
+        self.prob = rng.random((n, 1))
+        self.prob[rng.random(n) < 0.1] = np.nan
+        # Of sizes that floats added in another order differ by.
+        self.target, self.predicted, self.column = (
+            rng.normal(size=n) * 10.0 ** rng.integers(-9, 9, n) for _ in range(3)
+        )
+        self.target[rng.random(n) < 0.1] = np.nan
+        self.column[rng.random(n) < 0.1] = np.nan
+        weight = rng.random(n) * 10.0 ** rng.integers(-3, 3, n)
+        self.weight = np.where(rng.random(n) < 0.2, 0.0, weight) if weighted else None
+
+    def outputs(self, at: np.ndarray) -> Outputs:
+        columns = {"mean:x": self.column[at], "null:x": self.column[at]}
+        numbers = (self.target[at], self.predicted[at])
+        return Outputs(CLASSES, self.label[at], self.pred[at], self.prob[at], *numbers, columns)
+
+    def words(self, at: np.ndarray) -> Masks:
+        words = np.ascontiguousarray(packed(self.masks[at]).T).view(np.uint64)
+        return Masks(words, self.hashes[at])
+
+    def weights(self, at: np.ndarray) -> np.ndarray | None:
+        return None if self.weight is None else self.weight[at]
+
+    def add(self, added: Added, work: Work, at: np.ndarray) -> None:
+        add(added, work, self.words(at), self.outputs(at), self.weights(at))
+
+
+def work(weighted: bool, replicates: int = REPLICATES, metrics=METRICS) -> Work:
+    counts, sums = addends_of(map(parse_metric, metrics), CLASSES)
+    drawn, _ = addends_of([m for m in map(parse_metric, metrics) if m.name in LINES], CLASSES)
+    return Work(counts, sums, weighted, replicates, frozenset(c.name for c in drawn) - {"rows"})
+
+
+def parts_of(data: st.DataObject, n: int) -> list[np.ndarray]:
+    """Draw a partition of n rows, in any order, with parts of no row."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    cuts = data.draw(st.lists(st.integers(0, n), max_size=5))
+    return np.split(rng.permutation(n), sorted(cuts))
+
+
+def summed(each: list[dict[Line, np.ndarray]]) -> dict[Line, list]:
+    """Add tasks' sums as Spark does, and leave out what is 0."""
+    total: dict[Line, np.ndarray] = {}
+    for one in each:
+        for line, sums in one.items():
+            total[line] = total[line] + sums if line in total else sums
+    return {line: sums.tolist() for line, sums in total.items() if sums.any()}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 200), st.booleans(), st.data())
+def test_any_partition_in_any_order_adds_up_to_the_same_bits(seed, n, weighted, data):
+    rows, of = Rows(seed, n, weighted), work(weighted)
+    rows.add(whole := Added(), of, np.arange(n))
+    tasks = []
+    for part in parts_of(data, n):
+        rows.add(one := Added(), of, part)
+        tasks.append(one)
+    in_turn = Added()
+    for part in parts_of(data, n):
+        rows.add(in_turn, of, part)
+    wanted = summed([whole.totals]), summed([whole.drawn])
+    assert (summed([t.totals for t in tasks]), summed([t.drawn for t in tasks])) == wanted
+    assert (summed([in_turn.totals]), summed([in_turn.drawn])) == wanted
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weights"])
+def test_blocks_of_many_rows_are_parts_like_any(weighted):
+    """More rows than are multiplied at a time, in a whole and one by one."""
+    n = 2 * kernel._BLOCK + 100
+    rows, of = Rows(1, n, weighted), work(weighted, 3, ["f1", "r2"])
+    rows.add(whole := Added(), of, np.arange(n))
+    tasks = []
+    for part in np.array_split(np.arange(n)[::-1], 7):
+        rows.add(one := Added(), of, part)
+        tasks.append(one)
+    assert summed([t.totals for t in tasks]) == summed([whole.totals])
+    assert summed([t.drawn for t in tasks]) == summed([whole.drawn])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 150), st.booleans())
+def test_totals_and_replicates_are_sums_over_rows(seed, n, weighted):
+    """What plain Python adds up, row by row, exactly."""
+    rows, of = Rows(seed, n, weighted), work(weighted)
+    every = np.arange(n)
+    rows.add(added := Added(), of, every)
+    outputs, weight = rows.outputs(every), rows.weights(every)
+    drawn = replicate_weights(rows.hashes, REPLICATES).astype(np.int64)
+    members = np.concatenate([rows.masks, np.ones((n, 1), bool)], axis=1)
+    width = rows.words(every).width
+    places = [*range(SLICES), width - 1]
+
+    def plain(count, numbers=None):
+        at, cells = count.at(outputs), count.cells
+        sums = np.zeros((cells, SLICES + 1, 1 + REPLICATES), object)
+        for i in np.flatnonzero(at >= 0):
+            number = 1 if numbers is None else Fraction(round(Fraction(numbers[i]) * 2**64), 2**64)
+            sums[at[i], members[i]] += number * np.array([1, *drawn[i].tolist()], object)
+        return sums
+
+    def held(of_line, name, cells, shape=()):
+        lines = [
+            of_line.get(Line(name, p), np.zeros((cells, width, *shape))) for p in range(DIGITS)
+        ]
+        return sum(line.astype(int).astype(object) << 32 * p for p, line in enumerate(lines))
+
+    for count in of.counts:
+        rows_of = added.totals[Line(count.name, PLAIN)][:, places]
+        assert (rows_of == plain(count)[..., 0]).all()
+        if count.name in of.replicated and not weighted and n:
+            got = added.drawn.get(Line(count.name, PLAIN))
+            wanted = plain(count)[..., 1:]
+            assert (got[:, places] == wanted).all() if got is not None else not wanted.any()
+    numbers = {s.name: (s.by, s.of(outputs)) for s in of.sums}
+    if weighted:
+        numbers = {name: (by, values * weight) for name, (by, values) in numbers.items()}
+        numbers |= {c.name: (c, weight) for c in of.counts}
+    for name, (by, values) in numbers.items():
+        wanted = plain(by, values) * 2**64
+        assert (held(added.totals, name, by.cells)[:, places] == wanted[..., 0]).all()
+        if by.name in of.replicated:
+            got = held(added.drawn, name, by.cells, (REPLICATES,))
+            assert (got[:, places] == wanted[..., 1:]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(0, 200), st.booleans())
+def test_few_cells_are_counted_as_histograms_are(seed, n, weighted):
+    rows, of = Rows(seed, n, weighted), work(weighted, 0)
+    found = []
+    for many in (0, 10**9):  # all by bincount, and all by bits
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernel, "MANY", many)
+            rows.add(added := Added(), of, np.arange(n))
+            found.append(summed([added.totals]))
+    assert found[0] == found[1]
+
+
+def kept_of(rows: Rows, parts: list[np.ndarray], most: int) -> dict[int, list]:
+    """Keep scores in tasks of two chunks each, and join them as Spark does."""
+    n, found = defaultdict(int), defaultdict(list)
+    for part in parts:
+        kept = Kept(np.zeros(rows.words(part).width, np.int64))
+        for chunk in np.array_split(part, 2):
+            keep(kept, rows.words(chunk), rows.outputs(chunk), rows.weights(chunk), most)
+        for at, of, scores in kept_slices(kept, most):
+            n[at] += of
+            found[at] += [] if scores is None else [scores_bytes(*scores)]
+    return {at: scores_from(found[at]).tolist() for at in n if n[at] <= most}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 2**31), st.integers(0, 120), st.booleans(), st.integers(0, 130), st.data()
+)  # fmt: skip
+def test_kept_scores_are_those_of_small_slices_whatever_the_partition(
+    seed, n, weighted, most, data
+):
+    rows = Rows(seed, n, weighted)
+    found = kept_of(rows, parts_of(data, n), most)
+    assert found == kept_of(rows, parts_of(data, n), most)
+    members = np.concatenate([rows.masks, np.zeros((n, 58), bool), np.ones((n, 1), bool)], axis=1)
+    scored = (rows.label >= 0) & ~np.isnan(rows.prob[:, 0])
+    weight = np.ones(n) if rows.weight is None else rows.weight
+    columns = np.stack([rows.prob[:, 0], rows.label == 1, weight])
+    wanted = {}
+    for at, member in enumerate(members.T):
+        held = member & scored
+        if 0 < held.sum() <= most:
+            wanted[at] = sorted(columns[:, held].T.tolist())
+    assert {at: np.array(v).T.tolist() for at, v in found.items()} == wanted
+
+
+# Fixed point.
+
+SUMMABLE = st.one_of(
+    st.floats(-(2.0**126), 2.0**126),
+    st.floats(-1, 1),
+    st.sampled_from([0.0, -0.0, 2.0**126, 2.0**31, -(2.0**31), 0.5 + 2.0**-53, 2.0**-65, 1e-300]),
+)
+
+
+def digit_sums(values: np.ndarray) -> np.ndarray:
+    found = digits_of(values)
+    none = np.zeros(len(values))
+    return np.array([int(found.get(p, none).sum()) for p in range(DIGITS)])
+
+
+@settings(max_examples=200, deadline=None)
+@given(SUMMABLE)
+def test_a_value_comes_back_within_half_a_unit(value):
+    sums = digit_sums(np.array([value]))
+    exact = sum(Fraction(int(d)) * 2 ** (32 * p) for p, d in enumerate(sums)) / 2**64
+    assert abs(exact - Fraction(value)) <= Fraction(1, 2**65)
+    assert (np.abs(sums) <= 2**31).all()
+    assert float(value_of(sums)) == pytest.approx(value, rel=2.0**-52, abs=2.0**-65)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(SUMMABLE, min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_a_sum_is_the_same_to_the_bit_in_any_order(values, random):
+    shuffled = values.copy()
+    random.shuffle(shuffled)
+    one, other = (digit_sums(np.array(v)) for v in (values, shuffled))
+    assert (one == other).all()
+    half = len(values) // 2
+    two = digit_sums(np.array(shuffled[:half])) + digit_sums(np.array(shuffled[half:]))
+    assert float(value_of(two)) == float(value_of(one))
+    exact = sum(map(Fraction, values))
+    off = abs(Fraction(float(value_of(one))) - exact)
+    assert off <= Fraction(len(values), 2**65) + abs(exact) / 2**51
+
+
+def test_digits_that_carry_are_one_value():
+    """Sums of the same value that tasks wrote with other digits."""
+    a, b = np.array([2**40, 0, 0, 0, 0, 0]), np.array([0, 2**8, 0, 0, 0, 0])
+    assert float(value_of(a)) == float(value_of(b)) == 2.0**-24
+    c = np.array([-(2**62), -(2**62), 2**62, -(2**62), 2**62, -1])
+    exact = sum(Fraction(int(d)) * 2 ** (32 * p) for p, d in enumerate(c)) / 2**64
+    assert float(value_of(c)) == pytest.approx(float(exact), rel=2.0**-51)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(np.inf, "inf"), (np.nan, "nan"), (np.nextafter(LARGEST, np.inf), "8.507059173023463e+37")],
+)
+def test_what_cannot_be_summed(value, shown):
+    with pytest.raises(OverflowError) as caught:
+        digits_of(np.array([1.0, value]))
+    assert str(caught.value) == f"a value of {shown} is too large to be summed exactly"
+
+
+# Bits.
+
+
+SIZES = (0, 1, 47, 48, 49, 50, 143, 144, 145, 146, 431, 432, 433, 1000, 4097, 20_000)
+
+
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize("slices", [1, 64, 65, 200])
+def test_bits_are_counted_as_masks_are(n, slices):
+    rng = np.random.default_rng(n + slices)
+    masks = rng.random((n, slices)) < rng.random(slices)
+    masks[:, 0] = True
+    words = np.ascontiguousarray(packed(masks).T)
+    for form in (words, words.view(np.uint64), np.asfortranarray(words)):
+        counts = set_bits(form)
+        assert counts[:slices].tolist() == masks.sum(axis=0).tolist()
+        assert not counts[slices:].any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=400))
+def test_bits_of_any_words_are_counted(values):
+    words = np.array(values, np.uint64)[None]
+    wanted = [sum(v >> bit & 1 for v in values) for bit in range(64)]
+    assert set_bits(words).tolist() == wanted
+
+
+def test_no_slice_at_all():
+    rows = Rows(2, 50, True)
+    words = np.zeros((0, 50), np.uint64)
+    added, of = Added(), work(True, 0, ["f1", "roc_auc"])
+    add(added, of, Masks(words), rows.outputs(np.arange(50)), rows.weight)
+    rows.add(full := Added(), of, np.arange(50))
+    for line, total in added.totals.items():
+        assert total.shape[1] == 1
+        assert (total[:, 0] == full.totals[line][:, -1]).all()
