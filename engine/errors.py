@@ -1135,13 +1135,3 @@ class SignatureLimitError(InputError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"limit must be a positive number of signatures to keep, found {limit}")
-
-
-class TrendMixedError(InputError):
-    """More than one trend was given to be drawn as one."""
-
-    def __init__(self, column: str, found: Sequence[str]) -> None:
-        super().__init__(
-            f"a trend is drawn of one {column}, and this one has {listed(found, 5)}: choose one "
-            f"with trend(..., {column}=...)"
-        )

@@ -1,0 +1,452 @@
+"""Signatures: the distinct patterns of masks with their counts, which answer any composition.
+
+Rows on which every slice says the same can't be told apart by slices. So the rows of a table,
+grouped by what all slices say, by split, label and prediction, are all that a question about
+``a & ~(b | c)`` needs; there are far fewer groups than rows, and they fit on the driver.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import (
+    NoSuchMaskError,
+    PredictionValueError,
+    SignatureColumnsError,
+    SignatureLimitError,
+    SignatureMetricError,
+    SignatureSplitError,
+    UnknownClassError,
+)
+from engine.masks.checks import EXAMPLES, check_columns, quoted
+from engine.masks.reader import MaskTable, read_masks
+from engine.masks.table import split_column
+from engine.masks.words import WORD, packed
+from engine.metrics.classification import of_confusions
+from engine.metrics.figures import EMPTY, OVERALL, UNSCORED
+from engine.metrics.joined import MAX_WEIGHT, class_position
+from engine.metrics.outputs import UNKNOWN_CLASS
+from engine.metrics.spec import MetricSpec, parse_metric
+from engine.metrics.states import STATUSES
+from engine.slicing.algebra import parse
+from engine.slicing.evaluate import codes
+from engine.slicing.expr import Mask
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+log = logging.getLogger("engine")
+
+FIGURES = ("metric", "value", "support", "status", "complete")
+_GROUPS = ["split", "label", "pred"]
+_ROWS, _WEIGHT, _BAD = "_rows", "_weight", "_bad"
+_LABEL, _PRED, _GIVEN = "@label", "@pred", "@weight"  # named as no slice can be
+WEIGHT_SCALE = 2**20  # weights are summed in units of 1/1,048,576; Spark checks for overflow
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """How many rows a composition is true, false and undecided on.
+
+    Attributes
+    ----------
+    true, false, undecided
+        Rows among the signatures that were kept.
+    left_out
+        Rows of signatures that weren't; each may be any of the three.
+    """
+
+    true: int
+    false: int
+    undecided: int
+    left_out: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row was counted."""
+        return not self.left_out
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most rows that it can be true on.
+
+        Examples
+        --------
+        >>> RowCount(5, 3, 0, left_out=2).bounds
+        (5, 7)
+        """
+        return self.true, self.true + self.left_out
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """The distinct combinations of masks, split, label and prediction, the most frequent first.
+
+    Attributes
+    ----------
+    ids
+        The slices.
+    in_words, null_words
+        ``[P, words]`` int64: which slices a signature is in, and which are undecided on it.
+    at
+        Slice id to its bit in both.
+    groups
+        ``[P]`` rows of ``split``, ``label`` and ``pred``, the last two as class positions, -1
+        where there is none.
+    counts
+        ``[P]`` int64: the signature's rows.
+    weights
+        ``[P]`` int64: their weights, in units of 1/WEIGHT_SCALE; None without weights.
+    classes, positive
+        Label values in class order, and the position of the positive one.
+    n_patterns
+        How many signatures the table has; more than P where some were left out.
+    rows_left_out
+        Their rows.
+    missing
+        Which of ``label`` and ``pred`` the signatures were made without.
+    """
+
+    ids: tuple[str, ...]
+    in_words: np.ndarray = field(repr=False)
+    null_words: np.ndarray = field(repr=False)
+    at: Mapping[str, int] = field(repr=False)
+    groups: pd.DataFrame = field(repr=False)
+    counts: np.ndarray = field(repr=False)
+    weights: np.ndarray | None = field(repr=False)
+    classes: tuple[Any, ...]
+    positive: int
+    n_patterns: int
+    rows_left_out: int = 0
+    missing: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """The table's rows, those left out too."""
+        return int(self.counts.sum()) + self.rows_left_out
+
+    @property
+    def complete(self) -> bool:
+        """Whether no signature was left out."""
+        return not self.rows_left_out
+
+    def rows_in(self, expr: str, split: str | None = None) -> RowCount:
+        """Count the rows that a composition is true, false and undecided on.
+
+        Parameters
+        ----------
+        expr
+            Slice ids with ``&``, ``|``, ``~`` and parentheses; ``overall`` is every row.
+        split
+            The split whose rows are counted; by default all.
+
+        Raises
+        ------
+        CompositionError
+            If it can't be read.
+        NoSuchMaskError
+            If it names a slice that isn't among them.
+        SignatureSplitError
+            If there is no such split.
+        """
+        found, counts = self._codes(expr), np.where(self._of(split), self.counts, 0)
+        true, false, undecided = (int(counts[found == code].sum()) for code in (1, 0, -1))
+        return RowCount(true, false, undecided, self.rows_left_out)
+
+    def confusion(self, expr: str, split: str | None = None) -> np.ndarray:
+        """Return the confusion ``[C, C]`` of the rows that a composition is true on.
+
+        Returns
+        -------
+        np.ndarray
+            ``[i, j]``: rows of class i predicted class j, int64; with weights their sums, float64.
+
+        Raises
+        ------
+        SignatureColumnsError
+            If the signatures have no label or no prediction; and as :meth:`rows_in`.
+        """
+        filled = self._confusion(self._codes(expr) == 1, split)
+        return filled if self.weights is None else filled / WEIGHT_SCALE
+
+    def figures(
+        self,
+        expr: str,
+        metrics: Sequence[str] = ("accuracy", "f1"),
+        split: str | None = None,
+    ) -> pd.DataFrame:
+        """Compute metrics of the rows that a composition is true on.
+
+        Parameters
+        ----------
+        expr, split
+            As :meth:`rows_in` takes them.
+        metrics
+            Metrics of classes without a threshold.
+
+        Returns
+        -------
+        pd.DataFrame
+            Columns ``metric, value, support, status, complete``: support counts rows with a label
+            and a prediction, and ``complete`` is False where signatures were left out.
+
+        Raises
+        ------
+        SignatureMetricError
+            If a metric needs scores or has a threshold.
+        UnknownMetricError, MetricParameterError, SignatureColumnsError
+            If there is no such metric, or nothing to compute it of; and as :meth:`rows_in`.
+        """
+        specs = [_computable(m) for m in metrics]
+        member = self._codes(expr) == 1
+        confusion = self._confusion(member, split)
+        counts = np.where(member & self._of(split), self.counts, 0)
+        support, n = int(counts[self._scored()].sum()), int(counts.sum())
+        none = (None, UNSCORED if n else EMPTY)
+        rows = []
+        for m in specs:
+            found = of_confusions(m, confusion, self.positive)
+            figure = (float(found.value), STATUSES[int(found.status)])
+            value, status = figure if support and confusion.sum() else none
+            rows.append((str(m), value, support, status, self.complete))
+        return pd.DataFrame(rows, columns=list(FIGURES)).astype({"value": float})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row per signature, with a column per slice.
+
+        Returns
+        -------
+        pd.DataFrame
+            ``@split``, ``@label`` and ``@pred`` (class values, None where there is none),
+            ``@rows``, with weights ``@weight``, and each slice as nullable booleans. No slice can
+            be named as the former.
+        """
+        names = np.array([*self.classes, None], dtype=object)  # -1 is the last
+        columns: dict[str, Any] = {"@split": self.groups["split"].to_numpy()}
+        for name in ("label", "pred"):
+            if name not in self.missing:
+                columns[f"@{name}"] = pd.Series(names[self.groups[name].to_numpy()], dtype=object)
+        columns["@rows"] = self.counts
+        if self.weights is not None:
+            columns["@weight"] = self.weights / WEIGHT_SCALE
+        for slice_id in self.ids:
+            found = self._mask(slice_id)
+            columns[slice_id] = pd.arrays.BooleanArray(found == 1, found == -1)
+        return pd.DataFrame(columns)
+
+    def _codes(self, expr: str) -> np.ndarray:
+        """Return what a composition is of each signature: 1 true, 0 false, -1 undecided."""
+        tree = parse(expr)
+        named = [node.slice_id for node in tree.walk() if isinstance(node, Mask)]
+        return codes(tree, {s: self._mask(s) for s in named}, list, len(self.counts))
+
+    def _mask(self, slice_id: str) -> np.ndarray:
+        if slice_id == OVERALL:  # an id that is reserved
+            return np.ones(len(self.counts), dtype=np.int8)
+        if slice_id not in self.at:
+            raise NoSuchMaskError(slice_id, self.ids)
+        k, bit = divmod(self.at[slice_id], WORD)
+        member, undecided = ((w[:, k] >> bit) & 1 for w in (self.in_words, self.null_words))
+        return (member - undecided).astype(np.int8)
+
+    def _of(self, split: str | None) -> np.ndarray:
+        if split is None:
+            return np.ones(len(self.counts), dtype=bool)
+        found: np.ndarray = (self.groups["split"] == split).to_numpy()
+        if not found.any() and self.complete:
+            raise SignatureSplitError(split, self.groups["split"].unique())
+        return found
+
+    def _scored(self) -> np.ndarray:
+        scored: np.ndarray = ((self.groups[["label", "pred"]] >= 0).all(axis=1)).to_numpy()
+        return scored
+
+    def _confusion(self, member: np.ndarray, split: str | None) -> np.ndarray:
+        if self.missing:
+            raise SignatureColumnsError(self.missing)
+        chosen = member & self._of(split) & self._scored()
+        label, pred = (self.groups[c].to_numpy()[chosen] for c in ("label", "pred"))
+        values = self.counts if self.weights is None else self.weights
+        filled = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
+        np.add.at(filled, (label, pred), values[chosen])
+        return filled
+
+
+def signatures(
+    df: DataFrame,
+    ids: Sequence[str] | None = None,
+    *,
+    label: str | None = None,
+    pred: str | None = None,
+    split: str | None = None,
+    weight: str | None = None,
+    classes: Sequence[Any] = (0, 1),
+    positive: Any = None,
+    limit: int = 100_000,
+) -> Signatures:
+    """Group a mask table's rows by what all slices say of them, in one scan.
+
+    At most ``limit`` rows come to the driver; where there are more signatures, the most frequent
+    are kept, a second scan counts the others, and a warning is logged.
+
+    Parameters
+    ----------
+    df
+        The rows of a mask table of either layout, with the columns named below.
+    ids
+        The slices; by default all. There are fewer signatures of fewer slices.
+    label, pred, split, weight
+        Columns; rows are apart by the first three. A weight that is null is 1.
+    classes, positive
+        Label values in class order, and the positive one (the last by default).
+    limit
+        How many signatures are kept.
+
+    Raises
+    ------
+    NoSuchMaskError, MissingColumnError
+        If there is no such slice or column.
+    SignatureLimitError
+        If the limit isn't positive.
+    UnknownClassError, PredictionValueError
+        If a label or prediction is no class, or a weight isn't a finite number of at least 0.
+
+    Examples
+    --------
+    ::
+
+        found = signatures(scored, label="label", pred="pred", split="split")
+        found.rows_in("short & ~(link | please)")
+        found.figures("short | link", ["accuracy", "f1"], split="test")
+    """
+    if limit <= 0:
+        raise SignatureLimitError(limit)
+    named = {"label": label, "pred": pred, "split": split, "weight": weight}
+    check_columns(df, "the table", {role: [c] for role, c in named.items() if c is not None})
+    rows = df.withColumns(_given(label, pred, weight))
+    table = read_masks(rows)
+    wanted = tuple(dict.fromkeys(table.ids if ids is None else ids))
+    words, at = _words(table, wanted)
+    by = {
+        "split": split_column(split),
+        "label": class_position(F.col(_LABEL), classes),
+        "pred": class_position(F.col(_PRED), classes),
+        **{f"_word_{i}": w for i, w in enumerate(words)},
+    }
+    grouped = _grouped(rows, by, weighted=weight is not None)
+    # Ties are broken by the signature itself, so that a table always keeps the same ones.
+    kept = grouped.orderBy(F.desc(_ROWS), *by).limit(limit).toPandas()
+    n_patterns, left_out = _left_out(grouped, kept, limit)
+    _check(kept, rows, classes, grouped if left_out else None)
+    if left_out:
+        log.warning(
+            "%s of %s signatures were kept; the others have %s of %s rows, which no answer counts",
+            *(f"{n:,}" for n in (len(kept), n_patterns, left_out, left_out + kept[_ROWS].sum())),
+        )
+    held = kept[[f"_word_{i}" for i in range(len(words))]].to_numpy(np.int64)
+    return Signatures(
+        ids=wanted,
+        in_words=held[:, : len(words) // 2],
+        null_words=held[:, len(words) // 2 :],
+        at=at,
+        groups=kept[_GROUPS],
+        counts=kept[_ROWS].to_numpy(np.int64),
+        weights=None if weight is None else kept[_WEIGHT].to_numpy(np.int64),
+        classes=tuple(classes),
+        positive=len(classes) - 1 if positive is None else list(classes).index(positive),
+        n_patterns=n_patterns,
+        rows_left_out=left_out,
+        missing=tuple(name for name in ("label", "pred") if named[name] is None),
+    )
+
+
+def _given(label: str | None, pred: str | None, weight: str | None) -> dict[str, Column]:
+    none = F.lit(None).cast("string")
+    return {
+        _LABEL: none if label is None else quoted(label),
+        _PRED: none if pred is None else quoted(pred),
+        _GIVEN: (none if weight is None else quoted(weight)).cast("double"),
+    }
+
+
+def _bad_weight() -> Column:
+    weight = F.col(_GIVEN)
+    return F.coalesce((weight < 0) | F.isnan(weight) | (weight > MAX_WEIGHT), F.lit(False))
+
+
+def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[Column], dict[str, int]]:
+    """Return the words with the bits of these slices alone, in then null, and their bits."""
+    for slice_id in ids:
+        table.mask(slice_id)  # or NoSuchMaskError
+    held = table.words(ids)
+    needed = sorted({held.at[s] // WORD for s in ids})
+    place = {k: i for i, k in enumerate(needed)}
+    bits = [place[held.at[s] // WORD] * WORD + held.at[s] % WORD for s in ids]
+    in_words, null_words = ([w[k] for k in needed] for w in (held.in_words, held.null_words))
+    asked = np.zeros((1, len(in_words) * WORD), dtype=bool)
+    asked[0, bits] = True
+    # Other slices of a word would tell rows apart that the slices asked for don't.
+    masks = packed(asked)[0].tolist()
+    words = [
+        w.bitwiseAND(F.lit(m).cast("long"))
+        for kind in (in_words, null_words)
+        for w, m in zip(kind, masks, strict=True)
+    ]
+    return words, dict(zip(ids, bits, strict=True))
+
+
+def _grouped(rows: DataFrame, by: Mapping[str, Column], weighted: bool) -> DataFrame:
+    sums = [F.count(F.lit(1)).alias(_ROWS)]
+    columns = [c.alias(name) for name, c in by.items()]
+    if weighted:
+        given = F.when(~_bad_weight(), F.col(_GIVEN)).otherwise(0.0)
+        one = F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE
+        columns += [F.round(one).cast("long").alias(_WEIGHT), _bad_weight().alias(_BAD)]
+        sums += [F.sum(_WEIGHT).alias(_WEIGHT), F.count_if(F.col(_BAD)).alias(_BAD)]
+    return rows.select(*columns).groupBy(*by).agg(*sums)
+
+
+def _left_out(grouped: DataFrame, kept: pd.DataFrame, limit: int) -> tuple[int, int]:
+    """Return how many signatures there are, and the rows of those that weren't kept."""
+    if len(kept) < limit:
+        return len(kept), 0
+    n, rows = grouped.agg(F.count(F.lit(1)), F.sum(_ROWS)).collect()[0]
+    return int(n), int(rows - kept[_ROWS].sum())
+
+
+def _check(
+    kept: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
+) -> None:
+    """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
+    for column, held in (("label", _LABEL), ("pred", _PRED)):
+        unknown = class_position(F.col(held), classes) == UNKNOWN_CLASS
+        if others is not None or (kept[column] == UNKNOWN_CLASS).any():
+            bad = rows.where(unknown).select(held).distinct().limit(6).collect()
+            if bad:
+                raise UnknownClassError(
+                    "the table", column, sorted(str(r[0]) for r in bad), classes
+                )
+    if _BAD in kept and (others is not None or kept[_BAD].any()):
+        wrong = rows.where(_bad_weight()).select(_GIVEN)
+        if n := wrong.count():
+            values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
+            problem = f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
+            raise PredictionValueError("the table", "weight", n, problem, values)
+
+
+def _computable(text: str) -> MetricSpec:
+    metric = parse_metric(text)
+    if metric.kind.family != "confusion":
+        raise SignatureMetricError(str(metric), "it is not made of labels and predictions alone")
+    if metric.needs != "pred":
+        raise SignatureMetricError(
+            str(metric), "its predictions are made of scores, which signatures do not hold"
+        )
+    return metric
