@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engine.masks.appliers import SFApplier as SFApplier
     from engine.masks.appliers import SparkSFApplier as SparkSFApplier
     from engine.masks.appliers import slice_dataframe as slice_dataframe
+    from engine.metrics.custom import metric as metric
     from engine.metrics.evaluation import Evaluation as Evaluation
     from engine.metrics.evaluation import evaluate as evaluate
     from engine.metrics.scorer import Scorer as Scorer
@@ -49,6 +50,7 @@ _ROOMS = {
     "compile.plan": ("MaskPlan", "compile_slices"),
     "errors": ("EngineError",),
     "masks.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
+    "metrics.custom": ("metric",),
     "metrics.evaluation": ("Evaluation", "evaluate"),
     "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),
     "metrics.uncertainty": ("Confidence",),

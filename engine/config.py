@@ -14,12 +14,14 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from engine.errors import ConfigError, near
-from engine.metrics.spec import MetricSpec, parse_metric
+from engine.errors import ConfigError, UnknownMetricError, near
+from engine.metrics.custom import CustomMetric, custom_metrics
+from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
 from engine.slicing.algebra import Composition, compositions, is_composition, parse
 from engine.slicing.functions import SlicingFunction, where
@@ -260,6 +262,31 @@ class Certainty(_Model):
     correction: Literal["bh", "by", "none"] = "bh"
 
 
+class Audit(_Model):
+    """What is shown around the figures.
+
+    Attributes
+    ----------
+    overlap
+        Whether slices that are nearly the same are pointed out; by default up to 200 slices, since
+        all pairs are counted.
+    worst_rows
+        So many rows of the largest loss are shown of each of the three worst slices.
+    flips
+        So many rows are shown that the second model wins, and that it loses.
+    columns
+        Columns of the mask table that are shown of such rows (see carry).
+    trend
+        So many runs before this one are compared with it.
+    """
+
+    overlap: bool | None = None
+    worst_rows: Annotated[int, Field(ge=0, le=1000)] = 0
+    flips: Annotated[int, Field(ge=0, le=1000)] = 0
+    columns: list[str] = []
+    trend: Annotated[int, Field(ge=0)] = 5
+
+
 class Baseline(_Model):
     """How the baseline (CountVectorizer and LogisticRegression) is fitted."""
 
@@ -412,12 +439,16 @@ class Project(_Model):
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate
         With ``null``: the share of a slice's rows that may fail.
+    metric_modules
+        Modules or ``.py`` files with metrics of your own, made with ``@metric``.
     metrics
         What is computed for every slice.
     evaluate_splits
         The splits evaluated; all by default.
     certainty
         Intervals and tests of the figures.
+    audit
+        What is shown around them.
     missing_predictions
         ``error``, or ``count`` to leave rows without a prediction out of the figures.
     predictions
@@ -447,9 +478,11 @@ class Project(_Model):
     by: list[ByValue] = []
     on_error: Literal["raise", "null"] = "raise"
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    metric_modules: list[str] = []
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
     evaluate_splits: list[str] = []
     certainty: Certainty = Certainty()
+    audit: Audit = Audit()
     missing_predictions: Literal["error", "count"] = "error"
     predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}
     baseline: Baseline = Baseline()
@@ -492,8 +525,13 @@ class Project(_Model):
 
     @field_validator("metrics")
     @classmethod
-    def _metrics_exist(cls, value: list[str]) -> list[str]:
-        return list(dict.fromkeys(str(parse_metric(m)) for m in value))
+    def _metrics_exist(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        # Names that aren't the engine's may be those of metric_modules, which the job looks at.
+        own = bool(info.data.get("metric_modules"))
+        named = (
+            m if own and m.isidentifier() and m not in KINDS else parse_metric(m) for m in value
+        )
+        return list(dict.fromkeys(map(str, named)))
 
     @model_validator(mode="after")
     def _columns_have_one_role(self) -> Project:
@@ -533,8 +571,24 @@ class Project(_Model):
 
     @property
     def metric_specs(self) -> list[MetricSpec]:
-        """The metrics, parsed."""
-        return [parse_metric(m) for m in self.metrics]
+        """The engine's own metrics, parsed."""
+        return [parse_metric(m) for m in self.metrics if m.partition("@")[0] in KINDS]
+
+    def own_metrics(self, folders: Sequence[Path] = ()) -> list[CustomMetric]:
+        """Load the metrics of ``metric_modules`` that are asked for.
+
+        Raises
+        ------
+        ModuleImportError, UnknownMetricError
+            If a module can't be imported, or a metric is none of theirs.
+        """
+        found = [m for name in self.metric_modules for m in custom_metrics(name, folders)]
+        known = {m.name: m for m in found}
+        asked = [m for m in self.metrics if m.partition("@")[0] not in KINDS]
+        for name in asked:
+            if name not in known:
+                raise UnknownMetricError(name, [*known, *KINDS])
+        return [known[name] for name in asked]
 
     @property
     def training_splits(self) -> list[str]:

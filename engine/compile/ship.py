@@ -35,8 +35,8 @@ def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
             raise UnpicklableSliceError(sf.name, f"{type(error).__name__}: {error}") from None
 
 
-def own_modules(sfs: Iterable[SlicingFunction]) -> list[ModuleType]:
-    """Return the user's own modules that slicing functions come from or refer to.
+def own_modules(sfs: Iterable[object]) -> list[ModuleType]:
+    """Return the user's own modules that slicing functions or metrics come from or refer to.
 
     Own means: neither the engine's, nor Python's, nor installed.
     """

@@ -10,12 +10,14 @@ import functools
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
 from engine.errors import MetricDefinitionError
 from engine.metrics.outputs import Outputs
+from engine.slicing.modules import load_module
 
 NEEDS = ("pred", "prob", "numbers")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -173,3 +175,22 @@ def _made(of: Callable[..., Any] | type, name: str | None, needs: str, better: s
         if not callable(function):
             raise MetricDefinitionError(called, f"the class has no function {part!r}")
     return CustomMetric(called, needs=needs, better=better, **parts)
+
+
+def custom_metrics(module: str, folders: Sequence[Path] = ()) -> list[CustomMetric]:
+    """Import a module and return the metrics in it, in the order they are defined.
+
+    Parameters
+    ----------
+    module
+        A dotted name or the path of a ``.py`` file.
+    folders
+        Where to look, besides ``sys.path``.
+
+    Raises
+    ------
+    ModuleImportError
+        If it can't be imported.
+    """
+    values = vars(load_module(module, folders)).values()
+    return list(dict.fromkeys(v for v in values if isinstance(v, CustomMetric)))

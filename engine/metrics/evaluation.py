@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
+from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.compile.plan import compile_slices
+from engine.compile.ship import own_modules
 from engine.errors import (
     MetricInputError,
     NoMasksError,
@@ -425,6 +427,8 @@ def measured(
     functions
         Metrics that are plain functions.
     """
+    for module in own_modules([*spec.custom, *functions]):
+        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     sure = replace(sure, clustered=cluster is not None)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
     hashed = key_hash_column(joined, [cluster] if cluster else key, seed) if drawn else None

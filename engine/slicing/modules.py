@@ -34,7 +34,7 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     NoSlicesError
         If there is no slicing function in it.
     """
-    loaded = _import(module, folders)
+    loaded = load_module(module, folders)
     found: dict[int, SlicingFunction] = {}
     for value in vars(loaded).values():
         for item in value if isinstance(value, list | tuple) else (value,):
@@ -45,7 +45,8 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     return list(found.values())
 
 
-def _import(module: str, folders: Sequence[Path]) -> ModuleType:
+def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:
+    """Import a module, by its dotted name or the path of its file; as :func:`load_slices`."""
     added = [str(f) for f in folders if str(f) not in sys.path]
     sys.path.extend(added)  # stays: the module may import its neighbours later
     try:
