@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 
 from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
+from engine.report.sections import Section, cell
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -105,6 +106,17 @@ def step(text: str) -> None:
     log.info(text)
 
 
+def tell(section: Section) -> None:
+    """Print a section of a report to stdout."""
+    if section.rows:
+        show(section.title, section.columns, section.rows)
+    else:
+        print(section.title)
+    if section.note:
+        print(section.note)
+    print()
+
+
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table to stdout; numbers are right-aligned, floats have four decimals."""
     from rich import box
@@ -122,18 +134,3 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     if not console.is_terminal:  # a log has no width to fit into
         console = Console(file=sys.stdout, width=200)
     console.print(table)
-
-
-def cell(value: Any) -> str:
-    """Format one value for a table.
-
-    Examples
-    --------
-    >>> cell(0.5), cell(1957), cell(None), cell(float("nan"))
-    ('0.5000', '1,957', '-', '-')
-    """
-    if value is None or value != value:  # noqa: PLR0124 - NaN
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
@@ -22,16 +24,20 @@ import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError
-from engine.figure_tables import show_comparison, show_figures
 from engine.masks.checks import check_columns, check_unique
+from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
-from engine.metrics.evaluation import classes_of, measured
+from engine.metrics.custom import CustomMetric
+from engine.metrics.evaluation import Evaluation, classes_of, measured
 from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.scan import EvaluationSpec
-from engine.metrics.uncertainty import Confidence
+from engine.metrics.uncertainty import Confidence, how_sure, needs_replicates
+from engine.project_audit import RowColumns, row_columns, sections_of, trend_of
+from engine.report import sections
 from engine.report.page import render
+from engine.report.sections import Section
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,29 +46,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--model", action="append", metavar="ID", help="a model to evaluate; all by default"
     )
+    parser.add_argument(
+        "--explain", action="store_true", help="say what each metric costs and rests on, and stop"
+    )
     return cli.run(job, parser.parse_intermixed_args(argv))
 
 
 def job(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     project = cli.project_of(args)
+    own = project.own_metrics(cli.module_folders(args))
     spark = cli.session(project, "evaluate_slices")
     masks = tables.read(spark, project.place("masks"), "mask table")
-    read = _predictions(spark, project, args.model)
-    if project.check_key == "full":
+    classes = classes_of(project.metric_specs, own, project.classes)
+    read = _predictions(spark, project, args.model, classes)
+    if project.check_key == "full" and not args.explain:
         for model_id, (snapshot, df) in read.items():
             check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
     table = read_masks(masks.df)
-    rows = _rows(project, masks.name, table)
+    columns = row_columns(spark, project, masks.df)
+    rows = _rows(project, masks.name, table, columns)
     spec = EvaluationSpec(
         metrics=project.metric_specs,
         slice_ids=table.ids,
-        classes=classes_of(project.metric_specs, (), project.classes),
-        positive=project.positive_position,
+        classes=classes,
+        positive=project.positive_position if classes else 0,
         split=project.split,
         weighted=any(has_weights(df, {}) for _, df in read.values()),
         models=list(read),
+        custom=[m for m in own if m.function is None],
     )
+    functions = [m for m in own if m.function is not None]
+    if args.explain:
+        print(_explanation(project, masks, spec, functions))
+        return
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
     joined = join_predictions(rows, {m: df for m, (_, df) in read.items()}, project.join_columns)
     sure = project.certainty
@@ -71,11 +88,11 @@ def job(args: argparse.Namespace) -> None:
         project.join_columns, project.key,
         sure=Confidence(sure.level, sure.min_support, sure.correction),
         n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
-        allow_missing=project.missing_predictions == "count",
+        allow_missing=project.missing_predictions == "count", functions=functions,
     )  # fmt: skip
     result = evaluation.table
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
-    run = _run_id(project, masks, versions)
+    run = _run_id(project, masks, versions, own)
     known = {**masks.facts, "slices": table.fingerprints}
     stored = records.metrics_rows(result, run, masks.version, versions, known)
     written = tables.insert_missing(
@@ -83,13 +100,20 @@ def job(args: argparse.Namespace) -> None:
         project.place("metrics"),
         records.METRICS.key,
     )
-    order = [project.train_split, project.valid_split]  # what matters most is printed last
-    splits = sorted(result["split"].unique(), key=lambda s: (s not in order, str(s)))
-    for split in splits:
-        show_figures(result, split, list(read), project)
-    first, *others = read
-    for other in others if sure.replicates else ():
-        show_comparison(evaluation.compare(first, other), first, other, sure.level)
+    last = [project.train_split, project.valid_split]
+    # What matters most is printed last: rows that no model was fitted to.
+    splits = sorted(result["split"].unique(), key=lambda s: (s not in last, str(s)))
+    shown = [s for split in splits for s in _figures(evaluation, split, sure.level)]
+    for section in shown:
+        cli.tell(section)
+    around = []
+    for section in sections_of(spark, project, evaluation, rows, columns, splits[-1]):
+        cli.tell(section)
+        around.append(section)
+    if project.audit.trend:
+        moved = trend_of(project, evaluation, tables.read(spark, project.place("metrics")).df)
+        cli.tell(moved)
+        around.append(moved)
     report = project.file("report.html")
     report.parent.mkdir(parents=True, exist_ok=True)
     about = {
@@ -97,18 +121,65 @@ def job(args: argparse.Namespace) -> None:
         "masks": f"{masks.name} version {masks.version}",
         "predictions": ", ".join(f"{m} version {v}" for m, v in versions.items()),
     }
-    report.write_text(render(project.name, about, result, list(read), sure.level), encoding="utf-8")
+    page = render(project.name, about, result, list(read), evaluation.better, around, sure.level)
+    report.write_text(page, encoding="utf-8")
     print(f"wrote {report}")
     print(written)
 
 
-def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
+def _figures(evaluation: Evaluation, split: str, level: float) -> Iterator[Section]:
+    """Yield a split's slices by metrics, worst first, then the figures that differ."""
+    part = evaluation.table[evaluation.table["split"] == split]
+    metric = str(part["metric"].iloc[0])
+    order = sections.worst_first(part, metric, evaluation.better(metric))
+    yield sections.figures(part, order, evaluation.spec.models, split, level)
+    yield sections.differences(part, split, level)
+
+
+def _explanation(
+    project: Project,
+    masks: tables.Snapshot,
+    spec: EvaluationSpec,
+    functions: Sequence[CustomMetric],
+) -> str:
+    """Return what each metric needs, adds up and rests on, and what functions cost."""
+    sure = project.certainty
+    clustered = sure.cluster is not None
+    lines = [
+        f"{masks.name} version {masks.version}: one scan for {len(spec.metrics) + len(spec.custom)}"
+        f" metrics, {len(spec.slice_ids):,} slices and models {', '.join(spec.models)}"
+    ]
+    for m in spec.metrics:
+        held = replace(spec, metrics=[m]).work().numbers
+        rests = how_sure(m, spec, clustered)
+        lines.append(f"  {m}: {held:,} numbers per slice, split and model; interval: {rests}")
+    lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]
+    if functions:
+        counts = coverage(masks.df, spec.slice_ids, None)
+        rows = counts[0].rows
+        times = 1 + sum(c.n_in for c in counts) / max(rows, 1)
+        lines += [
+            f"  {f.name}: a plain function, a shuffle of its own: each of {rows:,} rows travels "
+            f"{times:.1f} times per model, once for each slice that it is in; no interval "
+            "(a class with state, merge and compute would be in the scan)"
+            for f in functions
+        ]
+    drawn = sure.replicates and needs_replicates(spec, clustered)
+    several = sure.replicates and len(spec.models) > 1
+    if drawn or several:
+        lines.append(f"  {sure.replicates} bootstrap replicates are drawn in the same scan")
+    return "\n".join(lines)
+
+
+def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) -> DataFrame:
     """Return the mask table's rows that are evaluated, and of its columns those needed."""
     split = [project.split] if project.split else []
     cluster = [project.certainty.cluster] if project.certainty.cluster else []
     named = {"key": project.join_columns, "split": split, "certainty.cluster": cluster}
     check_columns(masks.df, name, named)
-    rows = masks.narrowed([*project.join_columns, *split, *cluster]).df
+    held = [m.parameter("column") for m in project.metric_specs if m.needs == "column"]
+    check_columns(masks.df, name, {"metrics": held})
+    rows = masks.narrowed([*project.join_columns, *split, *cluster, *held, *columns.carried]).df
     wanted = project.evaluate_splits
     if not (project.split and wanted):
         return rows
@@ -121,7 +192,7 @@ def _rows(project: Project, name: str, masks: MaskTable) -> DataFrame:
 
 
 def _predictions(
-    spark: SparkSession, project: Project, wanted: Sequence[str] | None
+    spark: SparkSession, project: Project, wanted: Sequence[str] | None, classes: Sequence[Any]
 ) -> dict[str, tuple[tables.Snapshot, DataFrame]]:
     """Read the prediction tables; those not asked for by name may be missing."""
     found: dict[str, tuple[tables.Snapshot, DataFrame]] = {}
@@ -137,9 +208,8 @@ def _predictions(
         else:
             snapshot = tables.read_source(spark, place, given.format)
         df = normalised(
-            snapshot.df, snapshot.name, model_id, project.join_columns, given.columns,
-            classes_of(project.metric_specs, (), project.classes),
-        )  # fmt: skip
+            snapshot.df, snapshot.name, model_id, project.join_columns, given.columns, classes
+        )
         found[model_id] = (snapshot, _with_late_labels(spark, project, df, given))
     if not found:
         raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
@@ -161,7 +231,12 @@ def _with_late_labels(
     return joined.withColumn("label", F.col("_late")).drop("_late")
 
 
-def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str]) -> str:
+def _run_id(
+    project: Project,
+    masks: tables.Snapshot,
+    versions: Mapping[str, str],
+    own: Sequence[CustomMetric],
+) -> str:
     return records.run_id(
         {
             "engine_version": engine.__version__,
@@ -170,6 +245,7 @@ def _run_id(project: Project, masks: tables.Snapshot, versions: Mapping[str, str
             "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
             "slices": read_masks(masks.df).fingerprints,
             "metrics": project.metrics,
+            "own_metrics": [m.fingerprint for m in own],
             "certainty": project.certainty.model_dump(),
             "classes": [str(c) for c in project.classes],
             "positive": project.positive_position,

@@ -11,10 +11,10 @@ import pandas as pd
 from scipy.stats import binom
 
 from engine.metrics.families import compute, family
-from engine.metrics.figures import OVERALL
 from engine.metrics.intervals import bootstrap_interval
 from engine.metrics.scan import EvaluationSpec, Scan
 from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient
+from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, rests_on, units_of
 
 COMPARED = (

@@ -31,7 +31,7 @@ from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
 from engine.metrics.compare import compare, flips
 from engine.metrics.custom import CustomMetric
-from engine.metrics.figures import OVERALL, figures
+from engine.metrics.figures import figures
 from engine.metrics.joined import (
     join_predictions,
     predicted,
@@ -43,6 +43,7 @@ from engine.metrics.probability import bins_of
 from engine.metrics.rows import flipped_rows, worst_rows
 from engine.metrics.scan import EvaluationSpec, Scan, scan
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
+from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
 
@@ -108,7 +109,13 @@ class Evaluation:
         found = self.by_slice
         return found.assign(value=found["value"] / self._reference(found, to))[[*_KEPT]]
 
-    def worst(self, n: int = 10, metric: str | None = None) -> pd.DataFrame:
+    def worst(
+        self,
+        n: int = 10,
+        metric: str | None = None,
+        model: str | None = None,
+        split: str | None = None,
+    ) -> pd.DataFrame:
         """Return the n slices with the worst values that rest on enough rows, worst first.
 
         Parameters
@@ -117,12 +124,16 @@ class Evaluation:
             How many figures.
         metric
             The metric; by default the first. Of losses and error rates high values are worst.
+        model, split
+            Figures of one model, or one split, only.
         """
         name = self._metric(metric)
-        of_metric = self.by_slice["metric"] == name
-        enough = self.by_slice["status"].isin(["ok", "rough"])
-        rows = self.by_slice[of_metric & enough]
-        of = rows.nlargest if self._better(name) == "low" else rows.nsmallest
+        found = self.by_slice
+        chosen = (found["metric"] == name) & found["status"].isin(["ok", "rough"])
+        for column, wanted in (("model_id", model), ("split", split)):
+            chosen &= wanted is None or found[column] == wanted
+        rows = found[chosen]
+        of = rows.nlargest if self.better(name) == "low" else rows.nsmallest
         return of(n, "value").reset_index(drop=True)
 
     def compare(self, first: str, second: str) -> pd.DataFrame:
@@ -252,7 +263,8 @@ class Evaluation:
         known = metric.partition("@")[0] in KINDS
         return str(parse_metric(metric)) if known else metric
 
-    def _better(self, metric: str) -> str:
+    def better(self, metric: str) -> str:
+        """Return which values of a metric are better: ``high``, ``low``, or nothing."""
         own = {c.name: c.better for c in (*self.spec.custom, *self._functions)}
         return own[metric] if metric in own else better_of(metric)
 

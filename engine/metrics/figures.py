@@ -12,9 +12,8 @@ from engine.metrics.families import compute, family
 from engine.metrics.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.scan import EvaluationSpec, Part, Scan
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import SINGLE_CLASS, STATUSES
+from engine.metrics.states import OVERALL, SINGLE_CLASS, STATUSES
 
-OVERALL = "overall"
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"
 
 ROW_COLUMNS = (
@@ -147,32 +146,3 @@ def told(value: np.ndarray, support: np.ndarray, n: np.ndarray) -> Figures:
     texts = np.where(np.isnan(value), UNDEFINED, OK).astype(object)
     texts[support == 0] = np.where(n[support == 0] > 0, UNSCORED, EMPTY)
     return Figures(value, support, texts, np.full(len(n), np.nan))
-
-
-def by_slice(rows: pd.DataFrame, metric: str, split: str, better: str = "high") -> pd.DataFrame:
-    """Arrange one metric's figures: a row per slice, a column per model; worst first.
-
-    Parameters
-    ----------
-    rows
-        Figures.
-    metric, split
-        Which.
-    better
-        ``low`` where low values are the better ones.
-
-    Examples
-    --------
-    >>> rows = pd.DataFrame({"model_id": "m", "split": "test", "slice": ["overall", "a", "b"],
-    ...                      "metric": "f1", "value": [0.8, 0.9, 0.5]})
-    >>> by_slice(rows, "f1", "test").index.tolist()
-    ['overall', 'b', 'a']
-    """
-    chosen = rows[(rows["metric"] == metric) & (rows["split"] == split)]
-    wide = chosen.pivot_table(
-        index="slice", columns="model_id", values="value", aggfunc="first", dropna=False
-    )
-    least = wide.max(axis=1) if better == "low" else wide.min(axis=1)
-    ordered = least.sort_values(kind="stable", na_position="last", ascending=better != "low")
-    first = [s for s in (OVERALL,) if s in wide.index]
-    return wide.loc[first + [s for s in ordered.index if s != OVERALL]]

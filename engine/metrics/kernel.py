@@ -63,6 +63,11 @@ class Work:
     replicates: int = 0
     replicated: frozenset[str] = frozenset()
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers there are for each slice, but for replicates."""
+        return sum(cells for _, cells in self.lines())
+
     def lines(self) -> Iterator[tuple[Line, int]]:
         """Yield all lines with their number of cells, in an order that never changes."""
         for count in self.counts:

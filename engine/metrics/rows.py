@@ -12,9 +12,9 @@ from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import split_column
-from engine.metrics.figures import OVERALL
 from engine.metrics.joined import number, position, predicted
 from engine.metrics.scan import EvaluationSpec
+from engine.metrics.states import OVERALL
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

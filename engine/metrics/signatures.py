@@ -30,11 +30,11 @@ from engine.masks.reader import MaskTable, read_masks
 from engine.masks.table import split_column
 from engine.masks.words import WORD, packed
 from engine.metrics.classification import of_confusions
-from engine.metrics.figures import EMPTY, OVERALL, UNSCORED
+from engine.metrics.figures import EMPTY, UNSCORED
 from engine.metrics.joined import MAX_WEIGHT, class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.metrics.spec import MetricSpec, parse_metric
-from engine.metrics.states import STATUSES
+from engine.metrics.states import OVERALL, STATUSES
 from engine.slicing.algebra import parse
 from engine.slicing.evaluate import codes
 from engine.slicing.expr import Mask

@@ -58,6 +58,8 @@ Addend = Count | Sum
 
 OK, UNDEFINED, SINGLE_CLASS = 0, 1, 2  # positions in STATUSES
 STATUSES = ("ok", "undefined", "single_class")
+INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
+OVERALL = "overall"  # all rows, among slices
 
 
 class Values(NamedTuple):

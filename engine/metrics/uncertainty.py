@@ -7,7 +7,7 @@ complement's is that of all rows less the slice's, and its replicates are so too
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,8 @@ from engine.metrics.significance import (
     sufficient,
 )
 from engine.metrics.spec import MetricSpec
+from engine.metrics.states import INSUFFICIENT, ROUGH
 
-INSUFFICIENT, ROUGH = "insufficient", "rough"
 _COUNTED = ("rows", "undefined")
 _SLICES = 64  # whose histograms are held at a time
 
@@ -79,6 +79,23 @@ def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
     """Tell whether a metric's interval comes from replicates."""
     no_formula = spec.weighted or clustered
     return any(no_formula or not is_share(m) for m in spec.replicable)
+
+
+def how_sure(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -> str:
+    """Say where a metric's interval comes from.
+
+    Examples
+    --------
+    >>> spec = EvaluationSpec([], [], (0, 1), 1)
+    >>> [how_sure(MetricSpec(m), spec, False) for m in ("recall", "f1", "roc_auc", "count")]
+    ['Wilson', 'replicates', 'DeLong', 'none']
+    """
+    no_formula = spec.weighted or clustered
+    if metric.kind.family == "scores":
+        return "none" if no_formula else _INTERVALS[metric.name]
+    if is_share(metric) and not no_formula:
+        return "Wilson"
+    return "replicates" if metric in replace(spec, metrics=[metric]).replicable else "none"
 
 
 def with_uncertainty(
@@ -246,6 +263,7 @@ _RANKED: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Ranked]] = {
     "roc_auc": _roc,
     "pr_auc": _precision_recall,
 }
+_INTERVALS = {"roc_auc": "DeLong", "pr_auc": "Boyd"}
 _ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
     "roc_auc": _roc_ends,
     "pr_auc": _precision_ends,

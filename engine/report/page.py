@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
 from engine.metrics.significance import mark
+from engine.report.sections import Line, Section, cell, worst_first
 
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5d6b7a; --line: #dfe5eb; --ground: #fbfcfd;
@@ -32,7 +33,11 @@ tr.overall td { font-weight: 600; background: #f1f5f9 }
 .bar { height: 100% }
 .interval { color: var(--soft); font-size: .8rem; grid-column: 1 / -1;
             justify-self: end; font-weight: 400 }
-.low .number { color: #a8321a; font-weight: 600 } .high .number { color: #1f6b3b; font-weight: 600 }
+.worse .number { color: #a8321a; font-weight: 600 }
+.better .number { color: #1f6b3b; font-weight: 600 }
+.differs .number { font-weight: 700; text-decoration: underline }
+.text { white-space: pre-wrap; text-align: left; max-width: 40rem; overflow-wrap: anywhere }
+svg.line { vertical-align: middle }
 .status { color: var(--soft); grid-column: 1 / -1 }
 .legend span { display: inline-block; margin-right: 1.2rem }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
@@ -48,11 +53,16 @@ _STATUS = {
     "ok": "",
 }
 _READ = (
-    "Under a figure is its confidence interval. Red figures are below, green ones above those of "
-    "the rows outside the slice, by a test whose p-value is corrected for the number of slices. "
-    "Figures of few rows are not tested."
+    "Under a figure is its confidence interval. Red figures are worse, green ones better than "
+    "those of the rows outside the slice, by a test whose p-value is corrected for the number of "
+    "slices. Figures of few rows are not tested. A bar is as long as the figure, of 1 or of the column's "
+    "largest; worst slices come first."
 )
-_DIFFERS = {"-": "low", "+": "high", "": ""}  # the style of a figure, by its mark
+# The style of a figure, by its mark and which values are better.
+_DIFFERS = {
+    ("-", "high"): "worse", ("+", "high"): "better", ("-", "low"): "better", ("+", "low"): "worse",
+    ("-", ""): "differs", ("+", ""): "differs",
+}  # fmt: skip
 _COLOURS = ("--a", "--b", "--c", "--d")
 
 
@@ -61,6 +71,8 @@ def render(
     about: Mapping[str, str],
     figures: pd.DataFrame,
     models: Sequence[str],
+    better: Callable[[str], str],
+    sections: Sequence[Section] = (),
     level: float = 0.95,
 ) -> str:
     """Return the page for one evaluation.
@@ -76,6 +88,10 @@ def render(
         are any, ci_low, ci_high, p_adjusted, effect.
     models
         Model ids, in the order they are shown.
+    better
+        Of a metric's name: whether ``high`` or ``low`` values are better, or nothing.
+    sections
+        What follows the figures.
     level
         The confidence level that marks figures.
 
@@ -83,7 +99,7 @@ def render(
     --------
     >>> rows = pd.DataFrame([("m", "test", "overall", "f1", 0.5, 10, 0, "ok")], columns=[
     ...     "model_id", "split", "slice", "metric", "value", "support", "n_null", "status"])
-    >>> "0.5000" in render("spam", {}, rows, ["m"])
+    >>> "0.5000" in render("spam", {}, rows, ["m"], lambda metric: "high")
     True
     """
     facts = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in about.items())
@@ -91,29 +107,38 @@ def render(
         f"<span><i style='background:var({_colour(i)})'></i>{escape(m)}</span>"
         for i, m in enumerate(models)
     )
-    sections = "".join(
-        f"<h2>Split {escape(str(split))}</h2>{_table(part, models, level)}"
+    splits = "".join(
+        f"<h2>Split {escape(str(split))}</h2>{_table(part, models, better, level)}"
         for split, part in figures.groupby("split", sort=False)
     )
+    around = "".join(map(_section, sections))
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"
         f"<title>{escape(name)}: slices</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(name)}: figures per slice</h1><dl>{facts}</dl>"
-        f"<p class='legend'>{legend}</p><p class='status'>{_READ}</p>{sections}</body></html>\n"
+        f"<p class='legend'>{legend}</p><p class='status'>{_READ}</p>"
+        f"{splits}{around}</body></html>\n"
     )
 
 
-def _table(part: pd.DataFrame, models: Sequence[str], level: float) -> str:
+def _table(
+    part: pd.DataFrame, models: Sequence[str], better: Callable[[str], str], level: float
+) -> str:
     metrics = list(part["metric"].unique())
+    # A share's bar is of 1; what may be larger has bars of the largest.
+    longest = part.groupby("metric")["value"].max().clip(lower=1.0)
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = part.drop_duplicates("slice").set_index("slice")
     head = "".join(f"<th>{escape(m)}</th>" for m in ("slice", "rows", "undecided", *metrics))
     rows = []
-    for name in _worst_first(part, metrics[0]):
+    for name in worst_first(part, metrics[0], better(metrics[0])):
         drawn = "".join(
             "<td>"
-            + "".join(_figure(cells[name, metric, m], i, level) for i, m in enumerate(models))
+            + "".join(
+                _figure(cells[name, metric, m], i, float(longest[metric]), better(metric), level)
+                for i, m in enumerate(models)
+            )
             + "</td>"
             for metric in metrics
         )
@@ -126,33 +151,56 @@ def _table(part: pd.DataFrame, models: Sequence[str], level: float) -> str:
     return f"<div class='wide'>{table}</div>"
 
 
-def _figure(cell: Mapping[Hashable, Any], i: int, level: float) -> str:
-    if pd.isna(cell["value"]):
-        return f"<div class='figure'><span class='status'>{_STATUS[cell['status']]}</span></div>"
-    width = 100 * min(max(float(cell["value"]), 0.0), 1.0)
-    number = f"<span class='number'>{cell['value']:.4f}</span>"
+def _figure(of: Mapping[Hashable, Any], i: int, longest: float, better: str, level: float) -> str:
+    if pd.isna(of["value"]):
+        return f"<div class='figure'><span class='status'>{_STATUS[of['status']]}</span></div>"
+    width = 100 * min(max(float(of["value"]) / longest, 0.0), 1.0)
+    number = f"<span class='number'>{cell(float(of['value']))}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
-    kind = _DIFFERS[mark(cell, level)]
-    about = _about(cell, bool(kind))
+    kind = _DIFFERS.get((mark(of, level), better), "")
+    about = _about(of, bool(kind))
     return f"<div class='figure {kind}'><div class='track'>{bar}</div>{number}{about}</div>"
 
 
-def _about(cell: Mapping[Hashable, Any], differs: bool) -> str:
+def _about(of: Mapping[Hashable, Any], differs: bool) -> str:
     """Return the line under a figure: its interval, what is to be thought of it, its p-value."""
     said = []
-    if not pd.isna(cell.get("ci_low")):
-        said.append(f"{cell['ci_low']:.3f} to {cell['ci_high']:.3f}")
-    if _STATUS[cell["status"]]:
-        said.append(_STATUS[cell["status"]])
+    if not pd.isna(of.get("ci_low")):
+        said.append(f"{of['ci_low']:.3f} to {of['ci_high']:.3f}")
+    if _STATUS[of["status"]]:
+        said.append(_STATUS[of["status"]])
     if differs:
-        said.append(f"p {cell['p_adjusted']:.2g}")
+        said.append(f"p {of['p_adjusted']:.2g}")
     return f"<span class='interval'>{', '.join(said)}</span>" if said else ""
 
 
-def _worst_first(part: pd.DataFrame, metric: str) -> list[str]:
-    worst = part[part["metric"] == metric].groupby("slice", sort=False)["value"].min()
-    ordered = worst.sort_values(kind="stable", na_position="last").index
-    return [s for s in worst.index if s == "overall"] + [s for s in ordered if s != "overall"]
+def _section(section: Section) -> str:
+    head = "".join(f"<th>{escape(c)}</th>" for c in section.columns)
+    rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in section.rows)
+    table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+    shown = f"<div class='wide'><table>{table}</table></div>" if section.rows else ""
+    note = f"<p class='status'>{escape(section.note)}</p>" if section.note else ""
+    return f"<h2>{escape(section.title)}</h2>{note}{shown}"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Line):
+        return f"<td>{_line(value)}</td>"
+    kind = " class='text'" if isinstance(value, str) else ""
+    return f"<td{kind}>{escape(cell(value))}</td>"
+
+
+def _line(line: Line) -> str:
+    """Draw a figure's values, run after run, in 100 by 20 pixels; gaps are runs without one."""
+    heights = line.heights()
+    step = 96 / max(1, len(heights) - 1)
+    points = [(2 + i * step, 18 - 16 * h) for i, h in enumerate(heights) if h is not None]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    last = "".join(f"<circle cx='{x:.1f}' cy='{y:.1f}' r='2'/>" for x, y in points[-1:])
+    return (
+        f"<svg class='line' width='100' height='20' role='img' aria-label='{escape(str(line))}'>"
+        f"<polyline points='{path}' fill='none' stroke='currentColor'/>{last}</svg>"
+    )
 
 
 def _colour(i: int) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.hashing import key_hash
-from engine.metrics.figures import ROW_COLUMNS, by_slice, figures
+from engine.metrics.figures import ROW_COLUMNS, figures
 from engine.metrics.joined import class_text
 from engine.metrics.ranking import histogram_of, roc_auc
 from engine.metrics.scan import EvaluationSpec
@@ -170,21 +170,6 @@ def test_the_positive_class_is_named_for_metrics_that_have_one():
     named = found.drop_duplicates("metric").set_index("metric")["class"]
     assert named["f1"] == named["roc_auc"] == "spam"
     assert named[["accuracy", "f1_macro", "coverage"]].isna().all()
-
-
-def test_by_slice_has_worst_first_and_none_last():
-    rows = pd.DataFrame(
-        {
-            "model_id": ["m"] * 5,
-            "split": ["test"] * 4 + ["train"],
-            "slice": ["overall", "good", "none", "bad", "good"],
-            "metric": "f1",
-            "value": [0.5, 0.9, None, 0.1, 0.2],
-        }
-    )
-    table = by_slice(rows, "f1", "test")
-    assert table.index.tolist() == ["overall", "bad", "good", "none"]
-    assert table["m"].tolist()[:3] == [0.5, 0.1, 0.9]
 
 
 @pytest.mark.parametrize(

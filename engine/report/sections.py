@@ -1,0 +1,300 @@
+"""Tables that people read of an evaluation: the same on the terminal and on the page.
+
+All of them are made here from frames of figures, so that what one says the other says too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.metrics.significance import mark
+from engine.metrics.states import INSUFFICIENT, OVERALL
+
+MOST_SHOWN = 20  # rows of a section; the tables have all
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Line:
+    """The values of one figure, run after run, as a small line.
+
+    Examples
+    --------
+    >>> str(Line((0.5, 0.75, float("nan"), 1.0)))
+    '▁▅ █'
+    """
+
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        heights = self.heights()
+        return "".join(" " if h is None else _BARS[round(h * (len(_BARS) - 1))] for h in heights)
+
+    def heights(self) -> list[float | None]:
+        """Return each value's height from 0 to 1, None where there is no value."""
+        held = [v for v in self.values if np.isfinite(v)]
+        low, high = (min(held), max(held)) if held else (0.0, 0.0)
+        spread = high - low
+        return [
+            None if not np.isfinite(v) else (v - low) / spread if spread else 0.5
+            for v in self.values
+        ]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled table.
+
+    Attributes
+    ----------
+    title
+        What the table shows.
+    columns, rows
+        Its names and values.
+    note
+        What is to be known before it is read; also where there are no rows.
+    """
+
+    title: str
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    note: str = ""
+
+
+def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[str]:
+    """Order a split's slices by one metric, its worst model's figure first; overall leads.
+
+    Parameters
+    ----------
+    part
+        Figures of one split.
+    metric
+        Which decides.
+    better
+        ``low`` where low values are the better ones.
+
+    Examples
+    --------
+    >>> rows = pd.DataFrame({"slice": ["overall", "a", "b"], "metric": "f1",
+    ...                      "value": [0.8, 0.9, 0.5]})
+    >>> worst_first(rows, "f1"), worst_first(rows, "f1", "low")
+    (['overall', 'b', 'a'], ['overall', 'a', 'b'])
+    """
+    values = part[part["metric"] == metric].groupby("slice", sort=False)["value"]
+    worst = values.max() if better == "low" else values.min()
+    order = worst.sort_values(kind="stable", na_position="last", ascending=better != "low").index
+    return [s for s in order if s == OVERALL] + [s for s in order if s != OVERALL]
+
+
+def cell(value: Any) -> str:
+    """Format one value for a table.
+
+    Examples
+    --------
+    >>> cell(0.5), cell(1957), cell(None), cell(float("nan")), cell(np.array([0.25, 0.75]))
+    ('0.5000', '1,957', '-', '-', '0.2500 0.7500')
+    """
+    if isinstance(value, list | tuple | np.ndarray):
+        return " ".join(map(cell, value))
+    if value is None or value is pd.NaT or value != value:  # noqa: PLR0124 - NaN
+        return "-"
+    if isinstance(value, float | np.floating):
+        return f"{value:.4f}"
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return f"{value:,}" if whole else str(value)
+
+
+def figure(row: Mapping[Any, Any], level: float) -> str:
+    """Format a figure with its interval and mark.
+
+    Examples
+    --------
+    >>> row = {"value": 0.5, "ci_low": 0.41, "ci_high": 0.59, "status": "ok",
+    ...        "p_adjusted": 0.01, "effect": -0.2}
+    >>> figure(row, 0.95)
+    '0.5000 [0.41 0.59] -'
+    """
+    if pd.isna(row["value"]):
+        return "-"
+    found = interval(row)
+    few = "?" if row["status"] == INSUFFICIENT else ""
+    return f"{row['value']:.4f}{found and ' ' + found} {few}{mark(row, level)}".rstrip()
+
+
+def interval(row: Mapping[Any, Any]) -> str:
+    """Format an interval; nothing where there is none."""
+    return "" if pd.isna(row["ci_low"]) else f"[{row['ci_low']:.2f} {row['ci_high']:.2f}]"
+
+
+def _p(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.2g}"
+
+
+def _left_out(n: int, shown: int) -> str:
+    return f" ({n - shown:,} more in the table)" if n > shown else ""
+
+
+def figures(
+    part: pd.DataFrame, order: Sequence[str], models: Sequence[str], split: str, level: float
+) -> Section:
+    """Arrange a split's slices, in this order, by metrics and models."""
+    cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
+    first = part.drop_duplicates("slice").set_index("slice")
+    columns = [(m, model) for m in part["metric"].unique() for model in models]
+    rows = [
+        [s, int(first.loc[s, "support"]), int(first.loc[s, "n_null"])]
+        + [figure(cells[s, m, model], level) for m, model in columns]
+        for s in order
+    ]
+    title = (
+        f"Split {split}: worst first, with {level:.0%} intervals; + and - differ from the rows "
+        "outside the slice, ? are too few rows to tell"
+    )
+    names = [f"{m}\n{model}" for m, model in columns]
+    return Section(title, ["slice", "support", "undecided", *names], rows)
+
+
+def differences(part: pd.DataFrame, split: str, level: float) -> Section:
+    """Arrange the figures of a split that differ from those of the rows outside the slice."""
+    overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
+    differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
+    if differ.empty:
+        said = "no slice differs from the rows outside it (corrected p-values)"
+        return Section(f"Split {split}: {said}")
+    rows = [
+        [
+            r["slice"],
+            int(r["support"]),
+            r["metric"],
+            r["model_id"],
+            figure(r, level),
+            float(r["value"] - overall[r["model_id"], r["metric"]]),
+            float(r["effect"]),
+            _p(r["p_adjusted"]),
+        ]
+        for r in differ.head(MOST_SHOWN).to_dict("records")
+    ]
+    title = f"Split {split}: different from the rows outside the slice"
+    return Section(
+        title + _left_out(len(differ), len(rows)),
+        ["slice", "support", "metric", "model", "figure", "to overall", "to the rest", "p"],
+        rows,
+    )
+
+
+def comparison(found: pd.DataFrame, first: str, second: str, level: float) -> Section:
+    """Arrange where one model is better: all rows, then slices that tell the models apart."""
+    told = _told(found, level)
+    rows = [
+        [
+            *(r[c] for c in ("split", "slice", "metric")),
+            int(r["support"]),
+            float(r["difference"]),
+            interval(r),
+            _p(r["p_adjusted"]),
+        ]
+        for r in told.head(MOST_SHOWN).to_dict("records")
+    ]
+    return Section(
+        f"{second} less {first}, on the same rows; slices are those that tell them apart"
+        + _left_out(len(told), len(rows)),
+        ["split", "slice", "metric", "support", "difference", "interval", "p"],
+        rows,
+    )
+
+
+def flips(found: pd.DataFrame, first: str, second: str, level: float) -> Section:
+    """Arrange the rows that one model wins and loses: of all, then of slices that tell."""
+    told = _told(found, level)
+    rows = [
+        [
+            *(r[c] for c in ("split", "slice")),
+            *(int(r[c]) for c in ("support", "won", "lost", "net")),
+            _p(r["p_adjusted"]),
+        ]
+        for r in told.head(MOST_SHOWN).to_dict("records")
+    ]
+    return Section(
+        f"Rows that {second} alone has right (won) and wrong (lost), against {first}"
+        + _left_out(len(told), len(rows)),
+        ["split", "slice", "support", "won", "lost", "net", "p"],
+        rows,
+    )
+
+
+def _told(found: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Return all rows' lines, then those of slices whose p-value tells, smallest first."""
+    overall = found[found["slice"] == OVERALL]
+    sure = found[(found["p_adjusted"] <= 1 - level) & (found["slice"] != OVERALL)]
+    return pd.concat([overall, sure.sort_values("p_adjusted", kind="stable")])
+
+
+def rows_of(title: str, found: pd.DataFrame) -> Section:
+    """Arrange rows of a table as they are."""
+    return Section(title, list(found.columns), found.astype(object).to_numpy().tolist())
+
+
+def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> Section:
+    """Arrange slices that are nearly the same, and tell how many rows no slice has."""
+    share = uncovered / rows if rows else 0.0
+    note = f"{uncovered:,} of {rows:,} rows ({share:.1%}) are in no slice."
+    if near.empty:
+        return Section(f"No two slices are nearly the same (Jaccard {at_least:g})", note=note)
+    columns = ["slice_a", "slice_b", "n_a", "n_b", "n_both", "jaccard"]
+    names = ["slice", "nearly the same", "rows", "its rows", "in both", "Jaccard"]
+    shown = near.head(MOST_SHOWN)[columns].astype(object).to_numpy().tolist()
+    title = "Slices that are nearly the same" + _left_out(len(near), len(shown))
+    return Section(title, names, shown, note)
+
+
+def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
+    """Arrange how figures moved since the run before the last, those that moved apart first.
+
+    Parameters
+    ----------
+    found
+        What :func:`engine.metrics.trend.trend` returned.
+    better
+        Of a metric's name: ``high``, ``low`` or nothing.
+    """
+    series = ["model_id", "split", "slice", "metric"]
+    runs = found[["run_id", "run_ts"]].drop_duplicates().sort_values("run_ts")
+    n = len(runs)
+    if n < 2:  # noqa: PLR2004
+        return Section("This is the first run: there is none to compare it with")
+    last = found[found["run_id"] == runs["run_id"].iloc[-1]]
+    moved = last[last["apart"] | (last["slice_changed"] & (last["change"] != 0))]
+    before = f"the run of {pd.Timestamp(runs['run_ts'].iloc[-2]):%Y-%m-%d %H:%M}"
+    if moved.empty:
+        return Section(f"No figure's interval left that of {before}; {n} runs were looked at")
+    moved = moved.reindex(moved["change"].abs().sort_values(ascending=False, kind="stable").index)
+    lines = {k: tuple(g["value"]) for k, g in found.groupby(series, sort=False)}
+    rows = [
+        [
+            *(r[c] for c in ("split", "slice", "metric", "model_id")),
+            float(r["value"] - r["change"]),
+            float(r["value"]),
+            float(r["change"]),
+            _said(r, better(r["metric"])),
+            Line(lines[tuple(r[c] for c in series)]),
+        ]
+        for r in moved.head(MOST_SHOWN).to_dict("records")
+    ]
+    return Section(
+        f"Moved since {before}: intervals that don't meet" + _left_out(len(moved), len(rows)),
+        ["split", "slice", "metric", "model", "then", "now", "change", "so", f"last {n} runs"],
+        rows,
+    )
+
+
+def _said(row: Mapping[Any, Any], better: str) -> str:
+    if row["slice_changed"]:
+        return "the slice changed"
+    if not better:
+        return ""
+    return "better" if (row["change"] > 0) == (better == "high") else "worse"
