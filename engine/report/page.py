@@ -55,8 +55,8 @@ _STATUS = {
 _READ = (
     "Under a figure is its confidence interval. Red figures are worse, green ones better than "
     "those of the rows outside the slice, by a test whose p-value is corrected for the number of "
-    "slices. Figures of few rows are not tested. A bar is as long as the figure, of 1 or of the column's "
-    "largest; worst slices come first."
+    "slices. Figures of few rows are not tested. Bars are of 1, or of the column's largest "
+    "figure; worst slices come first."
 )
 # The style of a figure, by its mark and which values are better.
 _DIFFERS = {

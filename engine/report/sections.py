@@ -144,10 +144,10 @@ def figures(
 ) -> Section:
     """Arrange a split's slices, in this order, by metrics and models."""
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
-    first = part.drop_duplicates("slice").set_index("slice")
+    first = {r["slice"]: r for r in part.drop_duplicates("slice").to_dict("records")}
     columns = [(m, model) for m in part["metric"].unique() for model in models]
     rows = [
-        [s, int(first.loc[s, "support"]), int(first.loc[s, "n_null"])]
+        [s, int(first[s]["support"]), int(first[s]["n_null"])]
         + [figure(cells[s, m, model], level) for m, model in columns]
         for s in order
     ]
