@@ -61,7 +61,14 @@ def test_the_whole_flow_and_again(bench, overrides):
         assert "unchanged " in bench.done(job, project, *quick)
     assert bench.versions() == before
     assert {r["run_ts"] for r in metrics(bench)} == stamps
-    assert (bench.folder / "out" / "report.html").read_text().count("<h2>") == 3
+    titles = re.findall("<h2>(.*?)</h2>", (bench.folder / "out" / "report.html").read_text())
+    assert titles[:3] == ["Split test", "Split train", "Split valid"]
+    around = (
+        "slice_aware less baseline",
+        "Rows that slice_aware alone",
+        "Rows of the largest loss",
+    )
+    assert all(any(t.startswith(one) for t in titles) for one in around)
     (overall,) = metrics(
         bench, model_id="baseline", split="test", slice="overall", metric="accuracy"
     )
