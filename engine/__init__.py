@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from engine.masks.appliers import SFApplier as SFApplier
     from engine.masks.appliers import SparkSFApplier as SparkSFApplier
     from engine.masks.appliers import slice_dataframe as slice_dataframe
+    from engine.masks.overlap import Overlap as Overlap
+    from engine.masks.overlap import overlap as overlap
     from engine.metrics.custom import metric as metric
     from engine.metrics.evaluation import Evaluation as Evaluation
     from engine.metrics.evaluation import evaluate as evaluate
     from engine.metrics.scorer import Scorer as Scorer
     from engine.metrics.scorer import preds_to_probs as preds_to_probs
     from engine.metrics.scorer import probs_to_preds as probs_to_preds
+    from engine.metrics.signatures import Signatures as Signatures
+    from engine.metrics.signatures import signatures as signatures
+    from engine.metrics.trend import trend as trend
     from engine.metrics.uncertainty import Confidence as Confidence
     from engine.session import open_session as open_session
     from engine.slicing.functions import Preprocessor as Preprocessor
@@ -50,9 +55,12 @@ _ROOMS = {
     "compile.plan": ("MaskPlan", "compile_slices"),
     "errors": ("EngineError",),
     "masks.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
+    "masks.overlap": ("Overlap", "overlap"),
     "metrics.custom": ("metric",),
     "metrics.evaluation": ("Evaluation", "evaluate"),
     "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),
+    "metrics.signatures": ("Signatures", "signatures"),
+    "metrics.trend": ("trend",),
     "metrics.uncertainty": ("Confidence",),
     "session": ("open_session",),
     "slicing.functions": (

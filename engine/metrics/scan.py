@@ -91,7 +91,7 @@ class EvaluationSpec:
     Raises
     ------
     NotBinaryError
-        If a metric has a threshold or a share and there are more than two classes.
+        If a metric has a threshold or a share, or ranks scores, and there aren't two classes.
     """
 
     metrics: Sequence[MetricSpec]
@@ -107,8 +107,10 @@ class EvaluationSpec:
         for metric in self.metrics:
             chosen = (metric.parameter("threshold"), metric.parameter("top"))
             binary = any(c is not None for c in chosen) or metric.kind.family == "scores"
-            if binary and len(self.classes) > 2:  # noqa: PLR2004
-                raise NotBinaryError(str(metric), f"there are {len(self.classes)} classes")
+            n = len(self.classes)
+            if binary and n != 2:  # noqa: PLR2004
+                there = "there is 1 class" if n == 1 else f"there are {n} classes"
+                raise NotBinaryError(str(metric), there)
 
     @cached_property
     def labels(self) -> Classes:

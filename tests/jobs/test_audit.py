@@ -49,7 +49,8 @@ def write(bench):
         rows = [(i, f"v{i % 3}", i < 100, i < 99, i < 5) for i in range(N)]
         df = bench.spark.createDataFrame(rows, MASKS)
         for s in ("bad", "twin", "few"):
-            df = df.withColumn(s, F.col(s).alias(s, metadata={"slice": {"name": s, "fingerprint": s}}))
+            about = {"slice": {"name": s, "fingerprint": s}}
+            df = df.withColumn(s, F.col(s).alias(s, metadata=about))
         bench.write(df, bench.place("masks"))
         bench.rows([(i, f"comment {i}") for i in range(N)], "id int, text string")
         predictions = {}
