@@ -1,7 +1,7 @@
 """The one scan: all states of all slices, splits and models, added up from Arrow by Spark's tasks.
 
 Each task turns its rows into words and outputs, adds them up with :mod:`engine.metrics.kernel` and
-sends what it has once, as rows of 64 slices' sums; Spark adds these up as integers. So neither
+sends its sums once, in rows of up to 64 slices; Spark adds these up as integers. So neither
 partitioning nor order nor a retry changes a bit of any figure.
 """
 
@@ -59,7 +59,8 @@ EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselv
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
 FLAGS = ("found", "bad_weight", "bad_prob", "bad_number", "unknown_label", "unknown_pred")
 _OUT = ("split", "row", "rep", "block")
-_SUMS = [f"c_{i}" for i in range(WORD)]
+_MOST_SUMS = 64  # in a row that is sent
+_SENT = 2**20  # sums in a batch
 _FLAG_BITS, _CLASS_BITS = 4, 12
 _PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 
@@ -249,18 +250,35 @@ class Form:
 
     @property
     def flag_row(self) -> int:
-        """Where models' flags start."""
+        """Where models' flags start, each a row."""
         return self.null_row + 1
 
     @property
     def scored_row(self) -> int:
         """Where the user's own metrics' supports start."""
-        return self.flag_row + len(self.spec.models)
+        return self.flag_row + len(FLAGS) * len(self.spec.models)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where sums are among those of all bits: of all rows, then of each slice."""
+        return np.array([self.words * WORD, *self.bits])
+
+    @cached_property
+    def place_of(self) -> np.ndarray:
+        """The place of each bit's sum among those that are sent; -1 for bits nobody asked for."""
+        found = np.full(self.words * WORD + 1, -1)
+        found[self.places] = np.arange(len(self.places))
+        return found
 
     @property
     def blocks(self) -> int:
-        """How many rows of 64 sums it takes for all slices, and all rows."""
-        return self.words + 1
+        """How many rows are sent for all slices."""
+        return -(-len(self.places) // _MOST_SUMS)
+
+    @property
+    def sums(self) -> list[str]:
+        """The columns of sums that a row has: as few as do, all blocks alike."""
+        return [f"c_{i}" for i in range(-(-len(self.places) // self.blocks))]
 
 
 def scan(
@@ -280,12 +298,12 @@ def scan(
         How many there are.
     """
     narrow, form = narrowed(joined, spec, hashed, replicates)
-    sums = ", ".join(f"{c} long" for c in _SUMS)
+    sums = ", ".join(f"{c} long" for c in form.sums)
     schema = f"split string, row int, rep int, block int, {sums}, payload binary"
     parts = narrow.mapInArrow(_adding(form), schema)
-    totals = [F.sum(c).alias(c) for c in _SUMS]
+    totals = [F.sum(c).alias(c) for c in form.sums]
     if spec.ranked or spec.custom:
-        few = F.sum(_SUMS[0]) <= EXACT_ROWS
+        few = F.sum(form.sums[0]) <= EXACT_ROWS
         totals.append(F.when(few, F.collect_list("payload")).alias("payload"))
     return _arranged(parts.groupBy(*_OUT).agg(*totals).toArrow(), form)
 
@@ -441,10 +459,10 @@ class _Task:
         return self.rows.setdefault((split, row), np.zeros(self.width, np.int64))
 
     def _flags(self, split: str, i: int, code: np.ndarray, outputs: Outputs) -> None:
-        row = self._row(split, self.form.flag_row + i)
         found = [(code >> at & 1).sum() for at in range(_FLAG_BITS)]
         unknown = [(part == UNKNOWN_CLASS).sum() for part in (outputs.label, outputs.pred)]
-        row[: len(FLAGS)] += np.array([*found, *unknown], dtype=np.int64)  # in slices' places
+        for k, n in enumerate((*found, *unknown)):
+            self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += n
 
     def _pair(self, split: str, row: int, words: np.ndarray, a: Outputs, b: Outputs) -> None:
         held = (a.label >= 0) & (a.pred >= 0) & (b.pred >= 0)
@@ -487,13 +505,13 @@ class _Task:
         for (split, row), total in self.rows.items():
             yield from _batches(split, row, -1, total[None, None], form)
         for (split, i), kept in self.kept.items():
-            slices = list(kept_slices(kept, EXACT_ROWS))
+            slices = [s for s in kept_slices(kept, EXACT_ROWS) if form.place_of[s[0]] >= 0]
             bytes_ = [None if found is None else scores_bytes(*found) for _, _, found in slices]
             whose, rows = [at for at, _, _ in slices], [n for _, n, _ in slices]
-            yield _sent(split, _kept_row(i), whose, rows, bytes_)
+            yield _sent(split, _kept_row(i), whose, rows, bytes_, form)
         for (split, i, j, at), state in self.own.items():
             row = _own_row(form.spec, i, j)
-            yield _sent(split, row, [at], [0], [form.spec.custom[j].packed(state)])
+            yield _sent(split, row, [at], [0], [form.spec.custom[j].packed(state)], form)
 
 
 def _kept_row(i: int) -> int:
@@ -507,45 +525,57 @@ def _own_row(spec: EvaluationSpec, i: int, j: int) -> int:
 def _batches(
     split: str, first: int, rep: int, sums: np.ndarray, form: Form
 ) -> Iterator[pa.RecordBatch]:
-    """Yield sums ``[rows, replicates, width]`` as rows of 64 slices each."""
-    for start in range(0, len(sums), 256):
-        part = sums[start : start + 256]
-        full = np.zeros((*part.shape[:2], form.blocks * WORD), dtype=np.int64)
-        full[..., : part.shape[2]] = part
-        full = full.reshape(*part.shape[:2], form.blocks, WORD)
-        row, drawn, block = np.nonzero(full.any(axis=-1))
-        if not len(row):
-            continue
-        held = np.ascontiguousarray(full[row, drawn, block].T)
-        yield pa.record_batch(
-            [
-                pa.repeat(pa.scalar(split, pa.string()), len(row)),
-                pa.array((first + start + row).astype(np.int32)),
-                pa.array((rep + drawn).astype(np.int32)),
-                pa.array(block.astype(np.int32)),
-                *map(pa.array, held),
-                pa.nulls(len(row), pa.binary()),
-            ],
-            [*_OUT, *_SUMS, "payload"],
-        )
+    """Yield sums ``[rows, replicates, bits]`` as rows of one block of slices each."""
+    at = np.flatnonzero(sums.any(axis=-1))
+    width = form.blocks * len(form.sums)
+    step = max(1, _SENT // width)
+    for start in range(0, len(at), step):
+        rows, drawn = np.divmod(at[start : start + step], sums.shape[1])
+        full = np.zeros((len(rows), width), dtype=np.int64)
+        full[:, : len(form.places)] = sums[rows, drawn][:, form.places]
+        blocks = full.reshape(len(rows), form.blocks, -1)
+        which, block = np.nonzero(blocks.any(axis=-1))
+        if len(which):  # bits that nobody asked for may be all there is
+            yield _row_batch(
+                split, first + rows[which], rep + drawn[which], block,
+                np.ascontiguousarray(blocks[which, block].T),
+                pa.nulls(len(which), pa.binary()), form,
+            )  # fmt: skip
 
 
 def _sent(
-    split: str, row: int, at: Sequence[int], n: Sequence[int], payload: Sequence[bytes | None]
+    split: str,
+    row: int,
+    at: Sequence[int],
+    n: Sequence[int],
+    payload: Sequence[bytes | None],
+    form: Form,
 ) -> pa.RecordBatch:
-    """Return what is sent of slices as bytes."""
-    none = pa.nulls(len(at), pa.int64())
+    """Return what is sent of slices as bytes; where it is a sum, n is the first."""
+    place, same = form.place_of[np.array(at, dtype=np.intp)], np.zeros(len(at), np.int64)
+    sums = [pa.array(n, pa.int64()), *(pa.nulls(len(at), pa.int64()) for _ in form.sums[1:])]
+    return _row_batch(
+        split, same + row, same - 1, place, sums, pa.array(payload, pa.binary()), form
+    )
+
+
+def _row_batch(
+    split: str,
+    row: np.ndarray,
+    rep: np.ndarray,
+    block: np.ndarray,
+    sums: Iterable[Any],
+    payload: pa.Array,
+    form: Form,
+) -> pa.RecordBatch:
     return pa.record_batch(
         [
-            pa.repeat(pa.scalar(split, pa.string()), len(at)),
-            pa.repeat(pa.scalar(row, pa.int32()), len(at)),
-            pa.repeat(pa.scalar(-1, pa.int32()), len(at)),
-            pa.array(at, pa.int32()),
-            pa.array(n, pa.int64()),
-            *(none for _ in _SUMS[1:]),
-            pa.array(payload, pa.binary()),
+            pa.repeat(pa.scalar(split, pa.string()), len(row)),
+            *(pa.array(a.astype(np.int32)) for a in (row, rep, block)),
+            *(a if isinstance(a, pa.Array) else pa.array(a) for a in sums),
+            payload,
         ],
-        [*_OUT, *_SUMS, "payload"],
+        [*_OUT, *form.sums, "payload"],
     )
 
 
@@ -628,38 +658,36 @@ class _Held:
         self.row, self.rep, self.block = (a[order] for a in (self.row, self.rep, self.block))
         table = table.take(pa.array(order))
         self.sums = np.stack(
-            [table.column(c).to_numpy(zero_copy_only=False) for c in _SUMS], axis=1
+            [table.column(c).to_numpy(zero_copy_only=False) for c in form.sums], axis=1
         )
         self.payload = table.column("payload") if "payload" in table.column_names else None
-        # Slices' places among the sums: all rows, then each slice.
-        self.at = np.array([form.words * WORD, *form.bits])
 
     def slices(self, sums: np.ndarray) -> np.ndarray:
-        """Return sums ``[cells, …, width]`` as ``[1 + S, …, cells]``."""
-        return np.ascontiguousarray(np.moveaxis(sums[..., self.at], (0, -1), (-1, 0)))
+        """Return sums ``[cells, …, 1 + S]`` as ``[1 + S, …, cells]``."""
+        return np.ascontiguousarray(np.moveaxis(sums, (0, -1), (-1, 0)))
 
     def total(self, first: int, cells: int, replicates: int = 0) -> np.ndarray:
-        """Return the sums of some rows, ``[cells, width]``, or of their replicates."""
+        """Return the sums of some rows, ``[cells, 1 + S]``, or of their replicates."""
         start, end = np.searchsorted(self.row, [first, first + cells])
         part = slice(start, end)
         here = self.rep[part] >= 0 if replicates else self.rep[part] < 0
-        shape = (cells, max(1, replicates), self.form.blocks, WORD)
+        shape = (cells, max(1, replicates), self.form.blocks, len(self.form.sums))
         full = np.zeros(shape, dtype=np.int64)
         drawn = self.rep[part][here] if replicates else 0
         full[self.row[part][here] - first, drawn, self.block[part][here]] = self.sums[part][here]
-        found = full.reshape(cells, shape[1], -1)
+        found = full.reshape(cells, shape[1], -1)[..., : len(self.form.places)]
         return found if replicates else found[:, 0]
 
     def part(self, i: int) -> Part:
         form, spec = self.form, self.form.spec
-        flags = self.total(form.flag_row + i, 1)[0, : len(FLAGS)]
+        flags = self.total(form.flag_row + i * len(FLAGS), len(FLAGS))[:, 0]
         return Part(
             self._state(i, 0),
             self._state(i, form.replicates) if form.replicates else None,
             self._kept(i),
             {name: int(n) for name, n in zip(FLAGS, flags, strict=True)},
             {
-                (metric.name, self._place(at)): found
+                (metric.name, at): found
                 for j, metric in enumerate(spec.custom)
                 for at, found in self._bytes(_own_row(spec, i, j))
             },
@@ -701,13 +729,5 @@ class _Held:
             if found:
                 yield int(self.block[at]), found
 
-    def _place(self, at: int) -> int:
-        return int(np.flatnonzero(self.at == at)[0])
-
     def _kept(self, i: int) -> dict[int, np.ndarray]:
-        known = set(self.at.tolist())
-        return {
-            self._place(at): scores_from(found)
-            for at, found in self._bytes(_kept_row(i))
-            if at in known
-        }
+        return {at: scores_from(found) for at, found in self._bytes(_kept_row(i))}

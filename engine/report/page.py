@@ -63,6 +63,7 @@ _DIFFERS = {
     ("-", "high"): "worse", ("+", "high"): "better", ("-", "low"): "better", ("+", "low"): "worse",
     ("-", ""): "differs", ("+", ""): "differs",
 }  # fmt: skip
+_TEXT = " class='text'"
 _COLOURS = ("--a", "--b", "--c", "--d")
 
 
@@ -175,7 +176,11 @@ def _about(of: Mapping[Hashable, Any], differs: bool) -> str:
 
 
 def _section(section: Section) -> str:
-    head = "".join(f"<th>{escape(c)}</th>" for c in section.columns)
+    texts = [isinstance(v, str) for v in next(iter(section.rows), ())]
+    head = "".join(
+        f"<th{_TEXT if text else ''}>{escape(c)}</th>"
+        for c, text in zip(section.columns, texts, strict=False)
+    )
     rows = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in section.rows)
     table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
     shown = f"<div class='wide'><table>{table}</table></div>" if section.rows else ""
@@ -186,7 +191,7 @@ def _section(section: Section) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, Line):
         return f"<td>{_line(value)}</td>"
-    kind = " class='text'" if isinstance(value, str) else ""
+    kind = _TEXT if isinstance(value, str) else ""
     return f"<td{kind}>{escape(cell(value))}</td>"
 
 
