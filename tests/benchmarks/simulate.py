@@ -1,6 +1,7 @@
 """Simulate what intervals cover and how often tests cry wolf; fill the tables of a docs page.
 
   make simulate
+  .venv/bin/python -m tests.benchmarks.simulate --fewer 100   a hundredth of it, writes nothing
 
 Everything is drawn from a fixed seed. It ends with status 1 where a required figure is missed:
 95 % intervals must cover 93 to 97 %, and false discovery must be at most 5 %, by the lower
@@ -9,6 +10,7 @@ one-sided 99 % bound of its binomial share. Both are marked in the tables.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import beta, norm
 
 from engine.hashing import key_hash
@@ -30,6 +32,13 @@ from engine.metrics.intervals import (
     effective_n,
     wilson,
 )
+from engine.metrics.outputs import Classes, Outputs
+from engine.metrics.probability import (
+    calibration_addends,
+    calibration_error,
+    log_losses,
+    squared_errors,
+)
 from engine.metrics.replicates import REPLICATES, weights
 from engine.metrics.significance import (
     Method,
@@ -40,6 +49,7 @@ from engine.metrics.significance import (
     sufficient,
 )
 from engine.metrics.spec import parse_metric
+from engine.metrics.states import State
 from tests.benchmarks.study_pages import filled
 
 SEED = 20
@@ -52,6 +62,10 @@ METRIC = parse_metric("f1")
 APART = np.sqrt(2) * ndtri(AREA)  # of two normal classes with that area under the ROC curve
 BINS = 4096
 CLUSTER = 10
+ECE, CLASSES = parse_metric("ece"), Classes((0, 1), 1)
+SPREAD = 1.5  # of the log odds that models give
+OVERCONFIDENT = 2.0  # log odds given over true ones
+REST = 100_000  # rows that slices are like
 
 FAMILIES, SLICES = 1_000, 1_000
 LEVEL = 0.05
@@ -390,6 +404,99 @@ def shared_replicates() -> list[Discovery]:
     return [discovery("MAE, overlap", "replicates", "by", families())]
 
 
+# --- probabilities ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Probable:
+    """What is found of a model's probabilities in slices that are like the rest."""
+
+    what: str
+    n: int
+    simulations: int
+    truth: float
+    found: float  # on average
+    covered: float
+    detected: float  # p-values of up to LEVEL
+
+
+def probable(n: int) -> list[Probable]:
+    """Log loss, Brier score and calibration error of n rows, against REST rows like them."""
+    return [row for factor in (1.0, OVERCONFIDENT) for row in _probable(n, factor)]
+
+
+def _probable(n: int, factor: float) -> Iterator[Probable]:
+    rng = np.random.default_rng([SEED, 10, n, int(factor)])
+    rest = _figures(rng, range(-REST, 0), REST, factor)
+    truths = _truths(factor)
+    tallies: dict[str, list[list[np.ndarray]]] = {what: [] for what in truths}
+    for first, s in batches(n):
+        found = _figures(rng, range(first * n, (first + s) * n), n, factor)
+        for what, (value, drawn_) in found.items():
+            other, others_drawn = rest[what]
+            floor = row_variance(others_drawn, REST) * (1 / n + 1 / REST)
+            size = np.full(s, n)
+            low, high = bootstrap_interval(value, drawn_, size)
+            p = replicate_test(value - other, drawn_ - others_drawn, size, floor)
+            has = (low <= truths[what]) & (truths[what] <= high)
+            tallies[what].append([value, has, p <= LEVEL])
+    kind = "calibrated" if factor == 1 else "overconfident"
+    for what, parts in tallies.items():
+        value, has, detected = (np.concatenate(c) for c in zip(*parts, strict=True))
+        means = (float(a.mean()) for a in (value, has, detected))
+        yield Probable(f"{what}, {kind}", n, len(value), truths[what], *means)
+
+
+def _figures(
+    rng: np.random.Generator, keys: range, n: int, factor: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Draw rows n at a time; each figure's values ``[s]`` and replicates ``[s, replicates]``."""
+    s = len(keys) // n
+    given = expit(SPREAD * rng.standard_normal(s * n))
+    label = (rng.random(s * n) < expit(logit(given) / factor)).astype(np.int64)
+    of = Outputs(CLASSES, label, label, given[:, None])
+    w = drawn(keys, n)
+    total = w.sum(axis=1)
+    found = {}
+    for what, each in (("log loss", log_losses(of)), ("Brier score", squared_errors(of))):
+        rows = each.astype(np.float32).reshape(s, 1, n)
+        found[what] = rows.mean(axis=2)[:, 0], np.matmul(rows, w)[:, 0] / total
+    found["ECE"] = _calibration(of, w)
+    return found
+
+
+def _calibration(of: Outputs, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return calibration errors ``[s]`` and their replicates, by the engine's bins and formula."""
+    s, n, _ = w.shape
+    count, confidence = calibration_addends(ECE, CLASSES)
+    cell = np.arange(count.cells)[:, None]
+    held = (count.at(of).reshape(s, 1, n) == cell).astype(np.float32)
+    sums = held * confidence.of(of).reshape(s, 1, n).astype(np.float32)
+
+    def error(cells: np.ndarray, summed: np.ndarray) -> np.ndarray:
+        rows = {count.name: cells}
+        state = State(rows, rows, {confidence.name: summed})
+        return calibration_error(ECE, state, CLASSES, state).value
+
+    replicates = (np.moveaxis(np.matmul(a, w), 1, -1) for a in (held, sums))
+    return error(held.sum(axis=2), sums.sum(axis=2)), error(*replicates)
+
+
+def _truths(factor: float) -> dict[str, float]:
+    """Figures of infinitely many rows."""
+    z = np.linspace(-8, 8, 400_001)
+    share = norm.pdf(z) / norm.pdf(z).sum()
+    given, true = expit(SPREAD * z), expit(SPREAD * z / factor)
+    loss = -(true * np.log(given) + (1 - true) * np.log1p(-given))
+    squared = true * (1 - given) ** 2 + (1 - true) * given**2
+    sure, right = np.maximum(given, 1 - given), np.where(given > 0.5, true, 1 - true)
+    at = np.minimum((sure * ECE.parameter("bins")).astype(int), int(ECE.parameter("bins")) - 1)
+    gaps = np.bincount(at, share * (right - sure))
+    means = (float((share * each).sum()) for each in (loss, squared))
+    return {**dict(zip(("log loss", "Brier score"), means, strict=True)),
+            "ECE": float(np.abs(gaps).sum())}  # fmt: skip
+
+
 # --- power --------------------------------------------------------------------------------------
 
 
@@ -478,30 +585,59 @@ def power_table(found: Sequence[Power]) -> str:
     return table(["planted", *(f"n = {n:,}" for n in ns)], rows)
 
 
+def probable_table(found: Sequence[Probable]) -> str:
+    rows = [
+        [r.what, f"{r.n:,}", f"{r.truth:.3f}", f"{r.found:.3f}", percent(r.covered),
+         percent(r.detected)]
+        for r in sorted(found, key=lambda r: (r.what.split(", ")[::-1], r.n))
+    ]  # fmt: skip
+    return table(["figure, model", "n", "truth", "found", "covered", "p ≤ .05"], rows)
+
+
 JOBS: dict[str, list[Callable[[], list]]] = {
     "false discovery": [apart_counts, shared_counts, apart_replicates, shared_replicates],
     "coverage": [
         *(partial(job, n) for job in (counted, resampled, ranked) for n in ROWS),
         *(partial(clustered, n) for n in ROWS[1:]),
     ],
+    "probabilities": [partial(probable, n) for n in ROWS],
     "power": [partial(power, n) for n in (50, 100, 300, 1_000)],
 }
-TABLES = {"coverage": coverage_table, "false discovery": discovery_table, "power": power_table}
+TABLES = {
+    "coverage": coverage_table,
+    "probabilities": probable_table,
+    "false discovery": discovery_table,
+    "power": power_table,
+}
+
+
+def fewer(times: int) -> None:
+    """Simulate so many times fewer rows, families and draws, in this process."""
+    global FAMILIES, DRAWS
+    SIMULATIONS.update({n: max(10, s // times) for n, s in SIMULATIONS.items()})
+    FAMILIES, DRAWS = max(10, FAMILIES // times), max(10, DRAWS // times)
 
 
 def main() -> int:
-    with ProcessPoolExecutor() as pool:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "--fewer", type=int, default=1, metavar="TIMES", help="draw less, and only print the tables"
+    )
+    times = parser.parse_args().fewer
+    with ProcessPoolExecutor(initializer=fewer, initargs=(times,)) as pool:
         running = {name: [pool.submit(job) for job in jobs] for name, jobs in JOBS.items()}
         found = {name: [r for f in jobs for r in f.result()] for name, jobs in running.items()}
     text = DOCS.read_text(encoding="utf-8") if DOCS.exists() else ""
     for name, lay_out in TABLES.items():
         laid = lay_out(found[name])
         print(f"\n{name}\n\n{laid}")
-        text = filled(text, name, laid)
-    DOCS.write_text(text, encoding="utf-8")
+        if times == 1:
+            text = filled(text, name, laid)
+    if times == 1:
+        DOCS.write_text(text, encoding="utf-8")
     missed = [r for name in ("coverage", "false discovery") for r in found[name] if r.missed]
     print(*(f"\nmissed: {r}" for r in missed), sep="")
-    return 1 if missed else 0
+    return 1 if missed and times == 1 else 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / p for p in ("README.md", "docs/slicing-functions.md", "docs/classifier.md")]
+ONE_SCRIPT = [ROOT / "docs/evaluation.md"]  # pages whose examples follow from each other
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # Commands that can't run inside the tests, with what runs them instead.
@@ -26,6 +27,10 @@ PYTHON = [
     pytest.param(text, id=f"{page.name}-{i}")
     for page in PAGES
     for i, text in enumerate(blocks(page, "python"))
+]
+PYTHON += [
+    pytest.param("\n".join(blocks(page, "python")), id=page.name, marks=pytest.mark.slow)
+    for page in ONE_SCRIPT
 ]
 COMMANDS = [line for text in blocks(ROOT / "README.md", "bash") for line in text.splitlines()]
 
