@@ -21,6 +21,9 @@ import pytest
 
 from engine.session import delta_jars
 
+# Many processes that each start a JVM: on a busy machine they take their time.
+pytestmark = pytest.mark.timeout(1800)
+
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
 CLASS = "org.apache.spark.deploy.{0}.{1}"
