@@ -124,7 +124,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     from rich.table import Table
     from rich.text import Text  # a name may have brackets, which are rich's markup
 
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
         numeric = any(isinstance(r[i], int | float) for r in rows)
         table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric)
@@ -133,4 +133,5 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     console = Console(file=sys.stdout)
     if not console.is_terminal:  # a log has no width to fit into
         console = Console(file=sys.stdout, width=200)
+    print(title, file=sys.stdout)  # rich would wrap it to the table's width
     console.print(table)

@@ -687,10 +687,10 @@ class CheckpointTargetError(InputError):
 
 
 class ModuleImportError(InputError):
-    """A module with slicing functions can't be imported."""
+    """A module of slicing functions or metrics can't be imported."""
 
     def __init__(self, module: str, cause: str) -> None:
-        super().__init__(f"slicing functions in {module!r} can't be imported: {cause}")
+        super().__init__(f"the module {module!r} can't be imported: {cause}")
 
 
 class NoSlicesError(InputError):

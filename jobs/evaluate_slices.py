@@ -149,8 +149,9 @@ def _explanation(
         f"{masks.name} version {masks.version}: one scan for {len(spec.metrics) + len(spec.custom)}"
         f" metrics, {len(spec.slice_ids):,} slices and models {', '.join(spec.models)}"
     ]
+    shared = replace(spec, metrics=[]).work().numbers  # the rows, which are counted once
     for m in spec.metrics:
-        held = replace(spec, metrics=[m]).work().numbers
+        held = max(1, replace(spec, metrics=[m]).work().numbers - shared)
         rests = how_sure(m, spec, clustered)
         lines.append(f"  {m}: {held:,} numbers per slice, split and model; interval: {rests}")
     lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]

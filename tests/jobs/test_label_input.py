@@ -215,13 +215,12 @@ def test_partitions_that_cannot_be_chosen(bench):
 def test_modules_that_cannot_be_used(bench):
     bench.rows(ROWS, SCHEMA)
     assert refused(bench, sf_modules=["no_such_module"]) == (
-        "slicing functions in 'no_such_module' can't be imported: ModuleNotFoundError: No module "
+        "the module 'no_such_module' can't be imported: ModuleNotFoundError: No module "
         "named 'no_such_module'"
     )
     broken = bench.module("def f(:\n")
     assert refused(bench, sf_modules=[broken]) == (
-        f"slicing functions in {broken!r} can't be imported: SyntaxError: invalid syntax "
-        f"({broken}:3)"
+        f"the module {broken!r} can't be imported: SyntaxError: invalid syntax ({broken}:3)"
     )
     empty = bench.module("x = 1\n")
     assert refused(bench, sf_modules=[empty]) == (

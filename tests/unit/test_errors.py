@@ -411,7 +411,7 @@ SENTENCES = [
     ),
     (
         e.ModuleImportError("sfs.x", "SyntaxError: invalid syntax (x.py:2)"),
-        "slicing functions in 'sfs.x' can't be imported: SyntaxError: invalid syntax (x.py:2)",
+        "the module 'sfs.x' can't be imported: SyntaxError: invalid syntax (x.py:2)",
     ),
     (
         e.NoSlicesError("sfs.x"),

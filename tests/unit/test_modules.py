@@ -122,7 +122,7 @@ def test_a_module_that_does_not_import(tmp_path, name, text, cause):
     with pytest.raises(ModuleImportError) as caught:
         load_slices(str(file))
     told = cause.format(engine=engine.__file__)
-    assert str(caught.value) == f"slicing functions in {str(file)!r} can't be imported: {told}"
+    assert str(caught.value) == f"the module {str(file)!r} can't be imported: {told}"
     assert isinstance(caught.value, ValueError)
     assert file.stem not in sys.modules
 
@@ -138,7 +138,7 @@ def test_a_module_that_does_not_import(tmp_path, name, text, cause):
 def test_a_module_that_is_not_there(module, cause):
     with pytest.raises(ModuleImportError) as caught:
         load_slices(module)
-    assert str(caught.value) == f"slicing functions in {module!r} can't be imported: {cause}"
+    assert str(caught.value) == f"the module {module!r} can't be imported: {cause}"
 
 
 def test_a_module_without_a_slicing_function(tmp_path):
