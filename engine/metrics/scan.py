@@ -323,8 +323,10 @@ def narrowed(
     columns = columns_of(joined, form, hashed)
     nothing = F.lit(0).cast("long")
     nulls = [held.null_words[k] for k in needed] or [nothing]
-    # Few rows are undecided, so that most have no array, which would be slow to send.
-    columns["nulls"] = F.when(reduce(Column.bitwiseOR, nulls) != 0, F.array(*nulls))
+    # Few rows are undecided, so that most have no words to send. They have an empty array instead of
+    # none: after each row Spark walks from the last list that isn't null to ask how large a batch is.
+    undecided = reduce(Column.bitwiseOR, nulls) != 0
+    columns["nulls"] = F.when(undecided, F.array(*nulls)).otherwise(F.array().cast("array<long>"))
     in_words = [held.in_words[k] for k in needed] or [nothing]
     columns |= {f"word_{i}": word for i, word in enumerate(in_words)}
     return masks.df.select(*(c.alias(name) for name, c in columns.items())), form
@@ -372,7 +374,9 @@ def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, Column]:
         found["weight"] = F.coalesce(weight, F.when(bad_weight(i), 0.0).otherwise(1.0))
     if spec.needs("prob") and spec.classes:
         prob = predicted(i, "prob")
-        found["prob"] = prob if len(spec.classes) > 2 else F.get(prob, F.lit(spec.positive))  # noqa: PLR2004
+        # Not null, as for nulls of masks.
+        every = F.coalesce(prob, F.array().cast("array<double>"))
+        found["prob"] = every if len(spec.classes) > 2 else F.get(prob, F.lit(spec.positive))  # noqa: PLR2004
     if numbers:
         for name in ("label", "pred"):
             known = ~bad_number(i, name) & predicted(i, name).isNotNull()
@@ -589,9 +593,7 @@ def _numbers(chunk: pa.RecordBatch, name: str) -> np.ndarray:
 def words_of(chunk: pa.RecordBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the words ``[W, n]`` of slices that rows are in, and are undecided on."""
     words = np.stack([_numbers(chunk, f"word_{k}") for k in range(n)]).view(np.uint64)
-    column = chunk.column("nulls")
-    at = np.flatnonzero(column.is_valid())
-    nulls = column.flatten().to_numpy(zero_copy_only=False).reshape(len(at), n).T
+    nulls = chunk.column("nulls").flatten().to_numpy(zero_copy_only=False).reshape(-1, n).T
     return words, np.ascontiguousarray(nulls).view(np.uint64)
 
 
