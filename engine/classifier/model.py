@@ -288,15 +288,14 @@ class SlicingClassifier(nn.Module):
         hidden = self._hidden(X_dict)  # [B, D]
 
         indicators = _per_head(hidden, self.indicator.weight, self.indicator.bias)  # [B, S, 2]
-        read = self._read_experts(hidden)  # [B, S, 2C]
-        predictors = read[..., : self.n_classes] + self.predictor.bias  # [B, S, C]
+        predictors, readings = self._read_experts(hidden).chunk(2, -1)  # both [B, S, C]
+        predictors = predictors + self.predictor.bias
 
         scores = ATTENTIONS[self.attention](indicators, predictors)  # [B, S]
         attention = (scores / self.temperature).softmax(-1)  # [B, S]
 
         # The master head is linear: weighting what it reads from every expert equals reading the
         # weighted sum of the experts.
-        readings = read[..., self.n_classes :]  # [B, S, C]
         logits = (attention[..., None] * readings).sum(1) + self.master.bias  # [B, C]
         return SliceOutputs(logits, indicators, predictors, attention)
 
