@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -124,6 +124,11 @@ class SliceLabels(Mapping[str, Tensor]):
         """The task's class where the row is in the slice, else -1, [n, slices] int64."""
         return torch.where(self.masks == 1, hard(self.given[self.task])[:, None], INACTIVE)
 
+    def to(self, device: torch.device) -> SliceLabels:
+        """Give them on another device: one byte per mask travels, not two whole numbers."""
+        given = {label: moved(values, device) for label, values in self.given.items()}
+        return replace(self, given=given, masks=moved(self.masks, device))
+
     def __getitem__(self, label: str) -> Tensor:
         if label in self.given:
             return self.given[label]
@@ -141,6 +146,20 @@ class SliceLabels(Mapping[str, Tensor]):
     def _columns(self) -> dict[str, tuple[str, int]]:
         ind = {ind_label(self.task, name): ("ind", c) for c, name in enumerate(self.names)}
         return ind | {pred_label(self.task, n): ("pred", c) for c, n in enumerate(self.names)}
+
+
+def moved(values: Any, device: torch.device) -> Any:
+    """Put a tensor on a device without waiting for it; what is no tensor stays as it is.
+
+    A GPU takes over what is pinned while the host goes on. The other way nothing says when the
+    values have come, so that the host waits.
+    """
+    if not isinstance(values, Tensor) or values.device == device:
+        return values
+    to_gpu = device.type == "cuda"
+    if to_gpu and values.device.type == "cpu" and values.layout == torch.strided:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=to_gpu)
 
 
 def take(labels: Labels, rows: Tensor) -> Labels:
@@ -287,7 +306,8 @@ class DictDataLoader(DataLoader[Batch]):
         The rows.
     **settings
         What ``torch.utils.data.DataLoader`` takes: batch_size, shuffle, num_workers, drop_last,
-        generator and so on, but no collate_fn.
+        generator and so on, but no collate_fn. ``pin_memory`` is taken and not needed: the model
+        pins what it moves to a GPU.
 
     Examples
     --------
@@ -299,7 +319,8 @@ class DictDataLoader(DataLoader[Batch]):
     dataset: DictDataset
 
     def __init__(self, dataset: DictDataset, **settings: Any) -> None:
-        super().__init__(dataset, collate_fn=_as_is, **settings)
+        # torch would pin slice labels one by one, two for every slice.
+        super().__init__(dataset, collate_fn=_as_is, **settings | {"pin_memory": False})
 
 
 def with_masks(
@@ -342,7 +363,9 @@ def with_masks(
     masks = torch.from_numpy(np.stack([columns[name] for name in names], axis=1))
     labels = dataset.Y_dict
     given = labels.given if isinstance(labels, SliceLabels) else labels
-    sliced = SliceLabels(given, task, names, masks, torch.arange(len(dataset)))
+    # Masks and labels are compared, so they are kept on one device; fields are where they were.
+    on_host = {label: values.cpu() for label, values in given.items()}
+    sliced = SliceLabels(on_host, task, names, masks, torch.arange(len(dataset)))
     return DictDataset(dataset.name, dataset.split, dataset.X_dict, sliced, dataset.keys)
 
 

@@ -157,7 +157,9 @@ def train_together(make: Make) -> Trained:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(device)
         model.to(device)
-    dist.init_process_group("nccl" if gpu else "gloo")
+    # nccl refuses two processes on one GPU, which then share it by way of gloo.
+    alone = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count()
+    dist.init_process_group("nccl" if gpu and alone else "gloo")
     try:
         trainer.fit(model, loaders)
     finally:

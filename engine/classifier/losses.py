@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.classifier.attention import BINARY
+from engine.classifier.attention import BINARY, log_odds
 from engine.classifier.data import INACTIVE
 
 Sums = tuple[Tensor, Tensor, Tensor]
@@ -28,7 +28,7 @@ def cross_entropy(
     counts = active.sum(0)
     if logits.shape[-1] == BINARY:
         # log(1 + exp(other - own)): a softmax over two classes costs several times as much.
-        other_over_own = (logits[..., 1] - logits[..., 0]) * (1 - 2 * labels)
+        other_over_own = log_odds(logits) * (1 - 2 * labels)
         per_row = torch.where(active, F.softplus(other_over_own, threshold=40.0), 0.0)
     else:
         flat = F.cross_entropy(

@@ -26,6 +26,7 @@ from engine.classifier.data import (
     hard,
     ind_label,
     is_pred_label,
+    moved,
     pred_label,
     take,
     with_masks,
@@ -265,7 +266,12 @@ class SlicingClassifier(nn.Module):
         self._heads |= {ind_label(task, n): ("indicator", i) for i, n in enumerate(heads)}
         by_slice = [self.slice_weights.get(name, 1.0) for name in heads]
         weights = [1.0, *by_slice, *(self.indicator_loss_weight * w for w in by_slice)]
-        self._task_weights = weights if any(w != 1 for w in weights) else None
+        # On the CPU also where a checkpoint is built on the meta device.
+        self._task_weights = (
+            torch.tensor(weights, dtype=torch.float64, device="cpu")
+            if any(w != 1 for w in weights)
+            else None
+        )
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -282,15 +288,14 @@ class SlicingClassifier(nn.Module):
         hidden = self._hidden(X_dict)  # [B, D]
 
         indicators = _per_head(hidden, self.indicator.weight, self.indicator.bias)  # [B, S, 2]
-        read = self._read_experts(hidden)  # [B, S, 2C]
-        predictors = read[..., : self.n_classes] + self.predictor.bias  # [B, S, C]
+        predictors, readings = self._read_experts(hidden).chunk(2, -1)  # both [B, S, C]
+        predictors = predictors + self.predictor.bias
 
         scores = ATTENTIONS[self.attention](indicators, predictors)  # [B, S]
         attention = (scores / self.temperature).softmax(-1)  # [B, S]
 
         # The master head is linear: weighting what it reads from every expert equals reading the
         # weighted sum of the experts.
-        readings = read[..., self.n_classes :]  # [B, S, C]
         logits = (attention[..., None] * readings).sum(1) + self.master.bias  # [B, C]
         return SliceOutputs(logits, indicators, predictors, attention)
 
@@ -300,7 +305,7 @@ class SlicingClassifier(nn.Module):
         keys = [self.input_data_key] if one else self.input_data_key
         if missing := [key for key in keys if key not in X_dict]:
             raise FieldMissingError(missing, list(X_dict))
-        fields = {key: _moved(X_dict[key], self.device) for key in keys}
+        fields = {key: moved(X_dict[key], self.device) for key in keys}
         hidden: Tensor = self.base_architecture(fields[keys[0]] if one else fields)
         found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
         if not isinstance(found, tuple) or len(found) != 2 or found[1] != self.head_dim:  # noqa: PLR2004
@@ -355,16 +360,21 @@ class SlicingClassifier(nn.Module):
             this part's share of the whole batch's, and the counts the whole batch's.
         """
         outputs = self(X_dict)
+        device = self.device
+        if isinstance(Y_dict, SliceLabels):
+            Y_dict = Y_dict.to(device)
         labels, in_slice = self._stacked_labels(Y_dict)  # [B, 1 + S], [B, S]
         # [B, 1 + S, C]
         logits = at_least_single(torch.cat([outputs.logits[:, None], outputs.predictors], dim=1))
-        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
-        rows = (
-            None if self.row_weights is None else _weights_of(X_dict, self.row_weights).to(logits)
-        )
+        weights, rows = None, None
+        if self.class_weights is not None:
+            weights = moved(torch.tensor(self.class_weights, dtype=logits.dtype), device)
+        if self.row_weights is not None:
+            rows = moved(_weights_of(X_dict, self.row_weights), device).to(logits)
         soft = Y_dict.get(self.task_name)
         if soft is not None and soft.dim() > 1:
-            parts = soft_cross_entropy(logits, labels, soft.to(logits), weights, rows)
+            soft = moved(soft, device).to(logits)
+            parts = soft_cross_entropy(logits, labels, soft, weights, rows)
         else:
             parts = cross_entropy(logits, labels, weights, rows)
         in_parts = cross_entropy(at_least_single(outputs.indicators), in_slice, None, rows)
@@ -375,18 +385,19 @@ class SlicingClassifier(nn.Module):
         losses = sums / torch.where(norms > 0, norms, torch.ones_like(norms))
         if self._task_weights is None:
             return TaskLosses(losses.sum(), losses, counts)
-        return TaskLosses(losses @ losses.new_tensor(self._task_weights), losses, counts)
+        by_task = moved(self._task_weights.to(losses.dtype), device)
+        return TaskLosses(losses @ by_task, losses, counts)
 
     def _stacked_labels(self, Y_dict: Labels) -> tuple[Tensor, Tensor]:
         n_slices = len(self.head_names)
         if isinstance(Y_dict, SliceLabels) and Y_dict.names[:n_slices] == self.head_names:
             task = hard(Y_dict[self.task_name])[:, None]
             labels = torch.cat([task, Y_dict.predictors[:, :n_slices]], dim=1)
-            return labels.to(self.device), Y_dict.indicators[:, :n_slices].to(self.device)
+            return labels, Y_dict.indicators[:, :n_slices]
         n = len(next(iter(Y_dict.values())))
         absent = torch.full((n,), INACTIVE)
         columns = [hard(Y_dict.get(label, absent)) for label in self.label_names]
-        stacked = torch.stack(columns, dim=1).to(self.device)
+        stacked = moved(torch.stack(columns, dim=1), self.device)
         return stacked[:, : 1 + n_slices], stacked[:, 1 + n_slices :]
 
     def add_slices(self, names: Sequence[str]) -> None:
@@ -621,7 +632,7 @@ class SlicingClassifier(nn.Module):
         preds = {kind: stacked.argmax(-1) for kind, stacked in arrays.items()}
         scores = {}
         for label, (kind, column) in heads.items():
-            scorer, golds = self._scorers[kind], hard(labels[label]).numpy()
+            scorer, golds = self._scorers[kind], hard(labels[label]).cpu().numpy()
             active = np.flatnonzero(golds != INACTIVE)
             scores[label] = (
                 scorer.score(
@@ -692,10 +703,6 @@ def _with_base(slice_names: Sequence[str]) -> tuple[str, ...]:
     if len(set(heads)) < len(heads):
         raise DuplicateHeadError(next(name for name in heads if heads.count(name) > 1))
     return heads
-
-
-def _moved(values: Any, device: torch.device) -> Any:
-    return values.to(device, non_blocking=True) if isinstance(values, Tensor) else values
 
 
 @contextmanager

@@ -328,7 +328,12 @@ class Trainer:
         config, model, together = self.config, run.model, run.together
         factor = lr_factor(config, run.steps)
         autocast = _autocast(config.precision, model.device)
-        held = [(p, rows, p.detach()[rows].clone()) for p, rows in model.held_weights()]
+        # By position: a GPU would have to count what a mask selects, and the host to wait.
+        held = [
+            (p, at, p.detach()[at].clone())
+            for p, rows in model.held_weights()
+            for (at,) in [rows.nonzero(as_tuple=True)]
+        ]
         over_processes = together.sum if together.size > 1 else None
         start, before, rows, total, lr = time.perf_counter(), standing.step, 0, 0.0, 0.0
         sums, counts = torch.zeros(2, len(model.label_names), dtype=torch.float64)
@@ -342,17 +347,21 @@ class Trainer:
             rows += len(next(iter(batch[1].values())))
             with together.own_randomness(standing.step), autocast:
                 tasks = model.loss(*together.share(batch), over_processes)
-            # Without a label there is nothing to learn, but momentum would still move.
-            if not tasks.counts.any():
-                continue
-            shares = torch.cat([tasks.total[None], tasks.losses]).detach()
-            step_loss, *_ = losses = together.sum(shares).cpu().double()
-            if not step_loss.isfinite():
-                raise self._not_a_number(run, standing, losses[1:], loader, batch[1])
+            shares = together.sum(torch.cat([tasks.total[None], tasks.losses]).detach())
+            figures = _on_host(torch.cat([shares, tasks.counts.to(shares)]))
 
             for p in run.trained:
                 p.grad = None
             torch.autograd.backward(tasks.total)
+
+            # Only now, so that a GPU has the backward pass to do while the host looks.
+            read = figures().double()
+            losses, active = read[: 1 + len(sums)], read[1 + len(sums) :]
+            # Without a label there is nothing to learn, but momentum would still move.
+            if not active.any():
+                continue
+            if not losses[0].isfinite():
+                raise self._not_a_number(run, standing, losses[1:], loader, batch[1])
             together.sum_gradients(run.trained)
             if config.grad_clip:
                 _clip(run.trained, config.grad_clip)
@@ -362,11 +371,10 @@ class Trainer:
             run.optimizer.step()
             standing.updates += 1
             with torch.no_grad():
-                for p, held_rows, values in held:
-                    p[held_rows] = values
+                for p, at, values in held:
+                    p.index_copy_(0, at, values)
 
-            total += float(step_loss)
-            active = tasks.counts.cpu()
+            total += float(losses[0])
             sums += losses[1:] * active
             counts += active
 
@@ -541,10 +549,24 @@ def _keep_best(standing: Standing, log: EpochLog, model: SlicingClassifier) -> N
 
 
 def _clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
-    """Do what ``clip_grad_norm_`` does, without the pass that multiplies by 1 most of the time."""
+    """Do what ``clip_grad_norm_`` does; on a CPU without the pass that mostly multiplies by 1."""
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if norm > most:
+    if norm.is_cuda or norm > most:  # a GPU's norm is not looked at, which would be waiting for it
         torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
+
+
+def _on_host(values: Tensor) -> Callable[[], Tensor]:
+    """Start to bring a tensor to the host; calling what this gives waits for it alone."""
+    if not values.is_cuda:
+        return lambda: values
+    copy = values.to("cpu", non_blocking=True)
+    here: Any = torch.cuda.current_stream(values.device).record_event()
+
+    def wait() -> Tensor:
+        here.synchronize()
+        return copy
+
+    return wait
 
 
 def _device(choice: str, model: SlicingClassifier) -> torch.device:

@@ -17,6 +17,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promises to the last bit are a CPU's; what is the same on a GPU is in test_gpu."""
+    if not request.node.path.stem.startswith("test_gpu"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
 @pytest.fixture
 def make() -> Callable[..., SimpleNamespace]:
     """Rows, masks, a model and a loader of them; what a test cares about is an argument."""

@@ -383,15 +383,6 @@ def test_mixed_precision_and_devices(make):
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_training_on_a_gpu(make):
-    made, loaders = with_valid(make, "short", "link")
-    trainer = Trainer(n_epochs=2, precision="auto", monitor="overall/f1", progress_bar=False)
-    trainer.fit(made.model, loaders)
-    assert made.model.device.type == "cuda"
-    assert made.model.predict_proba({"input_data": made.X}).shape == (80, 2)
-
-
 def test_no_more_threads_than_cores_and_back_to_those_before(make, monkeypatch):
     made, seen = make(), []
     made.model.base_architecture.register_forward_hook(
