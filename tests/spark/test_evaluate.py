@@ -243,10 +243,9 @@ def test_prediction_tables_that_do_not_fit_are_refused(spark):
     )
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("layout", ["boolean", "packed"])
+@pytest.mark.parametrize(("layout", "weighted"), [("boolean", False), ("packed", True)])
 def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
-    spark, rows, weighted, layout
+    spark, rows, layout, weighted
 ):
     asked = spec(["f1"], weighted=weighted)
 
