@@ -323,8 +323,9 @@ def narrowed(
     columns = columns_of(joined, form, hashed)
     nothing = F.lit(0).cast("long")
     nulls = [held.null_words[k] for k in needed] or [nothing]
-    # Few rows are undecided, so that most have no words to send. They have an empty array instead of
-    # none: after each row Spark walks from the last list that isn't null to ask how large a batch is.
+    # Few rows are undecided, so that most have no words to send. They have an empty array instead
+    # of none: after each row, to ask how large a batch is, Spark walks from the last list that
+    # isn't null.
     undecided = reduce(Column.bitwiseOR, nulls) != 0
     columns["nulls"] = F.when(undecided, F.array(*nulls)).otherwise(F.array().cast("array<long>"))
     in_words = [held.in_words[k] for k in needed] or [nothing]
