@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import KeyTypeError
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -93,11 +94,14 @@ def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    texts = [_text_column(F.col(f"`{k}`"), k, df.schema[k].dataType) for k in key]
-    parts = [
-        p for t in texts for p in (F.octet_length(t).cast("string"), F.lit(":"), t, F.lit(","))
-    ]
-    return F.xxhash64(F.concat(F.lit(f"{seed}/"), *parts))
+    return F.expr(key_hash_sql(df, key, seed))
+
+
+def key_hash_sql(df: DataFrame, key: Sequence[str], seed: int) -> str:
+    """Return :func:`key_hash_column` in SQL."""
+    texts = [_text_of(k, df.schema[k].dataType) for k in key]
+    parts = ", ".join(f"CAST(octet_length({t}) AS STRING), ':', {t}, ','" for t in texts)
+    return f"xxhash64(concat('{seed}/', {parts}))"
 
 
 def check_key_type(name: str, kind: DataType) -> None:
@@ -125,13 +129,12 @@ def _text(value: Any) -> str:
     raise KeyTypeError("key", type(value).__name__)
 
 
-def _text_column(column: Column, name: str, kind: DataType) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
-
+def _text_of(name: str, kind: DataType) -> str:
     check_key_type(name, kind)
-    if kind.simpleString() == "timestamp_ntz":
-        epoch = F.lit("1970-01-01").cast("timestamp_ntz")
-        return F.timestamp_diff("MICROSECOND", epoch, column).cast("string")
-    if kind.simpleString() == "timestamp":
-        return F.unix_micros(column).cast("string")
-    return column.cast("string")
+    column, spelled = name_sql(name), kind.simpleString()
+    if spelled == "timestamp_ntz":
+        epoch = "TIMESTAMP_NTZ '1970-01-01'"
+        return f"CAST(timestampdiff(MICROSECOND, {epoch}, {column}) AS STRING)"
+    if spelled == "timestamp":
+        return f"CAST(unix_micros({column}) AS STRING)"
+    return f"CAST({column} AS STRING)"

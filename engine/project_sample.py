@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
@@ -28,6 +29,7 @@ from engine.sampling import (
     hash_split,
     stored_counts,
 )
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -112,7 +114,7 @@ def training_sample(
     of_source, of_masks = _split_of(project, source), _split_of(project, masks)
     if wanted.group and project.split:
         check_groups(source, table, wanted.group, of_source)
-    position = class_position(quoted(label), project.classes).alias(LABEL)
+    position = F.expr(class_position(name_sql(label), project.classes)).alias(LABEL)
     about = (of_source.alias(SPLIT), position)
     labels = source.select(*map(quoted, key), *about, quoted(label).alias("_value"))
     classes = class_counts(labels, table, label, project.classes)

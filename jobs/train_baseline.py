@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import sklearn
+from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine import cli, tables
@@ -29,6 +30,7 @@ from engine.masks.table import ALL, split_column
 from engine.metrics.joined import class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.scoring import Predict, with_predictions
+from engine.sql import name_sql
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +83,7 @@ def job(args: argparse.Namespace) -> None:
 def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Baseline:
     split = project.train_split if project.split else ALL
     train = source.df.where((split_column(project.split) == split) & quoted(label).isNotNull())
-    position = class_position(quoted(label), project.classes)
+    position = F.expr(class_position(name_sql(label), project.classes))
     columns = quoted(text).alias("text"), position.alias("y")
     rows: pd.DataFrame = (
         train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()

@@ -15,6 +15,7 @@ from engine.errors import (
     NullKeyError,
 )
 from engine.hashing import check_key_type
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -123,4 +124,4 @@ def key_text(values: Mapping[str, object], key: Sequence[str]) -> str:
 
 def quoted(name: str) -> Column:
     """Return a column by its exact name, dots included."""
-    return F.col("`" + name.replace("`", "``") + "`")
+    return F.col(name_sql(name))

@@ -20,7 +20,7 @@ from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 from engine.masks.words import WORD, bit_counts, bit_sums
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 BIT, ROWS, WEIGHT = "_bit", "_rows", "_weight"
 
@@ -46,9 +46,9 @@ class Tally:
 
 def tally(
     df: DataFrame,
-    by: Mapping[str, Column],
-    words: Sequence[Column],
-    weight: Column | None = None,
+    by: Mapping[str, str],
+    words: Sequence[str],
+    weight: str | None = None,
 ) -> Tally:
     """Count the rows that have each bit of these words, per group, in one scan.
 
@@ -57,15 +57,16 @@ def tally(
     df
         The rows.
     by
-        What groups are, by name; every group has a row with a bit in some word, or isn't found.
+        Name to SQL of what groups are of; every group has a row with a bit in some word, or isn't
+        found.
     words
-        BIGINT Columns without nulls.
+        SQL of BIGINTs without nulls.
     weight
-        BIGINT, none negative.
+        SQL of a BIGINT, none negative.
     """
-    columns = [w.alias(f"_word_{k}") for k, w in enumerate(words)]
-    weights = [] if weight is None else [weight.alias(WEIGHT)]
-    narrow = df.select(*(c.alias(name) for name, c in by.items()), *weights, *columns)
+    weights = {} if weight is None else {WEIGHT: weight}
+    read = {**by, **weights, **{f"_word_{k}": w for k, w in enumerate(words)}}
+    narrow = df.selectExpr(*(f"{sql} AS {name}" for name, sql in read.items()))
     schema = StructType([StructField(name, narrow.schema[name].dataType) for name in by])
     schema = schema.add(BIT, IntegerType()).add(ROWS, LongType()).add(WEIGHT, LongType())
     parts = narrow.mapInArrow(_counting(list(by), weight is not None), schema)

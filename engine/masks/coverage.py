@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.counts import tally
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.table import split_column
+from engine.masks.table import split_sql
 from engine.masks.words import WORD
 
 if TYPE_CHECKING:
@@ -47,15 +47,15 @@ def coverage(masks: DataFrame, ids: Sequence[str], split: str | None) -> list[Co
     """Count each slice's rows per split, in one scan of a mask table of either layout."""
     table = read_masks(masks)
     count = _counted if table.spark_counts(ids) else _tallied
-    return count(table, ids, split_column(split))
+    return count(table, ids, split_sql(split))
 
 
-def _counted(table: MaskTable, ids: Sequence[str], split: Column) -> list[Coverage]:
+def _counted(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]:
     counts: list[Column] = [F.count(F.lit(1)).alias("rows")]
     for i, mask in enumerate(map(table.mask, ids)):
         counts.append(F.count_if(mask).alias(f"in_{i}"))
         counts.append(F.count_if(mask.isNull()).alias(f"null_{i}"))
-    found = table.df.groupBy(split.alias("_split")).agg(*counts).orderBy("_split").collect()
+    found = table.df.groupBy(F.expr(split).alias("_split")).agg(*counts).orderBy("_split").collect()
     return [
         Coverage(slice_id, str(r["_split"]), r["rows"], r[f"in_{i}"], r[f"null_{i}"])
         for i, slice_id in enumerate(ids)
@@ -63,9 +63,9 @@ def _counted(table: MaskTable, ids: Sequence[str], split: Column) -> list[Covera
     ]
 
 
-def _tallied(table: MaskTable, ids: Sequence[str], split: Column) -> list[Coverage]:
+def _tallied(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]:
     words = table.words(ids)
-    every = F.lit(1).cast("long")  # a word whose lowest bit all rows have
+    every = "1L"  # a word whose lowest bit all rows have
     found = tally(table.df, {"_split": split}, [every, *words.in_words, *words.null_words])
     splits, rows = found.groups["_split"], found.rows
     first, null = WORD, WORD * (1 + len(words.in_words))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column
@@ -18,6 +17,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import LayoutFixedError, WordColumnError
 from engine.masks.checks import quoted
 from engine.masks.words import WORD
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -104,38 +104,43 @@ class Bits:
         return Bits((*kept, *run.values()))
 
 
-def word(masks: Sequence[Column]) -> Column:
-    """Return up to 64 BOOLEAN Columns as one BIGINT, the first as the lowest bit; null is 0."""
-    bits = [F.when(m, F.lit(_signed(1 << i))).otherwise(0) for i, m in enumerate(masks)]
-    return reduce(Column.bitwiseOR, bits).cast("long")
+def words_sql(bits: Bits) -> list[str]:
+    """Return the words of BOOLEAN columns named as the slices, as SQL, in ``bits.columns``' order.
+
+    Null is not in; a dropped slice has neither bit.
+
+    Examples
+    --------
+    >>> words_sql(Bits((StoredSlice("a", "A", ""), StoredSlice("b", "B", ""))))
+    ['IF(`a`,1L,0L)|IF(`b`,2L,0L)', 'IF(`a` IS NULL,1L,0L)|IF(`b` IS NULL,2L,0L)']
+    """
+    return [
+        _word_sql(test, bits.of_word(k)) for test in ("", " IS NULL") for k in range(bits.words)
+    ]
 
 
-def word_columns(masks: Mapping[str, Column], bits: Bits) -> list[Column]:
-    """Return the word columns of BOOLEAN Columns, named and described as a mask table's.
+def _word_sql(test: str, slices: Sequence[StoredSlice]) -> str:
+    set_ = [
+        f"IF({name_sql(s.id)}{test},{_signed(1 << b)}L,0L)"
+        for b, s in enumerate(slices)
+        if not s.dropped
+    ]
+    return "|".join(set_) or "0L"
+
+
+def described_words(words: Sequence[str], bits: Bits) -> list[Column]:
+    """Return words, in the order of ``bits.columns``, with their names and metadata.
 
     Parameters
     ----------
-    masks
-        Slice id to its mask; a slice that isn't dropped has one. A mask is used twice, so it
-        should be the name of a column rather than how to compute it.
+    words
+        SQL; null is no slice.
     bits
         Which bit is whose.
     """
-    absent = F.lit(False)  # a dropped slice
-    made = []
-    for kind in (_IN, _NULL):
-        for k in range(bits.words):
-            found = [absent if s.dropped else masks[s.id] for s in bits.of_word(k)]
-            columns = found if kind == _IN else [m.isNull() for m in found]
-            made.append(word(columns))
-    return described_words(made, bits)
-
-
-def described_words(words: Sequence[Column], bits: Bits) -> list[Column]:
-    """Return words, in the order of ``bits.columns``, with their names and metadata."""
     about = [_word_metadata(bits.of_word(k)) for k in range(bits.words)] * 2
     return [
-        w.alias(name, metadata=metadata)
+        F.expr(w).alias(name, metadata=metadata)
         for w, name, metadata in zip(words, bits.columns, about, strict=True)
     ]
 

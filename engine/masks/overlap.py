@@ -163,15 +163,10 @@ def overlap(masks: DataFrame, ids: Sequence[str] | None = None) -> Overlap:
     """
     table = read_masks(masks)
     wanted = tuple(dict.fromkeys(table.ids if ids is None else ids))
-    for slice_id in wanted:
-        table.mask(slice_id)  # or NoSuchMaskError
     held = table.words(wanted)
-    needed = sorted({held.at[s] // WORD for s in wanted})
-    place = {k: i for i, k in enumerate(needed)}
-    bits = [place[held.at[s] // WORD] * WORD + held.at[s] % WORD for s in wanted]
-    words = [held.in_words[k] for k in needed] or [F.lit(0).cast("long")]
-    narrow = table.df.select(*(w.alias(f"_word_{i}") for i, w in enumerate(words)))
-    count = _counting(np.array(bits, dtype=np.intp))
+    words = held.in_words or ("0L",)
+    narrow = table.df.selectExpr(*(f"{w} AS _word_{i}" for i, w in enumerate(words)))
+    count = _counting(np.array([held.at[s] for s in wanted], dtype=np.intp))
     parts = narrow.mapInArrow(count, f"{_PAIR} long, {_ROWS} long")
     sums = parts.groupBy(_PAIR).agg(F.sum(_ROWS).alias(_ROWS)).toPandas()
     return _arranged(sums[_PAIR].to_numpy(np.int64), sums[_ROWS].to_numpy(np.int64), wanted)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pyspark.sql import functions as F  # noqa: N812
-
 from engine.errors import NoSuchMaskError
 from engine.masks.checks import quoted
 from engine.masks.layout import (
@@ -22,9 +20,11 @@ from engine.masks.layout import (
     in_any,
     layout_of,
     stored_bits,
-    word_columns,
+    words_sql,
 )
+from engine.masks.words import WORD
 from engine.names import is_catalog_name
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -38,13 +38,13 @@ class Words:
     Attributes
     ----------
     in_words, null_words
-        BIGINT Columns: which slices a row is in, and which are undecided on it.
+        BIGINTs in SQL: which slices a row is in, and which are undecided on it.
     at
         Slice id to its bit, in both.
     """
 
-    in_words: tuple[Column, ...]
-    null_words: tuple[Column, ...]
+    in_words: tuple[str, ...]
+    null_words: tuple[str, ...]
     at: Mapping[str, int]
 
 
@@ -126,20 +126,30 @@ class MaskTable:
         return in_any(ids, self.bits)
 
     def words(self, ids: Sequence[str] | None = None) -> Words:
-        """Return the masks of these slices, or of all, as words; a packed table's are its own."""
-        bits, wanted = self.bits, self.ids if ids is None else ids
-        if self.layout is Layout.PACKED:
-            columns = [quoted(c) for c in bits.columns]
-        else:
+        """Return the words that hold the masks of these slices, or of all.
+
+        Raises
+        ------
+        NoSuchMaskError
+            If the table has no such slice.
+        """
+        wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
+        known = set(self.df.columns) if self.layout is Layout.BOOLEAN else set(self.ids)
+        for slice_id in wanted:
+            if slice_id not in known:
+                raise NoSuchMaskError(slice_id, self.ids)
+        if self.layout is Layout.BOOLEAN:
             bits = Bits(tuple(StoredSlice(s, s, "") for s in wanted))
-            columns = word_columns({s: self.mask(s) for s in wanted}, bits)
-        null_words = columns[bits.words :]
+            words = words_sql(bits)
+            return Words(tuple(words[: bits.words]), tuple(words[bits.words :]), bits.at)
+        at, columns = self.bits.at, self.bits.columns
+        needed = sorted({at[s] // WORD for s in wanted})
+        first = {k: i * WORD for i, k in enumerate(needed)}
+        nulls = [columns[self.bits.words + k] for k in needed]
         # Null is never in, whoever wrote the words.
-        in_words = [
-            i.bitwiseAND(F.bitwise_not(n))
-            for i, n in zip(columns[: bits.words], null_words, strict=True)
-        ]
-        return Words(tuple(in_words), tuple(null_words), {s: bits.at[s] for s in wanted})
+        in_words = [f"{columns[k]} & ~{null}" for k, null in zip(needed, nulls, strict=True)]
+        bit = {s: first[at[s] // WORD] + at[s] % WORD for s in wanted}
+        return Words(tuple(in_words), tuple(nulls), bit)
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""
@@ -185,12 +195,8 @@ def view_select(masks: MaskTable, table: str) -> str:
     of_slices = (
         [f"{bit_sql(bit)} AS `{slice_id}`" for slice_id, bit in masks.bits.at.items()]
         if masks.layout is Layout.PACKED
-        else [_quoted(s) for s in masks.ids]
+        else [name_sql(s) for s in masks.ids]
     )
-    columns = ",\n  ".join([*map(_quoted, masks.columns), *of_slices])
-    place = table if is_catalog_name(table) else f"delta.{_quoted(table)}"
+    columns = ",\n  ".join([*map(name_sql, masks.columns), *of_slices])
+    place = table if is_catalog_name(table) else f"delta.{name_sql(table)}"
     return f"SELECT\n  {columns}\nFROM {place}"
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

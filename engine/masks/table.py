@@ -20,10 +20,11 @@ from engine.masks.layout import (
     described_words,
     layout_of,
     stored_bits,
-    word_columns,
+    words_sql,
 )
 from engine.masks.reader import stored_slices
 from engine.slicing.functions import SlicingFunction
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -68,8 +69,7 @@ class TableForm:
             return masked.select(*columns, *(described_mask(m, s) for m, s in described))
         # Masks are columns first, for a word takes each twice.
         named = masked.select(*columns, *masks)
-        words = word_columns({s: quoted(s) for s in self.bits.at}, self.bits)
-        return named.select(*columns, *words)
+        return named.select(*columns, *described_words(words_sql(self.bits), self.bits))
 
     @property
     def places(self) -> dict[str, int] | None:
@@ -78,7 +78,7 @@ class TableForm:
 
     def rows_of_words(self, masked: DataFrame) -> DataFrame:
         """Return a packed table's rows, of rows that have the columns and ``bits.columns``."""
-        words = described_words([quoted(c) for c in self.bits.columns], self.bits)
+        words = described_words(self.bits.columns, self.bits)
         return masked.select(*map(quoted, self.columns), *words)
 
 
@@ -162,8 +162,19 @@ def slices_of(schema: StructType) -> dict[str, str]:
     return {s.id: s.fingerprint for s in stored_slices(schema)}
 
 
-def split_column(split: str | None) -> Column:
-    """Return the split as text: "all" in a table without splits, "null" where it is null."""
+def split_sql(split: str | None) -> str:
+    """Return the split as text, in SQL: "all" in a table without splits, "null" where it is null.
+
+    Examples
+    --------
+    >>> split_sql(None), split_sql("part")
+    ("'all'", "COALESCE(CAST(`part` AS STRING), 'null')")
+    """
     if split is None:
-        return F.lit(ALL)
-    return F.coalesce(quoted(split).cast("string"), F.lit("null"))
+        return f"'{ALL}'"
+    return f"COALESCE(CAST({name_sql(split)} AS STRING), 'null')"
+
+
+def split_column(split: str | None) -> Column:
+    """Return the split as text, as :func:`split_sql` has it."""
+    return F.expr(split_sql(split))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
-from engine.masks.checks import EXAMPLES, key_text, quoted
+from engine.masks.checks import EXAMPLES, key_text
 from engine.metrics.joined import (
     MAX_NUMBER,
     MAX_WEIGHT,
@@ -18,9 +18,10 @@ from engine.metrics.joined import (
     predicted,
 )
 from engine.metrics.outputs import UNKNOWN_CLASS
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, Row
+    from pyspark.sql import DataFrame, Row
 
     from engine.metrics.scan import EvaluationSpec, Scan
 
@@ -73,8 +74,8 @@ def _check_classes(
 ) -> None:
     for column in ("label", "pred") if spec.classes else ():
         for i, model, _ in _flagged(found, spec, f"unknown_{column}"):
-            unknown = position(joined, i, column, spec.classes) == UNKNOWN_CLASS
-            bad = joined.where(unknown).select(predicted(i, column))
+            unknown = f"{position(joined, i, column, spec.classes)} = {UNKNOWN_CLASS}"
+            bad = joined.where(unknown).selectExpr(predicted(i, column))
             values = sorted(str(r[0]) for r in bad.distinct().limit(6).collect())
             raise UnknownClassError(tables[model], column, values, spec.classes)
 
@@ -100,13 +101,14 @@ def _check_numbers(
                     raise PredictionValueError(tables[model], column, n, problem, examples)
 
 
-def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[Column, str]:
+def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[str, str]:
+    value = predicted(i, column)
     if column == "weight":
-        return bad_weight(i), f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
+        return bad_weight(value), f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
     if column == "prob":
         n = len(spec.classes)
-        return bad_prob(i, n), f"is not {n} probabilities from 0 to 1"
-    return bad_number(i, column), f"is not a number of a size of at most {MAX_NUMBER:.0e}"
+        return bad_prob(value, n), f"is not {n} probabilities from 0 to 1"
+    return bad_number(value), f"is not a number of a size of at most {MAX_NUMBER:.0e}"
 
 
 def _check_covered(
@@ -121,11 +123,11 @@ def _check_covered(
         rows = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
         covered = sum(p.flags["found"] for p in parts)
         if covered < rows:
-            without = joined.where(~has_prediction(i))
+            without = joined.where(f"NOT {has_prediction(i)}")
             examples = [key_text(r.asDict(), key) for r in _first(without, key)]
             raise MissingPredictionsError(tables[model], model, rows - covered, rows, examples)
 
 
-def _first(rows: DataFrame, key: Sequence[str], *more: Column) -> list[Row]:
-    columns = [quoted(k) for k in key]
-    return rows.select(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()
+def _first(rows: DataFrame, key: Sequence[str], *more: str) -> list[Row]:
+    columns = [name_sql(k) for k in key]
+    return rows.selectExpr(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()

@@ -24,7 +24,7 @@ from engine.errors import (
     NoSuchModelError,
     PositiveClassError,
 )
-from engine.hashing import key_hash_column
+from engine.hashing import key_hash_sql
 from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import split_column
@@ -38,7 +38,7 @@ from engine.metrics.joined import (
     with_own_predictions,
 )
 from engine.metrics.per_slice import per_slice
-from engine.metrics.predictions import OURS, has_weights, normalised
+from engine.metrics.predictions import fields_of, has_weights, normalised, of_model
 from engine.metrics.probability import bins_of
 from engine.metrics.rows import flipped_rows, worst_rows
 from engine.metrics.scan import EvaluationSpec, Scan, scan
@@ -443,7 +443,7 @@ def measured(
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     sure = replace(sure, clustered=cluster is not None)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
-    hashed = key_hash_column(joined, [cluster] if cluster else key, seed) if drawn else None
+    hashed = key_hash_sql(joined, [cluster] if cluster else key, seed) if drawn else None
     found = scan(joined, spec, hashed, n_replicates if drawn else 0)
     check_joined(found, joined, spec, tables, on, allow_missing)
     if cluster and drawn:
@@ -462,9 +462,8 @@ def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster:
     names = [f"in_{j}" for j in range(len(members))]
     parts = dict(found.parts)
     for i, model in enumerate(spec.models):
-        scored = masks.df.where(
-            predicted(i, "label").isNotNull() & predicted(i, "pred").isNotNull()
-        )
+        label, pred = predicted(i, "label"), predicted(i, "pred")
+        scored = masks.df.where(f"{label} IS NOT NULL AND {pred} IS NOT NULL")
         each = scored.groupBy(split_column(spec.split).alias("split"), quoted(cluster)).agg(
             *(
                 F.max(F.coalesce(m, F.lit(False))).alias(n)
@@ -480,6 +479,5 @@ def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster:
 
 def _held(rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]) -> DataFrame:
     """Return rows that hold their predictions as if these had been joined."""
-    kept = [c for c in rows.columns if c not in ("model_id", *OURS)]
-    given = normalised(rows, "the table", "model", kept, columns, classes)
-    return with_own_predictions(given, kept)
+    fields = fields_of(rows, "the table", [], columns, classes)
+    return with_own_predictions(of_model(rows, "model", columns), fields)

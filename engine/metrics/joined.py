@@ -1,23 +1,22 @@
-"""Mask rows with each model's predictions beside them, and what a scan reads of these."""
+"""Mask rows with each model's predictions beside them, and what a scan reads of these, in SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import IntegralType, StructType
 
-from engine.masks.checks import quoted
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
+from engine.metrics.predictions import OURS
+from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 MAX_WEIGHT = 2.0**32
 MAX_NUMBER = 2.0**46  # its square, weighted, can still be summed
 _PREDICTION = "@prediction"  # named as no slice can be
-_FIELDS = ("label", "weight", "pred", "prob")
 _SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 
 
@@ -42,44 +41,58 @@ def join_predictions(
     """
     joined = masks
     for at, df in enumerate(predictions.values()):
-        held = df.select(*map(quoted, on), F.struct(*_FIELDS).alias(prediction(at)))
+        held = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
         joined = joined.join(held, list(on), "left")
     return joined
 
 
-def with_own_predictions(given: DataFrame, kept: Sequence[str]) -> DataFrame:
-    """Return rows that hold a model's predictions as if these had been joined to ``kept``."""
-    return given.select(*map(quoted, kept), F.struct(*_FIELDS).alias(prediction(0)))
+def with_own_predictions(given: DataFrame, fields: Mapping[str, str]) -> DataFrame:
+    """Return rows that hold a model's predictions as if these had been joined to them.
+
+    Parameters
+    ----------
+    given
+        The rows.
+    fields
+        Label, weight, pred and prob in SQL.
+    """
+    return given.selectExpr("*", _struct(fields, 0)).drop("model_id", *OURS)
 
 
-def has_prediction(at: int) -> Column:
+def _struct(fields: Mapping[str, str], at: int) -> str:
+    values = ", ".join(f"'{name}', {sql}" for name, sql in fields.items())
+    return f"named_struct({values}) AS {name_sql(prediction(at))}"
+
+
+def has_prediction(at: int) -> str:
     """Tell whether a row has a prediction."""
-    return F.col(f"`{prediction(at)}`").isNotNull()
+    return f"{name_sql(prediction(at))} IS NOT NULL"
 
 
-def predicted(at: int, name: str) -> Column:
+def predicted(at: int, name: str) -> str:
     """Return what joined rows have of a prediction: its label, weight, pred or prob."""
-    return F.col(f"`{prediction(at)}`.{name}")
+    return f"{name_sql(prediction(at))}.{name}"
 
 
-def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> Column:
+def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> str:
     """Return a label's or prediction's class position, -1 for null, -2 for none of the classes."""
     held = df.schema[prediction(at)].dataType
     integral = isinstance(held, StructType) and isinstance(held[name].dataType, IntegralType)
+    value = predicted(at, name)
     if integral and all(type(c) is int for c in classes):
-        return _position(predicted(at, name).cast("long"), [F.lit(c).cast("long") for c in classes])
-    return class_position(predicted(at, name), classes)
+        return _position(f"CAST({value} AS BIGINT)", [f"CAST({c} AS BIGINT)" for c in classes])
+    return class_position(value, classes)
 
 
-def class_position(column: Column, classes: Sequence[Any]) -> Column:
-    """Return a value's class position, -1 for null, -2 for none of the classes."""
+def class_position(value: str, classes: Sequence[Any]) -> str:
+    """Return a value's class position, -1 for null, -2 for none of the classes; all in SQL."""
     # Compared as text: labels may be integers in one table and long or text in another.
-    return _position(column.cast("string"), [F.lit(class_text(c)) for c in classes])
+    return _position(f"CAST({value} AS STRING)", [text_sql(class_text(c)) for c in classes])
 
 
-def _position(column: Column, values: Sequence[Column]) -> Column:
-    at = F.array_position(F.array(*values), column).cast("int") - 1
-    return F.when(column.isNull(), MISSING).when(at < 0, UNKNOWN_CLASS).otherwise(at)
+def _position(value: str, classes: Sequence[str]) -> str:
+    at = f"CAST(array_position(array({', '.join(classes)}), {value}) AS INT)"
+    return f"COALESCE(NULLIF({at}, 0) - 1, IF({value} IS NULL, {MISSING}, {UNKNOWN_CLASS}))"
 
 
 def class_text(value: Any) -> str:
@@ -93,26 +106,31 @@ def class_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def number(at: int, name: str) -> Column:
+def number(value: str) -> str:
     """Return a label or prediction as DOUBLE; null for text that is no number."""
-    return predicted(at, name).try_cast("double")
+    return f"try_cast({value} AS DOUBLE)"
 
 
-def bad_number(at: int, name: str) -> Column:
+def bad_number(value: str) -> str:
     """Tell whether a label or prediction is there but is no number that can be summed."""
-    value = number(at, name)
-    unusable = value.isNull() | F.isnan(value) | (F.abs(value) > MAX_NUMBER)
-    return predicted(at, name).isNotNull() & unusable
+    as_double = number(value)
+    large = f"isnan({as_double}) OR abs({as_double}) > {_double(MAX_NUMBER)}"
+    return f"({value} IS NOT NULL AND ({as_double} IS NULL OR {large}))"
 
 
-def bad_weight(at: int) -> Column:
-    """Tell whether a prediction's weight is negative, too large or NaN."""
-    weight = predicted(at, "weight")
-    return F.coalesce((weight < 0) | F.isnan(weight) | (weight > MAX_WEIGHT), F.lit(False))
+def bad_weight(weight: str) -> str:
+    """Tell whether a weight, a DOUBLE, is negative, too large or NaN."""
+    bad = f"{weight} < 0 OR isnan({weight}) OR {weight} > {_double(MAX_WEIGHT)}"
+    return f"COALESCE({bad}, false)"
 
 
-def bad_prob(at: int, n_classes: int) -> Column:
+def bad_prob(prob: str, n_classes: int) -> str:
     """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
-    prob = predicted(at, "prob")
-    outside = F.exists(prob, lambda p: ((p < -_SLACK) | (p > 1 + _SLACK)) & ~F.isnan(p))
-    return F.coalesce((F.size(prob) != n_classes) | outside, F.lit(False)) & prob.isNotNull()
+    # Functions of arrays that take lambdas would be interpreted row by row. NaN is the largest.
+    most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + _SLACK)}"
+    outside = f"array_min({prob}) < {_double(-_SLACK)} OR COALESCE({most}, false)"
+    return f"({prob} IS NOT NULL AND COALESCE(size({prob}) != {n_classes} OR {outside}, false))"
+
+
+def _double(value: float) -> str:
+    return f"{value!r}D"

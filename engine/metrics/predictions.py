@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType
 
 from engine.errors import ClassOrderError, MissingColumnError, PredictionColumnError
+from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 OURS = ("label", "weight", "pred", "prob")
 
@@ -56,6 +56,20 @@ def normalised(
     A ``prob`` that is a number is the positive class's probability (two classes). Missing
     ``label``, ``weight`` and ``prob`` are null.
     """
+    fields = fields_of(df, table, on, columns, classes)
+    key = (f"{name_sql(columns.get(c, c))} AS {name_sql(c)}" for c in on)
+    rows = of_model(df, model_id, columns)
+    return rows.selectExpr(*key, *(f"{sql} AS {name}" for name, sql in fields.items()))
+
+
+def fields_of(
+    df: DataFrame,
+    table: str,
+    on: Sequence[str],
+    columns: Mapping[str, str],
+    classes: Sequence[Any],
+) -> dict[str, str]:
+    """Return a prediction table's label, weight, pred and prob, in SQL; as :func:`normalised`."""
     known = [*on, *OURS, "model_id"]
     for ours, theirs in columns.items():
         if ours not in known:
@@ -65,41 +79,44 @@ def normalised(
     for required in (*on, "pred"):
         if columns.get(required, required) not in df.columns:
             raise MissingColumnError(f"predictions {table}", required, df.columns)
+    return {
+        "label": _optional(df, columns, "label"),
+        "weight": f"CAST({_optional(df, columns, 'weight')} AS DOUBLE)",
+        "pred": _optional(df, columns, "pred"),
+        "prob": _probabilities(df, table, columns, classes),
+    }
+
+
+def of_model(df: DataFrame, model_id: str, columns: Mapping[str, str]) -> DataFrame:
+    """Return the rows of one model; all of them where the table has no ``model_id``."""
     own_model = columns.get("model_id", "model_id")
-    if own_model in df.columns:
-        df = df.where(F.col(f"`{own_model}`") == model_id)
-    return df.select(
-        *(F.col(f"`{columns.get(c, c)}`").alias(c) for c in on),
-        _optional(df, columns, "label").alias("label"),
-        _optional(df, columns, "weight").cast("double").alias("weight"),
-        _optional(df, columns, "pred").alias("pred"),
-        _probabilities(df, table, columns, classes).alias("prob"),
-    )
+    if own_model not in df.columns:
+        return df
+    return df.where(f"{name_sql(own_model)} = {text_sql(model_id)}")
 
 
 def has_weights(df: DataFrame, columns: Mapping[str, str]) -> bool:
     """Tell whether some prediction of a table has a weight."""
     name = columns.get("weight", "weight")
-    return name in df.columns and not df.where(F.col(f"`{name}`").isNotNull()).isEmpty()
+    return name in df.columns and not df.where(f"{name_sql(name)} IS NOT NULL").isEmpty()
 
 
-def _optional(df: DataFrame, columns: Mapping[str, str], name: str) -> Column:
+def _optional(df: DataFrame, columns: Mapping[str, str], name: str) -> str:
     theirs = columns.get(name, name)
-    return F.col(f"`{theirs}`") if theirs in df.columns else F.lit(None).cast("string")
+    return name_sql(theirs) if theirs in df.columns else "CAST(NULL AS STRING)"
 
 
 def _probabilities(
     df: DataFrame, table: str, columns: Mapping[str, str], classes: Sequence[Any]
-) -> Column:
+) -> str:
     theirs = columns.get("prob", "prob")
     if theirs not in df.columns:
-        return F.lit(None).cast("array<double>")
-    column = F.col(f"`{theirs}`")
-    field = df.schema[theirs]
+        return "CAST(NULL AS ARRAY<DOUBLE>)"
+    column, field = name_sql(theirs), df.schema[theirs]
     stored = field.metadata.get("classes")
     if stored is not None and classes and list(stored) != [str(c) for c in classes]:
         raise ClassOrderError(table, stored, classes)
     if isinstance(field.dataType, ArrayType):
-        return column.cast("array<double>")
-    positive = column.cast("double")
-    return F.when(positive.isNotNull(), F.array(1 - positive, positive))
+        return f"CAST({column} AS ARRAY<DOUBLE>)"
+    positive = f"CAST({column} AS DOUBLE)"
+    return f"IF({column} IS NULL, NULL, array(1 - {positive}, {positive}))"

@@ -9,12 +9,13 @@ import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.hashing import key_hash_column
-from engine.masks.checks import check_columns, quoted
+from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.table import split_column
 from engine.metrics.joined import number, position, predicted
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.states import OVERALL
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -62,8 +63,9 @@ def worst_rows(
     rows = joined.withColumn(LOSS, _loss(joined, spec, model)).where(F.col(LOSS).isNotNull())
     rows = rows.where(F.col(LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
     order = [F.desc(LOSS), key_hash_column(joined, list(key), seed)]
-    shown = [*map(quoted, dict.fromkeys([*key, *columns])), *_shown(model), F.col(LOSS)]
-    return rows.orderBy(*order).limit(n).select(*shown).toPandas()
+    of_model = (f"{predicted(model, name)} AS {name}" for name in ("label", "pred", "prob"))
+    shown = [*map(name_sql, dict.fromkeys([*key, *columns])), *of_model, LOSS]
+    return rows.orderBy(*order).limit(n).selectExpr(*shown).toPandas()
 
 
 def flipped_rows(
@@ -91,19 +93,21 @@ def flipped_rows(
     """
     check_columns(joined, "the rows", {"columns": columns})
     label = position(joined, models[0], "label", spec.classes)
-    preds = [position(joined, i, "pred", spec.classes) for i in models]
-    told = (label >= 0) & (preds[0] >= 0) & (preds[1] >= 0)
-    right = [p == label for p in preds]
-    kinds = {"won": ~right[0] & right[1], "lost": right[0] & ~right[1]}
-    rows = joined.where(told & _chosen(joined, spec, slice_id, split))
+    first, second = (position(joined, i, "pred", spec.classes) for i in models)
+    told = f"{label} >= 0 AND {first} >= 0 AND {second} >= 0"
+    kinds = {
+        "won": f"{first} != {label} AND {second} = {label}",
+        "lost": f"{first} = {label} AND {second} != {label}",
+    }
+    rows = joined.where(told).where(_chosen(joined, spec, slice_id, split))
     order = key_hash_column(joined, list(key), seed)
     shown = [
-        *map(quoted, dict.fromkeys([*key, *columns])),
-        predicted(models[0], "label").alias("label"),
-        *(predicted(i, "pred").alias(f"pred_{spec.models[i]}") for i in models),
+        *map(name_sql, dict.fromkeys([*key, *columns])),
+        f"{predicted(models[0], 'label')} AS label",
+        *(f"{predicted(i, 'pred')} AS {name_sql('pred_' + spec.models[i])}" for i in models),
     ]
     parts = [
-        rows.where(flipped).orderBy(order).limit(n).select(F.lit(kind).alias("flip"), *shown)
+        rows.where(flipped).orderBy(order).limit(n).selectExpr(f"'{kind}' AS flip", *shown)
         for kind, flipped in kinds.items()
     ]
     return parts[0].unionByName(parts[1]).toPandas()
@@ -114,15 +118,12 @@ def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: str |
     return member if split is None else member & (split_column(spec.split) == split)
 
 
-def _shown(model: int) -> list[Column]:
-    return [predicted(model, name).alias(name) for name in ("label", "pred", "prob")]
-
-
 def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:
     if not spec.classes:
-        return F.abs(number(model, "pred") - number(model, "label"))
-    label, pred = (position(joined, model, c, spec.classes) for c in ("label", "pred"))
-    of_label = F.get(predicted(model, "prob"), label)
+        told, true = (number(predicted(model, name)) for name in ("pred", "label"))
+        return F.expr(f"abs({told} - {true})")
+    label, pred = (F.expr(position(joined, model, c, spec.classes)) for c in ("label", "pred"))
+    of_label = F.get(F.expr(predicted(model, "prob")), label)
     clipped = F.greatest(F.least(of_label, F.lit(1.0)), F.lit(_LEAST))
     wrong = F.when(pred >= 0, (pred != label).cast("double"))
     held = of_label.isNotNull() & ~F.isnan(of_label)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import NotBinaryError
 from engine.masks.reader import read_masks
-from engine.masks.table import ALL, split_column
+from engine.masks.table import ALL, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.custom import CustomMetric
 from engine.metrics.families import addends_of, family
@@ -48,8 +47,10 @@ from engine.metrics.kernel import (
     scores_from,
 )
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
+from engine.metrics.predictions import OURS
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,6 +60,7 @@ EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselv
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
 FLAGS = ("found", "bad_weight", "bad_prob", "bad_number", "unknown_label", "unknown_pred")
 _OUT = ("split", "row", "rep", "block")
+_NAN = "double('NaN')"
 _MOST_SUMS = 64  # in a row that is sent
 _SENT = 2**20  # sums in a batch
 _FLAG_BITS, _CLASS_BITS = 4, 12
@@ -284,7 +286,7 @@ class Form:
 
 
 def scan(
-    joined: DataFrame, spec: EvaluationSpec, hashed: Column | None = None, replicates: int = 0
+    joined: DataFrame, spec: EvaluationSpec, hashed: str | None = None, replicates: int = 0
 ) -> Scan:
     """Scan joined rows once.
 
@@ -295,93 +297,89 @@ def scan(
     spec
         What is evaluated.
     hashed
-        The hash that decides how often replicates draw a row: of its key, or of its cluster.
+        SQL of the hash that decides how often replicates draw a row: of its key, or of its
+        cluster.
     replicates
         How many there are.
     """
     narrow, form = narrowed(joined, spec, hashed, replicates)
     sums = ", ".join(f"{c} long" for c in form.sums)
     schema = f"split string, row int, rep int, block int, {sums}, payload binary"
-    parts = narrow.mapInArrow(_adding(form), schema)
-    totals = [F.sum(c).alias(c) for c in form.sums]
+    totals = [f"sum({c}) AS {c}" for c in form.sums]
     if spec.ranked or spec.custom:
-        few = F.sum(form.sums[0]) <= EXACT_ROWS
-        totals.append(F.when(few, F.collect_list("payload")).alias("payload"))
-    return _arranged(parts.groupBy(*_OUT).agg(*totals).toArrow(), form)
+        few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
+        totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
+    parts = narrow.mapInArrow(_adding(form), schema)
+    return _arranged(parts.groupBy(*_OUT).agg(*map(F.expr, totals)).toArrow(), form)
 
 
 def narrowed(
-    joined: DataFrame, spec: EvaluationSpec, hashed: Column | None = None, replicates: int = 0
+    joined: DataFrame, spec: EvaluationSpec, hashed: str | None = None, replicates: int = 0
 ) -> tuple[DataFrame, Form]:
     """Return what tasks read of joined rows, and how it is laid out; as for :func:`scan`."""
     masks = read_masks(joined)
     held = masks.words(spec.slice_ids)
-    needed = sorted({held.at[s] // WORD for s in spec.slice_ids})
-    place = {k: i for i, k in enumerate(needed)}
-    bits = tuple(place[held.at[s] // WORD] * WORD + held.at[s] % WORD for s in spec.slice_ids)
-    form = Form(spec, replicates if hashed is not None else 0, max(1, len(needed)), bits)
+    bits = tuple(held.at[s] for s in spec.slice_ids)
+    form = Form(spec, replicates if hashed else 0, max(1, len(held.in_words)), bits)
     columns = columns_of(joined, form, hashed)
-    nothing = F.lit(0).cast("long")
-    nulls = [held.null_words[k] for k in needed] or [nothing]
+    nulls = held.null_words or ("0L",)
     # Few rows are undecided, so that most have no words to send. They have an empty array instead
     # of none: after each row, to ask how large a batch is, Spark walks from the last list that
     # isn't null.
-    undecided = reduce(Column.bitwiseOR, nulls) != 0
-    columns["nulls"] = F.when(undecided, F.array(*nulls)).otherwise(F.array().cast("array<long>"))
-    in_words = [held.in_words[k] for k in needed] or [nothing]
-    columns |= {f"word_{i}": word for i, word in enumerate(in_words)}
-    return masks.df.select(*(c.alias(name) for name, c in columns.items())), form
+    undecided = " | ".join(f"({null})" for null in nulls)
+    columns["nulls"] = (
+        f"IF(({undecided}) = 0L, CAST(array() AS ARRAY<BIGINT>), array({', '.join(nulls)}))"
+    )
+    columns |= {f"word_{i}": word for i, word in enumerate(held.in_words or ("0L",))}
+    return masks.df.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items())), form
 
 
-def columns_of(df: DataFrame, form: Form, hashed: Column | None) -> dict[str, Column]:
-    """Return what tasks read of a row, but for its masks."""
+def columns_of(df: DataFrame, form: Form, hashed: str | None) -> dict[str, str]:
+    """Return what tasks read of a row, but for its masks, in SQL."""
     spec = form.spec
-    found: dict[str, Column] = {}
+    found: dict[str, str] = {}
     if spec.split is not None:
-        found["split"] = split_column(spec.split)
+        found["split"] = split_sql(spec.split)
     if form.replicates and hashed is not None:
         found["hash"] = hashed
     for i in range(len(spec.models)):
-        found |= {f"{name}_{i}": column for name, column in _of_model(df, i, spec).items()}
+        found |= {f"{name}_{i}": sql for name, sql in _of_model(df, i, spec).items()}
     for j, name in enumerate(spec.columns):
         kind, _, column = name.partition(":")
-        value = F.col(f"`{column}`")
+        value = name_sql(column)
         found[f"column_{j}"] = (
-            F.when(value.isNull(), float("nan")).otherwise(0.0)
+            f"IF({value} IS NULL, {_NAN}, 0D)"
             if kind == "null"
-            else F.coalesce(value.cast("double"), F.lit(float("nan")))
+            else f"COALESCE(CAST({value} AS DOUBLE), {_NAN})"
         )
     return found
 
 
-def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, Column]:
+def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, str]:
     numbers = spec.needs("numbers")
-    flags = [has_prediction(i), bad_weight(i)]
-    flags.append(bad_prob(i, len(spec.classes)) if spec.classes else F.lit(False))
-    flags.append(bad_number(i, "label") | bad_number(i, "pred") if numbers else F.lit(False))
-    code: Column = F.lit(0)
-    for shift, flag in enumerate(flags):
-        code = code + F.when(flag, 1 << shift).otherwise(0)
+    label, weight, pred, prob = (predicted(i, name) for name in OURS)
+    flags = [has_prediction(i), bad_weight(weight)]
+    flags.append(bad_prob(prob, len(spec.classes)) if spec.classes else "false")
+    flags.append(f"{bad_number(label)} OR {bad_number(pred)}" if numbers else "false")
+    code = [f"IF({flag}, {1 << shift}, 0)" for shift, flag in enumerate(flags)]
     for shift, name in ((_FLAG_BITS, "label"), (_FLAG_BITS + _CLASS_BITS, "pred")):
         at = (
             position(df, i, name, spec.classes)
             if spec.classes
-            else F.when(predicted(i, name).isNull(), MISSING).otherwise(0)
+            else f"IF({predicted(i, name)} IS NULL, {MISSING}, 0)"
         )
-        code = code + (at + 2) * (1 << shift)
-    found = {"code": code.cast("int")}
+        code.append(f"({at} + 2) * {1 << shift}")
+    found = {"code": " + ".join(code)}
     if spec.weighted:
-        weight = F.when(~bad_weight(i), predicted(i, "weight"))
-        found["weight"] = F.coalesce(weight, F.when(bad_weight(i), 0.0).otherwise(1.0))
+        found["weight"] = f"IF({bad_weight(weight)}, 0D, COALESCE({weight}, 1D))"
     if spec.needs("prob") and spec.classes:
-        prob = predicted(i, "prob")
         # Not null, as for nulls of masks.
-        every = F.coalesce(prob, F.array().cast("array<double>"))
-        found["prob"] = every if len(spec.classes) > 2 else F.get(prob, F.lit(spec.positive))  # noqa: PLR2004
+        every = f"COALESCE({prob}, CAST(array() AS ARRAY<DOUBLE>))"
+        found["prob"] = every if len(spec.classes) > 2 else f"get({prob}, {spec.positive})"  # noqa: PLR2004
     if numbers:
-        for name in ("label", "pred"):
-            known = ~bad_number(i, name) & predicted(i, name).isNotNull()
-            found[f"number_{name}"] = F.when(known, number(i, name)).otherwise(float("nan"))
+        for name, value in (("label", label), ("pred", pred)):
+            known = f"{value} IS NOT NULL AND NOT {bad_number(value)}"
+            found[f"number_{name}"] = f"IF({known}, {number(value)}, {_NAN})"
     return found
 
 

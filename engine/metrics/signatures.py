@@ -27,17 +27,18 @@ from engine.errors import (
 )
 from engine.masks.checks import EXAMPLES, check_columns, quoted
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.table import split_column
+from engine.masks.table import split_sql
 from engine.masks.words import WORD, packed
 from engine.metrics.classification import of_confusions
 from engine.metrics.figures import EMPTY, UNSCORED
-from engine.metrics.joined import MAX_WEIGHT, class_position
+from engine.metrics.joined import MAX_WEIGHT, bad_weight, class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.metrics.states import OVERALL, STATUSES
 from engine.slicing.algebra import parse
 from engine.slicing.evaluate import codes
 from engine.slicing.expr import Mask
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -48,6 +49,7 @@ FIGURES = ("metric", "value", "support", "status", "complete")
 _GROUPS = ["split", "label", "pred"]
 _ROWS, _WEIGHT, _BAD = "_rows", "_weight", "_bad"
 _LABEL, _PRED, _GIVEN = "@label", "@pred", "@weight"  # named as no slice can be
+_BAD_WEIGHT = bad_weight(name_sql(_GIVEN))
 WEIGHT_SCALE = 2**20  # weights are summed in units of 1/1,048,576; Spark checks for overflow
 
 
@@ -335,9 +337,9 @@ def signatures(
     wanted = tuple(dict.fromkeys(table.ids if ids is None else ids))
     words, at = _words(table, wanted)
     by = {
-        "split": split_column(split),
-        "label": class_position(F.col(_LABEL), classes),
-        "pred": class_position(F.col(_PRED), classes),
+        "split": split_sql(split),
+        "label": class_position(name_sql(_LABEL), classes),
+        "pred": class_position(name_sql(_PRED), classes),
         **{f"_word_{i}": w for i, w in enumerate(words)},
     }
     grouped = _grouped(rows, by, weighted=weight is not None)
@@ -376,41 +378,30 @@ def _given(label: str | None, pred: str | None, weight: str | None) -> dict[str,
     }
 
 
-def _bad_weight() -> Column:
-    weight = F.col(_GIVEN)
-    return F.coalesce((weight < 0) | F.isnan(weight) | (weight > MAX_WEIGHT), F.lit(False))
-
-
-def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[Column], dict[str, int]]:
+def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """Return the words with the bits of these slices alone, in then null, and their bits."""
-    for slice_id in ids:
-        table.mask(slice_id)  # or NoSuchMaskError
     held = table.words(ids)
-    needed = sorted({held.at[s] // WORD for s in ids})
-    place = {k: i for i, k in enumerate(needed)}
-    bits = [place[held.at[s] // WORD] * WORD + held.at[s] % WORD for s in ids]
-    in_words, null_words = ([w[k] for k in needed] for w in (held.in_words, held.null_words))
-    asked = np.zeros((1, len(in_words) * WORD), dtype=bool)
-    asked[0, bits] = True
+    asked = np.zeros((1, len(held.in_words) * WORD), dtype=bool)
+    asked[0, list(held.at.values())] = True
     # Other slices of a word would tell rows apart that the slices asked for don't.
     masks = packed(asked)[0].tolist()
     words = [
-        w.bitwiseAND(F.lit(m).cast("long"))
-        for kind in (in_words, null_words)
+        f"({w}) & {m}L"
+        for kind in (held.in_words, held.null_words)
         for w, m in zip(kind, masks, strict=True)
     ]
-    return words, dict(zip(ids, bits, strict=True))
+    return words, dict(held.at)
 
 
-def _grouped(rows: DataFrame, by: Mapping[str, Column], weighted: bool) -> DataFrame:
-    sums = [F.count(F.lit(1)).alias(_ROWS)]
-    columns = [c.alias(name) for name, c in by.items()]
+def _grouped(rows: DataFrame, by: Mapping[str, str], weighted: bool) -> DataFrame:
+    columns, sums = dict(by), {_ROWS: "count(1)"}
     if weighted:
-        given = F.when(~_bad_weight(), F.col(_GIVEN)).otherwise(0.0)
-        one = F.coalesce(given, F.lit(1.0)) * WEIGHT_SCALE
-        columns += [F.round(one).cast("long").alias(_WEIGHT), _bad_weight().alias(_BAD)]
-        sums += [F.sum(_WEIGHT).alias(_WEIGHT), F.count_if(F.col(_BAD)).alias(_BAD)]
-    return rows.select(*columns).groupBy(*by).agg(*sums)
+        given = f"IF({_BAD_WEIGHT}, 0D, {name_sql(_GIVEN)})"
+        columns[_WEIGHT] = f"CAST(round(coalesce({given}, 1D) * {WEIGHT_SCALE}) AS BIGINT)"
+        columns[_BAD] = _BAD_WEIGHT
+        sums |= {_WEIGHT: f"sum({_WEIGHT})", _BAD: f"count_if({_BAD})"}
+    narrow = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items()))
+    return narrow.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in sums.items()))
 
 
 def _left_out(grouped: DataFrame, kept: pd.DataFrame, limit: int) -> tuple[int, int]:
@@ -426,7 +417,7 @@ def _check(
 ) -> None:
     """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
     for column, held in (("label", _LABEL), ("pred", _PRED)):
-        unknown = class_position(F.col(held), classes) == UNKNOWN_CLASS
+        unknown = f"{class_position(name_sql(held), classes)} = {UNKNOWN_CLASS}"
         if others is not None or (kept[column] == UNKNOWN_CLASS).any():
             bad = rows.where(unknown).select(held).distinct().limit(6).collect()
             if bad:
@@ -434,7 +425,7 @@ def _check(
                     "the table", column, sorted(str(r[0]) for r in bad), classes
                 )
     if _BAD in kept and (others is not None or kept[_BAD].any()):
-        wrong = rows.where(_bad_weight()).select(_GIVEN)
+        wrong = rows.where(_BAD_WEIGHT).select(_GIVEN)
         if n := wrong.count():
             values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
             problem = f"is not a number from 0 to {MAX_WEIGHT:,.0f}"

@@ -21,8 +21,8 @@ from engine.errors import (
     PredictionColumnError,
     PredictionValueError,
 )
-from engine.hashing import key_hash, key_hash_column
-from engine.masks.layout import Bits, StoredSlice, word_columns
+from engine.hashing import key_hash, key_hash_sql
+from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
 from engine.metrics import custom
 from engine.metrics.compare import compare
 from engine.metrics.figures import figures
@@ -152,7 +152,7 @@ def test_partitioning_and_order_change_no_bit(spark, rows, weighted):
     shuffled = rows.sample(frac=1, random_state=1)
     for partitions, order in ((1, rows), (7, shuffled), (200, rows)):
         df = joined(spark, order, weighted, partitions, models=("m", "n"))
-        scan_ = scan(df, asked, key_hash_column(df, ["id"], 3), 20)
+        scan_ = scan(df, asked, key_hash_sql(df, ["id"], 3), 20)
         found = with_uncertainty(figures(scan_, asked), scan_, asked, Confidence())
         compared = compare(scan_, asked, Confidence(), "m", "n")
         first = (found, compared) if first is None else first
@@ -253,9 +253,9 @@ def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
         df = joined(spark, rows, weighted, partitions)
         if layout == "packed":
             bits = Bits(tuple(StoredSlice(s, s, "") for s in asked.slice_ids))
-            words = word_columns({s: df[s] for s in asked.slice_ids}, bits)
+            words = described_words(words_sql(bits), bits)
             df = df.select(*(c for c in df.columns if c not in asked.slice_ids), *words)
-        return scan(df, asked, key_hash_column(df, ["id"], 3), 12)
+        return scan(df, asked, key_hash_sql(df, ["id"], 3), 12)
 
     one = found(1)
     for partitions in (7, 200):

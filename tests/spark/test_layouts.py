@@ -87,8 +87,8 @@ def test_what_is_read_is_what_was_written(table, codes):
 
 def test_words_are_those_of_numpy(table, codes):
     words = read_masks(table).words()
-    columns = [c.alias(f"w{i}") for i, c in enumerate((*words.in_words, *words.null_words))]
-    found = np.array(table.select("id", *columns).orderBy("id").collect())[:, 1:]
+    columns = [f"{w} AS w{i}" for i, w in enumerate((*words.in_words, *words.null_words))]
+    found = np.array(table.selectExpr("id", *columns).orderBy("id").collect())[:, 1:]
     assert (found == np.hstack([packed(codes == 1), packed(codes == -1)])).all()
     assert words.at == {s: i for i, s in enumerate(IDS)}
 

@@ -12,7 +12,7 @@ from engine.errors import (
     SignatureMetricError,
     SignatureSplitError,
 )
-from engine.masks.layout import Bits, StoredSlice, word_columns
+from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
 from engine.metrics.signatures import RowCount, signatures
 
 N, IDS = 600, ("a", "b", "c")
@@ -45,7 +45,7 @@ def table(spark, rows, request):
     df = spark.createDataFrame(rows, kinds + ", ".join(f"{s} boolean" for s in IDS))
     if request.param == "packed":
         bits = Bits(tuple(StoredSlice(s, s, "") for s in IDS))
-        words = word_columns({s: df[s] for s in IDS}, bits)
+        words = described_words(words_sql(bits), bits)
         return df.select(*(c for c in df.columns if c not in IDS), *words)
     for s in IDS:
         about = {"slice": {"name": s, "fingerprint": s}}
