@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,6 +86,27 @@ def open_session(
         session.sparkContext.setLogLevel("FATAL")  # errors come back as exceptions, with a sentence
     session.conf.set("spark.sql.session.timeZone", ZONE)
     return session
+
+
+@contextmanager
+def settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
+    """Set some of Spark's settings for what runs in this block.
+
+    Examples
+    --------
+    ::
+
+        with settings(spark, {"spark.sql.shuffle.partitions": "8"}):
+            df.write.format("delta").save("build/table")
+    """
+    before = {key: spark.conf.get(key, None) for key in conf}
+    for key, value in conf.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
 def delta_package() -> str:

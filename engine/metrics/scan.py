@@ -50,6 +50,7 @@ from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
 from engine.metrics.predictions import OURS
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
+from engine.session import settings
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ if TYPE_CHECKING:
 CHUNK = 2**16  # rows that a task adds up at a time
 EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
+# Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
+# row has some hundred bytes here, so that the limit to its rows is enough.
+_NARROW = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)}
 FLAGS = ("found", "bad_weight", "bad_prob", "bad_number", "unknown_label", "unknown_pred")
 _OUT = ("split", "row", "rep", "block")
 _NAN = "double('NaN')"
@@ -310,7 +314,8 @@ def scan(
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
     parts = narrow.mapInArrow(_adding(form), schema)
-    return _arranged(parts.groupBy(*_OUT).agg(*map(F.expr, totals)).toArrow(), form)
+    with settings(joined.sparkSession, _NARROW):
+        return _arranged(parts.groupBy(*_OUT).agg(*map(F.expr, totals)).toArrow(), form)
 
 
 def narrowed(
