@@ -39,12 +39,15 @@ class Words:
     ----------
     in_words, null_words
         BIGINTs in SQL: which slices a row is in, and which are undecided on it.
+    undecided
+        SQL that tells whether some slice is undecided on a row, which on few rows one is.
     at
         Slice id to its bit, in both.
     """
 
     in_words: tuple[str, ...]
     null_words: tuple[str, ...]
+    undecided: str
     at: Mapping[str, int]
 
 
@@ -141,7 +144,9 @@ class MaskTable:
         if self.layout is Layout.BOOLEAN:
             bits = Bits(tuple(StoredSlice(s, s, "") for s in wanted))
             words = words_sql(bits)
-            return Words(tuple(words[: bits.words]), tuple(words[bits.words :]), bits.at)
+            undecided = " OR ".join(f"{name_sql(s)} IS NULL" for s in wanted) or "false"
+            in_words, null_words = words[: bits.words], words[bits.words :]
+            return Words(tuple(in_words), tuple(null_words), undecided, bits.at)
         at, columns = self.bits.at, self.bits.columns
         needed = sorted({at[s] // WORD for s in wanted})
         first = {k: i * WORD for i, k in enumerate(needed)}
@@ -149,7 +154,8 @@ class MaskTable:
         # Null is never in, whoever wrote the words.
         in_words = [f"{columns[k]} & ~{null}" for k, null in zip(needed, nulls, strict=True)]
         bit = {s: first[at[s] // WORD] + at[s] % WORD for s in wanted}
-        return Words(tuple(in_words), tuple(nulls), bit)
+        undecided = " OR ".join(f"{null} != 0L" for null in nulls) or "false"
+        return Words(tuple(in_words), tuple(nulls), undecided, bit)
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""

@@ -167,7 +167,8 @@ def add(
     sums = defaultdict(list)
     for one in work.sums:
         sums[one.by.name].append(one)
-    for count in work.counts:
+    every = None  # how many rows each mask has in all
+    for count in sorted(work.counts, key=lambda c: c.cells == 1):
         numbers = {
             one.name: one.of(outputs) if weight is None else one.of(outputs) * weight
             for one in sums[count.name]
@@ -179,7 +180,7 @@ def add(
         if count.cells > MANY and held is None:
             _add_histogram(added, count, masks, at, numbers)
         else:
-            _add_cells(added, count, masks, at, numbers, held)
+            every = _add_cells(added, count, masks, at, numbers, held, every)
 
 
 def state_of(added: Added, work: Work, masks: int) -> State:
@@ -216,14 +217,22 @@ def _add_cells(
     at: np.ndarray,
     numbers: dict[str, np.ndarray],
     drawn: np.ndarray | None,
-) -> None:
-    """Add a count by few cells, and the numbers that are added up by them."""
-    words = masks.words
-    if count.cells > 1 or (at < 0).any():
-        order = np.argsort(at.astype(np.int16), kind="stable")[int((at < 0).sum()) :]
+    every: np.ndarray | None,
+) -> np.ndarray:
+    """Add a count by few cells, and the numbers that are added up by them.
+
+    ``every`` is the rows of each mask where they are known, for then a count of all rows is, too;
+    they are returned.
+    """
+    words, n_none = masks.words, int((at < 0).sum())
+    if count.cells > 1 or n_none:
+        order = np.argsort(at.astype(np.int16), kind="stable")
+        none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], words[:, order]
         numbers = {name: values[order] for name, values in numbers.items()}
         drawn = None if drawn is None else drawn[order]
+    else:
+        none = words[:, :0]
     digits = [
         (Line(name, place), digit)
         for name, values in numbers.items()
@@ -231,10 +240,14 @@ def _add_cells(
     ]
     rows = added.total(Line(count.name, PLAIN), count.cells, masks.width)
     ends = np.cumsum(np.bincount(at, minlength=count.cells))
+    known = every if count.cells == 1 and not n_none else None
+    every = set_bits(none)
     for cell, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if start < end:
-            rows[cell, :-1] += set_bits(words[:, start:end])
+            found = set_bits(words[:, start:end]) if known is None else known
+            rows[cell, :-1] += found
             rows[cell, -1] += end - start
+            every = every + found
         for first in range(start, end, _BLOCK) if digits or drawn is not None else ():
             block = slice(first, min(first + _BLOCK, end))
             _add_products(
@@ -243,6 +256,7 @@ def _add_cells(
                 None if drawn is None else drawn[block],
                 weighted=count.name in numbers,
             )  # fmt: skip
+    return every
 
 
 def _add_products(
