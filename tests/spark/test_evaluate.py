@@ -35,6 +35,7 @@ from engine.metrics.uncertainty import Confidence, with_uncertainty
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
 N = 400
+ABOUT = {"name": "a slice", "fingerprint": ""}
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +143,9 @@ def test_weights_count_and_roc_auc_is_within_its_bound(spark, rows):
         assert held["bound"] == 0 <= bound
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_partitioning_and_order_change_no_bit(spark, rows, weighted):
-    """Figures, intervals and tests, of every kind of state."""
+@pytest.mark.parametrize(("layout", "weighted"), [("boolean", False), ("packed", True)])
+def test_partitioning_and_order_change_no_bit(spark, rows, layout, weighted):
+    """Figures, intervals, tests and replicates, of every kind of state."""
     names = [*NAMES, "roc_auc", "pr_auc", "precision@threshold=0.3", "log_loss", "brier", "ece"]
     names += ["mae", "rmse", "r2", "mape", "coverage", "recall@top=0.2", "count"]
     asked = spec(names, weighted=weighted, models=("m", "n"))
@@ -152,13 +153,24 @@ def test_partitioning_and_order_change_no_bit(spark, rows, weighted):
     shuffled = rows.sample(frac=1, random_state=1)
     for partitions, order in ((1, rows), (7, shuffled), (200, rows)):
         df = joined(spark, order, weighted, partitions, models=("m", "n"))
+        df = packed(df, asked.slice_ids) if layout == "packed" else df
         scan_ = scan(df, asked, key_hash_sql(df, ["id"], 3), 20)
         found = with_uncertainty(figures(scan_, asked), scan_, asked, Confidence())
         compared = compare(scan_, asked, Confidence(), "m", "n")
-        first = (found, compared) if first is None else first
-        for one, other in zip(first, (found, compared), strict=True):
+        drawn = {at: part.replicates.weights["confusion"] for at, part in scan_.parts.items()}
+        first = (found, compared, drawn) if first is None else first
+        for one, other in zip(first, (found, compared), strict=False):
             pd.testing.assert_frame_equal(one, other, check_exact=True)
+        assert drawn.keys() == first[2].keys()
+        for at, replicates in drawn.items():
+            np.testing.assert_array_equal(replicates, first[2][at])
     assert first[0]["ci_low"].notna().sum() > 100
+
+
+def packed(df, ids):
+    bits = Bits(tuple(StoredSlice(s, s, "") for s in ids))
+    others = [c for c in df.columns if c not in ids]
+    return df.select(*others, *described_words(words_sql(bits), bits))
 
 
 def test_a_threshold_takes_the_place_of_the_prediction(spark, rows):
@@ -244,31 +256,17 @@ def test_prediction_tables_that_do_not_fit_are_refused(spark):
 
 
 @pytest.mark.parametrize(("layout", "weighted"), [("boolean", False), ("packed", True)])
-def test_replicates_are_the_same_in_any_partitioning_layout_and_in_numpy(
-    spark, rows, layout, weighted
-):
+def test_replicates_are_those_of_numpy(spark, rows, layout, weighted):
     asked = spec(["f1"], weighted=weighted)
-
-    def found(partitions):
-        df = joined(spark, rows, weighted, partitions)
-        if layout == "packed":
-            bits = Bits(tuple(StoredSlice(s, s, "") for s in asked.slice_ids))
-            words = described_words(words_sql(bits), bits)
-            df = df.select(*(c for c in df.columns if c not in asked.slice_ids), *words)
-        return scan(df, asked, key_hash_sql(df, ["id"], 3), 12)
-
-    one = found(1)
-    for partitions in (7, 200):
-        other = found(partitions)
-        for split in ("train", "test"):
-            states = [f.parts["model", split].replicates for f in (one, other)]
-            np.testing.assert_array_equal(*(s.weights["confusion"] for s in states))
+    df = joined(spark, rows, weighted)
+    df = packed(df, asked.slice_ids) if layout == "packed" else df
+    found = scan(df, asked, key_hash_sql(df, ["id"], 3), 12)
     drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(float)
     if weighted:
         drawn = drawn * rows["weight"].to_numpy()[:, None]
     members = [np.ones(N, bool), *(rows[s].eq(True).to_numpy(bool) for s in asked.slice_ids)]
     for split in ("train", "test"):
-        found_ = one.parts["model", split].replicates.weights["confusion"]
+        found_ = found.parts["model", split].replicates.weights["confusion"]
         for cell, (label, pred) in enumerate(itertools.product((0, 1), (0, 1))):
             at = (rows["split"] == split) & (rows["label"] == label) & (rows["pred"] == pred)
             expected = np.stack([drawn[at & m].sum(axis=0) for m in members])
@@ -479,3 +477,23 @@ def test_calibration_is_told_bin_by_bin(tables, rows):
     assert found.overall["value"][0] == pytest.approx(apart, abs=1e-12)
     with pytest.raises(MetricInputError):
         found.calibration("overall", "ece")
+
+
+def test_names_and_classes_are_taken_as_they_are(spark):
+    """They are part of SQL, in which none of them means anything."""
+    from pyspark.sql import functions as F
+
+    classes, model = ["it's", 'a\\nb "c"', "`x`"], "m'; --"
+    frame = pd.DataFrame(
+        {"k`e": [0, 1, 2], "s-1": [True, True, False], "label": classes, "pred": [classes[0]] * 3}
+    )
+    table = spark.createDataFrame(frame)
+    masks = table.select("`k``e`", table["s-1"].alias("s-1", metadata={"slice": ABOUT}))
+    given = {model: table.select("`k``e`", "label", "pred", F.lit(model).alias("model_id"))}
+    found = evaluate(masks, given, key="k`e", metrics=["accuracy"], classes=classes)
+    assert found.table[["model_id", "slice", "value"]].to_numpy().tolist() == [
+        [model, "overall", 1 / 3],
+        [model, "s-1", 0.5],
+    ]
+    shown = found.worst_rows("s-1", columns=["s-1"])
+    assert shown[["k`e", "label"]].to_numpy().tolist() == [[1, classes[1]]]

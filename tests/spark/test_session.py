@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.session import delta_jars, delta_package
+from engine.session import delta_jars, delta_package, settings
 
 START = """
 from engine.session import open_session
@@ -81,3 +81,11 @@ def test_catalog_tables_of_one_local_run_are_there_in_the_next(tmp_path):
     for name, rows in {"masks": 2, "slices": 1, "coverage": 1}.items():
         assert f"unchanged audit.{name} version 0 ({rows} rows)" in said[1]
     assert (tmp_path / "spark-warehouse" / "audit.db" / "masks").is_dir()
+
+
+def test_settings_hold_in_a_block_alone(spark):
+    known, unknown = "spark.sql.shuffle.partitions", "spark.slice.test"
+    before = spark.conf.get(known)
+    with settings(spark, {known: "7", unknown: "a"}):
+        assert (spark.conf.get(known), spark.conf.get(unknown)) == ("7", "a")
+    assert (spark.conf.get(known), spark.conf.get(unknown, None)) == (before, None)

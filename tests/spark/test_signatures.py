@@ -125,3 +125,11 @@ def test_what_cannot_be_asked(table):
         assert str(wrong.value) == (
             f"metric {metric!r} can't be computed from signatures: {problem}; evaluate() can"
         )
+
+
+def test_the_highest_bit_of_a_word_alone(spark):
+    ids = [f"s{i}" for i in range(64)]
+    bits = Bits(tuple(StoredSlice(s, s, "") for s in ids))
+    rows = spark.range(128).selectExpr(*(f"id % 64 = {i} AS {s}" for i, s in enumerate(ids)))
+    found = signatures(rows.select(*described_words(words_sql(bits), bits)), ["s63"])
+    assert found.rows_in("s63") == RowCount(2, 126, 0)
