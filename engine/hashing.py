@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,67 @@ from engine.errors import KeyTypeError
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
 _SPARK_SEED = 42
 _EPOCH = dt.datetime(1970, 1, 1)
 _PLAIN = ("string", "tinyint", "smallint", "int", "bigint", "boolean", "date")
+# xxHash64's five primes.
+_P1, _P2, _P3, _P4, _P5 = (
+    np.uint64(p)
+    for p in (
+        0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63,
+        0x27D4EB2F165667C5,
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KeyHash:
+    """The hash of a table's rows: of which columns, and by which seed."""
+
+    columns: tuple[str, ...]
+    seed: int
+
+    def sql(self, df: DataFrame) -> str:
+        """Return it in SQL, a BIGINT with the 64 bits of :func:`key_hash`.
+
+        Raises
+        ------
+        KeyTypeError
+            If a column's type has no canonical text.
+        """
+        texts = [_text_of(k, df.schema[k].dataType) for k in self.columns]
+        parts = ", ".join(f"CAST(octet_length({t}) AS STRING), ':', {t}, ','" for t in texts)
+        return f"xxhash64(concat('{self.seed}/', {parts}))"
+
+    def of(self, columns: Sequence[pa.Array]) -> np.ndarray:
+        """Return it of Arrow's columns of strings, integers or booleans; ``[n]`` uint64.
+
+        A row with a null has the hash that Spark gives a null.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> columns = [pa.array(["a", "é", None]), pa.array([1, -20, 3])]
+        >>> found = KeyHash(("name", "n"), 7).of(columns)
+        >>> (found == [*key_hash([("a", 1), ("é", -20)], 7), 42]).all()
+        np.True_
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        parts: list[Any] = [f"{self.seed}/"]
+        for column in columns:
+            text = column.cast(pa.string())
+            parts += [pc.binary_length(text).cast(pa.string()), ":", text, ","]
+        texts = pc.binary_join_element_wise(*parts, "")
+        known = np.asarray(texts.is_valid())
+        found = np.full(len(texts), _SPARK_SEED, np.uint64)
+        found[known] = _xxh64(texts.drop_null())
+        return found
 
 
 def canonical(key: Any) -> str:
@@ -94,14 +150,7 @@ def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
     """
     from pyspark.sql import functions as F  # noqa: N812
 
-    return F.expr(key_hash_sql(df, key, seed))
-
-
-def key_hash_sql(df: DataFrame, key: Sequence[str], seed: int) -> str:
-    """Return :func:`key_hash_column` in SQL."""
-    texts = [_text_of(k, df.schema[k].dataType) for k in key]
-    parts = ", ".join(f"CAST(octet_length({t}) AS STRING), ':', {t}, ','" for t in texts)
-    return f"xxhash64(concat('{seed}/', {parts}))"
+    return F.expr(KeyHash(tuple(key), seed).sql(df))
 
 
 def check_key_type(name: str, kind: DataType) -> None:
@@ -110,6 +159,61 @@ def check_key_type(name: str, kind: DataType) -> None:
     whole = plain.startswith("decimal") and plain.endswith(",0)")
     if not (plain in _PLAIN or plain.startswith("timestamp") or whole):
         raise KeyTypeError(name, plain)
+
+
+def _xxh64(texts: pa.Array) -> np.ndarray:
+    """Return the xxHash64 of strings, ``[n]`` uint64.
+
+    As its specification has it (Collet, github.com/Cyan4973/xxHash/blob/dev/doc), all strings of a
+    length at a time.
+    """
+    _, ends, data = texts.buffers()
+    offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    letters = np.frombuffer(data or b"", np.uint8)
+    lengths = np.diff(offsets)
+    found = np.empty(len(texts), np.uint64)
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        found[rows] = _xxh64_block(letters[offsets[rows][:, None] + np.arange(length)])
+    return found
+
+
+def _xxh64_block(letters: np.ndarray) -> np.ndarray:
+    """Return the xxHash64 of strings of one length, ``[n, length]`` uint8."""
+    n, length = letters.shape
+    seed, whole = np.uint64(_SPARK_SEED), length // 8
+    lanes = np.ascontiguousarray(letters[:, : 8 * whole]).view("<u8").T
+    at = length // 32 * 4
+    with np.errstate(over="ignore"):
+        found = np.full(n, seed + _P5)
+        if at:
+            sums = [np.full(n, s) for s in (seed + _P1 + _P2, seed + _P2, seed, seed - _P1)]
+            for i in range(at):
+                sums[i % 4] = _round(sums[i % 4], lanes[i])
+            turned = zip(sums, (1, 7, 12, 18), strict=True)
+            found = sum((_turned(s, by) for s, by in turned), np.zeros(n, np.uint64))
+            for one in sums:
+                found = (found ^ _round(np.zeros(n, np.uint64), one)) * _P1 + _P4
+        found = found + np.uint64(length)
+        for lane in lanes[at:]:
+            found = _turned(found ^ _round(np.zeros(n, np.uint64), lane), 27) * _P1 + _P4
+        rest = letters[:, 8 * whole :]
+        if rest.shape[1] >= 4:  # noqa: PLR2004
+            half = np.ascontiguousarray(rest[:, :4]).view("<u4")[:, 0].astype(np.uint64)
+            found, rest = _turned(found ^ (half * _P1), 23) * _P2 + _P3, rest[:, 4:]
+        for letter in rest.T.astype(np.uint64):
+            found = _turned(found ^ (letter * _P5), 11) * _P1
+        for shift, prime in ((33, _P2), (29, _P3)):
+            found = (found ^ (found >> np.uint64(shift))) * prime
+        return np.asarray(found ^ (found >> np.uint64(32)))
+
+
+def _round(total: np.ndarray, lane: np.ndarray) -> np.ndarray:
+    return _turned(total + lane * _P2, 31) * _P1
+
+
+def _turned(bits: np.ndarray, by: int) -> np.ndarray:
+    return (bits << np.uint64(by)) | (bits >> np.uint64(64 - by))
 
 
 def _text(value: Any) -> str:

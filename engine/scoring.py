@@ -24,6 +24,7 @@ from engine.errors import (
     listed,
 )
 from engine.masks.checks import key_text, quoted
+from engine.workers import keep_imports
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -95,6 +96,7 @@ def with_predictions(
     kinds = _HEADS if heads else ()
 
     def score(batches: Iterator[pa.StructArray]) -> Iterator[pa.StructArray]:
+        keep_imports()
         predict = _loaded(identity, load)
         for batch in batches:
             prob, *of_heads = predict(pa.RecordBatch.from_struct_array(batch))

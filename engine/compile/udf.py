@@ -14,6 +14,7 @@ from pyspark.sql.types import ArrayType, LongType, StructType
 from engine.compile.combine import packed
 from engine.compile.kernel import Fault, Kernel
 from engine.masks.words import WORD
+from engine.workers import keep_imports
 
 FAULTS = "_slices"  # the struct column: words of masks, and FAULT
 FAULT = "_fault"
@@ -69,6 +70,7 @@ def fused_udf(
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
 
     def run(*arrays: pa.Array) -> pa.Array:
+        keep_imports()
         n = len(arrays[0])
         out = kernel.run(dict(zip(names, arrays, strict=False)), n)
         made = packed([out.found[i] for i in ids], places, n_words, n)

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from engine.masks.words import WORD, bit_counts, bit_sums
+from engine.workers import keep_imports
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -101,6 +102,7 @@ def numbered(sums: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, np.ndarra
 
 def _counting(by: list[str], weighted: bool) -> Callable[[Iterable[Any]], Iterable[Any]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_imports()
         for batch in batches:
             if batch.num_rows:
                 yield batch_counts(batch, by, weighted)

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.reader import read_masks
 from engine.masks.words import WORD, packed, unpacked
+from engine.workers import keep_imports
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -184,6 +185,7 @@ def _arranged(pair: np.ndarray, n: np.ndarray, ids: tuple[str, ...]) -> Overlap:
 
 def _counting(bits: np.ndarray) -> Callable[[Iterable[Any]], Iterable[Any]]:
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_imports()
         counts = np.zeros((len(bits), len(bits)), dtype=np.int64)
         rows = covered = 0
         for batch in batches:

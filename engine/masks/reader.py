@@ -52,6 +52,28 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Held:
+    """The columns that hold what :class:`Words` has.
+
+    Attributes
+    ----------
+    layout
+        How.
+    words
+        Of each word the column of slices that a row is in and that of undecided ones; or up to 64
+        BOOLEAN columns.
+    """
+
+    layout: Layout
+    words: tuple[tuple[str, ...], ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """All of them."""
+        return [column for word in self.words for column in word]
+
+
+@dataclass(frozen=True)
 class MaskTable:
     """A mask table, or what was made of it by joins and filters that kept its mask columns.
 
@@ -136,11 +158,7 @@ class MaskTable:
         NoSuchMaskError
             If the table has no such slice.
         """
-        wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
-        known = set(self.df.columns) if self.layout is Layout.BOOLEAN else set(self.ids)
-        for slice_id in wanted:
-            if slice_id not in known:
-                raise NoSuchMaskError(slice_id, self.ids)
+        wanted = self._known(ids)
         if self.layout is Layout.BOOLEAN:
             bits = Bits(tuple(StoredSlice(s, s, "") for s in wanted))
             words = words_sql(bits)
@@ -148,7 +166,7 @@ class MaskTable:
             in_words, null_words = words[: bits.words], words[bits.words :]
             return Words(tuple(in_words), tuple(null_words), undecided, bits.at)
         at, columns = self.bits.at, self.bits.columns
-        needed = sorted({at[s] // WORD for s in wanted})
+        needed = self._needed(wanted)
         first = {k: i * WORD for i, k in enumerate(needed)}
         nulls = [columns[self.bits.words + k] for k in needed]
         # Null is never in, whoever wrote the words.
@@ -156,6 +174,29 @@ class MaskTable:
         bit = {s: first[at[s] // WORD] + at[s] % WORD for s in wanted}
         undecided = " OR ".join(f"{null} != 0L" for null in nulls) or "false"
         return Words(tuple(in_words), tuple(nulls), undecided, bit)
+
+    def held(self, ids: Sequence[str] | None = None) -> Held:
+        """Return the columns that :meth:`words` are made of; raises as it does."""
+        wanted = self._known(ids)
+        if self.layout is Layout.BOOLEAN:
+            starts = range(0, len(wanted), WORD)
+            return Held(self.layout, tuple(wanted[i : i + WORD] for i in starts))
+        columns, n = self.bits.columns, self.bits.words
+        needed = self._needed(wanted)
+        return Held(self.layout, tuple((columns[k], columns[n + k]) for k in needed))
+
+    def _known(self, ids: Sequence[str] | None) -> tuple[str, ...]:
+        wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
+        known = set(self.df.columns) if self.layout is Layout.BOOLEAN else set(self.ids)
+        for slice_id in wanted:
+            if slice_id not in known:
+                raise NoSuchMaskError(slice_id, self.ids)
+        return wanted
+
+    def _needed(self, ids: Sequence[str]) -> list[int]:
+        """Return which of a packed table's words these slices are in."""
+        at = self.bits.at  # made anew each time
+        return sorted({at[s] // WORD for s in ids})
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""

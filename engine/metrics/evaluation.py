@@ -24,13 +24,14 @@ from engine.errors import (
     NoSuchModelError,
     PositiveClassError,
 )
-from engine.hashing import key_hash_sql
+from engine.hashing import KeyHash
 from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
 from engine.metrics.compare import compare, flips
 from engine.metrics.custom import CustomMetric
+from engine.metrics.direct import Own
 from engine.metrics.figures import figures
 from engine.metrics.joined import (
     join_predictions,
@@ -357,11 +358,12 @@ def evaluate(
     parsed = [parse_metric(m) for m in metrics if isinstance(m, str)]
     own = [m for m in metrics if isinstance(m, CustomMetric)]
     names = classes_of(parsed, own, classes)
-    known, weighted = dict(columns or {}), False
+    known, own_rows = dict(columns or {}), None
     if predictions is None:
         models = ["model"]
         weighted = has_weights(rows, known)
         joined = _held(rows, names, known)
+        own_rows = Own(rows, known)
     else:
         of = {"model": predictions} if isinstance(predictions, DataFrame) else predictions
         models = list(of)
@@ -385,6 +387,7 @@ def evaluate(
         joined, spec, {model: f"predictions of {model!r}" for model in models}, on, on,
         sure=sure or Confidence(), n_replicates=n_replicates, cluster=cluster, seed=seed,
         allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
+        own=own_rows,
     )  # fmt: skip
 
 
@@ -423,6 +426,7 @@ def measured(
     seed: int,
     allow_missing: bool,
     functions: Sequence[CustomMetric] = (),
+    own: Own | None = None,
 ) -> Evaluation:
     """Evaluate mask rows that have their predictions; what :func:`evaluate` and the job share.
 
@@ -438,18 +442,20 @@ def measured(
         As for :func:`evaluate`.
     functions
         Metrics that are plain functions.
+    own
+        The rows before ``joined`` was made of them, if they have predictions of their own.
     """
     for module in own_modules([*spec.custom, *functions]):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     sure = replace(sure, clustered=cluster is not None)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
-    hashed = key_hash_sql(joined, [cluster] if cluster else key, seed) if drawn else None
-    found = scan(joined, spec, hashed, n_replicates if drawn else 0)
+    hashed = KeyHash((cluster,) if cluster else tuple(key), seed) if drawn else None
+    found = scan(joined, spec, hashed, n_replicates if drawn else 0, own)
     check_joined(found, joined, spec, tables, on, allow_missing)
     if cluster and drawn:
         found = with_clusters(found, joined, spec, cluster)
-    own = per_slice(joined, spec, functions, found) if functions else None
-    table = with_uncertainty(figures(found, spec, own), found, spec, sure)
+    per = per_slice(joined, spec, functions, found) if functions else None
+    table = with_uncertainty(figures(found, spec, per), found, spec, sure)
     return Evaluation(
         table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed, tuple(functions)
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_WEIGHT = 2.0**32
 MAX_NUMBER = 2.0**46  # its square, weighted, can still be summed
 _PREDICTION = "@prediction"  # named as no slice can be
-_SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
+SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 
 
 def prediction(at: int) -> str:
@@ -127,8 +127,8 @@ def bad_weight(weight: str) -> str:
 def bad_prob(prob: str, n_classes: int) -> str:
     """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
     # Functions of arrays that take lambdas would be interpreted row by row. NaN is the largest.
-    most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + _SLACK)}"
-    outside = f"array_min({prob}) < {_double(-_SLACK)} OR COALESCE({most}, false)"
+    most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + SLACK)}"
+    outside = f"array_min({prob}) < {_double(-SLACK)} OR COALESCE({most}, false)"
     return f"({prob} IS NOT NULL AND COALESCE(size({prob}) != {n_classes} OR {outside}, false))"
 
 

@@ -16,7 +16,17 @@ from engine.masks.table import ALL
 from engine.masks.words import unpacked
 from engine.metrics.custom import CustomMetric
 from engine.metrics.figures import Figures, told
-from engine.metrics.scan import EvaluationSpec, Form, Scan, chunks, narrowed, outputs_of, words_of
+from engine.metrics.scan import (
+    EvaluationSpec,
+    Form,
+    Scan,
+    chunks,
+    form_of,
+    narrowed,
+    outputs_of,
+    words_of,
+)
+from engine.workers import keep_imports
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -44,7 +54,8 @@ def per_slice(
     dict
         Model, split and metric to its figures.
     """
-    narrow, form = narrowed(joined, spec)
+    form = form_of(joined, spec)
+    narrow = narrowed(joined, form)
     kinds = {f.name.rpartition("_")[0]: f.dataType.simpleString() for f in narrow.schema.fields}
     held = [name for name in _OF_MODEL if name in kinds]
     columns = "".join(f", {name}_0 {kinds[name]}" for name in held)
@@ -69,6 +80,7 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
     bits = np.array(form.bits, dtype=np.int64)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_imports()
         for chunk in chunks(batches, 2**12):
             words, _ = words_of(chunk, form.words)
             row, at = unpacked(words.T)[:, bits].nonzero()

@@ -7,6 +7,7 @@ partitioning nor order nor a retry changes a bit of any figure.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import NotBinaryError
+from engine.files import UNREADABLE
 from engine.masks.reader import read_masks
 from engine.masks.table import ALL, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.custom import CustomMetric
+from engine.metrics.direct import Own, reader_of
 from engine.metrics.families import addends_of, family
 from engine.metrics.fixed_point import DIGITS, value_of
 from engine.metrics.joined import (
@@ -52,10 +56,14 @@ from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
 from engine.session import settings
 from engine.sql import name_sql
+from engine.workers import keep_imports
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from engine.hashing import KeyHash
+
+log = logging.getLogger("engine")
 CHUNK = 2**16  # rows that a task adds up at a time
 EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
@@ -67,6 +75,7 @@ _OUT = ("split", "row", "rep", "block")
 _NAN = "double('NaN')"
 _MOST_SUMS = 64  # in a row that is sent
 _SENT = 2**20  # sums in a batch
+_GATHERED = 2**24  # sums that the driver adds up itself
 _FLAG_BITS, _CLASS_BITS = 4, 12
 _PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 
@@ -279,6 +288,13 @@ class Form:
         return found
 
     @property
+    def sent(self) -> int:
+        """How many numbers a task sends at most, about."""
+        kept = 3 * EXACT_ROWS if self.spec.ranked else 0
+        cells = self.cells * (1 + self.replicates) + kept
+        return cells * len(self.spec.models) * len(self.places)
+
+    @property
     def blocks(self) -> int:
         """How many rows are sent for all slices."""
         return -(-len(self.places) // _MOST_SUMS)
@@ -290,7 +306,11 @@ class Form:
 
 
 def scan(
-    joined: DataFrame, spec: EvaluationSpec, hashed: str | None = None, replicates: int = 0
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    hashed: KeyHash | None = None,
+    replicates: int = 0,
+    own: Own | None = None,
 ) -> Scan:
     """Scan joined rows once.
 
@@ -301,48 +321,106 @@ def scan(
     spec
         What is evaluated.
     hashed
-        SQL of the hash that decides how often replicates draw a row: of its key, or of its
-        cluster.
+        The hash that decides how often replicates draw a row: of its key, or of its cluster.
     replicates
         How many there are.
+    own
+        The rows before ``joined`` was made of them, if they have predictions of their own: their
+        files may be read without Spark.
     """
-    narrow, form = narrowed(joined, spec, hashed, replicates)
+    form = form_of(joined, spec, hashed, replicates)
+    if own is not None and (reader := reader_of(own, form, hashed, CHUNK)) is not None:
+        n = len(reader.files.tasks)
+        tasks = joined.sparkSession.range(0, n, 1, n)
+        try:
+            return _added_up(tasks, reader.chunks, form, gathered=n * form.sent <= _GATHERED)
+        except PythonException as error:
+            if UNREADABLE not in str(error):
+                raise
+            cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
+            log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
+    with settings(joined.sparkSession, _NARROW):
+        return _added_up(narrowed(joined, form, hashed), chunks, form)
+
+
+def _added_up(
+    rows: DataFrame,
+    chunked: Callable[[Iterable[Any]], Iterable[pa.RecordBatch]],
+    form: Form,
+    *,
+    gathered: bool = False,
+) -> Scan:
+    """Add up all rows.
+
+    Parameters
+    ----------
+    rows
+        What Spark gives to tasks.
+    chunked
+        Makes of it what they take.
+    form
+        What is added up.
+    gathered
+        Whether the driver adds up the tasks' sums, which spares Spark another stage.
+    """
     sums = ", ".join(f"{c} long" for c in form.sums)
     schema = f"split string, row int, rep int, block int, {sums}, payload binary"
     totals = [f"sum({c}) AS {c}" for c in form.sums]
-    if spec.ranked or spec.custom:
+    if form.spec.ranked or form.spec.custom:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
-    parts = narrow.mapInArrow(_adding(form), schema)
-    with settings(joined.sparkSession, _NARROW):
-        return _arranged(parts.groupBy(*_OUT).agg(*map(F.expr, totals)).toArrow(), form)
+
+    def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        keep_imports()
+        task = _Task(form)
+        for chunk in chunked(batches):
+            task.take(chunk)
+        yield from task.sums()
+
+    parts = rows.mapInArrow(add_up, schema)
+    if gathered:
+        return _arranged(_grouped(parts.toArrow(), form), form)
+    return _arranged(parts.groupBy(*_OUT).agg(*map(F.expr, totals)).toArrow(), form)
 
 
-def narrowed(
-    joined: DataFrame, spec: EvaluationSpec, hashed: str | None = None, replicates: int = 0
-) -> tuple[DataFrame, Form]:
-    """Return what tasks read of joined rows, and how it is laid out; as for :func:`scan`."""
-    masks = read_masks(joined)
-    held = masks.words(spec.slice_ids)
+def _grouped(parts: pa.Table, form: Form) -> pa.Table:
+    """Add up tasks' sums, as Spark would."""
+    sums: list[tuple[str, str]] = [(c, "sum") for c in form.sums]
+    found = parts.group_by(list(_OUT)).aggregate([*sums, ("payload", "list")])
+    names = {**{f"{c}_sum": c for c in form.sums}, "payload_list": "payload"}
+    return found.rename_columns([names.get(c, c) for c in found.column_names])
+
+
+def form_of(
+    joined: DataFrame, spec: EvaluationSpec, hashed: KeyHash | None = None, replicates: int = 0
+) -> Form:
+    """Return how rows go to tasks and sums come back; as for :func:`scan`."""
+    held = read_masks(joined).words(spec.slice_ids)
     bits = tuple(held.at[s] for s in spec.slice_ids)
-    form = Form(spec, replicates if hashed else 0, max(1, len(held.in_words)), bits)
+    return Form(spec, replicates if hashed else 0, max(1, len(held.in_words)), bits)
+
+
+def narrowed(joined: DataFrame, form: Form, hashed: KeyHash | None = None) -> DataFrame:
+    """Return what tasks read of joined rows."""
+    masks = read_masks(joined)
+    held = masks.words(form.spec.slice_ids)
     columns = columns_of(joined, form, hashed)
     # Few rows are undecided, so that most have no words to send. They have an empty array instead
     # of none, which is quicker to write than null.
     nulls = f"array({', '.join(held.null_words or ('0L',))})"
     columns["nulls"] = f"IF({held.undecided}, {nulls}, CAST(array() AS ARRAY<BIGINT>))"
     columns |= {f"word_{i}": word for i, word in enumerate(held.in_words or ("0L",))}
-    return masks.df.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items())), form
+    return masks.df.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items()))
 
 
-def columns_of(df: DataFrame, form: Form, hashed: str | None) -> dict[str, str]:
+def columns_of(df: DataFrame, form: Form, hashed: KeyHash | None) -> dict[str, str]:
     """Return what tasks read of a row, but for its masks, in SQL."""
     spec = form.spec
     found: dict[str, str] = {}
     if spec.split is not None:
         found["split"] = split_sql(spec.split)
     if form.replicates and hashed is not None:
-        found["hash"] = hashed
+        found["hash"] = hashed.sql(df)
     for i in range(len(spec.models)):
         found |= {f"{name}_{i}": sql for name, sql in _of_model(df, i, spec).items()}
     for j, name in enumerate(spec.columns):
@@ -382,16 +460,6 @@ def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, str]:
             known = f"{value} IS NOT NULL AND NOT {bad_number(value)}"
             found[f"number_{name}"] = f"IF({known}, {number(value)}, {_NAN})"
     return found
-
-
-def _adding(form: Form) -> Callable[[Iterable[Any]], Iterable[Any]]:
-    def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        task = _Task(form)
-        for chunk in chunks(batches):
-            task.take(chunk)
-        yield from task.sums()
-
-    return run
 
 
 def chunks(batches: Iterable[pa.RecordBatch], rows: int = CHUNK) -> Iterator[pa.RecordBatch]:
@@ -729,9 +797,10 @@ class _Held:
         if self.payload is None:
             return
         for at in range(*np.searchsorted(self.row, [row, row + 1])):
-            found = self.payload[int(at)].as_py()
-            if found:
-                yield int(self.block[at]), found
+            if self.sums[at, 0] <= EXACT_ROWS:
+                found = [one for one in self.payload[int(at)].as_py() or () if one is not None]
+                if found:
+                    yield int(self.block[at]), found
 
     def _kept(self, i: int) -> dict[int, np.ndarray]:
         return {at: scores_from(found) for at, found in self._bytes(_kept_row(i))}

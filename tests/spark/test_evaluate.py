@@ -21,7 +21,7 @@ from engine.errors import (
     PredictionColumnError,
     PredictionValueError,
 )
-from engine.hashing import key_hash, key_hash_sql
+from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
 from engine.metrics import custom
 from engine.metrics.compare import compare
@@ -154,7 +154,7 @@ def test_partitioning_and_order_change_no_bit(spark, rows, layout, weighted):
     for partitions, order in ((1, rows), (7, shuffled), (200, rows)):
         df = joined(spark, order, weighted, partitions, models=("m", "n"))
         df = packed(df, asked.slice_ids) if layout == "packed" else df
-        scan_ = scan(df, asked, key_hash_sql(df, ["id"], 3), 20)
+        scan_ = scan(df, asked, KeyHash(("id",), 3), 20)
         found = with_uncertainty(figures(scan_, asked), scan_, asked, Confidence())
         compared = compare(scan_, asked, Confidence(), "m", "n")
         drawn = {at: part.replicates.weights["confusion"] for at, part in scan_.parts.items()}
@@ -260,7 +260,7 @@ def test_replicates_are_those_of_numpy(spark, rows, layout, weighted):
     asked = spec(["f1"], weighted=weighted)
     df = joined(spark, rows, weighted)
     df = packed(df, asked.slice_ids) if layout == "packed" else df
-    found = scan(df, asked, key_hash_sql(df, ["id"], 3), 12)
+    found = scan(df, asked, KeyHash(("id",), 3), 12)
     drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(float)
     if weighted:
         drawn = drawn * rows["weight"].to_numpy()[:, None]

@@ -1,0 +1,243 @@
+"""Delta's Parquet files, read by Python workers themselves instead of by way of the JVM.
+
+Spark hands rows to Python one by one: decoded, made into rows, written to Arrow, sent. Where a
+DataFrame is nothing but a table's files, and workers can open these, a worker that reads them
+itself has the same columns in a tenth of the time: docs/adr/0012 has the figures.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import heapreplace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+# Spark's types that are read, as Arrow has them.
+TYPES: Mapping[str, pa.DataType] = {
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "string": pa.string(),
+    "array<float>": pa.list_(pa.float32()),
+    "array<double>": pa.list_(pa.float64()),
+}
+UNREADABLE = "a worker can't read"  # how a worker's message starts
+_LEAST = 2**22  # bytes that are worth a task
+_SCHEME = "file:"
+# What is taken as it is; a rule of Spark's or of the catalog's that adds to it adds a node.
+_FORMAT, _INDEX = "DeltaParquetFileFormat", "PreparedDeltaFileIndex"
+_VECTORS = "deletionVectors"
+
+
+@dataclass(frozen=True)
+class Span:
+    """The row groups of a file that start within these bytes."""
+
+    path: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Files:
+    """What workers read.
+
+    Attributes
+    ----------
+    tasks
+        For each task its spans.
+    columns
+        The columns with their types.
+    """
+
+    tasks: tuple[tuple[Span, ...], ...]
+    columns: Mapping[str, pa.DataType]
+
+
+def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
+    """Return the files whose rows are a DataFrame's; None where Spark has to read it.
+
+    Spark has to where the DataFrame is more than a Delta table's rows, where the table may have
+    deletion vectors or has renamed columns, where its files aren't on a mounted file system, and
+    where a column isn't in the files, has a dot in its name or is of none of :data:`TYPES`.
+
+    Parameters
+    ----------
+    df
+        The rows.
+    columns
+        Those of its columns that are read.
+    """
+    kinds = {f.name: f.dataType.simpleString() for f in df.schema}
+    if any(kinds.get(c) not in TYPES or "." in c for c in columns):
+        return None
+    paths = _paths(df, columns)
+    if not paths:
+        return None
+    spark = df.sparkSession
+    most = spark._jsparkSession.sessionState().conf().filesMaxPartitionBytes()
+    sizes = {path: os.stat(path).st_size for path in paths}
+    tasks = shared(sizes, spark.sparkContext.defaultParallelism, int(most))
+    return Files(tasks, {c: TYPES[kinds[c]] for c in columns})
+
+
+def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
+    """Return the files' paths on this machine."""
+    if not hasattr(df, "_jdf"):  # Spark Connect
+        return None
+    # A query of its own: one that was planned before doesn't see what was written since.
+    plan = df.alias("rows")._jdf.queryExecution().optimizedPlan()
+    while _name(plan) == "Project" and plan.outputSet().subsetOf(plan.child().outputSet()):
+        plan = plan.child()
+    if _name(plan) != "LogicalRelation" or _name(plan.relation()) != "HadoopFsRelation":
+        return None
+    relation = plan.relation()
+    form, index = relation.fileFormat(), relation.location()
+    if (_name(form), _name(index)) != (_FORMAT, _INDEX):
+        return None
+    vectors = form.protocol().readerAndWriterFeatureNames().contains(_VECTORS)
+    if vectors or form.columnMappingMode().name() != "none":
+        return None
+    if set(relation.partitionSchema().fieldNames()) & set(columns):
+        return None
+    assert df.sparkSession._jvm is not None  # a classic session
+    texts = df.sparkSession._jvm.org.apache.hadoop.util.StringUtils
+    # One call, not one for each name.
+    names = str(texts.join("\n", index.inputFiles())).split("\n")
+    if not all(name.startswith(_SCHEME) for name in names):
+        return None
+    paths = [name.removeprefix(_SCHEME) for name in names]
+    # Delta's versions don't agree on whether these are URLs.
+    for found in (paths, [unquote(path) for path in paths]):
+        if all(map(os.path.isfile, found)):
+            return found
+    return None
+
+
+def _name(of: Any) -> str:
+    return str(of.getClass().getSimpleName())
+
+
+def shared(sizes: Mapping[str, int], slots: int, most: int) -> tuple[tuple[Span, ...], ...]:
+    """Share files out to tasks, as evenly as their sizes allow.
+
+    Parameters
+    ----------
+    sizes
+        Path to bytes.
+    slots
+        How many tasks run at a time.
+    most
+        How many bytes a task reads at most, unless a row group has more.
+
+    Examples
+    --------
+    >>> [[s.path for s in task] for task in shared({"a": 5, "b": 3, "c": 3}, 2, 2**27)]
+    [['a'], ['b', 'c']]
+    >>> [[(s.start, s.end) for s in task] for task in shared({"a": 2**28}, 2, 2**27)]
+    [[(0, 134217728)], [(134217728, 268435456)]]
+    """
+    total = sum(sizes.values())
+    target = min(most, max(_LEAST, -(-total // slots)))
+    spans = []
+    for path, size in sizes.items():
+        pieces = max(1, round(size / target))
+        ends = [size * i // pieces for i in range(pieces + 1)]
+        spans += [Span(path, a, b) for a, b in pairwise(ends)]
+    spans.sort(key=lambda s: (s.start - s.end, s.path, s.start))
+    n = min(len(spans), max(slots, -(-total // target)))
+    tasks: list[tuple[int, int, list[Span]]] = [(0, i, []) for i in range(n)]
+    for span in spans:
+        held, i, own = tasks[0]
+        heapreplace(tasks, (held + span.end - span.start, i, [*own, span]))
+    return tuple(tuple(own) for _, _, own in sorted(tasks, key=lambda task: task[1]))
+
+
+def batches(files: Files, task: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield a task's rows, at most so many at a time.
+
+    Raises
+    ------
+    OSError
+        With the file and the cause, if one can't be read.
+    """
+    for span in files.tasks[task]:
+        try:
+            yield from _batches(span, files.columns, rows)
+        except (OSError, pa.ArrowException) as error:
+            raise OSError(f"{UNREADABLE} {span.path}: {error}") from error
+
+
+def _batches(span: Span, columns: Mapping[str, pa.DataType], rows: int) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(span.path, memory_map=True) as file:
+        about = file.metadata
+        place = {about.schema.column(i).path: i for i in range(about.num_columns)}
+        for g in range(about.num_row_groups):
+            group = about.row_group(g)
+            if not span.start <= _start(group) < span.end:
+                continue
+            same = {
+                name: value
+                for name, kind in columns.items()
+                if name in place and pa.types.is_integer(kind)
+                for value in [_one_value(group.column(place[name]))]
+                if value is not None
+            }
+            there = [c for c in columns if c not in same and c in file.schema_arrow.names]
+            read: Iterator[pa.RecordBatch] = file.iter_batches(
+                rows, row_groups=[g], columns=there, use_threads=False
+            )
+            if not there:
+                read = _empty(group.num_rows, rows)
+            for batch in read:
+                yield pa.record_batch(
+                    [
+                        batch.column(name).cast(kind)
+                        if name in there
+                        else _repeated(same.get(name), kind, batch.num_rows)
+                        for name, kind in columns.items()
+                    ],
+                    list(columns),
+                )
+
+
+@lru_cache(maxsize=8)
+def _repeated(value: int | None, kind: pa.DataType, n: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value, kind), n)
+
+
+def _empty(n: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of rows that have no columns of their own."""
+    for start in range(0, n, rows):
+        yield pa.record_batch([pa.nulls(min(rows, n - start))], [""])
+
+
+def _start(group: Any) -> int:
+    """Return where a row group starts in its file."""
+    first = group.column(0)
+    starts = (first.dictionary_page_offset, first.data_page_offset)
+    least: int = min(at for at in starts if at is not None)
+    return least
+
+
+def _one_value(chunk: Any) -> int | None:
+    """Return the value that all of a column's rows have, if its statistics say so."""
+    known = chunk.statistics
+    if known is None or not known.has_min_max or known.null_count != 0:
+        return None
+    least: int = known.min
+    return least if least == known.max else None

@@ -1,0 +1,244 @@
+"""What the scan reads, from a table's files: the twin of what it otherwise reads by Spark's SQL.
+
+A worker reads the columns that hold masks, labels, predictions and the rest from Parquet, and makes
+of them the batch that Spark would have sent, column for column (:func:`.narrowed` and
+:mod:`engine.metrics.joined` have the SQL). Types of which that isn't sure are left to Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.files import Files, batches, files_of
+from engine.masks.arrow import words_in
+from engine.masks.reader import Held, read_masks
+from engine.metrics.joined import MAX_NUMBER, MAX_WEIGHT, SLACK, class_text
+from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
+from engine.metrics.predictions import OURS
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from engine.hashing import KeyHash
+    from engine.metrics.scan import EvaluationSpec, Form
+
+_INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+_NUMBERS = _INTEGERS | {"float", "double"}
+_TEXTS = _INTEGERS | {"boolean", "string"}  # Arrow shows these as text as Spark does
+_ARRAYS = {"array<float>", "array<double>"}
+_TWO = 2  # classes, of which one probability is that of both
+
+
+@dataclass(frozen=True)
+class Own:
+    """A table that holds masks and one model's predictions.
+
+    Attributes
+    ----------
+    rows
+        Its rows.
+    columns
+        Our names of prediction columns to the table's own, where they differ.
+    """
+
+    rows: DataFrame
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a task reads its share of the files.
+
+    Attributes
+    ----------
+    files
+        The files.
+    form
+        What the scan adds up.
+    held
+        Where masks are.
+    at
+        Label, weight, pred and prob to where they are; what there is none of is left out.
+    hashed
+        Of what the rows' hashes are.
+    rows
+        How many rows are read at a time.
+    """
+
+    files: Files
+    form: Form
+    held: Held
+    at: Mapping[str, str]
+    hashed: KeyHash | None
+    rows: int
+
+    def chunks(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield what tasks take, of rows that are tasks' numbers."""
+        for numbers in tasks:
+            for task in numbers.column(0).to_pylist():
+                yield from map(self.chunk, batches(self.files, task, self.rows))
+
+    def chunk(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return a batch of the table's rows as the scan's tasks take it."""
+        spec, found = self.form.spec, {}
+        if spec.split is not None:
+            found["split"] = pc.fill_null(batch.column(spec.split).cast(pa.string()), "null")
+        if self.form.replicates and self.hashed is not None:
+            key = [batch.column(c) for c in self.hashed.columns]
+            found["hash"] = pa.array(self.hashed.of(key).view(np.int64))
+        found |= self._of_model(batch)
+        for j, name in enumerate(spec.columns):
+            kind, _, column = name.partition(":")
+            value = batch.column(column)
+            found[f"column_{j}"] = (
+                pa.array(np.where(value.is_null(), np.nan, 0.0))
+                if kind == "null"
+                else pa.array(_doubles(value))
+            )
+        words, nulls = words_in(batch, self.held)
+        undecided = np.bitwise_or.reduce(nulls) != 0
+        ends = np.concatenate([[0], np.cumsum(undecided) * len(words)]).astype(np.int32)
+        values = np.ascontiguousarray(nulls[:, undecided].T).reshape(-1).view(np.int64)
+        found["nulls"] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
+        found |= {f"word_{k}": pa.array(word.view(np.int64)) for k, word in enumerate(words)}
+        return pa.record_batch(found)
+
+    def _of_model(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
+        """Return what tasks take of the predictions."""
+        spec, n = self.form.spec, batch.num_rows
+        missing = pa.nulls(n, pa.float64())
+        given = {name: batch.column(self.at[name]) if name in self.at else missing for name in OURS}
+        found, code = {}, np.ones(n, np.int64)  # every row has a prediction
+        weight = _doubles(given["weight"])
+        known = ~np.isnan(weight)
+        known[~known] = np.asarray(given["weight"].is_valid())[~known]
+        with np.errstate(invalid="ignore"):
+            bad = known & ~((weight >= 0) & (weight <= MAX_WEIGHT))
+        code |= bad.astype(np.int64) << 1
+        if spec.weighted:
+            found["weight_0"] = pa.array(np.where(bad, 0.0, np.where(known, weight, 1.0)))
+        if spec.classes:
+            prob, bad = _probabilities(given["prob"], len(spec.classes), spec.positive)
+            code |= bad.astype(np.int64) << 2
+            if spec.needs("prob"):
+                found["prob_0"] = prob
+        numbers = spec.needs("numbers")
+        for shift, name in ((4, "label"), (16, "pred")):
+            at = _positions(given[name], spec.classes)
+            code |= (at + 2) << shift
+            if numbers:
+                value, valid = _doubles(given[name]), np.asarray(given[name].is_valid())
+                with np.errstate(invalid="ignore"):
+                    bad = valid & ~(np.abs(value) <= MAX_NUMBER)
+                code |= bad.astype(np.int64) << 3
+                found[f"number_{name}_0"] = pa.array(np.where(bad, np.nan, value))
+        return {"code_0": pa.array(code), **found}
+
+
+def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader | None:
+    """Return how tasks can read the table's files; None where Spark has to.
+
+    Parameters
+    ----------
+    own
+        The table.
+    form, hashed
+        What is added up, and by which hash replicates are drawn.
+    rows
+        How many rows a task takes at a time.
+    """
+    spec, kinds = form.spec, {f.name: f.dataType.simpleString() for f in own.rows.schema}
+    at = {ours: own.columns.get(ours, ours) for ours in OURS}
+    spelled = {kind.lower(): kind for kind in kinds}
+    if any(spelled.get(column.lower(), column) != column for column in at.values()):
+        return None  # Spark takes it in any case
+    at = {ours: column for ours, column in at.items() if column in kinds}
+    if own.columns.get("model_id", "model_id") in kinds or not _held_well(at, kinds, spec):
+        return None
+    key = hashed.columns if hashed is not None and form.replicates else ()
+    texts = [*key, *([spec.split] if spec.split is not None else [])]
+    means = [c.partition(":")[2] for c in spec.columns if c.startswith("mean:")]
+    if any(kinds.get(c) not in _TEXTS for c in texts):
+        return None
+    if any(kinds.get(c) not in _NUMBERS for c in means):
+        return None
+    masks = read_masks(own.rows).held(spec.slice_ids)
+    others = [c.partition(":")[2] for c in spec.columns]
+    columns = list(dict.fromkeys([*at.values(), *texts, *others, *masks.columns]))
+    files = files_of(own.rows, columns)
+    return None if files is None else Reader(files, form, masks, at, hashed, rows)
+
+
+def _held_well(at: Mapping[str, str], kinds: Mapping[str, str], spec: EvaluationSpec) -> bool:
+    """Tell whether predictions are of types that mean the same here and in SQL."""
+    if "weight" in at and kinds[at["weight"]] not in _NUMBERS:
+        return False
+    allowed = _TEXTS if spec.classes else _TEXTS | _NUMBERS
+    if spec.needs("numbers"):
+        allowed = allowed & _NUMBERS
+    if any(kinds[at[name]] not in allowed for name in ("label", "pred") if name in at):
+        return False
+    if any(isinstance(c, int) and abs(c) >= 2**63 for c in spec.classes):
+        return False
+    if not spec.classes or "prob" not in at:
+        return True
+    return kinds[at["prob"]] in (_NUMBERS | _ARRAYS if len(spec.classes) == _TWO else _ARRAYS)
+
+
+def _doubles(column: pa.Array) -> np.ndarray:
+    """Return numbers as float64, NaN for null."""
+    found = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return np.asarray(found, np.float64)
+
+
+def _positions(column: pa.Array, classes: Sequence[Any]) -> np.ndarray:
+    """Return class positions, -1 for null, -2 for none of the classes; ``[n]`` int64."""
+    valid = np.asarray(column.is_valid())
+    if not classes:
+        return np.where(valid, 0, MISSING)
+    if pa.types.is_integer(column.type) and all(type(c) is int for c in classes):
+        among = pc.index_in(column.cast(pa.int64()), value_set=pa.array(classes, pa.int64()))
+    else:
+        texts = pa.array([class_text(c) for c in classes], pa.string())
+        among = pc.index_in(column.cast(pa.string()), value_set=texts)
+    at = pc.fill_null(among, UNKNOWN_CLASS).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.where(valid, at, MISSING)
+
+
+def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, np.ndarray]:
+    """Return probabilities as tasks take them, and which rows' can't be.
+
+    Of two classes they are the positive one's, else a list of all classes'.
+    """
+    if not pa.types.is_list(column.type):
+        high = _doubles(column)
+        low = 1 - high
+        with np.errstate(invalid="ignore"):
+            bad = _outside(high) | _outside(low)
+        return pa.array(high if positive == 1 else low), bad
+    column = column.cast(pa.list_(pa.float64()))
+    valid = np.asarray(column.is_valid())
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    whole = np.flatnonzero(valid & (lengths == n))
+    starts = column.offsets.to_numpy(zero_copy_only=False)[:-1]
+    values = _doubles(column.values)
+    each = values[starts[whole, None] + np.arange(n)]
+    bad = valid & (lengths != n)
+    bad[whole] = _outside(each).any(axis=1)
+    if n != _TWO:
+        return column, bad
+    held = np.flatnonzero(valid & (lengths > positive))
+    prob = np.full(len(column), np.nan)
+    prob[held] = values[starts[held] + positive]
+    return pa.array(prob), bad
+
+
+def _outside(prob: np.ndarray) -> np.ndarray:
+    """Tell which probabilities are out of [0, 1]; NaN isn't."""
+    return np.asarray((prob < -SLACK) | (prob > 1 + SLACK))
