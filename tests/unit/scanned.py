@@ -1,4 +1,4 @@
-"""The scan without Spark: what its tasks do with rows, and their sums added up by pyarrow."""
+"""The scan without Spark: what its tasks do with rows, and their sums added up as the driver does."""
 
 from __future__ import annotations
 
@@ -65,25 +65,12 @@ def scan_of(
     """Scan rows, each part by a task of its own; one model's columns may be among the rows."""
     form = form_of(spec, replicates)
     batch = batch_of(rows, models or {spec.models[0]: rows}, spec, form)
-    sent = []
+    sent: list[pa.RecordBatch] = []
     for part in [range(len(rows))] if parts is None else parts:
-        task = batch.take(pa.array(list(part), pa.int64()))
-        sent += list(scanning._adding(form)([task]))
-    return scanning._arranged(summed(sent), form)
-
-
-def summed(sent: Sequence[pa.RecordBatch]) -> pa.Table:
-    """Add up what tasks sent, as Spark does."""
-    table = pa.Table.from_batches(sent).to_pandas()
-    keys = ["split", "row", "rep", "block"]
-    sums = [c for c in table if c.startswith("c_")]
-    table[sums] = table[sums].fillna(0).astype("int64")
-    found = table.groupby(keys, as_index=False)[sums].sum()
-    payload = table.groupby(keys)["payload"].agg(lambda p: [x for x in p if x is not None])
-    few = (found["c_0"] <= scanning.EXACT_ROWS).to_numpy()
-    kept = [p if f else None for p, f in zip(payload, few, strict=True)]
-    out = pa.Table.from_pandas(found, preserve_index=False)
-    return out.append_column("payload", pa.array(kept, pa.list_(pa.binary())))
+        task = scanning._Task(form)
+        task.take(batch.take(pa.array(list(part), pa.int64())))
+        sent += task.sums()
+    return scanning._arranged(scanning._grouped(pa.Table.from_batches(sent), form), form)
 
 
 def parts_of(n: int, parts: Sequence[int]) -> list[list[int]]:
