@@ -1,4 +1,4 @@
-"""The scan without Spark: what its tasks do with rows, and their sums added up as the driver does."""
+"""The scan without Spark: what tasks do with rows, and their sums added up as by the driver."""
 
 from __future__ import annotations
 
