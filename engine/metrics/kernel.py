@@ -228,7 +228,7 @@ def _add_cells(
     if count.cells > 1 or n_none:
         order = np.argsort(at.astype(np.int16), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
-        at, words = at[order], words[:, order]
+        at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
         numbers = {name: values[order] for name, values in numbers.items()}
         drawn = None if drawn is None else drawn[order]
     else:
