@@ -37,6 +37,7 @@ TYPES: Mapping[str, pa.DataType] = {
 }
 UNREADABLE = "a worker can't read"  # how a worker's message starts
 _LEAST = 2**22  # bytes that are worth a task
+_READ = 2**18  # rows that are read at a time: a sixth quicker than a quarter of them
 _SCHEME = "file:"
 # What is taken as it is; a rule of Spark's or of the catalog's that adds to it adds a node.
 _FORMAT, _INDEX = "DeltaParquetFileFormat", "PreparedDeltaFileIndex"
@@ -199,12 +200,12 @@ def _batches(span: Span, columns: Mapping[str, pa.DataType], rows: int) -> Itera
             }
             there = [c for c in columns if c not in same and c in file.schema_arrow.names]
             read: Iterator[pa.RecordBatch] = file.iter_batches(
-                rows, row_groups=[g], columns=there, use_threads=False
+                max(rows, _READ), row_groups=[g], columns=there, use_threads=False
             )
             if not there:
                 read = _empty(group.num_rows, rows)
             for batch in read:
-                yield pa.record_batch(
+                whole = pa.record_batch(
                     [
                         batch.column(name).cast(kind)
                         if name in there
@@ -213,6 +214,7 @@ def _batches(span: Span, columns: Mapping[str, pa.DataType], rows: int) -> Itera
                     ],
                     list(columns),
                 )
+                yield from (whole.slice(at, rows) for at in range(0, whole.num_rows, rows))
 
 
 @lru_cache(maxsize=8)

@@ -14,31 +14,41 @@ if TYPE_CHECKING:
     from engine.masks.reader import Held
 
 
-def words_in(batch: pa.RecordBatch, held: Held) -> tuple[np.ndarray, np.ndarray]:
-    """Return the words ``[W, n]`` of slices that rows are in, and are undecided on, as uint64.
+def words_in(batch: pa.RecordBatch, held: Held) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the slices that rows are in and are undecided on, as words.
 
     There is at least one word, whatever slices there are. Null is never in, whoever wrote the
     words.
+
+    Returns
+    -------
+    tuple
+        Words ``[W, n]`` uint64 of what rows are in; the positions ``[k]`` of undecided rows; words
+        ``[W, k]`` uint64 of what these are undecided on.
 
     Examples
     --------
     >>> from engine.masks.reader import Held
     >>> batch = pa.record_batch({"a": [True, None, False], "b": [True, True, None]})
     >>> [w.tolist() for w in words_in(batch, Held(Layout.BOOLEAN, (("a", "b"),)))]
-    [[[3, 2, 0]], [[0, 1, 2]]]
+    [[[3, 2, 0]], [1, 2], [[1, 2]]]
     """
     word = _packed if held.layout is Layout.PACKED else _of_booleans
-    words = np.zeros((max(1, len(held.words)), batch.num_rows), np.uint64)
-    none = nulls = np.broadcast_to(np.uint64(0), words.shape)
+    n = batch.num_rows
+    words = np.empty((len(held.words), n), np.uint64) if held.words else np.zeros((1, n), np.uint64)
+    nulls: dict[int, np.ndarray] = {}
     for k, columns in enumerate(held.words):
         inside, undecided = word(batch, columns)
         if undecided is None:
             words[k] = inside
         else:
             np.bitwise_and(inside, ~undecided, out=words[k])
-            nulls = nulls.copy() if nulls is none else nulls
             nulls[k] = undecided
-    return words, nulls
+    some = np.flatnonzero(np.bitwise_or.reduce([*nulls.values()])) if nulls else np.arange(0)
+    which = np.zeros((len(words), len(some)), np.uint64)
+    for k, undecided in nulls.items():
+        which[k] = undecided[some]
+    return words, some, which
 
 
 def _packed(

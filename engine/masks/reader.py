@@ -218,15 +218,18 @@ def read_masks(df: DataFrame) -> MaskTable:
     df
         The table's rows, as they are or joined and filtered: columns keep their metadata.
     """
-    layout = layout_of(df.schema) or Layout.BOOLEAN
-    return MaskTable(df, layout, stored_slices(df.schema), stored_bits(df.schema))
+    schema = df.schema  # Spark sends it as JSON, once for each DataFrame
+    layout, bits = layout_of(schema) or Layout.BOOLEAN, stored_bits(schema)
+    return MaskTable(df, layout, _slices(schema, bits), bits)
 
 
 def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
     """Return the slices of a mask table, in the order of columns or bits."""
-    if layout_of(schema) is Layout.PACKED:
-        return tuple(s for s in stored_bits(schema).slices if not s.dropped)
-    return boolean_slices(schema)
+    return _slices(schema, stored_bits(schema))
+
+
+def _slices(schema: StructType, bits: Bits) -> tuple[StoredSlice, ...]:
+    return tuple(s for s in bits.slices if not s.dropped) or boolean_slices(schema)
 
 
 def view_select(masks: MaskTable, table: str) -> str:

@@ -1,7 +1,7 @@
 """What the scan reads, from a table's files: the twin of what it otherwise reads by Spark's SQL.
 
 A worker reads the columns that hold masks, labels, predictions and the rest from Parquet, and makes
-of them the batch that Spark would have sent, column for column (:func:`.narrowed` and
+of them the chunk that Spark would have sent, column for column (:func:`.narrowed` and
 :mod:`engine.metrics.joined` have the SQL). Types of which that isn't sure are left to Spark.
 """
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from engine.files import Files, batches, files_of
 from engine.masks.arrow import words_in
 from engine.masks.reader import Held, read_masks
+from engine.metrics.chunks import Chunk
 from engine.metrics.joined import MAX_NUMBER, MAX_WEIGHT, SLACK, class_text
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
@@ -78,13 +79,13 @@ class Reader:
     hashed: KeyHash | None
     rows: int
 
-    def chunks(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def chunks(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
         """Yield what tasks take, of rows that are tasks' numbers."""
         for numbers in tasks:
             for task in numbers.column(0).to_pylist():
                 yield from map(self.chunk, batches(self.files, task, self.rows))
 
-    def chunk(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def chunk(self, batch: pa.RecordBatch) -> Chunk:
         """Return a batch of the table's rows as the scan's tasks take it."""
         spec, found = self.form.spec, {}
         if spec.split is not None:
@@ -101,13 +102,7 @@ class Reader:
                 if kind == "null"
                 else pa.array(_doubles(value))
             )
-        words, nulls = words_in(batch, self.held)
-        undecided = np.bitwise_or.reduce(nulls) != 0
-        ends = np.concatenate([[0], np.cumsum(undecided) * len(words)]).astype(np.int32)
-        values = np.ascontiguousarray(nulls[:, undecided].T).reshape(-1).view(np.int64)
-        found["nulls"] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
-        found |= {f"word_{k}": pa.array(word.view(np.int64)) for k, word in enumerate(words)}
-        return pa.record_batch(found)
+        return Chunk(pa.record_batch(found), *words_in(batch, self.held))
 
     def _of_model(self, batch: pa.RecordBatch) -> dict[str, pa.Array]:
         """Return what tasks take of the predictions."""

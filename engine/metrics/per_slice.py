@@ -14,18 +14,10 @@ import pyarrow as pa
 
 from engine.masks.table import ALL
 from engine.masks.words import unpacked
+from engine.metrics.chunks import chunks
 from engine.metrics.custom import CustomMetric
 from engine.metrics.figures import Figures, told
-from engine.metrics.scan import (
-    EvaluationSpec,
-    Form,
-    Scan,
-    chunks,
-    form_of,
-    narrowed,
-    outputs_of,
-    words_of,
-)
+from engine.metrics.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
 from engine.workers import keep_imports
 
 if TYPE_CHECKING:
@@ -81,19 +73,18 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         keep_imports()
-        for chunk in chunks(batches, 2**12):
-            words, _ = words_of(chunk, form.words)
-            row, at = unpacked(words.T)[:, bits].nonzero()
-            rows = pa.array(np.concatenate([np.arange(chunk.num_rows), row]))
-            slices = pa.array(np.concatenate([np.zeros(chunk.num_rows, int), at + 1]), pa.int32())
+        for chunk in chunks(batches, form.words, 2**12):
+            row, at = unpacked(chunk.words.T)[:, bits].nonzero()
+            rows = pa.array(np.concatenate([np.arange(chunk.columns.num_rows), row]))
+            slices = pa.array(np.concatenate([np.zeros(chunk.columns.num_rows, int), at + 1]), pa.int32())
             split = (
-                chunk.column("split").take(rows)
+                chunk.columns.column("split").take(rows)
                 if form.spec.split is not None
                 else pa.repeat(pa.scalar(ALL), len(rows))
             )
             for i in range(len(form.spec.models)):
                 model = pa.repeat(pa.scalar(i, pa.int32()), len(rows))
-                columns = [chunk.column(f"{name}_{i}").take(rows) for name in held]
+                columns = [chunk.columns.column(f"{name}_{i}").take(rows) for name in held]
                 yield pa.record_batch(
                     [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in held)]
                 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from engine.files import UNREADABLE
 from engine.masks.reader import read_masks
 from engine.masks.table import ALL, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
+from engine.metrics.chunks import CHUNK, Chunk, chunks
 from engine.metrics.custom import CustomMetric
 from engine.metrics.direct import Own, reader_of
 from engine.metrics.families import addends_of, family
@@ -64,7 +65,6 @@ if TYPE_CHECKING:
     from engine.hashing import KeyHash
 
 log = logging.getLogger("engine")
-CHUNK = 2**16  # rows that a task adds up at a time
 EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
 # Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
@@ -340,12 +340,13 @@ def scan(
             cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
             log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
     with settings(joined.sparkSession, _NARROW):
-        return _added_up(narrowed(joined, form, hashed), chunks, form)
+        chunked = partial(chunks, words=form.words)
+        return _added_up(narrowed(joined, form, hashed), chunked, form)
 
 
 def _added_up(
     rows: DataFrame,
-    chunked: Callable[[Iterable[Any]], Iterable[pa.RecordBatch]],
+    chunked: Callable[[Iterable[Any]], Iterable[Chunk]],
     form: Form,
     *,
     gathered: bool = False,
@@ -462,26 +463,6 @@ def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, str]:
     return found
 
 
-def chunks(batches: Iterable[pa.RecordBatch], rows: int = CHUNK) -> Iterator[pa.RecordBatch]:
-    """Join batches until they have about so many rows: numpy's calls cost the same for more.
-
-    Examples
-    --------
-    >>> one = pa.record_batch({"a": [1, 2]})
-    >>> [c.num_rows for c in chunks([one] * 5, 4)]
-    [4, 4, 2]
-    """
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        if batch.num_rows:
-            held.append(batch)
-        if sum(b.num_rows for b in held) >= rows:
-            yield pa.concat_batches(held)
-            held = []
-    if held:
-        yield pa.concat_batches(held)
-
-
 class _Task:
     """What one task adds up."""
 
@@ -493,30 +474,30 @@ class _Task:
         self.own: dict[tuple[str, int, int, int], Any] = {}
         self.rows: dict[tuple[str, int], np.ndarray] = {}
 
-    def take(self, chunk: pa.RecordBatch) -> None:
+    def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
         spec = self.form.spec
         if spec.split is None:
             self._take(ALL, chunk)
             return
-        coded = chunk.column("split").dictionary_encode()
+        coded = chunk.columns.column("split").dictionary_encode()
         at = coded.indices.to_numpy(zero_copy_only=False)
         for i, name in enumerate(coded.dictionary.to_pylist()):
             rows = np.flatnonzero(at == i)
-            self._take(name, chunk if len(rows) == len(at) else chunk.take(pa.array(rows)))
+            self._take(name, chunk if len(rows) == len(at) else chunk.take(rows))
 
-    def _take(self, split: str, chunk: pa.RecordBatch) -> None:
+    def _take(self, split: str, chunk: Chunk) -> None:
         form, spec = self.form, self.form.spec
-        words, nulls = words_of(chunk, form.words)
-        hashes = _numbers(chunk, "hash").view(np.uint64) if form.replicates else None
+        words = chunk.words
+        hashes = chunk.numbers("hash").view(np.uint64) if form.replicates else None
         masks = Masks(words, hashes)
-        self._row(split, form.null_row)[:-1] += set_bits(nulls)
-        columns = {name: _numbers(chunk, f"column_{j}") for j, name in enumerate(spec.columns)}
+        self._row(split, form.null_row)[:-1] += set_bits(chunk.nulls)
+        columns = {name: chunk.numbers(f"column_{j}") for j, name in enumerate(spec.columns)}
         all_outputs = []
         for i in range(len(spec.models)):
-            code = _numbers(chunk, f"code_{i}")
-            outputs = outputs_of(chunk, i, code, spec, columns)
-            weight = _numbers(chunk, f"weight_{i}") if spec.weighted else None
+            code = chunk.numbers(f"code_{i}")
+            outputs = outputs_of(chunk.columns, i, code, spec, columns)
+            weight = chunk.numbers(f"weight_{i}") if spec.weighted else None
             all_outputs.append(outputs)
             self._flags(split, i, code, outputs)
             add(self.added.setdefault((split, i), Added()), form.work, masks, outputs, weight)
@@ -653,33 +634,21 @@ def _row_batch(
     )
 
 
-def _numbers(chunk: pa.RecordBatch, name: str) -> np.ndarray:
-    found: np.ndarray = chunk.column(name).to_numpy(zero_copy_only=False)
-    return found
-
-
-def words_of(chunk: pa.RecordBatch, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the words ``[W, n]`` of slices that rows are in, and are undecided on."""
-    words = np.stack([_numbers(chunk, f"word_{k}") for k in range(n)]).view(np.uint64)
-    nulls = chunk.column("nulls").flatten().to_numpy(zero_copy_only=False).reshape(-1, n).T
-    return words, np.ascontiguousarray(nulls).view(np.uint64)
-
-
 def outputs_of(
-    chunk: pa.RecordBatch,
+    rows: pa.RecordBatch,
     i: int,
     code: np.ndarray,
     spec: EvaluationSpec,
     columns: Mapping[str, np.ndarray],
 ) -> Outputs:
-    """Return a model's outputs on a chunk of rows."""
-    names, mask = set(chunk.schema.names), (1 << _CLASS_BITS) - 1
+    """Return a model's outputs on some rows."""
+    names, mask = set(rows.schema.names), (1 << _CLASS_BITS) - 1
     label, pred = ((code >> s & mask) - 2 for s in (_FLAG_BITS, _FLAG_BITS + _CLASS_BITS))
     target, predicted_ = (
-        _numbers(chunk, f"number_{name}_{i}") if f"number_{name}_{i}" in names else None
+        rows.column(f"number_{name}_{i}").to_numpy(zero_copy_only=False) if f"number_{name}_{i}" in names else None
         for name in ("label", "pred")
     )
-    prob = _prob(chunk.column(f"prob_{i}"), len(spec.classes)) if f"prob_{i}" in names else None
+    prob = _prob(rows.column(f"prob_{i}"), len(spec.classes)) if f"prob_{i}" in names else None
     return Outputs(spec.labels, label, pred, prob, target, predicted_, columns)
 
 

@@ -58,13 +58,14 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     # The far tail begins at the first number above the mode that is at most as likely as k.
     most = np.minimum(n, good)
     low, high = mode, most + 1
+    own = log_chance(k) + _TIE
     for _ in range(int(most.max(initial=0)).bit_length() + 1):
         middle = (low + high) // 2
-        rarer = log_chance(np.minimum(middle, most)) <= log_chance(k) + _TIE
+        rarer = log_chance(np.minimum(middle, most)) <= own
         rarer |= middle > most
         low, high = np.where(rarer, low, middle), np.where(rarer, middle, high)
     p = hypergeom.cdf(k, rows, good, n) + hypergeom.sf(high - 1, rows, good, n)
-    likeliest = log_chance(k) >= log_chance(mode) - _TIE
+    likeliest = own >= log_chance(mode)
     exists = (n > 0) & (other_n > 0)
     return np.asarray(np.where(exists, np.where(likeliest, 1.0, np.minimum(p, 1.0)), np.nan))
 

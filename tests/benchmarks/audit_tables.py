@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.table import TableForm
 from engine.masks.words import packed
+from engine.tables import overwrite
 
 COVERAGES = (0.001, 0.3)
 COLUMNS = ("id", "label", "pred", "prob")
@@ -62,7 +63,7 @@ def write_tables(
             if layout is Layout.BOOLEAN
             else form[layout].rows_of_words(df)
         )
-        made.write.format("delta").save(at)
+        overwrite(made, at, facts={})  # as labelling writes
         tables[layout] = spark.read.format("delta").load(at)
     return tables
 
