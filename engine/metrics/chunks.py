@@ -68,7 +68,10 @@ def chunk_of(batch: pa.RecordBatch, words: int) -> Chunk:
     undecided = np.flatnonzero(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
     nulls = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, words).T
     return Chunk(
-        batch, np.stack(held).view(np.uint64), undecided, np.ascontiguousarray(nulls).view(np.uint64)
+        batch,
+        np.stack(held).view(np.uint64),
+        undecided,
+        np.ascontiguousarray(nulls).view(np.uint64),
     )
 
 
@@ -77,7 +80,7 @@ def chunks(batches: Iterable[pa.RecordBatch], words: int, rows: int = CHUNK) -> 
 
     Examples
     --------
-    >>> one = pa.record_batch({"word_0": [1, 2], "nulls": [[], []]})
+    >>> one = pa.record_batch({"word_0": [1, 2], "nulls": [[5], []]})
     >>> [c.words.shape for c in chunks([one] * 5, 1, 4)]
     [(1, 4), (1, 4), (1, 2)]
     """

@@ -76,7 +76,9 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
         for chunk in chunks(batches, form.words, 2**12):
             row, at = unpacked(chunk.words.T)[:, bits].nonzero()
             rows = pa.array(np.concatenate([np.arange(chunk.columns.num_rows), row]))
-            slices = pa.array(np.concatenate([np.zeros(chunk.columns.num_rows, int), at + 1]), pa.int32())
+            slices = pa.array(
+                np.concatenate([np.zeros(chunk.columns.num_rows, int), at + 1]), pa.int32()
+            )
             split = (
                 chunk.columns.column("split").take(rows)
                 if form.spec.split is not None

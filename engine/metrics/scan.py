@@ -645,8 +645,8 @@ def outputs_of(
     names, mask = set(rows.schema.names), (1 << _CLASS_BITS) - 1
     label, pred = ((code >> s & mask) - 2 for s in (_FLAG_BITS, _FLAG_BITS + _CLASS_BITS))
     target, predicted_ = (
-        rows.column(f"number_{name}_{i}").to_numpy(zero_copy_only=False) if f"number_{name}_{i}" in names else None
-        for name in ("label", "pred")
+        rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
+        for name in (f"number_label_{i}", f"number_pred_{i}")
     )
     prob = _prob(rows.column(f"prob_{i}"), len(spec.classes)) if f"prob_{i}" in names else None
     return Outputs(spec.labels, label, pred, prob, target, predicted_, columns)

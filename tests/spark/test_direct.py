@@ -143,7 +143,7 @@ def both(joined, spec, hashed, replicates, own, rows=100):
     reader = direct.reader_of(own, form, hashed, rows)
     assert reader is not None, "Spark has to read it"
     tasks = pa.record_batch({"id": np.arange(len(reader.files.tasks))})
-    ours = pa.Table.from_batches(reader.chunks([tasks]))
+    ours = pa.Table.from_batches(map(batch_of, reader.chunks([tasks])))
     spark = narrowed(joined, form, hashed).toArrow()
     schema = pa.schema([f.with_nullable(True) for f in spark.schema])
     at = f"column_{spec.columns.index('mean:row')}"
@@ -151,6 +151,16 @@ def both(joined, spec, hashed, replicates, own, rows=100):
         t.cast(schema).sort_by(at).combine_chunks()
         for t in (ours.select(spark.column_names), spark)
     ]
+
+
+def batch_of(chunk):
+    """Lay a chunk out as Spark gives it to tasks."""
+    lists = [[] for _ in range(chunk.columns.num_rows)]
+    for row, words in zip(chunk.undecided, chunk.nulls.T.view(np.int64), strict=True):
+        lists[row] = words.tolist()
+    columns = dict(zip(chunk.columns.schema.names, chunk.columns.columns, strict=True))
+    words = {f"word_{k}": pa.array(word.view(np.int64)) for k, word in enumerate(chunk.words)}
+    return pa.record_batch({**columns, "nulls": pa.array(lists, pa.list_(pa.int64())), **words})
 
 
 @pytest.mark.parametrize("case", CASES)

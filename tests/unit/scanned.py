@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from engine.masks.words import packed
 from engine.metrics import scan as scanning
+from engine.metrics.chunks import chunk_of
 from engine.metrics.scan import EvaluationSpec, Form, Scan
 
 
@@ -68,7 +69,7 @@ def scan_of(
     sent: list[pa.RecordBatch] = []
     for part in [range(len(rows))] if parts is None else parts:
         task = scanning._Task(form)
-        task.take(batch.take(pa.array(list(part), pa.int64())))
+        task.take(chunk_of(batch.take(pa.array(list(part), pa.int64())), form.words))
         sent += task.sums()
     return scanning._arranged(scanning._grouped(pa.Table.from_batches(sent), form), form)
 

@@ -27,8 +27,11 @@ def test_boolean_columns_are_words_whatever_part_of_them(offset, nulls):
     batch = pa.record_batch(columns, names).slice(offset, 81)
     held = Held(Layout.BOOLEAN, (tuple(names[:64]), tuple(names[64:])))
     part = slice(offset, offset + 81)
-    for found, wanted in zip(words_in(batch, held), (values & ~missing, missing), strict=True):
-        assert (packed(wanted[:, part].T).view(np.uint64) == found.T).all()
+    words, undecided, which = words_in(batch, held)
+    inside, nulls_ = (packed(m[:, part].T).view(np.uint64).T for m in (values & ~missing, missing))
+    assert (words == inside).all()
+    assert undecided.tolist() == np.flatnonzero(nulls_.any(axis=0)).tolist()
+    assert (which == nulls_[:, undecided]).all()
 
 
 def test_packed_columns_without_nulls_undecided_are_taken_as_they_are():
@@ -37,11 +40,12 @@ def test_packed_columns_without_nulls_undecided_are_taken_as_they_are():
         {"in_0": inside, "null_0": undecided, "in_1": inside, "null_1": [0] * 4}
     )
     held = Held(Layout.PACKED, (("in_0", "null_0"), ("in_1", "null_1")))
-    found, nulls = (w.view(np.int64).tolist() for w in words_in(words, held))
+    found, undecided, nulls = (w.view(np.int64).tolist() for w in words_in(words, held))
     assert found == [[5, -(2**63), 0, 3], [5, -1, 0, 3]]
-    assert nulls == [[0, 2**63 - 1, 0, 0], [0, 0, 0, 0]]
+    assert undecided == [1]
+    assert nulls == [[2**63 - 1], [0]]
 
 
 def test_without_slices_there_is_a_word():
-    words, nulls = words_in(pa.record_batch({"a": [1, 2]}), Held(Layout.PACKED, ()))
-    assert words.tolist() == nulls.tolist() == [[0, 0]]
+    words, undecided, nulls = words_in(pa.record_batch({"a": [1, 2]}), Held(Layout.PACKED, ()))
+    assert (words.tolist(), undecided.tolist(), nulls.tolist()) == ([[0, 0]], [], [[]])
