@@ -9,7 +9,6 @@ import numpy as np
 
 WORD = 64  # bits
 _LANE = 255  # rows whose bits a byte can count
-_FEW = 48  # rows that are quicker unpacked than added
 _EXCHANGES = tuple(
     (np.uint64(shift), np.uint64(mask))
     for shift, mask in (
@@ -91,19 +90,35 @@ def set_bits(words: np.ndarray) -> np.ndarray:
     [2, 2, 0]
     """
     counts = np.zeros(len(words) * WORD, dtype=np.int64)
-    level, worth = words, 1
-    while level.shape[1]:
-        carried = []
-        while level.shape[1] > _FEW:
-            third = level.shape[1] // 3
-            a, b, c = (level[:, i * third : (i + 1) * third] for i in range(3))
-            either = a ^ b
-            carried.append((a & b) | (either & c))
-            level = np.concatenate([either ^ c, level[:, 3 * third :]], axis=1)
-        bits = unpacked(np.ascontiguousarray(level.T))
-        counts += bits.sum(axis=0, dtype=np.int64) * worth
-        level = np.concatenate(carried, axis=1) if carried else level[:, :0]
-        worth *= 2
+    worth = 1
+    while words.shape[1]:
+        words, carried = _carried(words)
+        counts += _lane_counts(words) * worth
+        words, worth = carried, 2 * worth
+    return counts
+
+
+def _carried(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return few rows, and rows that count twice, which have as many of each bit together."""
+    carries, done = np.empty((len(words), words.shape[1] // 2), words.dtype), 0
+    while words.shape[1] > _LANE:
+        third, rest = divmod(words.shape[1], 3)
+        a, b, c = (words[:, i * third : (i + 1) * third] for i in range(3))
+        left = np.empty((len(words), third + rest), words.dtype)
+        left[:, third:] = words[:, 3 * third :]
+        total, carry = left[:, :third], carries[:, done : done + third]
+        np.bitwise_xor(a, b, out=total)
+        np.bitwise_and(total, c, out=carry)
+        carry |= a & b
+        total ^= c
+        words, done = left, done + third
+    return words, carries[:, :done]
+
+
+def _lane_counts(words: np.ndarray) -> np.ndarray:
+    """Count the rows, of which there are no more than a byte counts, that have each bit."""
+    eights = unpacked(np.ascontiguousarray(words.T)).view(np.uint64)  # eight bits are added at once
+    counts: np.ndarray = np.add.reduce(eights, axis=0).view(np.uint8).astype(np.int64)
     return counts
 
 

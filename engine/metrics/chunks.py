@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-CHUNK = 2**16  # rows
+CHUNK = 2**17  # rows
 
 
 @dataclass(frozen=True)

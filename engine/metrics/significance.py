@@ -9,6 +9,7 @@ of two: the slice's own, and the one it would have if its rows were like all row
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -64,7 +65,9 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
         rarer = log_chance(np.minimum(middle, most)) <= own
         rarer |= middle > most
         low, high = np.where(rarer, low, middle), np.where(rarer, middle, high)
-    p = hypergeom.cdf(k, rows, good, n) + hypergeom.sf(high - 1, rows, good, n)
+    with ThreadPoolExecutor(1) as beside:  # most of the time goes here, and scipy frees Python
+        far = beside.submit(hypergeom.sf, high - 1, rows, good, n)
+        p = hypergeom.cdf(k, rows, good, n) + far.result()
     likeliest = own >= log_chance(mode)
     exists = (n > 0) & (other_n > 0)
     return np.asarray(np.where(exists, np.where(likeliest, 1.0, np.minimum(p, 1.0)), np.nan))

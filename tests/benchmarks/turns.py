@@ -13,11 +13,18 @@ from typing import Any
 TURNS = 3
 
 
-def medians(runs: dict[str, Callable[[], Any]], turns: int = TURNS) -> dict[str, float]:
-    """Let each run take its turn, several times; print each, return median seconds."""
+def medians(
+    runs: dict[str, Callable[[], Any]], turns: int = TURNS, *, warm: bool = False
+) -> dict[str, float]:
+    """Let each run take its turn, several times; print each, return median seconds.
+
+    A warm run is run once more before it is timed, so that it doesn't pay for whose turn it was.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(turns):
         for name, run in runs.items():
+            if warm:
+                run()
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
