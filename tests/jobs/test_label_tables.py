@@ -334,3 +334,15 @@ def test_explain_reads_no_row_and_writes_nothing(bench):
     off = bench.done("label_slices", project, "--explain", "check_key=off")
     assert off.endswith("\n(id) is not checked to be unique (check_key: off)\n")
     assert not Path(bench.place("")).exists()
+
+
+def test_tables_are_compressed_by_lz4_or_as_the_session_says(bench, spark):
+    from engine.session import settings
+
+    bench.rows([(1, "a"), (2, "bcd")], SCHEMA)
+    for codec, name in ((None, "lz4raw"), ("zstd", "zstd")):
+        project = bench.project(slices=[{**SHORT, "name": f"short {name}"}])
+        with settings(spark, {"spark.sql.parquet.compression.codec": codec} if codec else {}):
+            bench.done("label_slices", project)
+        assert {Path(f).suffixes[-2] for f in live_files(bench, spark)} == {f".{name}"}
+    assert spark.conf.get("spark.sql.parquet.compression.codec", None) is None
