@@ -26,8 +26,8 @@ setup: java $(SETUP) ## create .venv, install, and fetch what Spark needs, once
 demo: setup ## run the five jobs on made-up comments, or on real ones: make demo DATA=FOLDER
 	@$(BIN)/python -m jobs.demo --project $(if $(DATA),conf/youtube_spam.yaml --data "$(DATA)",conf/spam.yaml)
 
-test: setup $(DEV) ## run the tests; make test ARGS="-k java" runs some
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup $(DEV) ## run the tests; make test ARGS="-k java" JOBS=1 runs some, one at a time
+	@$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(DEV) ## check style and formatting
 	@$(BIN)/ruff check

@@ -29,6 +29,7 @@ from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
+from engine.metrics.classification import confusions
 from engine.metrics.compare import compare, flips
 from engine.metrics.custom import CustomMetric
 from engine.metrics.direct import Own
@@ -195,6 +196,45 @@ class Evaluation:
             model=self._model(model) if model else 0, n=n, columns=columns, split=split,
             seed=self._seed,
         )  # fmt: skip
+
+    def confusion(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
+        """Return a slice's rows of each label by each prediction.
+
+        Parameters
+        ----------
+        slice_id
+            The slice.
+        metric
+            A metric that was evaluated and is made of such a matrix: that of
+            ``recall@threshold=0.3`` is of what the threshold predicts. By default the first.
+
+        Returns
+        -------
+        pd.DataFrame
+            ``model_id, split, label, pred, rows, weight``: all pairs of classes, in their order.
+
+        Raises
+        ------
+        MetricInputError
+            If it wasn't evaluated, or none was.
+        """
+        at, wanted = self._slice(slice_id), None if metric is None else parse_metric(metric)
+        made = [m for m in self.spec.metrics if m.family == "confusion" and wanted in (None, m)]
+        if not made:
+            needed = metric or "a metric of predicted classes"
+            raise MetricInputError("confusion", f"{needed} among the metrics evaluated")
+        classes, tables = self.spec.classes, []
+        pairs = pd.MultiIndex.from_product([classes, classes], names=["label", "pred"])
+        for (model, split), part in sorted(self._scan.parts.items()):
+            rows, weight = (
+                confusions(made[0], of, self.spec.labels)[at].ravel()
+                for of in (part.state.rows, part.state.weights)
+            )
+            found = pairs.to_frame(index=False).assign(rows=rows, weight=weight)
+            found.insert(0, "split", split)
+            found.insert(0, "model_id", model)
+            tables.append(found)
+        return pd.concat(tables, ignore_index=True)
 
     def calibration(self, slice_id: str = OVERALL, metric: str = "ece") -> pd.DataFrame:
         """Return a slice's rows, mean confidence and share right, per bin of confidence.

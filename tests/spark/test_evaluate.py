@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from engine import Scorer, evaluate, slicing_function
+from engine import Scorer, evaluate, slicing_function, where
 from engine.errors import (
     ClassOrderError,
     MetricInputError,
@@ -459,6 +459,52 @@ def test_rows_to_look_at(tables, rows):
     assert set(shown["id"]) <= set(wrong["id"])
     with pytest.raises(NoSuchMaskError):
         found.worst_rows("c")
+
+
+def test_confusions_are_those_of_the_rows(spark):
+    rng = np.random.default_rng(5)
+    classes = ["c", "a", "b"]
+    rows = pd.DataFrame(
+        {"id": range(N), "n": rng.integers(0, 9, N), "weight": rng.integers(1, 9, N) / 4}
+    )
+    rows["label"], rows["pred"] = rng.choice(np.array([*classes, None], object), (2, N))
+    found = evaluate(
+        spark.createDataFrame(rows), key="id", slices=[where("few", "n < 3")], classes=classes,
+        metrics=["count", "f1_macro"],
+    )  # fmt: skip
+    known = rows.dropna()
+    for name, some in (("overall", known), ("few", known[known["n"] < 3])):
+        told = found.confusion(name)
+        assert told[["label", "pred"]].to_numpy().tolist() == [
+            [a, b] for a in classes for b in classes
+        ]
+        for column, weight in (("rows", None), ("weight", some["weight"])):
+            expected = sk.confusion_matrix(
+                some["label"], some["pred"], labels=classes, sample_weight=weight
+            )
+            assert told[column].to_numpy().reshape(3, 3) == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(NoSuchMaskError):
+        found.confusion("many")
+    with pytest.raises(MetricInputError, match="needs accuracy among the metrics evaluated"):
+        found.confusion("few", "accuracy")
+
+
+def test_confusions_are_of_a_metrics_own_threshold(tables, rows):
+    _, _, _, all_in_one = tables
+    found = evaluate(
+        all_in_one, key="id", metrics=["accuracy", "recall@threshold=0.3"],
+        columns={"prob": "score"},
+    )  # fmt: skip
+    for metric, pred in (
+        ("accuracy", rows["pred"]),
+        ("recall@threshold=0.3", rows["score"] >= 0.3),
+    ):
+        expected = sk.confusion_matrix(rows["label"], pred)
+        assert found.confusion(metric=metric)["rows"].tolist() == expected.ravel().tolist()
+    assert found.confusion().equals(found.confusion(metric="accuracy"))
+    none = evaluate(all_in_one, key="id", metrics=["log_loss"], columns={"prob": "score"})
+    with pytest.raises(MetricInputError, match="needs a metric of predicted classes among"):
+        none.confusion()
 
 
 def test_calibration_is_told_bin_by_bin(tables, rows):
