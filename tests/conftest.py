@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # Workers and torch share few cores; one thread each is quicker than a quarrel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# So do JVMs, also those that jobs and examples start: they run much code once, which a compiler that
+# starts sooner makes quicker.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
+os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", JAVA_OPTIONS)
 
 _MODULES = itertools.count()
 
@@ -41,8 +46,6 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
             "spark.sql.shuffle.partitions": "2",
             "spark.databricks.delta.snapshotPartitions": "1",
-            # Tests run much code once, which a compiler that starts sooner makes quicker.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         },
     )
     yield session

@@ -221,6 +221,7 @@ def options_for(master: str, folder: Path, allowed: set[str] = frozenset(), more
     (folder / "sitecustomize.py").write_text(text)
     conf = {
         "spark.executorEnv.PYTHONPATH": str(folder),
+        "spark.executor.extraJavaOptions": os.environ["SPARK_DAEMON_JAVA_OPTS"],
         "spark.sql.shuffle.partitions": "3",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.ui.enabled": "false",
