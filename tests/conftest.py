@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 # Workers and torch share few cores; one thread each is quicker than a quarrel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# So do JVMs, also those that jobs and examples start: they run much code once, which a compiler that
-# starts sooner makes quicker.
+# JVMs, also those that jobs and examples start, run much code once, which a compiler that starts
+# sooner makes quicker.
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
 os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", JAVA_OPTIONS)
