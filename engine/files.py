@@ -37,7 +37,7 @@ TYPES: Mapping[str, pa.DataType] = {
 }
 UNREADABLE = "a worker can't read"  # how a worker's message starts
 _LEAST = 2**22  # bytes that are worth a task
-_READ = 2**27  # bytes that are read at a time, about; a sixth quicker than an eighth of them
+_READ = 2**27  # bytes that are read at a time, about; large reads are quicker
 _SCHEME = "file:"
 # What is taken as it is; a rule of Spark's or of the catalog's that adds to it adds a node.
 _FORMAT, _INDEX = "DeltaParquetFileFormat", "PreparedDeltaFileIndex"

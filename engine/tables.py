@@ -35,7 +35,7 @@ _OPTIONS = {
     "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
 }
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
-_CODEC = {"spark.sql.parquet.compression.codec": "lz4_raw"}
+_CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
 _HISTORY = 50  # commits looked at for what the last writer said
 _MAINTENANCE = {  # operations that change no row
     "OPTIMIZE", "VACUUM START", "VACUUM END", "REORG", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
@@ -223,9 +223,8 @@ def overwrite(
         writer = writer.option("replaceWhere", where)
     else:
         writer = writer.option("overwriteSchema", "true")
-    chosen = any(spark.conf.get(key, None) for key in _CODEC)
     try:
-        with settings(spark, {} if chosen else _CODEC):
+        with settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}):
             if named:
                 _make_schema(spark, table)
                 writer.saveAsTable(table)

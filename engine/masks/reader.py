@@ -218,7 +218,7 @@ def read_masks(df: DataFrame) -> MaskTable:
     df
         The table's rows, as they are or joined and filtered: columns keep their metadata.
     """
-    schema = df.schema  # Spark sends it as JSON, once for each DataFrame
+    schema = df.schema
     layout, bits = layout_of(schema) or Layout.BOOLEAN, stored_bits(schema)
     return MaskTable(df, layout, _slices(schema, bits), bits)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -223,17 +224,18 @@ class Evaluation:
         if not made:
             needed = metric or "a metric of predicted classes"
             raise MetricInputError("confusion", f"{needed} among the metrics evaluated")
-        classes, tables = self.spec.classes, []
-        pairs = pd.MultiIndex.from_product([classes, classes], names=["label", "pred"])
+        label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
+        tables = []
         for (model, split), part in sorted(self._scan.parts.items()):
             rows, weight = (
                 confusions(made[0], of, self.spec.labels)[at].ravel()
                 for of in (part.state.rows, part.state.weights)
             )
-            found = pairs.to_frame(index=False).assign(rows=rows, weight=weight)
-            found.insert(0, "split", split)
-            found.insert(0, "model_id", model)
-            tables.append(found)
+            columns = {
+                "model_id": model, "split": split, "label": label, "pred": pred, "rows": rows,
+                "weight": weight,
+            }  # fmt: skip
+            tables.append(pd.DataFrame(columns))
         return pd.concat(tables, ignore_index=True)
 
     def calibration(self, slice_id: str = OVERALL, metric: str = "ece") -> pd.DataFrame:
