@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory lint types contracts dist clean python java
+.PHONY: help setup demo test fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -66,6 +66,9 @@ bench-audit: $(DEV) ## measure figures of 10 to 1,000 slices against SQL by hand
 
 bench-audit-memory: $(DEV) ## measure the memory of 2,000 slices by 12 metrics by 2 models, 10^7 rows
 	@$(BIN)/python -m tests.benchmarks.claims audit_memory
+
+bench-against: $(DEV) ## is our side slower than at a commit? make bench-against COMMIT=984b02a
+	@$(BIN)/python -m tests.benchmarks.against $(or $(COMMIT),HEAD~1) $(CASES)
 
 dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in dist/
 	@rm -rf build/lib build/wheel $(DIST)/*.whl $(DIST)/*.zip
