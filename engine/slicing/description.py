@@ -76,6 +76,7 @@ class Description:
     def __init__(self, *functions: Callable[..., Any]) -> None:
         self._homes = {_package(_module_of(f)) for f in functions} - sys.stdlib_module_names
         self._known: dict[int, tuple[Any, str]] = {}  # keeps the value, so that its id stays its
+        self.unknowns: list[str] = []  # what can't be described, and why
 
     def of(self, value: Any) -> str:
         """Describe a value: itself if it is plain, else a digest."""
@@ -173,7 +174,11 @@ class Description:
             pickle.dumps(value)
             parts = value.__reduce_ex__(4)
         except Exception:
-            about = vars(value) if self._is_own(type(value).__module__) else {}
+            own = self._is_own(type(value).__module__)
+            if not own:
+                kind = f"{type(value).__module__}.{type(value).__qualname__}"
+                self.unknowns.append(f"it uses a {kind}, whose contents can't be read")
+            about = getattr(value, "__dict__", {}) if own else {}
             return f"object:{self.of(type(value))}:{self.of(about)}"
         if isinstance(parts, str):
             return f"global:{parts}"

@@ -11,6 +11,7 @@ from engine.slicing.functions import SlicingFunction
 
 RESERVED_IDS = frozenset({"base", "overall", "other"})
 MAX_ID = 64
+UNKNOWN = "-unknown"  # how the fingerprint ends of a slice that uses what can't be described
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -83,7 +84,8 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     Covered are the function's source without comments, formatting and docstring, the constants
     and functions it refers to, its resources and preprocessors, or the SQL text, or the tree and
     the slices in it; and the run's time zone, in which timestamps are read. What a library that
-    it imports does is not covered.
+    it imports does is not covered. Where the slice uses something that can't be described, the
+    digits end in ``-unknown``: equal fingerprints then don't mean equal masks.
 
     Examples
     --------
@@ -93,7 +95,26 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     >>> fingerprint(a) == fingerprint(a, zone="Asia/Tokyo")
     False
     """
+    described, about = _described(sf)
+    digits = digest(f"{zone}:{described}")[:16]
+    return digits + UNKNOWN if about.unknowns else digits
+
+
+def unknowns(sf: SlicingFunction) -> tuple[str, ...]:
+    """Say what a slice uses that can't be described, a clause each; empty where all is known.
+
+    Examples
+    --------
+    >>> import threading
+    >>> guarded = SlicingFunction("a", lambda x, lock: x.n > 1, {"lock": threading.Lock()})
+    >>> fingerprint(guarded).endswith("-unknown"), len(unknowns(guarded))
+    (True, 1)
+    """
+    return tuple(dict.fromkeys(_described(sf)[1].unknowns))
+
+
+def _described(sf: SlicingFunction) -> tuple[str, Description]:
     slices = (sf, *sf.parts.values())
     functions = [f for part in slices for f in (part.f, *(p.f for p in part.chain))]
-    described = Description(*(f for f in functions if f is not None)).of(sf)
-    return digest(f"{zone}:{described}")[:16]
+    about = Description(*(f for f in functions if f is not None))
+    return about.of(sf), about
