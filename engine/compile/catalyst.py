@@ -7,6 +7,7 @@ refused (a value that Spark rounds, orders or folds otherwise), runs over Arrow 
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ from engine.compile.vectors import is_plain_collection
 from engine.slicing.expr import Call, Column, Const, Expr
 
 MOST_LISTED = 1_000  # constants in one IN
+# Of one tree: the JVM compiles no method of more, and Catalyst recurses over what is nested.
+MOST_NODES = 200
 _EXACT_BITS = 53  # integers of so many bits are exact as DOUBLE
 _LONG_BITS = 63
 
@@ -86,6 +89,8 @@ def translated(tree: Expr, schema: StructType) -> SparkColumn:
     made: dict[Expr, Term] = {}
     root = as_mask(tree)
     for node in root.walk():
+        if len(made) == MOST_NODES:
+            raise NotTranslatedError(f"it says more than {MOST_NODES} things")
         made[node] = _term(node, made, schema)
     term = made[root]
     if term.kind == "none":
@@ -445,12 +450,16 @@ def _if(test: Term, a: Term, b: Term) -> Term:
     return Term(kind, value, null, _or(test.fail, pick(a.fail, b.fail)), bits)
 
 
-def _and(a: Term, b: Term) -> Term:
-    return _until(False)(a, b) if _plain_bool(a, b) else _if(a, b, a)
+def _and(*terms: Term) -> Term:
+    if _plain_bool(*terms):
+        return _until(False)(*terms)
+    return functools.reduce(lambda rest, a: _if(a, rest, a), reversed(terms))
 
 
-def _either(a: Term, b: Term) -> Term:
-    return _until(True)(a, b) if _plain_bool(a, b) else _if(a, a, b)
+def _either(*terms: Term) -> Term:
+    if _plain_bool(*terms):
+        return _until(True)(*terms)
+    return functools.reduce(lambda rest, a: _if(a, a, rest), reversed(terms))
 
 
 def _plain_bool(*terms: Term) -> bool:

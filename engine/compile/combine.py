@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -54,14 +55,22 @@ class Found:
         return Found(members, undecided)
 
 
-def _and(a: Found, b: Found) -> Found:
+def _and(*args: Found) -> Found:
+    return functools.reduce(_both, args)
+
+
+def _or(*args: Found) -> Found:
+    return functools.reduce(_any_of, args)
+
+
+def _both(a: Found, b: Found) -> Found:
     members = a.members & b.members
     if a.undecided is None and b.undecided is None:
         return Found(members)
     return Found(members, _possible(a) & _possible(b) & ~members)
 
 
-def _or(a: Found, b: Found) -> Found:
+def _any_of(a: Found, b: Found) -> Found:
     members = a.members | b.members
     return Found(members, None if (u := _either(a, b)) is None else u & ~members)
 

@@ -13,6 +13,8 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +27,14 @@ from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undeci
 from engine.compile.program import Program
 from engine.compile.reads import slice_reads
 from engine.compile.values import nan_apart, null_series, python_values
+from engine.slicing.evaluate import is_mask, is_undecided, short, wrong_return
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.rows import Row, TracedRow, isolated, values_of
 
 _UNKNOWN = -2  # a code that isn't known yet
-SHOWN = 60  # characters of a value in a message
-
-# What a slicing function may return, and the mask it means. bool first: it is nearly always that.
-_MASK_OF: dict[Any, int] = {True: 1, False: 0, -1: -1}
-_RETURNS = (bool, int, np.bool_, np.integer)
+_CAUSE = 500  # characters of what an exception says
+_ENGINE = str(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,12 @@ class Kernel:
     def _combined(self) -> dict[str, Expr]:
         """Trees over other slices' masks: evaluated last."""
         return {s: t for s, t in self.trees.items() if is_combination(t)}
+
+    @functools.cached_property
+    def _order(self) -> list[str]:
+        """Those trees' slices, each behind what it combines."""
+        needed = {s: masks_needed(t) & self._combined.keys() for s, t in self._combined.items()}
+        return list(TopologicalSorter(needed).static_order())
 
     @functools.cached_property
     def _program(self) -> tuple[list[str], Program]:
@@ -240,12 +246,8 @@ class Kernel:
 
     def _combine(self, found: dict[str, Found]) -> None:
         """Add combinations' masks; one may be of others."""
-        left = dict(self._combined)
-        while left:
-            ready = {s: t for s, t in left.items() if masks_needed(t) <= found.keys()}
-            for slice_id, tree in ready.items():
-                found[slice_id] = combined(tree, found)
-            left = {s: t for s, t in left.items() if s not in ready}
+        for slice_id in self._order:
+            found[slice_id] = combined(self.trees[slice_id], found)
 
     @property
     def series(self) -> frozenset[str]:
@@ -316,7 +318,9 @@ def _run_rows(
             if type(x) is Undecided:
                 raise x.error  # noqa: TRY301 - judged below as the function's own
             y = f(Row(isolated(values_of(x))) if shares and isinstance(x, Row) else x, **resources)
-        except Exception as error:
+        except KeyboardInterrupt:  # someone wants all of it to end
+            raise
+        except BaseException as error:  # sys.exit() too is the row's own
             codes[i] = -1
             read = _reads(sf, prepared, i)
             if not _any_null(source[i], read):
@@ -326,10 +330,8 @@ def _run_rows(
             codes[i] = 1
         elif y is False:
             codes[i] = 0
-        elif y is None or y is pd.NA:
-            codes[i] = -1
-        elif isinstance(y, _RETURNS) and y in _MASK_OF:
-            codes[i] = _MASK_OF[y]
+        elif is_mask(y):
+            codes[i] = -1 if is_undecided(y) else int(y)
         else:
             codes[i] = -1
             read = _reads(sf, prepared, i)
@@ -345,7 +347,7 @@ def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
     read, source = map(set, prepared.trace(i))
     x = prepared.rows[i]
     if isinstance(x, Row) and sf.f is not None:
-        with contextlib.suppress(Exception):  # the failure is the one being explained
+        with contextlib.suppress(BaseException):  # the failure is the one being explained
             sf.f(TracedRow(isolated(values_of(x)), read, source), **sf.resources)
     return read
 
@@ -354,26 +356,27 @@ def _any_null(raw: Any, read: Iterable[str]) -> bool:
     return any(values_of(raw)[name] is None for name in read)
 
 
-def wrong_return(y: Any) -> str:
-    """Say that a function returned something that isn't a mask."""
-    return f"it returned {_short(y)} ({type(y).__name__}), not True, False or None"
-
-
 def _shown(raw: Any, read: Iterable[str]) -> str:
-    return ", ".join(f"{name}={_short(values_of(raw)[name])}" for name in sorted(read))
+    return _text(", ".join(f"{name}={short(values_of(raw)[name])}" for name in sorted(read)))
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-
-
-def _cause(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
+def _cause(error: BaseException) -> str:
+    try:
+        said = str(error)
+    except Exception:  # of a class of the user's own
+        said = "(what it says can't be told)"
     # The outermost frame that isn't the engine's is the line of the user's function.
-    theirs = [f for f in frames if "/engine/compile/" not in f.filename.replace("\\", "/")]
-    place = f" ({theirs[0].filename.rpartition('/')[2]}:{theirs[0].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{place}"
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = ((f.f_code.co_filename, line) for f, line in frames)
+    file, line = next((at for at in lines if not at[0].startswith(_ENGINE)), ("", 0))
+    place = f" ({Path(file).name}:{line})" if file else ""
+    said = said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
+    return _text(f"{type(error).__name__}: {said}{place}")
+
+
+def _text(said: str) -> str:
+    """Return a text as UTF-8 can hold it: a message may have half of a pair in it."""
+    return said.encode("utf-8", "backslashreplace").decode()
 
 
 def _run_series(
@@ -429,8 +432,8 @@ def _series_codes(y: Any, n: int) -> np.ndarray:
         raise _NotAMaskError(f"it returned {len(y)} values for {n} rows")
     null = y.isna().to_numpy(dtype=bool)
     known = y[~null]
-    if not all(isinstance(v, _RETURNS) and v in _MASK_OF for v in known.unique()):
-        bad = next(v for v in known if not (isinstance(v, _RETURNS) and v in _MASK_OF))
+    if not all(map(is_mask, known.unique())):
+        bad = next(v for v in known if not is_mask(v))
         raise _NotAMaskError(wrong_return(bad))
     codes = np.full(n, -1, dtype=np.int8)
     codes[~null] = known.astype("int8").to_numpy()

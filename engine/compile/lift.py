@@ -144,6 +144,10 @@ def lift(
         return NotLifted(found.why, getattr(found.node, "lineno", None), found.missing)
     except RecursionError:
         return NotLifted("it is nested too deeply")
+    except PatternSyntaxError:
+        raise
+    except Exception as error:  # of a constant that refuses to be compared, or to be true or false
+        return NotLifted(f"its constants raise {type(error).__name__} when they are worked with")
 
 
 class _CannotError(Exception):
@@ -510,10 +514,7 @@ class _Lifter:
         maybe = scope.bind()
         values = [first, *(self.expr(v, maybe) for v in node.values[1:])]
         scope.forget(maybe)
-        result = values[-1]
-        for value in reversed(values[:-1]):
-            result = self.made(op, value, result)
-        return result
+        return self.made(op, *values)
 
     def unary(self, node: ast.UnaryOp, scope: _Scope) -> Expr:
         op = _UNARY.get(type(node.op))
@@ -538,10 +539,7 @@ class _Lifter:
         scope.forget(maybe)
         pairs = itertools.pairwise(values)
         steps = [self.compared(op, *pair, node) for op, pair in zip(node.ops, pairs, strict=True)]
-        result = steps[-1]
-        for value in reversed(steps[:-1]):
-            result = self.made("and", value, result)
-        return result
+        return steps[0] if len(steps) == 1 else self.made("and", *steps)
 
     def compared(self, op: ast.cmpop, left: _Value, right: _Value, node: ast.AST) -> Expr:
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, _Items):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.compile.catalyst import translated
 from engine.compile.combine import masks_needed
-from engine.compile.kernel import Kernel, wrong_return
+from engine.compile.kernel import Kernel
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
     MOST_EXPRESSIONS,
@@ -31,6 +32,7 @@ from engine.compile.udf import FAULTS, fused_udf, words_of
 from engine.errors import PredicateError, UnknownTierError, near
 from engine.masks.words import WORD
 from engine.slicing.algebra import with_parts
+from engine.slicing.evaluate import wrong_return
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction
 from engine.slicing.identity import check_ids
@@ -47,10 +49,20 @@ log = logging.getLogger("engine")
 
 _PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
 _KLEENE_IN_SPARK: Mapping[str, Callable[..., SparkColumn]] = {
-    "kleene_and": lambda a, b: a & b,
-    "kleene_or": lambda a, b: a | b,
+    "kleene_and": lambda *masks: _balanced(operator.and_, masks),
+    "kleene_or": lambda *masks: _balanced(operator.or_, masks),
     "kleene_not": lambda a: ~a,
 }
+
+
+def _balanced(
+    run: Callable[[SparkColumn, SparkColumn], SparkColumn], masks: Sequence[SparkColumn]
+) -> SparkColumn:
+    """Combine masks two by two: Catalyst recurses, and a thousand in a row are too deep for it."""
+    while len(masks) > 1:
+        pairs = [run(a, b) for a, b in zip(masks[::2], masks[1::2], strict=False)]
+        masks = [*pairs, *masks[len(pairs) * 2 :]]
+    return masks[0]
 
 
 @dataclass(frozen=True)
@@ -173,10 +185,17 @@ class MaskPlan:
     def _kernel_ids(self) -> tuple[str, ...]:
         """Slices that the Arrow UDF computes: combinations too, if all that they need is there."""
         inside = {s for s in self.all_sfs if self.tiers[s] in _PYTHON}
-        combined = [s for s in self.all_sfs if self.tiers[s] is Tier.MASKS]
-        for _ in combined:  # a combination may be of combinations
-            inside |= {s for s in combined if masks_needed(self._tree(s)) <= inside}
+        more = inside
+        while more:  # a combination may be of combinations
+            more = {s for s, parts in self._needed.items() if s not in inside and parts <= inside}
+            inside |= more
         return tuple(s for s in self.all_sfs if s in inside)
+
+    @functools.cached_property
+    def _needed(self) -> Mapping[str, set[str]]:
+        """Each combination's slices."""
+        combined = (s for s in self.all_sfs if self.tiers[s] is Tier.MASKS)
+        return {s: masks_needed(self._tree(s)) for s in combined}
 
     def _tree(self, slice_id: str) -> Expr:
         tree = self.candidates[slice_id].tree
@@ -300,8 +319,7 @@ class MaskPlan:
         given = dict(enumerate_ids(self.ids)) if bits is None else dict(bits)
         inside = set(self._kernel_ids)
         made = {s: b for s, b in given.items() if s in inside}
-        needed = {p for s in self.all_sfs if s not in inside and self.tiers[s] is Tier.MASKS
-                  for p in masks_needed(self._tree(s))}  # fmt: skip
+        needed = {p for s, parts in self._needed.items() if s not in inside for p in parts}
         free = max(given.values(), default=-1) + 1
         for extra in sorted(needed & inside - made.keys()):
             made[extra] = free

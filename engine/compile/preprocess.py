@@ -38,7 +38,7 @@ class Undecided:
 
     __slots__ = ("error", "read")
 
-    def __init__(self, error: Exception, read: Set[str]) -> None:
+    def __init__(self, error: BaseException, read: Set[str]) -> None:
         self.error, self.read = error, read
 
 
@@ -156,7 +156,9 @@ def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
     read: set[str] = set()
     try:
         return run(x, read)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit() too is the row's own
         return Undecided(error, read)
 
 

@@ -181,10 +181,13 @@ def as_mask(tree: Expr) -> Expr:
         if tree.op == "then":
             return Call("then", (tree.args[0], as_mask(tree.args[1])))
         if tree.op in ("and", "or"):
-            a, b = (as_mask(arg) for arg in tree.args)
-            if a is tree.args[0] and b is tree.args[1]:
-                return Call("any" if tree.op == "or" else "all", (a, b))
-            return Call("if", (tree.args[0], *((b, a) if tree.op == "and" else (a, b))))
+            masks = [as_mask(arg) for arg in tree.args]
+            if all(mask is arg for mask, arg in zip(masks, tree.args, strict=True)):
+                return Call("any" if tree.op == "or" else "all", tree.args)
+            made = masks[-1]
+            for mask, arg in zip(masks[-2::-1], tree.args[-2::-1], strict=True):
+                made = Call("if", (arg, *((made, mask) if tree.op == "and" else (mask, made))))
+            return made
     return Call("mask", (tree,))
 
 

@@ -65,7 +65,7 @@ def _parsed(
             warnings.simplefilter("ignore")  # Python gave them when it loaded the file
             tree = ast.parse(text)
             code = compile(text, filename, "exec", flags, dont_inherit=True)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the last two: too deep
         return None
     by_line: dict[int, list[Function]] = {}
     for node in ast.walk(tree):

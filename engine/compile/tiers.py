@@ -16,7 +16,7 @@ from engine.compile.program import FORMS, search_of
 from engine.compile.reads import slice_reads
 from engine.compile.vectors import kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
-from engine.slicing.expr import Call, Column, Expr
+from engine.slicing.expr import Call, Column, Expr, shown
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.lookups import without_lookups
 
@@ -50,6 +50,7 @@ _CROSSING_OTHER = 0.06  # a number's crossing to Python
 _BATCH = 0.25  # rows crossing at all
 # More expressions than these make a method that the JVM doesn't compile (over 8,000 bytes).
 MOST_EXPRESSIONS = 48
+_SHOWN = 100  # characters of a tree or description in a clause
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,10 @@ def _of_tree(
     for name in crossing:
         if pa.types.is_null(kinds[name]) and others:
             why = f"the column {name!r} has values that Arrow doesn't have"
-            said = f"{_short(str(tree))}; {why}"
+            said = f"{shown(tree, _SHOWN)}; {why}"
             return Candidate(sf, others, crossing, said, {**refused, Tier.ARROW: why})
     costs = {Tier.ARROW: _cost(nodes, kinds)[1], **others}
-    return Candidate(sf, costs, crossing, _short(str(tree)), refused, tree)
+    return Candidate(sf, costs, crossing, shown(tree, _SHOWN), refused, tree)
 
 
 def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType]) -> Candidate:
@@ -319,5 +320,5 @@ def _worth_crossing(
     return []
 
 
-def _short(text: str, most: int = 100) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -8,6 +8,7 @@ function itself.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import re
@@ -168,7 +169,7 @@ def _where(rows: np.ndarray, why: int) -> np.ndarray | None:
 def truth(vec: Vec, batch: Batch) -> np.ndarray:
     """Return Python's ``bool()`` of each value; False for None."""
     if vec.kind == "const":
-        return np.full(batch.n, bool(vec.values))
+        return np.full(batch.n, _truth(vec.values))
     if vec.kind == "text":
         filled = np.diff(batch.text(vec.values).offsets) > 0
         return filled if vec.null is None else filled & ~vec.null
@@ -182,7 +183,7 @@ def _truth(value: Any) -> bool:
     try:
         return bool(value)
     except Exception:
-        return False  # an empty row's stand-in; what raises was marked by `bool`
+        return False  # an empty row's stand-in; what raises is marked by `_truth_fail`
 
 
 def is_none(vec: Vec, batch: Batch) -> np.ndarray:
@@ -318,13 +319,11 @@ def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
     same = run is operator.eq
 
     def equal(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
-        if a.kind == "const":
-            a, b = b, a
         fail = first_fail(a.fail, b.fail)
-        if a.kind == "text" and b.kind == "const":
-            codes, distinct = batch.codes(a.values)
-            values = _member([v == b.values for v in distinct], codes)
-            return Vec("bool", values if same else ~values, None, fail)
+        for text, other in ((a, b), (b, a)):
+            if text.kind == "text" and other.kind == "const":
+                found = _of_distinct(batch, text, functools.partial(run, other.values))
+                return each(batch, run, a, b) if found is None else Vec("bool", found, None, fail)
         numbers = _numbers(a, b)
         if numbers is None:
             return each(batch, run, a, b)
@@ -337,8 +336,16 @@ def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
     return equal
 
 
-def _member(of_distinct: list[bool], codes: np.ndarray) -> np.ndarray:
-    found: np.ndarray = np.array(of_distinct, np.bool_)[codes]
+def _of_distinct(batch: Batch, text: Vec, test: Callable[[Any], Any]) -> np.ndarray | None:
+    """Ask each distinct text once; None where Python must say what comes of it."""
+    codes, distinct = batch.codes(text.values)
+    try:
+        answers = [test(v) for v in distinct]
+    except Exception:  # `in None`, say: a fault of the rows that get there
+        return None
+    if not all(type(a) is bool for a in answers):
+        return None
+    found: np.ndarray = np.array(answers, np.bool_)[codes]
     return found
 
 
@@ -350,8 +357,10 @@ def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
     if over.kind != "const":
         return each(batch, _contains, item, over)
     if item.kind == "text" and not isinstance(over.values, str | bytes):
-        codes, distinct = batch.codes(item.values)
-        return Vec("bool", _member([v in over.values for v in distinct], codes), None, item.fail)
+        found = _of_distinct(batch, item, lambda v: v in over.values)
+        if found is None:
+            return each(batch, _contains, item, over)
+        return Vec("bool", found, None, item.fail)
     if item.kind in ("int", "bool") and is_plain_collection(over.values):
         whole = [v for v in map(int, filter(_is_whole, over.values)) if v in _INT64]
         values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
@@ -432,9 +441,12 @@ def _bool(batch: Batch, _: Call, a: Vec) -> Vec:
 
 
 def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
-    if a.kind != "object":
+    if a.kind != "object" and (a.kind != "const" or type(a.values) in _SURE):
         return a.fail
     return each(batch, bool, a).fail  # a value may refuse to be true or false
+
+
+_SURE = (bool, int, float, str, type(None))  # of a constant: it is true or false
 
 
 def _is_none(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -514,12 +526,12 @@ def _until(batch: Batch, args: Sequence[Vec], stops: Callable[[np.ndarray], np.n
     return Vec("bool", stopped, None, fail)
 
 
-def _and(batch: Batch, node: Call, a: Vec, b: Vec) -> Vec:
-    return _choose(batch, a, b, a)
+def _and(batch: Batch, _: Call, *args: Vec) -> Vec:
+    return functools.reduce(lambda rest, a: _choose(batch, a, rest, a), reversed(args))
 
 
-def _or(batch: Batch, node: Call, a: Vec, b: Vec) -> Vec:
-    return _choose(batch, a, a, b)
+def _or(batch: Batch, _: Call, *args: Vec) -> Vec:
+    return functools.reduce(lambda rest, a: _choose(batch, a, a, rest), reversed(args))
 
 
 def _if(batch: Batch, _: Call, test: Vec, a: Vec, b: Vec) -> Vec:

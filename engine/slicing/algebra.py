@@ -6,6 +6,8 @@ composition of compositions is one tree, whose leaves are masks of slices that a
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,8 +75,8 @@ def parse(text: str) -> Expr:
 
     Examples
     --------
-    >>> str(parse("a & ~b | c"))
-    'kleene_or(kleene_and(a, kleene_not(b)), c)'
+    >>> str(parse("a & ~b | c | d"))
+    'kleene_or(kleene_and(a, kleene_not(b)), c, d)'
     """
     read: list[Expr] = []
     open_: list[tuple[str, int]] = []  # operators and parentheses that wait for what follows
@@ -117,7 +119,15 @@ def _close(read: list[Expr], open_: list[tuple[str, int]], rank: int) -> None:
         n = 1 if sign == "~" else 2
         args = tuple(read[-n:])
         del read[-n:]
-        read.append(Call(_SIGNS[sign], args))
+        read.append(_call(_SIGNS[sign], args))
+
+
+def _call(op: str, args: tuple[Expr, ...]) -> Call:
+    """Return an operation on trees; a chain of one operator is one operation on many."""
+    if op == "kleene_not":
+        return Call(op, args)
+    parts = (a.args if isinstance(a, Call) and a.op == op else (a,) for a in args)
+    return Call(op, tuple(itertools.chain.from_iterable(parts)))
 
 
 def text_of(tree: Expr) -> str:
@@ -130,14 +140,22 @@ def text_of(tree: Expr) -> str:
     """
     done: dict[Expr, tuple[str, int]] = {}
     for node in tree.walk():
-        if not isinstance(node, Call):
-            done[node] = str(node), len(_RANKS)
-            continue
-        sign = _SIGN_OF[node.op]
-        rank = _RANKS[sign]
-        args = [text if own >= rank else f"({text})" for text, own in map(done.get, node.args)]  # type: ignore[misc]
-        done[node] = (f"~{args[0]}" if sign == "~" else f" {sign} ".join(args)), rank
+        if isinstance(node, Call):
+            done[node] = _written(node.op, [done[arg] for arg in node.args])
+        else:
+            done[node] = str(node), _ATOM
     return done[tree][0]
+
+
+_ATOM = len(_RANKS)  # what a slice id ranks
+
+
+def _written(op: str, operands: Iterable[tuple[str, int]]) -> tuple[str, int]:
+    """Write an operation, given its operands' texts and ranks; return its text and rank."""
+    sign = _SIGN_OF[op]
+    rank = _RANKS[sign]
+    args = [text if own >= rank else f"({text})" for text, own in operands]
+    return (f"~{args[0]}" if sign == "~" else f" {sign} ".join(args)), rank
 
 
 def composition_id(text: str) -> str:
@@ -172,14 +190,11 @@ def compose(op: str, *operands: SlicingFunction) -> SlicingFunction:
     >>> compose("kleene_not", compose("kleene_or", a, b)).name
     '~(a | b)'
     """
-    text = text_of(Call(op, tuple(map(_written, operands))))
-    return SlicingFunction(
-        text,
-        expr=Call(op, tuple(map(_tree, operands))),
-        parts=_merged(part for sf in operands for part in _parts(sf)),
-        id=composition_id(text),
-        description=text,
-    )
+    text, _ = _written(op, map(_text, operands))
+    parts = functools.reduce(_both, map(_parts, operands))
+    made = SlicingFunction(text, expr=_call(op, tuple(map(_tree, operands))), parts=parts)
+    made.text = made.description = text
+    return made
 
 
 def compositions(
@@ -242,8 +257,11 @@ def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
 
 def _of(c: Composition, written: Expr, operands: Sequence[SlicingFunction]) -> SlicingFunction:
     tree = replaced(written, {Mask(sf.id): _tree(sf) for sf in operands})
-    parts = _merged(part for sf in operands for part in _parts(sf))
-    return SlicingFunction(c.name, expr=tree, parts=parts, id=c.id, description=c.description)
+    parts = _merged(part for sf in operands for part in _parts(sf).values())
+    made = SlicingFunction(c.name, expr=tree, parts=parts, id=c.id, description=c.description)
+    if is_composition(c.name) and c.id == composition_id(c.name):
+        made.text = text_of(parse(c.name))
+    return made
 
 
 def _ids(tree: Expr) -> list[str]:
@@ -266,21 +284,34 @@ def _tree(sf: SlicingFunction) -> Expr:
     return sf.expr if is_composed(sf) and sf.expr is not None else Mask(sf.id)
 
 
-def _parts(sf: SlicingFunction) -> Iterable[SlicingFunction]:
-    return sf.parts.values() if is_composed(sf) else (sf,)
+def _parts(sf: SlicingFunction) -> Mapping[str, SlicingFunction]:
+    return sf.parts if is_composed(sf) else {sf.id: sf}
 
 
-def _written(sf: SlicingFunction) -> Expr:
-    """Return a slice as compositions are written: its id, or the text that is its name."""
-    composed = is_composed(sf) and is_composition(sf.name)
-    return parse(sf.name) if composed and sf.id == composition_id(sf.name) else Mask(sf.id)
+def _text(sf: SlicingFunction) -> tuple[str, int]:
+    """Return a slice as compositions are written, and its rank: its text, or else its id."""
+    if sf.text is not None and isinstance(sf.expr, Call):
+        return sf.text, _RANKS[_SIGN_OF[sf.expr.op]]
+    return sf.id, _ATOM
+
+
+def _both(
+    some: Mapping[str, SlicingFunction], others: Mapping[str, SlicingFunction]
+) -> Mapping[str, SlicingFunction]:
+    """Return slices by id, each once."""
+    for shared in some.keys() & others.keys():  # of a thousand and one: one look-up
+        _check_same(some[shared], others[shared])
+    return {**some, **others}
 
 
 def _merged(sfs: Iterable[SlicingFunction]) -> Mapping[str, SlicingFunction]:
     """Return slices by id, each once."""
     found: dict[str, SlicingFunction] = {}
     for sf in sfs:
-        first = found.setdefault(sf.id, sf)
-        if first is not sf and fingerprint(first) != fingerprint(sf):
-            raise DuplicateSliceError(sf.id, first.name, sf.name)
+        _check_same(found.setdefault(sf.id, sf), sf)
     return found
+
+
+def _check_same(first: SlicingFunction, sf: SlicingFunction) -> None:
+    if first is not sf and fingerprint(first) != fingerprint(sf):
+        raise DuplicateSliceError(sf.id, first.name, sf.name)

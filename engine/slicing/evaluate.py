@@ -6,15 +6,20 @@ side settles the answer.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from engine.errors import SliceFaultError
 from engine.slicing.expr import Call, Column, Const, Expr, Mask
+from engine.slicing.functions import SliceKind, SlicingFunction
 from engine.slicing.lookups import without_lookups
+from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 
 
 def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
@@ -36,7 +41,7 @@ def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
     return _answer(_value(tree, masks.__getitem__, lambda c: masks[c]))
 
 
-def of_row(tree: Expr, x: Any, parts: Mapping[str, Callable[[Any], Any]]) -> bool | None:
+def of_row(tree: Expr, x: Any, parts: Mapping[str, SlicingFunction]) -> bool | None:
     """Evaluate a tree on a row: its columns read from ``x``, its slices called with it.
 
     Examples
@@ -45,7 +50,99 @@ def of_row(tree: Expr, x: Any, parts: Mapping[str, Callable[[Any], Any]]) -> boo
     >>> of_row(Call("eq", (Column("sex"), Const("F"))), SimpleNamespace(sex="F"), {})
     True
     """
-    return _answer(_value(tree, lambda s: _answer(parts[s](x)), lambda c: field_of(x, c)))
+    return _answer(_value(tree, lambda s: mask_of(parts[s], x), lambda c: field_of(x, c)))
+
+
+def mask_of(sf: SlicingFunction, x: Any) -> bool | None:
+    """Return a slice's mask of one row: what the slice answers, by the mask law.
+
+    A row function that raises on a row where a column that it read is null can't decide.
+
+    Raises
+    ------
+    SliceFaultError
+        If it answers something that is no mask.
+    Exception
+        Whatever else it raises.
+
+    Examples
+    --------
+    >>> few = SlicingFunction("few", lambda x: x.n < 3)
+    >>> mask_of(few, Row({"n": 1})), mask_of(few, Row({"n": None}))
+    (True, None)
+    """
+    try:
+        y = sf(x)
+    except Exception:
+        if sf.kind is SliceKind.ROW and _reads_null(sf, x):
+            return None
+        raise
+    if not is_mask(y):
+        raise SliceFaultError(sf.name, "", "", wrong_return(y))
+    return _answer(None if is_undecided(y) else y)
+
+
+def is_undecided(y: Any) -> bool:
+    """Tell whether a slicing function's answer is that it can't decide."""
+    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y == -1)
+
+
+def is_mask(y: Any) -> bool:
+    """Tell whether a slicing function may return a value.
+
+    Examples
+    --------
+    >>> [is_mask(y) for y in (True, 0, -1, None, np.bool_(False), 2, 1.0, "yes")]
+    [True, True, True, True, True, False, False, False]
+    """
+    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y in _MASKS)
+
+
+def wrong_return(y: Any) -> str:
+    """Say that a function returned something that isn't a mask."""
+    return f"it returned {short(y)} ({type(y).__name__}), not True, False or None"
+
+
+def short(value: Any) -> str:
+    """Return a value as a message shows it.
+
+    Examples
+    --------
+    >>> short("a" * 100)
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except Exception as error:  # of a class of the user's own
+        text = f"<a {type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+SHOWN = 60  # characters of a value in a message
+_RETURNS = (bool, int, np.bool_, np.integer)  # what a slicing function may return, beside None
+_MASKS = frozenset({True, False, -1})
+
+
+def _reads_null(sf: SlicingFunction, x: Any) -> bool:
+    """Call a function again, on a row that notes what it reads: whether any of it is null."""
+    values = _values(x)
+    if values is None:
+        return False
+    read: set[str] = set()
+    kind = TracedMutableRow if sf.chain else TracedRow
+    with contextlib.suppress(Exception):  # the one that is being explained
+        sf(kind(dict(values), read, set(values)))
+    return any(values[name] is None for name in read)
+
+
+def _values(x: Any) -> Mapping[str, Any] | None:
+    """Return a data point's fields by name, or None where it has none that are told."""
+    if isinstance(x, Row):
+        return values_of(x)
+    for form in ("asDict", "_asdict", "to_dict"):  # a Spark row, a named tuple, a Series
+        if callable(getattr(x, form, None)):
+            return getattr(x, form)()  # type: ignore[no-any-return]
+    return x if isinstance(x, Mapping) else getattr(x, "__dict__", None)
 
 
 def codes(
@@ -129,16 +226,26 @@ def _codes(values: np.ndarray | Iterable[Any], n: int) -> np.ndarray:
     return np.fromiter((-1 if v is None else int(v) for v in values), np.int8, n)
 
 
-def _and(a: bool | None, b: bool | None) -> bool | None:
-    if a is False or b is False:
+def _and(*args: bool | None) -> bool | None:
+    if False in args:
         return False
-    return None if a is None or b is None else True
+    return None if None in args else True
 
 
-def _or(a: bool | None, b: bool | None) -> bool | None:
-    if a is True or b is True:
+def _or(*args: bool | None) -> bool | None:
+    if True in args:
         return True
-    return None if a is None or b is None else False
+    return None if None in args else False
+
+
+def _and_codes(*codes: np.ndarray) -> np.ndarray:
+    out, null = np.minimum.reduce(np.abs(codes)), np.minimum.reduce(codes) == -1
+    return np.where((out == 1) & null, -1, out).astype(np.int8)
+
+
+def _or_codes(*codes: np.ndarray) -> np.ndarray:
+    out, null = np.maximum.reduce(codes), np.minimum.reduce(codes) == -1
+    return np.where((out != 1) & null, -1, out).astype(np.int8)
 
 
 # Operation -> what it gives of one row's values, as Python would.
@@ -151,12 +258,12 @@ _BY_VALUE: Mapping[str, Callable[..., Any]] = {
     "is_none": lambda a: a is None,
     "is_nan": lambda a: isinstance(a, float) and a != a,  # noqa: PLR0124
     "not": lambda a: not a,
-    "and": lambda a, b: a and b,
+    "and": lambda *args: next((a for a in args if not a), args[-1]),
     "if": lambda test, a, b: a if test else b,
 }
 # The same of a batch's codes.
 _BY_CODE: Mapping[str, Callable[..., np.ndarray]] = {
-    "kleene_and": lambda a, b: np.where((a == 0) | (b == 0), 0, np.minimum(a, b)).astype(np.int8),
-    "kleene_or": lambda a, b: np.where((a == 1) | (b == 1), 1, np.minimum(a, b)).astype(np.int8),
+    "kleene_and": _and_codes,
+    "kleene_or": _or_codes,
     "kleene_not": lambda a: np.where(a == -1, -1, 1 - a).astype(np.int8),
 }

@@ -85,20 +85,58 @@ class Mask(Expr):
 
 @dataclass(frozen=True)
 class Call(Expr):
-    """An operation on the values of other nodes; its name is a key of the tiers' tables."""
+    """An operation on the values of other nodes; its name is a key of the tiers' tables.
+
+    A tree may be thousands of nodes deep: nothing here calls itself for what is below.
+
+    Examples
+    --------
+    >>> deep = Column("a")
+    >>> for _ in range(5_000):
+    ...     deep = Call("not", (deep,))
+    >>> deep == Call("not", deep.args), len(str(deep))
+    (True, 25001)
+    """
 
     op: str
     args: tuple[Expr, ...]
     _hash: int = field(default=0, init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.op, self.args)))
-
     def __hash__(self) -> int:  # kept: a tree of a thousand keywords is looked up often
+        left: list[Call] = [] if self._hash else [self]
+        while left:
+            below = [a for a in left[-1].args if isinstance(a, Call) and not a._hash]
+            if below:
+                left += below
+            else:
+                node = left.pop()
+                object.__setattr__(node, "_hash", hash((node.op, node.args)) or 1)
         return self._hash
 
+    def __eq__(self, other: object) -> bool:
+        left: list[tuple[object, object]] = [(self, other)]
+        same: set[tuple[int, int]] = set()  # a node that is shared is compared once
+        while left:
+            a, b = left.pop()
+            if a is b or (id(a), id(b)) in same:
+                continue
+            if isinstance(a, Call) and isinstance(b, Call):
+                if hash(a) != hash(b) or a.op != b.op or len(a.args) != len(b.args):
+                    return False
+                same.add((id(a), id(b)))
+                left += zip(a.args, b.args, strict=True)
+            elif isinstance(a, Call) or isinstance(b, Call) or a != b:
+                return False
+        return True
+
     def __reduce__(self) -> tuple[Any, ...]:  # texts have another hash in each process
-        return Call, (self.op, self.args)
+        places: dict[Expr, int] = {}
+        nodes: list[Any] = []
+        for node in self.walk():
+            places[node] = len(nodes)
+            nodes.append((node.op, [places[a] for a in node.args]) if isinstance(node, Call)
+                         else node)  # fmt: skip
+        return _call, (nodes,)
 
     @property
     def parts(self) -> tuple[Expr, ...]:
@@ -106,7 +144,47 @@ class Call(Expr):
         return self.args
 
     def __str__(self) -> str:
-        return f"{self.op}({', '.join(map(str, self.args))})"
+        return "".join(_pieces(self))
+
+    __repr__ = __str__
+
+
+def _call(nodes: list[Any]) -> Expr:
+    """Return a tree from its nodes, those below before those above."""
+    made: list[Expr] = []
+    for node in nodes:
+        known = isinstance(node, Expr)
+        made.append(node if known else Call(node[0], tuple(made[i] for i in node[1])))
+    return made[-1]
+
+
+def _pieces(tree: Expr) -> Iterator[str]:
+    left: list[Expr | str] = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, Call):
+            yield f"{node.op}("
+            left.append(")")
+            for at, arg in enumerate(reversed(node.args)):
+                left += [", ", arg] if at else [arg]
+        else:
+            yield str(node)
+
+
+def shown(tree: Expr, most: int) -> str:
+    """Return a tree as text, cut after some characters: of a large one no more is written.
+
+    Examples
+    --------
+    >>> shown(Call("not", (Column("a_column"),)), 9)
+    'not(a_...'
+    """
+    text = ""
+    for piece in _pieces(tree):
+        text += piece
+        if len(text) > most:
+            return text[: most - 3] + "..."
+    return text
 
 
 @dataclass(frozen=True)

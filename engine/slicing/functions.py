@@ -7,6 +7,7 @@ it needs other import lines only.
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
@@ -150,6 +151,11 @@ class SlicingFunction:
     parts
         Slice id to the slice that a :class:`Mask` of the tree means.
 
+    Attributes
+    ----------
+    text
+        A composition's own text of slice ids, while it has no other name.
+
     Raises
     ------
     ValueError
@@ -182,13 +188,13 @@ class SlicingFunction:
         expr: Expr | None = None,
         parts: Mapping[str, SlicingFunction] | None = None,
     ) -> None:
-        from engine.slicing.identity import slug
-
         self.name = name
         self.f = f
         self.resources = dict(resources or {})
         self.pre = tuple(pre or ())
-        self.id = slug(name) if id is None else id
+        self.text: str | None = None
+        if id is not None:
+            self.id = id
         self.sql = sql
         self.pure = pure
         self.expr, self.parts = expr, dict(parts or {})
@@ -203,6 +209,17 @@ class SlicingFunction:
         self.description = (
             description if description is not None else doc.partition("\n")[0].strip()
         )
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The mask column's name."""
+        if self.text is not None:
+            from engine.slicing.algebra import composition_id
+
+            return composition_id(self.text)
+        from engine.slicing.identity import slug
+
+        return slug(self.name)
 
     @property
     def chain(self) -> tuple[Preprocessor, ...]:
@@ -240,7 +257,7 @@ class SlicingFunction:
         from engine.slicing.identity import slug
 
         new = copy.copy(self)
-        new.name, new.id = name, slug(name) if id is None else id
+        new.name, new.id, new.text = name, slug(name) if id is None else id, None
         new.description = self.description if description is None else description
         return new
 

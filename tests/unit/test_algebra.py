@@ -129,7 +129,7 @@ def test_python_and_the_text_agree(tree):
     sf = made(tree)
     if isinstance(tree, Mask):
         return
-    assert (sf.name, sf.expr) == (text_of(tree), tree)
+    assert (sf.name, sf.expr) == (text_of(tree), parse(text_of(tree)))
     assert set(sf.parts) == {n.slice_id for n in tree.walk() if isinstance(n, Mask)}
     for row in itertools.product(MASKS, repeat=3):
         masks = dict(zip("abc", row, strict=True))
