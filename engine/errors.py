@@ -68,6 +68,16 @@ class SliceFormError(InputError):
         super().__init__(f"slice {name!r}: {problem}")
 
 
+class VersionTypeError(InputError):
+    """A version that an author gives is neither text nor a whole number."""
+
+    def __init__(self, what: str, name: str, version: object) -> None:
+        super().__init__(
+            f"{what} {name!r}: the version {version!r} is a {type(version).__name__}; "
+            "give text or a whole number, such as version=2"
+        )
+
+
 class SliceIdError(InputError):
     """A slice's id can't be a mask column."""
 

@@ -22,8 +22,8 @@ from decimal import Decimal
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from engine.compile.source import SourceError, function_node
 from engine.slicing.expr import Call, Column, Const, Expr
+from engine.slicing.source import SourceError, function_node
 
 MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
 MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
@@ -238,6 +238,8 @@ class _Lifter:
         try:
             if isinstance(node, ast.Lambda):
                 return self.expr(node.body, scope)
+            if isinstance(node, ast.AsyncFunctionDef):
+                raise _CannotError(node, "it is a coroutine")
             if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await) for n in ast.walk(node)):
                 raise _CannotError(node, "it is a generator")
             return self.block(list(node.body), scope, lambda _: Const(None))
@@ -882,7 +884,7 @@ _SIMPLER: Mapping[str, Callable[[tuple[Expr, ...]], Expr | None]] = {
 
 
 def _is_users(f: FunctionType) -> bool:
-    from engine.slicing.description import is_own
+    from engine.slicing.origin import is_own
 
     return (
         f.__module__ == "__main__"

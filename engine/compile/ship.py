@@ -11,8 +11,9 @@ from typing import Any
 from pyspark import cloudpickle
 
 from engine.errors import UnpicklableSliceError
-from engine.slicing.description import is_own, references
+from engine.slicing.description import references
 from engine.slicing.functions import Preprocessor, SlicingFunction
+from engine.slicing.origin import is_own
 
 
 def check_picklable(sfs: Sequence[SlicingFunction]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine.errors import MetricDefinitionError
 from engine.metrics.outputs import Outputs
-from engine.slicing.description import Description, digest
+from engine.slicing.description import described
 from engine.slicing.modules import load_module
 
 NEEDS = ("pred", "prob", "numbers")
@@ -55,8 +55,8 @@ class CustomMetric:
     def fingerprint(self) -> str:
         """16 hex digits that change when what computes it does, as a slice's fingerprint."""
         functions = [self.function, self.state, self.merge, self.compute]
-        described = Description(*(f for f in functions if f is not None))
-        return digest(described.of([*functions, self.needs]))[:16]
+        about = described([*functions, self.needs], [f for f in functions if f is not None])
+        return about.digest[:16]
 
     def __call__(self, *arrays: Any) -> float:
         """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""

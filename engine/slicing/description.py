@@ -1,38 +1,59 @@
 """What a function depends on, described the same in every process: what fingerprints are made of.
 
-Described are the user's own functions, classes and values. Of what is installed, the name is.
+What will run is described by its source, what has run by what it left: a function by its text and
+by what that names, a value by what it holds. The user's own code is described whole, others' by
+its name and version (:mod:`engine.slicing.origin`). A place that the functions themselves change,
+such as a cache, is described by the expression that made it (:mod:`engine.slicing.places`).
 """
 
 from __future__ import annotations
 
 import ast
+import builtins
+import copyreg
 import dis
+import enum
 import functools
 import hashlib
+import importlib
+import importlib.util
 import inspect
 import pickle
-import re
-import site
 import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.slicing import places
 from engine.slicing.expr import Const, Expr, Lookup, Mask
 from engine.slicing.functions import Preprocessor, SlicingFunction
+from engine.slicing.origin import MEANING, file_digest, is_own, package, version_of
+from engine.slicing.parts import Home, Named, Parts, parts_of
+from engine.slicing.source import Function, SourceError, located
+from engine.slicing.uses import Chain, Import, Uses, text_of, uses_of
 
-_ENGINE = Path(__file__).resolve().parents[1]
-_PLAIN = (str, bytes, int, float, complex, type(None), type(Ellipsis))
-# Attributes of a class that say nothing about what it does.
+_PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None), type(Ellipsis)})
+# Names of a module that say where it is, not what it does.
+_ABOUT_MODULES = frozenset(
+    f"__{name}__"
+    for name in (
+        "annotations", "builtins", "cached", "doc", "file", "loader", "name", "package", "path",
+        "spec",
+    )
+)  # fmt: skip
+# Attributes of a class that say nothing about what it does, or that Python makes of the others.
 _ABOUT = frozenset(
     f"__{name}__"
     for name in (
-        "dict", "weakref", "module", "doc", "annotations", "annotate", "annotate_func",
-        "annotations_cache", "firstlineno", "static_attributes",
+        "abstractmethods", "annotate", "annotate_func", "annotations", "annotations_cache",
+        "classdictcell", "conditional_annotations", "dataclass_fields", "dataclass_params", "dict",
+        "doc", "firstlineno", "module", "orig_bases", "parameters", "protocol_attrs",
+        "static_attributes", "weakref",
     )
-)  # fmt: skip
+) | {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}  # fmt: skip
+_VARIABLE_KEYWORDS = inspect.CO_VARKEYWORDS
 
 
 def digest(text: str) -> str:
@@ -49,192 +70,730 @@ def references(f: types.FunctionType) -> dict[str, Any]:
     >>> sorted(references(lambda words: [w for w in words if len(w) >= least]))
     ['least']
     """
-    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
-    found = {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
-    used = {n for code in _codes(f.__code__) for n in _global_names(code)}
-    return {name: f.__globals__[name] for name in used if name in f.__globals__} | found
+    used = _global_names(f.__code__)
+    return {name: f.__globals__[name] for name in used if name in f.__globals__} | {
+        name: cell.cell_contents for name, cell in _cells(f).items()
+    }
 
 
-def is_own(file: str | None) -> bool:
-    """Tell whether a source file is the user's: not Python's, nor installed, nor the engine's."""
-    if file is None:
-        return False
-    path = Path(file).resolve()
-    return not any(path.is_relative_to(place) for place in (_ENGINE, *_installed()))
+@dataclass(frozen=True)
+class Described:
+    """What a value depends on.
+
+    Attributes
+    ----------
+    digest
+        Hex digits that change when it does.
+    unknown
+        What of it can't be described, a clause each.
+    """
+
+    digest: str
+    unknown: tuple[str, ...] = ()
 
 
-class Description:
-    """Describes values for one fingerprint.
+def described(value: Any, functions: Iterable[Callable[..., Any]]) -> Described:
+    """Describe a value.
 
     Parameters
     ----------
+    value
+        What is described.
     functions
         The functions that it is about: what is in their packages is the user's own, even where
         it is installed.
+
+    Examples
+    --------
+    >>> described([1], ()) == described([1], ()), described([1], ()) == described([True], ())
+    (True, False)
+    """
+    about = _Walk([*functions], _Changed())
+    text = about.of(value)
+    if about.found.matters(about.seen):
+        about = _Walk(about.functions, about.found, about.trees)
+        text = about.of(value)
+    return Described(digest(f"{MEANING}:{text}"), tuple(dict.fromkeys(about.unknown)))
+
+
+@dataclass
+class _Changed:
+    """The places that functions change when they run.
+
+    Attributes
+    ----------
+    names
+        A module's variables, by the module's names and theirs, with the functions that do it.
+    cells
+        Variables of a function around another one.
+    attributes
+        Names of attributes, of whatever object.
+    items
+        Names of classes that change their own items.
     """
 
-    def __init__(self, *functions: Callable[..., Any]) -> None:
-        self._homes = {_package(_module_of(f)) for f in functions} - sys.stdlib_module_names
+    names: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+    cells: dict[int, types.CellType] = field(default_factory=dict)
+    attributes: set[str] = field(default_factory=set)
+    items: set[str] = field(default_factory=set)
+
+    def matters(self, attributes: set[str]) -> bool:
+        """Tell whether something that was described by its value is such a place."""
+        return bool(self.names or self.cells or self.items or self.attributes & attributes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """An expression that made what functions change, and the function beside which it stands."""
+
+    node: ast.expr
+    beside: types.FunctionType
+
+
+@dataclass(slots=True)
+class _Frame:
+    name: str
+    value: Any
+    parts: Parts
+    texts: list[str] = field(default_factory=list)
+
+
+class _Walk:
+    """Describes a value, and what is below it, each once."""
+
+    def __init__(
+        self,
+        functions: list[Callable[..., Any]],
+        changed: _Changed,
+        trees: Iterable[ast.Module] = (),
+    ) -> None:
+        self.functions, self.changed, self.trees = functions, changed, {*trees}
+        self.found, self.seen = _Changed(), set[str]()
+        self.unknown: list[str] = []
+        modules = [m for m in map(_module_of, functions) if m is not None]
+        self._homes = {package(m) for m in modules} - sys.stdlib_module_names - {"", "builtins"}
+        self._folders = tuple({f for m in modules if (f := _folder(m)) is not None})
         self._known: dict[int, tuple[Any, str]] = {}  # keeps the value, so that its id stays its
-        self.unknowns: list[str] = []  # what can't be described, and why
+        self._cycles: dict[int, int] = {}
+        self._made: dict[Any, _Made] = {}
 
-    def of(self, value: Any) -> str:
-        """Describe a value: itself if it is plain, else a digest."""
-        if isinstance(value, _PLAIN):
-            return f"{type(value).__name__}:{value!r}"
-        if id(value) not in self._known:
-            self._known[id(value)] = value, "itself"  # a cycle ends here
-            self._known[id(value)] = value, digest(self._describe(value))
-        return self._known[id(value)][1]
+    def of(self, root: Any) -> str:
+        """Return a value's text if it is plain, else a digest. Deep values need no deep stack."""
+        stack = [_Frame("", self, Parts("", [("", root)]))]
+        opened = {id(self)}
+        while True:
+            frame = stack[-1]
+            if len(frame.texts) < len(frame.parts.below):
+                name, value = frame.parts.below[len(frame.texts)]
+                text = self.text(value)
+                if text is None and id(value) in self._known:
+                    text = self._known[id(value)][1]
+                elif text is None and id(value) in opened:
+                    text = f"cycle:{self._cycles.setdefault(id(value), len(self._cycles))}"
+                if text is not None:
+                    frame.texts.append(f"{name}={text}")
+                    continue
+                parts = self._parts(value)
+                stack.append(_Frame(name, value, parts))
+                opened.add(id(value))
+                if parts.unknown:
+                    path = ".".join(f.name for f in stack if f.name) or "its function"
+                    self.unknown.append(f"uses {path.replace('.[', '[')}, {parts.unknown}")
+                continue
+            if len(stack) == 1:
+                return frame.texts[0]
+            texts = frame.texts if frame.parts.ordered else sorted(frame.texts)
+            number = self._cycles.get(id(frame.value), "")
+            text = digest(f"{number}{frame.parts.label}({','.join(texts)})")
+            self._known[id(frame.value)] = frame.value, text
+            opened.discard(id(frame.value))
+            stack.pop()
+            stack[-1].texts.append(f"{frame.name}={text}")
 
-    def _describe(self, value: Any) -> str:
-        for kind, describe in _DESCRIBED.items():
-            if isinstance(value, kind):
-                return describe(self, value)
-        wrapped = inspect.getattr_static(value, "__wrapped__", None)  # such as functools.cache
-        return self._object(value) if wrapped is None else self.of(wrapped)
+    def text(self, value: Any) -> str | None:
+        """Return a plain value as text, None for any other."""
+        kind = type(value)
+        if kind not in _PLAIN:
+            return None
+        if kind is int:
+            return f"int:{value:x}"  # its decimal digits may be too many
+        if kind is str:
+            for folder in self._folders:  # a path into the project, which may be moved
+                if value.startswith(folder):
+                    return f"str:here:{value[len(folder) :]!r}"
+        return f"{kind.__name__}:{value!r}"
 
-    def _slice(self, sf: SlicingFunction) -> str:
+    def _parts(self, value: Any) -> Parts:
+        kind = type(value)  # what it says of itself may be another's: a proxy's
+        if kind in _OWN:
+            return _OWN[kind](self, value)
+        if issubclass(kind, Expr):
+            return Parts(_tree(value))
+        if issubclass(kind, type):
+            return self._class(value)
+        if issubclass(kind, types.ModuleType):
+            return self._module(value)
+        known = parts_of(value, self.text)
+        return self._object(value) if known is None else known
+
+    # Slices
+
+    def _slice(self, sf: SlicingFunction) -> Parts:
+        about = [("version", sf.version)] if sf.version is not None else []
         if sf.expr is not None:
-            return f"slice:{self.of([str(sf.kind), sf.expr, sf.parts])}"
-        return f"slice:{self.of([str(sf.kind), sf.sql, sf.resources, sf.f, sf.pre])}"
+            ids = sorted(sf.parts)
+            parts = [("", sf.parts[i]) for i in ids]
+            return Parts(f"slice:{sf.kind}:{ids}", [*about, ("", sf.expr), *parts])
+        resources = [*sf.resources.items()]
+        code = getattr(sf.f, "__code__", None)
+        if code is not None and not code.co_flags & _VARIABLE_KEYWORDS:
+            resources.sort()  # keyword arguments have no order
+        pandas = [("", Home("pandas"))] if sf.kind == "pandas" else []
+        below = [*about, ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
+        return Parts(f"slice:{sf.kind}", below)
 
-    def _tree(self, tree: Expr) -> str:
-        known: dict[Expr, str] = {}
-        for node in tree.walk():
-            own = _LEAVES.get(type(node), str)(node) if not node.parts else getattr(node, "op", "")
-            below = ",".join(known[part] for part in node.parts)
-            known[node] = digest(f"{type(node).__name__}:{own}({below})")
-        return f"tree:{known[tree]}"
+    def _preprocessor(self, p: Preprocessor) -> Parts:
+        about = [("version", p.version)] if p.version is not None else []
+        key = p.memoize_key if p.memoize else None
+        return Parts("preprocessor", [*about, ("", p.f), ("key", key), ("pre", p.pre)])
 
-    def _preprocessor(self, p: Preprocessor) -> str:
-        return f"preprocessor:{self.of([p.f, p.memoize_key, p.pre])}"
+    # Functions
 
-    def _mapping(self, value: Mapping[Any, Any]) -> str:
-        return f"map:{sorted((self.of(k), self.of(v)) for k, v in value.items())}"
-
-    def _sequence(self, value: list[Any] | tuple[Any, ...]) -> str:
-        return f"{type(value).__name__}:{[self.of(v) for v in value]}"
-
-    def _set(self, value: frozenset[Any]) -> str:
-        return f"set:{sorted(map(self.of, value))}"  # a set's order is per process
-
-    def _pattern(self, value: re.Pattern[Any]) -> str:
-        return f"re:{value.pattern!r}:{value.flags}"
-
-    def _module(self, value: types.ModuleType) -> str:
-        return f"module:{value.__name__}"
-
-    def _method(self, value: types.MethodType) -> str:
-        return f"method:{self.of(value.__func__)}:{self.of(value.__self__)}"
-
-    def _wrapper(self, value: staticmethod[..., Any] | classmethod[Any, ..., Any]) -> str:
-        return f"{type(value).__name__}:{self.of(value.__func__)}"
-
-    def _property(self, value: property) -> str:
-        return f"property:{self.of((value.fget, value.fset, value.fdel))}"
-
-    def _partial(self, value: functools.partial[Any]) -> str:
-        return f"partial:{self.of(value.func)}:{self.of((value.args, value.keywords))}"
-
-    def _code(self, value: types.CodeType) -> str:
-        names = value.co_names, value.co_varnames
-        return f"code:{names}{self.of(value.co_consts)}{value.co_code.hex()}"
-
-    def _function(self, f: types.FunctionType) -> str:
-        if not self._is_own(f.__module__, f.__code__.co_filename):
-            return f"function:{f.__module__}.{f.__qualname__}"
-        parts = [_source(f.__code__) or self.of(f.__code__)]
-        parts += [self.of(f.__defaults__), self.of(f.__kwdefaults__)]
-        names = {n for code in _codes(f.__code__) for n in code.co_names}
-        for name, used in sorted(references(f).items()):
-            parts.append(f"{name}={self.of(used)}")
-            parts += self._attributes(used, names)
-        return "function:" + "\n".join(parts)
-
-    def _attributes(self, module: Any, names: set[str]) -> Iterator[str]:
-        """Describe what a function may use of a module of the user's own."""
-        if not isinstance(module, types.ModuleType):
-            return
-        if not self._is_own(module.__name__, getattr(module, "__file__", None)):
-            return
-        for name in sorted(names.intersection(vars(module))):
-            yield f"{module.__name__}.{name}={self.of(vars(module)[name])}"
-            yield from self._attributes(vars(module)[name], names - {name})
-
-    def _class(self, value: type) -> str:
-        if not self._is_own(value.__module__):
-            return f"class:{value.__module__}.{value.__qualname__}"
-        members = {k: v for k, v in vars(value).items() if k not in _ABOUT}
-        return f"class:{value.__qualname__}:{self.of(value.__bases__)}:{self.of(members)}"
-
-    def _object(self, value: Any) -> str:
-        """Describe an object as it would be pickled, or else by its class and attributes."""
+    def _function(self, f: types.FunctionType) -> Parts:
+        if not self._is_own_code(f):
+            return self._others_function(f)
         try:
-            pickle.dumps(value)
+            node, tree = located(f)
+        except SourceError as error:
+            return self._compiled(f, str(error))
+        text, uses = _source(node)
+        self.trees.add(tree)
+        self._note(f, uses)
+        below = [*self._defaults(f, node, uses), *self._used(f, uses, f.__code__)]
+        below += self._held(f, [(k, v) for k, v in vars(f).items() if k != "__wrapped__"], tree)
+        why = f"where {uses.unknown[0]}" if uses.unknown else ""
+        name = f.__code__.co_name
+        return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below], unknown=why)
+
+    def _compiled(self, f: types.FunctionType, why: str) -> Parts:
+        """Describe a function without source by its code, which every Python has its own of."""
+        imports = [Import(n, n) for n in _imported_names(f.__code__)]
+        names = [*_global_names(f.__code__), *f.__code__.co_freevars, *(i.alias for i in imports)]
+        uses = Uses({name: {()} for name in names}, imports)
+        below = [("", f.__code__), *self._defaults(f, None, uses)]
+        below += [*self._used(f, uses, f.__code__), *vars(f).items()]
+        return Parts("function", below, unknown=f"a function that counts as compiled, for {why}")
+
+    def _code(self, code: types.CodeType) -> Parts:
+        about = code.co_names, code.co_varnames, code.co_code.hex()
+        return Parts(f"code:{about}", [("", c) for c in code.co_consts])
+
+    def _others_function(self, f: types.FunctionType) -> Parts:
+        """Describe a function of others' by its name, and by what of the user's it holds."""
+        home = str(f.__globals__.get("__name__"))
+        label = f"function:{home}.{f.__code__.co_qualname}"
+        below: list[Named] = [("", Home(home))]
+        if _is_importable(f):
+            return Parts(label, below)
+        registry = vars(f).get("registry")  # functools.singledispatch, which has a cache, too
+        if home == "functools" and registry is not None:
+            every = sorted(registry.items(), key=lambda item: item[0].__qualname__)
+            return Parts(label, [*below, *((k.__qualname__, (k, v)) for k, v in every)])
+        try:
+            changed = uses_of(located(f)[0]).changed
+        except SourceError:
+            changed = set()
+        below += [(n, c.cell_contents) for n, c in _cells(f).items() if n not in changed]
+        below += [("", f.__defaults__), ("", f.__kwdefaults__)]
+        if "__wrapped__" in vars(f):
+            below.append(("", vars(f)["__wrapped__"]))
+        return Parts(label, below)
+
+    def _defaults(
+        self, f: types.FunctionType, node: Function | None, uses: Uses
+    ) -> Iterator[Named]:
+        code = f.__code__
+        names = code.co_varnames[: code.co_argcount]
+        given = [*zip(reversed(names), reversed(f.__defaults__ or ()), strict=False)]
+        for name, value in sorted([*given, *(f.__kwdefaults__ or {}).items()]):
+            made = places.of_default(node, name) if node and name in uses.changed else None
+            yield name, value if made is None else self._making(made, f, ("default", name))
+
+    def _used(self, f: types.FunctionType, uses: Uses, code: types.CodeType) -> Iterator[Named]:
+        """Yield what a function reads of what is around it."""
+        for name, cell in _cells(f).items():
+            if name in uses.chains:
+                yield from self._read(name, self._in_cell(f, name, cell), uses.chains[name])
+        names = f.__globals__
+        for name in sorted(_global_names(code) & uses.chains.keys()):
+            if name in names and name not in _ABOUT_MODULES:
+                yield from self._read(name, self._in_module(f, name), uses.chains[name])
+        if uses.whole:
+            yield "globals", _Whole(names)
+        for taken in uses.imports:
+            yield from self._imports(taken, names, uses.chains.get(taken.alias, {()}))
+
+    def _read(self, name: str, value: Any, chains: Iterable[Chain]) -> Iterator[Named]:
+        if not self._is_own_module(value):
+            yield name, value
+            return
+        for chain in sorted(chains):
+            yield from self._along(name, value, chain)
+
+    def _along(self, path: str, module: types.ModuleType, chain: Chain) -> Iterator[Named]:
+        """Yield what a chain of attributes leads to: the first that is no module of the user's."""
+        if not chain:
+            yield path, module
+            return
+        path, names = f"{path}.{chain[0]}", vars(module)
+        if chain[0] not in names:
+            if "__getattr__" in names:
+                yield path, names["__getattr__"]
+            return
+        value = names[chain[0]]
+        if self._is_own_module(value):
+            yield from self._along(path, value, chain[1:])
+        else:
+            yield path, value
+
+    def _imports(
+        self, taken: Import, names: Mapping[str, Any], chains: Iterable[Chain]
+    ) -> Iterator[Named]:
+        home = names.get("__package__") or str(names.get("__name__")).rpartition(".")[0]
+        try:
+            full = importlib.util.resolve_name("." * taken.level + taken.module, home)
+            module = self._imported(full)
+            if module is None:
+                yield taken.alias, Home(full)
+                return
+            if taken.name is None:
+                value: Any = sys.modules[package(full)] if taken.top else module
+            elif taken.name in vars(module) or taken.name == "*":
+                value = vars(module).get(taken.name, module)
+            else:
+                value = self._imported(f"{full}.{taken.name}")
+        except Exception as error:
+            why = f"it can't be imported ({type(error).__name__}: {error})"
+            yield taken.alias, _Unknown(f"import {taken.module}", why)
+            return
+        yield from self._read(taken.alias, value, chains)
+
+    def _imported(self, name: str) -> types.ModuleType | None:
+        """Return a module of the user's own; None for others', which may not even be there."""
+        top = package(name)
+        if top in sys.stdlib_module_names or top == "engine":
+            return None
+        loaded = sys.modules.get(top)
+        if loaded is not None:
+            own = self._is_own_module(loaded)
+        else:
+            spec = importlib.util.find_spec(top)
+            own = spec is not None and (top in self._homes or _is_own_spec(spec))
+        return importlib.import_module(name) if own else None
+
+    # Places that functions change
+
+    def _note(self, f: types.FunctionType, uses: Uses) -> None:
+        """Note which places around it a function changes."""
+        code = f.__code__
+        for name in uses.changed:
+            if name in code.co_freevars:
+                cell = _cells(f).get(name)
+                if cell is not None:
+                    self.found.cells[id(cell)] = cell
+            elif name in f.__globals__ and name in _stored_or_read(code):
+                self.found.names.setdefault((id(f.__globals__), name), set()).add(code.co_name)
+            elif name in code.co_varnames[:1] and "." in code.co_qualname:
+                owner = code.co_qualname.rpartition(".")[0].rpartition(".")[2]
+                if owner != "<locals>":
+                    self.found.items.add(owner)
+        if code.co_name not in places.MAKING:
+            self.found.attributes |= uses.attributes
+
+    def _in_module(self, f: types.FunctionType, name: str) -> Any:
+        value = f.__globals__[name]
+        key = (id(f.__globals__), name)
+        writers = self.changed.names.get(key)
+        kind = type(value).__name__
+        if writers is None and kind not in self.changed.items and kind not in _DRAWN_FROM:
+            return value
+        made = places.of_global(located(f)[1], name, writers or ())
+        return value if made is None else self._making(made, f, key)
+
+    def _in_cell(self, f: types.FunctionType, name: str, cell: types.CellType) -> Any:
+        kind = type(cell.cell_contents).__name__
+        if id(cell) not in self.changed.cells and kind not in _DRAWN_FROM:
+            return cell.cell_contents
+        try:
+            node, tree = located(f)
+        except SourceError:
+            return cell.cell_contents
+        made = places.of_variable(tree, node, name)
+        return cell.cell_contents if made is None else self._making(made, f, id(cell))
+
+    def _held(
+        self, owner: Any, items: Iterable[Named], tree: ast.Module | None = None
+    ) -> Iterator[Named]:
+        """Yield the attributes of an object or a function, those that change as they were made."""
+        for name, value in sorted(items, key=lambda item: item[0]):
+            self.seen.add(name)
+            if name not in self.changed.attributes:
+                yield name, value
+                continue
+            if tree is not None:
+                beside: types.FunctionType | None = owner
+                made = places.of_attribute(self.trees, tree, name)
+            else:
+                made, beside = self._making_attribute(type(owner), name)
+            if made is False or beside is None:
+                yield name, value
+            elif isinstance(made, ast.expr):
+                yield name, self._making(made, beside, (id(owner), name))
+
+    def _making_attribute(
+        self, kind: type, name: str
+    ) -> tuple[ast.expr | bool, types.FunctionType | None]:
+        beside: types.FunctionType | None = None
+        found: ast.expr | bool = True
+        for owner in kind.__mro__:
+            method = next((m for m in vars(owner).values() if self._is_own_method(m)), None)
+            if method is None:
+                continue
+            try:
+                node, tree = located(method)
+            except SourceError:
+                return False, None
+            written = places.class_of(tree, node)
+            made = places.of_attribute(self.trees, written, name) if written is not None else False
+            beside = beside or method
+            if made is not True:
+                return made, method
+            found = made
+        return found, beside
+
+    def _is_own_method(self, value: Any) -> bool:
+        return type(value) is types.FunctionType and self._is_own_code(value)
+
+    def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> _Made:
+        return self._made.setdefault((key, id(node)), _Made(node, beside))
+
+    def _made_by(self, made: _Made) -> Parts:
+        uses, names = uses_of(made.node), made.beside.__globals__
+        below: list[Named] = []
+        for name, chains in sorted(uses.chains.items()):
+            if name in names:
+                below += self._read(name, names[name], chains)
+        why = "which draws random numbers without a seed" if _is_unseeded(made.node) else ""
+        return Parts(f"made:{text_of(made.node)}", below, unknown=why)
+
+    # Modules and classes
+
+    def _module(self, module: types.ModuleType) -> Parts:
+        """Describe a module that is used as a whole: one of the user's with all that is in it."""
+        if self._is_own_module(module):
+            return self._whole(_Whole(vars(module)))
+        return self._home(Home(module.__name__))
+
+    def _home(self, home: Home) -> Parts:
+        return Parts(f"module:{home.module}:{self._version(home.module)}")
+
+    def _whole(self, whole: _Whole) -> Parts:
+        file = str(whole.names.get("__file__") or ".py")
+        compiled = "" if file.endswith((".py", ".pyc")) else file_digest(file)
+        kept = sorted((k, v) for k, v in whole.names.items() if k not in _ABOUT_MODULES)
+        return Parts(f"module:{compiled}", kept)
+
+    def _class(self, kind: type) -> Parts:
+        if not self._is_own_class(kind):
+            label = f"class:{kind.__module__}.{kind.__qualname__}"
+            return Parts(label, [("", Home(kind.__module__))])
+        below: list[Named] = [("", base) for base in kind.__bases__]
+        if type(kind) is not type:
+            below.append(("metaclass", type(kind)))
+        if issubclass(type(kind), enum.EnumType):
+            below += [(n, m._value_) for n, m in kind.__members__.items()]  # type: ignore[attr-defined]
+        below += _fields_of(kind)
+        members = [(n, v) for n, v in vars(kind).items() if self._is_said(kind, n, v)]
+        name = kind.__name__
+        return Parts(
+            f"class:{kind.__qualname__}",
+            [*below, *((f"{name}.{n}", v) for n, v in self._of_class(kind, members))],
+        )
+
+    def _of_class(self, kind: type, members: Iterable[Named]) -> Iterator[Named]:
+        for name, value in sorted(members, key=lambda item: item[0]):
+            self.seen.add(name)
+            if name in self.changed.attributes and not callable(value):
+                made, beside = self._making_attribute(kind, name)
+                if isinstance(made, ast.expr) and beside is not None:
+                    yield name, self._making(made, beside, (id(kind), name))
+                    continue
+            yield name, value
+
+    def _is_said(self, kind: type, name: str, value: Any) -> bool:
+        """Tell whether a member is what the class says, not what Python makes of it."""
+        if name in _ABOUT or type(value) in _SLOTS:
+            return False
+        made = "__dataclass_fields__" in vars(kind) or hasattr(kind, "_field_defaults")
+        if issubclass(type(kind), enum.EnumType):
+            if name in kind.__members__:  # type: ignore[attr-defined]
+                return False
+            made = made or name.startswith("_")
+        if not made:
+            return True
+        if name.startswith("__") or name.startswith("_"):
+            f = getattr(value, "__func__", value)
+            return type(f) is types.FunctionType and self._is_own_code(f) and not _is_text(f)
+        return type(value).__name__ != "_tuplegetter"
+
+    # Objects
+
+    def _object(self, value: Any) -> Parts:
+        kind = type(value)
+        if issubclass(kind, enum.Enum):
+            about = [(k, v) for k, v in vars(value).items() if not k.startswith("_")]
+            return Parts(
+                f"member:{value._name_}",
+                [("", kind), ("", value._value_), *sorted(about, key=lambda item: item[0])],
+            )
+        if self._is_own_class(kind):
+            return self._own_object(value)
+        if "__wrapped__" in _vars(value):
+            about = [(k, v) for k, v in _vars(value).items() if _is_said_of(k, v)]
+            about.append(("", getattr(value, "_self_wrapper", None)))  # wrapt's
+            return Parts("wrapper", [("", kind), *about])
+        try:
+            return self._reduced(value)
+        except Exception:
+            return Parts("object", [("", kind)], unknown=_unreadable(kind))
+
+    def _reduced(self, value: Any) -> Parts:
+        """Describe an object as it is pickled."""
+        kind = type(value)
+        by_table = copyreg.dispatch_table.get(kind)
+        parts: Any = by_table(value) if by_table else value.__reduce_ex__(4)
+        if isinstance(parts, str):
+            return Parts(f"global:{parts}", [("", kind)])
+        made, arguments, state, items, pairs = (*parts, None, None, None)[:5]
+        below = [("", made), ("", arguments), ("", state)]
+        listed = [("", None if i is None else list(i)) for i in (items, pairs)]
+        return Parts("object", [*below, *listed])
+
+    def _own_object(self, value: Any) -> Parts:
+        """Describe an object of a class of the user's by its class and what it holds.
+
+        Executors get what it is pickled as: a class that says how is asked.
+        """
+        kind = type(value)
+        if _says_how(kind):
+            try:
+                once, again = (pickle.dumps(value.__reduce_ex__(4)[1:3]) for _ in range(2))
+                if once == again:
+                    return self._reduced(value)
+                return Parts("object", [("", kind)], unknown=f"{_a(kind)} that is pickled "
+                             "in another way each time")  # fmt: skip
+            except Exception:
+                pass
+        below: list[Named] = [("", kind)]
+        base = next(k for k in kind.__mro__ if not self._is_own_class(k))
+        if base is not object:
+            below += self._as_base(value)
+        own = dict(_vars(value))
+        cached = {n for k in kind.__mro__ for n, v in vars(k).items()
+                  if isinstance(v, functools.cached_property)}  # fmt: skip
+        own |= dict(_slots(value))
+        below += self._held(value, ((n, v) for n, v in own.items() if n not in cached))
+        return Parts("own", below)
+
+    def _as_base(self, value: Any) -> Iterator[Named]:
+        """Yield what an object holds as one of the type that its class is made from."""
+        for kind, made in _BASES.items():
+            if isinstance(value, kind):
+                yield kind.__name__, made(value)
+                return
+        try:
             parts = value.__reduce_ex__(4)
         except Exception:
-            own = self._is_own(type(value).__module__)
-            if not own:
-                kind = f"{type(value).__module__}.{type(value).__qualname__}"
-                self.unknowns.append(f"it uses a {kind}, whose contents can't be read")
-            about = getattr(value, "__dict__", {}) if own else {}
-            return f"object:{self.of(type(value))}:{self.of(about)}"
-        if isinstance(parts, str):
-            return f"global:{parts}"
-        made, arguments, state, *items = (*parts, None, None)[:5]
-        listed = [None if i is None else list(i) for i in items]
-        return f"object:{self.of(made)}:{self.of((arguments, state, listed))}"
+            yield "base", _Unknown("base", _unreadable(type(value)))
+            return
+        arguments = [a for a in parts[1] if a is not type(value)]
+        yield "base", arguments
+        for items in parts[3:5]:
+            yield "items", None if items is None else list(items)
 
-    def _is_own(self, module: str | None, file: str | None = None) -> bool:
-        if _package(module) in {"__main__", *self._homes}:
+    # Whose
+
+    def _version(self, module: str | None) -> str:
+        return version_of(package(module))
+
+    def _is_own_module(self, value: Any) -> bool:
+        if not issubclass(type(value), types.ModuleType):
+            return False
+        file = getattr(value, "__file__", None)
+        if file is None:  # a package without __init__.py
+            file = next(iter(getattr(value, "__path__", ())), None)
+        return self._is_own(value.__name__, file)
+
+    def _is_own_code(self, f: types.FunctionType) -> bool:
+        module = f.__globals__.get("__name__")
+        file = f.__code__.co_filename
+        if module is None or package(module) in {"__main__", "builtins", *self._homes}:
             return True
-        return is_own(file or getattr(sys.modules.get(module or ""), "__file__", None))
+        if file.startswith("<"):  # made by exec
+            return self._is_own(module, f.__globals__.get("__file__"))
+        return is_own(file)
+
+    def _is_own_class(self, kind: type) -> bool:
+        module = kind.__module__
+        if module == "builtins":  # made where there is no module, or Python's
+            return bool(kind.__flags__ & _HEAP) and not hasattr(builtins, kind.__name__)
+        known = sys.modules.get(module)
+        return self._is_own(module, getattr(known, "__file__", None))
+
+    def _is_own(self, module: str | None, file: str | None) -> bool:
+        return package(module) in {"__main__", *self._homes} or is_own(file)
 
 
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """All names of a module."""
+
+    names: Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Unknown:
+    """What can't be described, and why."""
+
+    label: str
+    why: str
+
+
+_SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
+# Types whose objects change when they are asked.
+_DRAWN_FROM = frozenset({"Random", "Generator", "RandomState", "count", "cycle"})
+_HEAP = 1 << 9  # CPython's flag of a class that Python code made
+_OWN: dict[type, Callable[[_Walk, Any], Parts]] = {
+    SlicingFunction: _Walk._slice,
+    Preprocessor: _Walk._preprocessor,
+    types.FunctionType: _Walk._function,
+    types.CodeType: _Walk._code,
+    _Made: _Walk._made_by,
+    _Whole: _Walk._whole,
+    Home: _Walk._home,
+    _Unknown: lambda _, value: Parts(f"unknown:{value.label}", unknown=value.why),
+}
+_BASES: dict[type, Callable[[Any], Any]] = {
+    bool: bool,
+    int: int.__int__,
+    float: float.__float__,
+    complex: complex.__complex__,
+    str: str.__str__,
+    bytes: lambda v: bytes(memoryview(v)),
+    tuple: lambda v: tuple(tuple.__iter__(v)),
+    list: lambda v: [*list.__iter__(v)],
+    set: lambda v: set(set.__iter__(v)),
+    frozenset: lambda v: frozenset(frozenset.__iter__(v)),
+}
 _LEAVES: dict[type, Callable[[Any], str]] = {
     Const: lambda node: node.key,
     Mask: lambda node: node.slice_id,
     Lookup: lambda node: f"{node.column}\n{node.keys.about}",
 }
-_DESCRIBED: dict[Any, Callable[[Description, Any], str]] = {
-    SlicingFunction: Description._slice,
-    Expr: Description._tree,
-    Preprocessor: Description._preprocessor,
-    re.Pattern: Description._pattern,
-    types.ModuleType: Description._module,
-    types.FunctionType: Description._function,
-    types.MethodType: Description._method,
-    types.CodeType: Description._code,
-    staticmethod | classmethod: Description._wrapper,
-    property: Description._property,
-    functools.partial: Description._partial,
-    type: Description._class,
-    Mapping: Description._mapping,
-    list | tuple: Description._sequence,
-    set | frozenset: Description._set,
-}
 
 
-def _source(code: types.CodeType) -> str:
-    """Return a function's source without comments, docstrings and decorators.
+def _tree(tree: Expr) -> str:
+    known: dict[Expr, str] = {}
+    for node in tree.walk():
+        own = _LEAVES.get(type(node), str)(node) if not node.parts else getattr(node, "op", "")
+        below = ",".join(known[part] for part in node.parts)
+        known[node] = digest(f"{type(node).__name__}:{own}({below})")
+    return f"tree:{known[tree]}"
 
-    Empty for a lambda, which may stand beside another one or a slice's name, and where there is
-    no file (a REPL): the compiled code stands in.
-    """
-    if code.co_name == "<lambda>":
-        return ""
+
+def _a(kind: type) -> str:
+    return f"a {kind.__module__}.{kind.__qualname__}".replace("a builtins.", "a ")
+
+
+def _unreadable(kind: type) -> str:
+    return f"{_a(kind)}, whose contents can't be read"
+
+
+def _vars(value: Any) -> Mapping[str, Any]:
     try:
-        text = inspect.getsource(code)
-        tree = ast.parse(f"if True:\n{text}" if text[0].isspace() else text)
-    except (OSError, SyntaxError):
-        return ""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.decorator_list = []
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            node.body = node.body[ast.get_docstring(node) is not None :] or [ast.Pass()]
-    return ast.unparse(tree)
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _slots(value: Any) -> Iterator[Named]:
+    for kind in type(value).__mro__:
+        for name, slot in vars(kind).items():
+            if type(slot) is types.MemberDescriptorType:
+                try:
+                    yield name, slot.__get__(value)
+                except AttributeError:  # has no value yet
+                    continue
+
+
+def _says_how(kind: type) -> bool:
+    """Tell whether a class says how its objects are pickled."""
+    names = ("__reduce__", "__reduce_ex__", "__getstate__", "__getnewargs__", "__getnewargs_ex__")
+    return any(
+        type(vars(k).get(name)) is types.FunctionType
+        for k in kind.__mro__
+        for name in names
+        if not hasattr(k, "_field_defaults") or k is not kind
+    ) and not hasattr(kind, "_field_defaults")
+
+
+def _is_said_of(name: str, value: Any) -> bool:
+    """Tell whether an attribute of others' wrapper is what it was given, not what it counts."""
+    if name == "__wrapped__":
+        return True
+    plain = (str, bool, float, type(None), types.FunctionType, type, functools.partial)
+    return not name.startswith("__") and isinstance(value, (*plain, types.MethodType))
+
+
+def _fields_of(kind: type) -> Iterator[Named]:
+    """Yield what a class says of its fields: annotations, and what a dataclass makes of them."""
+    try:
+        annotations = inspect.get_annotations(kind)
+    except Exception:  # a name that isn't defined yet
+        annotations = {}
+    if annotations:
+        yield "annotations", annotations
+    fields = vars(kind).get("__dataclass_fields__", {})
+    about = ("default", "default_factory", "init", "compare", "hash", "kw_only")
+    for name, f in fields.items():
+        yield name, [getattr(f, a) for a in about]
+    if fields:
+        params = vars(kind)["__dataclass_params__"]
+        yield "dataclass", [getattr(params, a) for a in ("init", "eq", "order", "frozen")]
+    if "_fields" in vars(kind) and issubclass(kind, tuple):
+        yield "fields", [kind._fields, kind._field_defaults]  # type: ignore[attr-defined]
+
+
+def _is_unseeded(node: ast.expr) -> bool:
+    generators = {"Random", "RandomState", "SystemRandom", "default_rng"}
+    return any(
+        isinstance(n, ast.Call)
+        and not n.args
+        and not n.keywords
+        and getattr(n.func, "attr", getattr(n.func, "id", "")) in generators
+        for n in ast.walk(node)
+    )
+
+
+def _is_text(f: types.FunctionType) -> bool:
+    """Tell whether a function was made of a text, as a dataclass's are."""
+    return f.__code__.co_filename.startswith("<string>")
+
+
+@functools.lru_cache(maxsize=100_000)
+def _source(node: Function) -> tuple[str, Uses]:
+    return text_of(node), uses_of(node)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -245,10 +804,37 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes(const)
 
 
-def _global_names(code: types.CodeType) -> Iterator[str]:
-    for i in dis.get_instructions(code):
-        if i.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            yield str(i.argval)
+@functools.lru_cache(maxsize=100_000)
+def _global_names(code: types.CodeType) -> frozenset[str]:
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    return frozenset(
+        str(i.argval) for c in _codes(code) for i in dis.get_instructions(c) if i.opname in loads
+    )
+
+
+@functools.lru_cache(maxsize=100_000)
+def _stored_or_read(code: types.CodeType) -> frozenset[str]:
+    return _global_names(code) | frozenset(
+        str(i.argval)
+        for c in _codes(code)
+        for i in dis.get_instructions(c)
+        if i.opname in ("STORE_GLOBAL", "DELETE_GLOBAL")
+    )
+
+
+def _imported_names(code: types.CodeType) -> list[str]:
+    return [
+        str(i.argval)
+        for c in _codes(code)
+        for i in dis.get_instructions(c)
+        if i.opname == "IMPORT_NAME" and i.argval
+    ]
+
+
+def _cells(f: types.FunctionType) -> dict[str, types.CellType]:
+    """Return the variables that a function closes over, but those without a value yet."""
+    pairs = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
+    return {name: cell for name, cell in pairs if _is_filled(cell)}
 
 
 def _is_filled(cell: types.CellType) -> bool:
@@ -259,18 +845,32 @@ def _is_filled(cell: types.CellType) -> bool:
     return True
 
 
+def _is_importable(f: types.FunctionType) -> bool:
+    """Tell whether a function is found by its name in the module that its code is of."""
+    found: Any = sys.modules.get(str(f.__globals__.get("__name__")))
+    for name in f.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is f or getattr(found, "__func__", None) is f
+
+
+def _is_own_spec(spec: Any) -> bool:
+    folders = spec.submodule_search_locations or ()
+    return is_own(spec.origin if spec.has_location else next(iter(folders), None))
+
+
+def _folder(module: str) -> str | None:
+    """Return the folder that the user's modules are in, with the separator behind it."""
+    top = sys.modules.get(package(module))
+    file = getattr(top, "__file__", None)
+    if file is None:
+        return None
+    inside = Path(file).parent
+    folder = str(inside.parent if hasattr(top, "__path__") else inside)
+    return folder + "/" if len(folder) > 1 else None
+
+
 def _module_of(f: Any) -> str | None:
     while isinstance(f, functools.partial):
         f = f.func
     module: str | None = (f if hasattr(f, "__code__") else type(f)).__module__
     return module
-
-
-def _package(module: str | None) -> str:
-    return (module or "").partition(".")[0]
-
-
-@functools.cache
-def _installed() -> tuple[Path, ...]:
-    places = {*sysconfig.get_paths().values(), *site.getsitepackages(), site.getusersitepackages()}
-    return tuple(Path(p).resolve() for p in places if p not in (sys.prefix, sys.exec_prefix))

@@ -13,7 +13,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, cast
 
-from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
+from engine.errors import (
+    DecoratorParenthesesError,
+    PreprocessorReturnError,
+    SliceFormError,
+    VersionTypeError,
+)
 from engine.slicing.expr import Expr
 from engine.slicing.rows import MutableRow, Row, values_of
 
@@ -46,6 +51,8 @@ class Preprocessor:
         values alone.
     memoize_key
         A function of the row giving a hashable key; by default all values of the columns read.
+    version
+        What its author says of it, see :class:`SlicingFunction`.
     """
 
     def __init__(
@@ -55,12 +62,15 @@ class Preprocessor:
         pre: Sequence[Preprocessor] | None = None,
         memoize: bool = False,
         memoize_key: Callable[[Any], Hashable] | None = None,
+        *,
+        version: str | int | None = None,
     ) -> None:
         self.name = name
         self.f = f
         self.pre = tuple(pre or ())
         self.memoize = memoize
         self.memoize_key = memoize_key
+        self.version = _version("preprocessor", name, version)
 
     @property
     def chain(self) -> tuple[Preprocessor, ...]:
@@ -111,14 +121,24 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
         pre: Sequence[Preprocessor] | None = None,
         memoize: bool = False,
         memoize_key: Callable[[Any], Hashable] | None = None,
+        *,
+        version: str | int | None = None,
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("preprocessor", name)
         self.name, self.pre, self.memoize, self.memoize_key = name, pre, memoize, memoize_key
+        self.version = version
 
     def __call__(self, f: Callable[[Any], Any]) -> Preprocessor:
         """Wrap ``f``."""
-        return Preprocessor(self.name or f.__name__, f, self.pre, self.memoize, self.memoize_key)
+        return Preprocessor(
+            self.name or f.__name__,
+            f,
+            self.pre,
+            self.memoize,
+            self.memoize_key,
+            version=self.version,
+        )
 
 
 class SlicingFunction:
@@ -150,6 +170,10 @@ class SlicingFunction:
         :func:`engine.by` and :func:`engine.lookup` make.
     parts
         Slice id to the slice that a :class:`Mask` of the tree means.
+    version
+        Text or a whole number that the author changes where the engine can't see that answers
+        change: with a file, a service or the environment that the function reads when it runs.
+        It is part of the slice's fingerprint.
 
     Attributes
     ----------
@@ -159,8 +183,8 @@ class SlicingFunction:
     Raises
     ------
     ValueError
-        If not exactly one of ``f``, ``sql`` and ``expr`` is given, or ``pre`` goes with another
-        form than a row function.
+        If not exactly one of ``f``, ``sql`` and ``expr`` is given, ``pre`` goes with another
+        form than a row function, or ``version`` is something else.
 
     Examples
     --------
@@ -187,6 +211,7 @@ class SlicingFunction:
         sql: str | None = None,
         expr: Expr | None = None,
         parts: Mapping[str, SlicingFunction] | None = None,
+        version: str | int | None = None,
     ) -> None:
         self.name = name
         self.f = f
@@ -197,6 +222,7 @@ class SlicingFunction:
             self.id = id
         self.sql = sql
         self.pure = pure
+        self.version = _version("slice", name, version)
         self.expr, self.parts = expr, dict(parts or {})
         if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
             raise SliceFormError(name, "give either a function or a SQL predicate")
@@ -315,11 +341,12 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         id: str | None = None,  # noqa: A002
         description: str | None = None,
         pure: bool = False,
+        version: str | int | None = None,
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("slicing_function", name)
         self.name, self.resources, self.pre = name, resources, pre
-        self.id, self.description, self.pure = id, description, pure
+        self.id, self.description, self.pure, self.version = id, description, pure, version
 
     def __call__(self, f: Callable[..., Any]) -> SlicingFunction:
         """Wrap ``f``."""
@@ -331,6 +358,7 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
             id=self.id,
             description=self.description,
             pure=self.pure,
+            version=self.version,
         )
 
 
@@ -340,6 +368,7 @@ def where(
     *,
     id: str | None = None,  # noqa: A002
     description: str | None = None,
+    version: str | int | None = None,
 ) -> SlicingFunction:
     """Make a slice of a SQL predicate, which Spark runs without Python.
 
@@ -349,7 +378,11 @@ def where(
     SlicingFunction short (sql)
     """
     return SlicingFunction(
-        name, sql=predicate, id=id, description=predicate if description is None else description
+        name,
+        sql=predicate,
+        id=id,
+        description=predicate if description is None else description,
+        version=version,
     )
 
 
@@ -365,6 +398,12 @@ def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tu
     return tuple(
         p.name for p in _parameters(f) if p.name not in resources and _is_series(p.annotation)
     )
+
+
+def _version(what: str, name: str, version: Any) -> str | int | None:
+    if version is not None and type(version) not in (str, int):
+        raise VersionTypeError(what, name, version)
+    return cast("str | int | None", version)
 
 
 def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKind:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from engine.errors import DuplicateSliceError, SliceIdError
-from engine.slicing.description import Description, digest
+from engine.slicing.description import Described, described, digest
 from engine.slicing.functions import SlicingFunction
 
 RESERVED_IDS = frozenset({"base", "overall", "other"})
@@ -95,9 +95,9 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     >>> fingerprint(a) == fingerprint(a, zone="Asia/Tokyo")
     False
     """
-    described, about = _described(sf)
-    digits = digest(f"{zone}:{described}")[:16]
-    return digits + UNKNOWN if about.unknowns else digits
+    about = _described(sf)
+    digits = digest(f"{zone}:{about.digest}")[:16]
+    return digits + UNKNOWN if about.unknown else digits
 
 
 def unknowns(sf: SlicingFunction) -> tuple[str, ...]:
@@ -107,14 +107,15 @@ def unknowns(sf: SlicingFunction) -> tuple[str, ...]:
     --------
     >>> import threading
     >>> guarded = SlicingFunction("a", lambda x, lock: x.n > 1, {"lock": threading.Lock()})
-    >>> fingerprint(guarded).endswith("-unknown"), len(unknowns(guarded))
-    (True, 1)
+    >>> fingerprint(guarded).endswith("-unknown")
+    True
+    >>> unknowns(guarded)
+    ("uses lock, a _thread.lock, whose contents can't be read",)
     """
-    return tuple(dict.fromkeys(_described(sf)[1].unknowns))
+    return _described(sf).unknown
 
 
-def _described(sf: SlicingFunction) -> tuple[str, Description]:
+def _described(sf: SlicingFunction) -> Described:
     slices = (sf, *sf.parts.values())
     functions = [f for part in slices for f in (part.f, *(p.f for p in part.chain))]
-    about = Description(*(f for f in functions if f is not None))
-    return about.of(sf), about
+    return described(sf, [f for f in functions if f is not None])

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 from engine.errors import ModuleImportError, NoSlicesError
-from engine.slicing.description import digest, is_own
+from engine.slicing.description import digest
 from engine.slicing.functions import SlicingFunction
+from engine.slicing.origin import is_own
 
 
 def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFunction]:

@@ -6,11 +6,12 @@ import __future__
 import ast
 import functools
 import linecache
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType
 
-Function = ast.FunctionDef | ast.Lambda
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 # Compiler flags that a shell or a doctest may have on where the text doesn't say so.
 _FUTURE = __future__.annotations.compiler_flag
 
@@ -33,32 +34,46 @@ def function_node(f: FunctionType) -> Function:
     >>> ast.unparse(function_node(both[1]).body)
     'x + 2'
     """
+    return located(f)[0]
+
+
+def located(f: FunctionType) -> tuple[Function, ast.Module]:
+    """Return the node that a function was compiled from, and the module that the node is in.
+
+    Raises
+    ------
+    SourceError
+        As :func:`function_node` does.
+    """
     code = f.__code__
-    found = _node(code)
+    if not os.path.exists(code.co_filename):  # a module in an archive: its loader has the text
+        linecache.lazycache(code.co_filename, f.__globals__)
+    found = _node(code, code.co_filename)
     if isinstance(found, str):
         raise SourceError(found)
     return found
 
 
 @functools.lru_cache(maxsize=100_000)
-def _node(code: CodeType) -> Function | str:
-    linecache.checkcache(code.co_filename)
-    text = "".join(linecache.getlines(code.co_filename))
+def _node(code: CodeType, filename: str) -> tuple[Function, ast.Module] | str:
+    linecache.checkcache(filename)
+    text = "".join(linecache.getlines(filename))
     if not text:
         return "its source can't be read"
-    parsed = _parsed(text, code.co_filename, code.co_flags & _FUTURE)
+    parsed = _parsed(text, filename, code.co_flags & _FUTURE)
     if parsed is None:
         return "its source can't be read"
-    tree, codes = parsed
+    tree, by_line, codes = parsed
     if code not in codes:
         return "its source has changed since it was loaded"
-    return _at(tree, code) or "its source can't be told from its neighbours'"
+    node = _at(by_line, code)
+    return "its source can't be told from its neighbours'" if node is None else (node, tree)
 
 
 @functools.lru_cache(maxsize=64)
 def _parsed(
     text: str, filename: str, flags: int
-) -> tuple[dict[int, list[Function]], set[CodeType]] | None:
+) -> tuple[ast.Module, Mapping[int, list[Function]], set[CodeType]] | None:
     """Parse and compile a file once for all its functions."""
     try:
         with warnings.catch_warnings():
@@ -69,11 +84,11 @@ def _parsed(
         return None
     by_line: dict[int, list[Function]] = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.Lambda):
+        if isinstance(node, Function):
             decorators = getattr(node, "decorator_list", [])
             line = min([node.lineno, *(d.lineno for d in decorators)])
             by_line.setdefault(line, []).append(node)
-    return by_line, set(_codes(code))
+    return tree, by_line, set(_codes(code))
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -83,7 +98,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(const)
 
 
-def _at(by_line: dict[int, list[Function]], code: CodeType) -> Function | None:
+def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | None:
     """Return the innermost function on a line whose body holds all of a code's instructions."""
     spans = [
         (line, column, end_line, end_column)
@@ -95,6 +110,8 @@ def _at(by_line: dict[int, list[Function]], code: CodeType) -> Function | None:
         for node in by_line.get(code.co_firstlineno, [])
         if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
     ]
+    if not spans and len(fitting) > 1:  # Python was told to keep no columns
+        return None
     # The last that fits starts furthest right: the innermost.
     return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None
 
@@ -105,7 +122,7 @@ def _name(node: Function) -> str:
 
 def _holds(node: Function, span: tuple[int | None, ...]) -> bool:
     line, column, end_line, end_column = span
-    first: ast.expr | ast.FunctionDef = node.body if isinstance(node, ast.Lambda) else node
+    first: ast.expr | ast.stmt = node.body if isinstance(node, ast.Lambda) else node
     start = (first.lineno, first.col_offset)
     end = (first.end_lineno, first.end_col_offset)
     return start <= (line, column) and (end_line, end_column) <= end

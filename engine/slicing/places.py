@@ -1,0 +1,210 @@
+"""Where a value that functions change as they run is made: the expression in the source.
+
+A cache is empty at first and full later, and the same all the time. It is known by the one
+expression that makes it; where there may be another, there is none to know it by.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Collection, Iterator
+
+from engine.slicing.source import Function
+
+# Methods that make an object, rather than change it.
+MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
+
+
+def of_global(tree: ast.Module, name: str, writers: Collection[str]) -> ast.expr | None:
+    """Return the expression that makes a module's variable.
+
+    Parameters
+    ----------
+    tree
+        The module.
+    name
+        The variable.
+    writers
+        Functions that change it: none may be called while the module is loaded.
+
+    Examples
+    --------
+    >>> one = ast.parse("SEEN = {}")
+    >>> ast.unparse(of_global(one, "SEEN", ()))
+    '{}'
+    >>> of_global(ast.parse("SEEN = {}; SEEN['a'] = 1"), "SEEN", ()) is None
+    True
+    """
+    outside = list(_outside(tree.body))
+    called = [n.func for n in outside if isinstance(n, ast.Call)]
+    called += [d for n in outside for d in getattr(n, "decorator_list", ())]
+    if any(isinstance(f, ast.Name) and f.id in writers for f in called):
+        return None
+    return _only_assignment(tree.body, outside, name)
+
+
+def of_variable(tree: ast.Module, inner: Function, name: str) -> ast.expr | None:
+    """Return the expression that makes a variable of a function around another one."""
+    node: ast.AST = inner
+    parents = _parents(tree)
+    while node in parents:
+        node = parents[node]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            a = node.args
+            if name in {p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)}:
+                return None
+            outside = list(_outside(node.body))
+            if any(isinstance(n, ast.Name) and n.id == name for n in outside):
+                return _of_outside(_only_assignment(node.body, outside, name), node)
+    return None
+
+
+def of_default(node: Function, name: str) -> ast.expr | None:
+    """Return the expression that a parameter's default was made by."""
+    a = node.args
+    plain = [*a.posonlyargs, *a.args]
+    pairs = [*zip(reversed(plain), reversed(a.defaults), strict=False),
+             *zip(a.kwonlyargs, a.kw_defaults, strict=True)]  # fmt: skip
+    return next((_fresh(d) for p, d in pairs if p.arg == name and d is not None), None)
+
+
+def of_attribute(
+    trees: Collection[ast.Module], owner: ast.ClassDef | ast.Module, name: str
+) -> ast.expr | bool:
+    """Return the expression that makes an attribute of an object, a class or a function.
+
+    False where there may be more than one; True where there is none: it is made as functions run.
+
+    Parameters
+    ----------
+    trees
+        The modules whose functions may set it.
+    owner
+        The class, or the module of a function that has the attribute.
+    name
+        The attribute.
+    """
+    if isinstance(owner, ast.Module):
+        mentions = [n for t in trees for n in _outside(t.body) if _names(n, name)]
+        values = [v for s in owner.body for v in _values_set(s, name)]
+        if not mentions:
+            return True
+        return (_fresh(values[0]) or False) if len(values) == len(mentions) == 1 else False
+    within = set(ast.walk(owner))
+    if any(_names(n, name) for t in trees for n in ast.walk(t) if n not in within):
+        return False
+    makers = [m for m in owner.body if isinstance(m, ast.FunctionDef) and m.name in MAKING]
+    mentions = [n for m in makers for n in ast.walk(m) if _names(n, name)]
+    values = [v for m in makers for s in m.body for v in _values_set(s, name)]
+    if mentions:
+        if len(values) != 1 or len(mentions) != 1:
+            return False
+        return _of_outside(_fresh(values[0]), *makers) or False
+    for s in owner.body:  # what a dataclass' constructor may be given
+        if isinstance(s, ast.AnnAssign) and getattr(s.target, "id", None) == name:
+            return s.value if _is_no_argument(s.value) and s.value is not None else False
+    outside = list(_outside(owner.body))
+    found = _only_assignment(owner.body, outside, name)
+    return found or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
+
+
+def _is_no_argument(value: ast.expr | None) -> bool:
+    """Tell whether a dataclass' field is said to be no argument of its constructor."""
+    return isinstance(value, ast.Call) and any(
+        k.arg == "init" and isinstance(k.value, ast.Constant) and k.value.value is False
+        for k in value.keywords
+    )
+
+
+def class_of(tree: ast.Module, method: Function) -> ast.ClassDef | None:
+    """Return the class that a method is written in."""
+    parent = _parents(tree).get(method)
+    return parent if isinstance(parent, ast.ClassDef) else None
+
+
+def _outside(body: list[ast.stmt]) -> Iterator[ast.AST]:
+    """Yield what is in statements, but not in the functions that they define."""
+    left: list[ast.AST] = [*body]
+    while left:
+        node = left.pop()
+        yield node
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            left += [*node.decorator_list, *node.args.defaults]
+            left += [d for d in node.args.kw_defaults if d is not None]
+        elif isinstance(node, ast.Lambda):
+            left += [*node.args.defaults]
+        else:
+            left += ast.iter_child_nodes(node)
+
+
+def _only_assignment(body: list[ast.stmt], outside: list[ast.AST], name: str) -> ast.expr | None:
+    mentions = [n for n in outside if isinstance(n, ast.Name) and n.id == name]
+    if len(mentions) != 1:
+        return None
+    return next((_fresh(v) for s in body for t, v in _pairs(s) if t is mentions[0]), None)
+
+
+def _values_set(s: ast.stmt, name: str) -> Iterator[ast.expr]:
+    """Yield what a statement sets an attribute to."""
+    for target, value in _pairs(s):
+        if isinstance(target, ast.Attribute) and target.attr == name:
+            yield value
+
+
+def _pairs(s: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Yield an assignment's targets with what each is set to."""
+    if isinstance(s, ast.AnnAssign) and s.value is not None:
+        yield s.target, s.value
+    for target in s.targets if isinstance(s, ast.Assign) else ():
+        value = s.value  # type: ignore[attr-defined]
+        targets, values = getattr(target, "elts", []), getattr(value, "elts", [])
+        if targets and len(targets) == len(values):
+            yield from zip(targets, values, strict=True)
+        else:
+            yield target, value
+
+
+def _names(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.Attribute) and node.attr == name:
+        return True
+    return isinstance(node, ast.Constant) and node.value == name  # setattr(x, "name", …)
+
+
+def _fresh(value: ast.expr) -> ast.expr | None:
+    """Return an expression that makes the same every time: constants, displays, classes called."""
+    for node in ast.walk(value):
+        if isinstance(node, ast.Call) and _called(node.func)[:1].islower():
+            if _called(node.func) not in _MAKERS:
+                return None
+        elif isinstance(node, ast.Lambda | ast.GeneratorExp | ast.Await | ast.NamedExpr):
+            return None
+    return value
+
+
+def _of_outside(value: ast.expr | None, *makers: ast.AST) -> ast.expr | None:
+    """Return an expression unless it reads a function's own variables: those differ by call."""
+    if value is None:
+        return None
+    own = {n.arg for m in makers for n in ast.walk(m) if isinstance(n, ast.arg)}
+    own |= {n.id for m in makers for n in ast.walk(m)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}  # fmt: skip
+    read = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
+    return None if read & own else value
+
+
+def _called(f: ast.expr) -> str:
+    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "open")
+
+
+# What makes the same of the same arguments, though its name is no class's.
+_MAKERS = frozenset({
+    "dict", "list", "set", "tuple", "frozenset", "int", "str", "float", "bool", "bytes",
+    "bytearray", "defaultdict", "deque", "default_rng", "zeros", "ones", "empty", "array", "range",
+    "count", "local", "ref",
+})  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)
+def _parents(tree: ast.Module) -> dict[ast.AST, ast.AST]:
+    return {below: node for node in ast.walk(tree) for below in ast.iter_child_nodes(node)}
