@@ -282,6 +282,23 @@ class MissingColumnError(InputError):
         super().__init__(f"{who}: there is no column {column!r}{near(column, columns)}")
 
 
+class DuplicateColumnError(InputError):
+    """Several columns of a table have the name that is read."""
+
+    def __init__(self, column: str, count: int) -> None:
+        super().__init__(
+            f"{count} columns of the table are called {column!r}, so it can't be told which one is "
+            "meant; give each column a name of its own"
+        )
+
+
+class TableTypeError(InputError):
+    """Something was given as a table that isn't one."""
+
+    def __init__(self, what: str, found: object, wanted: str) -> None:
+        super().__init__(f"{what} is of type {type(found).__name__}; give {wanted}")
+
+
 class PredicateError(InputError):
     """A SQL predicate or Column can't be a slice."""
 

@@ -20,13 +20,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.extensions import ExtensionArray
 
 from engine.compile.combine import Found, combined, is_combination, masks_needed
 from engine.compile.patterns import Search
 from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.compile.program import Program
 from engine.compile.reads import slice_reads
-from engine.compile.values import nan_apart, null_series, python_values
+from engine.compile.series import nan_apart, null_series
+from engine.compile.values import python_values
 from engine.slicing.evaluate import is_mask, is_undecided, short, wrong_return
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
@@ -385,38 +387,47 @@ def _run_series(
     assert sf.f is not None  # a PANDAS function has one
     names = series_parameters(sf.f, sf.resources)
     codes = np.empty(n, dtype=np.int8)
+    null = np.zeros(n, np.bool_)
+    for name in names:
+        null |= series[name].isna().to_numpy(np.bool_)
     with nan_apart():
-        _fill_series(sf, names, [series[name] for name in names], 0, codes, faults)
+        _fill_series(sf, {c: series[c] for c in names}, np.arange(n), null, codes, faults)
     return codes
 
 
 def _fill_series(
     sf: SlicingFunction,
-    names: Sequence[str],
-    series: Sequence[pd.Series],
-    at: int,
+    series: Mapping[str, pd.Series],
+    at: np.ndarray,
+    null: np.ndarray,
     codes: np.ndarray,
     faults: list[Fault],
 ) -> None:
-    """Run a vectorised function; where it fails, halve the rows until the bad ones are found."""
-    n = len(series[0])
+    """Run a vectorised function on some rows; where it fails, on fewer, until the bad are found.
+
+    Rows in which a column is null are apart first, since a function that can't take null fails on
+    all of those.
+    """
+    n = len(at)
     if n == 0:
         return
     assert sf.f is not None  # a PANDAS function has one
+    own = {name: s.iloc[at].copy() for name, s in series.items()}
     try:
-        own = {name: s.copy() for name, s in zip(names, series, strict=True)}
-        codes[at : at + n] = _series_codes(sf.f(**own, **sf.resources), n)
+        codes[at] = _series_codes(sf.f(**own, **sf.resources), n)
     except Exception as error:
         if n > 1:
-            half = n // 2
-            _fill_series(sf, names, [s.iloc[:half] for s in series], at, codes, faults)
-            _fill_series(sf, names, [s.iloc[half:] for s in series], at + half, codes, faults)
+            apart = null[at]
+            if apart.all() or not apart.any():
+                apart = np.arange(n) < n // 2
+            for part in (at[apart], at[~apart]):
+                _fill_series(sf, series, part, null, codes, faults)
             return
         codes[at] = -1
-        values = {name: s.iloc[0] for name, s in zip(names, series, strict=True)}
-        if not any(v is None or v is pd.NA or v is pd.NaT for v in values.values()):
+        if not null[at[0]]:
             cause = str(error) if isinstance(error, _NotAMaskError) else _cause(error)
-            faults.append(Fault(sf.id, at, _shown(Row(values), names), cause))
+            values = {name: s.iloc[at[0]] for name, s in series.items()}
+            faults.append(Fault(sf.id, int(at[0]), _shown(Row(values), series), cause))
 
 
 class _NotAMaskError(Exception):
@@ -425,7 +436,7 @@ class _NotAMaskError(Exception):
 
 def _series_codes(y: Any, n: int) -> np.ndarray:
     """Turn a boolean Series (or array) into mask codes."""
-    y = pd.Series(y) if isinstance(y, np.ndarray | list) else y
+    y = pd.Series(y) if isinstance(y, np.ndarray | list | ExtensionArray) else y
     if not isinstance(y, pd.Series):
         raise _NotAMaskError(wrong_return(y).replace("True, False or None", "a boolean Series"))
     if len(y) != n:

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.compile.catalyst import translated
+from engine.compile.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.combine import masks_needed
 from engine.compile.kernel import Kernel
 from engine.compile.notes import notes_on
@@ -29,7 +30,7 @@ from engine.compile.tiers import (
     with_spark,
 )
 from engine.compile.udf import FAULTS, fused_udf, words_of
-from engine.errors import PredicateError, UnknownTierError, near
+from engine.errors import PredicateError, TableTypeError, UnknownTierError, near
 from engine.masks.words import WORD
 from engine.slicing.algebra import with_parts
 from engine.slicing.evaluate import wrong_return
@@ -39,7 +40,6 @@ from engine.slicing.identity import check_ids
 from engine.slicing.lookups import FEW, check_local, joined
 
 if TYPE_CHECKING:
-    import pandas as pd
     from pyspark.sql import Column as SparkColumn
     from pyspark.sql import DataFrame, SparkSession
 
@@ -251,7 +251,8 @@ class MaskPlan:
         Parameters
         ----------
         df
-            A Spark DataFrame (then nothing runs yet), a pandas DataFrame, or a pyarrow Table.
+            A Spark DataFrame (then nothing runs yet), a pandas DataFrame, or a pyarrow Table or
+            RecordBatch.
         keep
             Columns of ``df`` to keep beside the masks; all by default.
 
@@ -269,12 +270,10 @@ class MaskPlan:
         A row of a Spark DataFrame on which a function fails stops the Spark job with the slice,
         the kept columns and the cause in the message.
         """
-        import pandas as pd
-
         from engine.compile.faults import stop_at_fault
         from engine.masks.lookups import with_own_lookups
 
-        if isinstance(df, pa.Table | pd.DataFrame):
+        if _is_local(df):
             from engine.compile.local import applied
 
             return applied(self, df, keep)
@@ -297,14 +296,12 @@ class MaskPlan:
         >>> found.rows, found.n_in, found.n_null
         (3, 1, 1)
         """
-        import pandas as pd
-
         from engine.compile.faults import stop_at_fault
         from engine.masks.coverage import coverage
         from engine.masks.lookups import with_own_lookups
         from engine.masks.table import form_of, mask_rows
 
-        if isinstance(df, pa.Table | pd.DataFrame):
+        if _is_local(df):
             from engine.compile.local import counted
 
             return counted(self, df)
@@ -419,7 +416,7 @@ def enumerate_ids(ids: Iterable[str]) -> Iterable[tuple[str, int]]:
 
 def compile_slices(
     sfs: Sequence[SlicingFunction],
-    schema: StructType | pa.Schema | pa.Table | pd.DataFrame,
+    schema: StructType | pa.Schema | Local,
     reserved: Mapping[str, str] | None = None,
     *,
     tier: str | None = None,
@@ -435,7 +432,7 @@ def compile_slices(
     sfs
         Slicing functions of any form.
     schema
-        The table's schema: Spark's or pyarrow's, or a pyarrow Table or pandas DataFrame.
+        The table's schema: Spark's or pyarrow's, or a table of pandas or pyarrow.
     reserved
         Column names that no slice id may take, with the role of each.
     tier
@@ -471,7 +468,7 @@ def compile_slices(
         spark_schema = schema = marked(schema, new)
     else:
         check_local(sfs)
-    kinds = _kinds(schema)
+    kinds, columns = _kinds(schema), names_of(schema)
     candidates = {
         s: candidate(sf, list(kinds), kinds, FEW if spark_schema is not None else math.inf)
         for s, sf in everything.items()
@@ -494,6 +491,8 @@ def compile_slices(
             log.warning("slice %r %s", a.name, note)
     if spark_schema is not None:
         check_picklable(plan.python_sfs)
+    else:
+        places_of(columns, plan.crossing)
     if spark_schema is not None and session is not None:
         native = [sf for sf in everything.values() if sf.kind in (SliceKind.SQL, SliceKind.COLUMN)]
         _check_native(native, spark_schema, session)
@@ -513,14 +512,11 @@ def _kinds(schema: Any) -> dict[str, pa.DataType]:
     """Return each column's Arrow type; the null type for one that has none."""
     import pandas as pd
 
-    if isinstance(schema, pd.DataFrame):
-        from engine.compile.local import arrow_columns
-
-        return {c: pa.null() if a is None else a.type for c, a in arrow_columns(schema).items()}
-    if isinstance(schema, pa.Table):
-        schema = schema.schema
-    if isinstance(schema, pa.Schema):
-        return {f.name: f.type for f in schema}
+    if isinstance(schema, pa.Schema | pa.Table | pa.RecordBatch | pd.DataFrame):
+        return kinds_of(schema)
+    if not isinstance(schema, StructType):
+        wanted = f"the schema of a Spark DataFrame, a pyarrow Schema, {LOCAL}"
+        raise TableTypeError("the schema to compile slices for", schema, wanted)
     return {f.name: _arrow_type(f.dataType) for f in schema}
 
 
@@ -531,6 +527,16 @@ def _arrow_type(kind: DataType) -> pa.DataType:
         return to_arrow_type(kind)
     except Exception:  # an interval, say: rows have it, whole columns don't
         return pa.null()
+
+
+def _is_local(df: Any) -> bool:
+    """Tell a table of pandas or pyarrow from one of Spark, and refuse what is neither."""
+    import pandas as pd
+    from pyspark.sql import DataFrame
+
+    if not isinstance(df, pa.Table | pa.RecordBatch | pd.DataFrame | DataFrame):
+        raise TableTypeError("the table", df, f"a Spark DataFrame, {LOCAL}")
+    return not isinstance(df, DataFrame)
 
 
 def _session() -> SparkSession | None:

@@ -1,14 +1,16 @@
-"""Arrow columns as the values that functions see: Python's, or nullable pandas Series."""
+"""Columns, Arrow's and pandas', as the Python values that row functions see."""
 
 from __future__ import annotations
 
-import contextlib
+import datetime as dt
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.compile.columns import dense, plain_array
 from engine.slicing.rows import Row
 
 
@@ -20,46 +22,23 @@ def python_values(array: pa.Array) -> list[Any]:
     >>> python_values(pa.array([1, None], pa.int64()))
     [1, None]
     """
-    if pa.types.is_timestamp(array.type) and array.type.unit == "ns":
-        array = array.cast(pa.timestamp("us", array.type.tz), safe=False)
+    array = plain_array(array)
     values: list[Any] = array.to_pylist()
+    if pa.types.is_timestamp(array.type) and array.type.tz is not None:
+        return _in_zone(values, array.type.tz)
     if pa.types.is_nested(array.type):
         return [_nested(v, array.type) for v in values]
     return values
 
 
-def null_series(array: pa.Array) -> pd.Series:
-    """Return an Arrow array as a Series that keeps null apart: nullable dtypes, NA for null.
-
-    Examples
-    --------
-    >>> null_series(pa.array([1, None])).dtype
-    Int64Dtype()
-    """
-    with nan_apart():
-        series: pd.Series = array.to_pandas(types_mapper=_SERIES_DTYPES.get)
-    return series
-
-
-def nan_apart() -> contextlib.AbstractContextManager[None]:
-    """Keep NaN apart from null in nullable floats: pandas 3 takes one for the other unless told."""
-    if int(pd.__version__.partition(".")[0]) < 3:  # noqa: PLR2004 - and pandas 2 never does
-        return contextlib.nullcontext()
-    return pd.option_context("future.distinguish_nan_and_na", True)
-
-
-_SERIES_DTYPES: dict[pa.DataType, Any] = {
-    pa.bool_(): pd.BooleanDtype(),
-    pa.int8(): pd.Int8Dtype(),
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.float32(): pd.Float32Dtype(),
-    pa.float64(): pd.Float64Dtype(),
-    # Python strings: `.str` methods then use Python's `re`, as row functions do.
-    pa.string(): pd.StringDtype("python", na_value=pd.NA),
-    pa.large_string(): pd.StringDtype("python", na_value=pd.NA),
-}
+def _in_zone(values: list[Any], zone: str) -> list[Any]:
+    """Give times a zone of the standard library: older versions of pyarrow give pytz's."""
+    first = next((v for v in values if v is not None), None)
+    if first is None or not hasattr(first.tzinfo, "localize"):
+        return values
+    offset = first.utcoffset() if zone[0] in "+-" else None
+    zone_of = ZoneInfo(zone) if offset is None else dt.timezone(offset)
+    return [None if v is None else v.astimezone(zone_of) for v in values]
 
 
 def _nested(value: Any, kind: pa.DataType) -> Any:
@@ -70,9 +49,13 @@ def _nested(value: Any, kind: pa.DataType) -> Any:
         return Row({f.name: _nested(value[f.name], f.type) for f in kind})
     if pa.types.is_map(kind):
         return {_nested(k, kind.key_type): _nested(v, kind.item_type) for k, v in value}
-    if pa.types.is_nested(kind):
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return _nested(value, kind.value_type)
+    if pa.types.is_nested(kind) and hasattr(kind, "value_type"):  # a union's value is plain
         return [_nested(v, kind.value_type) for v in value]
-    return value
+    if isinstance(value, pd.Timestamp):
+        return value.as_unit("us").to_pydatetime()
+    return value.floor("us").to_pytimedelta() if isinstance(value, pd.Timedelta) else value
 
 
 def pandas_values(series: pd.Series) -> list[Any]:
@@ -83,37 +66,24 @@ def pandas_values(series: pd.Series) -> list[Any]:
     >>> pandas_values(pd.Series(["a", None])), pandas_values(pd.Series([1, 2]))
     (['a', None], [1, 2])
     """
+    if isinstance(series.dtype, pd.SparseDtype):
+        return pandas_values(dense(series))
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        values = [*pandas_values(series.dtype.categories.to_series()), None]  # code -1 is null
+        return [values[code] for code in series.cat.codes.tolist()]
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biufc":
-        return list(series.tolist())  # NaN in a float column stays NaN
+        wide = series.dtype.kind == "f" and series.dtype.itemsize > np.float64().itemsize
+        # NaN in a float column stays NaN
+        return list((series.astype(np.float64) if wide else series).tolist())
     if isinstance(series.dtype, pd.ArrowDtype):
-        return python_values(pa.array(series.array))
-    values: Any = series
+        return python_values(plain_array(series.array.__arrow_array__()))
+    if series.dtype.kind in "Mm" and series.dt.unit == "ns":
+        series = series.dt.as_unit("us")  # which floors, as Arrow's are
     if series.dtype.kind == "M":
-        values = series.dt.floor("us").array.astype(object)
-        return [None if v is pd.NaT else v.to_pydatetime() for v in values]
+        return [None if v is pd.NaT else v.to_pydatetime() for v in series.array.astype(object)]
     if series.dtype.kind == "m":
         return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
-    return [None if _missing(v) else _plain(v) for v in values.tolist()]
-
-
-_NULLABLE: dict[str, Any] = {
-    "string": pd.StringDtype("python", na_value=pd.NA),
-    "empty": pd.StringDtype("python", na_value=pd.NA),
-    "integer": pd.Int64Dtype(),
-    "boolean": pd.BooleanDtype(),
-}
-
-
-def nullable(series: pd.Series) -> pd.Series:
-    """Return a Series as a vectorised function sees it in Spark: nullable dtypes, NA for null."""
-    kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else ""
-    if kind == "f":
-        return series
-    if kind in ("i", "u"):
-        name = str(series.dtype).replace("uint", "UInt").replace("int", "Int")
-        return series.astype(pd.api.types.pandas_dtype(name))
-    dtype = _NULLABLE.get(pd.api.types.infer_dtype(series, skipna=True), series.dtype)
-    return series.astype(dtype)
+    return [None if _missing(v) else _plain(v) for v in series.tolist()]
 
 
 def _missing(value: Any) -> bool:

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from engine.compile.columns import LOCAL, Local
 from engine.compile.kernel import Fault, Kernel
 from engine.compile.local import BATCH, batches
-from engine.errors import DuplicateSliceError, SliceFaultError, SliceFormError
+from engine.errors import DuplicateSliceError, SliceFaultError, SliceFormError, TableTypeError
 from engine.slicing.algebra import is_composed, with_parts
 from engine.slicing.evaluate import codes, field_of
 from engine.slicing.functions import SliceKind, SlicingFunction
@@ -92,6 +94,9 @@ class _Applier:
         return (S, ApplierMetadata(counts)) if return_meta else S
 
 
+_POINTS = "a list of data points, or the table to PandasSFApplier"
+
+
 class SFApplier(_Applier):
     """Apply row functions to a list of objects (or the rows of a numpy array).
 
@@ -138,6 +143,8 @@ class SFApplier(_Applier):
             If a function fails and ``fault_tolerant`` is False.
         """
         self._require(SliceKind.ROW)
+        if isinstance(data_points, Local):
+            raise TableTypeError("what SFApplier takes", data_points, _POINTS)
         kernel = Kernel(self._functions)
         made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
         trees = sorted(made_of, key=is_composed)
@@ -156,7 +163,7 @@ class SFApplier(_Applier):
 
 
 class PandasSFApplier(_Applier):
-    """Apply row and vectorised functions to a pandas DataFrame.
+    """Apply row and vectorised functions to a pandas DataFrame, or a table of pyarrow.
 
     Examples
     --------
@@ -171,7 +178,7 @@ class PandasSFApplier(_Applier):
 
     def apply(
         self,
-        df: pd.DataFrame,
+        df: Local,
         progress_bar: bool = True,
         fault_tolerant: bool = False,
         return_meta: bool = False,
@@ -191,10 +198,13 @@ class PandasSFApplier(_Applier):
         self._require(SliceKind.ROW, SliceKind.PANDAS)
         from engine.compile.plan import compile_slices
 
+        if not isinstance(df, Local):
+            raise TableTypeError("the table", df, LOCAL)
         plan = compile_slices(self.sfs, df)
         made = batches(plan, df, _starts(len(df), progress_bar))
         found = (_Batch(start, n, out.faults, out.masks) for start, n, out in made)
-        return self._collect(found, len(df), df.index, fault_tolerant, return_meta)
+        index = df.index if isinstance(df, pd.DataFrame) else None
+        return self._collect(found, len(df), index, fault_tolerant, return_meta)
 
 
 class SparkSFApplier(_Applier):
@@ -227,8 +237,8 @@ class SparkSFApplier(_Applier):
         return masked.drop(*added)
 
 
-def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.DataFrame:
-    """Return the rows of a DataFrame that are in a slice.
+def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
+    """Return the rows of a DataFrame, or of a table of pyarrow, that are in a slice.
 
     Examples
     --------
@@ -240,7 +250,15 @@ def slice_dataframe(df: pd.DataFrame, slicing_function: SlicingFunction) -> pd.D
     ['a']
     """
     S = PandasSFApplier([slicing_function]).apply(df, progress_bar=False)  # noqa: N806
-    return df.iloc[np.flatnonzero(S[slicing_function.name] == 1)]
+    rows = np.flatnonzero(S[slicing_function.name] == 1)
+    try:
+        return df.iloc[rows] if isinstance(df, pd.DataFrame) else df.take(rows)
+    except pa.ArrowNotImplementedError:  # some types can be cut, but not taken from
+        parts = [slice(r, r + 1) for r in rows.tolist()] or [slice(0, 0)]
+        if isinstance(df, pd.DataFrame):
+            return pd.concat([df.iloc[part] for part in parts])
+        tables = [pa.table(df)[part] for part in parts]
+        return type(df).from_batches(pa.concat_tables(tables).to_batches())
 
 
 def _fields(points: Sequence[Any], name: str) -> list[Any]:
@@ -270,6 +288,7 @@ def _starts(n: int, progress_bar: bool) -> Iterator[int]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    yield from track(
-        starts, "slicing", console=console, disable=not console.is_terminal, transient=True
-    )
+    if not console.is_terminal:
+        yield from starts
+        return
+    yield from track(starts, "slicing", console=console, transient=True)

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine.compile.values import null_series, nullable, pandas_values, python_values
+from engine.compile.series import null_series, pandas_series
+from engine.compile.values import pandas_values, python_values
 from engine.slicing.rows import Row
 
 NAN = float("nan")
@@ -182,11 +183,11 @@ def test_a_text_series_from_arrow_uses_pythons_re():
         (pd.Series([1, None], dtype=object), "Int64"),
         (pd.Series([1, 2]), "Int64"),
         (pd.Series([True, None], dtype=object), "boolean"),
-        (pd.Series([1.0, None]), "float64"),
+        (pd.Series([1.0, None]), "Float64"),
         (pd.Series([["a"], None]), "object"),
         (pd.Series([dt.date(2024, 1, 1), None]), "object"),
     ],
 )
 def test_series_at_the_pandas_edge(series, dtype):
-    assert str(nullable(series).dtype) == dtype
-    assert nullable(series).isna().tolist() == series.isna().tolist()
+    assert str(pandas_series(series).dtype) == dtype
+    assert pandas_series(series).isna().tolist() == series.isna().tolist()
