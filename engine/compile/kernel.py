@@ -387,11 +387,8 @@ def _run_series(
     assert sf.f is not None  # a PANDAS function has one
     names = series_parameters(sf.f, sf.resources)
     codes = np.empty(n, dtype=np.int8)
-    null = np.zeros(n, np.bool_)
-    for name in names:
-        null |= series[name].isna().to_numpy(np.bool_)
     with nan_apart():
-        _fill_series(sf, {c: series[c] for c in names}, np.arange(n), null, codes, faults)
+        _fill_series(sf, {c: series[c] for c in names}, np.arange(n), codes, faults)
     return codes
 
 
@@ -399,7 +396,6 @@ def _fill_series(
     sf: SlicingFunction,
     series: Mapping[str, pd.Series],
     at: np.ndarray,
-    null: np.ndarray,
     codes: np.ndarray,
     faults: list[Fault],
 ) -> None:
@@ -412,19 +408,18 @@ def _fill_series(
     if n == 0:
         return
     assert sf.f is not None  # a PANDAS function has one
-    own = {name: s.iloc[at].copy() for name, s in series.items()}
+    own = {name: s.copy() if n == len(s) else s.iloc[at] for name, s in series.items()}
     try:
         codes[at] = _series_codes(sf.f(**own, **sf.resources), n)
     except Exception as error:
+        null = np.logical_or.reduce([s.iloc[at].isna().to_numpy(np.bool_) for s in series.values()])
         if n > 1:
-            apart = null[at]
-            if apart.all() or not apart.any():
-                apart = np.arange(n) < n // 2
-            for part in (at[apart], at[~apart]):
-                _fill_series(sf, series, part, null, codes, faults)
+            apart = np.arange(n) < n // 2 if null.all() or not null.any() else null
+            for part in (at[~apart], at[apart]):
+                _fill_series(sf, series, part, codes, faults)
             return
         codes[at] = -1
-        if not null[at[0]]:
+        if not null[0]:
             cause = str(error) if isinstance(error, _NotAMaskError) else _cause(error)
             values = {name: s.iloc[at[0]] for name, s in series.items()}
             faults.append(Fault(sf.id, int(at[0]), _shown(Row(values), series), cause))

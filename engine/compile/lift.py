@@ -492,7 +492,7 @@ class _Lifter:
                                )  # fmt: skip
         key = self.expr(node.slice, scope)
         if isinstance(base, _Row):
-            if isinstance(key, Const) and key.value in self.columns:
+            if isinstance(key, Const) and isinstance(key.value, str) and key.value in self.columns:
                 return self.column(key.value)
             raise _CannotError(
                 node, "it reads a column by a name that isn't constant or isn't there"
@@ -660,7 +660,7 @@ class _Lifter:
     ) -> _Value:
         if isinstance(base, _Row):
             if name == "get" and args and isinstance(args[0], Const) and "get" not in self.columns:
-                found = args[0].value in self.columns
+                found = isinstance(args[0].value, str) and args[0].value in self.columns
                 default = args[1] if len(args) > 1 else Const(None)
                 return self.column(args[0].value) if found else default
             raise _CannotError(node, f"it calls the row's {name}()")

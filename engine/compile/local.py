@@ -90,10 +90,11 @@ def batches(
     for sf in plan.sfs:
         if sf.id not in inside:
             raise NeedsSparkError(sf.name, str(sf.kind))
-    columns = columns_of(df, plan.crossing)
+    of_series = plan.kernel.series if isinstance(df, pd.DataFrame) else frozenset()
+    columns = columns_of(df, [c for c in plan.crossing if c not in of_series - plan.by_row])
     if not _fits(plan, columns):
         plan = plan.as_python()  # compiled for values of another kind, which trees tell apart
-    series = _series(df, plan.kernel.series)
+    series = _series(df, of_series) if isinstance(df, pd.DataFrame) else {}
     for start in starts:
         n = min(BATCH, columns.n - start)
         part = slice(start, start + n)
@@ -108,17 +109,12 @@ def batches(
 
 def _fits(plan: MaskPlan, columns: Columns) -> bool:
     return all(
-        pa.types.is_null(plan.kinds[c])
-        or (
-            c in columns.arrays
-            and kind_of(plain_type(columns.arrays[c].type)) == kind_of(plan.kinds[c])
-        )
-        for c in plan.crossing
-    )
+        kind_of(plain_type(a.type)) == kind_of(plan.kinds[c])
+        for c, a in columns.arrays.items()
+        if not pa.types.is_null(plan.kinds[c])
+    ) and all(pa.types.is_null(plan.kinds[c]) for c in columns.objects)
 
 
-def _series(df: Local, names: Iterable[str]) -> Mapping[str, pd.Series]:
-    if not isinstance(df, pd.DataFrame):
-        return {}  # the kernel makes them of the arrays
+def _series(df: pd.DataFrame, names: Iterable[str]) -> Mapping[str, pd.Series]:
     places = places_of(names_of(df), names)
     return {c: pandas_series(df.iloc[:, at]) for c, at in places.items()}

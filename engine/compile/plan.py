@@ -182,6 +182,12 @@ class MaskPlan:
         return tuple(c for c in self.columns if c in needed)
 
     @functools.cached_property
+    def by_row(self) -> frozenset[str]:
+        """Columns that something else than a function of Series reads in Python."""
+        ids = (s for s in self._kernel_ids if self.tiers[s] is not Tier.PANDAS)
+        return frozenset(c for s in ids for c in self.candidates[s].columns)
+
+    @functools.cached_property
     def _kernel_ids(self) -> tuple[str, ...]:
         """Slices that the Arrow UDF computes: combinations too, if all that they need is there."""
         inside = {s for s in self.all_sfs if self.tiers[s] in _PYTHON}

@@ -118,9 +118,8 @@ class _Accessor:
     def _kept(self, found: Any) -> Any:
         """Return an answer with null for null: pandas says of no time that it begins no month."""
         made = kept(found)
-        if not isinstance(made, NullSeries) or made.dtype != "boolean":
-            return made
-        return made.mask(self._series.isna())
+        plain = isinstance(found, pd.Series) and found.dtype == np.bool_
+        return made.mask(self._series.isna()) if plain else made
 
     def __dir__(self) -> list[str]:
         return dir(self._accessor)

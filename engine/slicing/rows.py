@@ -26,12 +26,12 @@ class Row:
     def __init__(self, values: dict[str, Any]) -> None:
         object.__setattr__(self, "__dict__", values)
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: Any) -> Any:
         values = values_of(self)
         try:
             return values[name]
-        except KeyError:
-            raise KeyError(_missing(name, values)) from None
+        except (KeyError, TypeError):
+            return _other_item(self, name, values)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(_missing(name, values_of(self)))
@@ -141,8 +141,9 @@ class TracedRow(Row):
             _see(self, *values)
         return object.__getattribute__(self, name)
 
-    def __getitem__(self, name: str) -> Any:
-        _see(self, name)
+    def __getitem__(self, name: Any) -> Any:
+        if isinstance(name, str):
+            _see(self, name)
         return super().__getitem__(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -211,7 +212,22 @@ def has_containers(kinds: Iterable[type]) -> bool:
     return any(issubclass(kind, _CONTAINERS) for kind in kinds)
 
 
-def _missing(name: str, values: Mapping[str, Any]) -> str:
+def _other_item(row: Row, name: Any, values: Mapping[str, Any]) -> Any:
+    """Return what pandas' rows give by other names than text: a column's, or a list of columns.
+
+    pandas calls columns by numbers and tuples too; here their names are the text of those.
+    """
+    if isinstance(name, list):
+        import pandas as pd
+
+        names = [str(one) for one in name]
+        return pd.Series([row[one] for one in names], index=name, dtype=object)
+    if not isinstance(name, str) and str(name) in values:
+        return row[str(name)]
+    raise KeyError(_missing(name, values)) from None
+
+
+def _missing(name: object, values: Mapping[str, Any]) -> str:
     from engine.errors import near
 
     return f"the row has no column {name!r}{near(str(name), values)}"

@@ -20,6 +20,13 @@ from engine import (
     preprocessor,
     slice_dataframe,
 )
+from engine.compile.columns import names_of
+from engine.errors import (
+    DuplicateColumnError,
+    MissingColumnError,
+    SliceFaultError,
+    TableTypeError,
+)
 from tests.fuzz import oracle
 
 NAN = float("nan")
@@ -362,3 +369,186 @@ def test_a_frame_says_what_its_rows_say(kind, series):
     assert PandasSFApplier(sfs).apply(empty).shape == (0,)
     shown = slice_dataframe(frame, SlicingFunction("null", lambda x: x.c is None))
     assert len(shown) == sum(v is None for v in values)
+
+
+def test_columns_called_by_numbers_and_tuples_are_found_by_them():
+    frame = pd.DataFrame([[1, 5], [7, 2]])
+    sfs = [
+        SlicingFunction("by_number", lambda x: x[0] > x[1]),
+        SlicingFunction("by_text", lambda x: x["0"] > x["1"]),
+        SlicingFunction("both", lambda x: x[[0, 1]].max() == 7),
+    ]
+    assert PandasSFApplier(sfs).apply(frame).tolist() == [(0, 0, 0), (1, 1, 1)]
+    levels = pd.DataFrame({("a", "n"): [1, 7], ("a", "m"): [5, 2], ("b", ""): ["x", None]})
+    sfs = [
+        SlicingFunction("by_tuple", lambda x: x["a", "n"] > x["a", "m"]),
+        SlicingFunction("null", lambda x: x["b", ""] is None),
+    ]
+    assert PandasSFApplier(sfs).apply(levels).tolist() == [(0, 0), (1, 1)]
+    made = compile_slices(sfs, levels).apply(levels)
+    assert made["null"].tolist() == [False, True]
+    assert made.iloc[:, :3].equals(levels.set_axis(made.columns[:3], axis=1))
+
+
+def test_a_list_of_columns_gives_a_series_as_a_row_of_pandas_does():
+    frame = pd.DataFrame({"n": pd.array([1, None, 5], "Int64"), "m": pd.array([2, 2, 2], "Int64")})
+    sfs = [
+        SlicingFunction("sum", lambda x: x[["n", "m"]].sum() > 3),
+        SlicingFunction("missing", lambda x: x[["n", "m"]].isna().any()),
+        SlicingFunction("one", lambda x: x[["n"]]["n"] == 5),
+    ]
+    assert PandasSFApplier(sfs).apply(frame).tolist() == [(0, 0, 0), (-1, 1, 0), (1, 0, 1)]
+    wrong = SlicingFunction("wrong", lambda x: x[["n", "nn"]].sum() > 3)
+    with pytest.raises(SliceFaultError) as caught:
+        PandasSFApplier([wrong]).apply(frame.iloc[2:])
+    assert "KeyError: \"the row has no column 'nn'; did you mean 'n'?\"" in str(caught.value)
+
+
+def test_a_name_of_two_columns_is_refused_where_it_is_read():
+    frame = pd.DataFrame([[1, 2, "a"]], columns=["n", "n", "t"])
+    for table in (frame, pa.table([[1], [2], ["a"]], ["n", "n", "t"])):
+        for sf in (
+            SlicingFunction("n", lambda x: x.n > 1),
+            SlicingFunction("whole", lambda x: len(list(x)) > 1),
+            SlicingFunction("series", _first),
+        ):
+            with pytest.raises(DuplicateColumnError) as caught:
+                PandasSFApplier([sf]).apply(table)
+            assert str(caught.value) == (
+                "2 columns of the table are called 'n', so it can't be told which one is meant; "
+                "give each column a name of its own"
+            )
+        text = SlicingFunction("text", lambda x: x.t == "a")
+        assert PandasSFApplier([text]).apply(table)["text"].tolist() == [1]
+        made = compile_slices([text], table).apply(table)
+        assert names_of(made) == ["n", "n", "t", "text"]
+
+
+def _first(n: pd.Series):
+    return n > 1
+
+
+def test_what_is_no_table_is_refused():
+    sf = SlicingFunction("text", lambda x: x.t == "a")
+    plan = compile_slices([sf], pa.schema({"t": pa.string()}))
+    tables = "a pandas DataFrame, or a pyarrow Table or RecordBatch"
+    spark = f"a Spark DataFrame, {tables}"
+    frame, series = pd.DataFrame({"t": ["a"]}), pd.Series(["a"])
+    for act, said in (
+        (lambda: plan.apply([{"t": "a"}]), f"the table is of type list; give {spark}"),
+        (lambda: plan.coverage({"t": 1}), f"the table is of type dict; give {spark}"),
+        (lambda: PandasSFApplier([sf]).apply(series), f"the table is of type Series; give {tables}"),
+        (
+            lambda: SFApplier([sf]).apply(frame),
+            "what SFApplier takes is of type DataFrame; give a list of data points, or the table "
+            "to PandasSFApplier",
+        ),
+        (
+            lambda: compile_slices([sf], {"t": "string"}),
+            "the schema to compile slices for is of type dict; give the schema of a Spark "
+            f"DataFrame, a pyarrow Schema, {tables}",
+        ),
+    ):  # fmt: skip
+        with pytest.raises(TableTypeError) as caught:
+            act()
+        assert str(caught.value) == said
+
+
+def test_a_table_that_lacks_a_column_is_refused():
+    sf = SlicingFunction("text", lambda x: x.t == "a")
+    plan = compile_slices([sf], pa.schema({"t": pa.string()}))
+    with pytest.raises(MissingColumnError) as caught:
+        plan.apply(pd.DataFrame({"tt": ["a"]}))
+    assert str(caught.value) == "the table: there is no column 't'; did you mean 'tt'?"
+    with pytest.raises(MissingColumnError):
+        plan.apply(pa.table({"t": ["a"]}), keep=["u"])
+
+
+def test_batches_stay_batches_and_keep_their_metadata():
+    sf = SlicingFunction("text", lambda x: x.t == "a")
+    batch = pa.record_batch({"t": ["a", "b"]}).replace_schema_metadata({"k": "v"})
+    made = compile_slices([sf], batch).apply(batch)
+    assert type(made) is pa.RecordBatch
+    assert (made["text"].to_pylist(), made.schema.metadata) == ([True, False], {b"k": b"v"})
+    assert slice_dataframe(batch, sf)["t"].to_pylist() == ["a"]
+    assert slice_dataframe(pa.table(batch), sf)["t"].to_pylist() == ["a"]
+
+
+WIDE = {"i": np.int64, "f": np.float64}
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.arange(20)[::2],
+        np.arange(10).astype(">i4"),
+        np.arange(10).astype(np.longdouble),
+        np.arange(10, dtype=np.float16),
+        np.lib.stride_tricks.as_strided(np.arange(10), (10,), (8,), writeable=False),
+    ],
+    ids=["strided", "big endian", "long double", "half", "read only"],
+)
+def test_numbers_in_any_layout(numbers):
+    frame = pd.DataFrame({"n": numbers}, copy=False)
+    sfs = [SlicingFunction("n", lambda x: x.n > 3), SlicingFunction("r", lambda x: str(x.n) > "3")]
+
+    def series(n: pd.Series):
+        return n > 3
+
+    S = PandasSFApplier([*sfs, SlicingFunction("s", series)]).apply(frame)
+    assert S["n"].tolist() == S["s"].tolist() == [int(n > 3) for n in numbers]
+    assert S["r"].tolist() == [int(str(n) > "3") for n in numbers.astype(WIDE[numbers.dtype.kind])]
+
+
+def test_periods_intervals_and_objects_of_any_kind_are_themselves():
+    frame = pd.DataFrame(
+        {
+            "month": pd.Series(pd.PeriodIndex(["2024-01", "NaT"], freq="M")),
+            "range": pd.Series(pd.IntervalIndex.from_tuples([(0, 1), None])),
+            "mixed": pd.Series([1, "a"], dtype=object),
+            "complex": [1j, 2],
+        }
+    )
+    sfs = [
+        SlicingFunction("month", lambda x: x.month.year == 2024),
+        SlicingFunction("range", lambda x: 0.5 in x.range),
+        SlicingFunction("mixed", lambda x: x.mixed == "a"),
+        SlicingFunction("complex", lambda x: x.complex.imag == 1),
+    ]
+
+    def late(month: pd.Series):
+        return month > pd.Period("2023-12", "M")
+
+    S = PandasSFApplier([*sfs, SlicingFunction("late", late)]).apply(frame)
+    assert S.tolist() == [(1, 1, 0, 1, 1), (-1, -1, 1, 0, -1)]
+
+
+def test_nanoseconds_before_1970_are_the_microsecond_before_them():
+    ticks = [-1, -1001, 1999, None]
+    expected = [dt.datetime(1970, 1, 1) + dt.timedelta(microseconds=n) for n in (-1, -2, 1)]
+    sf = SlicingFunction("f", lambda x: x.t in expected)
+    array = pa.array(ticks, pa.int64()).view(pa.timestamp("ns"))
+    nested = pa.array([[v] for v in ticks[:3]], pa.list_(pa.int64())).view(
+        pa.list_(pa.timestamp("ns"))
+    )
+    inside = SlicingFunction("f", lambda x: x.t[0] in expected)
+    series = pd.Series(np.array(ticks[:3], "datetime64[ns]"))
+    for table, function, n in (
+        (pa.table({"t": array}), sf, 3),
+        (pd.DataFrame({"t": series}), sf, 3),
+        (pd.DataFrame({"t": pd.Series(pd.arrays.ArrowExtensionArray(array))}), sf, 3),
+        (pa.table({"t": nested}), inside, 3),
+    ):
+        S = PandasSFApplier([function]).apply(table)
+        assert S["f"].tolist() == [1] * n + [0] * (len(S) - n)
+    spans = pd.DataFrame({"d": np.array(ticks[:3], "timedelta64[ns]")})
+    before = SlicingFunction("d", lambda x: x.d // dt.timedelta(microseconds=1) in (-1, -2, 1))
+    for table in (spans, pa.Table.from_pandas(spans)):
+        assert PandasSFApplier([before]).apply(table)["d"].tolist() == [1, 1, 1]
+
+
+def test_an_hour_that_comes_twice_is_no_fault():
+    times = pd.to_datetime(["2024-10-27 00:30:00.000000001", "2024-10-27 01:30:00.5"], utc=True)
+    frame = pd.DataFrame({"t": times.tz_convert("Europe/Berlin")})
+    sf = SlicingFunction("half_past_two", lambda x: (x.t.hour, x.t.minute) == (2, 30))
+    assert PandasSFApplier([sf]).apply(frame)["half_past_two"].tolist() == [1, 1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from decimal import Decimal
 
-import numpy as np  # noqa: F401 - of idioms, as pandas is
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from engine import PandasSFApplier, SlicingFunction, compile_slices
+from engine.compile.series import NullSeries, null_series, pandas_series
 
 D = Decimal
 DAY, DAYS = dt.date(2024, 2, 29), dt.timedelta(days=1)
@@ -18,7 +19,7 @@ NAIVE = dt.datetime(2024, 2, 29, 12, 30)
 AWARE = NAIVE.replace(tzinfo=dt.UTC)
 EARLIER = pd.Timestamp("2000-01-01")
 
-# A type: three values of which one is null, and idioms: what the two others give.
+# A column, called as its type is: three values, one of them null.
 TYPES = {
     "text": (pa.string(), ["ab c", None, "X"]),
     "int": (pa.int64(), [5, None, -1]),
@@ -36,6 +37,7 @@ TYPES = {
     "map": (pa.map_(pa.string(), pa.int64()), [[("a", 1)], None, []]),
     "struct": (pa.struct([("n", pa.int64())]), [{"n": 1}, None, {"n": 2}]),
 }
+# Idioms: the masks of the two values that aren't null.
 COMPARED = {
     "s == first": (1, 0),
     "s != first": (0, 1),
@@ -143,25 +145,23 @@ HANDLED = {  # functions that handle null say what it means
 }
 
 
-def cases():
+def law():
+    """Yield type, idiom, and the masks of a value, null and another value."""
     for name in TYPES:
         idioms = {} if name in NOT_COMPARED else {**COMPARED, **HANDLED}
         if name not in NOT_ORDERED:
             idioms |= ORDERED
         for idiom, said in {**idioms, **IDIOMS.get(name, {})}.items():
-            codes = said if len(said) == 3 else (said[0], -1, said[1])
-            yield pytest.param(name, idiom, list(codes), id=f"{name}: {idiom}")
+            yield name, idiom, list(said if len(said) == 3 else (said[0], -1, said[1]))
 
 
-def function_of(name, idiom):
-    values = TYPES[name][1]
-    first, last = values[0], values[2]
-    known = {**globals(), "first": first, "last": last}
-
-    def f(s: pd.Series):
-        return eval(idiom, known, {"s": s})
-
-    return SlicingFunction("f", f)
+def function_of(name, idiom, slice_id="f"):
+    """Write an idiom as a function of the column that is called as its type."""
+    first, _, last = TYPES[name][1]
+    known = {"pd": pd, "np": np, "dt": dt, "AWARE": AWARE, "EARLIER": EARLIER}
+    known |= {"first": first, "last": last}
+    exec(f"def f({name}: pd.Series):\n    s = {name}\n    return {idiom}", known)
+    return SlicingFunction(slice_id, known["f"])
 
 
 def frames_of(name):
@@ -186,16 +186,63 @@ def frames_of(name):
         yield dtype, pd.Series(values, dtype=object).astype(dtype)
 
 
-@pytest.mark.parametrize(("name", "idiom", "expected"), cases())
+@pytest.mark.parametrize(
+    ("name", "idiom", "expected"), [pytest.param(*c, id=f"{c[0]}: {c[1]}") for c in law()]
+)
 def test_a_null_stays_null(name, idiom, expected):
     sf = function_of(name, idiom)
     kind, values = TYPES[name]
-    table = pa.table({"s": pa.array(values, kind)})
-    plan = compile_slices([sf], table)
-    masks = plan.apply(table)["f"].to_pylist()
+    table = pa.table({name: pa.array(values, kind)})
+    masks = compile_slices([sf], table).apply(table)["f"].to_pylist()
     assert [-1 if m is None else int(m) for m in masks] == expected
     for form, series in frames_of(name):
         if form in ("object", "category") and ".dt." in idiom and "to_datetime" not in idiom:
             continue  # no `.dt` of objects in pandas either
-        S = PandasSFApplier([sf]).apply(pd.DataFrame({"s": series}), progress_bar=False)
+        S = PandasSFApplier([sf]).apply(pd.DataFrame({name: series}), progress_bar=False)
         assert S["f"].tolist() == expected, form
+
+
+def test_an_order_of_categories_is_kept():
+    sizes = pd.Series(pd.Categorical(["S", None, "L"], ["S", "M", "L"], ordered=True))
+
+    def at_least_m(size: pd.Series):
+        return size >= "M"
+
+    S = PandasSFApplier([SlicingFunction("m", at_least_m)]).apply(pd.DataFrame({"size": sizes}))
+    assert S["m"].tolist() == [0, -1, 1]
+
+
+def test_nan_is_no_null_where_the_two_are_told_apart():
+    numbers = pa.array([1.0, None, float("nan")])
+
+    def positive(n: pd.Series):
+        return n > 0
+
+    sf = SlicingFunction("positive", positive)
+    table = pa.table({"n": numbers})
+    assert compile_slices([sf], table).apply(table)["positive"].to_pylist() == [True, None, False]
+    frame = pd.DataFrame({"n": numbers.to_pandas()})  # where both are NaN, and so null
+    assert PandasSFApplier([sf]).apply(frame)["positive"].tolist() == [1, -1, -1]
+
+
+def test_rows_with_null_are_apart_where_a_function_fails_on_null():
+    calls = []
+
+    def long(words: pd.Series):
+        calls.append(len(words))
+        return words.map(len) > 1
+
+    rows = [["a", "b"], None] * 500
+    S = PandasSFApplier([SlicingFunction("long", long)]).apply(pd.DataFrame({"words": rows}))
+    assert S["long"].tolist() == [1, -1] * 500
+    assert calls[:3] == [1000, 500, 500]
+
+
+def test_answers_are_series_too():
+    texts = null_series(pa.array(["a b", None]))
+    assert type(texts.str.split().str.len()) is NullSeries
+    assert type(texts.str.split(" ", expand=True)[0]) is NullSeries
+    assert type(texts.to_frame("t")["t"]) is NullSeries
+    times = pandas_series(pd.Series([NAIVE, None]))
+    assert (times.dt.hour > 11).tolist() == [True, pd.NA]
+    assert dir(texts.str) == dir(pd.Series(texts).str)
