@@ -15,6 +15,7 @@ import pytest
 
 from engine import (
     PandasSFApplier,
+    SFApplier,
     SlicingFunction,
     compile_slices,
     preprocessor,
@@ -397,7 +398,7 @@ def test_a_list_of_columns_gives_a_series_as_a_row_of_pandas_does():
         SlicingFunction("missing", lambda x: x[["n", "m"]].isna().any()),
         SlicingFunction("one", lambda x: x[["n"]]["n"] == 5),
     ]
-    assert PandasSFApplier(sfs).apply(frame).tolist() == [(0, 0, 0), (-1, 1, 0), (1, 0, 1)]
+    assert PandasSFApplier(sfs).apply(frame).tolist() == [(0, 0, 0), (0, 1, 0), (1, 0, 1)]
     wrong = SlicingFunction("wrong", lambda x: x[["n", "nn"]].sum() > 3)
     with pytest.raises(SliceFaultError) as caught:
         PandasSFApplier([wrong]).apply(frame.iloc[2:])
@@ -433,11 +434,11 @@ def test_what_is_no_table_is_refused():
     plan = compile_slices([sf], pa.schema({"t": pa.string()}))
     tables = "a pandas DataFrame, or a pyarrow Table or RecordBatch"
     spark = f"a Spark DataFrame, {tables}"
-    frame, series = pd.DataFrame({"t": ["a"]}), pd.Series(["a"])
+    frame, series, applier = pd.DataFrame({"t": ["a"]}), pd.Series(["a"]), PandasSFApplier([sf])
     for act, said in (
         (lambda: plan.apply([{"t": "a"}]), f"the table is of type list; give {spark}"),
         (lambda: plan.coverage({"t": 1}), f"the table is of type dict; give {spark}"),
-        (lambda: PandasSFApplier([sf]).apply(series), f"the table is of type Series; give {tables}"),
+        (lambda: applier.apply(series), f"the table is of type Series; give {tables}"),
         (
             lambda: SFApplier([sf]).apply(frame),
             "what SFApplier takes is of type DataFrame; give a list of data points, or the table "
