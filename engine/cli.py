@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 
 from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
+from engine.plain import SENTENCE, plain
 from engine.report.sections import Section, cell
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
     )
     for noisy in ("py4j", "SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    if plain():
+        log.warning(SENTENCE)
     try:
         job(args)
     except (EngineError, PySparkException, Py4JJavaError) as error:

@@ -19,6 +19,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.plain import plain
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -73,8 +75,9 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     """Return the files whose rows are a DataFrame's; None where Spark has to read it.
 
     Spark has to where the DataFrame is more than a Delta table's rows, where the table may have
-    deletion vectors or has renamed columns, where its files aren't on a mounted file system, and
-    where a column isn't in the files, has a dot in its name or is of none of :data:`TYPES`.
+    deletion vectors or has renamed columns, where its files aren't on a mounted file system,
+    where a column isn't in the files, has a dot in its name or is of none of :data:`TYPES`, and in
+    plain mode.
 
     Parameters
     ----------
@@ -83,6 +86,8 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     columns
         Those of its columns that are read.
     """
+    if plain():
+        return None
     kinds = {f.name: f.dataType.simpleString() for f in df.schema}
     if any(kinds.get(c) not in TYPES or "." in c for c in columns):
         return None

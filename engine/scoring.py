@@ -24,7 +24,8 @@ from engine.errors import (
     listed,
 )
 from engine.masks.checks import key_text, quoted
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -93,10 +94,10 @@ def with_predictions(
     heads
         Slices whose indicator and attention are written too, as structs with a field for each.
     """
-    kinds = _HEADS if heads else ()
+    kinds, plainly = _HEADS if heads else (), plain()
 
     def score(batches: Iterator[pa.StructArray]) -> Iterator[pa.StructArray]:
-        keep_imports()
+        begin(plainly)
         predict = _loaded(identity, load)
         for batch in batches:
             prob, *of_heads = predict(pa.RecordBatch.from_struct_array(batch))

@@ -5,6 +5,14 @@ from __future__ import annotations
 import sys
 from zipimport import zipimporter
 
+from engine.plain import obey
+
+
+def begin(plain: bool) -> None:
+    """Begin a task: as plain as the driver that sent it, and with what it imports kept."""
+    obey(plain)
+    keep_imports()
+
 
 def keep_imports() -> None:
     """Spare a worker's next tasks reading the directory of Spark's own zip file again.

@@ -34,6 +34,7 @@ from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.uncertainty import Confidence, how_sure, needs_replicates
+from engine.plain import SENTENCE, plain
 from engine.project_audit import RowColumns, row_columns, sections_of, trend_of
 from engine.report import sections
 from engine.report.page import render
@@ -169,6 +170,7 @@ def _explanation(
     several = sure.replicates and len(spec.models) > 1
     if drawn or several:
         lines.append(f"  {sure.replicates} bootstrap replicates are drawn in the same scan")
+    lines += [SENTENCE] if plain() else []
     return "\n".join(lines)
 
 

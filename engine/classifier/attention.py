@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from engine.plain import plain
+
 BINARY = 2
 
 
@@ -21,7 +23,7 @@ def log_odds(logits: Tensor) -> Tensor:
 
 def _second_of_two(logits: Tensor) -> Tensor:
     """P(class 1) of [..., 2] logits; a softmax over two costs several times as much."""
-    return log_odds(logits).sigmoid()
+    return logits.softmax(-1)[..., 1] if plain() else log_odds(logits).sigmoid()
 
 
 def _probability_times_confidence(indicators: Tensor, predictors: Tensor) -> Tensor:

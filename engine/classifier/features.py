@@ -32,6 +32,7 @@ from engine.errors import (
     listed,
     near,
 )
+from engine.plain import plain
 
 Rows: TypeAlias = Any  # a pyarrow Table or RecordBatch (which have no types), or a DataFrame
 Sparse: TypeAlias = Any  # scipy's csr_matrix, which has no types either
@@ -158,16 +159,16 @@ class BagOfWords:
         """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
         return _sparse_tensor(self.counts(texts))
 
-    def field(self, texts: Iterable[Any] | Rows) -> SparseRows:
+    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
         """Give :meth:`transform` as rows that take memory for their tokens only."""
-        return SparseRows.from_scipy(self.counts(texts))
+        return _kept(self.counts(texts))
 
     def counts(self, texts: Iterable[Any] | Rows) -> Sparse:
         """Count tokens, as a sparse float32 [n, vocabulary]."""
         known = _texts(texts, self.column)
         joined = _ROW.join(known)
-        plain = (self.ngram_range, self.token_pattern) == ((1, 1), _TOKEN)
-        if not plain or joined.count(_ROW) != len(known) - 1:
+        usual = (self.ngram_range, self.token_pattern) == ((1, 1), _TOKEN)
+        if plain() or not usual or joined.count(_ROW) != len(known) - 1:
             return self._fitted.transform(known)
         # All texts at once: a third of the time that scikit-learn's loop over texts takes.
         tokens = _TOKEN_OR_ROW.findall(joined.lower() if self.lowercase else joined)
@@ -282,9 +283,9 @@ class TfIdf:
         """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
         return _sparse_tensor(self._weighted(texts))
 
-    def field(self, texts: Iterable[Any] | Rows) -> SparseRows:
+    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
         """Give :meth:`transform` as rows that take memory for their tokens only."""
-        return SparseRows.from_scipy(self._weighted(texts))
+        return _kept(self._weighted(texts))
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""
@@ -584,6 +585,10 @@ def _sparse_tensor(found: Sparse) -> Tensor:
     with warnings.catch_warnings():  # all that is used of them is a product, which is tested
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         return _csr(found)
+
+
+def _kept(found: Sparse) -> Tensor | SparseRows:
+    return torch.from_numpy(found.toarray()) if plain() else SparseRows.from_scipy(found)
 
 
 def _csr(found: Sparse) -> Tensor:

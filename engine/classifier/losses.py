@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.classifier.attention import BINARY, log_odds
 from engine.classifier.data import INACTIVE
+from engine.plain import plain
 
 Sums = tuple[Tensor, Tensor, Tensor]
 
@@ -26,7 +27,7 @@ def cross_entropy(
     """Take labels [B, T] as classes; -1 is inactive. Weights of classes [K] and of rows [B]."""
     active = labels != INACTIVE
     counts = active.sum(0)
-    if logits.shape[-1] == BINARY:
+    if logits.shape[-1] == BINARY and not plain():
         # log(1 + exp(other - own)): a softmax over two classes costs several times as much.
         other_over_own = log_odds(logits) * (1 - 2 * labels)
         per_row = torch.where(active, F.softplus(other_over_own, threshold=40.0), 0.0)

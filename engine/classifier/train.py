@@ -45,6 +45,7 @@ from engine.errors import (
     TrainerSettingError,
     TrainSplitMissingError,
 )
+from engine.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -550,6 +551,9 @@ def _keep_best(standing: Standing, log: EpochLog, model: SlicingClassifier) -> N
 
 def _clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:
     """Do what ``clip_grad_norm_`` does; on a CPU without the pass that mostly multiplies by 1."""
+    if plain():
+        torch.nn.utils.clip_grad_norm_(parameters, most)
+        return
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if norm.is_cuda or norm > most:  # a GPU's norm is not looked at, which would be waiting for it
         torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.masks.words import WORD
+from engine.masks.words import packed as as_words
+from engine.plain import plain
 from engine.slicing.expr import Call, Expr, Mask
 
 
@@ -143,6 +145,11 @@ def packed(
 
 def _words(masks: Sequence[tuple[np.ndarray, int]], n_words: int, n: int) -> np.ndarray:
     """Put masks together byte by byte: whole columns at a time, and no byte without a mask."""
+    if plain():
+        bits = np.zeros((n, n_words * WORD), bool)
+        for mask, bit in masks:
+            bits[:, bit] = mask
+        return np.ascontiguousarray(as_words(bits).T)
     made: dict[int, np.ndarray] = {}
     for mask, bit in masks:
         byte, at = divmod(bit, 8)

@@ -29,6 +29,7 @@ from engine.compile.program import Program
 from engine.compile.reads import slice_reads
 from engine.compile.series import nan_apart, null_series
 from engine.compile.values import python_values
+from engine.plain import plain
 from engine.slicing.evaluate import is_mask, is_undecided, short, wrong_return
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
@@ -165,7 +166,7 @@ class Kernel:
         source = _Source(columns, n, lists or {})
         faults: list[Fault] = []
         found: dict[str, Found] = {}
-        if self.trees:
+        if len(self.trees) > len(self._combined):
             found |= self._run_trees(source, faults)
         by_row = self._by_row
         if by_row:
@@ -201,10 +202,10 @@ class Kernel:
         self, sfs: Sequence[SlicingFunction], rows: Sequence[Any], faults: list[Fault]
     ) -> dict[str, Found]:
         states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
-        found = {}
+        found, shared = {}, not plain()
         for sf in sfs:
-            prepared = self._preprocessing.after(sf.chain, states)
-            run = self._once_each if sf.pure else _run_rows
+            prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
+            run = self._once_each if sf.pure and shared else _run_rows
             found[sf.id] = Found.of(run(sf, prepared, rows, faults))
         return found
 

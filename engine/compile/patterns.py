@@ -36,6 +36,7 @@ from engine.compile.regex import At, Joined, Node, backtracks, expected, nodes, 
 from engine.compile.scan import Needle, Scanner
 from engine.compile.text import TextBatch
 from engine.compile.windows import Chain, chains
+from engine.plain import plain
 
 _CLAUSES = 2  # sets of required literals that are looked for
 # Hits per byte of text up to which a method is cheaper than RE2 on all rows; measured.
@@ -142,7 +143,7 @@ class PatternSet:
 
     @functools.cached_property
     def _methods(self) -> dict[Search, Method]:
-        by_python = self.matcher == "python"
+        by_python = self.matcher == "python" or plain()
         return {s: _by_python(s) if by_python else _method(s) for s in dict.fromkeys(self.searches)}
 
     @functools.cached_property

@@ -32,8 +32,9 @@ from engine.compile.tiers import (
 from engine.compile.udf import FAULTS, fused_udf, words_of
 from engine.errors import PredicateError, TableTypeError, UnknownTierError, near
 from engine.masks.words import WORD
+from engine.plain import SENTENCE, plain
 from engine.slicing.algebra import with_parts
-from engine.slicing.evaluate import wrong_return
+from engine.slicing.evaluate import of_row, wrong_return
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction
 from engine.slicing.identity import check_ids
@@ -106,11 +107,14 @@ class Explanation:
         Columns that cross to Python.
     scans
         Column to how many texts and patterns are looked for in one scan of it, by method.
+    plain
+        Whether every fast path is off.
     """
 
     slices: tuple[Assignment, ...]
     crossing: tuple[str, ...]
     scans: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    plain: bool = False
 
     def __str__(self) -> str:
         rows = [("slice", "runs as", "why")]
@@ -129,6 +133,7 @@ class Explanation:
             said = ", ".join(f"{n} by {how}" for how, n in methods.items())
             lines.append(f"searches in {column}, all in one pass: {said}")
         lines += [f"note: slice {a.name!r} {note}" for a in self.slices for note in a.notes]
+        lines += [SENTENCE] if self.plain else []
         return "\n".join(lines)
 
 
@@ -217,11 +222,16 @@ class MaskPlan:
     def kernel(self) -> Kernel:
         """What executors run."""
         whole = (Tier.ARROW, Tier.MASKS)
-        # A slice made of an expression is its tree: keys that Spark joins needn't travel.
-        sfs = [sf if sf.expr is None else SlicingFunction(sf.name, expr=Mask(sf.id), id=sf.id)
-               for sf in self.python_sfs]  # fmt: skip
+        sfs = [sf if sf.expr is None else self._of_expression(sf) for sf in self.python_sfs]
         trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
         return Kernel(sfs, trees, {c: self.kinds[c] for c in self.crossing})
+
+    def _of_expression(self, sf: SlicingFunction) -> SlicingFunction:
+        """Return a slice that is its tree alone: keys that Spark joins needn't travel."""
+        if self.tiers[sf.id] is Tier.ROW:
+            f = functools.partial(of_row, self._tree(sf.id), parts={})
+            return SlicingFunction(sf.name, f, id=sf.id)
+        return SlicingFunction(sf.name, expr=Mask(sf.id), id=sf.id)
 
     def explain(self) -> Explanation:
         """Say which slice runs where, and why."""
@@ -229,7 +239,7 @@ class MaskPlan:
         for (column, _), how in self.kernel.methods.items():
             counted = scans.setdefault(column, {})
             counted[how] = counted.get(how, 0) + 1
-        return Explanation(self.assignments, self.crossing, scans)
+        return Explanation(self.assignments, self.crossing, scans, plain())
 
     @property
     def lifted(self) -> tuple[str, ...]:
@@ -489,6 +499,8 @@ def compile_slices(
         asked = {s for s in lifted if Tier.SPARK in (must.get(s), may.get(s))}
         for s in lifted if len(lifted) <= MOST_EXPRESSIONS else asked:
             candidates[s] = with_spark(candidates[s], spark_schema, kinds)
+    if plain():  # what is asked for is a fast path that is off
+        may, must = may | must, {}
     forced = {s: t for s, t in may.items() if t in candidates[s].costs} | must
     where = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
     plan = MaskPlan(tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, where)

@@ -21,6 +21,7 @@ import numpy as np
 
 from engine.compile.reads import reads
 from engine.errors import PreprocessorReturnError
+from engine.plain import plain
 from engine.slicing.functions import Preprocessor
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, has_containers, values_of
 
@@ -108,7 +109,8 @@ class Preprocessing:
         done = tuple(id(p) for p in chain)
         if done not in states:
             before, p = self.after(chain[:-1], states), chain[-1]
-            run = self._memoized(p) if p.memoize else functools.partial(_run, p)
+            remembers = p.memoize and not plain()
+            run = self._memoized(p) if remembers else functools.partial(_run, p)
             states[done] = before.then(run)
         return states[done]
 

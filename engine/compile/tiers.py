@@ -16,6 +16,7 @@ from engine.compile.program import FORMS, search_of
 from engine.compile.reads import slice_reads
 from engine.compile.vectors import kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
+from engine.plain import NAME, plain
 from engine.slicing.expr import Call, Column, Expr, shown
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
 from engine.slicing.lookups import without_lookups
@@ -48,6 +49,7 @@ _PER_ROW = 0.8  # calling a function with a row
 _CROSSING: Mapping[str, float] = {"text": 0.35, "object": 0.6}
 _CROSSING_OTHER = 0.06  # a number's crossing to Python
 _BATCH = 0.25  # rows crossing at all
+_PLAIN = f"{NAME} is set"
 # More expressions than these make a method that the JVM doesn't compile (over 8,000 bytes).
 MOST_EXPRESSIONS = 48
 _SHOWN = 100  # characters of a tree or description in a clause
@@ -139,6 +141,8 @@ def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Lifted | NotLifted:
     if sf.chain:
         return NotLifted("not lifted: it needs a preprocessor")
     assert sf.f is not None  # a ROW function has one
+    if plain():
+        return NotLifted(f"not lifted: {_PLAIN}")
     try:
         found = lift(sf.f, sf.resources, columns)
     except PatternSyntaxError as error:
@@ -158,6 +162,11 @@ def _expression(
     for node in tree.walk():
         if isinstance(node, Column) and node.name not in columns:
             raise MissingColumnError(f"slice {sf.name!r}", node.name, columns)
+    if plain():
+        crossing = tuple(dict.fromkeys(n.name for n in tree.walk() if isinstance(n, Column)))
+        refused = dict.fromkeys((Tier.SPARK, Tier.ARROW), _PLAIN)
+        said = f"{shown(tree, _SHOWN)}; {_PLAIN}"
+        return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, said, refused, tree)
     return _of_tree(sf, tree, kinds, {})
 
 
@@ -183,7 +192,7 @@ def _of_tree(
 
 def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType]) -> Candidate:
     """Return a candidate that may run as a Spark expression too, or with the reason why not."""
-    if c.tree is None or is_combination(c.tree):
+    if c.tree is None or is_combination(c.tree) or plain():
         return c
     refused: dict[Tier, str] = dict(c.refused)
     del refused[Tier.SPARK]

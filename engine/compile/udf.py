@@ -14,7 +14,8 @@ from pyspark.sql.types import ArrayType, LongType, StructType
 from engine.compile.combine import packed
 from engine.compile.kernel import Fault, Kernel
 from engine.masks.words import WORD
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 FAULTS = "_slices"  # the struct column: words of masks, and FAULT
 FAULT = "_fault"
@@ -68,9 +69,10 @@ def fused_udf(
     result = result.add(FAULT, ArrayType(_FAULT_TYPE))
     ids, places = tuple(bits), tuple(bits.values())
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
+    plainly = plain()
 
     def run(*arrays: pa.Array) -> pa.Array:
-        keep_imports()
+        begin(plainly)
         n = len(arrays[0])
         out = kernel.run(dict(zip(names, arrays, strict=False)), n)
         made = packed([out.found[i] for i in ids], places, n_words, n)

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
 from engine.masks.words import WORD, bit_counts, bit_sums
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -101,8 +102,10 @@ def numbered(sums: pd.DataFrame, by: list[str]) -> tuple[pd.DataFrame, np.ndarra
 
 
 def _counting(by: list[str], weighted: bool) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    plainly = plain()
+
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        keep_imports()
+        begin(plainly)
         for batch in batches:
             if batch.num_rows:
                 yield batch_counts(batch, by, weighted)

@@ -18,7 +18,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.reader import read_masks
 from engine.masks.words import WORD, packed, unpacked
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -184,8 +185,10 @@ def _arranged(pair: np.ndarray, n: np.ndarray, ids: tuple[str, ...]) -> Overlap:
 
 
 def _counting(bits: np.ndarray) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    plainly = plain()
+
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        keep_imports()
+        begin(plainly)
         counts = np.zeros((len(bits), len(bits)), dtype=np.int64)
         rows = covered = 0
         for batch in batches:
@@ -236,6 +239,10 @@ def add_pairs(counts: np.ndarray, words: np.ndarray, bits: np.ndarray) -> int:
     asked = np.zeros(words.shape[1] * WORD, dtype=bool)
     asked[bits] = True
     covered = int(np.count_nonzero((words & packed(asked[None, :])).any(axis=1)))
+    if plain():
+        members = unpacked(words)[:, bits].astype(np.int64)
+        counts += members.T @ members
+        return covered
     space = np.empty(min(BLOCK, len(words)) * len(bits), dtype=np.float32)
     for start in range(0, len(words), BLOCK):
         block = words[start : start + BLOCK]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.plain import plain
+
 WORD = 64  # bits
 _LANE = 255  # rows whose bits a byte can count
 _EXCHANGES = tuple(
@@ -89,6 +91,8 @@ def set_bits(words: np.ndarray) -> np.ndarray:
     >>> set_bits(np.array([[1, 3, 2]]))[:3].tolist()
     [2, 2, 0]
     """
+    if plain():
+        return np.asarray(unpacked(words.T).sum(axis=0, dtype=np.int64))
     counts = np.zeros(len(words) * WORD, dtype=np.int64)
     worth = 1
     while words.shape[1]:
@@ -142,6 +146,8 @@ def bit_counts(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
     >>> bit_counts(np.array([[1], [3], [2]]), np.array([0, 2]))[:, :2].tolist()
     [[2, 1], [0, 1]]
     """
+    if plain():
+        return bit_sums(words, np.ones(len(words), np.int64), starts)
     # Eight counters of a byte each are added at once; a byte overflows after 255 rows, so long
     # groups are cut.
     cuts = np.union1d(starts, np.arange(0, len(words), _LANE))

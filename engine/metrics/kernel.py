@@ -19,6 +19,7 @@ from engine.metrics.fixed_point import DIGITS, digits_of, value_of
 from engine.metrics.outputs import Outputs
 from engine.metrics.replicates import weights as replicate_weights
 from engine.metrics.states import Count, State, Sum
+from engine.plain import plain
 
 MANY = 64  # cells; a count by more that isn't replicated is a histogram
 _BLOCK = 4096  # rows whose masks are multiplied at a time
@@ -164,6 +165,10 @@ def add(
     drawn = None
     if work.replicates and masks.hashes is not None:
         drawn = replicate_weights(masks.hashes, work.replicates)
+    members = None
+    if plain():
+        every_row = np.ones((masks.words.shape[1], 1), np.uint8)
+        members = np.hstack([unpacked(masks.words.T), every_row]).astype(np.int64)
     sums = defaultdict(list)
     for one in work.sums:
         sums[one.by.name].append(one)
@@ -177,10 +182,43 @@ def add(
             numbers[count.name] = weight
         at = count.at(outputs)
         held = drawn if count.name in work.replicated else None
-        if count.cells > MANY and held is None:
+        if members is not None:
+            _add_row_by_row(added, count, members, at, numbers, held)
+        elif count.cells > MANY and held is None:
             _add_histogram(added, count, masks, at, numbers)
         else:
             every = _add_cells(added, count, masks, at, numbers, held, every)
+
+
+def _add_row_by_row(
+    added: Added,
+    count: Count,
+    members: np.ndarray,
+    at: np.ndarray,
+    numbers: dict[str, np.ndarray],
+    drawn: np.ndarray | None,
+) -> None:
+    """Add a count and its numbers without packing, products or histograms: what these must equal.
+
+    ``members`` is ``[n, 64 * W + 1]``: which slices each row is in, all rows being the last.
+    """
+    held = np.flatnonzero(at >= 0)
+    cells, members, width = at[held], members[held], members.shape[1]
+    whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(held))}
+    for name, values in numbers.items():
+        digits = digits_of(values[held]).items()
+        whole |= {Line(name, place): digit for place, digit in digits}
+    for line, digit in whole.items():
+        total = added.total(line, count.cells, width)
+        # Rows of a weighted count aren't drawn: their weights are.
+        is_drawn = drawn is not None and (line.place != PLAIN or count.name not in numbers)
+        for cell in np.unique(cells):
+            rows = np.flatnonzero(cells == cell)
+            each = members[rows] * digit[rows].astype(np.int64)[:, None]
+            total[cell] += each.sum(axis=0)
+            if drawn is not None and is_drawn:
+                sums = added.draws(line, (count.cells, width, drawn.shape[1]))
+                sums[cell] += each.T @ drawn[held[rows]].astype(np.int64)
 
 
 def state_of(added: Added, work: Work, masks: int) -> State:

@@ -18,7 +18,8 @@ from engine.metrics.chunks import chunks
 from engine.metrics.custom import CustomMetric
 from engine.metrics.figures import Figures, told
 from engine.metrics.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -69,10 +70,10 @@ def per_slice(
 
 def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """Return each model's rows once for each slice, with the slice's position."""
-    bits = np.array(form.bits, dtype=np.int64)
+    bits, plainly = np.array(form.bits, dtype=np.int64), plain()
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        keep_imports()
+        begin(plainly)
         for chunk in chunks(batches, form.words, 2**12):
             row, at = unpacked(chunk.words.T)[:, bits].nonzero()
             rows = pa.array(np.concatenate([np.arange(chunk.columns.num_rows), row]))

@@ -55,9 +55,10 @@ from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
 from engine.metrics.predictions import OURS
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
+from engine.plain import plain
 from engine.session import settings
 from engine.sql import name_sql
-from engine.workers import keep_imports
+from engine.workers import begin
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -370,9 +371,10 @@ def _added_up(
     if form.spec.ranked or form.spec.custom:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
+    plainly = plain()
 
     def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        keep_imports()
+        begin(plainly)
         task = _Task(form)
         for chunk in chunked(batches):
             task.take(chunk)

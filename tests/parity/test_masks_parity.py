@@ -16,6 +16,8 @@ import engine
 from engine.demo_data import read_youtube_spam
 from engine.slicing.modules import load_slices
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 YOUTUBE = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"
 
 

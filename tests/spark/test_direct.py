@@ -211,6 +211,9 @@ def test_figures_are_the_same_bit_for_bit(spark, tmp_path, monkeypatch, caplog, 
     gathered = table()
     monkeypatch.setattr(scan_module, "_GATHERED", -1)
     pd.testing.assert_frame_equal(table(), gathered, check_exact=True)
+    with monkeypatch.context() as plain:
+        plain.setenv("ENGINE_PLAIN", "1")
+        pd.testing.assert_frame_equal(table(), gathered, check_exact=True)
     monkeypatch.setattr(scan_module, "reader_of", lambda *_: None)
     pd.testing.assert_frame_equal(table(), gathered, check_exact=True)
     monkeypatch.setattr(scan_module, "reader_of", gone)

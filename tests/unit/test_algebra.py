@@ -36,6 +36,8 @@ from engine.slicing.expr import Call, Column, Const, Mask, constant_key
 from engine.slicing.functions import SliceKind
 from engine.slicing.identity import check_ids, fingerprint
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 MASKS = (True, False, None)
 short = SlicingFunction("short", lambda x: len(x.text) < 3)
 loud = SlicingFunction("loud", lambda x: x.text.isupper())

@@ -27,6 +27,8 @@ from engine.errors import (
 )
 from engine.masks import appliers
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @slicing_function()
 def short(x):

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from engine import PandasSFApplier, SlicingFunction, preprocessor
 from engine.compile.kernel import Kernel
 from engine.compile.values import python_values
 from engine.slicing.rows import Row
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 NASTY = [
     "", " ", "\x00", "a\x00b", "\u0130", "i\u0307", "\u0131", "\ufb01", "\u00e9", "e\u0301",

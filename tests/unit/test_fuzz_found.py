@@ -16,6 +16,8 @@ from engine.compile.plan import compile_slices
 from tests.fuzz import differ, strategies
 from tests.fuzz.differ import Suite
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 WORDS = "|".join(f"word{i}" for i in range(40))
 words = ("a", "b")
 

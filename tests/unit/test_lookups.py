@@ -15,6 +15,8 @@ from engine.slicing.expr import Lookup
 from engine.slicing.identity import fingerprint
 from engine.slicing.lookups import FEW, joined, key_tables, versioned, without_lookups
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 DF = pd.DataFrame({"id": pd.array([1, 2, None, 4], "Int64"), "name": ["a", None, "c", "A"]})
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from engine import SlicingFunction, preprocessor, slicing_function
 from engine.compile.kernel import Fault, Kernel
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 IN, OUT, NULL = 1, 0, -1
 HERE = "test_mask_law.py"
 

@@ -12,6 +12,8 @@ from engine.masks import overlap
 from engine.masks.overlap import Overlap, add_pairs
 from engine.masks.words import WORD, packed
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @given(
     st.integers(0, 200),

@@ -13,6 +13,8 @@ from engine.compile.combine import Found
 from engine.masks.counts import batch_counts
 from engine.masks.words import WORD, bit_counts, bit_sums, packed, unpacked
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 
 @st.composite
 def masks(draw, most=40):
