@@ -273,7 +273,7 @@ def _added(
 ) -> list[Values]:
     classes = outputs.classes
     work = Work(*addends_of(metrics, classes), weight is not None)
-    if max(cells for _, cells in work.lines()) * (1 + slices.count) <= _MOST_SUMS:
+    if max(count.cells for count in work.counts) * (1 + slices.count) <= _MOST_SUMS:
         state = _state(work, outputs, weight, slices)
         return [compute(m, state, classes, state.at(0)) for m in metrics]
     whole = _state(work, outputs, weight, no_slices(len(outputs.label)))

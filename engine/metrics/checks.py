@@ -104,7 +104,7 @@ def _check_numbers(
 def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[str, str]:
     value = predicted(i, column)
     if column == "weight":
-        return bad_weight(value), f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
+        return bad_weight(value), f"is not a number from 0 to {MAX_WEIGHT:.0e}"
     if column == "prob":
         n = len(spec.classes)
         return bad_prob(value, n), f"is not {n} probabilities from 0 to 1"

@@ -42,10 +42,22 @@ def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.
 
 
 def ratio(
-    metric: MetricSpec, confusions: np.ndarray, positive: int
+    metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a metric's values ``[...]`` and where they are 0/0, of matrices ``[..., C, C]``."""
-    return _FORMULAS[metric.name](confusions.astype(np.float64), positive, metric)
+    """Return a metric's values ``[...]`` and where they are 0/0, of matrices ``[..., C, C]``.
+
+    ``rows`` are the same in rows, by which classes occur that have no weight.
+    """
+    m = confusions.astype(np.float64)
+    if confusions.dtype.kind == "f":  # products of weights must neither overflow nor vanish
+        exponent = np.frexp(m.sum(axis=(-2, -1), keepdims=True))[1]
+        m = np.ldexp(m, -exponent)
+    return _FORMULAS[metric.name](m, positive, metric, _occurs(m if rows is None else m + rows))
+
+
+def _occurs(m: np.ndarray) -> np.ndarray:
+    # Classes that occur neither as label nor as prediction don't count, as in scikit-learn.
+    return np.asarray((m.sum(axis=-1) + m.sum(axis=-2)) > 0, dtype=np.float64)
 
 
 def proportion(
@@ -132,22 +144,26 @@ PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
 }
 
 
-def _f1(m: np.ndarray, p: int, _: MetricSpec) -> _Pair:
+_Formula = Callable[[np.ndarray, int, MetricSpec, np.ndarray], _Pair]
+
+
+def _f1(m: np.ndarray, p: int, _: MetricSpec, __: np.ndarray) -> _Pair:
     return _f(*_of_class(m, p), 1.0)
 
 
-def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> _Pair:
+def _fbeta(m: np.ndarray, p: int, metric: MetricSpec, _: np.ndarray) -> _Pair:
     return _f(*_of_class(m, p), metric.parameter("beta"))
 
 
 def _averaged(
-    of_class: Callable[[np.ndarray, int], _Pair], weigh: Callable[[np.ndarray], np.ndarray]
-) -> Callable[[np.ndarray, int, MetricSpec], _Pair]:
+    of_class: Callable[[np.ndarray, int], _Pair],
+    weigh: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> _Formula:
     """Return the mean of a metric over classes, which ``weigh`` says the weights of."""
 
-    def formula(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
+    def formula(m: np.ndarray, _: int, __: MetricSpec, occurs: np.ndarray) -> _Pair:
         each = np.stack([_divided(*of_class(m, c))[0] for c in range(m.shape[-1])], axis=-1)
-        weight = weigh(m)
+        weight = weigh(m, occurs)
         return _divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
 
     return formula
@@ -158,20 +174,19 @@ def _as_f1(m: np.ndarray, c: int) -> _Pair:
     return 2 * tp, predicted + actual
 
 
-def _seen(m: np.ndarray) -> np.ndarray:
-    # Classes that occur neither as label nor as prediction don't count, as in scikit-learn.
-    return np.asarray((m.sum(axis=-1) + m.sum(axis=-2)) > 0, dtype=np.float64)
+def _occurring(_: np.ndarray, occurs: np.ndarray) -> np.ndarray:
+    return occurs
 
 
-def _labelled(m: np.ndarray) -> np.ndarray:
+def _labelled(m: np.ndarray, _: np.ndarray) -> np.ndarray:
     return np.asarray(m.sum(axis=-1) > 0, dtype=np.float64)
 
 
-def _by_support(m: np.ndarray) -> np.ndarray:
+def _by_support(m: np.ndarray, _: np.ndarray) -> np.ndarray:
     return np.asarray(m.sum(axis=-1))
 
 
-def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
+def _matthews(m: np.ndarray, _: int, __: MetricSpec, ___: np.ndarray) -> _Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
     actual, predicted = m.sum(axis=-1), m.sum(axis=-2)
     correct, n = _correct(m, 0)
@@ -180,24 +195,26 @@ def _matthews(m: np.ndarray, _: int, __: MetricSpec) -> _Pair:
 
 
 def _spread(each: np.ndarray) -> np.ndarray:
-    """Return n² less the classes' squares, exactly 0 of a single class whatever its weight."""
-    return np.asarray((each * (each.sum(axis=-1, keepdims=True) - each)).sum(axis=-1))
+    """Return n² less the classes' squares: products with all others, exactly 0 of one class."""
+    before = np.cumsum(each, axis=-1)[..., :-1]
+    after = np.cumsum(each[..., ::-1], axis=-1)[..., ::-1][..., 1:]
+    return np.asarray((before * each[..., 1:]).sum(axis=-1) + (after * each[..., :-1]).sum(axis=-1))
 
 
-def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
-    return lambda m, p, _: _divided(*counts(m, p))
+def _share(counts: Callable[[np.ndarray, int], _Pair]) -> _Formula:
+    return lambda m, p, _, __: _divided(*counts(m, p))
 
 
-_FORMULAS: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
+_FORMULAS: Mapping[str, _Formula] = {
     **{name: _share(counts) for name, counts in PROPORTIONS.items()},
     "balanced_accuracy": _averaged(_recalled, _labelled),
     "f1": _f1,
     "fbeta": _fbeta,
-    "f1_macro": _averaged(_as_f1, _seen),
+    "f1_macro": _averaged(_as_f1, _occurring),
     "f1_weighted": _averaged(_as_f1, _by_support),
-    "precision_macro": _averaged(_precise, _seen),
+    "precision_macro": _averaged(_precise, _occurring),
     "precision_weighted": _averaged(_precise, _by_support),
-    "recall_macro": _averaged(_recalled, _seen),
+    "recall_macro": _averaged(_recalled, _occurring),
     "recall_weighted": _averaged(_recalled, _by_support),
     "matthews_corrcoef": _matthews,
 }
@@ -236,12 +253,15 @@ def confusions(
 
 def of_state(metric: MetricSpec, state: State, classes: Classes, _: State) -> Values:
     """Compute a metric of a state."""
-    return of_confusions(metric, confusions(metric, state.weights, classes), classes.positive)
+    weights, rows = (confusions(metric, of, classes) for of in (state.weights, state.rows))
+    return of_confusions(metric, weights, classes.positive, rows)
 
 
-def of_confusions(metric: MetricSpec, confusions: np.ndarray, positive: int) -> Values:
+def of_confusions(
+    metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
+) -> Values:
     """Compute a metric of confusions ``[..., C, C]``; NaN of one that is all 0."""
-    value, undefined = ratio(metric, confusions, positive)
+    value, undefined = ratio(metric, confusions, positive, rows)
     empty = confusions.sum(axis=(-2, -1)) <= 0
     return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED, OK))
 

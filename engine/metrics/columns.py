@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from engine.metrics.exact import LARGEST, Term
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, Addend, Count, State, Sum, Values, quotient
+from engine.metrics.states import OK, OVERFLOW, Addend, Count, State, Sum, Values, quotient
+from engine.metrics.states import mean as of_sums
 
 ROWS = Count("rows", 1, lambda of: np.zeros(len(of.label), np.int64))
 _PREDICTED = Count("predicted", 2, lambda of: (of.pred >= 0).astype(np.int64))
@@ -67,27 +69,35 @@ def share_support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
 def _filled(metric: MetricSpec) -> tuple[Count, Sum]:
     name = metric.parameter("column")
 
-    def of_column(of: Outputs) -> np.ndarray:
-        return of.columns[f"mean:{name}"]
+    def filled(of: Outputs) -> np.ndarray:
+        # Infinite values can't be added up; they are counted.
+        value = of.columns[f"mean:{name}"]
+        return np.where(np.isnan(value), -1, np.where(np.abs(value) <= LARGEST, 0, 1))
 
-    count = Count(f"filled:{name}", 1, lambda of: np.where(np.isnan(of_column(of)), -1, 0))
-    return count, Sum(f"column:{name}", count, of_column)
+    def numbers(of: Outputs) -> tuple[Term, ...]:
+        value = of.columns[f"mean:{name}"]
+        return ((np.where(np.abs(value) <= LARGEST, value, 0.0),),)
+
+    count = Count(f"filled:{name}", 2, filled)
+    return count, Sum(f"column:{name}", count, numbers, rounded=False)
 
 
 def mean_addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return the sum of a column, and how many rows have a value in it."""
+    """Return the sum of a column, and how many rows have a value in it that can be added up."""
     return _filled(metric)
 
 
 def mean(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
     """Compute a column's mean."""
     count, total = _filled(metric)
-    return _mean(state.sums[total.name][..., 0], state.weights[count.name][..., 0])
+    value, status = of_sums(state.sums[total.name].sum(-1), state.weight(count.name).sum(-1))
+    infinite = state.weights[count.name][..., 1] > 0
+    return Values(np.where(infinite, np.nan, value), np.where(infinite, OVERFLOW, status))
 
 
 def mean_support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
     """Return how many rows have a value in the column, ``[...]``."""
-    return state.rows[_filled(metric)[0].name][..., 0]
+    return np.asarray(state.rows[_filled(metric)[0].name].sum(axis=-1))
 
 
 def _mean(total: np.ndarray, n: np.ndarray) -> Values:

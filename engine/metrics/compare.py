@@ -13,7 +13,7 @@ from scipy.stats import binom
 from engine.metrics.families import compute, family
 from engine.metrics.intervals import bootstrap_interval
 from engine.metrics.scan import EvaluationSpec, Scan
-from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient
+from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient, unit_of
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, rests_on, units_of
 
@@ -69,9 +69,10 @@ def compare(
             decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
             difference, replicates = value[1] - value[0], each[1] - each[0]
             interval = bootstrap_interval(difference, replicates, support, sure.level)
+            unit = unit_of(difference, replicates)
             with np.errstate(all="ignore"):
-                floor = row_variance(replicates[0], support[0]) / support
-            p = replicate_test(difference, replicates, support, floor)
+                floor = row_variance(replicates[0] / unit, support[0]) / support
+            p = replicate_test(difference / unit, replicates / unit, support, floor)
             p = np.where(sufficient(decide, sure.min_support), p, np.nan)
             tables.append(
                 pd.DataFrame(

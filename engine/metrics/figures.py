@@ -12,7 +12,7 @@ from engine.metrics.families import compute, family
 from engine.metrics.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.scan import EvaluationSpec, Part, Scan
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OVERALL, SINGLE_CLASS, STATUSES
+from engine.metrics.states import OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
 
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"
 
@@ -110,12 +110,11 @@ def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
             weights = weight if spec.weighted else None
             sides = histogram_of(positive, score, weights)
             value[at] = RANKINGS[metric.name](*sides)
-            status[at] = SINGLE_CLASS if np.isnan(value[at]) else 0
+            status[at] = SINGLE_CLASS if np.isnan(value[at]) and weight.any() else 0
             bounds[at] = np.nan if np.isnan(value[at]) else 0.0
     n = state.rows["rows"][:, 0]
     texts = np.array(STATUSES, object)[status]
-    # Of rows that all have the weight 0 there is no figure either.
-    texts[np.isnan(value) & (texts == OK)] = EMPTY
+    texts[np.isnan(value) & (texts == OK)] = STATUSES[WEIGHTLESS]  # rows, and all of the weight 0
     none = support == 0
     texts[none] = np.where(n[none] > 0, UNSCORED, EMPTY)
     value[none & (metric.family != "rows")] = np.nan

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import IntegralType, StructType
 
+from engine.metrics.exact import LARGEST
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
 from engine.sql import name_sql, text_sql
@@ -14,8 +15,8 @@ from engine.sql import name_sql, text_sql
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-MAX_WEIGHT = 2.0**32
-MAX_NUMBER = 2.0**46  # its square, weighted, can still be summed
+MAX_WEIGHT = 2.0**100
+MAX_NUMBER = LARGEST
 _PREDICTION = "@prediction"  # named as no slice can be
 SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 

@@ -1,45 +1,53 @@
 """What one task of the scan does: add up counts and sums of every slice, in numpy alone.
 
 All masks of a chunk of rows are words ``[W, n]``. Counts by a few cells are bit counts; sums and
-replicates are matrix products of a word's 64 masks with the rows' digits, which float64 holds
-exactly; counts by many cells, which are histograms, are ``np.bincount`` over the slices' rows. All
-that is added up are whole numbers.
+replicates are matrix products of a word's 64 masks with the columns that the rows' numbers are cut
+into, which float64 holds exactly; counts by many cells, which are histograms, are ``np.bincount``
+over the slices' rows. All that is added up are whole numbers.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from engine.masks.words import WORD, set_bits, unpacked
-from engine.metrics.fixed_point import DIGITS, digits_of, value_of
+from engine.metrics.exact import BITS, Exact, Term, columns, gathered
 from engine.metrics.outputs import Outputs
+from engine.metrics.replicates import LEAST
 from engine.metrics.replicates import weights as replicate_weights
 from engine.metrics.states import Count, State, Sum
 from engine.plain import plain
 
 MANY = 64  # cells; a count by more that isn't replicated is a histogram
 _BLOCK = 4096  # rows whose masks are multiplied at a time
-PLAIN = -1  # instead of a digit's place: rows
+_DRAWN_BLOCK = 1024  # the same where replicates draw numbers
+_SMALL = 10**6  # multiplications up to which BLAS has a quicker way, where it has one
+# Sums of as many numbers of as many bits, each in MOST_PARTS parts, are exact in float64: of a
+# block of rows, drawn up to eight times; of a chunk.
+_PRODUCT_BITS, _HISTOGRAM_BITS = 38, 33
+_FULL = 2.0**62  # a sum that may be larger is cut into digits
+_USUAL_PLACES = 4  # of an exact sum's digits that aren't 0
+PLAIN = None  # instead of an exponent: rows
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of sums: a count's rows or a digit of its weights, or a digit of a sum's.
+    """One line of sums: a count's rows, or a column of its weights' or of a sum's numbers.
 
     Attributes
     ----------
     name
         The count's or sum's name.
-    place
-        The digit's place; :data:`PLAIN` for rows.
+    exponent
+        The sums are of units of 2^exponent; :data:`PLAIN` for rows.
     """
 
     name: str
-    place: int
+    exponent: int | None
 
 
 @dataclass(frozen=True)
@@ -66,19 +74,14 @@ class Work:
 
     @property
     def numbers(self) -> int:
-        """How many numbers there are for each slice, but for replicates."""
-        return sum(cells for _, cells in self.lines())
+        """How many numbers there usually are for each slice, but for replicates."""
+        return sum(c.cells for c in self.counts) + sum(self.exact.values()) * _USUAL_PLACES
 
-    def lines(self) -> Iterator[tuple[Line, int]]:
-        """Yield all lines with their number of cells, in an order that never changes."""
-        for count in self.counts:
-            yield Line(count.name, PLAIN), count.cells
-            if self.weighted:
-                for place in range(DIGITS):
-                    yield Line(count.name, place), count.cells
-        for one in self.sums:
-            for place in range(DIGITS):
-                yield Line(one.name, place), one.by.cells
+    @property
+    def exact(self) -> dict[str, int]:
+        """What is added up exactly, weights and sums, and in how many cells."""
+        weights = {c.name: c.cells for c in self.counts if self.weighted}
+        return weights | {s.name: s.by.cells for s in self.sums}
 
 
 @dataclass
@@ -95,18 +98,62 @@ class Added:
 
     totals: dict[Line, np.ndarray] = field(default_factory=dict)
     drawn: dict[Line, np.ndarray] = field(default_factory=dict)
+    _most: dict[tuple[int, Line], float] = field(default_factory=dict, repr=False)
 
-    def total(self, line: Line, cells: int, width: int) -> np.ndarray:
-        """Return a line's totals, to be added to."""
-        if line not in self.totals:
-            self.totals[line] = np.zeros((cells, width), dtype=np.int64)
-        return self.totals[line]
+    def total(self, line: Line, cells: int, width: int, most: float = 0.0) -> np.ndarray:
+        """Return a line's totals, to which numbers of a size of at most ``most`` are added."""
+        return self._room(self.totals, line, (cells, width), most)
 
-    def draws(self, line: Line, shape: tuple[int, int, int]) -> np.ndarray:
+    def draws(self, line: Line, shape: tuple[int, int, int], most: float = 0.0) -> np.ndarray:
         """Return a line's replicates, to be added to."""
-        if line not in self.drawn:
-            self.drawn[line] = np.zeros(shape, dtype=np.int64)
-        return self.drawn[line]
+        return self._room(self.drawn, line, shape, most)
+
+    def carried(self) -> Added:
+        """Return the same with lines of digits, which are few and small."""
+        return Added(self._digits(self.totals), self._digits(self.drawn))
+
+    def exact(self, name: str, shape: tuple[int, ...]) -> Exact:
+        """Return the totals of a name's numbers."""
+        return gathered(_lines_of(self.totals, name), shape)
+
+    def _room(
+        self, lines: dict[Line, np.ndarray], line: Line, shape: tuple[int, ...], most: float
+    ) -> np.ndarray:
+        key = (len(shape), line)
+        if self._most.get(key, 0.0) + most > _FULL:
+            held = lines.pop(line)
+            self._most[key] = 0.0
+            for one, digit in _digits_of(line.name, {line.exponent or 0: held}, shape).items():
+                lines.setdefault(one, np.zeros(shape, np.int64))[...] += digit
+                at = (len(shape), one)
+                self._most[at] = self._most.get(at, 0.0) + 2.0**BITS
+        self._most[key] = self._most.get(key, 0.0) + most
+        if line not in lines:
+            lines[line] = np.zeros(shape, dtype=np.int64)
+        return lines[line]
+
+    @staticmethod
+    def _digits(lines: Mapping[Line, np.ndarray]) -> dict[Line, np.ndarray]:
+        found = {line: total for line, total in lines.items() if line.exponent is PLAIN}
+        for name in dict.fromkeys(line.name for line in lines if line.exponent is not PLAIN):
+            sums = _lines_of(lines, name)
+            found |= _digits_of(name, sums, next(iter(sums.values())).shape)
+        return found
+
+
+def _lines_of(lines: Mapping[Line, np.ndarray], name: str) -> dict[int, np.ndarray]:
+    return {
+        line.exponent: total
+        for line, total in lines.items()
+        if line.name == name and line.exponent is not None
+    }
+
+
+def _digits_of(
+    name: str, sums: Mapping[int, np.ndarray], shape: tuple[int, ...]
+) -> dict[Line, np.ndarray]:
+    found = gathered(sums, shape)
+    return {Line(name, BITS * (found.low + i)): digit for i, digit in enumerate(found.digits)}
 
 
 @dataclass(frozen=True)
@@ -174,12 +221,10 @@ def add(
         sums[one.by.name].append(one)
     every = None  # how many rows each mask has in all
     for count in sorted(work.counts, key=lambda c: c.cells == 1):
-        numbers = {
-            one.name: one.of(outputs) if weight is None else one.of(outputs) * weight
-            for one in sums[count.name]
-        }
+        numbers = {one.name: _Numbers(one.of(outputs), one.rounded) for one in sums[count.name]}
         if weight is not None:
-            numbers[count.name] = weight
+            numbers = {name: of.weighted(weight) for name, of in numbers.items()}
+            numbers[count.name] = _Numbers(((weight,),))
         at = count.at(outputs)
         held = drawn if count.name in work.replicated else None
         if members is not None:
@@ -190,12 +235,49 @@ def add(
             every = _add_cells(added, count, masks, at, numbers, held, every)
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """What rows bring to a sum.
+
+    Attributes
+    ----------
+    terms
+        Their numbers are the sum of these products.
+    rounded
+        Whether products are rounded.
+    """
+
+    terms: tuple[Term, ...]
+    rounded: bool = True
+
+    def weighted(self, weight: np.ndarray) -> _Numbers:
+        """Return the numbers times the rows' weights."""
+        return replace(self, terms=tuple((*term, weight) for term in self.terms))
+
+    def take(self, rows: np.ndarray, taken: dict[int, np.ndarray]) -> _Numbers:
+        """Return some rows' numbers; ``taken`` has the arrays of which they were taken already."""
+        for term in self.terms:
+            for factor in term:
+                if id(factor) not in taken:
+                    taken[id(factor)] = factor[rows]
+        terms = tuple(tuple(taken[id(factor)] for factor in term) for term in self.terms)
+        return replace(self, terms=terms)
+
+
+def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
+    return {
+        Line(name, exponent): column
+        for name, of in numbers.items()
+        for exponent, column in columns(of.terms, bits, rounded=of.rounded).items()
+    }
+
+
 def _add_row_by_row(
     added: Added,
     count: Count,
     members: np.ndarray,
     at: np.ndarray,
-    numbers: dict[str, np.ndarray],
+    numbers: Mapping[str, _Numbers],
     drawn: np.ndarray | None,
 ) -> None:
     """Add a count and its numbers without packing, products or histograms: what these must equal.
@@ -205,19 +287,20 @@ def _add_row_by_row(
     held = np.flatnonzero(at >= 0)
     cells, members, width = at[held], members[held], members.shape[1]
     whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(held))}
-    for name, values in numbers.items():
-        digits = digits_of(values[held]).items()
-        whole |= {Line(name, place): digit for place, digit in digits}
+    taken: dict[int, np.ndarray] = {}
+    some = {name: of.take(held, taken) for name, of in numbers.items()}
+    whole |= _columns_of(some, _PRODUCT_BITS)
     for line, digit in whole.items():
-        total = added.total(line, count.cells, width)
+        total = added.total(line, count.cells, width, _most(digit))
         # Rows of a weighted count aren't drawn: their weights are.
-        is_drawn = drawn is not None and (line.place != PLAIN or count.name not in numbers)
+        is_drawn = drawn is not None and (line.exponent is not PLAIN or count.name not in numbers)
         for cell in np.unique(cells):
             rows = np.flatnonzero(cells == cell)
             each = members[rows] * digit[rows].astype(np.int64)[:, None]
             total[cell] += each.sum(axis=0)
             if drawn is not None and is_drawn:
-                sums = added.draws(line, (count.cells, width, drawn.shape[1]))
+                shape = (count.cells, width, drawn.shape[1])
+                sums = added.draws(line, shape, len(LEAST) * _most(digit))
                 sums[cell] += each.T @ drawn[held[rows]].astype(np.int64)
 
 
@@ -233,19 +316,21 @@ def state_of(added: Added, work: Work, masks: int) -> State:
     >>> state_of(found, work, 2).rows["rows"].tolist()
     [[3], [2], [2]]
     """
+    width = next((total.shape[1] for total in added.totals.values()), masks + 1)
+    order = np.array([width - 1, *range(masks)])  # all rows are the first
 
-    def total(name: str, cells: int, place: int) -> np.ndarray:
-        found = added.totals.get(Line(name, place))
-        if found is None:
-            return np.zeros((1 + masks, cells), np.int64)
-        return np.concatenate([found[:, -1:], found[:, :masks]], axis=1).T
+    def rows(name: str, cells: int) -> np.ndarray:
+        found = added.totals.get(Line(name, PLAIN))
+        return np.zeros((1 + masks, cells), np.int64) if found is None else found[:, order].T
 
-    def exact(name: str, cells: int) -> np.ndarray:
-        return value_of(np.stack([total(name, cells, place) for place in range(DIGITS)]))
+    def exact(name: str, cells: int) -> Exact:
+        found = added.exact(name, (cells, width))
+        return Exact(found.low, found.digits[:, :, order].swapaxes(1, 2))
 
-    rows = {c.name: total(c.name, c.cells, PLAIN) for c in work.counts}
-    weights = {c.name: exact(c.name, c.cells) for c in work.counts} if work.weighted else rows
-    return State(rows, weights, {s.name: exact(s.name, s.by.cells) for s in work.sums})
+    held = {name: exact(name, cells) for name, cells in work.exact.items()}
+    weights = {c.name: held[c.name] for c in work.counts} if work.weighted else {}
+    sums = {s.name: held[s.name] for s in work.sums}
+    return State({c.name: rows(c.name, c.cells) for c in work.counts}, weights, sums)
 
 
 def _add_cells(
@@ -253,7 +338,7 @@ def _add_cells(
     count: Count,
     masks: Masks,
     at: np.ndarray,
-    numbers: dict[str, np.ndarray],
+    numbers: Mapping[str, _Numbers],
     drawn: np.ndarray | None,
     every: np.ndarray | None,
 ) -> np.ndarray:
@@ -267,94 +352,117 @@ def _add_cells(
         order = np.argsort(at.astype(np.int16), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
-        numbers = {name: values[order] for name, values in numbers.items()}
+        taken: dict[int, np.ndarray] = {}
+        numbers = {name: of.take(order, taken) for name, of in numbers.items()}
         drawn = None if drawn is None else drawn[order]
     else:
         none = words[:, :0]
-    digits = [
-        (Line(name, place), digit)
-        for name, values in numbers.items()
-        for place, digit in digits_of(values).items()
-    ]
+    cut = _columns_of(numbers, _PRODUCT_BITS)
     rows = added.total(Line(count.name, PLAIN), count.cells, masks.width)
     ends = np.cumsum(np.bincount(at, minlength=count.cells))
     known = every if count.cells == 1 and not n_none else None
     every = set_bits(none)
     for cell, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if start < end:
-            found = set_bits(words[:, start:end]) if known is None else known
-            rows[cell, :-1] += found
-            rows[cell, -1] += end - start
-            every = every + found
-        for first in range(start, end, _BLOCK) if digits or drawn is not None else ():
-            block = slice(first, min(first + _BLOCK, end))
-            _add_products(
-                added, count, cell, masks.width, words[:, block],
-                {line: digit[block] for line, digit in digits},
-                None if drawn is None else drawn[block],
-                weighted=count.name in numbers,
-            )  # fmt: skip
+        if start == end:
+            continue
+        found = set_bits(words[:, start:end]) if known is None else known
+        rows[cell, :-1] += found
+        rows[cell, -1] += end - start
+        every = every + found
+        here = slice(start, end)
+        some = {line: column[here] for line, column in cut.items()}
+        if some:
+            _add_products(added, count, cell, words[:, here], some)
+        if drawn is not None:
+            unweighted = count.name not in numbers
+            _add_draws(added, count, cell, words[:, here], some, drawn[here], rows=unweighted)
     return every
 
 
 def _add_products(
+    added: Added, count: Count, cell: int, words: np.ndarray, cut: Mapping[Line, np.ndarray]
+) -> None:
+    """Add the columns of the rows of one cell."""
+    n, width = words.shape[1], len(words) * WORD + 1
+    block = _block(len(cut))
+    sums = np.zeros((width, len(cut)), np.int64)
+    for start in range(0, n, block):
+        part = slice(start, start + block)
+        some = np.stack([column[part] for column in cut.values()])
+        for k, word in enumerate(words[:, part]):
+            members = unpacked(word[:, None]).astype(np.float64)
+            sums[k * WORD : (k + 1) * WORD] += (members.T @ some.T).astype(np.int64)
+        sums[-1] += some.sum(axis=1).astype(np.int64)
+    for line, column, total in zip(cut, cut.values(), sums.T, strict=True):
+        added.total(line, count.cells, width, _most(column))[cell] += total
+
+
+def _block(columns: int) -> int:
+    """Return how many rows are multiplied at a time."""
+    rows = max(1, _SMALL // (WORD * columns))
+    return int(min(_BLOCK, max(_BLOCK >> 4, 1 << (rows.bit_length() - 1))))
+
+
+def _most(column: np.ndarray) -> float:
+    return float(np.abs(column).max(initial=0.0)) * len(column)
+
+
+def _add_draws(
     added: Added,
     count: Count,
     cell: int,
-    width: int,
     words: np.ndarray,
-    digits: dict[Line, np.ndarray],
-    drawn: np.ndarray | None,
+    cut: Mapping[Line, np.ndarray],
+    drawn: np.ndarray,
     *,
-    weighted: bool,
+    rows: bool,
 ) -> None:
-    """Add the digits of a block of rows of one cell, and what replicates draw of them."""
-    columns = np.stack(list(digits.values()), axis=1) if digits else None
-    factors: dict[Line, np.ndarray] = {}
-    if drawn is not None:
-        exact = drawn.astype(np.float64 if digits else np.float32)
-        factors = {line: exact * digit[:, None] for line, digit in digits.items()}
-        if not weighted:
-            factors[Line(count.name, PLAIN)] = drawn.astype(np.float32)
-    for k in range(len(words) + 1):
-        if k < len(words):
-            members, at = unpacked(words[k][:, None]), slice(k * WORD, (k + 1) * WORD)
-        else:
-            members, at = np.ones((words.shape[1], 1), np.uint8), slice(k * WORD, None)
-        if columns is not None:
-            products = members.T.astype(np.float64) @ columns
-            for j, line in enumerate(digits):
-                added.total(line, count.cells, width)[cell, at] += products[:, j].astype(np.int64)
-        for line, factor in factors.items():
-            shape = (count.cells, width, factor.shape[1])
-            product = members.T.astype(factor.dtype) @ factor
-            added.draws(line, shape)[cell, at] += product.astype(np.int64)
+    """Add what replicates draw of the rows of one cell: their columns, and without weights rows."""
+    shape = (count.cells, len(words) * WORD + 1, drawn.shape[1])
+    into = {line: added.draws(line, shape, len(LEAST) * _most(c))[cell] for line, c in cut.items()}
+    if rows:
+        into[Line(count.name, PLAIN)] = added.draws(Line(count.name, PLAIN), shape)[cell]
+    block = _DRAWN_BLOCK if cut else _BLOCK
+    for start in range(0, len(drawn), block):
+        part = slice(start, start + block)
+        times = drawn[part].astype(np.float64 if cut else np.float32)
+        factors = {line: times * column[part, None] for line, column in cut.items()}
+        if rows:
+            factors[Line(count.name, PLAIN)] = times.astype(np.float32, copy=False)
+        for k in range(len(words) + 1):
+            if k < len(words):
+                members, at = unpacked(words[k, part][:, None]), slice(k * WORD, (k + 1) * WORD)
+            else:
+                members, at = np.ones((len(times), 1), np.uint8), slice(k * WORD, None)
+            as_factor = {
+                dtype: members.T.astype(dtype) for dtype in {f.dtype for f in factors.values()}
+            }
+            for line, factor in factors.items():
+                into[line][at] += (as_factor[factor.dtype] @ factor).astype(np.int64)
 
 
 def _add_histogram(
-    added: Added, count: Count, masks: Masks, at: np.ndarray, numbers: dict[str, np.ndarray]
+    added: Added, count: Count, masks: Masks, at: np.ndarray, numbers: Mapping[str, _Numbers]
 ) -> None:
     """Add a count by many cells."""
     held = np.flatnonzero(at >= 0)
     at, n = at[held], count.cells
-    digits = [
-        (Line(name, place), digit)
-        for name, values in numbers.items()
-        for place, digit in digits_of(values[held]).items()
-    ]
+    taken: dict[int, np.ndarray] = {}
+    cut = _columns_of({k: of.take(held, taken) for k, of in numbers.items()}, _HISTOGRAM_BITS)
     rows = added.total(Line(count.name, PLAIN), n, masks.width)
     rows[:, -1] += np.bincount(at, minlength=n)
-    for line, digit in digits:
-        added.total(line, n, masks.width)[:, -1] += np.bincount(at, digit, n).astype(np.int64)
+    totals = {line: added.total(line, n, masks.width, _most(c)) for line, c in cut.items()}
+    for line, column in cut.items():
+        totals[line][:, -1] += np.bincount(at, column, n).astype(np.int64)
     for k, word in enumerate(masks.words):
         found = np.flatnonzero(unpacked(word[held][:, None]))
         row, bit = found >> 6, found & 63
         where = at[row] * WORD + bit
         part = slice(k * WORD, (k + 1) * WORD)
         rows[:, part] += np.bincount(where, minlength=n * WORD).reshape(n, WORD)
-        for line, digit in digits:
-            more = np.bincount(where, digit[row], n * WORD).reshape(n, WORD)
-            added.total(line, n, masks.width)[:, part] += more.astype(np.int64)
+        for line, column in cut.items():
+            more = np.bincount(where, column[row], n * WORD).reshape(n, WORD)
+            totals[line][:, part] += more.astype(np.int64)
 
 
 @dataclass

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from engine.metrics.exact import Term
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.ranking import bin_of
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, Addend, Count, State, Sum, Values, quotient
+from engine.metrics.states import OK, Addend, Count, State, Sum, Values, mean, quotient
 
 _LEAST = float(np.finfo(np.float64).eps)  # a probability of less is taken for it, as in sklearn
 
@@ -40,7 +41,9 @@ def squared_errors(of: Outputs) -> np.ndarray:
     """
     if of.classes.n <= 2:  # noqa: PLR2004
         return np.asarray((of.score - (of.label == of.classes.positive)) ** 2)
-    return np.asarray((of.probabilities**2).sum(axis=1) - 2 * _of_label(of) + 1)
+    off = of.probabilities.copy()
+    off[np.arange(len(off)), np.clip(of.label, 0, None)] -= 1
+    return np.asarray((off**2).sum(axis=1))
 
 
 def ranks(of: Outputs) -> np.ndarray:
@@ -60,8 +63,8 @@ def _of_label(of: Outputs) -> np.ndarray:
 
 _PROBABLE = Count("probable", 1, lambda of: np.where(of.probable, 0, -1))
 _LOSSES: Mapping[str, Sum] = {
-    "log_loss": Sum("log_loss", _PROBABLE, log_losses),
-    "brier": Sum("brier", _PROBABLE, squared_errors),
+    "log_loss": Sum("log_loss", _PROBABLE, lambda of: ((log_losses(of),),)),
+    "brier": Sum("brier", _PROBABLE, lambda of: ((squared_errors(of),),)),
 }
 
 
@@ -72,7 +75,7 @@ def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
 
 def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
     """Compute a mean loss of a state."""
-    return _mean(state.sums[metric.name][..., 0], state.weights["probable"][..., 0])
+    return mean(state.sums[metric.name][..., 0], state.weight("probable")[..., 0])
 
 
 def support(_: MetricSpec, state: State, __: Classes) -> np.ndarray:
@@ -95,7 +98,11 @@ def _calibration(metric: MetricSpec) -> tuple[Count, Sum]:
         return np.where(held, 2 * bin_of(prob.max(axis=1), bins) + right, -1)
 
     count = Count(f"calibration@{bins}", 2 * bins, at)
-    return count, Sum(f"confidence@{bins}", count, lambda of: of.probabilities.max(axis=1))
+
+    def confidence(of: Outputs) -> tuple[Term, ...]:
+        return ((of.probabilities.max(axis=1),),)
+
+    return count, Sum(f"confidence@{bins}", count, confidence, rounded=False)
 
 
 def calibration_addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
@@ -110,15 +117,17 @@ def calibration_error(metric: MetricSpec, state: State, _: Classes, __: State) -
     error is the mean over rows of how far apart, in a row's bin, are the mean confidence and the
     share of rows that are right.
     """
-    rows, confidence, right = bins_of(metric, state)
-    n = rows.sum(axis=-1)
-    return _mean(np.abs(right - confidence).sum(axis=-1), n)
+    count, total = _calibration(metric)
+    cells, sums = state.weight(count.name), state.sums[total.name]
+    confidence = sums.reshape(*sums.shape[:-1], sums.shape[-1] // 2, 2).sum(-1)
+    apart = np.abs((cells[..., 1::2] - confidence).value).sum(axis=-1)
+    return _mean(apart, cells.sum(-1).value)
 
 
 def bins_of(metric: MetricSpec, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rows, their summed confidence and the right ones per bin, ``[..., bins]``."""
     count, total = _calibration(metric)
-    cells, sums = state.weights[count.name], state.sums[total.name]
+    cells, sums = state.weights[count.name], state.sums[total.name].value
     return cells[..., ::2] + cells[..., 1::2], sums[..., ::2] + sums[..., 1::2], cells[..., 1::2]
 
 

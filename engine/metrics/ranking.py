@@ -155,7 +155,7 @@ def histograms(
 def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
     """Compute a metric of a state."""
     value = in_blocks(RANKINGS[metric.name], *histograms(metric, state.weights))
-    some = support(metric, state, _) > 0
+    some = state.weights[f"scores@{_bins(metric)}"].sum(axis=-1) > 0
     return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from engine.metrics.fixed_point import LARGEST
+from engine.metrics.exact import BITS, Exact, Term
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, UNDEFINED, Addend, Count, State, Sum, Values, quotient
+from engine.metrics.states import OK, OVERFLOW, UNDEFINED, Addend, Count, State, Sum, Values, mean
 
 
 def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
@@ -19,35 +19,69 @@ def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
     return of.target, of.predicted
 
 
-def errors(of: Outputs) -> np.ndarray:
-    """Return each row's prediction less its label, ``[n]``."""
+def _apart(of: Outputs) -> np.ndarray:
+    """Return how far each row's prediction is from its label, ``[n]``."""
     target, predicted = _known(of)
-    return np.asarray(predicted - target)
+    return np.asarray(np.abs(predicted - target))
 
 
-def _relative(of: Outputs) -> np.ndarray:
+def _relative(of: Outputs) -> tuple[Term, ...]:
     target, _ = _known(of)
+    apart, size = _apart(of), np.abs(target)
     with np.errstate(all="ignore"):
-        return np.asarray(np.abs(errors(of) / target))
+        quotient = apart / size
+        # Where float64 has no such quotient, powers of two are what is left out of it.
+        odd = (apart > 0) & (size > 0) & ~((quotient >= _LEAST) & (quotient < np.inf))
+    if not odd.any():
+        return ((quotient,),)
+    (above, up), (below, down) = (np.frexp(each[odd]) for each in (apart, size))
+    quotient[odd] = above / below
+    scale = np.ones((3, len(odd)))
+    half, exponent = (up - down) // 2, up - down
+    scale[0, odd], scale[1, odd] = np.ldexp(1.0, half), np.ldexp(1.0, exponent - half)
+    return ((quotient, scale[0], scale[1]),)
+
+
+def _squared(of: Outputs) -> tuple[Term, ...]:
+    apart = _apart(of)
+    return ((apart, apart),)
+
+
+def _label(of: Outputs) -> np.ndarray:
+    return _known(of)[0]
+
+
+def _error(of: Outputs) -> tuple[Term, ...]:
+    target, predicted = _known(of)
+    return (predicted,), (-target,)
+
+
+def _explained(of: Outputs) -> tuple[Term, ...]:
+    """Return the label's square less that of the error, without the label's cancelling itself."""
+    target, predicted = _known(of)
+    return (2 * target, predicted), (-predicted, predicted)
 
 
 def _paired(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(errors(of)), -1, 0)
+    return np.where(np.isnan(_apart(of)), -1, 0)
 
 
 def _divisible(of: Outputs) -> np.ndarray:
-    # An error of so many times the label can't be summed; there the label is as good as 0.
-    with np.errstate(invalid="ignore"):
-        return np.where(_relative(of) < LARGEST * 2.0**-33, 0, -1)
+    return np.where(np.isnan(_apart(of)) | (_label(of) == 0), -1, 0)
 
 
+_LEAST = float(np.finfo(np.float64).tiny)
 _PAIRED = Count("paired", 1, _paired)
 _DIVISIBLE = Count("divisible", 1, _divisible)
-_ERROR = Sum("error", _PAIRED, errors)
-_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: np.abs(errors(of)))
-_SQUARED = Sum("squared_error", _PAIRED, lambda of: errors(of) ** 2)
-_LABEL = Sum("label", _PAIRED, lambda of: _known(of)[0])
-_LABEL_SQUARED = Sum("squared_label", _PAIRED, lambda of: _known(of)[0] ** 2)
+_ERROR = Sum("error", _PAIRED, _error, rounded=False)
+_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_apart(of),),))
+_SQUARED = Sum("squared_error", _PAIRED, _squared)
+# What r2 takes from each other, and so no rounding may touch.
+_LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)
+_LABEL_SQUARED = Sum(
+    "squared_label", _PAIRED, lambda of: ((_label(of), _label(of)),), rounded=False
+)
+_EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
 _SHARE = Sum("relative_error", _DIVISIBLE, _relative)
 
 _MADE_OF: Mapping[str, tuple[Addend, ...]] = {
@@ -55,7 +89,7 @@ _MADE_OF: Mapping[str, tuple[Addend, ...]] = {
     "mse": (_PAIRED, _SQUARED),
     "rmse": (_PAIRED, _SQUARED),
     "bias": (_PAIRED, _ERROR),
-    "r2": (_PAIRED, _SQUARED, _LABEL, _LABEL_SQUARED),
+    "r2": (_PAIRED, _LABEL, _LABEL_SQUARED, _EXPLAINED),
     "mape": (_DIVISIBLE, _SHARE),
     "mape_undefined": (_PAIRED, _DIVISIBLE),
 }
@@ -76,32 +110,44 @@ def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
     return state.rows[_MADE_OF[metric.name][0].name][..., 0]
 
 
-def _mean(total: Sum) -> Callable[[State], Values]:
+def _mean(total: Sum, power: float = 1.0) -> Callable[[State], Values]:
     def of(state: State) -> Values:
-        n = state.weights[total.by.name][..., 0]
-        value = np.where(n > 0, quotient(state.sums[total.name][..., 0], n).value, np.nan)
-        return Values(value, np.full(value.shape, OK))
+        n = state.weight(total.by.name)[..., 0]
+        return mean(state.sums[total.name][..., 0], n, power)
 
     return of
 
 
-def _root(state: State) -> Values:
-    mean = _mean(_SQUARED)(state)
-    return Values(np.sqrt(np.maximum(mean.value, 0.0)), mean.status)
-
-
-def _explained(state: State) -> Values:
-    """Return 1 less the squared error over that of the labels' mean.
+def _share_explained(state: State) -> Values:
+    """Return 1 less the squared error over that of the labels' mean, of integers.
 
     Of labels that are all the same it is 0/0: 1 where all predictions are right, else 0.
     """
-    n = state.weights["paired"][..., 0]
-    sums = {s.name: state.sums[s.name][..., 0] for s in (_SQUARED, _LABEL, _LABEL_SQUARED)}
-    spread = sums["squared_label"] - quotient(sums["label"] ** 2, n).value
-    flat = spread <= 2.0**-46 * sums["squared_label"]  # no more than rounding leaves
-    share, _ = quotient(sums["squared_error"], np.where(flat, 0.0, spread))
-    value = np.where(flat, sums["squared_error"] == 0, 1 - share)
-    return Values(np.where(n > 0, value, np.nan), np.where(flat & (n > 0), UNDEFINED, OK))
+    sums = (state.sums[s.name] for s in (_LABEL, _LABEL_SQUARED, _EXPLAINED))
+    n, label, squared, explained = (one[..., 0] for one in (state.weight("paired"), *sums))
+    # Σe² is Σy² less what is explained, and the spread of labels Σy² less (Σy)²/Σw.
+    low = min(2 * label.low, n.low + squared.low, n.low + explained.low)
+
+    def integers(one: Exact, other: Exact) -> np.ndarray:
+        units = 1 << BITS * (one.low + other.low - low)
+        return np.asarray(one.integers * other.integers * units, object).reshape(-1)
+
+    square = integers(label, label)
+    spread, found = integers(n, squared) - square, integers(n, explained) - square
+    some = np.flatnonzero(n.scaled[0].reshape(-1) > 0)
+    value, status = np.full(len(square), np.nan), np.full(len(square), OK)
+    for at in some:
+        value[at], status[at] = _quotient(found[at], spread[at])
+    return Values(value.reshape(n.shape), status.reshape(n.shape))
+
+
+def _quotient(found: int, spread: int) -> tuple[float, int]:
+    if spread == 0:
+        return float(found == 0), UNDEFINED
+    try:
+        return found / spread, OK
+    except OverflowError:
+        return np.nan, OVERFLOW
 
 
 def _undefined(state: State) -> Values:
@@ -113,9 +159,9 @@ def _undefined(state: State) -> Values:
 _FORMULAS: Mapping[str, Callable[[State], Values]] = {
     "mae": _mean(_ABSOLUTE),
     "mse": _mean(_SQUARED),
-    "rmse": _root,
+    "rmse": _mean(_SQUARED, 0.5),
     "bias": _mean(_ERROR),
-    "r2": _explained,
+    "r2": _share_explained,
     "mape": _mean(_SHARE),
     "mape_undefined": _undefined,
 }

@@ -27,8 +27,8 @@ from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.chunks import CHUNK, Chunk, chunks
 from engine.metrics.custom import CustomMetric
 from engine.metrics.direct import Own, reader_of
+from engine.metrics.exact import BITS, LOWEST, PLACES, Exact
 from engine.metrics.families import addends_of, family
-from engine.metrics.fixed_point import DIGITS, value_of
 from engine.metrics.joined import (
     bad_number,
     bad_prob,
@@ -236,19 +236,29 @@ class Form:
         return self.spec.work(self.replicates)
 
     @cached_property
-    def lines(self) -> dict[Line, int]:
-        """Where each line's cells start, among those of one model."""
+    def starts(self) -> dict[Line, int]:
+        """Where rows of each count start, and of digits by name, among those of one model."""
         found, at = {}, 0
-        for line, cells in self.work.lines():
-            found[line] = at
-            at += cells
+        for count in self.work.counts:
+            found[Line(count.name, PLAIN)] = at
+            at += count.cells
+        for name, cells in self.work.exact.items():
+            found[Line(name, BITS * LOWEST)] = at
+            at += cells * PLACES
         found[Line("", PLAIN)] = at  # how many there are
         return found
 
+    def first(self, line: Line, cells: int) -> int:
+        """Return where a line's rows start, a count's or a digit's."""
+        if line.exponent is PLAIN:
+            return self.starts[line]
+        place = line.exponent // BITS - LOWEST
+        return self.starts[Line(line.name, BITS * LOWEST)] + place * cells
+
     @property
     def cells(self) -> int:
-        """How many rows of sums a model has."""
-        return self.lines[Line("", PLAIN)]
+        """How many rows of sums a model may have."""
+        return self.starts[Line("", PLAIN)]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
@@ -292,7 +302,7 @@ class Form:
     def sent(self) -> int:
         """How many numbers a task sends at most, about."""
         kept = 3 * EXACT_ROWS if self.spec.ranked else 0
-        cells = self.cells * (1 + self.replicates) + kept
+        cells = self.work.numbers * (1 + self.replicates) + kept
         return cells * len(self.spec.models) * len(self.places)
 
     @property
@@ -366,7 +376,7 @@ def _added_up(
         Whether the driver adds up the tasks' sums, which spares Spark another stage.
     """
     sums = ", ".join(f"{c} long" for c in form.sums)
-    schema = f"split string, row int, rep int, block int, {sums}, payload binary"
+    schema = f"split string, row long, rep int, block int, {sums}, payload binary"
     totals = [f"sum({c}) AS {c}" for c in form.sums]
     if form.spec.ranked or form.spec.custom:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
@@ -553,11 +563,12 @@ class _Task:
         """Yield all that was added up, leaving out what is 0."""
         form = self.form
         for (split, i), added in self.added.items():
-            start = i * form.cells
-            for line, total in added.totals.items():
-                yield from _batches(split, start + form.lines[line], -1, total[:, None], form)
-            for line, drawn in added.drawn.items():
-                first = start + form.lines[line]
+            start, carried = i * form.cells, added.carried()
+            for line, total in carried.totals.items():
+                first = start + form.first(line, len(total))
+                yield from _batches(split, first, -1, total[:, None], form)
+            for line, drawn in carried.drawn.items():
+                first = start + form.first(line, len(drawn))
                 yield from _batches(split, first, 0, drawn.transpose(0, 2, 1), form)
         for (split, row), total in self.rows.items():
             yield from _batches(split, row, -1, total[None, None], form)
@@ -609,7 +620,7 @@ def _sent(
     form: Form,
 ) -> pa.RecordBatch:
     """Return what is sent of slices as bytes; where it is a sum, n is the first."""
-    place, same = form.place_of[np.array(at, dtype=np.intp)], np.zeros(len(at), np.int64)
+    place, same = form.place_of[np.array(at, dtype=np.intp)], np.zeros(len(at), np.int32)
     sums = [pa.array(n, pa.int64()), *(pa.nulls(len(at), pa.int64()) for _ in form.sums[1:])]
     return _row_batch(
         split, same + row, same - 1, place, sums, pa.array(payload, pa.binary()), form
@@ -628,7 +639,8 @@ def _row_batch(
     return pa.record_batch(
         [
             pa.repeat(pa.scalar(split, pa.string()), len(row)),
-            *(pa.array(a.astype(np.int32)) for a in (row, rep, block)),
+            pa.array(row.astype(np.int64)),
+            *(pa.array(a.astype(np.int32)) for a in (rep, block)),
             *(a if isinstance(a, pa.Array) else pa.array(a) for a in sums),
             payload,
         ],
@@ -744,25 +756,34 @@ class _Held:
         return self.form.scored_row + i * len(self.form.spec.custom) + j
 
     def _state(self, i: int, replicates: int) -> State:
-        work = self.form.work
+        work, form = self.form.work, self.form
         counts = [c for c in work.counts if not replicates or c.name in work.replicated]
         names = {c.name for c in counts}
 
-        def lines(name: str, cells: int, places: Sequence[int]) -> list[np.ndarray]:
-            starts = (i * self.form.cells + self.form.lines[Line(name, p)] for p in places)
-            return [self.slices(self.total(at, cells, replicates)) for at in starts]
+        def lines(line: Line, cells: int) -> np.ndarray:
+            first = i * form.cells + form.first(line, cells)
+            return self.slices(self.total(first, cells, replicates))
 
-        def exact(name: str, cells: int) -> np.ndarray:
-            return value_of(np.stack(lines(name, cells, range(DIGITS))))
+        def exact(name: str, cells: int) -> Exact:
+            first = i * form.cells + form.starts[Line(name, BITS * LOWEST)]
+            found = self.row[slice(*np.searchsorted(self.row, [first, first + cells * PLACES]))]
+            held = np.unique((found - first) // cells)  # few of all places
+            if not len(held):
+                held = np.arange(1)
+            places = range(LOWEST + int(held[0]), LOWEST + int(held[-1]) + 1)
+            digits = np.stack([lines(Line(name, BITS * p), cells) for p in places])
+            return Exact(places.start, digits).carried()
 
-        rows = {
-            c.name: lines(c.name, c.cells, [PLAIN])[0]
-            for c in counts
-            if not (replicates and work.weighted)
-        }
-        weights = {c.name: exact(c.name, c.cells) for c in counts} if work.weighted else rows
+        weighed = {c.name: exact(c.name, c.cells) for c in counts} if work.weighted else {}
         sums = {s.name: exact(s.name, s.by.cells) for s in work.sums if s.by.name in names}
-        return State(rows or weights, weights, sums)
+        if replicates and work.weighted:
+            # Replicates know weights alone; of what has the weight 0 in all of them, rows do.
+            whole = self._state(i, 0)
+            none = {n: np.where(whole.weights[n] == 0, whole.rows[n], 0) for n in weighed}
+            rows = {n: np.repeat(each[:, None], replicates, axis=1) for n, each in none.items()}
+        else:
+            rows = {c.name: lines(Line(c.name, PLAIN), c.cells) for c in counts}
+        return State(rows, weighed, sums)
 
     def _bytes(self, row: int) -> Iterator[tuple[int, list[bytes]]]:
         if self.payload is None:

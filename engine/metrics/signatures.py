@@ -428,7 +428,7 @@ def _check(
         wrong = rows.where(_BAD_WEIGHT).select(_GIVEN)
         if n := wrong.count():
             values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
-            problem = f"is not a number from 0 to {MAX_WEIGHT:,.0f}"
+            problem = f"is not a number from 0 to {MAX_WEIGHT:.0e}"
             raise PredictionValueError("the table", "weight", n, problem, values)
 
 

@@ -143,6 +143,18 @@ def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
         return np.asarray(squares.sum(axis=-1) / (b - 1) * n)
 
 
+def unit_of(*figures: np.ndarray) -> float:
+    """Return a power of two by which figures can be divided, so that their squares are finite.
+
+    Examples
+    --------
+    >>> unit_of(np.array([1e300, np.nan])) * 2.0**-997
+    1.0
+    """
+    largest = max(float(np.abs(f[np.isfinite(f)]).max(initial=0.0)) for f in figures)
+    return float(np.ldexp(1.0, max(-1000, min(1000, int(np.frexp(largest)[1])))))
+
+
 def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> np.ndarray:
     """Return p-values of areas under the ROC curve against those of the rows outside.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from engine.metrics.exact import Exact, Term, exact
 from engine.metrics.outputs import Outputs
 
 
@@ -37,7 +39,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Sum:
-    """Numbers added up by the cells of a count, in fixed point.
+    """Numbers added up by the cells of a count, exactly.
 
     Attributes
     ----------
@@ -46,18 +48,24 @@ class Sum:
     by
         The count in whose cells the numbers are added up; rows that it leaves out have none.
     of
-        Each row's number, ``[n]`` float64; what rows that don't count have is not looked at.
+        Each row's number as a sum of products of ``[n]`` float64; what rows that don't count have
+        is not looked at.
+    rounded
+        Whether a row's product is rounded to float64. So it may be where all numbers have one
+        sign, which no sum can take from each other.
     """
 
     name: str
     by: Count
-    of: Callable[[Outputs], np.ndarray] = field(compare=False)
+    of: Callable[[Outputs], tuple[Term, ...]] = field(compare=False)
+    rounded: bool = True
 
 
 Addend = Count | Sum
 
-OK, UNDEFINED, SINGLE_CLASS = 0, 1, 2  # positions in STATUSES
-STATUSES = ("ok", "undefined", "single_class")
+# Positions in STATUSES.
+OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW = range(5)
+STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow")
 INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
 OVERALL = "overall"  # all rows, among slices
 
@@ -88,6 +96,29 @@ def quotient(above: np.ndarray, below: np.ndarray) -> Values:
     return Values(value, np.where(zero, UNDEFINED, OK))
 
 
+def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
+    """Divide exact sums and raise the quotient to a power, 1 or 1/2; NaN where n is 0.
+
+    A mean of numbers whose sum float64 can't hold is right; one that it can't hold itself is NaN
+    with the status "overflow".
+
+    Examples
+    --------
+    >>> mean(exact([3.0, 0.0]), exact([2, 0]))
+    Values(value=array([1.5, nan]), status=array([0, 0]))
+    """
+    (above, up), (below, down) = total.scaled, n.scaled
+    none = below == 0
+    exponent = up - down
+    with np.errstate(over="ignore", under="ignore"):
+        value = above / np.where(none, 1.0, below)
+        if power != 1:  # an even exponent has a whole half
+            value, exponent = np.sqrt(np.ldexp(value, exponent % 2)), exponent // 2
+        value = np.ldexp(value, exponent)
+    over = np.isinf(value) & ~none
+    return Values(np.where(none | over, np.nan, value), np.where(over, OVERFLOW, OK))
+
+
 @dataclass(frozen=True)
 class State:
     """What was added up, of any number of sets of rows: slices, and their replicates.
@@ -96,21 +127,30 @@ class State:
     ----------
     rows
         Count to rows per cell, ``[..., cells]`` int64.
-    weights
-        Count to the sum of weights per cell, ``[..., cells]``; the rows where there are none.
+    weighed
+        Count to the sum of weights per cell, ``[..., cells]``; none where each row counts one.
     sums
-        Sum to its (weighted) numbers per cell, ``[..., cells]`` float64.
+        Sum to its (weighted) numbers per cell, ``[..., cells]``.
 
     Examples
     --------
-    >>> one = State({"c": np.array([[3, 1], [1, 0]])}, {"c": np.array([[3, 1], [1, 0]])}, {})
+    >>> one = State({"c": np.array([[3, 1], [1, 0]])})
     >>> one.less(one.at(0)).rows["c"].tolist()
     [[0, 0], [2, 1]]
     """
 
     rows: Mapping[str, np.ndarray]
-    weights: Mapping[str, np.ndarray]
-    sums: Mapping[str, np.ndarray]
+    weighed: Mapping[str, Exact] = field(default_factory=dict)
+    sums: Mapping[str, Exact] = field(default_factory=dict)
+
+    @cached_property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Count to the sum of weights per cell as float64; the rows where there are none."""
+        return {**self.rows, **{name: each.value for name, each in self.weighed.items()}}
+
+    def weight(self, name: str) -> Exact:
+        """Return a count's sum of weights per cell, or of rows."""
+        return self.weighed[name] if name in self.weighed else exact(self.rows[name])
 
     def at(self, index: Any) -> State:
         """Return the state of some of the sets, as numpy indexes the first axes."""
@@ -118,17 +158,17 @@ class State:
 
     def only(self, *names: str) -> State:
         """Return the state with these counts and sums alone."""
-        parts = (self.rows, self.weights, self.sums)
-        return State(*({k: v for k, v in part.items() if k in names} for part in parts))
+        parts = (self.rows, self.weighed, self.sums)
+        return State(*({k: v for k, v in part.items() if k in names} for part in parts))  # type: ignore[arg-type]
 
     def less(self, whole: State) -> State:
         """Return the state of the rows outside: the whole's less this one's."""
         return State(
             {k: whole.rows[k] - v for k, v in self.rows.items()},
-            {k: whole.weights[k] - v for k, v in self.weights.items()},
+            {k: whole.weighed[k] - v for k, v in self.weighed.items()},
             {k: whole.sums[k] - v for k, v in self.sums.items()},
         )
 
-    def _each(self, of: Callable[[np.ndarray], np.ndarray]) -> State:
-        parts = (self.rows, self.weights, self.sums)
+    def _each(self, of: Callable[[Any], Any]) -> State:
+        parts = (self.rows, self.weighed, self.sums)
         return State(*({k: of(v) for k, v in part.items()} for part in parts))

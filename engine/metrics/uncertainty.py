@@ -34,6 +34,7 @@ from engine.metrics.significance import (
     replicate_test,
     row_variance,
     sufficient,
+    unit_of,
 )
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import INSUFFICIENT, ROUGH
@@ -178,16 +179,18 @@ def _of_states(
     of, classes, whole = family(metric), spec.labels, part.state.at(0)
     rows = rests_on(metric, part, spec)
     share = of.share(metric, part.state.weights, classes, whole)
+    made_of = part.state.only(*_made_of(metric, spec))
+    outside = made_of.less(made_of.at(0))
     if share is not None:
         k, n = share
+        others = of.share(metric, outside.weights, classes, whole)
+        assert others is not None
         with np.errstate(all="ignore"):
-            effect = k / n - (k[0] - k) / (n[0] - n)
+            effect = k / n - others[0] / others[1]
         if not (spec.weighted or sure.clustered):
             p = fisher(k, n, k[0] - k, n[0] - n)
             return _Found(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
     else:
-        made_of = part.state.only(*_made_of(metric, spec))
-        outside = made_of.less(whole.only(*_made_of(metric, spec)))
         effect = value - compute(metric, outside, classes, whole).defined
     if part.replicates is None or metric not in spec.replicable:
         return _nothing(effect, rows)
@@ -196,16 +199,17 @@ def _of_states(
     replicates = compute(metric, drawn, classes, all_drawn).defined
     rest = compute(metric, drawn.less(all_drawn), classes, all_drawn).defined
     rows = units_of(part, rows)
+    unit = unit_of(effect, replicates)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
         # A cluster may be in the slice and outside it, so none are known to be others.
-        others = np.inf if sure.clustered else rows[0] - rows
-        floor = row_variance(replicates[0], rows[0]) * (1 / rows + 1 / others)
-        smaller = np.minimum(rows, others)
+        rows_outside = np.inf if sure.clustered else rows[0] - rows
+        floor = row_variance(replicates[0] / unit, rows[0]) * (1 / rows + 1 / rows_outside)
+        smaller = np.minimum(rows, rows_outside)
     return _Found(
         bootstrap_interval(value, replicates, rows, sure.level),
         effect,
-        replicate_test(effect, replicates - rest, smaller, floor),
+        replicate_test(effect / unit, (replicates - rest) / unit, smaller, floor),
         rows,
     )
 

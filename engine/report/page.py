@@ -47,6 +47,8 @@ _STATUS = {
     "empty": "no rows",
     "unscored": "no scored rows",
     "single_class": "one class only",
+    "weightless": "weights are all 0",
+    "overflow": "too large",
     "undefined": "undefined",
     "insufficient": "few rows",
     "rough": "rough",

@@ -24,6 +24,7 @@ from scipy.stats import beta, norm
 
 from engine.hashing import key_hash
 from engine.metrics.classification import values
+from engine.metrics.exact import exact
 from engine.metrics.intervals import (
     Interval,
     auc_interval,
@@ -471,11 +472,10 @@ def _calibration(of: Outputs, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, confidence = calibration_addends(ECE, CLASSES)
     cell = np.arange(count.cells)[:, None]
     held = (count.at(of).reshape(s, 1, n) == cell).astype(np.float32)
-    sums = held * confidence.of(of).reshape(s, 1, n).astype(np.float32)
+    sums = held * confidence.of(of)[0][0].reshape(s, 1, n).astype(np.float32)
 
     def error(cells: np.ndarray, summed: np.ndarray) -> np.ndarray:
-        rows = {count.name: cells}
-        state = State(rows, rows, {confidence.name: summed})
+        state = State({count.name: cells}, {}, {confidence.name: exact(summed)})
         return calibration_error(ECE, state, CLASSES, state).value
 
     replicates = (np.moveaxis(np.matmul(a, w), 1, -1) for a in (held, sums))

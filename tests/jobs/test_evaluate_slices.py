@@ -152,7 +152,7 @@ def test_weights_and_probabilities_that_cannot_be(bench, table):
     weighted = "id int, pred int, label int, weight double"
     weights = [1.0, -1.0, NAN, math.inf, -2.0]
     assert refused([(i, 1, 1, w) for i, w in enumerate(weights)], weighted) == (
-        f"column 'weight' of {place} is not a number from 0 to 4,294,967,296 on 4 rows, the first "
+        f"column 'weight' of {place} is not a number from 0 to 1e+30 on 4 rows, the first "
         "are -1.0 at id=1; nan at id=2; inf at id=3; correct them, or make them null"
     )
     scalar = "id int, pred int, label int, prob double"

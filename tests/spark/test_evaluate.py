@@ -435,7 +435,7 @@ def test_numbers_are_evaluated_without_classes(spark, rows):
     with pytest.raises(PredictionValueError) as caught:
         evaluate(broken, key="id", metrics=["mae"])
     assert str(caught.value) == (
-        "column 'pred' of predictions of 'model' is not a number of a size of at most 7e+13 on 1 "
+        "column 'pred' of predictions of 'model' is not a number of a size of at most 4e+307 on 1 "
         "rows, the first are x at id=3; correct them, or make them null"
     )
 

@@ -397,7 +397,7 @@ def test_weights_leave_no_rest_where_there_is_nothing():
                 confusion[1] = rng.random(classes)
                 transposed = name == "matthews_corrcoef" and rng.random() < 0.5
                 cells = (confusion.T if transposed else confusion).reshape(1, -1)
-                one = State({}, {"confusion": cells}, {})
+                one = State({"confusion": cells})
                 metric, of = parse_metric(name), Classes(tuple(range(classes)), 1)
                 assert [float(v[0]) for v in compute(metric, one, of, one)] == [0.0, UNDEFINED]
 

@@ -162,7 +162,7 @@ def test_weights_count_and_support_is_rows():
     rows = rows_of(label=[1, 0], pred=[1, 1], weight=[3.0, 1.0])
     assert figure(rows, "accuracy", weighted=True) == (0.75, 2, 0, "ok")
     assert figure(rows, "coverage", weighted=True) == (1.0, 2, 0, "ok")
-    assert figure(rows_of(weight=[0.0, 0.0]), "accuracy", weighted=True)[3] == "empty"
+    assert figure(rows_of(weight=[0.0, 0.0]), "accuracy", weighted=True)[3] == "weightless"
 
 
 def test_the_positive_class_is_named_for_metrics_that_have_one():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from fractions import Fraction
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from engine.masks.words import packed, set_bits
 from engine.metrics import kernel
+from engine.metrics.exact import gathered
 from engine.metrics.families import addends_of
-from engine.metrics.fixed_point import DIGITS, LARGEST, digits_of, value_of
 from engine.metrics.kernel import (
     PLAIN,
     Added,
@@ -30,6 +31,7 @@ from engine.metrics.kernel import (
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.replicates import weights as replicate_weights
 from engine.metrics.spec import parse_metric
+from engine.metrics.states import Sum
 
 SLICES, REPLICATES = 70, 6
 METRICS = ["f1", "f1@threshold=0.3", "log_loss", "ece", "ece@bins=90", "roc_auc@bins=50", "r2"]
@@ -87,13 +89,15 @@ def parts_of(data: st.DataObject, n: int) -> list[np.ndarray]:
     return np.split(rng.permutation(n), sorted(cuts))
 
 
-def summed(each: list[dict[Line, np.ndarray]]) -> dict[Line, list]:
+def summed(each: list[Added], of: str = "totals") -> dict[Line, list]:
     """Add tasks' sums as Spark does, and leave out what is 0."""
     total: dict[Line, np.ndarray] = {}
     for one in each:
-        for line, sums in one.items():
+        for line, sums in getattr(one.carried(), of).items():
             total[line] = total[line] + sums if line in total else sums
-    return {line: sums.tolist() for line, sums in total.items() if sums.any()}
+    # Digits are carried once more: tasks' own are of the tasks' rows.
+    held = getattr(Added(**{of: total}).carried(), of)
+    return {line: sums.tolist() for line, sums in held.items() if sums.any()}
 
 
 @settings(max_examples=25, deadline=None)
@@ -108,9 +112,10 @@ def test_any_partition_in_any_order_adds_up_to_the_same_bits(seed, n, weighted, 
     in_turn = Added()
     for part in parts_of(data, n):
         rows.add(in_turn, of, part)
-    wanted = summed([whole.totals]), summed([whole.drawn])
-    assert (summed([t.totals for t in tasks]), summed([t.drawn for t in tasks])) == wanted
-    assert (summed([in_turn.totals]), summed([in_turn.drawn])) == wanted
+    for of in ("totals", "drawn"):
+        wanted = summed([whole], of)
+        assert summed(tasks, of) == wanted
+        assert summed([in_turn], of) == wanted
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["rows", "weights"])
@@ -123,8 +128,8 @@ def test_blocks_of_many_rows_are_parts_like_any(weighted):
     for part in np.array_split(np.arange(n)[::-1], 7):
         rows.add(one := Added(), of, part)
         tasks.append(one)
-    assert summed([t.totals for t in tasks]) == summed([whole.totals])
-    assert summed([t.drawn for t in tasks]) == summed([whole.drawn])
+    for lines in ("totals", "drawn"):
+        assert summed(tasks, lines) == summed([whole], lines)
 
 
 @settings(max_examples=25, deadline=None)
@@ -144,15 +149,23 @@ def test_totals_and_replicates_are_sums_over_rows(seed, n, weighted):
         at, cells = count.at(outputs), count.cells
         sums = np.zeros((cells, SLICES + 1, 1 + REPLICATES), object)
         for i in np.flatnonzero(at >= 0):
-            number = 1 if numbers is None else Fraction(round(Fraction(numbers[i]) * 2**64), 2**64)
+            number = 1 if numbers is None else numbers(i)
             sums[at[i], members[i]] += number * np.array([1, *drawn[i].tolist()], object)
         return sums
 
     def held(of_line, name, cells, shape=()):
-        lines = [
-            of_line.get(Line(name, p), np.zeros((cells, width, *shape))) for p in range(DIGITS)
-        ]
-        return sum(line.astype(int).astype(object) << 32 * p for p, line in enumerate(lines))
+        found = gathered(
+            {
+                line.exponent: sums
+                for line, sums in of_line.items()
+                if line in lines_of(name, of_line)
+            },
+            (cells, width, *shape),
+        )
+        return found.integers * Fraction(2) ** (40 * found.low)
+
+    def lines_of(name, of_line):
+        return {line for line in of_line if line.name == name and line.exponent is not PLAIN}
 
     for count in of.counts:
         rows_of = added.totals[Line(count.name, PLAIN)][:, places]
@@ -161,16 +174,27 @@ def test_totals_and_replicates_are_sums_over_rows(seed, n, weighted):
             got = added.drawn.get(Line(count.name, PLAIN))
             wanted = plain(count)[..., 1:]
             assert (got[:, places] == wanted).all() if got is not None else not wanted.any()
-    numbers = {s.name: (s.by, s.of(outputs)) for s in of.sums}
+    exactly = {s.name: (s.by, products(s, outputs, weight)) for s in of.sums}
     if weighted:
-        numbers = {name: (by, values * weight) for name, (by, values) in numbers.items()}
-        numbers |= {c.name: (c, weight) for c in of.counts}
-    for name, (by, values) in numbers.items():
-        wanted = plain(by, values) * 2**64
+        exactly |= {c.name: (c, lambda i: Fraction(weight[i])) for c in of.counts}
+    for name, (by, number) in exactly.items():
+        wanted = plain(by, number)
         assert (held(added.totals, name, by.cells)[:, places] == wanted[..., 0]).all()
         if by.name in of.replicated:
             got = held(added.drawn, name, by.cells, (REPLICATES,))
             assert (got[:, places] == wanted[..., 1:]).all()
+
+
+def products(one: Sum, outputs: Outputs, weight: np.ndarray | None):
+    """Return each row's number, rounded where a sum is of rounded ones."""
+    terms = [term if weight is None else (*term, weight) for term in one.of(outputs)]
+
+    def number(i: int) -> Fraction:
+        if one.rounded:
+            return sum(Fraction(math.prod(float(f[i]) for f in term)) for term in terms)
+        return sum(math.prod(Fraction(float(f[i])) for f in term) for term in terms)
+
+    return number
 
 
 @settings(max_examples=30, deadline=None)
@@ -182,7 +206,7 @@ def test_few_cells_are_counted_as_histograms_are(seed, n, weighted):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(kernel, "MANY", many)
             rows.add(added := Added(), of, np.arange(n))
-            found.append(summed([added.totals]))
+            found.append(summed([added]))
     assert found[0] == found[1]
 
 
@@ -219,65 +243,6 @@ def test_kept_scores_are_those_of_small_slices_whatever_the_partition(
         if 0 < held.sum() <= most:
             wanted[at] = sorted(columns[:, held].T.tolist())
     assert {at: np.array(v).T.tolist() for at, v in found.items()} == wanted
-
-
-# Fixed point.
-
-SUMMABLE = st.one_of(
-    st.floats(-(2.0**126), 2.0**126),
-    st.floats(-1, 1),
-    st.sampled_from([0.0, -0.0, 2.0**126, 2.0**31, -(2.0**31), 0.5 + 2.0**-53, 2.0**-65, 1e-300]),
-)
-
-
-def digit_sums(values: np.ndarray) -> np.ndarray:
-    found = digits_of(values)
-    none = np.zeros(len(values))
-    return np.array([int(found.get(p, none).sum()) for p in range(DIGITS)])
-
-
-@settings(max_examples=200, deadline=None)
-@given(SUMMABLE)
-def test_a_value_comes_back_within_half_a_unit(value):
-    sums = digit_sums(np.array([value]))
-    exact = sum(Fraction(int(d)) * 2 ** (32 * p) for p, d in enumerate(sums)) / 2**64
-    assert abs(exact - Fraction(value)) <= Fraction(1, 2**65)
-    assert (np.abs(sums) <= 2**31).all()
-    assert float(value_of(sums)) == pytest.approx(value, rel=2.0**-52, abs=2.0**-65)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.lists(SUMMABLE, min_size=1, max_size=40), st.randoms(use_true_random=False))
-def test_a_sum_is_the_same_to_the_bit_in_any_order(values, random):
-    shuffled = values.copy()
-    random.shuffle(shuffled)
-    one, other = (digit_sums(np.array(v)) for v in (values, shuffled))
-    assert (one == other).all()
-    half = len(values) // 2
-    two = digit_sums(np.array(shuffled[:half])) + digit_sums(np.array(shuffled[half:]))
-    assert float(value_of(two)) == float(value_of(one))
-    exact = sum(map(Fraction, values))
-    off = abs(Fraction(float(value_of(one))) - exact)
-    assert off <= Fraction(len(values), 2**65) + abs(exact) / 2**51
-
-
-def test_digits_that_carry_are_one_value():
-    """Sums of the same value that tasks wrote with other digits."""
-    a, b = np.array([2**40, 0, 0, 0, 0, 0]), np.array([0, 2**8, 0, 0, 0, 0])
-    assert float(value_of(a)) == float(value_of(b)) == 2.0**-24
-    c = np.array([-(2**62), -(2**62), 2**62, -(2**62), 2**62, -1])
-    exact = sum(Fraction(int(d)) * 2 ** (32 * p) for p, d in enumerate(c)) / 2**64
-    assert float(value_of(c)) == pytest.approx(float(exact), rel=2.0**-51)
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(np.inf, "inf"), (np.nan, "nan"), (np.nextafter(LARGEST, np.inf), "8.507059173023463e+37")],
-)
-def test_what_cannot_be_summed(value, shown):
-    with pytest.raises(OverflowError) as caught:
-        digits_of(np.array([1.0, value]))
-    assert str(caught.value) == f"a value of {shown} is too large to be summed exactly"
 
 
 # Bits.
