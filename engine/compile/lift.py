@@ -11,28 +11,34 @@ import ast
 import builtins
 import datetime as dt
 import importlib
+import inspect
 import itertools
 import math
 import operator
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from abc import ABCMeta
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from enum import EnumType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
 from typing import Any
 
+from engine.slicing.exact import SCALARS, as_compared, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.source import SourceError, function_node
 
 MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
 MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
-
-# Constants whose values can't change under a function: what trees are made of.
-_PLAIN = (
-    str, int, float, bool, type(None), bytes, tuple, list, set, frozenset, dict, range,
-    re.Pattern, re.RegexFlag, Decimal, dt.date, dt.datetime, dt.timedelta, dt.timezone,
-)  # fmt: skip
 
 _BINARY: Mapping[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv",
@@ -73,6 +79,15 @@ _REGEX: Mapping[str, str] = {
 }  # fmt: skip
 # Operations that cannot raise, whatever their arguments' values (which may).
 _SAFE = frozenset({"eq", "ne", "not", "bool", "is_none", "and", "or", "if", "isinstance", "is"})
+# Operations that take an answer of numpy's (`np.True_`) as they take Python's.
+_LIKE_BOOL = frozenset({"not", "and", "or", "if", "then", "any", "all", "bool", "is_none"})
+_PASSING = frozenset({"and", "or", "if", "then"})  # those that may give it on
+# Operations that give a list or a tuple, which numpy compares element by element.
+_LISTS = frozenset({
+    "split", "rsplit", "splitlines", "partition", "rpartition", "findall", "getitem", "getslice",
+    "dict_get",
+})  # fmt: skip
+_MUTABLE = (list, set, dict)
 _ROW_METHODS = frozenset({"get", "keys", "asDict"})
 _RANDOM = frozenset({"random", "secrets", "uuid", "numpy.random"})
 
@@ -109,7 +124,10 @@ class PatternSyntaxError(Exception):
 
 
 def lift(
-    f: Callable[..., Any], resources: Mapping[str, Any], columns: Sequence[str]
+    f: Callable[..., Any],
+    resources: Mapping[str, Any],
+    columns: Sequence[str],
+    scalars: Container[str] = (),
 ) -> Lifted | NotLifted:
     """Return what a row function says as a tree over columns, or why it can't be one.
 
@@ -121,6 +139,9 @@ def lift(
         Its further keyword arguments.
     columns
         The table's columns.
+    scalars
+        Those that hold text, whole numbers, floats or booleans: numpy's scalars compare with them
+        as Python's do.
 
     Raises
     ------
@@ -136,7 +157,7 @@ def lift(
     """
     if not isinstance(f, FunctionType):
         return NotLifted(f"it is a {type(f).__name__}, not a plain function")
-    lifter = _Lifter(frozenset(columns))
+    lifter = _Lifter(frozenset(columns), scalars)
     try:
         tree = lifter.result(f, [_ROW], resources)
         return Lifted(tree, frozenset(lifter.reads))
@@ -173,7 +194,22 @@ class _Items:
     lazy: bool = False
 
 
-_Value = Any  # Expr | _Row | _Items
+@dataclass(frozen=True)
+class _Thing:
+    """What is no constant: it may be called, read from or gone through, not computed with."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class _Numpy:
+    """A scalar of numpy, or a collection that has some: it may be compared with."""
+
+    value: Any
+    compared: Const
+
+
+_Value = Any  # Expr | _Row | _Items | _Thing | _Numpy
 _Names = dict[str, Any]
 
 
@@ -202,23 +238,34 @@ class _Scope:
         if name in self.f.__code__.co_freevars:
             at = self.f.__code__.co_freevars.index(name)
             try:
-                return Const(self.f.__closure__[at].cell_contents)  # type: ignore[index]
+                return _taken(self.f.__closure__[at].cell_contents)  # type: ignore[index]
             except ValueError:
                 raise _CannotError(node, f"{name!r} has no value yet") from None
         for names in (self.f.__globals__, vars(builtins)):
             if name in names:
-                return _constant(names[name])
+                return _taken(names[name])
         raise _CannotError(node, f"the name {name!r} is not defined")
 
 
-def _constant(value: Any) -> Const:
-    # A function or module is told by identity; its repr is not worth making.
-    return Const(value) if isinstance(value, _PLAIN) else Const(value, f"object:{id(value)}")
+def _taken(value: Any) -> Const | _Numpy | _Thing:
+    """Return a value of the user's: a constant if it means the same to every tier."""
+    if is_constant(value):
+        return Const(value)
+    try:
+        return _Numpy(value, Const(as_compared(value)))
+    except (ValueError, TypeError):
+        return _Thing(value)
+
+
+def _held(value: _Value) -> Any:
+    """Return the value that a part of the source has before any row is seen, or a row's mark."""
+    return value.value if isinstance(value, Const | _Thing | _Numpy) else _ROW
 
 
 class _Lifter:
-    def __init__(self, columns: frozenset[str]) -> None:
-        self.columns = columns
+    def __init__(self, columns: frozenset[str], scalars: Container[str]) -> None:
+        self.columns, self.scalars = columns, scalars
+        self.by_numpy: set[Expr] = set()  # comparisons that give `np.True_`
         self.nodes = 0
         self.active: list[Any] = []
         self.reads: set[str] = set()
@@ -257,11 +304,10 @@ class _Lifter:
         known = {*positional, *(a.arg for a in given.kwonlyargs)}
         if len(args) > len(positional) or set(keywords) - known or set(keywords) & set(names):
             raise _CannotError(node, f"{f.__name__!r} is called with arguments it doesn't take")
-        names |= {k: v if isinstance(v, Expr | _Items | _Row) else _constant(v)
-                  for k, v in keywords.items()}  # fmt: skip
+        names |= {k: v if isinstance(v, _VALUES) else _taken(v) for k, v in keywords.items()}
         defaults = zip(reversed(positional), reversed(f.__defaults__ or ()), strict=False)
         for name, value in [*defaults, *(f.__kwdefaults__ or {}).items()]:
-            names.setdefault(name, _constant(value))
+            names.setdefault(name, _taken(value))
         missing = known - names.keys()
         if missing:
             raise _CannotError(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
@@ -321,6 +367,8 @@ class _Lifter:
             return scope.bind(**{node.target.id: value}), _raising(value)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             old = self.expr(ast.copy_location(ast.Name(node.target.id), node), scope)
+            if isinstance(old, Const) and isinstance(old.value, _MUTABLE):
+                raise _CannotError(node, f"it changes a {type(old.value).__name__} in place")
             value = self.binary(node.op, old, self.expr(node.value, scope), node)
             return scope.bind(**{node.target.id: value}), _raising(value)
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
@@ -340,11 +388,11 @@ class _Lifter:
             raise _CannotError(target, "it unpacks another number of values")
         return scope.bind(**{n.id: v for n, v in zip(names, values, strict=True)}), _raising(value)
 
-    def imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Const]:
+    def imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, _Thing]:
         name = alias.name
         if name.partition(".")[0] not in {"re", "math", "string", "datetime", "decimal"}:
             raise _CannotError(node, f"it imports {name}")
-        return alias.asname or name.partition(".")[0], _constant(importlib.import_module(name))
+        return alias.asname or name.partition(".")[0], _Thing(importlib.import_module(name))
 
     def branches(self, node: ast.If, scope: _Scope, after: Callable[[_Scope], Expr]) -> Expr:
         test = self.expr(node.test, scope)
@@ -435,6 +483,8 @@ class _Lifter:
             if all(isinstance(v, Const) for v in value.values) and not value.lazy:
                 return Const(tuple(v.value for v in value.values))
             raise _CannotError(node, "it makes a collection of values that aren't constant")
+        if isinstance(value, _Thing | _Numpy):
+            raise _CannotError(node, f"it computes with {_shown(value.value)}")
         return value  # type: ignore[no-any-return]
 
     def value(self, node: ast.expr, scope: _Scope) -> _Value:
@@ -452,7 +502,20 @@ class _Lifter:
 
     def made(self, op: str, *args: Expr) -> Expr:
         simple = _SIMPLER[op](args) if op in _SIMPLER else None
+        if self.by_numpy and op not in _LIKE_BOOL and any(map(self.is_numpys, args)):
+            raise _CannotError(None, "it computes with what numpy answered")
         return simple if simple is not None else Call(op, args)
+
+    def is_numpys(self, value: Expr) -> bool:
+        """Tell whether a value may be numpy's answer to a comparison."""
+        left = [value]
+        while left:
+            node = left.pop()
+            if node in self.by_numpy:
+                return True
+            if isinstance(node, Call) and node.op in _PASSING:
+                left += node.args
+        return False
 
     def constant_node(self, node: ast.Constant, _: _Scope) -> Const:
         return Const(node.value)
@@ -467,15 +530,15 @@ class _Lifter:
                 return self.column(node.attr)
             missing = None if node.attr in _ROW_METHODS else node.attr
             raise _CannotError(node, f"it reads x.{node.attr}, which is no column", missing)
-        if isinstance(base, Const):
+        if isinstance(base, Const | _Thing | _Numpy):
             return self.attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
             return self.made(node.attr, base)
         raise _CannotError(node, f"it reads the attribute {node.attr!r} of a value")
 
-    def attribute_of(self, base: Const, name: str, node: ast.AST) -> Const:
-        if isinstance(base.value, ModuleType | type) and hasattr(base.value, name):
-            return _constant(getattr(base.value, name))
+    def attribute_of(self, base: Const | _Thing | _Numpy, name: str, node: ast.AST) -> _Value:
+        if type(base.value) in _OPEN and _is_kept(base.value, name):
+            return _taken(getattr(base.value, name))
         raise _CannotError(node, f"it reads the attribute {name!r} of {_shown(base.value)}")
 
     def subscript(self, node: ast.Subscript, scope: _Scope) -> _Value:
@@ -499,15 +562,22 @@ class _Lifter:
             )
         if isinstance(base, _Items):
             raise _CannotError(node, "it takes an item of a collection that isn't constant")
+        taken = isinstance(base, _Thing | _Numpy) and type(base.value) in (list, tuple, dict)
+        if taken and isinstance(key, Const) and _is_in(key.value, base.value):
+            return _taken(base.value[key.value])
+        if not isinstance(base, Expr):
+            raise _CannotError(node, f"it takes an item of {_shown(_held(base))}")
         return self.folded("getitem", operator.getitem, base, key)
 
     def folded(self, op: str, run: Callable[..., Any], *args: Expr) -> Expr:
         """Return an operation, done now if its arguments are constant."""
-        if all(isinstance(a, Const) and isinstance(a.value, (*_PLAIN, slice)) for a in args):
+        if all(isinstance(a, Const) for a in args):
             try:
-                return _constant(run(*(a.value for a in args)))  # type: ignore[attr-defined]
+                result = run(*(a.value for a in args))  # type: ignore[attr-defined]
             except Exception:
                 return Call(op, args)  # raises on every row that gets there
+            if is_constant(result):
+                return Const(result)
         return self.made(op, *args)
 
     def boolean(self, node: ast.BoolOp, scope: _Scope) -> Expr:
@@ -518,14 +588,30 @@ class _Lifter:
         scope.forget(maybe)
         return self.made(op, *values)
 
-    def unary(self, node: ast.UnaryOp, scope: _Scope) -> Expr:
+    def unary(self, node: ast.UnaryOp, scope: _Scope) -> _Value:
         op = _UNARY.get(type(node.op))
         if op is None:
             raise _CannotError(node, "it uses the operator ~")
-        return self.folded(op, _OPERATORS[op], self.expr(node.operand, scope))
+        value = self.value(node.operand, scope)
+        if isinstance(value, _Numpy) and type(value.value) in _FOLDED:
+            return self.computed(_OPERATORS[op], node, value.value)
+        return self.folded(op, _OPERATORS[op], self.operand(value, node))
 
-    def binary_node(self, node: ast.BinOp, scope: _Scope) -> Expr:
-        return self.binary(node.op, self.expr(node.left, scope), self.expr(node.right, scope), node)
+    def computed(self, run: Callable[..., Any], node: ast.AST, *values: Any) -> _Value:
+        """Return what is computed of values that no row decides, as Python computes it."""
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return _taken(run(*values))
+        except Exception as error:
+            raise _CannotError(node, f"it computes with constants, which fails: {error}") from None
+
+    def binary_node(self, node: ast.BinOp, scope: _Scope) -> _Value:
+        left, right = self.value(node.left, scope), self.value(node.right, scope)
+        known = isinstance(left, _KNOWN) and isinstance(right, _KNOWN)
+        of_others = {type(left.value), type(right.value)} & _FOLDED if known else ()
+        if of_others and type(node.op) in _BINARY:
+            return self.computed(_OPERATORS[_BINARY[type(node.op)]], node, left.value, right.value)
+        return self.binary(node.op, self.operand(left, node), self.operand(right, node), node)
 
     def binary(self, op: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
         name = _BINARY.get(type(op))
@@ -546,6 +632,8 @@ class _Lifter:
     def compared(self, op: ast.cmpop, left: _Value, right: _Value, node: ast.AST) -> Expr:
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, _Items):
             right = _Items(right.values)  # it is looked through once, lazy or not
+        if isinstance(left, _Numpy) or isinstance(right, _Numpy):
+            return self.compared_by_numpy(op, left, right, node)
         left, right = (self.plain(v, node) for v in (left, right))
         if isinstance(op, ast.Is | ast.IsNot):
             found = self.identity(left, right, node)
@@ -555,7 +643,43 @@ class _Lifter:
         name = _COMPARE[type(op)]
         return self.folded(name, _OPERATORS[name], left, right)
 
+    def compared_by_numpy(self, op: ast.cmpop, left: _Value, right: _Value, node: ast.AST) -> Expr:
+        """Take a comparison with a numpy scalar as one with Python's own value, where it is that.
+
+        It is with text, whole numbers, floats, booleans and null, which columns of such types
+        and most operations give. Lists are compared element by element.
+        """
+        given = [v.value for v in (left, right) if isinstance(v, _Numpy)]
+        inside = isinstance(op, ast.In | ast.NotIn)
+        constant = isinstance(left, _KNOWN) and isinstance(right, _KNOWN)
+        if isinstance(op, ast.Is | ast.IsNot) or (
+            not inside and (constant or any(isinstance(v, _COLLECTIONS) for v in given))
+        ):
+            raise _CannotError(node, f"it compares with {_shown(given[0])}")
+        sides = [v.compared if isinstance(v, _Numpy) else self.plain(v, node)
+                 for v in (left, right)]  # fmt: skip
+        for below in (n for side in sides for n in side.walk()):
+            if isinstance(below, Column) and below.name not in self.scalars:
+                why = f"it compares {below.name!r}, which isn't text, a number or a boolean,"
+                raise _CannotError(node, f"{why} with a value of numpy's")
+            if isinstance(below, Const) and not _is_flat(below.value):
+                raise _CannotError(node, f"it compares with {_shown(given[0])}")
+            if isinstance(below, Call) and below.op in _LISTS:
+                raise _CannotError(node, "it compares what may be a list with a value of numpy's")
+        found = self.compared(op, sides[0], sides[1], node)
+        if not inside:
+            self.by_numpy.add(found)
+        return found
+
+    def operand(self, value: _Value, node: ast.AST) -> Expr:
+        """Return a value to compute with."""
+        if isinstance(value, _Row):
+            raise _CannotError(node, "it uses the whole row")
+        return self.plain(value, node)
+
     def plain(self, value: _Value, node: ast.AST) -> Expr:
+        if isinstance(value, _Thing | _Numpy):
+            raise _CannotError(node, f"it computes with {_shown(value.value)}")
         known = isinstance(value, _Items) and not value.lazy
         if known and all(isinstance(v, Const) for v in value.values):
             return Const(tuple(v.value for v in value.values))
@@ -572,7 +696,9 @@ class _Lifter:
             raise _CannotError(node, "it uses `is` with something other than None, True or False")
         if isinstance(left, Const):
             return Const(left.value is right.value)
-        return self.made("is_none", left) if right.value is None else Call("is", (left, right))
+        if right.value is None:
+            return self.made("is_none", left)
+        return self.made("is", left, right)
 
     def conditional(self, node: ast.IfExp, scope: _Scope) -> Expr:
         test = self.expr(node.test, scope)
@@ -598,7 +724,7 @@ class _Lifter:
             kinds: Mapping[type, Callable[[Iterable[Any]], Any]] = {
                 ast.Tuple: tuple, ast.List: list, ast.Set: frozenset,
             }  # fmt: skip
-            return Const(kinds[type(node)](v.value for v in values))
+            return _folded_call(kinds[type(node)], [Const([v.value for v in values])], node)
         if isinstance(node, ast.Set):
             raise _CannotError(node, "it makes a set of values that aren't constant")
         return _Items(tuple(values))
@@ -629,10 +755,9 @@ class _Lifter:
         """Return a constant collection's elements, or None if it isn't one."""
         if isinstance(value, _Items):
             return value.values
-        if isinstance(value, Const) and isinstance(
-            value.value, list | tuple | set | frozenset | dict | str | range
-        ):
-            return tuple(map(_constant, value.value))
+        found = _held(value)
+        if type(found) in (list, tuple, set, frozenset, dict, str, range):
+            return tuple(map(_taken, found))
         return None
 
     # Calls
@@ -648,10 +773,10 @@ class _Lifter:
         keywords = {str(k.arg): self.value(k.value, scope) for k in node.keywords}
         target: Any = base
         if isinstance(node.func, ast.Attribute):
-            if not (isinstance(base, Const) and isinstance(base.value, ModuleType | type)):
+            if not (isinstance(base, _Thing) and isinstance(base.value, ModuleType | type)):
                 return self.method(base, node.func.attr, args, keywords, node)
             target = self.attribute_of(base, node.func.attr, node)
-        if not isinstance(target, Const):
+        if not isinstance(target, _Thing):
             raise _CannotError(node, "it calls something that isn't a function")
         return self.function(target.value, args, keywords, node)
 
@@ -666,6 +791,10 @@ class _Lifter:
             raise _CannotError(node, f"it calls the row's {name}()")
         if isinstance(base, _Items):
             raise _CannotError(node, f"it calls {name}() of a collection that isn't constant")
+        if isinstance(base, _Thing | _Numpy):
+            if type(base.value) is dict and name in {"keys", "values", "items"} and not args:
+                return _taken(tuple(getattr(base.value, name)()))
+            raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")
         if isinstance(base, Const) and isinstance(base.value, re.Pattern):
             if name in _REGEX and len(args) == 1 and not keywords:
                 return self.regex(name, base.value, args[0], node)
@@ -693,33 +822,36 @@ class _Lifter:
                 made = getattr(base.value, name)(*(a.value for a in args))  # type: ignore[attr-defined]
             except Exception as error:
                 raise _CannotError(node, f"{name}() of a constant fails: {error}") from None
-            return _constant(made if isinstance(made, _PLAIN) else tuple(made))
+            made = made if is_constant(made) else tuple(made)
+            if not is_constant(made):
+                raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")
+            return Const(made)
         known = name in METHODS and len(args) in METHODS[name] and not keywords
         if isinstance(base.value, str) and known:
             return self.made(name, base, *args)
         raise _CannotError(node, f"it calls {name}() of {_shown(base.value)}")
 
     def function(self, f: Any, args: list[Any], keywords: _Names, node: ast.Call) -> _Value:
-        if isinstance(f, FunctionType) and f not in _RE_FUNCTIONS and _is_users(f):
+        if type(f) is FunctionType and f not in _RE_FUNCTIONS and _is_users(f):
             return self.helper(f, args, keywords, node)
         if _hashable(f) and f in _RE_FUNCTIONS:
             return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
         if keywords:
             raise _CannotError(node, f"it calls {_called(f)} with keywords")
-        if f in (any, all, sum) and len(args) == 1:
+        if _is_one(f, any, all, sum) and len(args) == 1:
             return self.folded_over(f, args[0], node)
-        if f in (min, max, isinstance, getattr) and len(args) == 2:  # noqa: PLR2004
+        if _is_one(f, min, max, isinstance, getattr) and len(args) == 2:  # noqa: PLR2004
             return self.of_two(f, args[0], args[1], node)
-        if f in (tuple, list, set, frozenset, sorted) and len(args) == 1:
+        if _is_one(f, tuple, list, set, frozenset, sorted) and len(args) == 1:
             values = self.items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):
-                return Const(f(v.value for v in values))
+                return _folded_call(f, [Const([v.value for v in values])], node)
         if _hashable(f) and f in _FUNCTIONS and len(args) == 1:
             return self.folded(_FUNCTIONS[f], f, self.plain(args[0], node))
-        if f in (dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
+        if _is_one(f, dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
             isinstance(a, Const) for a in args
         ):
-            return _constant(f(*(a.value for a in args)))
+            return _folded_call(f, args, node)
         raise _CannotError(node, _call_problem(f))
 
     def helper(self, f: FunctionType, args: list[Any], keywords: _Names, node: ast.Call) -> Expr:
@@ -736,8 +868,8 @@ class _Lifter:
             a, b = self.plain(first, node), self.plain(second, node)
             # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
             return self.made("if", self.made("gt" if f is min else "lt", a, b), b, a)
-        if f is isinstance and isinstance(second, Const):
-            return Call("isinstance", (self.plain(first, node), second))
+        if f is isinstance:
+            return self.made("isinstance", self.plain(first, node), _types(second, node))
         known = isinstance(first, _Row) and isinstance(second, Const)
         if f is getattr and known and second.value in self.columns:
             return self.column(str(second.value))
@@ -767,11 +899,13 @@ class _Lifter:
         if not set(given) <= {"pattern", "string", "flags"} or "pattern" not in given:
             raise _CannotError(node, f"it calls re.{name} with other arguments")
         pattern, flags = given["pattern"], given.get("flags", Const(0))
+        if type(_held(flags)) is re.RegexFlag:
+            flags = Const(int(_held(flags)))
         if not isinstance(pattern, Const) or not isinstance(flags, Const):
             raise _CannotError(node, f"it calls re.{name} with a pattern that isn't constant")
         compiled = self.compiled(pattern.value, flags.value)
         if name == "compile":
-            return _constant(compiled)
+            return Const(compiled)
         if "string" not in given:
             raise _CannotError(node, f"it calls re.{name} without a string")
         return self.regex(name, compiled, given["string"], node)
@@ -796,7 +930,7 @@ class _Lifter:
         except TypeError:
             return Call(_REGEX[name], (Const(pattern), text))  # raises where control gets there
         if found is None or name == "findall":
-            return _constant(found)
+            return Const(found)
         return Call(_REGEX[name], (Const(pattern), text))  # a match, which is no constant
 
 
@@ -876,11 +1010,64 @@ def _any_of(test: Expr) -> tuple[Expr, ...]:
 
 
 _TRUE, _FALSE = Const(True), Const(False)
+_VALUES = (Expr, _Items, _Row, _Thing, _Numpy)
+_COLLECTIONS = (list, tuple, set, frozenset, dict)
+_OPEN = (ModuleType, type, ABCMeta, EnumType)
+_BOUND = (
+    FunctionType, BuiltinFunctionType, staticmethod, classmethod, MethodDescriptorType,
+    WrapperDescriptorType, ClassMethodDescriptorType,
+)  # fmt: skip
+_KNOWN = (Const, _Thing, _Numpy)
+# Types that are no constants, but whose operators change nothing: computed before any row.
+_FOLDED = SCALARS | {re.RegexFlag}
 _SIMPLER: Mapping[str, Callable[[tuple[Expr, ...]], Expr | None]] = {
     "if": _simpler_if,
     "any": _simpler_any,
     "all": _simpler_all,
 }
+
+
+def _is_flat(value: Any) -> bool:
+    """Tell whether a constant is text, a number, a boolean or null, or a collection of such."""
+    parts = value if type(value) in _COLLECTIONS else (value,)
+    return all(type(part) in (str, int, float, bool, type(None)) for part in parts)
+
+
+def _is_one(f: Any, *known: Any) -> bool:
+    return any(f is k for k in known)  # it may be of a class that says what it equals
+
+
+def _is_in(key: Any, over: Any) -> bool:
+    """Tell whether a collection has an item of this key."""
+    try:
+        over[key]
+    except Exception:
+        return False
+    return True
+
+
+def _is_kept(owner: Any, name: str) -> bool:
+    """Tell whether an attribute of a module or a class is what is kept there, not computed."""
+    found = inspect.getattr_static(owner, name, _ROW)
+    return found is not _ROW and (type(found) in _BOUND or not hasattr(type(found), "__get__"))
+
+
+def _folded_call(f: Any, args: Sequence[Const], node: ast.AST) -> Const:
+    try:
+        return Const(f(*(a.value for a in args)))
+    except Exception as error:
+        raise _CannotError(node, f"{_called(f)} of constants fails: {error}") from None
+
+
+def _types(value: _Value, node: ast.AST) -> Const:
+    """Return the type, or the types, that a value is asked to be of."""
+    parts = value.values if isinstance(value, _Items) else (value,)
+    kinds = tuple(_held(p) for p in parts)
+    flat = [k for kind in kinds for k in (kind if type(kind) is tuple else (kind,))]
+    if not all(type(k) in (type, ABCMeta) for k in flat):  # one that says who is of it
+        raise _CannotError(node, "it asks for types that only Python can tell")
+    of = kinds if isinstance(value, _Items) else kinds[0]
+    return Const(of, "types:" + ",".join(str(id(k)) for k in flat))
 
 
 def _is_users(f: FunctionType) -> bool:
@@ -907,7 +1094,11 @@ def _binds(node: ast.expr) -> bool:
 
 
 def _hashable(value: Any) -> bool:
-    return isinstance(value, FunctionType | BuiltinFunctionType | type)
+    return type(value) in (
+        FunctionType,
+        BuiltinFunctionType,
+        type,
+    )  # and of no metaclass of its own
 
 
 def _called(f: Any) -> str:

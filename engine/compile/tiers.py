@@ -123,7 +123,7 @@ def _row(
     read = slice_reads(sf)
     for column in read.missing(columns):
         raise MissingColumnError(f"slice {sf.name!r}", column, columns)
-    lifted = _lifted(sf, columns)
+    lifted = _lifted(sf, columns, kinds)
     if isinstance(lifted, Lifted):
         return _of_tree(sf, lifted.tree, kinds, {Tier.ROW: _PER_ROW}, sorted(lifted.reads))
     crossing = read.used(columns)
@@ -137,14 +137,17 @@ def _row(
     return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{said}; {why}", refused)
 
 
-def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Lifted | NotLifted:
+def _lifted(
+    sf: SlicingFunction, columns: Sequence[str], kinds: Mapping[str, pa.DataType]
+) -> Lifted | NotLifted:
     if sf.chain:
         return NotLifted("not lifted: it needs a preprocessor")
     assert sf.f is not None  # a ROW function has one
     if plain():
         return NotLifted(f"not lifted: {_PLAIN}")
     try:
-        found = lift(sf.f, sf.resources, columns)
+        scalars = {name for name, kind in kinds.items() if _is_scalar(kind)}
+        found = lift(sf.f, sf.resources, columns, scalars)
     except PatternSyntaxError as error:
         raise SlicePatternError(sf.name, error.pattern, str(error.error)) from None
     if isinstance(found, NotLifted):
@@ -152,6 +155,13 @@ def _lifted(sf: SlicingFunction, columns: Sequence[str]) -> Lifted | NotLifted:
             raise MissingColumnError(f"slice {sf.name!r}", found.missing, columns)
         return NotLifted(f"not lifted: {found}")
     return found
+
+
+def _is_scalar(kind: pa.DataType) -> bool:
+    """Tell whether Python has a column's values as text, whole numbers, floats or booleans."""
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer,
+             pa.types.is_floating, pa.types.is_boolean)  # fmt: skip
+    return any(test(kind) for test in tests)
 
 
 def _expression(

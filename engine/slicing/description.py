@@ -49,8 +49,8 @@ _ABOUT = frozenset(
     for name in (
         "abstractmethods", "annotate", "annotate_func", "annotations", "annotations_cache",
         "classdictcell", "conditional_annotations", "dataclass_fields", "dataclass_params", "dict",
-        "doc", "firstlineno", "module", "orig_bases", "parameters", "protocol_attrs",
-        "static_attributes", "weakref",
+        "doc", "firstlineno", "module", "non_callable_proto_members", "orig_bases", "parameters",
+        "protocol_attrs", "static_attributes", "type_params", "weakref",
     )
 ) | {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}  # fmt: skip
 _VARIABLE_KEYWORDS = inspect.CO_VARKEYWORDS
@@ -535,6 +535,7 @@ class _Walk:
         if name in _ABOUT or type(value) in _SLOTS:
             return False
         made = "__dataclass_fields__" in vars(kind) or hasattr(kind, "_field_defaults")
+        made = made or "_is_protocol" in vars(kind)
         if issubclass(type(kind), enum.EnumType):
             if name in kind.__members__:  # type: ignore[attr-defined]
                 return False
@@ -602,7 +603,8 @@ class _Walk:
         cached = {n for k in kind.__mro__ for n, v in vars(k).items()
                   if isinstance(v, functools.cached_property)}  # fmt: skip
         own |= dict(_slots(value))
-        below += self._held(value, ((n, v) for n, v in own.items() if n not in cached))
+        kept = ((n, v) for n, v in own.items() if n not in cached and n not in _ABOUT)
+        below += self._held(value, kept)
         return Parts("own", below)
 
     def _as_base(self, value: Any) -> Iterator[Named]:

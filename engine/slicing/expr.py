@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.slicing.exact import is_constant
+
 
 @dataclass(frozen=True, slots=True)
 class Expr:
@@ -261,18 +263,23 @@ def replaced(tree: Expr, new: Mapping[Expr, Expr]) -> Expr:
 def constant_key(value: Any) -> str:
     """Return a text that two constants share only if no function can tell them apart.
 
+    What is no constant (:func:`engine.slicing.exact.is_constant`) shares its text with nothing.
+
     Examples
     --------
     >>> constant_key(1) == constant_key(True), constant_key((1,)) == constant_key((1,))
     (False, True)
     """
-    if isinstance(value, tuple | list):
-        return f"{type(value).__name__}({','.join(map(constant_key, value))})"
-    if isinstance(value, set | frozenset):
-        return f"{type(value).__name__}({','.join(sorted(map(constant_key, value)))})"
-    if isinstance(value, dict):
+    kind = type(value)
+    if kind in (tuple, list):
+        return f"{kind.__name__}({','.join(map(constant_key, value))})"
+    if kind in (set, frozenset):
+        return f"{kind.__name__}({','.join(sorted(map(constant_key, value)))})"
+    if kind is dict:
         items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
         return f"dict({','.join(items)})"
-    if isinstance(value, re.Pattern):  # its repr is cut
+    if kind is re.Pattern:  # its repr is cut
         return f"Pattern({constant_key(value.pattern)},{value.flags})"
-    return f"{type(value).__name__}:{value!r}"
+    if kind is int:
+        return f"int:{value:x}"  # its decimal digits may be too many
+    return f"{kind.__name__}:{value!r}" if is_constant(value) else f"object:{id(value)}"

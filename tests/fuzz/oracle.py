@@ -61,7 +61,9 @@ def answer(f: Callable[..., Any], resources: Mapping[str, Any], x: Plain) -> int
         raise AssertionError("the function is not the same twice") from None
     if said is None:
         return NULL
-    return int(said) if isinstance(said, int) and said in (1, 0, -1) else FAULT
+    return (
+        int(said) if isinstance(said, int | np.integer | np.bool_) and said in (1, 0, -1) else FAULT
+    )
 
 
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Plain]:

@@ -478,10 +478,59 @@ _HOLE = re.compile(r"\{(\w+)\}")
 
 HEADER = '''"""Slicing functions that a fuzzer wrote."""
 
+import collections
 import datetime as dt
+import enum
 import math
 import re
 from decimal import Decimal
+
+import numpy as np
+
+
+class Loud(str):
+    def __eq__(self, other): return other is not None and str.__len__(self) == len(other)
+    def __hash__(self): return str.__len__(self)
+    def __contains__(self, other): return len(other) < 3
+
+
+class Near(int):
+    def __eq__(self, other): return abs(int(self) - other) < 3
+    def __lt__(self, other): return int(self) - 5 < other
+    def __hash__(self): return 0
+
+
+class Every(list):
+    def __contains__(self, other): return other is not None
+
+
+class Short(frozenset):
+    def __contains__(self, other): return len(other) < 4
+
+
+class Counted(dict):
+    def get(self, key, default=None): return len(key)
+    def __missing__(self, key): return len(key)
+
+
+class Same:
+    def __init__(self, n): self.n = n
+    def __repr__(self): return "Same"
+    def __eq__(self, other): return other == self.n
+    def __gt__(self, other): return other < self.n
+    def __contains__(self, other): return other == self.n
+    __hash__ = None
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 3
+
+
+class Name(enum.StrEnum):
+    K = "k"
+    CHECK = "check"
+
 
 LINK = re.compile(r"\\w+\\.ly", re.I)
 COUNTS = {"a": 1, "check": 2, "k": 0, "": -1}
@@ -729,8 +778,64 @@ def _with_default(w: _Writer) -> list[str]:
     return [f"def f_N_(x, most={w.of('an_int', 0)}):", *w.body("    ")]
 
 
+# Constants of every kind, each with ways to use it, `c`.
+_NUMBER_USES = ("{number} {order} c", "c {order} {number}", "{number} {same} c", "c {in} {mixed}",
+                "{any} {same} c", "({number} > c) + ({number} < c) == 1", "x.price {order} c",
+                "{number} + c {order} {number}", "({number} > c) {is} True", "x.tags {same} c",
+                "({number} > c) {same} {bool}", "{number} > c and {bool}", "{number} < c * 2",
+                "{number} {in} [c, 3]", "{number} {order} c and {number} {order} 3")  # fmt: skip
+_TEXT_USES = ("{text} {same} c", "c {in} {text}", "{text} {in} c", "{text} {order} c",
+              "c {in} {texts}", "{any} {same} c", "x.t.startswith(c)", "{text} {in} (c, 'k')",
+              "x.tags {same} c", "{text} {same} c or {text} {same} 'check'")  # fmt: skip
+_OVER_USES = ("{text} {in} c", "{number} {in} c", "{any} {in} c", "len(c) {order} {int}",
+              "any(w == x.t for w in c)", "{text} {in} c or {number} {in} c",
+              "c {same} {mixed}")  # fmt: skip
+_DICT_USES = (*_OVER_USES, "c[{text}] {order} 2", "c.get({text}, 1) {order} 1")
+_CONSTANTS: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(
+        ("np.int64({small})", "np.int8({small})", "np.uint8({length})", "np.float64({a_float})",
+         "np.float32({a_float})", "np.bool_({small})", "np.int64(2**53 + {small})",
+         "np.float64(2**53 + {small})", "Near({an_int})", "Level.LOW", "Level.HIGH",
+         "Same({small})", "Decimal({small})"),
+        _NUMBER_USES,
+    ),
+    **dict.fromkeys(("np.str_({keyword})", "Loud({keyword})", "Name.K", "Name.CHECK"), _TEXT_USES),
+    **dict.fromkeys(
+        ("Every()", "Short({texts})", "Same({keyword})", "np.array([{small}, {small}])",
+         "np.array([{keyword}, {keyword}])", "[Same({small}), {small}]", "[Loud({keyword})]",
+         "(np.int64({small}), np.float64({a_float}))", "frozenset(np.arange({length}))",
+         "{{np.str_({keyword}), {keyword}}}", "[np.float32({a_float}), {an_int}]",
+         "collections.deque({listed})", "range({length})", "list(Level)", "(True, {small})",
+         "[0.0, -0.0, {small}]", "bytearray(b'k')"),
+        _OVER_USES,
+    ),
+    **dict.fromkeys(
+        ("collections.defaultdict(int, a=1, check=2)", "dict(a=1, check=2)", "Counted(a=1)",
+         "collections.Counter({listed})", "{{True: 1, {keyword}: {small}}}",
+         "{{1: 1, {keyword}: {small}}}", "{{np.int64(1): 1, 'check': 2}}", "{{Name.K: 1}}"),
+        _DICT_USES,
+    ),
+}  # fmt: skip
+
+
+def _of_constant(w: _Writer) -> list[str]:
+    kind = w.r.choice(list(_CONSTANTS))
+    use = w.r.choice(_CONSTANTS[kind])
+    made, used = (_HOLE.sub(lambda hole: w.of(hole[1], 0), text) for text in (kind, use))
+    made = made.replace("{{", "{").replace("}}", "}")
+    shape = w.r.randrange(3)
+    if shape == 0:
+        return [f"def f_N_(x, c={made}):", f"    return {used}"]
+    if shape == 1:
+        return ["def make_N_(c):", "    def f(x):", f"        return {used}", "    return f",
+                f"f_N_ = make_N_({made})"]  # fmt: skip
+    used = re.sub(r"\bc\b", "c_N_", used)
+    return [f"c_N_ = {made}", f"f_N_ = lambda x: {used}"]
+
+
 _SHAPES: Sequence[Callable[[_Writer], list[str]]] = (
     *[_def] * 8, *[_lambda] * 4, *[_sharp] * 6, _with_resources, _closure, _with_default,
+    *[_of_constant] * 2,
 )  # fmt: skip
 
 

@@ -1,0 +1,106 @@
+"""Which values are constants: those that mean the same to every tier as to Python.
+
+A constant is of an exact plain type, or a collection of such. An object of a subclass may compare,
+contain or count in a way of its own, so it isn't one. A scalar of numpy is told from Python's own
+value by arithmetic, not by comparison.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import zoneinfo
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from types import EllipsisType, NoneType
+from typing import Any
+
+import numpy as np
+
+_EXACT_FLOATS = 2**53  # whole numbers up to here are compared with floats without rounding
+
+_PLAIN = frozenset({
+    str, int, float, complex, bool, NoneType, EllipsisType, bytes, range, Decimal, dt.date,
+    dt.timedelta, dt.timezone, re.Pattern,
+})  # fmt: skip
+_ZONES = (NoneType, dt.timezone)
+
+
+def is_constant(value: Any) -> bool:
+    """Tell whether a value is of an exact plain type, or a collection of such values.
+
+    Examples
+    --------
+    >>> from collections import defaultdict
+    >>> is_constant({"a": (1, [2.5])}), is_constant(defaultdict(int)), is_constant([len])
+    (True, False, False)
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind in (list, tuple, set, frozenset):
+        return all(map(is_constant, value))
+    if kind is dict:
+        return all(is_constant(k) and is_constant(v) for k, v in value.items())
+    if kind is slice:
+        return is_constant((value.start, value.stop, value.step))
+    if kind in (dt.datetime, dt.time):
+        zone = value.tzinfo
+        named = type(zone) is zoneinfo.ZoneInfo and zone.key is not None
+        return named or type(zone) in _ZONES
+    return False
+
+
+def as_compared(value: Any) -> Any:
+    """Return what a numpy scalar, or a collection that has some, is compared and looked up as.
+
+    Raises
+    ------
+    ValueError
+        If Python's own value could compare otherwise, or it is something else.
+
+    Examples
+    --------
+    >>> as_compared(np.int64(3)), as_compared({np.str_("a"), 1.5}) == {"a", 1.5}
+    (3, True)
+    >>> as_compared(np.float32(0.1))
+    Traceback (most recent call last):
+    ValueError: float32
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in _COLLECTIONS:
+        return _COLLECTIONS[kind](map(as_compared, value))
+    if kind is dict:
+        return {as_compared(k): v for k, v in value.items()}
+    if isinstance(value, np.generic) and kind in _SCALARS:
+        own = value.item()
+        if type(own) is _SCALARS[kind] and _compares_alike(value, own):
+            return own
+    raise ValueError(kind.__name__)
+
+
+def _compares_alike(value: Any, own: Any) -> bool:
+    """Tell whether numpy compares a scalar as Python does its own, with every number and text."""
+    if type(own) is str:  # numpy's own value lacks the zeros at its end
+        return str.__len__(value) == len(own)
+    if type(own) is int:
+        return abs(own) <= _EXACT_FLOATS
+    if type(own) is float:  # a whole number is rounded to a float first
+        return abs(own) < _EXACT_FLOATS or not math.isfinite(own)
+    return True
+
+
+_COLLECTIONS: Mapping[type, Callable[[Iterable[Any]], Any]] = {
+    list: list, tuple: tuple, set: set, frozenset: frozenset,
+}  # fmt: skip
+# Not np.bool_, which fails beside a whole number of more than 64 bits.
+_SCALARS: Mapping[type, type] = {
+    np.str_: str, np.float64: float,
+    **dict.fromkeys(
+        (np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64), int
+    ),
+}  # fmt: skip
+SCALARS = frozenset(_SCALARS)
