@@ -37,7 +37,7 @@ from engine.slicing.algebra import with_parts
 from engine.slicing.evaluate import of_row, wrong_return
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.functions import SliceKind, SlicingFunction
-from engine.slicing.identity import check_ids
+from engine.slicing.identity import check_ids, unknowns
 from engine.slicing.lookups import FEW, check_local, joined
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engine")
 
+_AGAIN = "{}: it can't be known to be the same, so every run labels it again"
 _PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
 _KLEENE_IN_SPARK: Mapping[str, Callable[..., SparkColumn]] = {
     "kleene_and": lambda *masks: _balanced(operator.and_, masks),
@@ -239,7 +240,11 @@ class MaskPlan:
         for (column, _), how in self.kernel.methods.items():
             counted = scans.setdefault(column, {})
             counted[how] = counted.get(how, 0) + 1
-        return Explanation(self.assignments, self.crossing, scans, plain())
+        described = tuple(
+            replace(a, notes=(*a.notes, *map(_AGAIN.format, unknowns(self.all_sfs[a.slice_id]))))
+            for a in self.assignments
+        )
+        return Explanation(described, self.crossing, scans, plain())
 
     @property
     def lifted(self) -> tuple[str, ...]:

@@ -271,9 +271,9 @@ class _Walk:
         self._note(f, uses)
         below = [*self._defaults(f, node, uses), *self._used(f, uses, f.__code__)]
         below += self._held(f, [(k, v) for k, v in vars(f).items() if k != "__wrapped__"], tree)
-        why = f"where {uses.unknown[0]}" if uses.unknown else ""
+        below += [("import_module", _Unknown("import", why)) for why in uses.unknown[:1]]
         name = f.__code__.co_name
-        return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below], unknown=why)
+        return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below])
 
     def _compiled(self, f: types.FunctionType, why: str) -> Parts:
         """Describe a function without source by its code, which every Python has its own of."""
@@ -373,7 +373,7 @@ class _Walk:
             else:
                 value = self._imported(f"{full}.{taken.name}")
         except Exception as error:
-            why = f"it can't be imported ({type(error).__name__}: {error})"
+            why = f"which can't be imported ({type(error).__name__}: {error})"
             yield taken.alias, _Unknown(f"import {taken.module}", why)
             return
         yield from self._read(taken.alias, value, chains)

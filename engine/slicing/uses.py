@@ -209,7 +209,7 @@ class _Walk:
         if called in _NAMESPACES or (called in {"vars", "dir"} and not node.args):
             self.uses.whole = True
         if called in {"import_module", "__import__"} and _imported(node) is None:
-            self.uses.unknown.append("it imports a module whose name isn't constant")
+            self.uses.unknown.append("with a name that isn't constant")
         if isinstance(f, ast.Attribute) and f.attr in CHANGING:
             self.change(f.value)
         if called in {"setattr", "delattr"} and len(node.args) > 1:

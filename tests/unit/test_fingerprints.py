@@ -15,14 +15,17 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
+from engine.compile.plan import compile_slices
 from engine.errors import VersionTypeError
 from engine.slicing import description
 from engine.slicing.identity import fingerprint, unknowns
@@ -258,3 +261,13 @@ def test_a_version_stays_with_another_name():
     one, other = (where("s", "n > 1", version=v).named("t") for v in (1, 2))
     assert fingerprint(one) != fingerprint(other)
     assert fingerprint(one) == fingerprint(where("s", "n > 1", version=1))
+
+
+def test_explain_says_why_a_slice_is_labelled_again():
+    lock = threading.Lock()
+    guarded = SlicingFunction("guarded", lambda x, lock: x.n > 1, {"lock": lock})
+    plan = compile_slices([guarded, where("known", "n > 1")], pa.schema([("n", pa.int64())]))
+    assert [line for line in str(plan.explain()).splitlines() if line.startswith("note")] == [
+        "note: slice 'guarded' uses lock, a _thread.lock, whose contents can't be read: "
+        "it can't be known to be the same, so every run labels it again"
+    ]
