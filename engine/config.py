@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -444,7 +445,10 @@ class Project(_Model):
     metrics
         What is computed for every slice.
     evaluate_splits
-        The splits evaluated; all by default.
+        The splits evaluated; all by default. ``null`` is the split of rows whose split is null,
+        here and in the next two.
+    train_split, valid_split
+        The splits that models are fitted to and chosen on.
     certainty
         Intervals and tests of the figures.
     audit
@@ -480,7 +484,7 @@ class Project(_Model):
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
     metric_modules: list[str] = []
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
-    evaluate_splits: list[str] = []
+    evaluate_splits: list[str | None] = []
     certainty: Certainty = Certainty()
     audit: Audit = Audit()
     missing_predictions: Literal["error", "count"] = "error"
@@ -488,8 +492,8 @@ class Project(_Model):
     baseline: Baseline = Baseline()
     sample: Sample = Sample()
     classifier: Classifier = Classifier()
-    train_split: str = "train"
-    valid_split: str = "valid"
+    train_split: str | None = "train"
+    valid_split: str | None = "valid"
     seed: int = 0
     spark: Options = {}
 
@@ -539,7 +543,9 @@ class Project(_Model):
         twice = sorted({c for c in roles if roles.count(c) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} is named twice among key, split and carry")
-        if len(self.classes) < 2 or len(set(map(str, self.classes))) < len(self.classes):  # noqa: PLR2004
+        # As Spark shows them: true is the text 'true'.
+        texts = {str(c).lower() if isinstance(c, bool) else str(c) for c in self.classes}
+        if len(texts) < max(2, len(self.classes)):
             raise ValueError("classes must be at least two different values")
         if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"positive {self.positive!r} is not one of classes {self.classes}")
@@ -553,6 +559,22 @@ class Project(_Model):
                 f"sample.group {group!r} must be in carry, because without a split column rows of "
                 "the mask table are split by it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _models_have_tables(self) -> Project:
+        """Refuse an id that would be another place, or in a catalog no name of a table."""
+        own = (m for m, given in self.predictions.items() if given.table is None)
+        catalog = is_catalog_schema(self.root)
+        for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
+            if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
+                raise ValueError(f"model id {model_id!r} can't be a part of a file's name")
+            if catalog and not re.fullmatch(r"\w+", model_id, re.ASCII):
+                raise ValueError(
+                    f"model id {model_id!r} can't be a part of the name of a table in "
+                    f"{self.root}: give it letters, digits and _ alone, or a table under "
+                    "predictions"
+                )
         return self
 
     @model_validator(mode="after")
@@ -591,7 +613,7 @@ class Project(_Model):
         return [known[name] for name in asked]
 
     @property
-    def training_splits(self) -> list[str]:
+    def training_splits(self) -> list[str | None]:
         """The splits that a classifier is trained and validated on, in this order."""
         return [self.train_split, self.valid_split] if self.split else ["train", "valid"]
 

@@ -813,8 +813,20 @@ class PredictionValueError(InputError):
 class SplitMissingError(InputError):
     """A split that should be evaluated isn't there."""
 
-    def __init__(self, table: str, split: str, known: Iterable[str]) -> None:
-        super().__init__(f"evaluate_splits: {table} has no split {split!r}{near(split, known)}")
+    def __init__(self, table: str, split: str | None, known: Iterable[str | None]) -> None:
+        super().__init__(f"evaluate_splits: {table} has no split {_no_split(split, known)}")
+
+
+def _no_split(split: str | None, known: Iterable[str | None]) -> str:
+    """Say which split isn't there, and which may have been meant."""
+    there = set(known)
+    if split is None:
+        return (
+            f"null: the split of every row is known{near('', (s for s in there if s is not None))}"
+        )
+    if split == "null" and None in there:
+        return "'null', but rows whose split is null: write it as null, without quotes"
+    return f"{split!r}{near(split, (s for s in there if s is not None))}"
 
 
 class QuotaError(InputError):
@@ -1153,8 +1165,8 @@ class SignatureColumnsError(InputError):
 class SignatureSplitError(InputError):
     """Signatures have no such split."""
 
-    def __init__(self, split: str, known: Iterable[str]) -> None:
-        super().__init__(f"the signatures have no split {split!r}{near(split, known)}")
+    def __init__(self, split: str | None, known: Iterable[str | None]) -> None:
+        super().__init__(f"the signatures have no split {_no_split(split, known)}")
 
 
 class SignatureLimitError(InputError):

@@ -2,9 +2,10 @@
 
 ``xxhash64(text)``, with Spark's seed 42, of the UTF-8 of ``"<seed>/"`` followed by
 ``"<length>:<value>,"`` for each key column, where value is the column's canonical text and
-length counts its UTF-8 bytes (so that no two keys give the same text). Canonical texts: a string
-is itself, an integer or DECIMAL(p,0) its decimal digits, a boolean ``true`` or ``false``, a date
-``YYYY-MM-DD``, a timestamp its microseconds since 1970-01-01 00:00 UTC.
+length counts its UTF-8 bytes (so that no two keys give the same text); a null among several
+columns is ``"-,"``. Canonical texts: a string is itself, an integer or DECIMAL(p,0) its decimal
+digits, a boolean ``true`` or ``false``, a date ``YYYY-MM-DD``, a timestamp its microseconds since
+1970-01-01 00:00 UTC.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 _SPARK_SEED = 42
+_NULL = "-,"  # among several columns
 _EPOCH = dt.datetime(1970, 1, 1)
 _PLAIN = ("string", "tinyint", "smallint", "int", "bigint", "boolean", "date")
 # xxHash64's five primes.
@@ -54,21 +56,25 @@ class KeyHash:
             If a column's type has no canonical text.
         """
         texts = [_text_of(k, df.schema[k].dataType) for k in self.columns]
-        parts = ", ".join(f"CAST(octet_length({t}) AS STRING), ':', {t}, ','" for t in texts)
-        return f"xxhash64(concat('{self.seed}/', {parts}))"
+        parts = [f"CAST(octet_length({t}) AS STRING), ':', {t}, ','" for t in texts]
+        if len(parts) > 1:  # else all rows with a null in one of them would have one hash
+            parts = [f"COALESCE(concat({part}), '{_NULL}')" for part in parts]
+        return f"xxhash64(concat('{self.seed}/', {', '.join(parts)}))"
 
     def of(self, columns: Sequence[pa.Array]) -> np.ndarray:
         """Return it of Arrow's columns of strings, integers or booleans; ``[n]`` uint64.
 
-        A row with a null has the hash that Spark gives a null.
+        A row whose only column is null has the hash that Spark gives a null.
 
         Examples
         --------
         >>> import pyarrow as pa
         >>> columns = [pa.array(["a", "é", None]), pa.array([1, -20, 3])]
         >>> found = KeyHash(("name", "n"), 7).of(columns)
-        >>> (found == [*key_hash([("a", 1), ("é", -20)], 7), 42]).all()
+        >>> (found == key_hash([("a", 1), ("é", -20), (None, 3)], 7)).all()
         np.True_
+        >>> KeyHash(("name",), 7).of(columns[:1]).tolist()[2]
+        42
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -76,7 +82,10 @@ class KeyHash:
         parts: list[Any] = [f"{self.seed}/"]
         for column in columns:
             text = column.cast(pa.string())
-            parts += [pc.binary_length(text).cast(pa.string()), ":", text, ","]
+            part = [pc.binary_length(text).cast(pa.string()), ":", text, ","]
+            if len(columns) > 1:
+                part = [pc.binary_join_element_wise(*part, "").fill_null(_NULL)]
+            parts += part
         texts = pc.binary_join_element_wise(*parts, "")
         known = np.asarray(texts.is_valid())
         found = np.full(len(texts), _SPARK_SEED, np.uint64)
@@ -98,7 +107,8 @@ def canonical(key: Any) -> str:
     ('3:a,b,', '2:é,1:7,4:true,')
     """
     values = key if isinstance(key, tuple) else (key,)
-    return "".join(f"{len(t.encode())}:{t}," for t in map(_text, values))
+    texts = (None if v is None and len(values) > 1 else _text(v) for v in values)
+    return "".join(_NULL if t is None else f"{len(t.encode())}:{t}," for t in texts)
 
 
 def key_hash(keys: Iterable[Any], seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine import tables
 from engine.masks.checks import check_columns, quoted
 from engine.masks.overlap import overlap
+from engine.masks.splits import Split, in_split, split_name
 from engine.metrics.states import OVERALL
 from engine.metrics.trend import trend
 from engine.report import sections
@@ -75,7 +76,7 @@ def sections_of(
     evaluation: Evaluation,
     masks: DataFrame,
     columns: RowColumns,
-    split: str,
+    split: Split,
 ) -> Iterator[Section]:
     """Yield what is shown around the figures, but for the trend.
 
@@ -90,7 +91,7 @@ def sections_of(
     split
         The split whose rows are shown.
     """
-    audit, level = project.audit, project.certainty.level
+    audit, level, shown = project.audit, project.certainty.level, split_name(split)
     first, *others = evaluation.spec.models
     for other in others:
         if project.certainty.replicates:
@@ -99,13 +100,15 @@ def sections_of(
         if not flips.empty:
             yield sections.flips(flips, first, other, level)
         if audit.flips and not flips.empty:
-            here = flips[(flips["split"] == split) & (flips["p_adjusted"] <= 1 - level)]
+            here = flips[in_split(flips["split"], split) & (flips["p_adjusted"] <= 1 - level)]
             telling = here.sort_values("p_adjusted", kind="stable")["slice"]
             at = str(next(iter(telling), OVERALL))
             rows = evaluation.flipped_rows(
                 first, other, at, audit.flips, [*project.partition_by, *columns.carried], split
             )
-            title = f"Rows that {other} wins and loses against {first}: {at}, split {split}"
+            title = (
+                f"Rows that {other} wins and loses against {first}: {at}, split {split_name(split)}"
+            )
             yield sections.rows_of(title, _with_source(spark, project, rows, columns))
     if audit.worst_rows:
         worst = evaluation.worst(_WORST_SLICES, model=first, split=split)
@@ -113,7 +116,7 @@ def sections_of(
             rows = evaluation.worst_rows(
                 at, audit.worst_rows, first, [*project.partition_by, *columns.carried], split
             )
-            title = f"Rows of the largest loss of {first}: {at}, split {split}"
+            title = f"Rows of the largest loss of {first}: {at}, split {shown}"
             yield sections.rows_of(title, _with_source(spark, project, rows, columns))
     wanted = audit.overlap
     if wanted or (wanted is None and len(evaluation.spec.slice_ids) <= MOST_PAIRED):

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
-from engine.masks.table import ALL, split_column
+from engine.masks.splits import ALL, Split, split_name
+from engine.masks.table import split_column
 from engine.metrics.joined import class_position
 from engine.sampling import (
     LABEL,
@@ -50,7 +51,7 @@ def slice_counts(
     coverage: DataFrame | None,
     mask_version: str,
     ids: Sequence[str],
-) -> dict[str, Counts]:
+) -> dict[Split, Counts]:
     """Return rows and slices of the splits to sample: as labelling stored them, else counted.
 
     Parameters
@@ -65,7 +66,9 @@ def slice_counts(
         The slices.
     """
     counts = stored_counts(coverage, mask_version, ids) if coverage is not None else {}
-    if not counts:
+    # An earlier version of the engine counted rows whose split is null as those of 'null'.
+    unsure = "null" in counts and None not in counts and {None, "null"} & {*project.training_splits}
+    if not counts or unsure:
         _log.warning(
             "the coverage table has no counts of version %s of the mask table: counting its slices",
             mask_version,
@@ -74,14 +77,14 @@ def slice_counts(
     if project.split:
         return {name: counts[name] for name in project.training_splits if name in counts}
     shares = project.sample.shares
-    return {n: counts[ALL].times(getattr(shares, n)) for n in project.training_splits}
+    return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
 
 
 def training_sample(
     project: Project,
     masks: DataFrame,
     source: DataFrame,
-    counts: Mapping[str, Counts],
+    counts: Mapping[Split, Counts],
     inputs: Sequence[str],
 ) -> dict[str, pa.Table]:
     """Draw the sample and bring it to the driver; a table each for ``train`` and ``valid``.
@@ -127,7 +130,10 @@ def training_sample(
     most = sum(quota.expected(c) for c in full.values())
     rows = sum(c.rows for c in full.values())
     _log.info(
-        "sampling %s: at most about %s of %s rows", " and ".join(full), f"{most:,}", f"{rows:,}"
+        "sampling %s: at most about %s of %s rows",
+        " and ".join(map(split_name, full)),
+        f"{most:,}",
+        f"{rows:,}",
     )
     columns = map(quoted, dict.fromkeys([*on, *inputs]))
     sample = collect(
@@ -138,7 +144,11 @@ def training_sample(
         wanted.budget_mb,
     )
     roles = zip(("train", "valid"), project.training_splits, strict=True)
-    return {role: sample.filter(pc.equal(sample[SPLIT], split)) for role, split in roles}
+    return {role: sample.filter(_is(sample[SPLIT], split)) for role, split in roles}
+
+
+def _is(splits: pa.ChunkedArray, split: Split) -> pa.ChunkedArray:
+    return pc.is_null(splits) if split is None else pc.equal(splits, split)
 
 
 def _split_of(project: Project, df: DataFrame) -> Column:

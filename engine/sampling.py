@@ -29,6 +29,7 @@ from engine.hashing import unit_interval_column
 from engine.masks.checks import key_text, quoted
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.reader import MaskTable, read_masks
+from engine.masks.splits import Split, split_name
 from engine.plain import plain
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _chance(quota: int, count: int) -> float:
 def draw(
     masks: DataFrame,
     key: Sequence[str],
-    chances: Mapping[str, Chances],
+    chances: Mapping[Split, Chances],
     seed: int,
     split: Column | None = None,
     labels: DataFrame | None = None,
@@ -221,7 +222,7 @@ def draw(
     seed
         Another seed is another sample.
     split
-        The rows' split, as text; not needed where there is one.
+        The rows' split, text or null; not needed where there is one.
     labels
         Key columns, ``_split`` and ``_label`` (class position) of the same rows; without them
         classes don't count.
@@ -244,10 +245,14 @@ def draw(
     return drawn.drop("_by_class")
 
 
-def _by_split(split: Column, chances: Mapping[str, Column]) -> Column:
+def _by_split(split: Column, chances: Mapping[Split, Column]) -> Column:
     # A split that isn't sampled has no chance.
-    tests = [F.when(split == name, chance) for name, chance in chances.items()]
+    tests = [F.when(_is(split, name), chance) for name, chance in chances.items()]
     return F.coalesce(*tests, F.lit(0.0))
+
+
+def _is(split: Column, name: Split) -> Column:
+    return split.isNull() if name is None else split == name
 
 
 def _slice_chance(table: MaskTable, chances: Chances) -> Column:
@@ -264,7 +269,7 @@ def _slice_chance(table: MaskTable, chances: Chances) -> Column:
     return F.lit(chances.overall) if p is None else p.otherwise(chances.overall)
 
 
-def _hopeful(table: MaskTable, u: Column, chances: Mapping[str, Chances]) -> Column:
+def _hopeful(table: MaskTable, u: Column, chances: Mapping[Split, Chances]) -> Column:
     """Tell cheaply that a row may be kept: its u is low, or a slice of it comes whole."""
     if plain():
         return F.lit(True)
@@ -330,7 +335,9 @@ def _split_seed(seed: int) -> int:
     return -1 - seed  # never the seed of a draw, which is 0 or more
 
 
-def stored_counts(coverage: DataFrame, mask_version: str, ids: Sequence[str]) -> dict[str, Counts]:
+def stored_counts(
+    coverage: DataFrame, mask_version: str, ids: Sequence[str]
+) -> dict[Split, Counts]:
     """Return each split's counts as labelling stored them; empty where it stored none.
 
     Parameters
@@ -343,7 +350,7 @@ def stored_counts(coverage: DataFrame, mask_version: str, ids: Sequence[str]) ->
         The mask table's slices; counts that lack one are no use.
     """
     rows = coverage.where(F.col("mask_version") == mask_version).collect()
-    by_split: dict[str, dict[str, Any]] = {}
+    by_split: dict[Split, dict[str, Any]] = {}
     for r in rows:
         by_split.setdefault(r["split"], {})[r["slice"]] = r
     if any(set(ids) - found.keys() for found in by_split.values()):
@@ -354,9 +361,9 @@ def stored_counts(coverage: DataFrame, mask_version: str, ids: Sequence[str]) ->
     }
 
 
-def counted(masks: DataFrame, ids: Sequence[str], split: str | None) -> dict[str, Counts]:
+def counted(masks: DataFrame, ids: Sequence[str], split: str | None) -> dict[Split, Counts]:
     """Count each split's rows and slices, in one scan of the mask table."""
-    by_split: dict[str, list[Coverage]] = {}
+    by_split: dict[Split, list[Coverage]] = {}
     for c in coverage(masks, ids, split):
         by_split.setdefault(c.split, []).append(c)
     return {
@@ -367,7 +374,7 @@ def counted(masks: DataFrame, ids: Sequence[str], split: str | None) -> dict[str
 
 def class_counts(
     labels: DataFrame, table: str, column: str, classes: Sequence[Any]
-) -> dict[str, tuple[int, ...]]:
+) -> dict[Split, tuple[int, ...]]:
     """Count each split's rows of each class.
 
     Parameters
@@ -390,7 +397,7 @@ def class_counts(
     unknown = sorted({r["_value"] for r in rows if r[LABEL] < 0})
     if unknown:
         raise UnknownClassError(table, column, [repr(u) for u in unknown], classes)
-    counts: dict[str, list[int]] = {}
+    counts: dict[Split, list[int]] = {}
     for r in rows:
         counts.setdefault(r[SPLIT], [0] * len(classes))[r[LABEL]] += r["count"]
     return {split: tuple(n) for split, n in counts.items()}
@@ -405,12 +412,15 @@ def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
         With the first of those that have.
     """
     pairs = df.where(quoted(group).isNotNull()).select(quoted(group), split.alias(SPLIT)).distinct()
-    splits = F.sort_array(F.collect_list(SPLIT)).alias("_splits")
-    twice = pairs.groupBy(quoted(group)).agg(splits).where(F.size("_splits") > 1)
+    # In structs, for null is left out of a list.
+    both = F.sort_array(F.collect_list(F.struct(SPLIT))).alias("_splits")
+    twice = pairs.groupBy(quoted(group)).agg(both).where(F.size("_splits") > 1)
     first = twice.orderBy(quoted(group)).limit(1).collect()
     if first:
         name = key_text(first[0].asDict(), [group])
-        raise GroupSplitError(table, group, twice.count(), name, first[0]["_splits"])
+        raise GroupSplitError(
+            table, group, twice.count(), name, [split_name(s[0]) for s in first[0]["_splits"]]
+        )
 
 
 def collect(

@@ -27,7 +27,7 @@ from engine.errors import NoPredictionsError, SplitMissingError
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.table import split_column
+from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, classes_of, measured
 from engine.metrics.joined import join_predictions
@@ -103,7 +103,7 @@ def job(args: argparse.Namespace) -> None:
     )
     last = [project.train_split, project.valid_split]
     # What matters most is printed last: rows that no model was fitted to.
-    splits = sorted(result["split"].unique(), key=lambda s: (s not in last, str(s)))
+    splits = sorted(result["split"].unique(), key=lambda s: (s not in last, s is not None, s or ""))
     shown = [s for split in splits for s in _figures(evaluation, split, sure.level)]
     for section in shown:
         cli.tell(section)
@@ -128,9 +128,9 @@ def job(args: argparse.Namespace) -> None:
     print(written)
 
 
-def _figures(evaluation: Evaluation, split: str, level: float) -> Iterator[Section]:
+def _figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Section]:
     """Yield a split's slices by metrics, worst first, then the figures that differ."""
-    part = evaluation.table[evaluation.table["split"] == split]
+    part = evaluation.table[in_split(evaluation.table["split"], split)]
     metric = str(part["metric"].iloc[0])
     order = sections.worst_first(part, metric, evaluation.better(metric))
     yield sections.figures(part, order, evaluation.spec.models, split, level)
@@ -186,12 +186,12 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     wanted = project.evaluate_splits
     if not (project.split and wanted):
         return rows
-    at = split_column(project.split)
-    known = {str(r[0]) for r in rows.select(at).distinct().collect()}
+    at = split_sql(project.split)
+    known = {r[0] for r in rows.selectExpr(at).distinct().collect()}
     for one in wanted:
         if one not in known:
             raise SplitMissingError(name, one, known)
-    return rows.where(at.isin(*wanted))
+    return rows.where(is_split(at, wanted))
 
 
 def _predictions(
@@ -252,7 +252,7 @@ def _run_id(
             "certainty": project.certainty.model_dump(),
             "classes": [str(c) for c in project.classes],
             "positive": project.positive_position,
-            "splits": project.evaluate_splits,
+            "splits": [project.split, *project.evaluate_splits],
             "seed": project.seed,
         }
     )

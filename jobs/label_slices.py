@@ -37,6 +37,7 @@ from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
+from engine.masks.splits import split_name
 from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
 from engine.names import is_catalog_name
 from engine.session import ZONE
@@ -217,8 +218,9 @@ def _show_coverage(plan: MaskPlan, covered: list[Coverage]) -> None:
         n_in, n_null = sum(c.n_in for c in mine), sum(c.n_null for c in mine)
         n = sum(c.rows for c in mine)
         rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in mine), n_null])
+    columns = ["slice", "runs as", "rows in", "share", *map(split_name, splits), "undecided"]
     title = f"Coverage of {len(by_slice):,} slices over {n:,} rows"
-    cli.show(title, ["slice", "runs as", "rows in", "share", *splits, "undecided"], rows[:SHOWN])
+    cli.show(title, columns, rows[:SHOWN])
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN:,} more, in the coverage table\n")
 
@@ -264,7 +266,7 @@ def _facts(
         "source_version": source.version,
         "where": where,
         "zone": ZONE,
-        "columns": [list(form.columns), project.partition_by],
+        "columns": [list(form.columns), project.partition_by, project.split],
         "layout": str(form.layout),
         "on_error": project.on_error,
         "slices": dict(fingerprints),

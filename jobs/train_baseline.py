@@ -26,7 +26,7 @@ from engine.baseline import Baseline, fit_baseline
 from engine.config import Project
 from engine.errors import EmptyTableError, UnknownClassError
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
-from engine.masks.table import ALL, split_column
+from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.joined import class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.scoring import Predict, with_predictions
@@ -82,14 +82,16 @@ def job(args: argparse.Namespace) -> None:
 
 def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Baseline:
     split = project.train_split if project.split else ALL
-    train = source.df.where((split_column(project.split) == split) & quoted(label).isNotNull())
+    train = source.df.where(is_split(split_sql(project.split), [split]))
+    train = train.where(quoted(label).isNotNull())
     position = F.expr(class_position(name_sql(label), project.classes))
     columns = quoted(text).alias("text"), position.alias("y")
     rows: pd.DataFrame = (
         train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
     )
     if rows.empty:
-        raise EmptyTableError(source.name, f"the split is {split!r} and {label} is not null")
+        shown = "null" if split is None else repr(split)
+        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
     if (rows["y"] == UNKNOWN_CLASS).any():
         found = train.where(position == UNKNOWN_CLASS).select(quoted(label)).distinct().limit(6)
         values = sorted(str(r[0]) for r in found.collect())

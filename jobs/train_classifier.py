@@ -76,11 +76,12 @@ def job(args: argparse.Namespace) -> None:
     stored = coverage.df if coverage else None
     counts = slice_counts(project, masks.df, stored, masks.version, list(slices))
     train = project.training_splits[0]
+    shown = "null" if train is None else repr(train)
     if train not in counts:
-        raise EmptyTableError(masks.name, f"{project.split} is {train!r}")
+        raise EmptyTableError(masks.name, f"{project.split} is {shown}")
     sample = training_sample(project, masks.df, source.df, counts, inputs)
     if not sample["train"].num_rows:
-        raise EmptyTableError(source.name, f"the split is {train!r} and {label} is not null")
+        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
     _train(project, sample, slices, facts, folder)
 
 

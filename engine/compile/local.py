@@ -49,7 +49,7 @@ def applied(plan: MaskPlan, df: Local, keep: Sequence[str] | None) -> Local:
 def counted(plan: MaskPlan, df: Local) -> list[Coverage]:
     """Count each slice's rows; see :meth:`MaskPlan.coverage`."""
     from engine.masks.coverage import Coverage
-    from engine.masks.table import ALL
+    from engine.masks.splits import ALL
 
     return [
         Coverage(s, ALL, len(df), int((m == 1).sum()), int((m == -1).sum()))

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.counts import tally
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.table import split_sql
+from engine.masks.splits import Split, by_split, split_sql
 from engine.masks.words import WORD
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Coverage:
     Attributes
     ----------
     slice_id, split
-        Which.
+        Which; None is the split of rows whose split is null.
     rows
         Rows of the split.
     n_in, n_null
@@ -32,7 +33,7 @@ class Coverage:
     """
 
     slice_id: str
-    split: str
+    split: Split
     rows: int
     n_in: int
     n_null: int
@@ -57,7 +58,7 @@ def _counted(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]
         counts.append(F.count_if(mask.isNull()).alias(f"null_{i}"))
     found = table.df.groupBy(F.expr(split).alias("_split")).agg(*counts).orderBy("_split").collect()
     return [
-        Coverage(slice_id, str(r["_split"]), r["rows"], r[f"in_{i}"], r[f"null_{i}"])
+        Coverage(slice_id, r["_split"], r["rows"], r[f"in_{i}"], r[f"null_{i}"])
         for i, slice_id in enumerate(ids)
         for r in found
     ]
@@ -67,10 +68,12 @@ def _tallied(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]
     words = table.words(ids)
     every = "1L"  # a word whose lowest bit all rows have
     found = tally(table.df, {"_split": split}, [every, *words.in_words, *words.null_words])
-    splits, rows = found.groups["_split"], found.rows
+    rows = found.rows
+    names = [None if pd.isna(s) else str(s) for s in found.groups["_split"]]
+    splits = by_split({(name,): g for g, name in enumerate(names)})
     first, null = WORD, WORD * (1 + len(words.in_words))
     return [
-        Coverage(s, str(name), *(int(rows[g, i]) for i in (0, first + bit, null + bit)))
+        Coverage(s, name, *(int(rows[g, i]) for i in (0, first + bit, null + bit)))
         for s, bit in words.at.items()
-        for g, name in enumerate(splits)
+        for (name,), g in splits
     ]

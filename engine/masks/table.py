@@ -23,16 +23,14 @@ from engine.masks.layout import (
     words_sql,
 )
 from engine.masks.reader import stored_slices
+from engine.masks.splits import split_sql
 from engine.slicing.functions import SlicingFunction
-from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
     from engine.compile.plan import MaskPlan
-
-ALL = "all"  # the split of a table without splits
 
 
 @dataclass(frozen=True)
@@ -162,19 +160,6 @@ def slices_of(schema: StructType) -> dict[str, str]:
     return {s.id: s.fingerprint for s in stored_slices(schema)}
 
 
-def split_sql(split: str | None) -> str:
-    """Return the split as text, in SQL: "all" in a table without splits, "null" where it is null.
-
-    Examples
-    --------
-    >>> split_sql(None), split_sql("part")
-    ("'all'", "COALESCE(CAST(`part` AS STRING), 'null')")
-    """
-    if split is None:
-        return f"'{ALL}'"
-    return f"COALESCE(CAST({name_sql(split)} AS STRING), 'null')"
-
-
 def split_column(split: str | None) -> Column:
-    """Return the split as text, as :func:`split_sql` has it."""
+    """Return the split as text, as :func:`engine.masks.splits.split_sql` has it."""
     return F.expr(split_sql(split))

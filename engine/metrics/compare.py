@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
+from engine.masks.splits import by_split
 from engine.metrics.families import compute, family
 from engine.metrics.intervals import bootstrap_interval
 from engine.metrics.scan import EvaluationSpec, Scan
@@ -54,7 +55,7 @@ def compare(
     """
     names = [OVERALL, *spec.slice_ids]
     tables = []
-    for split in sorted({s for _, s in found.parts}):
+    for (split,), _ in by_split({(s,): None for _, s in found.parts}):
         parts = [found.parts[model, split] for model in (first, second)]
         for metric in spec.replicable:
             of, classes = family(metric), spec.labels
@@ -113,7 +114,7 @@ def flips(
     """
     tables = []
     turned = (first, second) not in {(a, b) for a, b, _ in found.pairs}
-    for (a, b, split), cells in sorted(found.pairs.items()):
+    for (a, b, split), cells in by_split(found.pairs):
         if {a, b} != {first, second}:
             continue
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])

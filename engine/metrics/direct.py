@@ -89,7 +89,7 @@ class Reader:
         """Return a batch of the table's rows as the scan's tasks take it."""
         spec, found = self.form.spec, {}
         if spec.split is not None:
-            found["split"] = pc.fill_null(batch.column(spec.split).cast(pa.string()), "null")
+            found["split"] = batch.column(spec.split).cast(pa.string())
         if self.form.replicates and self.hashed is not None:
             key = [batch.column(c) for c in self.hashed.columns]
             found["hash"] = pa.array(self.hashed.of(key).view(np.int64))

@@ -28,6 +28,7 @@ from engine.errors import (
 from engine.hashing import KeyHash
 from engine.masks.checks import check_columns, quoted
 from engine.masks.reader import read_masks
+from engine.masks.splits import AnySplit, by_split, in_split
 from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
 from engine.metrics.classification import confusions
@@ -117,7 +118,7 @@ class Evaluation:
         n: int = 10,
         metric: str | None = None,
         model: str | None = None,
-        split: str | None = None,
+        split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Return the n slices with the worst values that rest on enough rows, worst first.
 
@@ -128,13 +129,14 @@ class Evaluation:
         metric
             The metric; by default the first. Of losses and error rates high values are worst.
         model, split
-            Figures of one model, or one split, only.
+            Figures of one model, or one split, only; None is the split of rows whose split is null.
         """
         name = self._metric(metric)
         found = self.by_slice
         chosen = (found["metric"] == name) & found["status"].isin(["ok", "rough"])
-        for column, wanted in (("model_id", model), ("split", split)):
-            chosen &= wanted is None or found[column] == wanted
+        chosen &= in_split(found["split"], split)
+        if model is not None:
+            chosen &= found["model_id"] == model
         rows = found[chosen]
         of = rows.nlargest if self.better(name) == "low" else rows.nsmallest
         return of(n, "value").reset_index(drop=True)
@@ -172,7 +174,7 @@ class Evaluation:
         slice_id: str = OVERALL,
         n: int = 5,
         columns: Sequence[str] = (),
-        split: str | None = None,
+        split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Return rows that flip; see :func:`engine.metrics.rows.flipped_rows`."""
         self._slice(slice_id)
@@ -188,7 +190,7 @@ class Evaluation:
         n: int = 10,
         model: str | None = None,
         columns: Sequence[str] = (),
-        split: str | None = None,
+        split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Return a slice's rows of largest loss; see :func:`engine.metrics.rows.worst_rows`."""
         self._slice(slice_id)
@@ -226,7 +228,7 @@ class Evaluation:
             raise MetricInputError("confusion", f"{needed} among the metrics evaluated")
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
         tables = []
-        for (model, split), part in sorted(self._scan.parts.items()):
+        for (model, split), part in by_split(self._scan.parts):
             rows, weight = (
                 confusions(made[0], of, self.spec.labels)[at].ravel()
                 for of in (part.state.rows, part.state.weights)
@@ -257,7 +259,7 @@ class Evaluation:
         if of not in self.spec.metrics or of.family != "calibration":
             raise MetricInputError("calibration", f"{metric} among the metrics evaluated")
         tables = []
-        for (model, split), part in sorted(self._scan.parts.items()):
+        for (model, split), part in by_split(self._scan.parts):
             rows, confidence, right = bins_of(of, part.state.at(at))
             bins = len(rows)
             with np.errstate(all="ignore"):
@@ -520,7 +522,7 @@ def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster:
         )
         counts = each.groupBy("split").agg(*(F.count_if(F.col(n)).alias(n) for n in names))
         for row in counts.collect():
-            at = (model, str(row["split"]))
+            at = (model, row["split"])
             parts[at] = replace(parts[at], clusters=np.array([row[n] for n in names], np.int64))
     return replace(found, parts=parts)
 

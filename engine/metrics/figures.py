@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from engine.masks.splits import Split, by_split
 from engine.metrics.families import compute, family
 from engine.metrics.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.scan import EvaluationSpec, Part, Scan
@@ -44,7 +45,7 @@ class Figures(NamedTuple):
 def figures(
     found: Scan,
     spec: EvaluationSpec,
-    own: Mapping[tuple[str, str, str], Figures] | None = None,
+    own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> pd.DataFrame:
     """Compute all metrics of all slices; pure.
 
@@ -68,7 +69,7 @@ def figures(
     positive = str(spec.classes[spec.positive]) if spec.classes else None
     classes = [positive if m.kind.binary else None for m in spec.metrics] + [None] * len(others)
     tables = []
-    for (model, split), part in sorted(found.parts.items()):
+    for (model, split), part in by_split(found.parts):
         each = [figures_of(part, m, spec) for m in spec.metrics]
         each += [custom_figures(part, c.name, spec) for c in spec.custom]
         each += [own[model, split, name] for name in functions] if own else []
@@ -93,7 +94,7 @@ def figures(
     if not tables:
         return pd.DataFrame(columns=list(ROW_COLUMNS))
     table = pd.concat(tables, ignore_index=True)
-    return table.astype({"class": object, "status": object})
+    return table.astype({"split": object, "class": object, "status": object})
 
 
 def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from engine.masks.table import ALL
+from engine.masks.splits import ALL, Split, in_split
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
 from engine.metrics.custom import CustomMetric
@@ -30,7 +30,7 @@ _OF_MODEL = ("code", "weight", "prob", "number_label", "number_pred")
 
 def per_slice(
     joined: DataFrame, spec: EvaluationSpec, functions: Sequence[CustomMetric], found: Scan
-) -> dict[tuple[str, str, str], Figures]:
+) -> dict[tuple[str, Split, str], Figures]:
     """Compute functions of every slice, split and model.
 
     Parameters
@@ -58,7 +58,7 @@ def per_slice(
     size = 1 + len(spec.slice_ids)
     figures = {}
     for (model, split), part in found.parts.items():
-        here = table[(table["split"] == split) & (table["model"] == spec.models.index(model))]
+        here = table[in_split(table["split"], split) & (table["model"] == spec.models.index(model))]
         n = part.state.rows["rows"][:, 0]
         for j, function in enumerate(functions):
             own = here[here["metric"] == j]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import EllipsisType
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
-from engine.masks.table import split_column
+from engine.masks.splits import AnySplit, is_split, split_sql
 from engine.metrics.joined import number, position, predicted
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.states import OVERALL
@@ -33,7 +34,7 @@ def worst_rows(
     model: int,
     n: int,
     columns: Sequence[str] = (),
-    split: str | None = None,
+    split: AnySplit = ...,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return a slice's rows of the largest loss, largest first.
@@ -55,7 +56,7 @@ def worst_rows(
     columns
         Further columns to show.
     split
-        One split's rows only.
+        One split's rows only; None is that of rows whose split is null.
     seed
         What decides the sample.
     """
@@ -77,7 +78,7 @@ def flipped_rows(
     models: tuple[int, int],
     n: int,
     columns: Sequence[str] = (),
-    split: str | None = None,
+    split: AnySplit = ...,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return n rows each that the second model wins and loses against the first.
@@ -113,9 +114,11 @@ def flipped_rows(
     return parts[0].unionByName(parts[1]).toPandas()
 
 
-def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: str | None) -> Column:
+def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: AnySplit) -> Column:
     member = F.lit(True) if slice_id == OVERALL else read_masks(joined).mask(slice_id)
-    return member if split is None else member & (split_column(spec.split) == split)
+    if isinstance(split, EllipsisType):
+        return member
+    return member & F.expr(is_split(split_sql(spec.split), [split]))
 
 
 def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:

@@ -22,7 +22,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import NotBinaryError
 from engine.files import UNREADABLE
 from engine.masks.reader import read_masks
-from engine.masks.table import ALL, split_sql
+from engine.masks.splits import ALL, Split, by_split, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.chunks import CHUNK, Chunk, chunks
 from engine.metrics.custom import CustomMetric
@@ -216,9 +216,9 @@ class Scan:
         right, only the first, only the second, neither.
     """
 
-    parts: Mapping[tuple[str, str], Part]
-    nulls: Mapping[str, np.ndarray]
-    pairs: Mapping[tuple[str, str, str], np.ndarray]
+    parts: Mapping[tuple[str, Split], Part]
+    nulls: Mapping[Split, np.ndarray]
+    pairs: Mapping[tuple[str, str, Split], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -481,10 +481,10 @@ class _Task:
     def __init__(self, form: Form) -> None:
         self.form = form
         self.width = form.words * WORD + 1
-        self.added: dict[tuple[str, int], Added] = {}
-        self.kept: dict[tuple[str, int], Kept] = {}
-        self.own: dict[tuple[str, int, int, int], Any] = {}
-        self.rows: dict[tuple[str, int], np.ndarray] = {}
+        self.added: dict[tuple[Split, int], Added] = {}
+        self.kept: dict[tuple[Split, int], Kept] = {}
+        self.own: dict[tuple[Split, int, int, int], Any] = {}
+        self.rows: dict[tuple[Split, int], np.ndarray] = {}
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
@@ -492,13 +492,13 @@ class _Task:
         if spec.split is None:
             self._take(ALL, chunk)
             return
-        coded = chunk.columns.column("split").dictionary_encode()
+        coded = chunk.columns.column("split").dictionary_encode(null_encoding="encode")
         at = coded.indices.to_numpy(zero_copy_only=False)
         for i, name in enumerate(coded.dictionary.to_pylist()):
             rows = np.flatnonzero(at == i)
             self._take(name, chunk if len(rows) == len(at) else chunk.take(rows))
 
-    def _take(self, split: str, chunk: Chunk) -> None:
+    def _take(self, split: Split, chunk: Chunk) -> None:
         form, spec = self.form, self.form.spec
         words = chunk.words
         hashes = chunk.numbers("hash").view(np.uint64) if form.replicates else None
@@ -522,16 +522,16 @@ class _Task:
                 split, form.pair_row + j * _PAIR_CELLS, words, all_outputs[a], all_outputs[b]
             )
 
-    def _row(self, split: str, row: int) -> np.ndarray:
+    def _row(self, split: Split, row: int) -> np.ndarray:
         return self.rows.setdefault((split, row), np.zeros(self.width, np.int64))
 
-    def _flags(self, split: str, i: int, code: np.ndarray, outputs: Outputs) -> None:
+    def _flags(self, split: Split, i: int, code: np.ndarray, outputs: Outputs) -> None:
         found = [(code >> at & 1).sum() for at in range(_FLAG_BITS)]
         unknown = [(part == UNKNOWN_CLASS).sum() for part in (outputs.label, outputs.pred)]
         for k, n in enumerate((*found, *unknown)):
             self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += n
 
-    def _pair(self, split: str, row: int, words: np.ndarray, a: Outputs, b: Outputs) -> None:
+    def _pair(self, split: Split, row: int, words: np.ndarray, a: Outputs, b: Outputs) -> None:
         held = (a.label >= 0) & (a.pred >= 0) & (b.pred >= 0)
         cell = 2 * (a.pred != a.label) + (b.pred != b.label)
         for k in range(_PAIR_CELLS):
@@ -541,7 +541,7 @@ class _Task:
             sums[-1] += len(at)
 
     def _own(
-        self, split: str, i: int, masks: Masks, outputs: Outputs, weight: np.ndarray | None
+        self, split: Split, i: int, masks: Masks, outputs: Outputs, weight: np.ndarray | None
     ) -> None:
         """Merge the states of the user's own metrics, slice by slice."""
         for j, metric in enumerate(self.form.spec.custom):
@@ -591,7 +591,7 @@ def _own_row(spec: EvaluationSpec, i: int, j: int) -> int:
 
 
 def _batches(
-    split: str, first: int, rep: int, sums: np.ndarray, form: Form
+    split: Split, first: int, rep: int, sums: np.ndarray, form: Form
 ) -> Iterator[pa.RecordBatch]:
     """Yield sums ``[rows, replicates, bits]`` as rows of one block of slices each."""
     at = np.flatnonzero(sums.any(axis=-1))
@@ -612,7 +612,7 @@ def _batches(
 
 
 def _sent(
-    split: str,
+    split: Split,
     row: int,
     at: Sequence[int],
     n: Sequence[int],
@@ -628,7 +628,7 @@ def _sent(
 
 
 def _row_batch(
-    split: str,
+    split: Split,
     row: np.ndarray,
     rep: np.ndarray,
     block: np.ndarray,
@@ -685,11 +685,11 @@ def _arranged(table: pa.Table, form: Form) -> Scan:
     """Arrange Spark's sums by split, model and slice."""
     spec = form.spec
     names = table.column("split").to_pylist()
-    split_at: dict[str, list[int]] = {}
+    split_at: dict[tuple[Split], list[int]] = {}
     for at, name in enumerate(names):
-        split_at.setdefault(name, []).append(at)
+        split_at.setdefault((name,), []).append(at)
     parts, nulls, pairs = {}, {}, {}
-    for name, rows in sorted(split_at.items()):
+    for (name,), rows in by_split(split_at):
         held = _Held(table.take(pa.array(rows)), form)
         nulls[name] = held.slices(held.total(form.null_row, 1))[:, 0]
         nulls[name][0] = 0

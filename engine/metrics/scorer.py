@@ -90,6 +90,7 @@ class Scorer:
         if len(golds) == 0:
             raise EmptyLabelsError
         arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
+        self._warn_of_a_class(arrays)
         found = values_of(self._ours, arrays, no_slices(len(golds)))
         _warn(found, 0)
         return self._named(found, 0, golds, preds, probs)
@@ -124,7 +125,9 @@ class Scorer:
         if len(golds) == 0:
             raise EmptyLabelsError
         slices = slices_of(S)
-        found = values_of(self._ours, Arrays(golds, preds, probs, None, self.abstain_label), slices)
+        arrays = Arrays(golds, preds, probs, None, self.abstain_label)
+        self._warn_of_a_class(arrays)
+        found = values_of(self._ours, arrays, slices)
         scores = {"overall": self._named(found, 0, golds, preds, probs)}
         _warn(found, 0)
         own = len(self._ours) < len(self.metrics)
@@ -140,6 +143,19 @@ class Scorer:
     @property
     def _ours(self) -> list[MetricSpec]:
         return [m for m in self.metrics.values() if isinstance(m, MetricSpec)]
+
+    def _warn_of_a_class(self, of: Arrays) -> None:
+        """Warn where -1 looks like a class, as in labels of -1 and 1: its rows are left out."""
+        classified = any(m.needs == "pred" for m in self._ours)
+        if not classified or of.abstain != ABSTAIN or of.predicted is None or of.kept.all():
+            return
+        both = (of.labels, of.predicted)
+        if all(np.isin(v, (ABSTAIN, 1)).all() and (v == ABSTAIN).any() for v in both):
+            text = (
+                "golds and preds are -1 and 1 alone, and rows of -1 are left out as abstentions; "
+                "give abstain_label=None if -1 is a class"
+            )
+            warnings.warn(text, UserWarning, stacklevel=3)
 
     def _named(
         self, found: Mapping[MetricSpec, Values], at: int, *arrays: np.ndarray | None

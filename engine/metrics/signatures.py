@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from engine.errors import (
 )
 from engine.masks.checks import EXAMPLES, check_columns, quoted
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.table import split_sql
+from engine.masks.splits import AnySplit, in_split, split_sql
 from engine.masks.words import WORD, packed
 from engine.metrics.classification import of_confusions
 from engine.metrics.figures import EMPTY, UNSCORED
@@ -139,7 +140,7 @@ class Signatures:
         """Whether no signature was left out."""
         return not self.rows_left_out
 
-    def rows_in(self, expr: str, split: str | None = None) -> RowCount:
+    def rows_in(self, expr: str, split: AnySplit = ...) -> RowCount:
         """Count the rows that a composition is true, false and undecided on.
 
         Parameters
@@ -147,7 +148,8 @@ class Signatures:
         expr
             Slice ids with ``&``, ``|``, ``~`` and parentheses; ``overall`` is every row.
         split
-            The split whose rows are counted; by default all.
+            The split whose rows are counted, None for that of rows whose split is null; by
+            default all.
 
         Raises
         ------
@@ -162,7 +164,7 @@ class Signatures:
         true, false, undecided = (int(counts[found == code].sum()) for code in (1, 0, -1))
         return RowCount(true, false, undecided, self.rows_left_out)
 
-    def confusion(self, expr: str, split: str | None = None) -> np.ndarray:
+    def confusion(self, expr: str, split: AnySplit = ...) -> np.ndarray:
         """Return the confusion ``[C, C]`` of the rows that a composition is true on.
 
         Returns
@@ -182,7 +184,7 @@ class Signatures:
         self,
         expr: str,
         metrics: Sequence[str] = ("accuracy", "f1"),
-        split: str | None = None,
+        split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Compute metrics of the rows that a composition is true on.
 
@@ -231,7 +233,9 @@ class Signatures:
             be named as the former.
         """
         names = np.array([*self.classes, None], dtype=object)  # -1 is the last
-        columns: dict[str, Any] = {"@split": self.groups["split"].to_numpy()}
+        columns: dict[str, Any] = {
+            "@split": self.groups["split"].astype(object).where(self.groups["split"].notna(), None)
+        }
         for name in ("label", "pred"):
             if name not in self.missing:
                 columns[f"@{name}"] = pd.Series(names[self.groups[name].to_numpy()], dtype=object)
@@ -258,19 +262,18 @@ class Signatures:
         member, undecided = ((w[:, k] >> bit) & 1 for w in (self.in_words, self.null_words))
         return (member - undecided).astype(np.int8)
 
-    def _of(self, split: str | None) -> np.ndarray:
-        if split is None:
-            return np.ones(len(self.counts), dtype=bool)
-        found: np.ndarray = (self.groups["split"] == split).to_numpy()
-        if not found.any() and self.complete:
-            raise SignatureSplitError(split, self.groups["split"].unique())
+    def _of(self, split: AnySplit) -> np.ndarray:
+        found: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
+        if not isinstance(split, EllipsisType) and not found.any() and self.complete:
+            known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
+            raise SignatureSplitError(split, known)
         return found
 
     def _scored(self) -> np.ndarray:
         scored: np.ndarray = ((self.groups[["label", "pred"]] >= 0).all(axis=1)).to_numpy()
         return scored
 
-    def _confusion(self, member: np.ndarray, split: str | None) -> np.ndarray:
+    def _confusion(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
         if self.missing:
             raise SignatureColumnsError(self.missing)
         chosen = member & self._of(split) & self._scored()

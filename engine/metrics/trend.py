@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from engine.masks.splits import AnySplit, in_split
+
 _SERIES = ["model_id", "split", "slice", "metric"]
 TREND = (
     "run_id",
@@ -25,7 +27,7 @@ def trend(
     slice_id: str | None = None,
     metric: str | None = None,
     model_id: str | None = None,
-    split: str | None = None,
+    split: AnySplit = ...,
 ) -> pd.DataFrame:
     """Arrange the figures of all runs by model, split, slice and metric, oldest first.
 
@@ -34,7 +36,8 @@ def trend(
     metrics
         Rows of the metrics table.
     slice_id, metric, model_id, split
-        Which figures; all of each unless given.
+        Which figures; all of each unless given. The split None is that of rows whose split is
+        null.
 
     Returns
     -------
@@ -51,8 +54,8 @@ def trend(
     >>> trend(rows, slice_id="a")[["value", "change", "apart", "slice_changed"]].values.tolist()
     [[0.5, nan, False, False], [0.75, 0.25, True, False]]
     """
-    wanted = {"slice": slice_id, "metric": metric, "model_id": model_id, "split": split}
-    rows = metrics
+    wanted = {"slice": slice_id, "metric": metric, "model_id": model_id}
+    rows = metrics[in_split(metrics["split"], split)]
     for column, value in wanted.items():
         rows = rows if value is None else rows[rows[column] == value]
     rows = rows.sort_values([*_SERIES, "run_ts", "run_id"], kind="stable").reset_index(drop=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from engine.masks.splits import by_split
 from engine.metrics.families import compute, family, is_share
 from engine.metrics.figures import OK, SURE_COLUMNS, UNDEFINED
 from engine.metrics.intervals import (
@@ -127,7 +128,7 @@ def with_uncertainty(
     each, size = len(figures) // len(found.parts), 1 + len(spec.slice_ids)
     shape = (size, each // size)
     tables = []
-    for k, (_, part) in enumerate(sorted(found.parts.items())):
+    for k, (_, part) in enumerate(by_split(found.parts)):
         rows = figures.iloc[k * each : (k + 1) * each].copy()
         columns = {name: np.full(shape, np.nan) for name in SURE_COLUMNS}
         value, status = (rows[c].to_numpy().reshape(shape) for c in ("value", "status"))

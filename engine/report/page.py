@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from engine.masks.splits import split_name
 from engine.metrics.significance import mark
 from engine.report.sections import Line, Section, cell, worst_first
 
@@ -111,8 +112,8 @@ def render(
         for i, m in enumerate(models)
     )
     splits = "".join(
-        f"<h2>Split {escape(str(split))}</h2>{_table(part, models, better, level)}"
-        for split, part in figures.groupby("split", sort=False)
+        f"<h2>Split {escape(split_name(split))}</h2>{_table(part, models, better, level)}"
+        for split, part in figures.groupby("split", sort=False, dropna=False)
     )
     around = "".join(map(_section, sections))
     return (

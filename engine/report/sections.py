@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.masks.splits import split_name
 from engine.metrics.significance import mark
 from engine.metrics.states import INSUFFICIENT, OVERALL
 
@@ -140,7 +141,7 @@ def _left_out(n: int, shown: int) -> str:
 
 
 def figures(
-    part: pd.DataFrame, order: Sequence[str], models: Sequence[str], split: str, level: float
+    part: pd.DataFrame, order: Sequence[str], models: Sequence[str], split: str | None, level: float
 ) -> Section:
     """Arrange a split's slices, in this order, by metrics and models."""
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
@@ -152,20 +153,20 @@ def figures(
         for s in order
     ]
     title = (
-        f"Split {split}: worst first, with {level:.0%} intervals; + and - differ from the rows "
-        "outside the slice, ? are too few rows to tell"
+        f"Split {split_name(split)}: worst first, with {level:.0%} intervals; + and - differ from "
+        "the rows outside the slice, ? are too few rows to tell"
     )
     names = [f"{m}\n{model}" for m, model in columns]
     return Section(title, ["slice", "support", "undecided", *names], rows)
 
 
-def differences(part: pd.DataFrame, split: str, level: float) -> Section:
+def differences(part: pd.DataFrame, split: str | None, level: float) -> Section:
     """Arrange the figures of a split that differ from those of the rows outside the slice."""
     overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
     differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
     if differ.empty:
         said = "no slice differs from the rows outside it (corrected p-values)"
-        return Section(f"Split {split}: {said}")
+        return Section(f"Split {split_name(split)}: {said}")
     rows = [
         [
             r["slice"],
@@ -179,7 +180,7 @@ def differences(part: pd.DataFrame, split: str, level: float) -> Section:
         ]
         for r in differ.head(MOST_SHOWN).to_dict("records")
     ]
-    title = f"Split {split}: different from the rows outside the slice"
+    title = f"Split {split_name(split)}: different from the rows outside the slice"
     return Section(
         title + _left_out(len(differ), len(rows)),
         ["slice", "support", "metric", "model", "figure", "to overall", "to the rest", "p"],
@@ -192,7 +193,8 @@ def comparison(found: pd.DataFrame, first: str, second: str, level: float) -> Se
     told = _told(found, level)
     rows = [
         [
-            *(r[c] for c in ("split", "slice", "metric")),
+            split_name(r["split"]),
+            *(r[c] for c in ("slice", "metric")),
             int(r["support"]),
             float(r["difference"]),
             interval(r),
@@ -213,7 +215,8 @@ def flips(found: pd.DataFrame, first: str, second: str, level: float) -> Section
     told = _told(found, level)
     rows = [
         [
-            *(r[c] for c in ("split", "slice")),
+            split_name(r["split"]),
+            r["slice"],
             *(int(r[c]) for c in ("support", "won", "lost", "net")),
             _p(r["p_adjusted"]),
         ]
@@ -263,6 +266,7 @@ def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
         Of a metric's name: ``high``, ``low`` or nothing.
     """
     series = ["model_id", "split", "slice", "metric"]
+    found = found.assign(split=[split_name(s) for s in found["split"]])
     runs = found[["run_id", "run_ts"]].drop_duplicates().sort_values("run_ts")
     n = len(runs)
     if n < 2:  # noqa: PLR2004

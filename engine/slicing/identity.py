@@ -9,7 +9,7 @@ from engine.errors import DuplicateSliceError, SliceIdError
 from engine.slicing.description import Described, described, digest
 from engine.slicing.functions import SlicingFunction
 
-RESERVED_IDS = frozenset({"base", "overall", "other"})
+RESERVED_IDS = frozenset({"base", "complement", "overall", "other"})
 MAX_ID = 64
 UNKNOWN = "-unknown"  # how the fingerprint ends of a slice that uses what can't be described
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

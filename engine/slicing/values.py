@@ -234,7 +234,7 @@ def name_of(spec: By, slot: Slot) -> str:
     """
     if slot.kind == "value":
         pairs = zip(spec.columns, slot.values, strict=True)
-        return ", ".join(f"{c}={_shown(v)}" for c, v in pairs)
+        return ", ".join(f"{c}={shown(v)}" for c, v in pairs)
     columns = str(spec) if len(spec.columns) == 1 else f"({spec})"
     return f"{columns}={'null' if slot.kind == 'null' else '(other)'}"
 
@@ -248,7 +248,7 @@ def _free_id(spec: By, slot: Slot, taken: Collection[str]) -> str:
     """Return the slug of a name; with a hash where that is taken, or says nothing of a value."""
     name = name_of(spec, slot)
     made = slug(name)
-    says = all(re.search("[A-Za-z0-9]", _shown(v)) for v in slot.values)
+    says = all(re.search("[A-Za-z0-9]", shown(v)) for v in slot.values)
     return made if says and made not in taken else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
 
 
@@ -293,7 +293,14 @@ def _any(trees: Sequence[Expr]) -> Expr:
     return Call("not", (_all([Call("not", (tree,)) for tree in trees]),))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as names show it: text that could be taken for something else is quoted.
+
+    Examples
+    --------
+    >>> shown("US"), shown("null"), shown(True)
+    ('US', "'null'", 'true')
+    """
     if isinstance(value, str):
         special = value in _LIKE_OTHERS or _AMBIGUOUS.search(value) or not value.isprintable()
         text = repr(value) if special else value

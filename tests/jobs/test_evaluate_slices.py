@@ -91,11 +91,11 @@ def test_keys_partitions_and_several_models(bench, table):
     out = bench.done("evaluate_slices", project)
     values = figures(bench, "model_id", "split", "slice")
     assert values == {
-        (model, split, name): None if (split, name) == ("null", "s") else value
+        (model, split, name): None if (split, name) == (None, "s") else value
         for model, value in {"good": 1.0, "bad": 0.0}.items()
-        for split in ("test", "null")
+        for split in ("test", None)
         for name in ("overall", "s")
-    } | {("bad", "null", "overall"): None}  # all its weights are 0
+    } | {("bad", None, "overall"): None}  # all its weights are 0
     assert {r["class"] for r in bench.read(bench.place("metrics"))} == {None}
     assert out.index("Split null") < out.index("Split test") or "Split test" in out
     (row,) = [
@@ -134,9 +134,21 @@ def test_splits_that_are_not_there_are_refused(bench, table):
     assert bench.run("evaluate_slices", project, "evaluate_splits=[test, tset]").error == (
         f"evaluate_splits: {bench.place('masks')} has no split 'tset'; did you mean 'test'?"
     )
+    assert bench.run("evaluate_slices", project, 'evaluate_splits=["null"]').error == (
+        f"evaluate_splits: {bench.place('masks')} has no split 'null', but rows whose split is "
+        "null: write it as null, without quotes"
+    )
     assert nothing_written(bench)
-    bench.done("evaluate_slices", project, 'evaluate_splits=["null"]')
+    bench.done("evaluate_slices", project, "evaluate_splits=[null]")
     assert figures(bench) == {"overall": 0.0, "s": 0.0}
+    bench.write(
+        bench.spark.read.format("delta").load(bench.place("masks")).where("split = 'test'"),
+        bench.place("masks"),
+    )
+    assert bench.run("evaluate_slices", project, "evaluate_splits=[null]").error == (
+        f"evaluate_splits: {bench.place('masks')} has no split null: the split of every row is "
+        "known; known: test"
+    )
 
 
 def test_weights_and_probabilities_that_cannot_be(bench, table):

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from engine.hashing import unit_interval, unit_interval_column
 
@@ -32,14 +33,15 @@ def test_spark_and_python_agree(spark, kind):
 
 
 def test_composite_keys_and_seeds(spark):
-    keys = [("a", 1), ("a,1", 2), ("", 3)]
+    keys = [("a", 1), ("a,1", 2), ("", 3), (None, 4), (None, 5), ("-,", 6), ("6", None)]
     df = spark.createDataFrame(keys, "s string, i int")
     both = df.select(
         "i",
         unit_interval_column(df, ["s", "i"], seed=1).alias("one"),
         unit_interval_column(df, ["s", "i"], seed=2).alias("two"),
-    ).orderBy("i")
+    ).orderBy(F.asc_nulls_last("i"))
     found = both.collect()
     assert [r["one"] for r in found] == unit_interval(keys, seed=1).tolist()
     assert [r["two"] for r in found] == unit_interval(keys, seed=2).tolist()
+    assert len({r["one"] for r in found}) == len(keys)
     assert not np.isclose([r["one"] for r in found], [r["two"] for r in found]).any()

@@ -171,7 +171,7 @@ def test_the_view_shows_each_slice_as_a_column(spark, source, codes, tmp_path):
 @pytest.mark.parametrize("ids", [IDS, SOME])
 def test_coverage_counts_every_slice_and_split(table, codes, ids):
     found = coverage(table, ids, "split")
-    splits = np.array([("train", "test", "null")[i % 3] for i in range(N)])
+    splits = np.array([("train", "test", None)[i % 3] for i in range(N)])
     wanted = {
         (s, split): (
             int((splits == split).sum()),
@@ -179,7 +179,7 @@ def test_coverage_counts_every_slice_and_split(table, codes, ids):
             int((codes[splits == split, IDS.index(s)] == -1).sum()),
         )
         for s in ids
-        for split in ("null", "test", "train")
+        for split in (None, "test", "train")
     }
     counted = {(c.slice_id, c.split): (c.rows, c.n_in, c.n_null) for c in found}
     assert counted == wanted

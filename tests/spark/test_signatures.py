@@ -58,12 +58,12 @@ def kleene(expr, rows):
     return eval(expr, {s: rows[s].astype("boolean") for s in IDS})
 
 
-@pytest.mark.parametrize("split", [None, "test"])
+@pytest.mark.parametrize("split", [..., "test"])
 def test_compositions_are_answered_as_by_the_rows(table, rows, split):
     found = signatures(table, label="label", pred="pred", split="split")
     assert (found.complete, found.rows) == (True, N)
     for expr in ASKED:
-        chosen = rows if split is None else rows[rows["split"] == split]
+        chosen = rows if split is ... else rows[rows["split"] == split]
         member = kleene(expr, chosen)
         true, undecided = int(member.sum()), int(member.isna().sum())
         expected = RowCount(true, len(chosen) - true - undecided, undecided)

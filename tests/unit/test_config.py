@@ -140,6 +140,9 @@ WRONG = {
         "metrics: metric 'f1@treshold=.5': parameter 'treshold': it takes threshold, top",
     "classes: [1]": "classes must be at least two different values",
     "classes: [a, a]": "classes must be at least two different values",
+    "classes: [true, 'true']": "classes must be at least two different values",
+    "predictions: {a/b: {}}": "model id 'a/b' can't be a part of a file's name",
+    "baseline: {model_id: ''}": "model id '' can't be a part of a file's name",
     "classes: [0, 1.5]": "classes.1: must be a whole number, text, true or false, found 1.5",
     "classes: 5": "classes: must be a list, found 5",
     "positive: 7": "positive 7 is not one of classes [0, 1]",
@@ -367,3 +370,19 @@ def test_what_is_composed_is_checked_once_all_slices_are_known(load):
     assert [sf.id for sf in project.slicing_functions(generated=us)] == [
         "many", "both", "country_us", "country_null", "country_other",
     ]  # fmt: skip
+
+
+def test_a_models_id_is_a_part_of_a_tables_name(load, refused):
+    catalog = GOOD.replace("root: ./out", "root: shop.audit\nfolder: ./out")
+    assert refused(catalog + "predictions: {my model: {}}\n") == (
+        "model id 'my model' can't be a part of the name of a table in shop.audit: give it "
+        "letters, digits and _ alone, or a table under predictions"
+    )
+    load(catalog + "predictions: {my model: {table: a/b}}\n")
+    load(GOOD + "predictions: {my model: {}}\n")
+
+
+def test_the_split_of_rows_whose_split_is_null_is_null(load):
+    project = load(GOOD, "split=part", "evaluate_splits=[test, null]", "train_split=null")
+    assert project.evaluate_splits == ["test", None]
+    assert project.training_splits == [None, "valid"]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.hashing import key_hash
+from engine.masks.splits import split_name
 from engine.metrics.figures import ROW_COLUMNS, figures
 from engine.metrics.joined import class_text
 from engine.metrics.ranking import histogram_of, roc_auc
@@ -41,7 +42,7 @@ def figures_of(rows: pd.DataFrame, spec: EvaluationSpec, **more) -> pd.DataFrame
 
 ROW = st.fixed_dictionaries(
     {
-        "split": st.sampled_from(["train", "test"]),
+        "split": st.sampled_from(["train", "test", "null", None]),
         "label": st.sampled_from([-1, 0, 1, 1]),
         "pred": st.sampled_from([-1, 0, 1, 1]),
         "score": st.one_of(st.just(float("nan")), st.floats(0, 1)),
@@ -79,8 +80,10 @@ def test_states_of_any_partition_merge_to_the_states_of_all_rows(rows, weighted,
 @given(TABLE)
 def test_figures_are_those_of_the_rows(rows):
     spec = spec_of()
-    found = figures_of(rows, spec).set_index(["split", "slice", "metric"])
-    for split, group in rows.groupby("split"):
+    found = figures_of(rows, spec)
+    found = found.assign(split=[split_name(s) for s in found["split"]])
+    found = found.set_index(["split", "slice", "metric"])
+    for split, group in rows.groupby(np.array([split_name(s) for s in rows["split"]], object)):
         for name in ("overall", *SLICES):
             members = group if name == "overall" else group[group[name] == 1]
             scored = members[(members["label"] >= 0) & (members["pred"] >= 0)]

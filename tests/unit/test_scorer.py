@@ -482,3 +482,17 @@ def test_a_custom_metric_may_take_the_place_of_one_of_ours():
     scorer = Scorer(["accuracy", "f1"], {"accuracy": lambda g, p, q: 7})
     found = scorer.score_slices(masks(a=[1, 1, 0, 0]), GOLDS, PREDS, PROBS)
     assert found == {"overall": {"accuracy": 7, "f1": 0.5}, "a": {"accuracy": 7, "f1": 1.0}}
+
+
+def test_a_class_of_minus_one_is_told_from_an_abstention():
+    golds, preds = np.array([-1, 1, 1, -1]), np.array([-1, 1, -1, -1])
+    told = (
+        "golds and preds are -1 and 1 alone, and rows of -1 are left out as abstentions; give "
+        "abstain_label=None if -1 is a class"
+    )
+    with pytest.warns(UserWarning, match="-1 is a class") as caught:
+        Scorer(["accuracy"]).score(golds, preds)
+    assert [str(w.message) for w in caught] == [told]
+    with warnings.catch_warnings(action="error"):
+        assert Scorer(["accuracy"], abstain_label=None).score(golds, preds) == {"accuracy": 0.75}
+        Scorer(["accuracy"]).score(np.array([-1, 1, 0]), np.array([1, 1, -1]))
