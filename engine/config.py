@@ -289,7 +289,18 @@ class Audit(_Model):
 
 
 class Baseline(_Model):
-    """How the baseline (CountVectorizer and LogisticRegression) is fitted."""
+    """How the baseline (CountVectorizer and LogisticRegression) is fitted.
+
+    Attributes
+    ----------
+    model_id
+        The model's name.
+    ngram_range, c, solver, max_iter
+        As scikit-learn has them; ``c`` is LogisticRegression's ``C``.
+    max_rows, budget_mb
+        How many rows of the train split, and how many 2**20 bytes of text, are brought to the
+        driver at most in expectation; of more a seeded sample is.
+    """
 
     model_id: str = "baseline"
     ngram_range: tuple[int, int] = (1, 1)
@@ -298,6 +309,8 @@ class Baseline(_Model):
         "liblinear"
     )
     max_iter: Annotated[int, Field(gt=0)] = 100
+    max_rows: Annotated[int, Field(gt=0)] = 500_000
+    budget_mb: Annotated[int, Field(gt=0)] = 256
 
 
 class Shares(_Model):
@@ -455,6 +468,9 @@ class Project(_Model):
         What is shown around them.
     missing_predictions
         ``error``, or ``count`` to leave rows without a prediction out of the figures.
+    on_stale
+        ``refuse`` tables whose rows were made from different versions of the source, or ``count``
+        such rows and go on.
     predictions
         Model id to its prediction table.
     """
@@ -488,6 +504,7 @@ class Project(_Model):
     certainty: Certainty = Certainty()
     audit: Audit = Audit()
     missing_predictions: Literal["error", "count"] = "error"
+    on_stale: Literal["refuse", "count"] = "refuse"
     predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}
     baseline: Baseline = Baseline()
     sample: Sample = Sample()

@@ -214,6 +214,29 @@ class KeyTypeError(InputError):
         )
 
 
+class PartitionValueError(InputError):
+    """A value of a partition column can't be one of the table's."""
+
+    def __init__(
+        self, table: str, column: str, problem: str, cause: str, n: int, rows: int, first: str
+    ) -> None:
+        super().__init__(
+            f"partition column {column!r} of {table} {problem} on {n:,} of {rows:,} rows, the "
+            f"first is {first}: {cause}; give it another value in the source, or leave the column "
+            "out of partition_by"
+        )
+
+
+class CaseError(InputError):
+    """Two columns' names differ in case alone, which Spark doesn't tell apart."""
+
+    def __init__(self, table: str, column: str, other: str) -> None:
+        super().__init__(
+            f"column {column!r} of {table} can't be told from {other!r}, as Spark looks at no "
+            "case: rename one in the source, or set spark.sql.caseSensitive under spark"
+        )
+
+
 class LayoutFixedError(InputError):
     """A mask table was to change its layout."""
 
@@ -869,10 +892,31 @@ class ClassOrderError(InputError):
 class StaleMasksError(InputError):
     """The source changed since it was labelled."""
 
-    def __init__(self, masks: str, source: str, labelled: str, now: str) -> None:
+    def __init__(self, masks: str, source: str, labelled: str, now: str, rows: str = "") -> None:
+        where = f", on {rows}" if rows else ""
         super().__init__(
             f"{masks} was labelled from version {labelled} of {source}, which is now at version "
-            f"{now}; run `python -m jobs.label_slices` again"
+            f"{now}{where}; run `python -m jobs.label_slices` again, or set on_stale: count"
+        )
+
+
+class StaleRowsError(InputError):
+    """Two tables that meet were made from different versions of the source."""
+
+    def __init__(self, first: str, second: str, rows: str, jobs: Sequence[str]) -> None:
+        run = " and ".join(f"`python -m jobs.{job}`" for job in jobs)
+        super().__init__(
+            f"{first}, and {second}: this is so on {rows}; run {run} again, or set on_stale: count"
+        )
+
+
+class CheckpointMixError(InputError):
+    """Some partitions would be scored by another checkpoint than the rest."""
+
+    def __init__(self, table: str, stored: str, now: str) -> None:
+        super().__init__(
+            f"{table} was scored by checkpoint {stored}, and the checkpoint is now {now}: run "
+            "without --where, so that all partitions are scored by one model"
         )
 
 

@@ -48,7 +48,7 @@ METRICS = Records(
     "mask_version string, prediction_version string, model_id string, split string, "
     "slice string, slice_fingerprint string, metric string, class string, value double, "
     "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
-    "p_value double, p_adjusted double, effect double, bound double",
+    "p_value double, p_adjusted double, effect double, bound double, n_stale long",
     key=("run_id", "model_id", "split", "slice", "metric", "class"),
 )
 
@@ -107,6 +107,7 @@ def metrics_rows(
     mask_version: str,
     prediction_versions: Mapping[str, str],
     facts: Mapping[str, Any],
+    stale: Mapping[str, int | None] | None = None,
 ) -> Rows:
     """Return the metrics table's rows of one run.
 
@@ -122,6 +123,9 @@ def metrics_rows(
         Model id to the version of its prediction table.
     facts
         The mask table's facts: source, source_version, slices.
+    stale
+        Model id to how many rows' masks and predictions are of different versions of the source;
+        None where that isn't known.
     """
     at, prints = now(), facts.get("slices", {})
     about = (run, at, facts.get("source"), facts.get("source_version"), mask_version)
@@ -134,7 +138,7 @@ def metrics_rows(
         rows.append(
             (
                 *about, prediction_versions[r["model_id"]], *which, r["metric"], r["class"],
-                value, *counts, r["status"], *sure,
+                value, *counts, r["status"], *sure, (stale or {}).get(r["model_id"]),
             )
         )  # fmt: skip
     return rows

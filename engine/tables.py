@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ArrayType, MapType, StructType
 
 from engine.errors import (
     OccupiedPlaceError,
@@ -26,9 +26,11 @@ from engine.errors import (
 )
 from engine.names import FORMATS, is_catalog_name
 from engine.session import settings
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql.types import DataType
 
 # What people's CSV files look like: a header, quotes doubled inside quotes, newlines in quotes.
 _OPTIONS = {
@@ -36,6 +38,8 @@ _OPTIONS = {
 }
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
+_MAPPING = "delta.columnMapping.mode"
+_NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
 _HISTORY = 50  # commits looked at for what the last writer said
 _MAINTENANCE = {  # operations that change no row
     "OPTIMIZE", "VACUUM START", "VACUUM END", "REORG", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
@@ -219,6 +223,7 @@ def overwrite(
     new = not exists(spark, table)
     if new and _holds_files(spark, table):
         raise OccupiedPlaceError(table)
+    writer = writer.options(**_names(df, table, new))
     if where is not None and not new:
         writer = writer.option("replaceWhere", where)
     else:
@@ -238,6 +243,31 @@ def overwrite(
         if observed and named:
             df.unpersist()
     return _written(spark, table, start)
+
+
+def _mapped(kind: DataType) -> bool:
+    """Tell whether a column's name has a character that Parquet has no names with.
+
+    Delta maps such names to others; readers of Delta know that since its reader version 2.
+    """
+    if isinstance(kind, StructType):
+        return any(set(f.name) & _NOT_IN_NAMES or _mapped(f.dataType) for f in kind)
+    if isinstance(kind, ArrayType):
+        return _mapped(kind.elementType)
+    return isinstance(kind, MapType) and (_mapped(kind.keyType) or _mapped(kind.valueType))
+
+
+def _names(df: DataFrame, table: str, new: bool) -> Mapping[str, str]:
+    """Return what a writer is told so that a table may have the rows' names of columns."""
+    if not _mapped(df.schema):
+        return {}
+    if new:
+        return {_MAPPING: "name"}
+    spark = df.sparkSession
+    properties = _delta(spark, table).detail().collect()[0]["properties"]
+    if properties.get(_MAPPING, "none") == "none":
+        spark.sql(f"ALTER TABLE {_sql_name(table)} SET TBLPROPERTIES ('{_MAPPING}' = 'name')")
+    return {}
 
 
 def unchanged(table: Snapshot) -> Written:
@@ -341,7 +371,7 @@ def _file_system(spark: SparkSession, table: str) -> tuple[Any, Any]:
 
 
 def _sql_name(table: str) -> str:
-    return table if is_catalog_name(table) else f"delta.`{table}`"
+    return table if is_catalog_name(table) else f"delta.{name_sql(table)}"
 
 
 def _delta(spark: SparkSession, table: str) -> DeltaTable:

@@ -23,8 +23,9 @@ from pyspark.sql import functions as F  # noqa: N812
 import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
-from engine.errors import NoPredictionsError, SplitMissingError
-from engine.masks.checks import check_columns, check_unique
+from engine.errors import NoPredictionsError, SplitMissingError, StaleRowsError
+from engine.lineage import readings, stale_rows
+from engine.masks.checks import check_columns, check_unique, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, in_split, is_split, split_sql
@@ -81,6 +82,7 @@ def job(args: argparse.Namespace) -> None:
     if args.explain:
         print(_explanation(project, masks, spec, functions))
         return
+    stale = _stale(project, rows, masks, {m: snapshot for m, (snapshot, _) in read.items()})
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
     joined = join_predictions(rows, {m: df for m, (_, df) in read.items()}, project.join_columns)
     sure = project.certainty
@@ -95,7 +97,8 @@ def job(args: argparse.Namespace) -> None:
     versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
     run = _run_id(project, masks, versions, own)
     known = {**masks.facts, "slices": table.fingerprints}
-    stored = records.metrics_rows(result, run, masks.version, versions, known)
+    counts = {model_id: n for model_id, (n, _) in stale.items()}
+    stored = records.metrics_rows(result, run, masks.version, versions, known, counts)
     written = tables.insert_missing(
         spark.createDataFrame(stored, records.METRICS.schema),
         project.place("metrics"),
@@ -122,10 +125,56 @@ def job(args: argparse.Namespace) -> None:
         "masks": f"{masks.name} version {masks.version}",
         "predictions": ", ".join(f"{m} version {v}" for m, v in versions.items()),
     }
+    about |= {f"stale ({m})": told for m, (_, told) in stale.items() if told}
     page = render(project.name, about, result, list(read), evaluation.better, around, sure.level)
     report.write_text(page, encoding="utf-8")
     print(f"wrote {report}")
     print(written)
+
+
+def _stale(
+    project: Project,
+    rows: DataFrame,
+    masks: tables.Snapshot,
+    predictions: Mapping[str, tables.Snapshot],
+) -> dict[str, tuple[int | None, str]]:
+    """Compare what masks and predictions were made from.
+
+    Returns
+    -------
+    dict
+        Model id to how many rows are of two versions, None where that isn't known, and a sentence
+        where there are any.
+
+    Raises
+    ------
+    StaleRowsError
+        If there are some and the project refuses them.
+    """
+    found: dict[str, tuple[int | None, str]] = {}
+    labelled = readings(masks.facts)
+    for model_id, snapshot in predictions.items():
+        scored = readings(snapshot.facts)
+        if not (labelled and scored):
+            of = masks.name if scored else f"{snapshot.name} (model {model_id!r})"
+            cli.step(f"{of} doesn't say which version of the source it is of: none is compared")
+            found[model_id] = None, ""
+            continue
+        stale = stale_rows(rows, labelled, scored, project.partition_by)
+        if stale is None:
+            found[model_id] = 0, ""
+            continue
+        first = f"{masks.name} was labelled from version {stale.ours} of {labelled[-1].source}"
+        second = (
+            f"{snapshot.name} (model {model_id!r}) was scored from version {stale.theirs} of "
+            f"{scored[-1].source}"
+        )
+        scores = "train_baseline" if model_id == project.baseline.model_id else "score_table"
+        if project.on_stale == "refuse":
+            raise StaleRowsError(first, second, str(stale), ["label_slices", scores])
+        found[model_id] = stale.rows, f"{first}, and {second}: this is so on {stale}"
+        cli.log.warning("%s", found[model_id][1])
+    return found
 
 
 def _figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Section]:
@@ -227,7 +276,7 @@ def _with_late_labels(
     late = tables.read_source(spark, given.label.table, given.label.format)
     columns = [*project.join_columns, given.label.column]
     check_columns(late.df, late.name, {"label": columns})
-    labels = late.df.select(*(F.col(f"`{c}`") for c in columns))
+    labels = late.df.select(*map(quoted, columns))
     check_unique(labels, late.name, project.join_columns)
     renamed = labels.withColumnRenamed(given.label.column, "_late")
     joined = df.join(renamed, project.join_columns, "left")

@@ -33,6 +33,7 @@ from engine.compile.plan import MaskPlan, compile_slices
 from engine.compile.verify import at_least, verify
 from engine.config import Project
 from engine.errors import FaultBudgetError
+from engine.lineage import READ, read_again, reading, readings, versions
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
@@ -97,7 +98,7 @@ def job(args: argparse.Namespace) -> None:
     prints = {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs}
     schema = stored.df.schema if stored else None
     form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
-    facts = _facts(project, form, prints, source, args.where)
+    facts = _facts(project, form, prints, source, args.where, stored)
     facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     if stored is not None and stored.facts == facts and not args.force:
         written = tables.unchanged(stored)
@@ -165,7 +166,9 @@ def _check(project: Project, plan: MaskPlan, df: DataFrame, table: str, where: s
             if column not in df.columns:  # a look-up adds it later
                 continue
             readers.setdefault(column, []).append(f"slice {assignment.name!r}")
-    rows = check_rows(df, table, project.join_columns, readers, where)
+    rows = check_rows(
+        df, table, project.join_columns, readers, where, partition_by=project.partition_by
+    )
     if project.check_key == "full":
         check_unique(df, table, project.join_columns)
     return rows
@@ -258,12 +261,15 @@ def _facts(
     fingerprints: Mapping[str, str],
     source: tables.Snapshot,
     where: str | None,
+    stored: tables.Snapshot | None,
 ) -> dict[str, Any]:
     """Return everything that decides the mask table's rows; kept as its commit's metadata."""
+    read = read_again(stored.facts if stored else None, reading(source, where))
     return {
         "engine_version": engine.__version__,
         "source": source.name,
-        "source_version": source.version,
+        "source_version": versions(readings({READ: read})),
+        READ: read,
         "where": where,
         "zone": ZONE,
         "columns": [list(form.columns), project.partition_by, project.split],

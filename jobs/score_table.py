@@ -22,9 +22,10 @@ from pyspark.sql import SparkSession
 
 import engine
 from engine import cli, tables
-from engine.classifier.checkpoint import load
+from engine.classifier.checkpoint import load, stored_facts
 from engine.config import Project
-from engine.errors import CheckpointSlicesError
+from engine.errors import CheckpointMixError, CheckpointSlicesError
+from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.table import slices_of
 from engine.scoring import (
@@ -36,6 +37,8 @@ from engine.scoring import (
     slice_differences,
     with_predictions,
 )
+
+_TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,20 +79,27 @@ def job(args: argparse.Namespace) -> None:
         "checkpoint": identity,
         "source": source.name,
         "source_version": source.version,
+        "trained_on": {k: v for k, v in stored_facts(folder).items() if k in _TRAINED_ON},
         "where": args.where,
         "columns": [project.key, project.partition_by, list(inputs), *optional.values()],
         "classes": list(checkpoint.classes),
         "heads": list(heads),
     }
     stored = tables.find(spark, place)
+    facts[READ] = read_again(stored.facts if stored else None, reading(source, args.where))
     if stored is not None and stored.facts == facts and not args.force:
         print(tables.unchanged(stored))
         return
     df = source.df
     if args.where:
+        by = stored.facts.get("checkpoint") if stored else None
+        if by not in (None, identity):
+            raise CheckpointMixError(place, str(by), identity)
         df = tables.where_partitions(df, args.where, project.partition_by)
     readers = {column: ["features"] for column in inputs}
-    rows = check_rows(df, source.name, project.join_columns, readers, args.where)
+    rows = check_rows(
+        df, source.name, project.join_columns, readers, args.where, project.partition_by
+    )
     if project.check_key == "full":
         check_unique(df, source.name, project.join_columns)
     check_finite(df, source.name, project.join_columns, inputs)

@@ -1,6 +1,7 @@
 """Train the baseline: word counts and logistic regression, the model that slices are compared on.
 
-Reads the source's train split onto the driver and fits a scikit-learn pipeline. Writes the
+Brings the source's train split to the driver, or a sample of it where it is larger than
+baseline.max_rows and baseline.budget_mb allow, and fits a scikit-learn pipeline. Writes the
 pipeline and a prediction table for all rows of the source, scored by Spark's executors.
 
   python -m jobs.train_baseline --project conf/spam.yaml
@@ -23,14 +24,19 @@ from pyspark.sql import functions as F  # noqa: N812
 import engine
 from engine import cli, tables
 from engine.baseline import Baseline, fit_baseline
+from engine.config import Baseline as BaselineSettings
 from engine.config import Project
 from engine.errors import EmptyTableError, UnknownClassError
+from engine.hashing import unit_interval_column
+from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.joined import class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.scoring import Predict, with_predictions
 from engine.sql import name_sql
+
+_MB = 2**20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +63,10 @@ def job(args: argparse.Namespace) -> None:
     if stored is not None and stored.facts == facts and not args.force:
         print(tables.unchanged(stored))
         return
-    check_rows(source.df, source.name, project.join_columns, {text: ["text"], label: ["label"]})
+    readers = {text: ["text"], label: ["label"]}
+    check_rows(
+        source.df, source.name, project.join_columns, readers, partition_by=project.partition_by
+    )
     if project.check_key == "full":
         check_unique(source.df, source.name, project.join_columns)
     baseline = _fit(project, source, text, label)
@@ -85,18 +94,23 @@ def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Ba
     train = source.df.where(is_split(split_sql(project.split), [split]))
     train = train.where(quoted(label).isNotNull())
     position = F.expr(class_position(name_sql(label), project.classes))
+    unknown, letters = position == UNKNOWN_CLASS, F.octet_length(quoted(text).cast("string"))
+    counts = train.agg(F.count(F.lit(1)), F.sum(letters), F.count_if(unknown)).collect()[0]
+    if not counts[0]:
+        shown = "null" if split is None else repr(split)
+        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
+    if counts[2]:
+        found = train.where(unknown).select(quoted(label)).distinct().limit(6)
+        values = sorted(str(r[0]) for r in found.collect())
+        raise UnknownClassError(source.name, label, values, project.classes)
+    share, told = _share(project.baseline, counts[0], counts[1] or 0)
+    if share < 1:
+        train = train.where(unit_interval_column(train, project.key, project.seed) < share)
     columns = quoted(text).alias("text"), position.alias("y")
     rows: pd.DataFrame = (
         train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
     )
-    if rows.empty:
-        shown = "null" if split is None else repr(split)
-        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
-    if (rows["y"] == UNKNOWN_CLASS).any():
-        found = train.where(position == UNKNOWN_CLASS).select(quoted(label)).distinct().limit(6)
-        values = sorted(str(r[0]) for r in found.collect())
-        raise UnknownClassError(source.name, label, values, project.classes)
-    cli.step(f"fitting on {len(rows):,} rows")
+    cli.step(f"fitting on {len(rows):,} rows{told}")
     settings = project.baseline
     return fit_baseline(
         rows["text"],
@@ -106,6 +120,26 @@ def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Ba
         solver=settings.solver,
         max_iter=settings.max_iter,
     )
+
+
+def _share(settings: BaselineSettings, rows: int, letters: int) -> tuple[float, str]:
+    """Return the share of the rows that the driver has room for, and what is to be told of it.
+
+    Examples
+    --------
+    >>> _share(BaselineSettings(max_rows=500), 2_000, 10_000)
+    (0.25, ' of 2,000, drawn by the hash of their keys: baseline.max_rows is 500')
+    >>> _share(BaselineSettings(), 2_000, 10_000)
+    (1.0, '')
+    """
+    limits = {
+        f"baseline.max_rows is {settings.max_rows:,}": settings.max_rows / max(rows, 1),
+        f"baseline.budget_mb is {settings.budget_mb:,}": settings.budget_mb * _MB / max(letters, 1),
+    }
+    limit = min(limits, key=limits.__getitem__)
+    if limits[limit] >= 1:
+        return 1.0, ""
+    return limits[limit], f" of {rows:,}, drawn by the hash of their keys: {limit}"
 
 
 def _predictor(baseline: Baseline, text: str, n_classes: int) -> Predict:
@@ -126,11 +160,13 @@ def _facts(project: Project, source: tables.Snapshot) -> dict[str, Any]:
         "scikit_learn": sklearn.__version__,
         "source": source.name,
         "source_version": source.version,
+        READ: read_again(None, reading(source)),
         "settings": project.baseline.model_dump(mode="json"),
         "columns": [project.key, project.partition_by, project.text, project.label],
         "optional": [project.split, project.weight],
         "classes": list(project.classes),
         "train_split": project.train_split,
+        "seed": project.seed,
     }
 
 

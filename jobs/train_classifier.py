@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -34,6 +35,7 @@ from engine.classifier.fitting import TASK, Recipe, from_files, write_sample
 from engine.classifier.monitor import slice_figures
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
+from engine.lineage import READ, reading, readings, stale_rows
 from engine.masks.checks import check_columns
 from engine.masks.table import slices_of
 from engine.project_sample import mask_column, slice_counts, training_sample
@@ -63,11 +65,9 @@ def job(args: argparse.Namespace) -> None:
     )
     group = [project.sample.group] if project.sample.group else []
     check_columns(source.df, source.name, {"input": inputs, "label": [label], "group": group})
-    labelled = masks.facts.get("source_version")
-    if labelled != source.version:
-        raise StaleMasksError(masks.name, source.name, str(labelled), source.version)
+    stale = _stale(project, masks, source)
     folder = project.file(f"models/{project.classifier.model_id}")
-    slices, facts = slices_of(masks.df.schema), _facts(project, masks)
+    slices, facts = slices_of(masks.df.schema), _facts(project, masks, source, stale)
     trained_by = {k: v for k, v in stored_facts(folder).items() if k != METRICS}
     if trained_by == facts and not args.force:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
@@ -159,7 +159,27 @@ def _train_in_processes(n: int, recipe: Recipe, sample: dict[str, pa.Table]) -> 
     return cast("Trained", trained)
 
 
-def _facts(project: Project, masks: tables.Snapshot) -> dict[str, Any]:
+def _stale(project: Project, masks: tables.Snapshot, source: tables.Snapshot) -> int:
+    """Compare the source with what was labelled; return how many rows are of another version."""
+    labelled, version = readings(masks.facts), str(masks.facts.get("source_version"))
+    if not labelled:
+        if version != source.version and project.on_stale == "refuse":
+            raise StaleMasksError(masks.name, source.name, version, source.version)
+        return 0
+    found = stale_rows(masks.df, labelled, [reading(source)], project.partition_by)
+    if found is None:
+        return 0
+    if project.on_stale == "refuse":
+        rows = str(found) if found.rows < found.all_rows else ""
+        raise StaleMasksError(masks.name, source.name, found.ours, source.version, rows)
+    told = "%s was labelled from version %s of %s, which is now at version %s, on %s"
+    cli.log.warning(told, masks.name, found.ours, source.name, source.version, found)
+    return found.rows
+
+
+def _facts(
+    project: Project, masks: tables.Snapshot, source: tables.Snapshot, stale: int
+) -> dict[str, Any]:
     """Return everything that decides the weights; a run with the same facts is not repeated."""
     return {
         "engine_version": engine.__version__,
@@ -168,6 +188,8 @@ def _facts(project: Project, masks: tables.Snapshot) -> dict[str, Any]:
         "mask_version": masks.version,
         "source": masks.facts.get("source"),
         "source_version": masks.facts.get("source_version"),
+        READ: [asdict(reading(source)), masks.facts.get(READ)],
+        "n_stale": stale,
         "settings": project.classifier.model_dump(mode="json"),
         "sample": project.sample.model_dump(mode="json"),
         "columns": [project.key, project.text, project.label, project.split],

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.compile.faults import key_text
 from engine.errors import VerifyError
 from engine.hashing import unit_interval_column
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -68,12 +69,12 @@ def verify(
     read = list(dict.fromkeys([*ours.crossing, *python.crossing]))
     first = ours.with_faults(rows, bits).select(
         key_text(key).alias(_KEY),
-        *(F.col(f"`{c}`") for c in read),
+        *(F.col(name_sql(c)) for c in read),
         *(c.alias(name) for c, name in zip(ours.word_columns(bits), named, strict=True)),
     )
     second = python.with_faults(first, bits)
     pairs = [
-        F.struct(F.col(f"`{name}`").alias("ours"), c.alias("python"))
+        F.struct(F.col(name_sql(name)).alias("ours"), c.alias("python"))
         for c, name in zip(python.word_columns(bits), named, strict=True)
     ]
     compared = second.select(_KEY, F.array(*pairs).alias("words"))

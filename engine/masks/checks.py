@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
     AllNullColumnError,
+    CaseError,
     DuplicateKeyError,
     EmptyTableError,
     MissingColumnError,
     NullKeyError,
+    PartitionValueError,
 )
 from engine.hashing import check_key_type
-from engine.sql import name_sql
+from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 EXAMPLES = 3
+_FOLDER = 255  # bytes of a folder's name
 
 
 def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]]) -> None:
@@ -43,8 +47,15 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
         for column in columns:
             if column not in df.columns:
                 raise MissingColumnError(f"{role} of {table}", column, df.columns)
-            if role == "key":
+            if len(twins := [c for c in df.columns if c.lower() == column.lower()]) > 1:
+                _check_case(df, table, column, next(c for c in twins if c != column))
+            if role in {"key", "partition"}:
                 check_key_type(column, df.schema[column].dataType)
+
+
+def _check_case(df: DataFrame, table: str, column: str, other: str) -> None:
+    if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
+        raise CaseError(table, column, other)
 
 
 def check_rows(
@@ -53,6 +64,7 @@ def check_rows(
     key: Sequence[str],
     readers: Mapping[str, Sequence[str]],
     where: str | None = None,
+    partition_by: Sequence[str] = (),
 ) -> int:
     """Check that there are rows, that keys aren't null and that read columns have values.
 
@@ -70,6 +82,8 @@ def check_rows(
         Column to the names of what reads it.
     where
         The predicate that chose the rows, for the message.
+    partition_by
+        Columns by which rows will be partitioned: their texts must be ones that Delta keeps.
 
     Returns
     -------
@@ -78,10 +92,13 @@ def check_rows(
 
     Raises
     ------
-    EmptyTableError, NullKeyError, AllNullColumnError
+    EmptyTableError, NullKeyError, AllNullColumnError, PartitionValueError
     """
     columns = list(dict.fromkeys([*key, *readers]))
     counts = [F.count(quoted(c)).alias(f"n_{i}") for i, c in enumerate(columns)]
+    texts = [c for c in partition_by if df.schema[c].dataType.typeName() == "string"]
+    lost = [(c, *one) for c in texts for one in _no_partition(c)]
+    counts += [F.count_if(F.expr(sql)).alias(f"lost_{i}") for i, (_, sql, *_) in enumerate(lost)]
     found = df.agg(F.count(F.lit(1)).alias("rows"), *counts).collect()[0]
     rows = int(found["rows"])
     if not rows:
@@ -92,7 +109,24 @@ def check_rows(
             raise NullKeyError(table, column, rows - filled, rows)
         if not filled:
             raise AllNullColumnError(table, column, rows, readers[column])
+    for i, (column, sql, problem, cause) in enumerate(lost):
+        if n := int(found[f"lost_{i}"]):
+            order = [*map(quoted, key)]
+            first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
+            name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
+            raise PartitionValueError(table, column, problem, cause, n, rows, name)
     return rows
+
+
+def _no_partition(column: str) -> Iterator[tuple[str, str, str]]:
+    """Yield which texts can't be a partition's, in SQL, and in words what they are and why."""
+    name = name_sql(column)
+    for text in ("", "__HIVE_DEFAULT_PARTITION__"):
+        cause = "Delta writes that as null, and joins would lose these rows"
+        yield f"{name} = {text_sql(text)}", f"is {text!r}", cause
+    cause, most = "no folder can be named so", _FOLDER - len(f"{column}=".encode())
+    yield f"octet_length({name}) > {most}", f"is longer than {most} bytes", cause
+    yield f"instr({name}, CAST(X'00' AS STRING)) > 0", "has a NUL character", cause
 
 
 def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:

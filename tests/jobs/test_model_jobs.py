@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from engine.hashing import unit_interval
+
 SCHEMA = "ds string, id int, text string, label string, split string"
 ROWS = [
     (day, i, "nice song" if i % 2 else "buy this now", ("ham", "spam")[i % 2 == 0], split)
@@ -57,7 +59,7 @@ def test_partitions_text_classes_and_rows_without_a_label(bench, spark):
     bench.write(spark.createDataFrame(ROWS[:1], SCHEMA), bench.source, mode="append", by=["ds"])
     assert bench.run("train_classifier", project).error == (
         f"{bench.place('masks')} was labelled from version 0 of {bench.source}, which is now at "
-        "version 1; run `python -m jobs.label_slices` again"
+        "version 1; run `python -m jobs.label_slices` again, or set on_stale: count"
     )
     # A mask table that was removed begins again at version 0, and so does its coverage.
     shutil.rmtree(bench.place("masks"))
@@ -93,6 +95,20 @@ def test_labels_that_cannot_be_trained_on(bench):
     )
     assert not Path(bench.place("predictions_baseline")).exists()
     assert not Path(bench.place("models")).exists()
+
+
+def test_a_baseline_is_fitted_to_a_sample_of_many_rows(bench, caplog):
+    bench.rows([("a", i, *ROWS[i % 6][2:4], "train") for i in range(400)], SCHEMA)
+    project = bench.project(**{**SETTINGS, "key": ["id"], "partition_by": []})
+    kept = int((unit_interval(range(400), 5) < 0.25).sum())
+    for limit, told in (
+        ("max_rows=100", f"{kept} rows of 400, drawn by the hash of their keys: baseline.max_rows"),
+        ("max_rows=400", "400 rows"),
+    ):
+        caplog.clear()
+        bench.done("train_baseline", project, "seed=5", f"baseline.{limit}")
+        (line,) = [m for m in caplog.messages if m.startswith("fitting on")]
+        assert line.startswith(f"fitting on {told}")
 
 
 def test_settings_and_inputs_that_a_job_lacks(bench):

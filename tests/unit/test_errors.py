@@ -477,7 +477,17 @@ SENTENCES = [
     (
         e.StaleMasksError("out/masks", "rows", "3", "4"),
         "out/masks was labelled from version 3 of rows, which is now at version 4; run "
-        "`python -m jobs.label_slices` again",
+        "`python -m jobs.label_slices` again, or set on_stale: count",
+    ),
+    (
+        e.StaleRowsError("a was labelled", "b was scored", "3 of 4 rows", ["x", "y"]),
+        "a was labelled, and b was scored: this is so on 3 of 4 rows; run `python -m jobs.x` and "
+        "`python -m jobs.y` again, or set on_stale: count",
+    ),
+    (
+        e.CheckpointMixError("out/p", "a1", "b2"),
+        "out/p was scored by checkpoint a1, and the checkpoint is now b2: run without --where, so "
+        "that all partitions are scored by one model",
     ),
     (
         e.NoPredictionsError(["out/a", "out/b"]),
