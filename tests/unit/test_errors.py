@@ -480,6 +480,11 @@ SENTENCES = [
         "`python -m jobs.label_slices` again, or set on_stale: count",
     ),
     (
+        e.PartitionValueError("rows", "ds", "is ''", "Delta writes that as null", 2, 3, "id=1"),
+        "partition column 'ds' of rows is '' on 2 of 3 rows, the first is id=1: Delta writes that "
+        "as null; give it another value in the source, or leave the column out of partition_by",
+    ),
+    (
         e.StaleRowsError("a was labelled", "b was scored", "3 of 4 rows", ["x", "y"]),
         "a was labelled, and b was scored: this is so on 3 of 4 rows; run `python -m jobs.x` and "
         "`python -m jobs.y` again, or set on_stale: count",
