@@ -879,6 +879,16 @@ class PredictionColumnError(InputError):
         )
 
 
+class PredictionKeyError(InputError):
+    """A key or partition column is named as a column that prediction tables have."""
+
+    def __init__(self, table: str, column: str) -> None:
+        super().__init__(
+            f"{table}: {column!r} can't be a key or partition column, as prediction tables have a "
+            "column of that name; rename it in the source"
+        )
+
+
 class ClassOrderError(InputError):
     """Probabilities are in another class order than the project's."""
 

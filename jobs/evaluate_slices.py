@@ -41,6 +41,8 @@ from engine.report import sections
 from engine.report.page import render
 from engine.report.sections import Section
 
+_LATE = "@late"  # named as no column of a prediction table is
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job."""
@@ -278,9 +280,9 @@ def _with_late_labels(
     check_columns(late.df, late.name, {"label": columns})
     labels = late.df.select(*map(quoted, columns))
     check_unique(labels, late.name, project.join_columns)
-    renamed = labels.withColumnRenamed(given.label.column, "_late")
+    renamed = labels.withColumnRenamed(given.label.column, _LATE)
     joined = df.join(renamed, project.join_columns, "left")
-    return joined.withColumn("label", F.col("_late")).drop("_late")
+    return joined.withColumn("label", F.col(_LATE)).drop(_LATE)
 
 
 def _run_id(

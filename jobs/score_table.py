@@ -28,6 +28,7 @@ from engine.errors import CheckpointMixError, CheckpointSlicesError
 from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.table import slices_of
+from engine.metrics.predictions import check_key_names
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
@@ -72,6 +73,7 @@ def job(args: argparse.Namespace) -> None:
     roles = {"key": project.join_columns, "input": inputs}
     roles |= {role: [column] for role, column in optional.items() if column}
     check_columns(source.df, source.name, roles)
+    check_key_names(source.name, project.join_columns)
     _compare_slices(project, spark, folder, checkpoint.slices, args.heads)
     place = project.prediction_table(model_id)
     facts = {

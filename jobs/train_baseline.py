@@ -33,6 +33,7 @@ from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.joined import class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
+from engine.metrics.predictions import check_key_names
 from engine.scoring import Predict, with_predictions
 from engine.sql import name_sql
 
@@ -58,6 +59,7 @@ def job(args: argparse.Namespace) -> None:
     roles = {"key": project.join_columns, "text": [text], "label": [label]}
     roles |= {role: [column] for role, column in optional.items() if column}
     check_columns(source.df, source.name, roles)
+    check_key_names(source.name, project.join_columns)
     place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
     stored = tables.find(spark, place)
     if stored is not None and stored.facts == facts and not args.force:

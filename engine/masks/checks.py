@@ -138,10 +138,10 @@ def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:
         With the first duplicates.
     """
     quoted_key = [quoted(k) for k in key]
-    twice = df.groupBy(*quoted_key).agg(F.count(F.lit(1)).alias("_n")).where("_n > 1")
+    twice = df.groupBy(*quoted_key).agg(F.count(F.lit(1)).alias("@n")).where("`@n` > 1")
     first = twice.orderBy(*quoted_key).limit(EXAMPLES).collect()
     if first:
-        examples = [f"{key_text(r.asDict(), key)} ({r['_n']} rows)" for r in first]
+        examples = [f"{key_text(r.asDict(), key)} ({r['@n']} rows)" for r in first]
         raise DuplicateKeyError(table, key, twice.count(), examples)
 
 

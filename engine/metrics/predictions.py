@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import ArrayType
 
-from engine.errors import ClassOrderError, MissingColumnError, PredictionColumnError
+from engine.errors import (
+    ClassOrderError,
+    MissingColumnError,
+    PredictionColumnError,
+    PredictionKeyError,
+)
 from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
@@ -70,6 +75,7 @@ def fields_of(
     classes: Sequence[Any],
 ) -> dict[str, str]:
     """Return a prediction table's label, weight, pred and prob, in SQL; as :func:`normalised`."""
+    check_key_names(table, on)
     known = [*on, *OURS, "model_id"]
     for ours, theirs in columns.items():
         if ours not in known:
@@ -85,6 +91,19 @@ def fields_of(
         "pred": _optional(df, columns, "pred"),
         "prob": _probabilities(df, table, columns, classes),
     }
+
+
+def check_key_names(table: str, on: Sequence[str]) -> None:
+    """Check that key and partition columns aren't named as others of a prediction table.
+
+    Raises
+    ------
+    PredictionKeyError
+        If one is.
+    """
+    for column in on:
+        if column.lower() in (*OURS, "model_id"):
+            raise PredictionKeyError(table, column)
 
 
 def of_model(df: DataFrame, model_id: str, columns: Mapping[str, str]) -> DataFrame:

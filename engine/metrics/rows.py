@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LEAST = 2.0**-52  # a probability of less is taken for it
 LOSS = "loss"
+_LOSS = "@loss"  # named as no column of the rows is
 
 
 def worst_rows(
@@ -61,11 +62,15 @@ def worst_rows(
         What decides the sample.
     """
     check_columns(joined, "the rows", {"columns": columns})
-    rows = joined.withColumn(LOSS, _loss(joined, spec, model)).where(F.col(LOSS).isNotNull())
-    rows = rows.where(F.col(LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
-    order = [F.desc(LOSS), key_hash_column(joined, list(key), seed)]
+    rows = joined.withColumn(_LOSS, _loss(joined, spec, model)).where(F.col(_LOSS).isNotNull())
+    rows = rows.where(F.col(_LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
+    order = [F.desc(_LOSS), key_hash_column(joined, list(key), seed)]
     of_model = (f"{predicted(model, name)} AS {name}" for name in ("label", "pred", "prob"))
-    shown = [*map(name_sql, dict.fromkeys([*key, *columns])), *of_model, LOSS]
+    shown = [
+        *map(name_sql, dict.fromkeys([*key, *columns])),
+        *of_model,
+        f"{name_sql(_LOSS)} AS {LOSS}",
+    ]
     return rows.orderBy(*order).limit(n).selectExpr(*shown).toPandas()
 
 

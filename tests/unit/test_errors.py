@@ -470,6 +470,11 @@ SENTENCES = [
         "columns of out/p: 'porb' is not a column of prediction tables; did you mean 'prob'?",
     ),
     (
+        e.PredictionKeyError("rows", "label"),
+        "rows: 'label' can't be a key or partition column, as prediction tables have a column of "
+        "that name; rename it in the source",
+    ),
+    (
         e.ClassOrderError("out/p", [1, 0], [0, 1]),
         "the probabilities of out/p are in class order [1, 0], the project's classes are [0, "
         "1]; score again, or set classes in that order",
