@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine import tables
+from engine.lineage import Reading, reading, versions
 from engine.masks.checks import check_columns, quoted
 from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
@@ -41,11 +42,24 @@ class RowColumns:
         Those that are looked up in the source, for the rows that are shown alone.
     source
         The source's rows; None where nothing is looked up.
+    read
+        Which version of it they are of.
     """
 
     carried: tuple[str, ...]
     looked_up: tuple[str, ...]
     source: DataFrame | None
+    read: Reading | None = None
+
+    def other_version(self, labelled: Sequence[Reading]) -> str | None:
+        """Say that what is looked up is of another version than the masks are; None if it isn't."""
+        read = self.read
+        if read is None or all(r.identity == read.identity for r in labelled):
+            return None
+        return (
+            f"{', '.join(self.looked_up)} of the rows that are shown come from version "
+            f"{read.version} of {read.source}, and masks from version {versions(labelled)}"
+        )
 
 
 def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowColumns:
@@ -67,7 +81,7 @@ def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowC
     source = tables.read_source(spark, given.table, given.format, given.options)
     named = {"key": project.join_columns, "audit.columns": others}
     check_columns(source.df, source.name, named)
-    return RowColumns(carried, others, source.df)
+    return RowColumns(carried, others, source.df, reading(source))
 
 
 def sections_of(

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from engine.lineage import Reading, read_again, readings
+from engine.project_audit import RowColumns
 
 SCHEMA = "ds string, id int, n int, label int, text string"
 
@@ -96,3 +97,13 @@ def test_readings_of_partitions():
     assert readings({"read": read_again(after, again)}) == (whole,)
     assert readings({"read": read_again({}, day)}) == (Reading(None, "s", "", ""), day)
     assert readings({"read": read_again(None, day)}) == (day,)
+
+
+def test_rows_that_are_shown_of_another_version_are_told():
+    old, new = Reading(None, "s", "0", "x@0"), Reading(None, "s", "1", "x@1")
+    columns = RowColumns((), ("text", "n"), None, new)
+    assert columns.other_version([new]) is None
+    assert RowColumns((), (), None).other_version([old]) is None
+    assert columns.other_version([old, new]) == (
+        "text, n of the rows that are shown come from version 1 of s, and masks from version 0 and 1"
+    )
