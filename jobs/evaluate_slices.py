@@ -84,8 +84,8 @@ def job(args: argparse.Namespace) -> None:
     if args.explain:
         print(_explanation(project, masks, spec, functions))
         return
-    if shown := columns.other_version(readings(masks.facts)):
-        cli.log.warning("%s", shown)
+    if other := columns.other_version(readings(masks.facts)):
+        cli.log.warning("%s", other)
     stale = _stale(project, rows, masks, {m: snapshot for m, (snapshot, _) in read.items()})
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
     joined = join_predictions(rows, {m: df for m, (_, df) in read.items()}, project.join_columns)

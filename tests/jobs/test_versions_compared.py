@@ -105,5 +105,6 @@ def test_rows_that_are_shown_of_another_version_are_told():
     assert columns.other_version([new]) is None
     assert RowColumns((), (), None).other_version([old]) is None
     assert columns.other_version([old, new]) == (
-        "text, n of the rows that are shown come from version 1 of s, and masks from version 0 and 1"
+        "text, n of the rows that are shown come from version 1 of s, and masks from version 0 and "
+        "1"
     )
