@@ -879,6 +879,16 @@ class PredictionColumnError(InputError):
         )
 
 
+class SampleColumnError(InputError):
+    """A column of the source is named as one that the sample has for itself."""
+
+    def __init__(self, table: str, column: str) -> None:
+        super().__init__(
+            f"{table}: {column!r} can't be a key or an input of the classifier, as the sample has a "
+            "column of that name; rename it in the source"
+        )
+
+
 class PredictionKeyError(InputError):
     """A key or partition column is named as a column that prediction tables have."""
 

@@ -11,14 +11,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.errors import SampleColumnError
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
 from engine.masks.table import split_column
 from engine.metrics.joined import class_position
 from engine.sampling import (
+    BY_CLASS,
     LABEL,
     SPLIT,
+    VALUE,
     Counts,
     P,
     Quota,
@@ -43,6 +46,20 @@ _log = logging.getLogger(__name__)
 def mask_column(slice_id: str) -> str:
     """Name a slice's column in the sample; a column of the source may have the slice's id."""
     return f"_mask_{slice_id}"
+
+
+def check_sample_names(table: str, columns: Sequence[str]) -> None:
+    """Check that no column is named as one that the sample has for itself.
+
+    Raises
+    ------
+    SampleColumnError
+        With the first that is.
+    """
+    own = (P, SPLIT, LABEL, VALUE, BY_CLASS)
+    for column in columns:
+        if column.lower() in own or column.lower().startswith(mask_column("")):
+            raise SampleColumnError(table, column)
 
 
 def slice_counts(
@@ -119,7 +136,7 @@ def training_sample(
         check_groups(source, table, wanted.group, of_source)
     position = F.expr(class_position(name_sql(label), project.classes)).alias(LABEL)
     about = (of_source.alias(SPLIT), position)
-    labels = source.select(*map(quoted, key), *about, quoted(label).alias("_value"))
+    labels = source.select(*map(quoted, key), *about, quoted(label).alias(VALUE))
     classes = class_counts(labels, table, label, project.classes)
     full = {split: replace(c, classes=classes.get(split, ())) for split, c in counts.items()}
     quota = Quota(wanted.per_slice, wanted.overall, wanted.per_class, wanted.kind)

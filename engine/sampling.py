@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructField
 
 P = "sample_p"  # the column with a kept row's probability
-SPLIT, LABEL = "_split", "_label"
+SPLIT, LABEL, VALUE, BY_CLASS = "_split", "_label", "_value", "_by_class"
 _PROBED = 1000  # rows whose size is measured before all are collected
 _MB = 2**20
 _BROADCAST = 256 * _MB
@@ -234,15 +234,15 @@ def draw(
     drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(table, u, chances)
     if labels is not None:
         in_class = _by_split(F.col(SPLIT), {s: _class_chance(c) for s, c in chances.items()})
-        kept = labels.select(*map(quoted, key), in_class.alias("_by_class"))
-        kept = kept.where(unit_interval_column(kept, key, seed) < F.col("_by_class"))
+        kept = labels.select(*map(quoted, key), in_class.alias(BY_CLASS))
+        kept = kept.where(unit_interval_column(kept, key, seed) < F.col(BY_CLASS))
         # A row that isn't found there is kept by its slices or not at all, so p is still exact.
         drawn = drawn.join(F.broadcast(kept), list(key), "left")
-        by_class = F.col("_by_class")
+        by_class = F.col(BY_CLASS)
         hopeful = by_class.isNotNull() | hopeful
         drawn = drawn.withColumn(P, F.greatest(P, by_class))  # greatest skips null
     drawn = drawn.where(hopeful).where(u < F.col(P))
-    return drawn.drop("_by_class")
+    return drawn.drop(BY_CLASS)
 
 
 def _by_split(split: Column, chances: Mapping[Split, Column]) -> Column:
@@ -392,9 +392,9 @@ def class_counts(
     UnknownClassError
         If a label is none of the classes.
     """
-    found = labels.groupBy(SPLIT, LABEL, F.col("_value").cast("string").alias("_value")).count()
+    found = labels.groupBy(SPLIT, LABEL, F.col(VALUE).cast("string").alias(VALUE)).count()
     rows = found.where(f"{LABEL} <> -1").collect()
-    unknown = sorted({r["_value"] for r in rows if r[LABEL] < 0})
+    unknown = sorted({r[VALUE] for r in rows if r[LABEL] < 0})
     if unknown:
         raise UnknownClassError(table, column, [repr(u) for u in unknown], classes)
     counts: dict[Split, list[int]] = {}

@@ -38,7 +38,7 @@ from engine.errors import EmptyTableError, StaleMasksError
 from engine.lineage import READ, reading, readings, stale_rows
 from engine.masks.checks import check_columns
 from engine.masks.table import slices_of
-from engine.project_sample import mask_column, slice_counts, training_sample
+from engine.project_sample import check_sample_names, mask_column, slice_counts, training_sample
 from engine.records import run_id
 from engine.sampling import LABEL, P
 
@@ -65,6 +65,7 @@ def job(args: argparse.Namespace) -> None:
     )
     group = [project.sample.group] if project.sample.group else []
     check_columns(source.df, source.name, {"input": inputs, "label": [label], "group": group})
+    check_sample_names(source.name, [*project.join_columns, *inputs])
     stale = _stale(project, masks, source)
     folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), _facts(project, masks, source, stale)

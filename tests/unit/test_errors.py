@@ -470,6 +470,11 @@ SENTENCES = [
         "columns of out/p: 'porb' is not a column of prediction tables; did you mean 'prob'?",
     ),
     (
+        e.SampleColumnError("rows", "_split"),
+        "rows: '_split' can't be a key or an input of the classifier, as the sample has a column "
+        "of that name; rename it in the source",
+    ),
+    (
         e.PredictionKeyError("rows", "label"),
         "rows: 'label' can't be a key or partition column, as prediction tables have a column of "
         "that name; rename it in the source",
