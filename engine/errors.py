@@ -884,8 +884,8 @@ class SampleColumnError(InputError):
 
     def __init__(self, table: str, column: str) -> None:
         super().__init__(
-            f"{table}: {column!r} can't be a key or an input of the classifier, as the sample has a "
-            "column of that name; rename it in the source"
+            f"{table}: {column!r} can't be a key or an input of the classifier, as the sample has "
+            "a column of that name; rename it in the source"
         )
 
 
