@@ -17,7 +17,7 @@ from engine.compile.vectors import VECTORS, Vec, each, first_fail
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
-SEED, BATCHES, FUNCTIONS, ROWS = 4, 10, 120, 150
+SEED, BATCHES, FUNCTIONS, ROWS = 1, 10, 120, 150
 FEW = 10  # functions asked at a time in every second batch: few share other ways than many
 MOST = BATCHES * FUNCTIONS * ROWS  # comparisons until a wrong rule must be seen
 
