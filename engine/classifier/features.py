@@ -22,6 +22,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
 from engine.classifier.sparse import SparseRows
+from engine.compile.columns import dense, plain_array
 from engine.errors import (
     EmptyVocabularyError,
     FeatureSpecError,
@@ -551,10 +552,10 @@ def _column(rows: Rows, name: str) -> pa.Array:
     if name not in known:
         raise MissingColumnError("features", name, map(str, known))
     if isinstance(rows, pd.DataFrame):
+        column = dense(rows[name])
         # A float64 column keeps its NaN; in every other one NaN is pandas' null.
-        return pa.array(rows[name], from_pandas=rows[name].dtype != np.float64)
-    column = rows.column(name)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        return plain_array(pa.array(column, from_pandas=column.dtype != np.float64))
+    return plain_array(rows.column(name))
 
 
 def _texts(rows: Iterable[Any] | Rows, column: str) -> list[str]:

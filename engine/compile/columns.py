@@ -207,10 +207,9 @@ def pandas_array(column: pd.Series) -> pa.Array | pa.ChunkedArray | None:
     >>> pandas_array(pd.Series([1.5, None])).to_pylist(), pandas_array(pd.Series([1, "a"]))
     ([1.5, nan], None)
     """
+    column = dense(column)
     dtype: Any = column.dtype
     kind = dtype.kind if isinstance(dtype, np.dtype) else ""
-    if isinstance(dtype, pd.SparseDtype):
-        return pandas_array(dense(column))
     if kind in ("b", "i", "u", "f"):
         if dtype.itemsize > _WIDEST:
             return None
@@ -232,7 +231,9 @@ def pandas_array(column: pd.Series) -> pa.Array | pa.ChunkedArray | None:
 
 
 def dense(column: pd.Series) -> pd.Series:
-    """Return a sparse column as one that isn't."""
+    """Return a column, and a sparse one as one that isn't."""
+    if not isinstance(column.dtype, pd.SparseDtype):
+        return column
     accessor: Any = column.sparse
     found: pd.Series = accessor.to_dense()
     return found

@@ -147,13 +147,12 @@ def pandas_series(column: pd.Series) -> NullSeries:
     >>> pandas_series(pd.Series([1.5, None])).tolist()
     [1.5, <NA>]
     """
+    column = dense(column)
     dtype: Any = column.dtype
     if isinstance(dtype, pd.ArrowDtype):
         made = null_series(column.array.__arrow_array__())
         made.index = column.index
         return made
-    if isinstance(dtype, pd.SparseDtype):
-        return pandas_series(dense(column))
     if isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):
         column = column.astype(np.dtype(str(dtype).lower()))
     result: NullSeries = kept(column)

@@ -66,8 +66,7 @@ def pandas_values(series: pd.Series) -> list[Any]:
     >>> pandas_values(pd.Series(["a", None])), pandas_values(pd.Series([1, 2]))
     (['a', None], [1, 2])
     """
-    if isinstance(series.dtype, pd.SparseDtype):
-        return pandas_values(dense(series))
+    series = dense(series)
     if isinstance(series.dtype, pd.CategoricalDtype):
         values = [*pandas_values(series.dtype.categories.to_series()), None]  # code -1 is null
         return [values[code] for code in series.cat.codes.tolist()]

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from engine.errors import ValueTypeError
 from engine.slicing.description import digest
@@ -142,12 +142,11 @@ def by(
     return cross(column, values=((v,) for v in values), top=top, other=other)
 
 
-def cross(
-    *columns: str, values: Iterable[Sequence[Any]], top: int = TOP, other: bool = True
-) -> list[SlicingFunction]:
+def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> list[SlicingFunction]:
     """Return a slice per combination of values of several columns, as :func:`by` of one.
 
-    A row in which one of the columns is null is in the slice of null.
+    The values are a list of combinations, or a table of pandas or pyarrow with the columns. A row
+    in which one of the columns is null is in the slice of null.
 
     Examples
     --------
@@ -155,7 +154,14 @@ def cross(
     ['sex_f_age_40', 'sex_m_age_40', 'sex_age_null']
     """
     spec = By(columns, top, other)
-    return [made.sf for made in value_slices(spec, distinct(spec, values)[:top])]
+    return [made.sf for made in value_slices(spec, distinct(spec, _rows(values))[:top])]
+
+
+def _rows(values: Any) -> Iterable[Sequence[Any]]:
+    """Return combinations, of which a table of pandas or pyarrow has one a row."""
+    if hasattr(values, "itertuples"):
+        return cast("Iterable[Sequence[Any]]", values.itertuples(index=False, name=None))
+    return zip(*values.columns, strict=True) if hasattr(values, "column_names") else values
 
 
 def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -326,6 +332,8 @@ def plain(value: Any) -> Any:
     """
     if type(value).__module__ == "numpy":
         value = value.item()
+    elif hasattr(value, "as_py"):  # of an Arrow array
+        value = value.as_py()
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     return math.nan if _is_nan(value) else value  # one object, so that NaN equals NaN

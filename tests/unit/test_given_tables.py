@@ -17,7 +17,10 @@ from engine import (
     PandasSFApplier,
     SFApplier,
     SlicingFunction,
+    by,
     compile_slices,
+    cross,
+    lookup,
     preprocessor,
     slice_dataframe,
 )
@@ -553,3 +556,35 @@ def test_an_hour_that_comes_twice_is_no_fault():
     frame = pd.DataFrame({"t": times.tz_convert("Europe/Berlin")})
     sf = SlicingFunction("half_past_two", lambda x: (x.t.hour, x.t.minute) == (2, 30))
     assert PandasSFApplier([sf]).apply(frame)["half_past_two"].tolist() == [1, 1]
+
+
+def test_values_and_keys_may_be_in_any_array():
+    values = ["US", "DE", "US", None]
+    array = pa.array(values)
+    ids = ["c_us", "c_de", "c_null", "c_other"]
+    for given in (
+        values, np.array(values, object), pd.Series(values), pd.Index(values), array,
+        pa.chunked_array([array[:1], array[1:1], array[1:]]), array.dictionary_encode(),
+        array.cast(pa.large_string()), array.cast(pa.string_view()),
+        pd.Series(values, dtype="category"), pd.Series(values, dtype="string[pyarrow]"),
+        pd.Series(values, dtype=pd.ArrowDtype(pa.string())),
+    ):  # fmt: skip
+        assert [sf.id for sf in by("c", given)] == ids
+        asked = lookup("l", "c", given)
+        assert [asked({"c": v}) for v in ("US", "FR", None)] == [True, False, None]
+    frame = pd.DataFrame({"a": ["x", "y"], "n": [1, 2]})
+    ids = ["a_x_n_1", "a_y_n_2", "a_n_null", "a_n_other"]
+    for given in (frame, pa.table(frame), pa.RecordBatch.from_pandas(frame), frame.to_numpy()):
+        assert [sf.id for sf in cross("a", "n", values=given)] == ids
+
+
+def test_masks_of_values_and_keys_are_those_of_rows_in_any_table():
+    sfs = [*by("c", ["a", "b"]), lookup("keys", "c", ["a", "abc"])]
+    for _, array in encodings("text"):
+        for _, make in shapes(array):
+            table = make()
+            rows = table.column("c").to_pylist()
+            S = PandasSFApplier(sfs).apply(table)
+            for sf in sfs:
+                codes = [-1 if (m := sf({"c": v})) is None else int(m) for v in rows]
+                assert S[sf.name].tolist() == codes, (sf.name, array.type)
