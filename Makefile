@@ -2,11 +2,12 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-oldest fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
 DEV := .venv/.dev
+OLDEST := .venv-oldest
 DIST := dist
 
 # The first Python on PATH that is new enough; `make setup PYTHON=/path/to/python3.12` names one.
@@ -28,6 +29,10 @@ demo: setup ## run the five jobs on made-up comments, or on real ones: make demo
 
 test: setup $(DEV) ## run the tests; make test ARGS="-k java" JOBS=1 runs some, one at a time
 	@$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-oldest: $(OLDEST)/.done ## run unit and parity tests with the oldest versions that pyproject.toml allows
+	@PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile \
+		--no-loadscope-reorder tests/unit tests/parity $(ARGS)
 
 lint: $(DEV) ## check style and formatting
 	@$(BIN)/ruff check
@@ -78,9 +83,9 @@ dist: $(SETUP) ## build the wheel, and the zip for spark-submit --py-files, in d
 		&& "$(CURDIR)/$(BIN)/python" -m zipfile -c "$(abspath $(DIST))/slice-engine-$$version.zip" engine sfs
 	@ls $(DIST)/*
 
-clean: ## remove what was built and cached, but not .venv
+clean: ## remove what was built and cached, but not .venv and .venv-oldest
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	@find . -path ./.venv -prune -o -type d -name __pycache__ -print | xargs rm -rf
+	@find . -path './.venv*' -prune -o -type d -name __pycache__ -print | xargs rm -rf
 
 python:
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' 2>/dev/null || { echo '$(NO_PYTHON)' >&2; exit 1; }
@@ -99,4 +104,12 @@ $(SETUP): pyproject.toml | java
 $(DEV): $(SETUP)
 	@echo 'Installing the tools for tests and checks into .venv.'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,demo,dev]'
+	@touch $@
+
+$(OLDEST)/.done: pyproject.toml tests/oldest.py | $(DEV)
+	@echo 'Installing the oldest versions into $(OLDEST); the first time this takes some minutes.'
+	@test -x $(OLDEST)/bin/pip || "$(PYTHON)" -m venv $(OLDEST)
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.oldest > $(OLDEST)/requirements.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(OLDEST)/requirements.txt
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@

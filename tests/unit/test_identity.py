@@ -430,7 +430,8 @@ def test_a_recursive_function():
     def down(n):
         return n if n < 1 else down(n - 1)
 
-    assert re.fullmatch("[0-9a-f]{16}", fingerprint(SlicingFunction("s", lambda x: down(x.n))))
+    sf = SlicingFunction("s", lambda x: down(x.n))
+    assert re.fullmatch("[0-9a-f]{16}", fingerprint(sf))
 
 
 def test_a_value_that_cannot_be_pickled_counts_by_its_class():
