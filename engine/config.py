@@ -20,7 +20,25 @@ from pydantic import (
     model_validator,
 )
 
-from engine.errors import ConfigError, UnknownMetricError, near
+from engine.classifier.settings import (
+    BASES,
+    FEATURES,
+    MODEL,
+    SEED,
+    TRAINER,
+    check_spec,
+    default_metrics,
+    monitored,
+)
+from engine.errors import (
+    BaseSpecError,
+    ConfigError,
+    EngineError,
+    FeatureSpecError,
+    SampleSharesError,
+    UnknownMetricError,
+    near,
+)
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
@@ -320,6 +338,14 @@ class Shares(_Model):
     valid: Annotated[float, Field(ge=0, le=1)] = 0.1
     test: Annotated[float, Field(ge=0, le=1)] = 0.1
 
+    @model_validator(mode="after")
+    def _all_rows_are_shared_out(self) -> Shares:
+        if abs(self.train + self.valid + self.test - 1) > 1e-9:  # noqa: PLR2004 - rounding
+            raise ValueError(
+                str(SampleSharesError(self.model_dump())).removeprefix("sample.shares ")
+            )
+        return self
+
 
 class Sample(_Model):
     """Which rows reach the driver.
@@ -402,6 +428,28 @@ class Classifier(_Model):
     tensorboard: bool = False
     processes: Annotated[int, Field(gt=0)] = 1
     seed: int = 111
+
+    @field_validator("features", "base", mode="before")
+    @classmethod
+    def _kinds_have_a_default(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = {"features": "bag_of_words", "base": "mlp"}[info.field_name or ""]
+        return {"kind": kind, **value} if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _training_takes_it(self) -> Classifier:
+        rules = {**TRAINER, **MODEL, "seed": SEED}
+        for name, value in self:
+            if name in rules and name not in _CHECKED and (end := rules[name].broken(value)):
+                raise ValueError(f"{name} is {value!r}{end}")
+        if self.patience is not None and self.monitor is None:
+            raise ValueError(f"patience is {self.patience}, and needs a monitor")
+        check_spec(self.features, FEATURES, FeatureSpecError)
+        check_spec(self.base, BASES, BaseSpecError)
+        return self
+
+
+# Of another type in the project file than in training.
+_CHECKED = frozenset({"tensorboard"})
 
 
 class Project(_Model):
@@ -511,7 +559,7 @@ class Project(_Model):
     classifier: Classifier = Classifier()
     train_split: str | None = "train"
     valid_split: str | None = "valid"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     spark: Options = {}
 
     @field_validator("key", mode="before")
@@ -566,6 +614,21 @@ class Project(_Model):
             raise ValueError("classes must be at least two different values")
         if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"positive {self.positive!r} is not one of classes {self.classes}")
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_fits_the_classes(self) -> Project:
+        weights, n = self.classifier.class_weights, len(self.classes)
+        if weights is not None and (
+            len(weights) != n or not all(w >= 0 for w in weights) or not any(weights)
+        ):
+            wanted = f"{n} numbers, one of each class, none below 0 and not all 0"
+            raise ValueError(f"classifier.class_weights is {weights}, and must be {wanted}")
+        if self.classifier.monitor is not None:
+            try:
+                monitored(self.classifier.monitor, None, default_metrics(n))
+            except EngineError as error:
+                raise ValueError(f"classifier: {error}") from None
         return self
 
     @model_validator(mode="after")
@@ -785,7 +848,15 @@ def _problem(error: ValidationError) -> str:
         return ": ".join(filter(None, [place, str(first["ctx"]["error"])]))
     wrong = _WRONG.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
     found = "" if isinstance(first["input"], Mapping) else f", found {first['input']!r}"
-    return f"{place}: {wrong}{found}"
+    return f"{place}: {wrong}{found}{_meant(first)}"
+
+
+def _meant(error: Mapping[str, Any]) -> str:
+    """Say which of a few words one is nearly."""
+    if error["type"] != "literal_error":
+        return ""
+    end = near(str(error["input"]), re.findall("'([^']*)'", error["ctx"]["expected"]))
+    return end if "did you mean" in end else ""
 
 
 def _fields(parents: Sequence[int | str]) -> list[str]:

@@ -46,6 +46,16 @@ def listed(items: Sequence[object], most: int = 10) -> str:
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
 
 
+def brief(value: object, most: int = 80) -> str:
+    """Show a value on one line, cut where it is long.
+
+    >>> brief("a"), brief(list(range(100)), most=12)
+    ("'a'", '[0, 1, 2,...')
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 class DecoratorParenthesesError(InputError):
     """A decorator was used without its parentheses."""
 
@@ -472,7 +482,7 @@ class TrainerSettingError(InputError):
     """A trainer's setting has a value that it can't have."""
 
     def __init__(self, setting: str, value: object, wanted: str) -> None:
-        super().__init__(f"Trainer: {setting} is {value!r}{wanted}")
+        super().__init__(f"Trainer: {setting} is {brief(value)}{wanted}")
 
 
 class TrainerKeywordError(InputError):
@@ -546,6 +556,26 @@ class CheckpointCorruptError(EngineError):
         super().__init__(
             f"the checkpoint at {str(path)!r} can't be read: {problem}; copy it again, or train "
             "it again"
+        )
+
+
+class CheckpointClassesError(InputError):
+    """A checkpoint's classes are not those of its model."""
+
+    def __init__(self, classes: Sequence[object], n_classes: int) -> None:
+        super().__init__(
+            f"classes are {list(classes)}, and the model has {n_classes}: give the label of each, "
+            "in the model's order"
+        )
+
+
+class CheckpointFactsError(InputError):
+    """What goes into a checkpoint can't be written as JSON."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"the checkpoint can't be written as JSON: {problem}; base, classes, slices and facts "
+            "must be texts, numbers, lists and dicts"
         )
 
 
@@ -855,8 +885,15 @@ def _no_split(split: str | None, known: Iterable[str | None]) -> str:
 class QuotaError(InputError):
     """A sampling quota isn't positive."""
 
-    def __init__(self, name: str, value: int) -> None:
-        super().__init__(f"sample.{name} must be a positive number of rows, found {value}")
+    def __init__(self, name: str, value: object) -> None:
+        super().__init__(f"sample.{name} must be a positive number of rows, found {brief(value)}")
+
+
+class SampleKindError(InputError):
+    """There is no such way to sample."""
+
+    def __init__(self, kind: object, known: Iterable[str]) -> None:
+        super().__init__(f"sample.kind: there is no kind {brief(kind)}{near(str(kind), known)}")
 
 
 class SlicesChangedError(InputError):
@@ -1021,7 +1058,15 @@ class SampleSharesError(InputError):
 class BaseWidthError(InputError):
     """A base architecture gives something else than its head_dim says."""
 
-    def __init__(self, found: tuple[int, ...] | str, head_dim: int) -> None:
+    def __init__(
+        self, found: tuple[int, ...] | str, head_dim: int, rows: int | None = None
+    ) -> None:
+        if rows is not None:
+            super().__init__(
+                f"base_architecture gives {found[0]} rows for a batch of {rows}: it must give one "
+                "row for each, in their order"
+            )
+            return
         if isinstance(found, str):
             gives = f"a {found}, not a tensor"
         elif len(found) == 2:  # noqa: PLR2004 - [batch, width]
@@ -1031,6 +1076,55 @@ class BaseWidthError(InputError):
         super().__init__(
             f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
             f"[batch, {head_dim}]; change head_dim, or the base's last layer"
+        )
+
+
+class BaseRunError(InputError):
+    """A base architecture fails on a batch."""
+
+    def __init__(self, fields: Mapping[str, str], cause: Exception) -> None:
+        given = listed([f"{name} {shape}" for name, shape in fields.items()], 5)
+        first = str(cause).partition("\n")[0]
+        super().__init__(
+            f"base_architecture can't read a batch whose fields are {given}: "
+            f"{type(cause).__name__}: {first}; change its first layer, the fields, or "
+            "input_data_key"
+        )
+
+
+class ArgumentTypeError(InputError):
+    """An argument is of another type than the function takes."""
+
+    def __init__(self, name: str, found: object, wanted: str, hint: str = "") -> None:
+        kind = type(found).__name__
+        what = "None" if found is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+        super().__init__(f"{name} is {what}, and must be {wanted}{hint}")
+
+
+class LoaderSettingError(InputError):
+    """A loader is told something that it can't do."""
+
+    def __init__(self, dataset: str, problem: str) -> None:
+        super().__init__(f"the loader of data set {dataset!r}: {problem}")
+
+
+class EmptyTrainingError(InputError):
+    """There is no row, or no label, to learn from."""
+
+    def __init__(self, datasets: Sequence[str], problem: str) -> None:
+        super().__init__(
+            f"nothing can be learned from data set {listed([repr(d) for d in datasets], 5)}: "
+            f"{problem}"
+        )
+
+
+class RowWeightsTypeError(InputError):
+    """The field that says what rows count is no tensor."""
+
+    def __init__(self, field: str, found: str) -> None:
+        super().__init__(
+            f"row_weights or metric_weights names the field {field!r}, which is a {found}, and "
+            "must be a torch.Tensor of a number per row"
         )
 
 
@@ -1058,7 +1152,7 @@ class ModelSettingError(InputError):
     """A classifier's setting has a value that it can't have."""
 
     def __init__(self, setting: str, value: object, wanted: str) -> None:
-        super().__init__(f"SlicingClassifier: {setting} is {value!r}{wanted}")
+        super().__init__(f"SlicingClassifier: {setting} is {brief(value)}{wanted}")
 
 
 class LabelRangeError(InputError):
@@ -1100,12 +1194,14 @@ class SoftLabelValueError(InputError):
 
 
 class NotANumberFeatureError(InputError):
-    """Features hold NaN."""
+    """Features hold NaN or infinity."""
 
-    def __init__(self, field: str, dataset: str, rows: Sequence[str]) -> None:
+    def __init__(self, field: str, dataset: str, n: int, rows: Sequence[str]) -> None:
+        count = "1 row" if n == 1 else f"{n:,} rows"
+        more = f" and {n - len(rows):,} more" if n > len(rows) else ""
         super().__init__(
-            f"field {field!r} of data set {dataset!r} is NaN in {len(rows):,} rows: "
-            f"{listed(rows, 5)}; fill them, or leave these rows out"
+            f"field {field!r} of data set {dataset!r} is NaN or infinite in {count}: "
+            f"{', '.join(rows)}{more}; fill them, or leave these rows out"
         )
 
 

@@ -22,6 +22,7 @@ from engine.errors import (
     GroupSplitError,
     QuotaError,
     SampleBudgetError,
+    SampleKindError,
     SampleSharesError,
     UnknownClassError,
 )
@@ -139,8 +140,8 @@ class Quota:
 
     Raises
     ------
-    QuotaError
-        If one is not positive.
+    QuotaError, SampleKindError
+        If one is not a positive whole number, or there is no such kind.
     """
 
     per_slice: int
@@ -150,8 +151,11 @@ class Quota:
 
     def __post_init__(self) -> None:
         for name in ("per_slice", "overall", "per_class"):
-            if getattr(self, name) <= 0:
-                raise QuotaError(name, getattr(self, name))
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+                raise QuotaError(name, value)
+        if not isinstance(self.kind, str) or self.kind not in KINDS:
+            raise SampleKindError(self.kind, KINDS)
 
     def chances(self, counts: Counts) -> Chances:
         """Return the probabilities that give these quotas.

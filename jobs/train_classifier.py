@@ -31,7 +31,7 @@ from engine import cli, tables
 from engine.classifier.checkpoint import save, stored_facts
 from engine.classifier.distributed import Trained, train_together
 from engine.classifier.features import input_columns
-from engine.classifier.fitting import TASK, Recipe, from_files, write_sample
+from engine.classifier.fitting import TASK, Recipe, check_setup, from_files, write_sample
 from engine.classifier.monitor import slice_figures
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
@@ -69,6 +69,7 @@ def job(args: argparse.Namespace) -> None:
     stale = _stale(project, masks, source)
     folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), _facts(project, masks, source, stale)
+    check_setup(project.classifier, list(slices), len(project.classes))
     trained_by = {k: v for k, v in stored_facts(folder).items() if k != METRICS}
     if trained_by == facts and not args.force:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
 
-from engine.errors import BaseSpecError, listed, near
+from engine.classifier import settings
+from engine.errors import BaseSpecError
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Mlp:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        _check_whole(layers=self.layers, width=1 if self.width is None else self.width)
+        settings.check_spec({"kind": "mlp", **asdict(self)}, settings.BASES, BaseSpecError)
 
     def build(self, input_width: int) -> Base:
         """Make the module for an input of some width."""
@@ -86,9 +87,7 @@ class TabularMlp:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_whole(layers=self.layers, width=self.width)
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise BaseSpecError(f"dropout is {self.dropout!r}, and must be from 0 to below 1")
+        settings.check_spec({"kind": "tabular_mlp", **asdict(self)}, settings.BASES, BaseSpecError)
 
     def build(self, input_width: int) -> Base:
         """Make the module for an input of some width."""
@@ -122,19 +121,5 @@ def build_base(spec: Mapping[str, Any], input_width: int) -> Base:
     >>> build_base({"kind": "mlp", "layers": 2, "width": None}, 30).width
     30
     """
-    settings = dict(spec)
-    kind = settings.pop("kind", None)
-    if kind not in BASES:
-        end = near(str(kind), BASES) if kind else f"; known: {listed(sorted(BASES))}"
-        raise BaseSpecError(f"there is no kind {kind!r}{end}")
-    known = [field.name for field in fields(BASES[kind])]
-    for name in settings:
-        if name not in known:
-            raise BaseSpecError(f"{kind} has no setting {name!r}{near(name, known)}")
-    return BASES[kind](**settings).build(input_width)
-
-
-def _check_whole(**settings: Any) -> None:
-    for name, value in settings.items():
-        if not isinstance(value, int) or value < 1:
-            raise BaseSpecError(f"{name} is {value!r}, and must be a whole number of at least 1")
+    given = settings.check_spec(spec, settings.BASES, BaseSpecError)
+    return BASES[spec["kind"]](**given).build(input_width)

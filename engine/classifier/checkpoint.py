@@ -23,15 +23,22 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.classifier.bases import build_base
+from engine.classifier.data import check_is
 from engine.classifier.features import FEATURES, Features, take_rows
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.rules import whole
 from engine.classifier.state import apart
 from engine.errors import (
+    ArgumentTypeError,
+    CheckpointClassesError,
     CheckpointCorruptError,
+    CheckpointFactsError,
     CheckpointFormatError,
     CheckpointMissingError,
     CheckpointTargetError,
     EngineError,
+    ModelSettingError,
+    listed,
 )
 from engine.plain import plain
 
@@ -112,6 +119,8 @@ class Checkpoint:
         batch_size
             How many go through the model at once.
         """
+        if end := whole(1).broken(batch_size):
+            raise ModelSettingError("batch_size", batch_size, end)
         parts = [_no_scores(self.model)]
         for start in range(0, len(rows), batch_size):
             inputs = self._inputs(take_rows(rows, start, start + batch_size))
@@ -211,10 +220,16 @@ def save(
     CheckpointTargetError
         When the path holds something else than a checkpoint.
     """
+    check_is("model", model, SlicingClassifier)
+    kind = next((name for name, cls in FEATURES.items() if isinstance(features, cls)), None)
+    if kind is None:
+        known = listed([cls.__name__ for cls in FEATURES.values()])
+        raise ArgumentTypeError("features", features, f"one of {known}")
+    if len(classes) != model.n_classes:
+        raise CheckpointClassesError(classes, model.n_classes)
     target = Path(path)
     if target.exists() and not (target / FACTS).exists():
         raise CheckpointTargetError(target)
-    kind = next(name for name, cls in FEATURES.items() if isinstance(features, cls))
     described = {
         "format": FORMAT,
         "model": {name: getattr(model, name) for name in _MODEL_SETTINGS},
@@ -224,11 +239,15 @@ def save(
         "slices": dict(slices),
         "facts": dict(facts),
     }
+    try:
+        text = json.dumps(described, indent=1)
+    except TypeError as e:
+        raise CheckpointFactsError(str(e)) from e
     fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
     fresh.mkdir(parents=True)
     try:
         save_file(apart(model.state_dict()), fresh / WEIGHTS)
-        (fresh / FACTS).write_text(json.dumps(described, indent=1), encoding="utf-8")
+        (fresh / FACTS).write_text(text, encoding="utf-8")
         if target.exists():
             target.rename(aside)
         fresh.rename(target)
@@ -267,7 +286,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         return _rebuild(described, folder / WEIGHTS)
     except SafetensorError as e:
         raise CheckpointCorruptError(folder, f"{WEIGHTS} is damaged ({e})") from e
-    except (KeyError, TypeError, EngineError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, EngineError) as e:
         raise CheckpointCorruptError(folder, f"{FACTS} is incomplete ({e!r})") from e
     except RuntimeError as e:
         raise CheckpointCorruptError(folder, f"{WEIGHTS} does not fit {FACTS}") from e

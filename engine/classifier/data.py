@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
+from inspect import signature
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from engine.classifier.rules import is_whole
 from engine.classifier.sparse import SparseRows
 from engine.errors import (
+    ArgumentTypeError,
     FieldLengthsError,
     LabelRangeError,
     LabelTypeError,
+    LoaderSettingError,
     MaskLengthError,
     MaskValueError,
     NotANumberFeatureError,
@@ -27,6 +31,7 @@ from engine.errors import (
     SoftLabelShapeError,
     SoftLabelValueError,
     TaskLabelsMissingError,
+    near,
 )
 
 # Gradients as large as the weights are allocated anew at every step; without huge pages the
@@ -38,6 +43,7 @@ Labels = Mapping[str, Tensor]
 Batch = tuple[dict[str, Any], Labels]
 
 INACTIVE = -1
+_SHOWN = 5  # rows that a message names
 _SUMS_TO_ONE = 1e-3  # how far soft labels' sum may be from 1: float16 probabilities still pass
 
 
@@ -77,6 +83,32 @@ def hard(labels: Tensor) -> Tensor:
     if labels.dim() == 1:
         return labels.long()
     return torch.where(labels[:, 0] < 0, INACTIVE, labels.argmax(-1))
+
+
+def check_is(name: str, value: object, kind: type, hint: str = "") -> None:
+    """See that an argument is of its type.
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    if not isinstance(value, kind):
+        wanted = {"Mapping": "a dict", "str": "text"}.get(kind.__name__, f"a {kind.__name__}")
+        raise ArgumentTypeError(name, value, wanted, hint)
+
+
+def check_loaders(loaders: object) -> None:
+    """See that an argument is a list of loaders.
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    hint = ": write [dataloader]" if isinstance(loaders, DictDataLoader) else ""
+    if hint or not isinstance(loaders, Iterable) or isinstance(loaders, str | Mapping):
+        raise ArgumentTypeError("dataloaders", loaders, "a list of DictDataLoaders", hint)
+    for i, loader in enumerate(loaders):
+        check_is(f"dataloaders[{i}]", loader, DictDataLoader)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,6 +255,10 @@ class DictDataset(Dataset[Batch]):
         Y_dict: Labels,
         keys: Sequence[Any] | None = None,
     ) -> None:
+        check_is("name", name, str)
+        check_is("split", split, str)
+        check_is("X_dict", X_dict, Mapping, ": name the fields, {'input_data': values}")
+        check_is("Y_dict", Y_dict, Mapping, ": name the labels, {'task': labels}")
         self.name = name
         self.split = split
         self.keys = keys
@@ -232,11 +268,13 @@ class DictDataset(Dataset[Batch]):
         for label, values in given.items():
             if not isinstance(values, Tensor):
                 raise LabelTypeError(label, type(values))
-        lengths = {key: len(values) for key, values in chain(self.X_dict.items(), given.items())}
+        fields = chain(self.X_dict.items(), given.items())
+        lengths = {key: _length(key, values) for key, values in fields}
         if keys is not None:
-            lengths["keys"] = len(keys)
+            lengths["keys"] = _length("keys", keys)
         if len(set(lengths.values())) > 1:
             raise FieldLengthsError(name, lengths)
+        self._rows = next(iter(lengths.values()), 0)
 
     @classmethod
     def from_tensors(
@@ -268,6 +306,7 @@ class DictDataset(Dataset[Batch]):
         keys
             What to call each row in messages.
         """
+        check_is("X_tensor", X_tensor, Tensor, ": wrap it with torch.as_tensor")
         return cls(dataset_name, split, {input_data_key: X_tensor}, {task_name: Y_tensor}, keys)
 
     def called(self, rows: Iterable[int]) -> list[str]:
@@ -275,7 +314,7 @@ class DictDataset(Dataset[Batch]):
         return [f"row {row}" if self.keys is None else str(self.keys[row]) for row in rows]
 
     def __len__(self) -> int:
-        return len(next(iter(self.Y_dict.values()), ()))
+        return self._rows
 
     def __getitem__(self, index: int) -> Batch:
         fields = {key: values[index] for key, values in self.X_dict.items()}
@@ -319,8 +358,13 @@ class DictDataLoader(DataLoader[Batch]):
     dataset: DictDataset
 
     def __init__(self, dataset: DictDataset, **settings: Any) -> None:
-        # torch would pin slice labels one by one, two for every slice.
-        super().__init__(dataset, collate_fn=_as_is, **settings | {"pin_memory": False})
+        check_is("dataset", dataset, DictDataset)
+        _check_loader(dataset, settings)
+        try:
+            # torch would pin slice labels one by one, two for every slice.
+            super().__init__(dataset, collate_fn=_as_is, **settings | {"pin_memory": False})
+        except (TypeError, ValueError) as e:  # what goes with what is torch's to say
+            raise LoaderSettingError(dataset.name, str(e).partition("\n")[0]) from e
 
 
 def with_masks(
@@ -351,6 +395,9 @@ def with_masks(
     MaskValueError
         When a mask holds another value.
     """
+    if getattr(getattr(S, "dtype", None), "names", None) is None:
+        how = ": PandasSFApplier(sfs).apply(df) gives one, df.to_records(index=False) too"
+        raise ArgumentTypeError("S", S, "a numpy record array with a mask per slice", how)
     if task not in dataset.Y_dict:
         raise TaskLabelsMissingError(task, dataset.name, list(dataset.Y_dict))
     if len(S) != len(dataset):
@@ -401,7 +448,7 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
 
 
 def check_features(dataset: DictDataset) -> None:
-    """See that no feature is NaN, which would turn every weight into NaN at the first step.
+    """See that no feature is NaN or infinite, which turns weights into NaN at the first step.
 
     Raises
     ------
@@ -410,7 +457,46 @@ def check_features(dataset: DictDataset) -> None:
     """
     for field, values in dataset.X_dict.items():
         if rows := _not_numbers(values):
-            raise NotANumberFeatureError(field, dataset.name, dataset.called(rows))
+            called = map(_with_column, repeat(values), rows[:_SHOWN], dataset.called(rows[:_SHOWN]))
+            raise NotANumberFeatureError(field, dataset.name, len(rows), list(called))
+
+
+def _check_loader(dataset: DictDataset, settings: dict[str, Any]) -> None:
+    """See what torch says in a trace, or not at all."""
+    known = [name for name in signature(DataLoader.__init__).parameters if name not in _OURS]
+    for name in settings:
+        if name == "collate_fn":
+            raise LoaderSettingError(dataset.name, "it makes its batches itself: no collate_fn")
+        if name not in known:
+            raise LoaderSettingError(dataset.name, f"no setting {name!r}{near(name, known)}")
+    for name, least in (("batch_size", 1), ("num_workers", 0)):
+        value = settings.get(name, least)
+        if (not is_whole(value) or value < least) and not (name == "batch_size" and value is None):
+            end = f"and must be a whole number of at least {least}"
+            raise LoaderSettingError(dataset.name, f"{name} is {value!r}, {end}")
+    if settings.get("batch_size", 1) is None and settings.get("batch_sampler") is None:
+        raise LoaderSettingError(dataset.name, "batch_size is None, and rows come in batches")
+    if not len(dataset):  # torch can't shuffle no rows
+        settings["shuffle"] = None
+
+
+_OURS = ("self", "dataset", "collate_fn")
+
+
+def _length(field: str, values: Any) -> int:
+    """Return how many rows a field has."""
+    try:
+        return len(values)
+    except TypeError:
+        raise ArgumentTypeError(f"field {field!r}", values, "one value per row") from None
+
+
+def _with_column(values: Any, row: int, called: str) -> str:
+    """Name a row with the first of its columns that holds no number, and what it holds."""
+    cells = values[row].flatten()
+    at = int((~cells.isfinite()).nonzero()[0])
+    place = f" in column {at}" if len(cells) > 1 else ""
+    return f"{called} ({cells[at].item()}{place})"
 
 
 def _not_numbers(values: Any) -> list[int]:
@@ -420,15 +506,16 @@ def _not_numbers(values: Any) -> list[int]:
     if not dense or not values.is_floating_point() or not len(values):
         return []
     flat = values.reshape(len(values), -1)
-    # A sum is NaN if a term is: one pass, and no mask as large as the features.
+    # A sum is not finite if a term isn't: one pass, and no mask as large as the features.
     suspects = (~flat.sum(1).isfinite()).nonzero().flatten()
-    found: list[int] = suspects[flat[suspects].isnan().any(1)].tolist()
+    found: list[int] = suspects[~flat[suspects].isfinite().all(1)].tolist()
     return found
 
 
 def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]]:
     raw = np.asarray(values)
-    wrong = np.flatnonzero(~np.isin(raw, (INACTIVE, 0, 1)))
+    wrong = np.flatnonzero([v not in (INACTIVE, 0, 1) for v in raw.tolist()]
+                           if raw.dtype == object else ~np.isin(raw, (INACTIVE, 0, 1)))  # fmt: skip
     if len(wrong):
         raise MaskValueError(name, raw[wrong].tolist()[0], int(wrong[0]))
     return raw.astype(np.int8)

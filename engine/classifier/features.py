@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from inspect import signature
 from itertools import repeat
 from typing import Any, Protocol, Self, TypeAlias, cast
 
@@ -21,6 +20,8 @@ from scipy.sparse import coo_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
+from engine.classifier.settings import FEATURES as SETTINGS
+from engine.classifier.settings import check_spec
 from engine.classifier.sparse import SparseRows
 from engine.compile.columns import dense, plain_array
 from engine.errors import (
@@ -30,8 +31,6 @@ from engine.errors import (
     MissingColumnError,
     NotFiniteError,
     TextTypeError,
-    listed,
-    near,
 )
 from engine.plain import plain
 
@@ -125,6 +124,11 @@ class BagOfWords:
         EmptyVocabularyError
             When the texts hold no token.
         """
+        about = {
+            "ngram_range": ngram_range, "lowercase": lowercase, "token_pattern": token_pattern,
+            "max_words": max_words, "column": column,
+        }  # fmt: skip
+        check_spec({"kind": "bag_of_words", **about}, SETTINGS, FeatureSpecError)
         known = _texts(texts, column)
         shortest, longest = ngram_range
         bag = cls((), (shortest, longest), lowercase, token_pattern, column)
@@ -382,7 +386,9 @@ class Tabular:
         MissingColumnError, FeatureTypeError, NotFiniteError
             When a column is not there, is of another type, or holds NaN or infinity.
         """
-        if not numeric and not category:
+        about = {"numeric": numeric, "category": category, "max_levels": max_levels, "key": key}
+        check_spec({"kind": "tabular", **about}, SETTINGS, FeatureSpecError)
+        if not len(numeric) and not len(category):
             raise FeatureSpecError("tabular reads no column: name some in numeric or category")
         empty = cls((), (), tuple(key))
         numbers = [(name, empty._number(rows, name)) for name in numeric]
@@ -480,11 +486,11 @@ def input_columns(spec: Mapping[str, Any], text: str | None) -> list[str]:
     >>> input_columns({"kind": "tabular", "numeric": ["age"], "category": ["city"]}, None)
     ['age', 'city']
     """
-    settings = _settings(spec)
+    given = check_spec(spec, SETTINGS, FeatureSpecError)
     if spec["kind"] == "tabular":
-        columns = [*settings.get("numeric", ()), *settings.get("category", ())]
+        columns = [*given.get("numeric", ()), *given.get("category", ())]
     else:
-        columns = [c for c in (settings.get("column", text),) if c]
+        columns = [c for c in (given.get("column", text),) if c]
     if not columns:
         raise FeatureSpecError(
             f"{spec['kind']} reads no column: name some in numeric or category"
@@ -522,20 +528,8 @@ def fit_features(
     """
     columns = input_columns(spec, text)
     given = {"key": key} if spec["kind"] == "tabular" else {"column": columns[0]}
-    return cast("Features", FEATURES[spec["kind"]].fit(rows, **{**given, **_settings(spec)}))
-
-
-def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    settings = dict(spec)
-    kind = settings.pop("kind", None)
-    if kind not in FEATURES:
-        end = near(str(kind), FEATURES) if kind else f"; known: {listed(sorted(FEATURES))}"
-        raise FeatureSpecError(f"there is no kind {kind!r}{end}")
-    known = list(signature(FEATURES[kind].fit).parameters)[1:]
-    for name in settings:
-        if name not in known:
-            raise FeatureSpecError(f"{kind} has no setting {name!r}{near(name, known)}")
-    return settings
+    wanted = check_spec(spec, SETTINGS, FeatureSpecError)
+    return cast("Features", FEATURES[spec["kind"]].fit(rows, **{**given, **wanted}))
 
 
 def take_rows(rows: Any, start: int, stop: int) -> Any:

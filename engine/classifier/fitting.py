@@ -16,7 +16,8 @@ from engine.classifier.bases import build_base
 from engine.classifier.data import DictDataLoader, DictDataset
 from engine.classifier.features import Features, Rows, fit_features, row_names
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.train import Trainer, TrainerConfig, set_seed
+from engine.classifier.settings import TrainerConfig, monitored
+from engine.classifier.train import Trainer, check_device, set_seed
 from engine.config import Classifier
 
 TASK = "task"
@@ -168,6 +169,44 @@ class Recipe:
         weights = oversampling_weights([masks[s] for s in self.masks])
         sampler = WeightedRandomSampler(weights.tolist(), len(weights))
         return model.make_slice_dataloader(data, masks, batch_size=size, sampler=sampler)
+
+
+def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> None:
+    """See before a sample is drawn what would stop training on it.
+
+    Parameters
+    ----------
+    settings
+        The project file's ``classifier``.
+    slices
+        The slices that get heads.
+    n_classes
+        How many classes there are.
+
+    Raises
+    ------
+    InputError
+        If there is no such slice, device or setting.
+
+    Examples
+    --------
+    >>> check_setup(Classifier(monitor="short/f1"), ["short", "link"], 2)
+    """
+    known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
+    config = TrainerConfig(**settings.model_dump(include=known))
+    with torch.device("meta"):
+        base = build_base(settings.base, 1)
+        model = SlicingClassifier(
+            base.module,
+            base.width,
+            slices,
+            n_classes=n_classes,
+            device="meta",
+            **settings.model_dump(include=set(_MODEL)),
+        )
+    if config.monitor is not None:
+        monitored(config.monitor, model.head_names, list(model.scorer.metrics))
+    check_device(config.device)
 
 
 def write_sample(sample: Mapping[str, Rows], folder: Path) -> None:

@@ -14,14 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.classifier.attention import ATTENTIONS, BINARY
+from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data import (
     INACTIVE,
     DictDataLoader,
     DictDataset,
     Labels,
     SliceLabels,
+    check_is,
     check_labels,
+    check_loaders,
     concatenate,
     hard,
     ind_label,
@@ -32,12 +34,18 @@ from engine.classifier.data import (
     with_masks,
 )
 from engine.classifier.losses import at_least_single, cross_entropy, soft_cross_entropy
+from engine.classifier.rules import is_names, is_number
+from engine.classifier.rules import plain as python_value
+from engine.classifier.settings import MODEL, default_metrics
 from engine.errors import (
+    BaseRunError,
     BaseWidthError,
     DuplicateHeadError,
+    EngineError,
     FieldMissingError,
     ModelSettingError,
     RowWeightsMissingError,
+    RowWeightsTypeError,
     TaskUnknownError,
     near,
 )
@@ -182,6 +190,14 @@ class SlicingClassifier(nn.Module):
     (torch.Size([2, 2]), torch.Size([2, 3]))
     """
 
+    head_dim: int
+    task_name: str
+    n_classes: int
+    temperature: float
+    attention: str
+    indicator_loss_weight: float
+    row_weights: str | None
+
     def __init__(
         self,
         base_architecture: nn.Module,
@@ -201,20 +217,22 @@ class SlicingClassifier(nn.Module):
         row_weights: str | None = None,
     ) -> None:
         super().__init__()
-        heads = _with_base(slice_names)
-        self.slice_names = list(slice_names)
-        self.head_dim = head_dim
-        self.input_data_key = input_data_key
-        self.task_name = task_name
-        self.scorer = scorer or Scorer(["accuracy", "f1" if n_classes == BINARY else "f1_macro"])
-        self.n_classes = n_classes
-        self.temperature = temperature
-        self.attention = attention
-        self.indicator_loss_weight = indicator_loss_weight
+        given = {
+            "head_dim": head_dim, "slice_names": slice_names, "task_name": task_name,
+            "n_classes": n_classes, "temperature": temperature, "attention": attention,
+            "indicator_loss_weight": indicator_loss_weight, "row_weights": row_weights,
+            "slice_weights": {} if slice_weights is None else slice_weights,
+        }  # fmt: skip
+        for name, value in given.items():
+            if end := MODEL[name].broken(value):
+                raise ModelSettingError(name, value, end)
+            setattr(self, name, python_value(value))
+        self.slice_names, heads = list(slice_names), _with_base(slice_names)
         self.slice_weights = dict(slice_weights or {})
-        self.class_weights = None if class_weights is None else list(class_weights)
-        self.row_weights = row_weights
-        self._check_settings(heads)
+        self.class_weights = None if class_weights is None else _listed(class_weights)
+        self.input_data_key = input_data_key
+        self.scorer = Scorer(default_metrics(n_classes)) if scorer is None else scorer
+        self._check_settings(heads, base_architecture, device)
 
         self.base_architecture = base_architecture
         # In Snorkel's order, so that the same seed draws the same weights.
@@ -232,31 +250,35 @@ class SlicingClassifier(nn.Module):
             "indicator": Scorer(metrics=["f1"]),
         }
 
-    def _check_settings(self, heads: Sequence[str]) -> None:
-        def positive(value: float) -> bool:
-            return math.isfinite(value) and value >= 0
+    def _check_settings(self, heads: Sequence[str], base: Any, device: Any) -> None:
+        """See what :data:`MODEL` can't: settings that depend on others, and objects."""
 
-        if self.attention not in ATTENTIONS:
-            raise ModelSettingError("attention", self.attention, near(self.attention, ATTENTIONS))
-        if not math.isfinite(self.temperature) or self.temperature <= 0:
-            raise ModelSettingError("temperature", self.temperature, ", and must be above 0")
-        if not positive(self.indicator_loss_weight):
-            raise ModelSettingError(
-                "indicator_loss_weight", self.indicator_loss_weight, ", and must not be below 0"
-            )
-        for name, weight in self.slice_weights.items():
-            if name not in heads:
-                raise ModelSettingError("slice_weights", self.slice_weights, near(name, heads))
-            if not positive(weight):
-                raise ModelSettingError(
-                    "slice_weights", {name: weight}, ", and must not be below 0"
-                )
+        def refuse(name: str, value: object, holds: bool, end: str) -> None:
+            if not holds:
+                raise ModelSettingError(name, value, end)
+
+        keys: Any = self.input_data_key
         weights = self.class_weights
-        if weights is not None and not (
-            len(weights) == self.n_classes and all(map(positive, weights)) and any(weights)
-        ):
-            wanted = f", and must be {self.n_classes} numbers, none below 0 and not all 0"
-            raise ModelSettingError("class_weights", weights, wanted)
+        some = (isinstance(keys, str) or is_names(keys)) and len(keys) > 0
+        refuse("input_data_key", keys, some, ", and must be a field's name, or a list of them")
+        of_class = f"{self.n_classes} numbers, none below 0 and not all 0"
+        known = weights is None or (
+            isinstance(weights, list)
+            and len(weights) == self.n_classes
+            and all(is_number(w) and w >= 0 for w in weights)
+            and any(weights)
+        )
+        refuse("class_weights", weights, known, f", and must be {of_class}")
+        for name in self.slice_weights:
+            refuse("slice_weights", self.slice_weights, name in heads, near(name, heads))
+        a_module = isinstance(base, nn.Module)
+        refuse("base_architecture", base, a_module, ", and must be a torch.nn.Module")
+        refuse("scorer", self.scorer, isinstance(self.scorer, Scorer), ", and must be a Scorer")
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, TypeError, ValueError) as e:
+            end = ", and torch has no such device here: use 'cpu'"
+            raise ModelSettingError("device", str(device), end) from e
 
     def _name_heads(self, heads: tuple[str, ...]) -> None:
         """Say which label belongs to which row of which stack, and what its loss counts."""
@@ -306,7 +328,8 @@ class SlicingClassifier(nn.Module):
         keys = [self.input_data_key] if one else self.input_data_key
         if missing := [key for key in keys if key not in X_dict]:
             raise FieldMissingError(missing, list(X_dict))
-        fields = {key: moved(X_dict[key], self.device) for key in keys}
+        dtype = self.master.weight.dtype
+        fields = {key: _as(dtype, moved(X_dict[key], self.device)) for key in keys}
         hidden: Tensor = self.base_architecture(fields[keys[0]] if one else fields)
         found = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
         if not isinstance(found, tuple) or len(found) != 2 or found[1] != self.head_dim:  # noqa: PLR2004
@@ -320,12 +343,22 @@ class SlicingClassifier(nn.Module):
         ------
         BaseWidthError
             When the base's output is not [batch, head_dim].
+        BaseRunError
+            When the base fails on them.
         FieldMissingError
             When the data set lacks a field that the base reads.
         """
         if len(dataset):
-            with torch.random.fork_rng(devices=[]), _evaluating(self):
-                self(dataset.__getitems__(range(min(2, len(dataset))))[0])
+            fields = dataset.__getitems__(range(min(2, len(dataset))))[0]
+            try:
+                with torch.random.fork_rng(devices=[]), _evaluating(self):
+                    outputs = self(fields)
+            except (EngineError, torch.OutOfMemoryError):
+                raise
+            except Exception as e:
+                raise BaseRunError(_shapes(fields), e) from e
+            if len(outputs.logits) != (n := min(2, len(dataset))):
+                raise BaseWidthError((len(outputs.logits), self.head_dim), self.head_dim, rows=n)
 
     def _read_experts(self, hidden: Tensor) -> Tensor:
         """Apply predictor and master weights to every expert's representation, [B, S, 2C].
@@ -421,6 +454,7 @@ class SlicingClassifier(nn.Module):
         >>> model.head_names
         ('short', 'link', 'base')
         """
+        _check_names("names", names)
         old, slice_names = self.head_names, [*self.slice_names, *names]
         heads = _with_base(slice_names)
         # Where each head's weights are among the old ones with the new ones behind them.
@@ -452,6 +486,8 @@ class SlicingClassifier(nn.Module):
         ModelSettingError
             When the model has no such slice.
         """
+        if names is not None:
+            _check_names("train_only", names)
         for name in names or ():
             if name not in self.head_names:
                 raise ModelSettingError("train_only", names, near(name, self.head_names))
@@ -507,6 +543,7 @@ class SlicingClassifier(nn.Module):
         LabelRangeError, SoftLabelShapeError, SoftLabelValueError
             When a label is not one of the classes, or soft labels are not class probabilities.
         """
+        check_is("dataset", dataset, DictDataset)
         if self.task_name in dataset.Y_dict:
             check_labels(dataset, self.task_name, self.n_classes)
         masked = with_masks(dataset, self.task_name, S, self.head_names)
@@ -514,6 +551,7 @@ class SlicingClassifier(nn.Module):
 
     def predict_proba(self, X_dict: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Give the master head's probabilities of a batch, [B, C]."""
+        check_is("X_dict", X_dict, Mapping)
         with _evaluating(self):
             probs: np.ndarray[Any, np.dtype[np.float32]]
             probs = self(X_dict).logits.softmax(-1).cpu().numpy()
@@ -546,6 +584,7 @@ class SlicingClassifier(nn.Module):
         TaskUnknownError
             When a label is remapped to a task that the model doesn't have.
         """
+        check_is("dataloader", dataloader, DictDataLoader)
         heads = self._heads_of(dataloader.dataset.Y_dict, remap_labels or {})
         labels, probs, _ = self._run(dataloader, {kind for kind, _ in heads.values()})
         results = {
@@ -582,6 +621,7 @@ class SlicingClassifier(nn.Module):
         dict or DataFrame
             ``label/dataset/split/metric`` to its score; NaN where no row is active.
         """
+        check_loaders(dataloaders)
         rows = [
             (label, loader.dataset.name, loader.dataset.split, metric, value)
             for loader in dataloaders
@@ -611,6 +651,7 @@ class SlicingClassifier(nn.Module):
         as_dataframe, row_weights
             As :meth:`score` takes them.
         """
+        check_loaders(dataloaders)
         labels = {label for loader in dataloaders for label in loader.dataset.Y_dict}
         on_master = {
             label: self.task_name if is_pred_label(self.task_name, label) else None
@@ -650,6 +691,7 @@ class SlicingClassifier(nn.Module):
     def _heads_of(
         self, labels: Labels, remap_labels: Mapping[str, str | None]
     ) -> dict[str, tuple[Kind, int]]:
+        check_is("remap_labels", remap_labels, Mapping)
         tasks = {label: remap_labels.get(label, label) for label in labels}
         for label, task in tasks.items():
             if label in remap_labels and task is not None and task not in self._heads:
@@ -693,10 +735,41 @@ def _per_head(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return flat.view(len(hidden), *bias.shape)
 
 
+def _shapes(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Say of what kind a batch's fields are."""
+    return {
+        name: f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
+        if isinstance(v, Tensor)
+        else f"a {type(v).__name__}"
+        for name, v in fields.items()
+    }
+
+
+def _listed(values: Any) -> Any:
+    """Return an array's or a tensor's values as a list; what is none stays for the rules."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return list(values) if isinstance(values, Sequence) and not isinstance(values, str) else values
+
+
 def _weights_of(X_dict: Mapping[str, Any], name: str) -> Any:
     if name not in X_dict:
         raise RowWeightsMissingError(name, list(X_dict))
+    if not isinstance(X_dict[name], Tensor):
+        raise RowWeightsTypeError(name, type(X_dict[name]).__name__)
     return X_dict[name]
+
+
+def _check_names(what: str, names: Any) -> None:
+    if end := MODEL["slice_names"].broken(names):
+        raise ModelSettingError(what, names, end)
+
+
+def _as(dtype: torch.dtype, values: Any) -> Any:
+    """Give floats as the model computes with: numpy's are float64, its weights float32."""
+    if isinstance(values, Tensor) and values.is_floating_point() and values.dtype != dtype:
+        return values.to(dtype)
+    return values
 
 
 def _with_base(slice_names: Sequence[str]) -> tuple[str, ...]:

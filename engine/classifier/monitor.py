@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.classifier.data import DictDataLoader, SliceLabels, hard, pred_label
-from engine.errors import MonitorError, listed, near
+from engine.classifier.settings import OVERALL, monitored
+from engine.errors import MonitorError, listed
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.classifier.model import SlicingClassifier
     from engine.classifier.train import EpochLog
-
-OVERALL = "overall"
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,7 @@ def find_monitor(
     MonitorError
         When there is no such slice or metric, no valid split, or no row of the slice in it.
     """
-    slice_name, _, metric = name.rpartition("/")
-    known = [OVERALL, *model.head_names]
-    if slice_name not in known:
-        raise MonitorError(name, f"there is no slice {slice_name!r}{near(slice_name, known)}")
-    if metric not in model.scorer.metrics:
-        end = near(metric, model.scorer.metrics)
-        raise MonitorError(name, f"the model's scorer has no metric {metric!r}{end}")
+    slice_name, metric = monitored(name, model.head_names, list(model.scorer.metrics))
     if not valid:
         raise MonitorError(name, "there is no loader of the valid split to compute it on")
     if slice_name != OVERALL:

@@ -1,29 +1,36 @@
-"""What training can be told: tables of optimizers and schedules, and the settings themselves."""
+"""What training can be told: the rules of all settings, and the trainer's own.
+
+Nothing here loads torch, so that the project file is checked by the same rules.
+"""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
-from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
+from engine.classifier.rules import (
+    Rule,
+    flag,
+    names,
+    number,
+    one_of,
+    optional,
+    pair_of_lengths,
+    path,
+    plain,
+    regex,
+    text,
+    weights,
+    whole,
+)
+from engine.errors import MonitorError, TrainerSettingError, brief, listed, near
 
-from engine.errors import TrainerSettingError, near
-from engine.plain import plain
-
-Parameters = Iterable[torch.nn.Parameter]
-
-# (parameters, learning rate, weight decay) -> optimizer. The fused ones do a step in one pass
-# over the weights: 51 ms for 90 M of them on two cores, where the loop takes 364 and foreach 650.
-OPTIMIZERS: dict[str, Callable[[Parameters, float, float], Optimizer]] = {
-    "sgd": lambda p, lr, l2: SGD(p, lr=lr, weight_decay=l2, momentum=0.9, fused=not plain()),
-    "adam": lambda p, lr, l2: Adam(p, lr=lr, weight_decay=l2, fused=not plain()),
-    "adamax": lambda p, lr, l2: Adamax(p, lr=lr, weight_decay=l2),
-    "adamw": lambda p, lr, l2: AdamW(p, lr=lr, weight_decay=l2, fused=not plain()),
-}
+# The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
+OPTIMIZER_NAMES = ("sgd", "adam", "adamax", "adamw")
+ATTENTION_NAMES = ("snorkel", "paper", "indicator", "confidence", "uniform")
 
 # (steps done, steps in all) -> what the learning rate is multiplied with.
 LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
@@ -35,17 +42,149 @@ LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
 }
 
 PRECISIONS = ("float32", "bf16", "auto")
+OVERALL, BASE = "overall", "base"
 
-_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("n_epochs", lambda v: v >= 1, ", and must be at least 1"),
-    ("n_steps", lambda v: v is None or v >= 1, ", and must be at least 1, or None for n_epochs"),
-    ("patience", lambda v: v is None or v >= 1, ", and must be at least 1, or None"),
-    ("threads", lambda v: v is None or v >= 1, ", and must be at least 1, or None"),
-    ("lr", lambda v: v > 0, ", and must be above 0"),
-    ("l2", lambda v: v >= 0, ", and must not be below 0"),
-    ("grad_clip", lambda v: not v or v > 0, ", and must be above 0, or None for no clipping"),
-    ("warmup_steps", lambda v: v >= 0, ", and must not be below 0"),
-)
+SEED = whole(0, 2**32 - 1)  # what numpy takes
+_POSITIVE = number(lambda v: v > 0, "be above 0")
+_NOT_NEGATIVE = number(lambda v: v >= 0, "not be below 0")
+
+TRAINER: Mapping[str, Rule] = {
+    "n_epochs": whole(1),
+    "lr": _POSITIVE,
+    "l2": _NOT_NEGATIVE,
+    "grad_clip": optional(number(lambda v: v >= 0, "not be below 0")),
+    "optimizer": one_of(OPTIMIZER_NAMES),
+    "lr_scheduler": one_of(LR_SCHEDULERS),
+    "warmup_steps": whole(0),
+    "progress_bar": flag(),
+    "seed": optional(SEED),
+    "train_split": text(),
+    "valid_split": text(),
+    "test_split": text(),
+    "log": optional(path()),
+    "n_steps": optional(whole(1)),
+    "monitor": optional(text()),
+    "patience": optional(whole(1)),
+    "device": text(),
+    "precision": one_of(PRECISIONS),
+    "threads": optional(whole(1)),
+    "folder": optional(path()),
+    "resume": flag(),
+    "tensorboard": optional(path()),
+    "metric_weights": optional(text()),
+}
+MODEL: Mapping[str, Rule] = {
+    "head_dim": whole(1),
+    "slice_names": names("slice names"),
+    "task_name": text(),
+    "n_classes": whole(2),
+    "temperature": _POSITIVE,
+    "attention": one_of(ATTENTION_NAMES),
+    "indicator_loss_weight": _NOT_NEGATIVE,
+    "slice_weights": weights(),
+    "row_weights": optional(text()),
+}
+# Kind of base architecture, and of features, to its settings.
+BASES: Mapping[str, Mapping[str, Rule]] = {
+    "mlp": {"layers": whole(1), "width": optional(whole(1))},
+    "tabular_mlp": {
+        "layers": whole(1),
+        "width": whole(1),
+        "dropout": number(lambda v: 0 <= v < 1, "be from 0 to below 1"),
+    },
+}
+_TEXT_FEATURES: Mapping[str, Rule] = {
+    "ngram_range": pair_of_lengths(),
+    "lowercase": flag(),
+    "token_pattern": regex(),
+    "max_words": optional(whole(1)),
+    "column": text(),
+}
+FEATURES: Mapping[str, Mapping[str, Rule]] = {
+    "bag_of_words": _TEXT_FEATURES,
+    "tfidf": {**_TEXT_FEATURES, "sublinear_tf": flag()},
+    "tabular": {
+        "numeric": names("columns"),
+        "category": names("columns"),
+        "max_levels": whole(1),
+        "key": names("columns"),
+    },
+}
+
+
+def check_spec(
+    spec: Any,
+    kinds: Mapping[str, Mapping[str, Rule]],
+    error: Callable[[str], Exception],
+) -> dict[str, Any]:
+    """Return the settings of a spec, which has a kind; its settings are known and hold.
+
+    Parameters
+    ----------
+    spec
+        ``kind`` and that kind's settings.
+    kinds
+        :data:`BASES` or :data:`FEATURES`.
+    error
+        Makes of a problem what is raised.
+
+    Examples
+    --------
+    >>> check_spec({"kind": "mlp", "layers": 3}, BASES, ValueError)
+    {'layers': 3}
+    """
+    if not isinstance(spec, Mapping):
+        example = f"{{'kind': {min(kinds)!r}}}"
+        raise error(f"it is {brief(spec)}, and must be settings: {example}, say")
+    settings = dict(spec)
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str) or kind not in kinds:
+        named = isinstance(kind, str) and kind
+        end = near(str(kind), kinds) if named else f"; known: {listed(sorted(kinds))}"
+        raise error(f"there is no kind {brief(kind)}{end}")
+    for name, value in settings.items():
+        if name not in kinds[kind]:
+            raise error(f"{kind} has no setting {brief(name)}{near(str(name), kinds[kind])}")
+        if wrong := kinds[kind][name].broken(value):
+            raise error(f"{name} is {brief(value)}{wrong}")
+    return settings
+
+
+def default_metrics(n_classes: int) -> list[str]:
+    """Return what a model is scored by unless told otherwise."""
+    return ["accuracy", "f1" if n_classes == 2 else "f1_macro"]  # noqa: PLR2004
+
+
+def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str]) -> tuple[str, str]:
+    """Return the slice and the metric that a monitor's name stands for.
+
+    Parameters
+    ----------
+    name
+        ``<slice>/<metric>`` or ``overall/<metric>``.
+    slices
+        The model's slices; None where they aren't known yet.
+    metrics
+        The scorer's metrics.
+
+    Raises
+    ------
+    MonitorError
+        If there is no such slice or metric.
+
+    Examples
+    --------
+    >>> monitored("short/f1", ["short"], ["accuracy", "f1"])
+    ('short', 'f1')
+    """
+    slice_name, _, metric = name.rpartition("/")
+    known = [OVERALL, *(slices or ())]
+    if not slice_name or (slices is not None and slice_name not in known):
+        raise MonitorError(name, f"there is no slice {slice_name!r}{near(slice_name, known)}")
+    if metric not in metrics:
+        end = near(metric, metrics)
+        raise MonitorError(name, f"the model's scorer has no metric {metric!r}{end}")
+    return slice_name, metric
 
 
 @dataclass(frozen=True)
@@ -134,17 +273,11 @@ class TrainerConfig:
     metric_weights: str | None = None
 
     def __post_init__(self) -> None:
-        for setting, holds, wanted in _RULES:
-            if not holds(value := getattr(self, setting)):
-                raise TrainerSettingError(setting, value, wanted)
-        tables = (
-            ("optimizer", OPTIMIZERS),
-            ("lr_scheduler", LR_SCHEDULERS),
-            ("precision", PRECISIONS),
-        )
-        for setting, table in tables:
-            if (value := getattr(self, setting)) not in table:
-                raise TrainerSettingError(setting, value, near(str(value), table))
+        for one in fields(self):
+            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
+            value = getattr(self, one.name)
+            if end := TRAINER[one.name].broken(value):
+                raise TrainerSettingError(one.name, value, end)
         if self.patience is not None and self.monitor is None:
             raise TrainerSettingError("patience", self.patience, ", and needs a monitor")
 

@@ -75,7 +75,7 @@ class SparseRows:
         return {name: getattr(self, name) for name in names} | {"width": torch.tensor(self.width)}
 
     def not_numbers(self) -> list[int]:
-        """Give the rows that hold a NaN."""
-        entries = self.values.isnan().nonzero().flatten()
+        """Give the rows that hold NaN or infinity."""
+        entries = (~self.values.isfinite()).nonzero().flatten()
         rows: list[int] = (torch.searchsorted(self.starts, entries, right=True) - 1).tolist()
         return sorted(set(rows))

@@ -64,7 +64,10 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointCorruptError(file.parent, f"{file.name} is damaged ({e})") from e
     if header.get("format") != str(FORMAT):
         raise CheckpointFormatError(file.parent, header.get("format"), FORMAT)
-    return tensors, json.loads(header["facts"])
+    try:
+        return tensors, json.loads(header["facts"])
+    except (KeyError, ValueError) as e:
+        raise CheckpointCorruptError(file.parent, f"{file.name} has no facts ({e!r})") from e
 
 
 def under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:

@@ -18,10 +18,21 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from engine.classifier import state
-from engine.classifier.data import Batch, DictDataLoader, Labels, SliceLabels, check_features
+from engine.classifier.data import (
+    INACTIVE,
+    Batch,
+    DictDataLoader,
+    Labels,
+    SliceLabels,
+    check_features,
+    check_is,
+    check_loaders,
+    hard,
+)
 from engine.classifier.distributed import Processes, processes
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import (
@@ -34,8 +45,10 @@ from engine.classifier.monitor import (
     overall_figures,
     slice_table,
 )
-from engine.classifier.settings import OPTIMIZERS, TrainerConfig, lr_factor
+from engine.classifier.optimizers import OPTIMIZERS
+from engine.classifier.settings import SEED, TrainerConfig, lr_factor
 from engine.errors import (
+    EmptyTrainingError,
     NotANumberLossError,
     ResumeError,
     RowWeightsMissingError,
@@ -58,6 +71,8 @@ _log = logging.getLogger(__name__)
 # long as one and at 54 million nine tenths; on a busy machine threads wait for each other besides.
 _WORTH_SHARING = 2**24
 
+_TWO = 2  # rows of a batch that can be normalised, in each process
+
 # Settings that may differ between a run that was killed and the one that goes on with it.
 _CHANGEABLE = ("progress_bar", "log", "folder", "resume", "tensorboard", "device", "threads")
 
@@ -70,7 +85,14 @@ def set_seed(seed: int) -> None:
     >>> set_seed(111)
     >>> bool((torch.rand(3) == first).all())
     True
+
+    Raises
+    ------
+    TrainerSettingError
+        If it is no whole number from 0 to 2^32 - 1.
     """
+    if end := SEED.broken(seed):
+        raise TrainerSettingError("seed", seed, end)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -179,6 +201,7 @@ class _Run:
     together: Processes
     random: state.RandomState
     setup: dict[str, Any]
+    normalises: bool
 
 
 class Trainer:
@@ -282,7 +305,11 @@ class Trainer:
     def _prepared(self, model: SlicingClassifier, dataloaders: Sequence[DictDataLoader]) -> _Run:
         """Seed, and check all that can be checked before the first step."""
         config, together = self.config, processes()
+        check_is("model", model, SlicingClassifier)
+        check_loaders(dataloaders)
         train, valid = self._by_split(dataloaders)
+        _check_rows(train)
+        _check_places(config)
         seed = config.seed
         if seed is None and together.size > 1:  # all must shuffle alike
             seed = int(together.of_first(torch.randint(2**31, (), device=model.device)))
@@ -303,6 +330,8 @@ class Trainer:
             monitor = find_monitor(config.monitor, model, valid, self.slices)
         for sentence in empty_slices(self.slices) if together.first else ():
             _log.warning("%s: slices with %s", self.name, sentence)
+        if together.first and (problem := _unlearnable(train, model.task_name)):
+            _log.warning("%s: %s", self.name, problem)
         for tensor in model.state_dict().values():
             together.of_first(tensor)
 
@@ -322,6 +351,7 @@ class Trainer:
             together=together,
             random=drawn,
             setup={} if config.folder is None else self._setup(model, train, valid),
+            normalises=any(isinstance(m, _BatchNorm) for m in model.modules()),
         )
 
     def _epoch(self, run: _Run, standing: Standing, screen: Screen) -> EpochLog:
@@ -345,7 +375,11 @@ class Trainer:
                 break
             standing.step += 1
             screen.advance(1)
-            rows += len(next(iter(batch[1].values())))
+            n = len(next(iter(batch[1].values())))
+            # A batch of one row has no variance to be normalised by; its rows have other epochs.
+            if run.normalises and n < _TWO * together.size:
+                continue
+            rows += n
             with together.own_randomness(standing.step), autocast:
                 tasks = model.loss(*together.share(batch), over_processes)
             shares = together.sum(torch.cat([tasks.total[None], tasks.losses]).detach())
@@ -526,6 +560,58 @@ class Trainer:
             write_history(self.config.log, self.history)
 
 
+def _check_rows(train: Sequence[DictDataLoader]) -> None:
+    """See that there is a batch to learn from.
+
+    Raises
+    ------
+    EmptyTrainingError
+    """
+    names = [loader.dataset.name for loader in train]
+    if not any(len(loader) for loader in train):
+        dropped = any(len(loader.dataset) for loader in train)
+        few = (
+            "it has fewer rows than a batch, and drop_last is set" if dropped else "it has no rows"
+        )
+        raise EmptyTrainingError(names, few)
+
+
+def _unlearnable(train: Sequence[DictDataLoader], task: str) -> str | None:
+    """Say that the labels of all rows leave nothing to tell apart; None where they don't."""
+    found: set[int] = set()
+    for loader in train:
+        labels = loader.dataset.Y_dict
+        found |= set(torch.unique(hard(labels[task])).tolist() if task in labels else ())
+    classes = sorted(found - {INACTIVE})
+    if not classes:
+        return f"no training row has a label of {task!r}: its head learns nothing"
+    if len(classes) == 1:
+        return f"all training labels of {task!r} are {classes[0]}: there is nothing to tell apart"
+    return None
+
+
+def _check_places(config: TrainerConfig) -> None:
+    """See that files can be written where they are to be, and make the folders.
+
+    Raises
+    ------
+    TrainerSettingError
+    """
+    for name, of_file in (("log", True), ("folder", False), ("tensorboard", False)):
+        value = getattr(config, name)
+        if value is None:
+            continue
+        place = Path(value)
+        if place.exists() and place.is_dir() is of_file:
+            is_one = "which is a folder, and must be a file" if of_file else "which is a file"
+            raise TrainerSettingError(name, str(value), f", {is_one}")
+        try:
+            (place.parent if of_file else place).mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            end = f", which can't be made: {e.strerror}"
+            raise TrainerSettingError(name, str(value), end) from e
+
+
 def usable_cores() -> int:
     """Count the cores that this process may use, under its affinity and its container's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
@@ -577,12 +663,24 @@ def _device(choice: str, model: SlicingClassifier) -> torch.device:
     if choice == "auto":
         on_cpu = model.device.type == "cpu"
         return torch.device("cuda") if on_cpu and torch.cuda.is_available() else model.device
+    check_device(choice)
+    return torch.device(choice)
+
+
+def check_device(choice: str) -> None:
+    """See that torch has a device here.
+
+    Raises
+    ------
+    TrainerSettingError
+    """
+    if choice == "auto":
+        return
     try:
         torch.empty(0, device=choice)
     except (RuntimeError, AssertionError) as e:
         end = ", and torch has no such device here: use 'auto' or 'cpu'"
         raise TrainerSettingError("device", choice, end) from e
-    return torch.device(choice)
 
 
 def _autocast(precision: str, device: torch.device) -> torch.autocast:

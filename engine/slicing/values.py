@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from engine.errors import ValueTypeError
+from engine.errors import SliceFormError, ValueTypeError, brief
 from engine.slicing.description import digest
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.functions import SlicingFunction
@@ -113,7 +113,7 @@ class Pin:
 
 
 def by(
-    column: str, values: Iterable[Any], *, top: int = TOP, other: bool = True
+    column: str, values: Iterable[Any] | None = None, *, top: int = TOP, other: bool = True
 ) -> list[SlicingFunction]:
     """Return a slice per value of a column, one for null and one for other values.
 
@@ -133,12 +133,18 @@ def by(
     ------
     ValueTypeError
         If a value is not text, a boolean, a whole number, a date or a float.
+    SliceFormError
+        If there are no values to slice by, or ``top`` is no number of slices.
 
     Examples
     --------
     >>> [sf.name for sf in by("country", ["US", "DE"])]
     ['country=US', 'country=DE', 'country=null', 'country=(other)']
     """
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        how = "by('sex', df['sex']), say, or by('sex', ['F', 'M'])"
+        name = brief(column).strip("'")
+        raise SliceFormError(name, f"give the column's values to slice by: {how}")
     return cross(column, values=((v,) for v in values), top=top, other=other)
 
 
@@ -153,6 +159,11 @@ def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> lis
     >>> [sf.id for sf in cross("sex", "age", values=[("F", 40), ("M", 40)], other=False)]
     ['sex_f_age_40', 'sex_m_age_40', 'sex_age_null']
     """
+    name = " x ".join(brief(column).strip("'") for column in columns)
+    if not columns or not all(isinstance(column, str) and column for column in columns):
+        raise SliceFormError(name, f"columns are named by text, found {brief(list(columns))}")
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise SliceFormError(name, f"top must be a whole number of at least 1, found {brief(top)}")
     spec = By(columns, top, other)
     return [made.sf for made in value_slices(spec, distinct(spec, _rows(values))[:top])]
 
@@ -174,7 +185,11 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
     """
     counts: Counter[tuple[Any, ...]] = Counter()
     for row in values:
-        cell = tuple(map(plain, row))
+        whole = isinstance(row, Iterable) and not isinstance(row, str | bytes)
+        cell = tuple(map(plain, row)) if whole else (row,)
+        if not whole or len(cell) != len(spec.columns):
+            wanted = f"a value of each of {', '.join(spec.columns)}"
+            raise SliceFormError(" x ".join(spec.columns), f"{brief(row)} is not {wanted}")
         for column, value in zip(spec.columns, cell, strict=True):
             if value is not None and type(value) not in FAMILIES:
                 raise ValueTypeError(column, type(value).__name__)

@@ -55,7 +55,7 @@ def test_bases_read_sparse_rows_as_dense_ones():
         ),
         (
             {"kind": "mlp", "width": "wide"},
-            "base architecture: width is 'wide', and must be a whole number of at least 1",
+            "base architecture: width is 'wide', and must be a whole number of at least 1, or None",
         ),
         (
             {"kind": "tabular_mlp", "width": 0},

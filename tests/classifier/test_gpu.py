@@ -20,7 +20,7 @@ from engine.classifier.data import DictDataset
 from engine.classifier.distributed import train_together
 from engine.classifier.features import fit_features
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import OPTIMIZERS
+from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.train import Trainer
 from engine.errors import EngineError
 

@@ -581,7 +581,7 @@ def test_labels_that_can_not_be(make):
         ({"slice_weights": {"lnk": 2}}, "slice_weights is {'lnk': 2}; did you mean 'link'?"),
         (
             {"slice_weights": {"link": -2}},
-            "slice_weights is {'link': -2}, and must not be below 0",
+            "slice_weights is {'link': -2}, and must be slices with numbers that are not below 0",
         ),
         (
             {"class_weights": [1.0]},

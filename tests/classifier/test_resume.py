@@ -17,7 +17,7 @@ from torch.utils.data import WeightedRandomSampler
 from engine.classifier import state
 from engine.classifier.data import DictDataset
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import OPTIMIZERS
+from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.train import Trainer
 from engine.errors import EngineError
 

@@ -10,7 +10,8 @@ import torch
 
 from engine.classifier.data import DictDataLoader, DictDataset
 from engine.classifier.monitor import SliceRows, slice_table
-from engine.classifier.settings import LR_SCHEDULERS, OPTIMIZERS, TrainerConfig, lr_factor
+from engine.classifier.optimizers import OPTIMIZERS
+from engine.classifier.settings import LR_SCHEDULERS, TrainerConfig, lr_factor
 from engine.classifier.train import Trainer, set_seed, usable_cores
 from engine.errors import EngineError
 
@@ -170,22 +171,40 @@ def test_the_last_learning_rate_is_logged(make):
     assert [epoch.lr for epoch in trainer.history] == pytest.approx([5 / 8, 1 / 8])
 
 
+LEAST = ", and must be a whole number of at least"
+
+
+LEAST = ", and must be a whole number of at least"
+
+
 @pytest.mark.parametrize(
     ("setting", "wanted"),
     [
-        ({"n_epochs": 0}, "Trainer: n_epochs is 0, and must be at least 1"),
+        ({"n_epochs": 0}, f"Trainer: n_epochs is 0{LEAST} 1"),
         ({"lr": -1.0}, "Trainer: lr is -1.0, and must be above 0"),
         ({"l2": -0.1}, "Trainer: l2 is -0.1, and must not be below 0"),
         (
             {"grad_clip": -1},
-            "Trainer: grad_clip is -1, and must be above 0, or None for no clipping",
+            "Trainer: grad_clip is -1, and must not be below 0, or None",
         ),
-        ({"n_steps": 0}, "Trainer: n_steps is 0, and must be at least 1, or None for n_epochs"),
-        ({"patience": 0}, "Trainer: patience is 0, and must be at least 1, or None"),
+        (
+            {"n_steps": 0},
+            "Trainer: n_steps is 0, and must be a whole number of at least 1, or None",
+        ),
+        (
+            {"patience": 0},
+            "Trainer: patience is 0, and must be a whole number of at least 1, or None",
+        ),
         ({"patience": 3}, "Trainer: patience is 3, and needs a monitor"),
-        ({"threads": 0}, "Trainer: threads is 0, and must be at least 1, or None"),
+        (
+            {"threads": 0},
+            "Trainer: threads is 0, and must be a whole number of at least 1, or None",
+        ),
         ({"precision": "fp16"}, "Trainer: precision is 'fp16'; did you mean 'bf16'?"),
-        ({"warmup_steps": -5}, "Trainer: warmup_steps is -5, and must not be below 0"),
+        (
+            {"warmup_steps": -5},
+            "Trainer: warmup_steps is -5, and must be a whole number of at least 0",
+        ),
         ({"optimizer": "adm"}, "Trainer: optimizer is 'adm'; did you mean 'adam'?"),
         (
             {"lr_scheduler": "plateau"},
@@ -323,10 +342,11 @@ def test_features_that_are_not_numbers_are_found_before_training(make, named):
     before = weights(made.model)
     trainer = Trainer(progress_bar=False)
     loader = made.model.make_slice_dataloader(data, made.S)
-    rows = "c3, c17" if named else "row 3, row 17"
+    rows = [f"{'c' if named else 'row '}{i}" for i in (3, 5, 17)]
     assert message(ValueError, trainer.fit, made.model, [loader]) == (
-        f"field 'input_data' of data set 'SliceDataset' is NaN in 2 rows: {rows}; fill them, or "
-        "leave these rows out"
+        f"field 'input_data' of data set 'SliceDataset' is NaN or infinite in 3 rows: {rows[0]} "
+        f"(nan in column 2), {rows[1]} (inf in column 1), {rows[2]} (nan in column 2); fill them, "
+        "or leave these rows out"
     )
     assert all(torch.equal(before[name], t) for name, t in made.model.state_dict().items())
 

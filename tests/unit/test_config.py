@@ -156,6 +156,48 @@ WRONG = {
     "missing_predictions: ok": "missing_predictions: must be 'error' or 'count', found 'ok'",
     "classifier: {n_epochs: 0}": "classifier.n_epochs: must be greater than 0, found 0",
     "classifier: {lr: fast}": "classifier.lr: must be a number, found 'fast'",
+    "classifier: {optimizer: adm}": "classifier: optimizer is 'adm'; did you mean 'adam'?",
+    "classifier: {lr_scheduler: linar}":
+        "classifier: lr_scheduler is 'linar'; did you mean 'linear'?",
+    "classifier: {precision: bf61}": "classifier: precision is 'bf61'; did you mean 'bf16'?",
+    "classifier: {attention: papper}": "classifier: attention is 'papper'; did you mean 'paper'?",
+    "classifier: {seed: -1}":
+        "classifier: seed is -1, and must be a whole number from 0 to 4294967295",
+    "classifier: {lr: .inf}": "classifier: lr is inf, and must be a number",
+    "classifier: {slice_weights: {a: -1}}":
+        "classifier: slice_weights is {'a': -1.0}, and must be slices with numbers that are not "
+        "below 0",
+    "classifier: {class_weights: [1]}":
+        "classifier.class_weights is [1.0], and must be 2 numbers, one of each class, none below 0 "
+        "and not all 0",
+    "classifier: {patience: 2}": "classifier: patience is 2, and needs a monitor",
+    "classifier: {monitor: f1}":
+        "classifier: monitor 'f1' can't be computed: there is no slice ''; known: overall; it is "
+        "'<slice>/<metric>' or 'overall/<metric>' on the valid split",
+    "classifier: {monitor: short/acuracy}":
+        "classifier: monitor 'short/acuracy' can't be computed: the model's scorer has no metric "
+        "'acuracy'; did you mean 'accuracy'?; it is '<slice>/<metric>' or 'overall/<metric>' on "
+        "the valid split",
+    "classifier: {base: {kind: mpl}}":
+        "classifier: base architecture: there is no kind 'mpl'; did you mean 'mlp'?",
+    "classifier: {base: {layers: 0}}":
+        "classifier: base architecture: layers is 0, and must be a whole number of at least 1",
+    "classifier: {base: {kind: tabular_mlp, dropout: 1.5}}":
+        "classifier: base architecture: dropout is 1.5, and must be from 0 to below 1",
+    "classifier: {features: {kind: tfdif}}":
+        "classifier: features: there is no kind 'tfdif'; did you mean 'tfidf'?",
+    "classifier: {features: {kind: tabular, numeric: age}}":
+        "classifier: features: numeric is 'age', and must be a list of columns: write ['age']",
+    "classifier: {features: {ngram_range: 2}}":
+        "classifier: features: ngram_range is 2, and must be the shortest and longest run: [1, 2], "
+        "say",
+    "sample: {kind: stratifed}":
+        "sample.kind: must be 'quota', 'simple', 'stratified' or 'oversample', found 'stratifed'; "
+        "did you mean 'stratified'?",
+    "sample: {shares: {train: 0.5, valid: 0.1}}":
+        "sample.shares: must be positive and add up to 1, found train 0.5, valid "
+        "0.1, test 0.1",
+    "seed: -1": "seed: must be at least 0, found -1",
     "classifier: 5": "classifier: must be a group of settings, found 5",
     "baseline: {solver: x}":
         "baseline.solver: must be 'liblinear', 'lbfgs', 'newton-cg', 'newton-cholesky', 'sag' or "

@@ -584,9 +584,49 @@ SENTENCES = [
         "that sum to 1, or all -1 for none",
     ),
     (
-        e.NotANumberFeatureError("X", "d", ["row 1", "row 2"]),
-        "field 'X' of data set 'd' is NaN in 2 rows: row 1, row 2; fill them, or leave these "
-        "rows out",
+        e.CheckpointClassesError(["ham"], 2),
+        "classes are ['ham'], and the model has 2: give the label of each, in the model's order",
+    ),
+    (
+        e.CheckpointFactsError("Object of type set is not JSON serializable"),
+        "the checkpoint can't be written as JSON: Object of type set is not JSON serializable; "
+        "base, classes, slices and facts must be texts, numbers, lists and dicts",
+    ),
+    (
+        e.SampleKindError("stratifed", ["quota", "stratified"]),
+        "sample.kind: there is no kind 'stratifed'; did you mean 'stratified'?",
+    ),
+    (
+        e.RowWeightsTypeError("w", "list"),
+        "row_weights or metric_weights names the field 'w', which is a list, and must be a "
+        "torch.Tensor of a number per row",
+    ),
+    (
+        e.LoaderSettingError("d", "batch_size is 0, and must be a whole number of at least 1"),
+        "the loader of data set 'd': batch_size is 0, and must be a whole number of at least 1",
+    ),
+    (
+        e.EmptyTrainingError(["d"], "it has no rows"),
+        "nothing can be learned from data set 'd': it has no rows",
+    ),
+    (
+        e.ArgumentTypeError("S", None, "a record array", ": write S"),
+        "S is None, and must be a record array: write S",
+    ),
+    (
+        e.BaseRunError({"x": "[2, 6] float32"}, RuntimeError("mat1 and mat2\nmore")),
+        "base_architecture can't read a batch whose fields are x [2, 6] float32: RuntimeError: "
+        "mat1 and mat2; change its first layer, the fields, or input_data_key",
+    ),
+    (
+        e.BaseWidthError((1, 4), 4, rows=2),
+        "base_architecture gives 1 rows for a batch of 2: it must give one row for each, in their "
+        "order",
+    ),
+    (
+        e.NotANumberFeatureError("X", "d", 3, ["row 1 (nan)", "row 2 (inf)"]),
+        "field 'X' of data set 'd' is NaN or infinite in 3 rows: row 1 (nan), row 2 (inf) and 1 "
+        "more; fill them, or leave these rows out",
     ),
     (
         e.NotANumberLossError(7, ["task"], ["row 1"], None),

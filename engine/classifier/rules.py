@@ -1,0 +1,167 @@
+"""What settings may be: for each a few tests, and how the sentence ends that says what is wrong.
+
+Nothing here loads torch, so that a project file is checked by the rules that training has.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from engine.errors import near
+
+Test = Callable[[Any], bool]
+_PAIR = 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Tests in the order in which they are made, each with the end of its sentence.
+
+    Examples
+    --------
+    >>> number(lambda v: v > 0, "be above 0").broken(-1), whole(1).broken(2)
+    (', and must be above 0', None)
+    """
+
+    tests: tuple[tuple[Test, str | Callable[[Any], str]], ...]
+    or_none: bool = False
+
+    def broken(self, value: Any) -> str | None:
+        """Return how the sentence about a value ends; None where the value will do."""
+        if value is None and self.or_none:
+            return None
+        for holds, end in self.tests:
+            if not holds(value):
+                said = end if isinstance(end, str) else end(value)
+                return said + ", or None" if self.or_none and said.startswith(", and") else said
+        return None
+
+
+def optional(rule: Rule) -> Rule:
+    """Return a rule that None meets too."""
+    return Rule(rule.tests, or_none=True)
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number."""
+    return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
+
+
+def whole(least: int, most: int | None = None) -> Rule:
+    """Take whole numbers from one to another."""
+    within = f"of at least {least}" if most is None else f"from {least} to {most}"
+
+    def holds(value: Any) -> bool:
+        return is_whole(value) and least <= value and (most is None or value <= most)
+
+    return Rule(((holds, f", and must be a whole number {within}"),))
+
+
+def number(holds: Test, words: str) -> Rule:
+    """Take finite numbers of which a test holds."""
+    return Rule(((is_number, ", and must be a number"), (holds, f", and must {words}")))
+
+
+def text() -> Rule:
+    """Take text."""
+    return Rule(((lambda v: isinstance(v, str) and bool(v), ", and must be text"),))
+
+
+def flag() -> Rule:
+    """Take true and false."""
+    return Rule(((lambda v: isinstance(v, bool), ", and must be True or False"),))
+
+
+def path() -> Rule:
+    """Take a path."""
+    return Rule(((lambda v: isinstance(v, str | os.PathLike) and bool(v), ", and must be a path"),))
+
+
+def one_of(known: Iterable[str]) -> Rule:
+    """Take one of some words; the sentence says which is meant.
+
+    Examples
+    --------
+    >>> one_of(["sgd", "adam"]).broken("adm")
+    "; did you mean 'adam'?"
+    """
+    words = tuple(known)
+    return Rule(((lambda v: isinstance(v, str) and v in words, lambda v: near(str(v), words)),))
+
+
+def names(what: str) -> Rule:
+    """Take a list of names: no single text, which would be taken letter by letter."""
+
+    def instead(value: Any) -> str:
+        end = f": write [{value!r}]" if isinstance(value, str) and value else ""
+        return f", and must be a list of {what}{end}"
+
+    return Rule(((is_names, instead),))
+
+
+def is_names(value: Any) -> bool:
+    """Tell whether a value is a list of texts, in an order."""
+    ordered = hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    if not ordered or getattr(value, "ndim", 1) != 1 or isinstance(value, str | bytes | Mapping):
+        return False
+    return all(isinstance(name, str) for name in value)
+
+
+def regex() -> Rule:
+    """Take a regular expression, with one group at most, as scikit-learn's vectorizers do."""
+
+    def groups(value: str) -> int:
+        try:
+            return re.compile(value).groups
+        except re.error:
+            return _PAIR
+
+    one = ", and must be a regular expression with one group at most"
+    return Rule(((lambda v: isinstance(v, str) and groups(v) < _PAIR, one),))
+
+
+def pair_of_lengths() -> Rule:
+    """Take the shortest and longest run of something."""
+
+    def holds(value: Any) -> bool:
+        given = isinstance(value, Sequence) and not isinstance(value, str)
+        if not given or len(value) != _PAIR or not all(map(is_whole, value)):
+            return False
+        return bool(1 <= value[0] <= value[1])
+
+    return Rule(((holds, ", and must be the shortest and longest run: [1, 2], say"),))
+
+
+def weights() -> Rule:
+    """Take a mapping of names to numbers that aren't below 0."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, Mapping) and all(
+            isinstance(name, str) and is_number(n) and n >= 0 for name, n in value.items()
+        )
+
+    return Rule(((holds, ", and must be slices with numbers that are not below 0"),))
+
+
+def plain(value: Any) -> Any:
+    """Return a number of numpy's as Python's own, which JSON takes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain(np.int64(3)), plain("adam")
+    (3, 'adam')
+    """
+    is_one = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+    return value.item() if is_one else value
