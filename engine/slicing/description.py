@@ -336,6 +336,8 @@ class _Walk:
     def _read(self, name: str, value: Any, chains: Iterable[Chain]) -> Iterator[Named]:
         if not self._is_own_module(value):
             yield name, value
+            if any("__subclasses__" in chain for chain in chains) and isinstance(value, type):
+                yield f"{name}.__subclasses__", _subclasses(value)
             return
         for chain in sorted(chains):
             yield from self._along(name, value, chain)
@@ -407,8 +409,8 @@ class _Walk:
                 owner = code.co_qualname.rpartition(".")[0].rpartition(".")[2]
                 if owner != "<locals>":
                     self.found.items.add(owner)
-        if code.co_name not in places.MAKING:
-            self.found.attributes |= uses.attributes
+        making = code.co_varnames[:1] if code.co_name in places.MAKING else ()
+        self.found.attributes |= {name for of, name in uses.attributes if of not in making}
 
     def _in_module(self, f: types.FunctionType, name: str) -> Any:
         value = f.__globals__[name]
@@ -451,7 +453,7 @@ class _Walk:
                 yield name, self._making(made, beside, (id(owner), name))
 
     def _making_attribute(
-        self, kind: type, name: str
+        self, kind: type, name: str, of_class: bool = False
     ) -> tuple[ast.expr | bool, types.FunctionType | None]:
         beside: types.FunctionType | None = None
         found: ast.expr | bool = True
@@ -464,7 +466,9 @@ class _Walk:
             except SourceError:
                 return False, None
             written = places.class_of(tree, node)
-            made = places.of_attribute(self.trees, written, name) if written is not None else False
+            if written is None:
+                return False, None
+            made = places.of_attribute(self.trees, written, name, of_class)
             beside = beside or method
             if made is not True:
                 return made, method
@@ -524,7 +528,7 @@ class _Walk:
         for name, value in sorted(members, key=lambda item: item[0]):
             self.seen.add(name)
             if name in self.changed.attributes and not callable(value):
-                made, beside = self._making_attribute(kind, name)
+                made, beside = self._making_attribute(kind, name, of_class=True)
                 if isinstance(made, ast.expr) and beside is not None:
                     yield name, self._making(made, beside, (id(kind), name))
                     continue
@@ -534,6 +538,8 @@ class _Walk:
         """Tell whether a member is what the class says, not what Python makes of it."""
         if name in _ABOUT or type(value) in _SLOTS:
             return False
+        if name.startswith("__pydantic_") or name == "__signature__":  # made of the fields
+            return name in ("__pydantic_fields__", "__pydantic_decorators__")
         made = "__dataclass_fields__" in vars(kind) or hasattr(kind, "_field_defaults")
         made = made or "_is_protocol" in vars(kind)
         if issubclass(type(kind), enum.EnumType):
@@ -758,6 +764,11 @@ def _is_said_of(name: str, value: Any) -> bool:
     return not name.startswith("__") and isinstance(value, (*plain, types.MethodType))
 
 
+def _subclasses(kind: type) -> list[type]:
+    below: list[type] = sorted(type.__subclasses__(kind), key=lambda k: k.__qualname__)
+    return [*below, *(k for b in below for k in _subclasses(b))]
+
+
 def _fields_of(kind: type) -> Iterator[Named]:
     """Yield what a class says of its fields: annotations, and what a dataclass makes of them."""
     try:
@@ -767,7 +778,7 @@ def _fields_of(kind: type) -> Iterator[Named]:
     if annotations:
         yield "annotations", annotations
     fields = vars(kind).get("__dataclass_fields__", {})
-    about = ("default", "default_factory", "init", "compare", "hash", "kw_only")
+    about = ("default", "default_factory", "init", "compare", "hash", "kw_only", "metadata")
     for name, f in fields.items():
         yield name, [getattr(f, a) for a in about]
     if fields:

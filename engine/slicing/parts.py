@@ -7,7 +7,9 @@ import collections
 import datetime as dt
 import functools
 import hashlib
+import logging
 import operator
+import os
 import re
 import sys
 import types
@@ -272,6 +274,11 @@ _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
     collections.ChainMap: lambda v, _: Parts("ChainMap", [("maps", v.maps)]),
     types.MappingProxyType: lambda v, text: _mapping(v, text, "mappingproxy"),
     types.SimpleNamespace: lambda v, _: Parts("namespace", sorted(vars(v).items())),
+    type({}.keys()): lambda v, text: _items("keys", v, text),
+    type({}.values()): lambda v, text: _items("values", v, text),
+    type({}.items()): lambda v, text: _items("items", v, text),
+    type(os.environ): lambda *_: Parts("environment"),  # is read as functions run
+    logging.Logger: lambda *_: Parts("logger"),
     weakref.WeakSet: lambda v, text: _set(set(v), text),
     weakref.WeakKeyDictionary: lambda v, text: _set({(k, w) for k, w in v.items()}, text),
     weakref.WeakValueDictionary: lambda v, text: _mapping(dict(v), text, "weak"),

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Collection, Iterator
 
 from engine.slicing.source import Function
+from engine.slicing.uses import uses_of
 
 # Methods that make an object, rather than change it.
 MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
@@ -70,7 +71,10 @@ def of_default(node: Function, name: str) -> ast.expr | None:
 
 
 def of_attribute(
-    trees: Collection[ast.Module], owner: ast.ClassDef | ast.Module, name: str
+    trees: Collection[ast.Module],
+    owner: ast.ClassDef | ast.Module,
+    name: str,
+    of_class: bool = False,
 ) -> ast.expr | bool:
     """Return the expression that makes an attribute of an object, a class or a function.
 
@@ -84,6 +88,8 @@ def of_attribute(
         The class, or the module of a function that has the attribute.
     name
         The attribute.
+    of_class
+        Whether it is the class's own, not an object's.
     """
     if isinstance(owner, ast.Module):
         mentions = [n for t in trees for n in _outside(t.body) if _names(n, name)]
@@ -91,13 +97,12 @@ def of_attribute(
         if not mentions:
             return True
         return (_fresh(values[0]) or False) if len(values) == len(mentions) == 1 else False
-    within = set(ast.walk(owner))
-    if any(_names(n, name) for t in trees for n in ast.walk(t) if n not in within):
+    if any(name in _changed_outside(tree, owner) for tree in trees):
         return False
     makers = [m for m in owner.body if isinstance(m, ast.FunctionDef) and m.name in MAKING]
     mentions = [n for m in makers for n in ast.walk(m) if _names(n, name)]
     values = [v for m in makers for s in m.body for v in _values_set(s, name)]
-    if mentions:
+    if mentions and not of_class:
         if len(values) != 1 or len(mentions) != 1:
             return False
         return _of_outside(_fresh(values[0]), *makers) or False
@@ -107,6 +112,13 @@ def of_attribute(
     outside = list(_outside(owner.body))
     found = _only_assignment(owner.body, outside, name)
     return found or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _changed_outside(tree: ast.Module, owner: ast.ClassDef) -> frozenset[str]:
+    """Return the names of attributes that a module sets or changes outside of a class."""
+    rest = ast.Module([s for s in tree.body if s is not owner], [])
+    return frozenset(name for _, name in uses_of(rest).attributes)
 
 
 def _is_no_argument(value: ast.expr | None) -> bool:

@@ -65,7 +65,7 @@ class Uses:
     changed
         Names whose values it changes or binds anew, outside of itself.
     attributes
-        Names of attributes that it sets or changes.
+        Attributes that it sets or changes: the name before the dot, or nothing, and theirs.
     """
 
     chains: dict[str, set[Chain]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Uses:
     whole: bool = False
     unknown: list[str] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
-    attributes: set[str] = field(default_factory=set)
+    attributes: set[tuple[str, str]] = field(default_factory=set)
 
 
 def body_of(node: ast.AST) -> Sequence[ast.AST]:
@@ -213,8 +213,9 @@ class _Walk:
         if isinstance(f, ast.Attribute) and f.attr in CHANGING:
             self.change(f.value)
         if called in {"setattr", "delattr"} and len(node.args) > 1:
-            name = node.args[1]
-            self.uses.attributes.add(str(name.value) if isinstance(name, ast.Constant) else "*")
+            of, name = node.args[:2]
+            named = str(name.value) if isinstance(name, ast.Constant) else ""
+            self.uses.attributes.add((getattr(of, "id", ""), named))
         yield from self.attribute(node)
 
     def change(self, place: ast.AST) -> None:
@@ -224,7 +225,7 @@ class _Walk:
             if isinstance(place, ast.Attribute) and place.attr in {*CHANGING, "get", "values"}:
                 place = place.value
         if isinstance(place, ast.Attribute):
-            self.uses.attributes.add(place.attr)
+            self.uses.attributes.add((getattr(place.value, "id", ""), place.attr))
         elif isinstance(place, ast.Name):
             self.uses.changed.add(place.id)
         elif isinstance(place, ast.Tuple | ast.List):
