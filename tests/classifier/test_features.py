@@ -258,3 +258,34 @@ def test_nan_is_no_null():
 )
 def test_features_that_can_not_be(spec, wanted):
     assert message(ValueError, fit_features, spec, PEOPLE) == wanted
+
+
+def as_given():
+    """Yield PEOPLE in the forms that users have tables in."""
+    yield pa.concat_tables([PEOPLE.slice(0, 1), PEOPLE.slice(1, 0), PEOPLE.slice(1)])
+    yield pa.concat_tables([PEOPLE, PEOPLE]).combine_chunks().slice(3, 5).slice(1)
+    yield PEOPLE.to_batches()[0]
+    texts = (pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string()))
+    for kind in texts:
+        at = PEOPLE.schema.get_field_index("city")
+        city = PEOPLE["city"].combine_chunks()
+        city = city.dictionary_encode() if pa.types.is_dictionary(kind) else city.cast(kind)
+        yield PEOPLE.set_column(at, "city", city).set_column(
+            4, "zip", PEOPLE["zip"].dictionary_encode()
+        )
+    frame = PEOPLE.to_pandas(types_mapper=pd.ArrowDtype)
+    yield pd.concat([frame.iloc[:1], frame.iloc[1:]]).set_axis([7, 7, 7, 7])
+    yield frame.astype({"city": "category", "zip": "Int64", "member": "boolean"})
+    halves = [frame.iloc[:2], frame.iloc[2:]]
+    yield pd.concat([h.astype({"city": "string[pyarrow]", "zip": "category"}) for h in halves])
+    yield frame.astype({"city": object, "zip": object, "member": object, "age": "Float64"})
+
+
+def test_rows_in_any_form_have_the_same_features():
+    features = fit_features(TABULAR, PEOPLE)
+    wanted = features.transform(PEOPLE).tolist()
+    bag = fit_features({"kind": "bag_of_words"}, PEOPLE, text="city")
+    for rows in as_given():
+        assert features.transform(rows).tolist() == wanted
+        assert fit_features(TABULAR, rows) == features
+        assert fit_features({"kind": "bag_of_words"}, rows, text="city") == bag

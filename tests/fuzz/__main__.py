@@ -38,7 +38,8 @@ Columns = Mapping[str, Sequence[Any]]
 Ask = Callable[[Suite, Columns], np.ndarray]
 
 LOCAL: Mapping[str, Ask] = {
-    "row": differ.by_kernel, "arrow": differ.by_arrow, "pandas": differ.by_pandas,
+    "row": differ.by_kernel, "arrow": differ.by_arrow, "given": differ.by_given,
+    "pandas": differ.by_pandas,
 }  # fmt: skip
 SPARK_TIERS: Mapping[str, str | None] = {
     "spark": "spark", "spark arrow": "arrow", "spark row": "row", "spark auto": None,

@@ -115,6 +115,34 @@ def by_arrow(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
     return by_plan(suite, compile_slices(suite.sfs, given.schema, tier="arrow"), given)
 
 
+def by_given(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask with a table as users may have it: other types of the same values, uneven chunks."""
+    plain = table(columns)
+    n = len(plain)
+    given = {
+        name: _cut(_encoded(plain[name].combine_chunks(), n + i), n + i)
+        for i, name in enumerate(plain.column_names)
+    }
+    return by_plan(suite, compile_slices(suite.sfs, pa.table(given)), pa.table(given))
+
+
+_TEXTS = (pa.large_string(), pa.string_view(), pa.string())
+
+
+def _encoded(array: pa.Array, which: int) -> pa.Array:
+    kind = array.type
+    if which % 2 and not pa.types.is_nested(kind) and not pa.types.is_boolean(kind):
+        return array.dictionary_encode()
+    return array.cast(_TEXTS[which // 2 % 3]) if pa.types.is_string(kind) else array
+
+
+def _cut(array: pa.Array, which: int) -> pa.ChunkedArray:
+    n = len(array)
+    ends = sorted({0, which * 7 % (n + 1), which * 13 % (n + 1), n})
+    parts = [array[a:b] for a, b in itertools.pairwise(ends)]
+    return pa.chunked_array([array[:0], *parts], array.type)
+
+
 def by_pandas(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
     """Ask with a pandas DataFrame, where each slice gets the tier that it would."""
     given = frame(columns)
