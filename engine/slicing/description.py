@@ -271,7 +271,7 @@ class _Walk:
         self._note(f, uses)
         below = [*self._defaults(f, node, uses), *self._used(f, uses, f.__code__)]
         below += self._held(f, [(k, v) for k, v in vars(f).items() if k != "__wrapped__"], tree)
-        below += [("import_module", _Unknown("import", why)) for why in uses.unknown[:1]]
+        below += [(called, _Unknown("import", why)) for called, why in uses.unknown.items()]
         name = f.__code__.co_name
         return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below])
 
@@ -344,7 +344,7 @@ class _Walk:
 
     def _along(self, path: str, module: types.ModuleType, chain: Chain) -> Iterator[Named]:
         """Yield what a chain of attributes leads to: the first that is no module of the user's."""
-        if not chain:
+        if not chain or chain[0] in ("__dict__", "__getattribute__"):
             yield path, module
             return
         path, names = f"{path}.{chain[0]}", vars(module)

@@ -22,6 +22,7 @@ CHANGING = frozenset({
 })  # fmt: skip
 _NOT_SAID = frozenset({"annotation", "ctx", "kind", "returns", "type_comment", "type_params"})
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_BY_TEXT = frozenset({"resolve_name", "run_module", "run_path"})
 _NAMESPACES = frozenset({"globals", "eval", "exec"})
 
 
@@ -61,7 +62,7 @@ class Uses:
     whole
         Whether it may use any name of its module.
     unknown
-        What can't be told from the source, a clause each.
+        Functions called that import what the source doesn't tell, with a clause each.
     changed
         Names whose values it changes or binds anew, outside of itself.
     attributes
@@ -71,7 +72,7 @@ class Uses:
     chains: dict[str, set[Chain]] = field(default_factory=dict)
     imports: list[Import] = field(default_factory=list)
     whole: bool = False
-    unknown: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     attributes: set[tuple[str, str]] = field(default_factory=set)
 
@@ -209,7 +210,9 @@ class _Walk:
         if called in _NAMESPACES or (called in {"vars", "dir"} and not node.args):
             self.uses.whole = True
         if called in {"import_module", "__import__"} and _imported(node) is None:
-            self.uses.unknown.append("with a name that isn't constant")
+            self.uses.unknown[called] = "with a name that isn't constant"
+        if called in _BY_TEXT:
+            self.uses.unknown[called] = "which finds code by a text"
         if isinstance(f, ast.Attribute) and f.attr in CHANGING:
             self.change(f.value)
         if called in {"setattr", "delattr"} and len(node.args) > 1:
