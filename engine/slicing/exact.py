@@ -24,6 +24,9 @@ _PLAIN = frozenset({
     str, int, float, complex, bool, NoneType, EllipsisType, bytes, range, Decimal, dt.date,
     dt.timedelta, dt.timezone, re.Pattern,
 })  # fmt: skip
+_COLLECTIONS: Mapping[type, Callable[[Iterable[Any]], Any]] = {
+    list: list, tuple: tuple, set: set, frozenset: frozenset,
+}  # fmt: skip
 _ZONES = (NoneType, dt.timezone)
 
 
@@ -39,8 +42,8 @@ def is_constant(value: Any) -> bool:
     kind = type(value)
     if kind in _PLAIN:
         return True
-    if kind in (list, tuple, set, frozenset):
-        return all(map(is_constant, value))
+    if kind in _COLLECTIONS:
+        return _PLAIN.issuperset(map(type, value)) or all(map(is_constant, value))
     if kind is dict:
         return all(is_constant(k) and is_constant(v) for k, v in value.items())
     if kind is slice:
@@ -93,9 +96,6 @@ def _compares_alike(value: Any, own: Any) -> bool:
     return True
 
 
-_COLLECTIONS: Mapping[type, Callable[[Iterable[Any]], Any]] = {
-    list: list, tuple: tuple, set: set, frozenset: frozenset,
-}  # fmt: skip
 # Not np.bool_, which fails beside a whole number of more than 64 bits.
 _SCALARS: Mapping[type, type] = {
     np.str_: str, np.float64: float,

@@ -271,6 +271,8 @@ def constant_key(value: Any) -> str:
     (False, True)
     """
     kind = type(value)
+    if kind is str:
+        return f"str:{value!r}"
     if kind in (tuple, list):
         return f"{kind.__name__}({','.join(map(constant_key, value))})"
     if kind in (set, frozenset):
