@@ -101,6 +101,7 @@ def test_a_baseline_is_fitted_to_a_sample_of_many_rows(bench, caplog):
     bench.rows([("a", i, *ROWS[i % 6][2:4], "train") for i in range(400)], SCHEMA)
     project = bench.project(**{**SETTINGS, "key": ["id"], "partition_by": []})
     kept = int((unit_interval(range(400), 5) < 0.25).sum())
+    caplog.set_level("INFO", "engine")
     for limit, told in (
         ("max_rows=100", f"{kept} rows of 400, drawn by the hash of their keys: baseline.max_rows"),
         ("max_rows=400", "400 rows"),
