@@ -66,6 +66,8 @@ def parts_of(value: Any, text: Text) -> Parts | None:
     if isinstance(value, np.generic):
         return Parts(f"scalar:{value.dtype.str}:{value.tobytes().hex()}")
     name = type(value).__module__.partition(".")[0]
+    if name == "typing" and typing.get_origin(value) is not None:
+        return _generic(value, text)
     if name == "pandas":
         return _pandas(value)
     if name == "torch":
@@ -318,9 +320,6 @@ _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
     types.MemberDescriptorType: _descriptor,
     types.GenericAlias: _generic,
     types.UnionType: _generic,
-    type(typing.Optional[int]): _generic,  # noqa: UP045 - its type is meant
-    type(typing.List[int]): _generic,  # noqa: UP006 - its type is meant
-    type(typing.Any) if not isinstance(typing.Any, type) else types.EllipsisType: _repr,
     typing.TypeVar: lambda v, _: Parts(f"typevar:{v.__name__}"),
     np.ndarray: _ndarray,
     np.ufunc: _ufunc,
