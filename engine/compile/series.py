@@ -84,6 +84,11 @@ class NullSeries(pd.Series):
         """Return what a function gives of each value; as pandas does."""
         return kept(_as_objects(self).apply(*args, **kwargs))
 
+    def to_numpy(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the values as an array, with a null that isn't NaN unless asked otherwise."""
+        plain: Any = pd.Series(self) if args or kwargs else _as_objects(self)
+        return plain.to_numpy(*args, **kwargs)
+
     dt = property(lambda self: _Accessor(self, pd.Series(self).dt))
     str = property(lambda self: _Accessor(self, pd.Series(self).str))
 
@@ -215,9 +220,14 @@ _INFERRED: dict[str, Callable[[pd.Series], pd.Series]] = {
 
 
 def _as_objects(series: NullSeries) -> pd.Series:
-    """Return numbers of which some are null as objects: NA and not NaN is the null among them."""
-    masked = not isinstance(series.dtype, np.dtype) and series.dtype.kind in "iuf"
-    return pd.Series(series.astype(object) if masked and series.hasnans else series)
+    """Return numbers and times of which some are null as objects, null neither NaN nor NaT.
+
+    What a function says of those, as of the hour of NaT, would be False.
+    """
+    if not series.hasnans or series.dtype.kind not in "iufMm":
+        return pd.Series(series)
+    objects = series.astype(object)
+    return pd.Series(objects.where(series.notna(), None) if series.dtype.kind in "Mm" else objects)
 
 
 def _as_it_is(series: pd.Series) -> pd.Series:
