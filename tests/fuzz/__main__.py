@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FUNCTIONS = 200  # of a batch
 _ROWS = (2_000, 2_000, 2_000, 60, 4)
 SPARK_FUNCTIONS, SPARK_ROWS = 40, 5_000
+_ODD = 12  # one function in so many shares its source with others, or is large
 _ASIDE = 3  # one in so many functions that fail on every row is kept: they test little
 
 Columns = Mapping[str, Sequence[Any]]
@@ -39,7 +40,8 @@ Ask = Callable[[Suite, Columns], np.ndarray]
 
 LOCAL: Mapping[str, Ask] = {
     "row": differ.by_kernel, "arrow": differ.by_arrow, "given": differ.by_given,
-    "pandas": differ.by_pandas,
+    "pandas": differ.by_pandas, "plain": differ.by_plain, "composed": differ.by_composed,
+    "forms": differ.by_arrow,
 }  # fmt: skip
 SPARK_TIERS: Mapping[str, str | None] = {
     "spark": "spark", "spark arrow": "arrow", "spark row": "row", "spark auto": None,
@@ -54,9 +56,14 @@ class Fuzz:
         self.compared: Counter[str] = Counter()
         self.counted: Counter[str] = Counter()
 
-    def suite(self, n: int) -> Suite:
-        """Draw functions, few of them such as fail always."""
-        drawn = [strategies.function(self.random) for _ in range(n + n // 4)]
+    def suite(self, n: int, odd: bool = True) -> Suite:
+        """Draw functions, few of them such as fail always, and some odd ones."""
+        drawn = [
+            strategies.odd_function(self.random)
+            if odd and self.random.randrange(_ODD) == 0
+            else strategies.function(self.random)
+            for _ in range(n + n // 4)
+        ]
         few = differ.load(drawn, self.folder)
         codes = differ.by_oracle(few, strategies.values(self.random, 12))
         useful = [
@@ -70,15 +77,19 @@ class Fuzz:
         n, size = self.random.choice(_ROWS), self.random.choice((FUNCTIONS, FUNCTIONS, 10))
         suite, columns = self.suite(FUNCTIONS), strategies.values(self.random, n)
         expected: dict[bool, np.ndarray] = {}
+        form = self.random.choice([*differ.FORMS])
+        environment = self.random.choice([*differ.ENVIRONMENTS])
         for tier in tiers:
-            by_pandas = tier == "pandas"
-            given = differ.for_pandas(columns) if by_pandas else columns
-            if by_pandas not in expected:
-                expected[by_pandas] = differ.by_oracle(suite, given)
-            with differ.asked() as noted:
-                ask = functools.partial(differ.in_parts, LOCAL[tier], size)
-                bad = self.check(tier, suite, given, expected[by_pandas], ask)
+            nan = tier == "pandas" or (tier == "forms" and form in differ.NAN_FOR_NULL)
+            given = differ.for_pandas(columns) if nan else columns
+            told = functools.partial(differ.by_form, form) if tier == "forms" else LOCAL[tier]
+            ask = functools.partial(differ.in_parts, told, size)
+            with differ.asked() as noted, differ.ENVIRONMENTS[environment]():
+                if nan not in expected:
+                    expected[nan] = differ.by_oracle(suite, given)
+                bad = self.check(tier, suite, given, expected[nan], ask)
             if bad is not None:
+                print(f"(in the form of {form}, environment: {environment})")
                 return bad
             if tier == "arrow":
                 self.counted["answers of trees"] += sum(answers for answers, _ in noted)
@@ -89,7 +100,8 @@ class Fuzz:
 
     def spark(self, session: SparkSession, tiers: Sequence[str]) -> Mismatch | None:
         """Compare one batch in Spark."""
-        suite, columns = self.suite(SPARK_FUNCTIONS), strategies.values(self.random, SPARK_ROWS)
+        suite = self.suite(SPARK_FUNCTIONS, odd=False)
+        columns = strategies.values(self.random, SPARK_ROWS)
         expected = differ.by_oracle(suite, columns)
         for tier in tiers:
             plans: list[Any] = []

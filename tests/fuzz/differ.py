@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import decimal
+import functools
 import importlib.util
 import itertools
+import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.compile import local
 from engine.compile.kernel import BatchMasks, Kernel
 from engine.compile.local import batches
 from engine.compile.plan import MaskPlan, compile_slices
@@ -147,6 +152,114 @@ def by_pandas(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
     """Ask with a pandas DataFrame, where each slice gets the tier that it would."""
     given = frame(columns)
     return by_plan(suite, compile_slices(suite.sfs, given), given)
+
+
+def by_plain(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask with every fast path off."""
+    with mock.patch.dict(os.environ, ENGINE_PLAIN="1"):
+        return by_arrow(suite, columns)
+
+
+def by_composed(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask compositions that say what their first part says: ``a & (a | b)``, b being the next."""
+    given, sfs = table(columns), suite.sfs
+    made = [
+        (a & (a | ~b)).named(f"composed {i}")
+        for i, (a, b) in enumerate(zip(sfs, (*sfs[1:], sfs[0]), strict=True))
+    ]
+    whole = SlicingFunction.__or__
+    made.append(functools.reduce(whole, sfs).named("any of them"))
+    plan = compile_slices(made, given.schema)
+    codes = np.full((len(sfs), len(given)), 9, np.int8)
+    places = {sf.id: i for i, sf in enumerate(sfs)}
+    for start, n, out in batches(plan, given, range(0, len(given), 10_000)):
+        for i in range(len(sfs)):
+            codes[i, start : start + n] = out.masks[made[i].id]
+        any_of = codes[:, start : start + n].max(axis=0)
+        some = (codes[:, start : start + n] == 1).any(axis=0)
+        none = (codes[:, start : start + n] == 0).all(axis=0)
+        assert (out.masks[made[-1].id] == np.where(some, 1, np.where(none, 0, -1))).all(), any_of
+        for fault in out.faults:
+            codes[places[fault.slice_id], start + fault.row] = oracle.FAULT
+    return codes
+
+
+def by_form(name: str, suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask a table or frame of one of :data:`FORMS`, in batches of several sizes."""
+    given = FORMS[name](columns)
+    plan = compile_slices(suite.sfs, given.schema if isinstance(given, pa.Table) else given)
+    nothing = given.iloc[:0] if isinstance(given, pd.DataFrame) else given.slice(0, 0)
+    assert by_plan(suite, plan, nothing).shape == (len(suite), 0)
+    size = max(1, -(-len(given) // 3))
+    with mock.patch.object(local, "BATCH", size):
+        return _codes(suite, batches(plan, given, range(0, len(given), size)), len(given))
+
+
+def _texts_as(change: Callable[[pa.ChunkedArray], Any]) -> Callable[..., pa.Table]:
+    def made(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+        given = table(columns)
+        is_text = [pa.types.is_string(given[c].type) for c in given.column_names]
+        held = [change(c) if t else c for c, t in zip(given.columns, is_text, strict=True)]
+        return pa.table(held, names=given.column_names)
+
+    return made
+
+
+def _chunked(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
+    given, cut = table(columns), len(next(iter(columns.values()))) // 4
+    parts = [given.slice(0, cut), given.slice(cut, 0), given.slice(cut, cut), given.slice(2 * cut)]
+    return pa.concat_tables(parts)
+
+
+def _of_arrow(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    found = table(columns).to_pandas(types_mapper=pd.ArrowDtype)
+    return found.set_axis([7] * len(found), axis=0)
+
+
+def _concatenated(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    given = frame(columns).astype(dict.fromkeys(("t", "u", "t0"), "str"))
+    cut = len(given) // 2
+    return pd.concat([given.iloc[:cut], given.iloc[cut:]]).sort_index(kind="stable")
+
+
+# What a table may be made of besides whole arrays.
+FORMS: Mapping[str, Callable[[Mapping[str, Sequence[Any]]], Any]] = {
+    "chunks": _chunked,
+    "a dictionary": _texts_as(lambda c: c.dictionary_encode()),
+    "large strings": _texts_as(lambda c: c.cast(pa.large_string())),
+    "string views": _texts_as(lambda c: c.cast(pa.string_view())),
+    "a frame of Arrow's columns": _of_arrow,
+    "frames put together": _concatenated,
+    "categories": lambda columns: frame(columns).astype(dict.fromkeys(("u", "t0"), "category")),
+}
+NAN_FOR_NULL = frozenset({"frames put together", "categories"})
+
+
+@contextmanager
+def _in_tokyo() -> Iterator[None]:
+    with mock.patch.dict(os.environ, TZ="Asia/Tokyo"):
+        time.tzset()
+        try:
+            yield
+        finally:
+            os.environ.pop("TZ")
+            time.tzset()
+
+
+def _few_digits() -> Any:
+    context = decimal.Context(prec=6, rounding=decimal.ROUND_UP)
+    return decimal.localcontext(context)
+
+
+# What a process may be set to, which changes no answer but Python's own.
+ENVIRONMENTS: Mapping[str, Callable[[], Any]] = {
+    "as it is": nullcontext,
+    "another time zone": _in_tokyo,
+    "numpy raises": lambda: np.errstate(all="raise"),
+    "decimals of few digits": _few_digits,
+    "pandas infers strings": lambda: pd.option_context("future.infer_string", True),
+    "pandas infers none": lambda: pd.option_context("future.infer_string", False),
+}
 
 
 def by_plan(suite: Suite, plan: MaskPlan, given: pa.Table | pd.DataFrame) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 IN, OUT, NULL, FAULT = 1, 0, -1, 2
 WORDS = {IN: "in the slice", OUT: "out", NULL: "undecided", FAULT: "a fault"}
@@ -59,7 +60,7 @@ def answer(f: Callable[..., Any], resources: Mapping[str, Any], x: Plain) -> int
         except Exception:
             return NULL if watched.read_null else FAULT
         raise AssertionError("the function is not the same twice") from None
-    if said is None:
+    if said is None or said is pd.NA:
         return NULL
     return (
         int(said) if isinstance(said, int | np.integer | np.bool_) and said in (1, 0, -1) else FAULT

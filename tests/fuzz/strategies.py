@@ -486,6 +486,7 @@ import re
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 
 
 class Loud(str):
@@ -520,6 +521,44 @@ class Same:
     def __gt__(self, other): return other < self.n
     def __contains__(self, other): return other == self.n
     __hash__ = None
+
+
+def spread(n):
+    """Return an array whose text doesn't show in what it differs from another one."""
+    found = np.zeros(2_000, int)
+    found[1_000] = n
+    return found
+
+
+# Factories: their functions have one source, and constants of their own.
+def is_among(values):
+    def f(x):
+        return x.i64 in values
+
+    return f
+
+
+def text_among(values):
+    return lambda x: x.t in values
+
+
+def above(limit):
+    return lambda x: x.n0 > limit
+
+
+def same(value):
+    return lambda x: x.t0 == value
+
+
+def holds_any(words):
+    return lambda x: any(w in x.t for w in words)
+
+
+def has_all(tests):
+    def f(x):
+        return all(x.t.startswith(w) for w in tests)
+
+    return f
 
 
 class Level(enum.IntEnum):
@@ -837,6 +876,50 @@ _SHAPES: Sequence[Callable[[_Writer], list[str]]] = (
     *[_def] * 8, *[_lambda] * 4, *[_sharp] * 6, _with_resources, _closure, _with_default,
     *[_of_constant] * 2,
 )  # fmt: skip
+
+
+_MADE = (
+    "is_among(spread({small}))", "is_among({ints})", "is_among(Same({small}))", "is_among(None)",
+    "is_among({an_int})", "is_among(set(range(3_000)) - {{{small}}})", "is_among(Every())",
+    "is_among(collections.defaultdict(int, {{{small}: 1}}))", "is_among(range({length}))",
+    "text_among({texts})", "text_among({keyword})", "text_among(None)",
+    "text_among(Short({texts}))",
+    "text_among(dict.fromkeys({listed}))", "text_among([Same({keyword})])", "text_among(pd.NA)",
+    "above({an_int})", "above({a_float})", "above(Same({small}))", "above(None)", "above(pd.NA)",
+    "above(np.array([1, {small}]))", "above(np.int64({small}))", "above(Near({small}))",
+    "same({keyword})", "same(Loud({keyword}))", "same(None)", "same(Same({keyword}))",
+    "holds_any({listed})", "holds_any(({keyword}, None))", "holds_any(None)", "holds_any(7)",
+    "has_all({listed})", "has_all(({keyword}, {an_int}))",
+)  # fmt: skip
+
+
+def _made(w: _Writer) -> list[str]:
+    """Call a factory, as other functions of the suite do with other constants."""
+    call = _HOLE.sub(lambda hole: w.of(hole[1], 0), w.r.choice(_MADE))
+    return [f"f_N_ = {call.replace('{{', '{').replace('}}', '}')}"]
+
+
+def _large(w: _Writer) -> list[str]:
+    """Write a function of hundreds of parts, or of thousands of constants."""
+    n, start = w.r.choice((60, 150, 400)), w.r.choice((0, -30, 2**53, 2**63 - 200))
+    kind = w.r.randrange(5)
+    if kind == 0:
+        said = w.r.choice((" or ", " and ")).join(f"x.i64 != {start + i}" for i in range(n))
+    elif kind == 1:
+        said = f"x.t in {[f'word{i}' for i in range(10 * n)] + ['check', 'k']!r}"
+    elif kind == 2:
+        said = f"x.i64 in {tuple(range(start, start + 10 * n))!r}"
+    elif kind == 3:
+        said = "not " * (n // 2) + w.of("sharp", 0)
+    else:
+        words = [f"{w.of('letter', 0)[1:-1]}{i}" for i in range(n)] + ["song"]
+        said = f"any(w in x.t for w in {words!r})"
+    return ["def f_N_(x):", f"    return {said}"]
+
+
+def odd_function(r: Random) -> str:
+    """Write a function that shares its source with others, or is large."""
+    return function(r, (_made, _made, _made, _large))
 
 
 def function(r: Random, shapes: Sequence[Callable[[_Writer], list[str]]] = ()) -> str:

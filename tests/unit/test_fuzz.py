@@ -21,9 +21,12 @@ def small(monkeypatch):
     monkeypatch.setattr(fuzz, "_ROWS", (200, 3))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_every_tier_says_what_python_says(seed, small, capsys):
-    arguments = ["--rows", "20000", "--seed", str(seed), "--tiers", "row,arrow,given,pandas"]
+TIERS = ("row,arrow,given,pandas", "plain,composed,forms,arrow")
+
+
+@pytest.mark.parametrize(("seed", "tiers"), [(1, TIERS[0]), (2, TIERS[1])])
+def test_every_tier_says_what_python_says(seed, tiers, small, capsys):
+    arguments = ["--rows", "20000", "--seed", str(seed), "--tiers", tiers]
     assert fuzz.main(arguments) == 0, capsys.readouterr().out
     said = dict(line.split(": ") for line in capsys.readouterr().out.splitlines()[1:])
     assert int(said["figure fuzz_comparisons"]) >= 80_000

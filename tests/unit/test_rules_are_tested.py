@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import re
@@ -12,8 +13,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from engine.compile import lift, methods, patterns, text, vectors, windows
+from engine.compile import columns, lift, methods, patterns, text, tiers, vectors, windows
 from engine.compile.vectors import VECTORS, Vec, each, first_fail
+from engine.slicing import expr
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
@@ -196,5 +198,91 @@ def _differs(suite, columns, expected, size) -> bool:
     try:
         found = differ.in_parts(differ.by_arrow, size, suite, columns)
         return bool((found != expected).any())
+    except Exception:  # a crash is seen too
+        return True
+
+
+# Functions that share their source, have constants of every kind, or are large; tables of any form.
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """Suites of such functions with what Python says."""
+    r, folder = Random(SEED), tmp_path_factory.mktemp("odd")
+    made = []
+    for _ in range(2):
+        suite = differ.load([strategies.odd_function(r) for _ in range(60)], folder)
+        given = strategies.values(r, 60)
+        made.append((suite, given, differ.by_oracle(suite, given)))
+    return made
+
+
+def _every(*plants: Plant) -> Plant:
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for one in plants:
+            one(patch)
+
+    return plant
+
+
+def _by_text(value: object) -> str:
+    return f"{type(value).__name__}:{value!r}"
+
+
+def _raises(batch, run, *vecs):
+    rows = zip(*(batch.values(v) for v in vecs), strict=True)
+    return vectors._of_values([run(*row) for row in rows], first_fail(*(v.fail for v in vecs)))
+
+
+def _shared_answers(lifted: Callable[..., object]) -> Callable[..., object]:
+    """Lift functions of one code once."""
+    known: dict[object, object] = {}
+
+    def once(f, *rest):
+        if f.__code__ not in known:
+            known[f.__code__] = lifted(f, *rest)
+        return known[f.__code__]
+
+    return once
+
+
+ODD: dict[str, tuple[Plant, str | None]] = {
+    "constants are what they look like": (
+        _every(part(lift, "is_constant", lambda _: True), part(expr, "constant_key", _by_text)),
+        None,
+    ),
+    "an object of a subclass is its base's": (
+        _every(
+            part(lift, "is_constant", lambda v: isinstance(v, str | int | dict | frozenset)),
+            part(vectors, "is_plain_collection", lambda _: True),
+        ),
+        None,
+    ),
+    "functions of one source say the same": (
+        part(tiers, "lift", _shared_answers(tiers.lift)), None,
+    ),
+    "what a constant raises ends the batch": (part(vectors, "each", _raises), None),
+    "a column is one array": (part(columns, "plain_array", lambda column: column), "chunks"),
+}  # fmt: skip
+
+
+def test_odd_functions_say_what_python_says(odd):
+    for suite, given, expected in odd:
+        assert (differ.by_arrow(suite, given) == expected).all()
+        for form in ("chunks", "string views"):
+            assert (differ.by_form(form, suite, given) == expected).all(), form
+
+
+@pytest.mark.parametrize("wrong", ODD)
+def test_an_odd_wrong_rule_is_seen(wrong, odd, monkeypatch):
+    plant, form = ODD[wrong]
+    plant(monkeypatch)
+    ask = differ.by_arrow if form is None else functools.partial(differ.by_form, form)
+    assert any(_differs_as(ask, *one) for one in odd)
+
+
+def _differs_as(ask, suite, given, expected) -> bool:
+    try:
+        return bool((ask(suite, given) != expected).any())
     except Exception:  # a crash is seen too
         return True
