@@ -17,6 +17,7 @@ from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
 from engine.plain import SENTENCE, plain
 from engine.report.sections import Section, cell
+from engine.tables import Snapshot, Written, read_source
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -102,6 +103,26 @@ def _sentence(error: Exception) -> str:
     causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)  # the last is the first cause
     first = causes[-1] if causes else text.partition("\n")[0]
     return f"Spark failed: {first} (--verbose shows all of it)"
+
+
+def source(project: Project, spark: SparkSession) -> Snapshot:
+    """Read the project's source; of files say how they are known."""
+    given = project.source
+    return told(read_source(spark, given.table, given.format, given.options))
+
+
+def told(read: Snapshot) -> Snapshot:
+    """Say how a table's files are known, if it is made of files that aren't Delta's."""
+    if read.known_by:
+        print(f"{read.name}: {read.known_by}")
+    return read
+
+
+def tell_again(written: Written, unknown: Sequence[str]) -> None:
+    """Say why a run looked again at what seems unchanged, and whether it was."""
+    came = "got other rows" if written.changed else "has the same rows"
+    for why in unknown:
+        print(f"{why}: looked at again, and {written.name} {came}")
 
 
 def step(text: str) -> None:

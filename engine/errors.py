@@ -672,6 +672,17 @@ class OccupiedPlaceError(InputError):
         )
 
 
+class MeanwhileError(EngineError):
+    """Somebody else wrote a table while a job was about to."""
+
+    def __init__(self, table: str, new: bool) -> None:
+        did = "made" if new else "wrote to"
+        super().__init__(
+            f"somebody else {did} {table} while this run was writing it, so this run wrote "
+            "nothing there; run it again"
+        )
+
+
 class SourceReadError(InputError):
     """The source can't be read."""
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from engine.tables import Snapshot
 
 READ = "read"  # where facts hold readings
+# Facts that people read and runs don't compare: a table has other versions without other rows.
+_TOLD = {"attempt", "mask_version", "source_version", "version"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,22 @@ class Stale:
 
 def reading(source: Snapshot, where: str | None = None) -> Reading:
     """Return what is read of a source: all of it, or the rows that a predicate names."""
-    return Reading(where, source.name, source.version, getattr(source, "identity", source.version))
+    return Reading(where, source.name, source.version, source.identity)
+
+
+def deciding(facts: Any) -> Any:
+    """Return facts without those that people read.
+
+    Examples
+    --------
+    >>> deciding({"source": "t", "source_version": "4", READ: [{"version": "4", "identity": "x"}]})
+    {'source': 't', 'read': [{'identity': 'x'}]}
+    """
+    if isinstance(facts, list):
+        return [deciding(one) for one in facts]
+    if isinstance(facts, dict):
+        return {k: deciding(v) for k, v in facts.items() if k not in _TOLD}
+    return facts
 
 
 def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:

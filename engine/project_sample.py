@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from engine.config import Project
+    from engine.tables import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -64,9 +66,8 @@ def check_sample_names(table: str, columns: Sequence[str]) -> None:
 
 def slice_counts(
     project: Project,
-    masks: DataFrame,
+    masks: Snapshot,
     coverage: DataFrame | None,
-    mask_version: str,
     ids: Sequence[str],
 ) -> dict[Split, Counts]:
     """Return rows and slices of the splits to sample: as labelling stored them, else counted.
@@ -75,26 +76,45 @@ def slice_counts(
     ----------
     project
         The project.
-    masks, mask_version
+    masks
         The mask table.
     coverage
         The coverage table, if there is one.
     ids
         The slices.
     """
-    counts = stored_counts(coverage, mask_version, ids) if coverage is not None else {}
+    counts = stored_counts(coverage, masks.identity, ids) if coverage is not None else {}
     # An earlier version of the engine counted rows whose split is null as those of 'null'.
     unsure = "null" in counts and None not in counts and {None, "null"} & {*project.training_splits}
     if not counts or unsure:
         _log.warning(
             "the coverage table has no counts of version %s of the mask table: counting its slices",
-            mask_version,
+            masks.version,
         )
-        counts = counted(masks, ids, project.split)
+        counts = counted(masks.df, ids, project.split)
     if project.split:
         return {name: counts[name] for name in project.training_splits if name in counts}
     shares = project.sample.shares
     return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
+
+
+def sample_digest(sample: Mapping[str, pa.Table]) -> str:
+    """Return a digest of a sample's rows.
+
+    Examples
+    --------
+    >>> rows = pa.table({"id": [1, None]})
+    >>> sample_digest({"train": rows}) == sample_digest({"valid": rows})
+    False
+    """
+    digest = hashlib.sha256()
+    for split, rows in sorted(sample.items()):
+        whole = rows.take(pa.array(range(rows.num_rows))).combine_chunks()
+        digest.update(f"{split} {whole.schema.to_string()}\n".encode())
+        for column in whole.columns:
+            for buffer in (b for chunk in column.chunks for b in chunk.buffers()):
+                digest.update(b"-" if buffer is None else buffer)
+    return digest.hexdigest()[:16]
 
 
 def training_sample(

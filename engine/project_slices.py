@@ -38,7 +38,9 @@ class ProjectSlices:
     definitions
         Slice id to what the catalogue keeps of a slice by value.
     keys
-        Table of keys to the version that is looked up in.
+        Table of keys to the identity of what is looked up in.
+    unknown
+        Sentences that say why keys may be others though their tables' identities are the same.
     notes
         What a reader of the run should know.
     """
@@ -47,6 +49,7 @@ class ProjectSlices:
     schema: StructType
     definitions: Mapping[str, str]
     keys: Mapping[str, str]
+    unknown: tuple[str, ...]
     notes: tuple[str, ...]
     _lookups: Sequence[Lookup]
     _tables: Mapping[str, DataFrame]
@@ -99,7 +102,7 @@ def resolve(
     keys = {table: tables.read_source(spark, table) for table in key_tables(own)}
     frames = {table: snapshot.df for table, snapshot in keys.items()}
     check_lookups(own, schema, frames.__getitem__)
-    versions = {table: snapshot.version for table, snapshot in keys.items()}
+    versions = {table: snapshot.identity for table, snapshot in keys.items()}
     known = [versioned(sf, versions) for sf in own]
     composed = (s.composition for s in project.slices)
     taken = {*schema.names, *(one.id for one in (*own, *composed) if one is not None)}
@@ -111,6 +114,7 @@ def resolve(
         schema=marked(schema, lookups),
         definitions={one.sf.id: one.definition for one in made},
         keys=versions,
+        unknown=tuple(snapshot.unknown for snapshot in keys.values() if snapshot.unknown),
         notes=(*notes, *said),
         _lookups=lookups,
         _tables=frames,

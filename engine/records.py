@@ -38,10 +38,17 @@ CATALOGUE = Records(
 COVERAGE = Records(
     "mask_version string, run_ts timestamp, source_table string, source_version string, "
     "engine_version string, split string, slice string, slice_fingerprint string, "
-    "n_rows long, n_in long, n_null long",
+    "n_rows long, n_in long, n_null long, mask_identity string",
     key=("mask_version", "split", "slice"),
     # Versions start again where a mask table was removed.
-    changing=("source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"),
+    changing=(
+        "mask_identity",
+        "source_version",
+        "slice_fingerprint",
+        "n_rows",
+        "n_in",
+        "n_null",
+    ),
 )
 METRICS = Records(
     "run_id string, run_ts timestamp, source_table string, source_version string, "
@@ -69,6 +76,18 @@ def run_id(decides: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def figures_digest(figures: pd.DataFrame) -> str:
+    """Return a digest of figures, all their digits among them.
+
+    Examples
+    --------
+    >>> one, other = pd.DataFrame({"value": [0.1 + 0.2]}), pd.DataFrame({"value": [0.3]})
+    >>> figures_digest(one) == figures_digest(other)
+    False
+    """
+    return hashlib.sha256(figures.to_csv(index=False, na_rep="null ").encode()).hexdigest()[:16]
+
+
 def catalogue_rows(
     sfs: Sequence[SlicingFunction],
     fingerprints: Mapping[str, str],
@@ -92,12 +111,16 @@ def catalogue_rows(
     ]
 
 
-def coverage_rows(covered: Sequence[Coverage], mask_version: str, facts: Mapping[str, Any]) -> Rows:
+def coverage_rows(
+    covered: Sequence[Coverage], mask_version: str, mask_identity: str, facts: Mapping[str, Any]
+) -> Rows:
     """Return the coverage table's rows of one version of the mask table."""
     about = (facts["source"], facts["source_version"], facts["engine_version"])
     start, prints = (mask_version, now(), *about), facts["slices"]
     return [
-        (*start, c.split, c.slice_id, prints[c.slice_id], c.rows, c.n_in, c.n_null) for c in covered
+        (*start, c.split, s, prints[s], c.rows, c.n_in, c.n_null, mask_identity)
+        for c in covered
+        for s in (c.slice_id,)
     ]
 
 

@@ -339,21 +339,21 @@ def _split_seed(seed: int) -> int:
     return -1 - seed  # never the seed of a draw, which is 0 or more
 
 
-def stored_counts(
-    coverage: DataFrame, mask_version: str, ids: Sequence[str]
-) -> dict[Split, Counts]:
+def stored_counts(coverage: DataFrame, masks: str, ids: Sequence[str]) -> dict[Split, Counts]:
     """Return each split's counts as labelling stored them; empty where it stored none.
 
     Parameters
     ----------
     coverage
         The coverage table.
-    mask_version
-        The mask table's version.
+    masks
+        The mask table's identity.
     ids
         The mask table's slices; counts that lack one are no use.
     """
-    rows = coverage.where(F.col("mask_version") == mask_version).collect()
+    if "mask_identity" not in coverage.columns:  # an earlier version of the engine made it
+        return {}
+    rows = coverage.where(F.col("mask_identity") == masks).collect()
     by_split: dict[Split, dict[str, Any]] = {}
     for r in rows:
         by_split.setdefault(r["split"], {})[r["slice"]] = r

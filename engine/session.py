@@ -33,6 +33,9 @@ _DELTA = {
 }
 # Rows cross between Spark and pandas as Arrow: faster, and a null string stays null.
 _ARROW = {"spark.sql.execution.arrow.pyspark.enabled": "true"}
+_MEANING = (
+    "spark.sql.ansi.enabled", "spark.sql.caseSensitive", "spark.sql.legacy.timeParserPolicy",
+)  # fmt: skip
 _LOCAL = {
     "spark.driver.memory": "4g",
     "spark.databricks.delta.snapshotPartitions": "2",
@@ -107,6 +110,12 @@ def settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
     finally:
         for key, old in before.items():
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
+
+
+def meaning(spark: SparkSession) -> dict[str, str]:
+    """Return the settings that change what SQL and files mean, as a session has them."""
+    legacy = [key for key in spark.conf.getAll if key.startswith("spark.sql.legacy.")]
+    return {key: str(spark.conf.get(key)) for key in sorted({*_MEANING, *legacy})}
 
 
 def delta_package() -> str:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+from uuid import uuid4
 
+from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, MapType, StructType
 
+from engine.digest import row_digest
 from engine.errors import (
+    MeanwhileError,
     OccupiedPlaceError,
     SourceReadError,
     TableMissingError,
     WherePredicateError,
 )
+from engine.lineage import deciding
 from engine.names import FORMATS, is_catalog_name
 from engine.session import settings
 from engine.sql import name_sql
+from engine.table_identity import delta_identity, file_system, last_change, plan_identity
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -36,15 +43,13 @@ if TYPE_CHECKING:
 _OPTIONS = {
     "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
 }
+_UNDER_WAY = "_writing-"  # how the name of a mark starts that a first write leaves while it runs
+_LATEST = 10  # commits in which a write looks for its own
+_THERE = {"DELTA_PATH_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "TABLE_OR_VIEW_ALREADY_EXISTS"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
 _MAPPING = "delta.columnMapping.mode"
 _NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
-_HISTORY = 50  # commits looked at for what the last writer said
-_MAINTENANCE = {  # operations that change no row
-    "OPTIMIZE", "VACUUM START", "VACUUM END", "REORG", "SET TBLPROPERTIES", "UNSET TBLPROPERTIES",
-    "UPGRADE PROTOCOL",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,26 +63,43 @@ class Snapshot:
     df
         Its rows; for Delta pinned at ``version``, however often it is read.
     version
-        The Delta version, or a hash of file names, sizes and modification times.
+        The Delta version, or a hash of what is known of its files or its plan; for people to read.
+    id
+        The Delta table's own id, which no other table has; empty for other sources.
+    identity
+        Another one where rows are others: by this, not by ``version``, tables are told apart.
+    made
+        The Delta version that made its rows, after which commits changed none.
+    unknown
+        A sentence that says why rows may be others though ``identity`` is the same; else None.
+    known_by
+        How its files are known, in words; empty for Delta.
     facts
-        The last commit's metadata, as its writer gave it; empty where it isn't ours.
+        The metadata of the commit that made its rows, as its writer gave it; empty where it isn't
+        ours.
     """
 
     name: str
     df: DataFrame
     version: str
+    id: str = ""
+    identity: str = ""
+    made: str = ""
+    unknown: str | None = None
+    known_by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a write did: the table, its version, rows written and seconds taken."""
+    """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
 
     name: str
     version: str
     rows: int
     seconds: float
     changed: bool = True
+    attempt: str = ""
 
     def __str__(self) -> str:
         if not self.changed:
@@ -98,10 +120,15 @@ def find(spark: SparkSession, table: str) -> Snapshot | None:
     """Read a Delta table at its newest version; None where there is none."""
     if not exists(spark, table):
         return None
-    version, facts = _last_commit(spark, table)
+    delta = _delta(spark, table)
+    about = delta.detail().select("id", "location").collect()[0]
+    version, commit = last_change(spark, delta, about["location"])
     reader = spark.read.option("versionAsOf", version)
     df = reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
-    return Snapshot(table, df, version, facts)
+    identity = delta_identity(about["id"], commit)
+    facts = _facts(commit.metadata)
+    made = str(commit.version)
+    return Snapshot(table, df, str(version), about["id"], identity, made, facts=facts)
 
 
 def read(spark: SparkSession, table: str, role: str = "table") -> Snapshot:
@@ -146,6 +173,7 @@ def read_source(
         if kind in (None, "delta") and _is_delta(spark, table):
             return read(spark, table, "source")
         if is_catalog_name(table):
+            spark.catalog.refreshTable(table)  # a session keeps listings of files
             df = spark.table(table)
         else:
             found = kind or _format_of(spark, table)
@@ -155,7 +183,9 @@ def read_source(
                 )
             settings = {**_OPTIONS.get(found, {}), **(options or {})}
             df = spark.read.format(found).options(**settings).load(table)
-        return Snapshot(table, df, _file_version(spark, df))
+        known = plan_identity(df, table)
+        text, unknown = known.text, known.unknown
+        return Snapshot(table, df, text, identity=text, unknown=unknown, known_by=known.files)
     except AnalysisException as error:
         raise SourceReadError(table, _first_line(error)) from None
 
@@ -186,10 +216,13 @@ def overwrite(
     partition_by: Sequence[str] = (),
     where: str | None = None,
     observed: bool = False,
+    unless: Snapshot | None = None,
+    first: bool = False,
 ) -> Written:
     """Replace a table's rows, or those of the partitions that ``where`` names, in one commit.
 
-    Its Parquet files are compressed by LZ4, unless the session's settings name a codec.
+    A write that fails takes away what it wrote, and nothing of anybody else's. Parquet files are
+    compressed by LZ4, unless the session's settings name a codec.
 
     Parameters
     ----------
@@ -205,44 +238,120 @@ def overwrite(
         A predicate over partition columns; all rows of ``df`` satisfy it.
     observed
         Whether there is an observation on ``df``.
+    unless
+        The table as it is: where it has the same rows already, nothing is written.
+    first
+        Whether there must be no table yet.
 
     Raises
     ------
     OccupiedPlaceError
         If there are files at ``table`` that are no Delta table.
+    MeanwhileError
+        If somebody else wrote the table meanwhile.
     """
-    spark, start = df.sparkSession, time.monotonic()
+    spark, start, attempt = df.sparkSession, time.monotonic(), uuid4().hex
     named = is_catalog_name(table)
-    if observed and named:  # saveAsTable loses observations, so rows are computed before it
-        df = df.persist()
-        df.count()
-    writer = df.write.format("delta").mode("overwrite")
-    writer = writer.option("userMetadata", json.dumps(facts, sort_keys=True))
-    if partition_by:
-        writer = writer.partitionBy(*partition_by)
-    new = not exists(spark, table)
-    if new and _holds_files(spark, table):
-        raise OccupiedPlaceError(table)
-    writer = writer.options(**_names(df, table, new))
-    if where is not None and not new:
-        writer = writer.option("replaceWhere", where)
-    else:
-        writer = writer.option("overwriteSchema", "true")
+    # saveAsTable loses observations, so rows are computed before it; and rows are compared first.
+    kept = df.persist() if unless is not None or (observed and named) else None
     try:
-        with settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}):
+        if unless is not None:
+            before = unless.df if where is None else unless.df.where(where)
+            if row_digest(df) == row_digest(before):
+                return unchanged(unless)
+        elif kept is not None:
+            kept.count()
+        writer = df.write.format("delta").mode("errorifexists" if first else "overwrite")
+        said = json.dumps({**facts, "attempt": attempt}, sort_keys=True)
+        writer = writer.option("userMetadata", said)
+        if partition_by:
+            writer = writer.partitionBy(*partition_by)
+        new = first or not exists(spark, table)
+        writer = writer.options(**_names(df, table, new))
+        if where is not None and not new:
+            writer = writer.option("replaceWhere", where)
+        else:
+            writer = writer.option("overwriteSchema", "true")
+        with (
+            _first(spark, table, attempt) if new else nullcontext(),
+            _told(spark, table, new),
+            settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
+        ):
             if named:
                 _make_schema(spark, table)
                 writer.saveAsTable(table)
             else:
                 writer.save(table)
-    except Exception:
-        if new:  # Delta's commit is atomic, but a first one that fails leaves files behind
-            _remove(spark, table)
+    finally:
+        if kept is not None:
+            kept.unpersist()
+    return _written(spark, table, start, attempt)
+
+
+@contextmanager
+def _told(spark: SparkSession, table: str, new: bool) -> Iterator[None]:
+    """Turn what Delta says of a concurrent write into a sentence."""
+    try:
+        yield
+    except (AnalysisException, Py4JJavaError, DeltaConcurrentModificationException) as error:
+        there = isinstance(error, AnalysisException) and error.getCondition() in _THERE
+        if _concurrent(error) or (new and there):
+            raise MeanwhileError(table, new) from None
+        raise
+
+
+def _concurrent(error: Exception) -> bool:
+    """Tell whether Delta refused a commit because of another one, converted or not."""
+    if isinstance(error, Py4JJavaError):
+        return str(error.java_exception.getClass().getName()).startswith("io.delta.exceptions.")
+    return isinstance(error, DeltaConcurrentModificationException)
+
+
+@contextmanager
+def _first(spark: SparkSession, table: str, attempt: str) -> Iterator[None]:
+    """Mark a place while a first write is under way there, and clean up after one that fails.
+
+    Delta leaves the files of a write that fails. They are removed if nobody else had begun a table
+    there or has committed one; else it can't be known whose they are, and VACUUM removes them.
+
+    Raises
+    ------
+    OccupiedPlaceError
+        If there are files that no write left.
+    """
+    if is_catalog_name(table):
+        yield
+        return
+    files, place = file_system(spark, table)
+    log = _path(spark, table, "_delta_log")
+    begun, before = bool(files.exists(log)), _listing(files, place)
+    others = begun or any(name.startswith(_UNDER_WAY) for name in before)
+    if before and not others:
+        raise OccupiedPlaceError(table)
+    mark = f"{_UNDER_WAY}{attempt}"
+    files.create(_path(spark, table, mark), False).close()
+    try:
+        yield
+    except BaseException:
+        now = _listing(files, place) - {mark}
+        if not others and not any(n.startswith((_UNDER_WAY, "_delta_log/")) for n in now):
+            for name in {mark, *now}:
+                files.delete(_path(spark, table, name), False)
+            _prune(files, place)
         raise
     finally:
-        if observed and named:
-            df.unpersist()
-    return _written(spark, table, start)
+        files.delete(_path(spark, table, mark), False)
+
+
+def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Tell whether a stored table's facts are those of a run, but for what only people read.
+
+    Examples
+    --------
+    >>> same({"source": "t", "source_version": "4"}, {"source": "t", "source_version": "5"})
+    True
+    """
+    return bool(deciding(dict(stored)) == deciding(dict(facts)))
 
 
 def _mapped(kind: DataType) -> bool:
@@ -295,7 +404,10 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
     spark, start = df.sparkSession, time.monotonic()
     stored = find(spark, table)
     if stored is None:
-        return overwrite(df, table, facts={})
+        try:
+            return overwrite(df, table, facts={}, first=True)
+        except MeanwhileError:  # the rows of whoever was first stay
+            stored = read(spark, table)
     added = [f for f in df.schema if f.name not in stored.df.columns]
     old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})
     same = " AND ".join(f"old.`{c}` <=> new.`{c}`" for c in on)
@@ -303,13 +415,14 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
     as_is = F.expr(f"({same}) AND NOT ({differs})")
     if df.alias("new").join(old.alias("old"), as_is, "left_anti").isEmpty():
         return unchanged(stored)
-    if added:  # an earlier version of the engine made the table
-        columns = ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in added)
-        spark.sql(f"ALTER TABLE {_sql_name(table)} ADD COLUMNS ({columns})")
-    merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
-    if compare:
-        merge = merge.whenMatchedUpdateAll(condition=differs)
-    merge.whenNotMatchedInsertAll().execute()
+    with _told(spark, table, new=False):
+        if added:  # an earlier version of the engine made the table
+            columns = ", ".join(f"`{f.name}` {f.dataType.simpleString()}" for f in added)
+            spark.sql(f"ALTER TABLE {_sql_name(table)} ADD COLUMNS ({columns})")
+        merge = _delta(spark, table).alias("old").merge(df.alias("new"), same)
+        if compare:
+            merge = merge.whenMatchedUpdateAll(condition=differs)
+        merge.whenNotMatchedInsertAll().execute()
     return _written(spark, table, start)
 
 
@@ -327,19 +440,51 @@ def create_view(spark: SparkSession, view: str, select: str) -> str:
     return f"wrote view {view}: {len(spark.table(view).columns):,} columns"
 
 
-def undo(spark: SparkSession, table: str, before: Snapshot | None) -> str:
-    """Take the last write back, and say so: restore the version before, or drop a first table."""
-    if before is not None:
-        _delta(spark, table).restoreToVersion(int(before.version))
-        return f"{table} was restored to version {before.version}"
-    _remove(spark, table)
-    return f"{table}, which this run had made, was dropped"
+def undo(spark: SparkSession, written: Written) -> str:
+    """Take a write back, and say so: restore the version before it, or drop a first table.
+
+    A table that somebody else wrote since is left as it is.
+    """
+    table, version = written.name, int(written.version)
+    if not written.changed:
+        return f"{table} was left at version {version}"
+    delta = _delta(spark, table)
+    newest = delta.history(1).collect()[0]
+    if _attempt(newest) != written.attempt:
+        return _left(written, int(newest["version"]))
+    if not version:
+        _drop(spark, table)
+        return f"{table}, which this run had made, was dropped"
+    try:
+        delta.restoreToVersion(version - 1)
+    except (Py4JJavaError, DeltaConcurrentModificationException) as error:
+        if not _concurrent(error):
+            raise
+        return _left(written, int(delta.history(1).collect()[0]["version"]))
+    restored = int(delta.history(1).collect()[0]["version"])
+    if restored > version + 1:  # a commit came between: it is the newest again
+        delta.restoreToVersion(restored - 1)
+        return _left(written, restored - 1)
+    return f"{table} was restored to version {version - 1}"
 
 
-def _written(spark: SparkSession, table: str, start: float) -> Written:
-    last = _delta(spark, table).history(1).collect()[0]
-    rows = int((last["operationMetrics"] or {}).get("numOutputRows", 0))
-    return Written(table, str(last["version"]), rows, time.monotonic() - start)
+def _left(written: Written, newest: int) -> str:
+    return (
+        f"{written.name} was left as it is, for version {newest} came after this run's version "
+        f"{written.version}, whose masks are in it or were replaced: label again, or RESTORE it"
+    )
+
+
+def _written(spark: SparkSession, table: str, start: float, attempt: str = "") -> Written:
+    """Return what a write did: by its attempt, for somebody else may have written since."""
+    commits = _delta(spark, table).history(_LATEST).collect()
+    own = next((c for c in commits if attempt and _attempt(c) == attempt), commits[0])
+    rows = int((own["operationMetrics"] or {}).get("numOutputRows", 0))
+    return Written(table, str(own["version"]), rows, time.monotonic() - start, attempt=attempt)
+
+
+def _attempt(commit: Row) -> str:
+    return str(_facts(commit["userMetadata"]).get("attempt", ""))
 
 
 def _make_schema(spark: SparkSession, table: str) -> None:
@@ -348,26 +493,44 @@ def _make_schema(spark: SparkSession, table: str) -> None:
         spark.sql(f"CREATE SCHEMA {schema}")
 
 
-def _remove(spark: SparkSession, table: str) -> None:
+def _drop(spark: SparkSession, table: str) -> None:
+    """Remove a table of one commit: its files and its log, and folders that are empty then."""
     if is_catalog_name(table):
         spark.sql(f"DROP TABLE IF EXISTS {table}")
         return
-    files, path = _file_system(spark, table)
-    files.delete(path, True)
+    files, place = file_system(spark, table)
+    names = [unquote(name) for name in spark.read.format("delta").load(table).inputFiles()]
+    log = [n for n in _listing(files, place) if n.startswith(f"_delta_log/{0:020d}.")]
+    for path in (*(_path(spark, table, name) for name in log), *(_path(spark, n) for n in names)):
+        files.delete(path, False)
+    _prune(files, place)
 
 
-def _holds_files(spark: SparkSession, table: str) -> bool:
-    if is_catalog_name(table):
-        return False
-    files, path = _file_system(spark, table)
-    return bool(files.exists(path) and len(files.listStatus(path)))
-
-
-def _file_system(spark: SparkSession, table: str) -> tuple[Any, Any]:
-    """Return Hadoop's file system of a path, and the path in it."""
+def _path(spark: SparkSession, *parts: str) -> Any:
     assert spark._jvm is not None  # a classic session, where Delta writes paths
-    path = spark._jvm.org.apache.hadoop.fs.Path(table)
-    return path.getFileSystem(spark._jsparkSession.sessionState().newHadoopConf()), path
+    return spark._jvm.org.apache.hadoop.fs.Path("/".join(parts))
+
+
+def _listing(files: Any, place: Any) -> set[str]:
+    """Return the names of the files in a folder and below, relative to it."""
+    if not files.exists(place):
+        return set()
+    root, found = str(files.makeQualified(place).toString()), set()
+    listed = files.listFiles(place, True)
+    while listed.hasNext():
+        found.add(str(listed.next().getPath().toString()).removeprefix(root).lstrip("/"))
+    return found
+
+
+def _prune(files: Any, folder: Any) -> None:
+    """Remove a folder if there is no file in it or below, and those below that have none."""
+    if not files.exists(folder):
+        return
+    for status in files.listStatus(folder):
+        if status.isDirectory():
+            _prune(files, status.getPath())
+    if not len(files.listStatus(folder)):
+        files.delete(folder, False)
 
 
 def _sql_name(table: str) -> str:
@@ -379,27 +542,12 @@ def _delta(spark: SparkSession, table: str) -> DeltaTable:
     return DeltaTable.forName(spark, table) if named else DeltaTable.forPath(spark, table)
 
 
-def _last_commit(spark: SparkSession, table: str) -> tuple[str, Mapping[str, Any]]:
-    commits = _delta(spark, table).history(_HISTORY).collect()
-    last = _writer(commits)
+def _facts(said: str | None) -> Mapping[str, Any]:
     try:
-        said = json.loads(last["userMetadata"] or "{}")
+        facts = json.loads(said or "{}")
     except ValueError:
-        said = {}
-    return str(commits[0]["version"]), said if isinstance(said, dict) else {}
-
-
-def _writer(commits: Sequence[Row]) -> Row:
-    """Return the commit that made a table's rows: no maintenance, and where a restore went to."""
-    newest = int(commits[0]["version"])
-    for commit in commits:
-        back = (commit["operationParameters"] or {}).get("version")
-        if commit["version"] > newest or commit["operation"] in _MAINTENANCE:
-            continue
-        if commit["operation"] != "RESTORE" or back is None:
-            return commit
-        newest = int(back)
-    return commits[0]
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _is_delta(spark: SparkSession, table: str) -> bool:
@@ -430,17 +578,6 @@ def _format_of(spark: SparkSession, path: str) -> str | None:
 def _suffix(name: str) -> str:
     plain = re.sub(r"\.(gz|bz2|zst|snappy|lz4|deflate)$", "", name.lower())
     return PurePosixPath(plain).suffix
-
-
-def _file_version(spark: SparkSession, df: DataFrame) -> str:
-    names = df.inputFiles()
-    if not names:
-        return "unversioned"
-    # Spark gives files as URLs and takes them as patterns.
-    paths = [re.sub(r"([*?\[\]{}\\])", r"\\\1", unquote(name)) for name in names]
-    rows = _files(spark, paths).collect()
-    listing = sorted(f"{r['path']}|{r['length']}|{r['modificationTime']}" for r in rows)
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:16]
 
 
 def _first_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -24,7 +25,7 @@ import engine
 from engine import cli, records, tables
 from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError, StaleRowsError
-from engine.lineage import readings, stale_rows
+from engine.lineage import READ, deciding, readings, stale_rows
 from engine.masks.checks import check_columns, check_unique, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
@@ -42,6 +43,10 @@ from engine.report.page import render
 from engine.report.sections import Section
 
 _LATE = "@late"  # named as no column of a prediction table is
+
+
+# Model id to its predictions as they are stored and as they are read, and to late labels.
+Read = dict[str, tuple[tables.Snapshot, DataFrame, tables.Snapshot | None]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +70,7 @@ def job(args: argparse.Namespace) -> None:
     classes = classes_of(project.metric_specs, own, project.classes)
     read = _predictions(spark, project, args.model, classes)
     if project.check_key == "full" and not args.explain:
-        for model_id, (snapshot, df) in read.items():
+        for model_id, (snapshot, df, _) in read.items():
             check_unique(df, f"{snapshot.name} (model {model_id!r})", project.join_columns)
     table = read_masks(masks.df)
     columns = row_columns(spark, project, masks.df)
@@ -76,7 +81,7 @@ def job(args: argparse.Namespace) -> None:
         classes=classes,
         positive=project.positive_position if classes else 0,
         split=project.split,
-        weighted=any(has_weights(df, {}) for _, df in read.values()),
+        weighted=any(has_weights(df, {}) for _, df, _ in read.values()),
         models=list(read),
         custom=[m for m in own if m.function is None],
     )
@@ -86,20 +91,20 @@ def job(args: argparse.Namespace) -> None:
         return
     if other := columns.other_version(readings(masks.facts)):
         cli.log.warning("%s", other)
-    stale = _stale(project, rows, masks, {m: snapshot for m, (snapshot, _) in read.items()})
+    stale = _stale(project, rows, masks, {m: snapshot for m, (snapshot, *_) in read.items()})
     cli.step(f"evaluating {', '.join(read)} on {len(table.ids):,} slices of {masks.name}")
-    joined = join_predictions(rows, {m: df for m, (_, df) in read.items()}, project.join_columns)
+    joined = join_predictions(rows, {m: df for m, (_, df, _) in read.items()}, project.join_columns)
     sure = project.certainty
     evaluation = measured(
-        joined, spec, {model_id: snapshot.name for model_id, (snapshot, _) in read.items()},
+        joined, spec, {model_id: snapshot.name for model_id, (snapshot, *_) in read.items()},
         project.join_columns, project.key,
         sure=Confidence(sure.level, sure.min_support, sure.correction),
         n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
         allow_missing=project.missing_predictions == "count", functions=functions,
     )  # fmt: skip
     result = evaluation.table
-    versions = {model_id: snapshot.version for model_id, (snapshot, _) in read.items()}
-    run = _run_id(project, masks, versions, own)
+    versions = {model_id: snapshot.version for model_id, (snapshot, *_) in read.items()}
+    run = _run_id(project, masks, read, own, result)
     known = {**masks.facts, "slices": table.fingerprints}
     counts = {model_id: n for model_id, (n, _) in stale.items()}
     stored = records.metrics_rows(result, run, masks.version, versions, known, counts)
@@ -133,6 +138,7 @@ def job(args: argparse.Namespace) -> None:
     page = render(project.name, about, result, list(read), evaluation.better, around, sure.level)
     report.write_text(page, encoding="utf-8")
     print(f"wrote {report}")
+    cli.tell_again(written, () if written.changed else _unsure(read, own))
     print(written)
 
 
@@ -249,9 +255,9 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
 
 def _predictions(
     spark: SparkSession, project: Project, wanted: Sequence[str] | None, classes: Sequence[Any]
-) -> dict[str, tuple[tables.Snapshot, DataFrame]]:
-    """Read the prediction tables; those not asked for by name may be missing."""
-    found: dict[str, tuple[tables.Snapshot, DataFrame]] = {}
+) -> Read:
+    """Read the prediction tables and late labels; those not asked for by name may be missing."""
+    found: Read = {}
     for model_id in wanted or project.predictions:
         given = project.predictions.get(model_id, Predictions())
         place = project.prediction_table(model_id)
@@ -262,11 +268,11 @@ def _predictions(
         if own:
             snapshot = tables.read(spark, place, "prediction table")
         else:
-            snapshot = tables.read_source(spark, place, given.format)
+            snapshot = cli.told(tables.read_source(spark, place, given.format))
         df = normalised(
             snapshot.df, snapshot.name, model_id, project.join_columns, given.columns, classes
         )
-        found[model_id] = (snapshot, _with_late_labels(spark, project, df, given))
+        found[model_id] = (snapshot, *_with_late_labels(spark, project, df, given))
     if not found:
         raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
     return found
@@ -274,31 +280,50 @@ def _predictions(
 
 def _with_late_labels(
     spark: SparkSession, project: Project, df: DataFrame, given: Predictions
-) -> DataFrame:
+) -> tuple[DataFrame, tables.Snapshot | None]:
     if given.label is None:
-        return df
-    late = tables.read_source(spark, given.label.table, given.label.format)
+        return df, None
+    late = cli.told(tables.read_source(spark, given.label.table, given.label.format))
     columns = [*project.join_columns, given.label.column]
     check_columns(late.df, late.name, {"label": columns})
     labels = late.df.select(*map(quoted, columns))
     check_unique(labels, late.name, project.join_columns)
     renamed = labels.withColumnRenamed(given.label.column, _LATE)
     joined = df.join(renamed, project.join_columns, "left")
-    return joined.withColumn("label", F.col(_LATE)).drop(_LATE)
+    return joined.withColumn("label", F.col(_LATE)).drop(_LATE), late
+
+
+def _unsure(read: Read, own: Sequence[CustomMetric]) -> list[str]:
+    """Return why figures may be others though all inputs seem the same, a sentence each."""
+    inputs = [s for one, _, late in read.values() for s in (one, late) if s is not None]
+    of_tables = [s.unknown for s in inputs if s.unknown]
+    return [*of_tables, *(f"metric {m.name!r} {why}" for m in own for why in m.unknowns)]
+
+
+def _input(project: Project, model_id: str, read: Read) -> list[Any]:
+    """Return what decides a model's predictions: where they and late labels are, and how read."""
+    given = project.predictions.get(model_id, Predictions()).model_dump(mode="json")
+    one, _, late = read[model_id]
+    identities = [one.identity, late.identity if late else None]
+    return [model_id, project.prediction_table(model_id), given, identities]
 
 
 def _run_id(
     project: Project,
     masks: tables.Snapshot,
-    versions: Mapping[str, str],
+    read: Read,
     own: Sequence[CustomMetric],
+    figures: pd.DataFrame,
 ) -> str:
     return records.run_id(
         {
             "engine_version": engine.__version__,
-            "source": [masks.facts.get("source"), masks.facts.get("source_version")],
-            "masks": [masks.name, masks.version],
-            "predictions": sorted((project.prediction_table(m), v) for m, v in versions.items()),
+            "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
+            "masks": [masks.name, masks.identity],
+            "predictions": [_input(project, m, read) for m in sorted(read)],
+            "accepted": [project.missing_predictions, project.check_key],
+            # What isn't known to be the same is told apart by the figures that it gives.
+            "figures": records.figures_digest(figures) if _unsure(read, own) else "",
             "slices": read_masks(masks.df).fingerprints,
             "metrics": project.metrics,
             "own_metrics": [m.fingerprint for m in own],

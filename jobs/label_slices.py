@@ -32,17 +32,18 @@ from engine.compile.faults import (
 from engine.compile.plan import MaskPlan, compile_slices
 from engine.compile.verify import at_least, verify
 from engine.config import Project
+from engine.digest import row_digest
 from engine.errors import FaultBudgetError
 from engine.lineage import READ, read_again, reading, readings, versions
-from engine.masks.checks import check_columns, check_rows, check_unique
+from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import split_name
 from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
 from engine.names import is_catalog_name
-from engine.session import ZONE
-from engine.slicing.identity import fingerprint
+from engine.session import ZONE, meaning
+from engine.slicing.identity import fingerprint, unknowns
 
 SHOWN = 100  # slices printed
 
@@ -80,16 +81,14 @@ def job(args: argparse.Namespace) -> None:
         return
     own = project_slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
-    source = tables.read_source(
-        spark, project.source.table, project.source.format, project.source.options
-    )
+    source = cli.source(project, spark)
     roles = _roles(project, source)
     slices = project_slices.resolve(project, source, own, args.repin)
     for note in slices.notes:
         print(note)
     plan = compile_slices(slices.sfs, slices.schema, roles, tier=project.tier, tiers=project.tiers)
     if args.explain:
-        print(_explanation(project, plan, source))
+        print(_explanation(project, plan, source, _unknown(source, slices, plan)))
         return
     df, place = source.df, project.place("masks")
     if args.where:
@@ -100,8 +99,14 @@ def job(args: argparse.Namespace) -> None:
     form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
     facts = _facts(project, form, prints, source, args.where, stored)
     facts |= {"keys": dict(slices.keys)} if slices.keys else {}
-    if stored is not None and stored.facts == facts and not args.force:
-        written = tables.unchanged(stored)
+    same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
+    unsure = _unknown(source, slices, plan)
+    of_tables = source.unknown or slices.unknown
+    if same is not None and (
+        not unsure or (not of_tables and _as_stored(project, slices, df, roles, same, args.where))
+    ):
+        written, facts = tables.unchanged(same), dict(same.facts)
+        cli.tell_again(written, unsure)
     else:
         if args.where and stored is not None:
             check_same_slices(place, stored.facts.get("slices", {}), prints)
@@ -115,8 +120,33 @@ def job(args: argparse.Namespace) -> None:
                 f"{compiled} compiled slices give what Python gives on {checked:,} sampled rows"
             )
         cli.step(f"labelling {rows:,} rows of {source.name} with {len(plan.sfs)} slices")
-        written = _label(project, plan, df, form, facts, args.where, stored)
+        written = _label(project, plan, df, form, facts, args.where, same)
+        if same is not None:
+            cli.tell_again(written, unsure)
+        if stored is not None and not written.changed:
+            facts = dict(stored.facts)
     _report(project, plan, spark, written, facts, slices.definitions)
+
+
+def _as_stored(
+    project: Project,
+    slices: project_slices.ProjectSlices,
+    df: DataFrame,
+    roles: Mapping[str, str],
+    stored: tables.Snapshot,
+    where: str | None,
+) -> bool:
+    """Tell whether the table has the masks of the slices that can't be described."""
+    odd = [sf for sf in slices.sfs if unknowns(sf)]
+    part = compile_slices(odd, slices.schema, roles, tier=project.tier, tiers=project.tiers)
+    key = [quoted(c) for c in project.join_columns]
+    masked = part.with_faults(slices.looked_up(df))
+    if part.python_sfs and project.on_error != "null":
+        masked = stop_at_fault(masked, project.join_columns)
+    before = read_masks(stored.df if where is None else stored.df.where(where))
+    with explained(part.sfs):
+        now = row_digest(masked.select(*key, *part.mask_columns()))
+    return now == row_digest(before.df.select(*key, *before.masks(part.ids)))
 
 
 def _label(
@@ -126,9 +156,9 @@ def _label(
     form: TableForm,
     facts: dict[str, Any],
     where: str | None,
-    stored: tables.Snapshot | None,
+    same: tables.Snapshot | None,
 ) -> tables.Written:
-    """Write the mask table; over the fault budget, take the write back."""
+    """Write the mask table, unless ``same`` has its rows; over the fault budget, take it back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
     masked = plan.with_faults(df, form.places)
     tolerant = project.on_error == "null" and bool(plan.python_sfs)
@@ -145,13 +175,14 @@ def _label(
             partition_by=project.partition_by,
             where=where,
             observed=tolerant,
+            unless=same,
         )
     if tolerant:
         counts = fault_counts(observation.get, plan.python_sfs)
         _tell_faults(counts)
         over = counts.over(project.max_error_rate)
         if over:
-            undone = tables.undo(df.sparkSession, place, stored)
+            undone = tables.undo(df.sparkSession, written)
             raise FaultBudgetError(over, project.max_error_rate, counts.examples, undone)
     return written
 
@@ -192,7 +223,7 @@ def _report(
         records.CATALOGUE.key,
         records.CATALOGUE.changing,
     )
-    counts = records.coverage_rows(covered, written.version, facts)
+    counts = records.coverage_rows(covered, masks.made, masks.identity, facts)
     kept = tables.upsert(
         spark.createDataFrame(counts, records.COVERAGE.schema),
         project.place("coverage"),
@@ -272,21 +303,36 @@ def _facts(
         READ: read,
         "where": where,
         "zone": ZONE,
+        "session": meaning(source.df.sparkSession),
         "columns": [list(form.columns), project.partition_by, project.split],
         "layout": str(form.layout),
-        "on_error": project.on_error,
+        "accepted": [project.on_error, project.max_error_rate, project.check_key, project.verify],
         "slices": dict(fingerprints),
     }
 
 
-def _explanation(project: Project, plan: MaskPlan, source: tables.Snapshot) -> str:
+def _unknown(
+    source: tables.Snapshot, slices: project_slices.ProjectSlices, plan: MaskPlan
+) -> tuple[str, ...]:
+    """Return why masks may be others though all facts are the same, a sentence for each cause."""
+    of_tables = (*([source.unknown] if source.unknown else []), *slices.unknown)
+    return (*of_tables, *(f"slice {sf.name!r} {why}" for sf in plan.sfs for why in unknowns(sf)))
+
+
+def _explanation(
+    project: Project, plan: MaskPlan, source: tables.Snapshot, unknown: Sequence[str]
+) -> str:
     key = ", ".join(project.join_columns)
     unique = (
         f"({key}) is checked to be unique: one shuffle of these columns (check_key: off saves it)"
         if project.check_key == "full"
         else f"({key}) is not checked to be unique (check_key: off)"
     )
-    return f"{source.name} version {source.version}\n{plan.explain()}\n{unique}"
+    known = f" ({source.known_by})" if source.known_by else ""
+    again = [f"{why}: labelled again each time, and compared" for why in unknown]
+    return "\n".join(
+        [f"{source.name} version {source.version}{known}", str(plan.explain()), unique, *again]
+    )
 
 
 if __name__ == "__main__":

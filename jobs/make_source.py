@@ -35,7 +35,7 @@ def job(args: argparse.Namespace) -> None:
     place = project.source.table
     facts = {"data": args.data or "generated", "content": _content(comments)}
     stored = tables.find(spark, place)
-    if stored is not None and stored.facts == facts:
+    if stored is not None and tables.same(stored.facts, facts):
         print(tables.unchanged(stored))
         return
     rows = spark.createDataFrame(comments)

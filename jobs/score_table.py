@@ -66,9 +66,7 @@ def job(args: argparse.Namespace) -> None:
     identity, checkpoint = identity_of(folder), load(folder)
     inputs, heads = checkpoint.features.columns, checkpoint.model.head_names if args.heads else ()
     spark = cli.session(project, "score_table")
-    source = tables.read_source(
-        spark, project.source.table, project.source.format, project.source.options
-    )
+    source = cli.source(project, spark)
     optional = {"label": project.label, "weight": project.weight}
     roles = {"key": project.join_columns, "input": inputs}
     roles |= {role: [column] for role, column in optional.items() if column}
@@ -86,11 +84,13 @@ def job(args: argparse.Namespace) -> None:
         "columns": [project.key, project.partition_by, list(inputs), *optional.values()],
         "classes": list(checkpoint.classes),
         "heads": list(heads),
+        "check_key": project.check_key,
     }
     stored = tables.find(spark, place)
     facts[READ] = read_again(stored.facts if stored else None, reading(source, args.where))
-    if stored is not None and stored.facts == facts and not args.force:
-        print(tables.unchanged(stored))
+    same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
+    if same is not None and source.unknown is None:
+        print(tables.unchanged(same))
         return
     df = source.df
     if args.where:
@@ -121,8 +121,15 @@ def job(args: argparse.Namespace) -> None:
     )
     with explained(folder):
         written = tables.overwrite(
-            predictions, place, facts=facts, partition_by=project.partition_by, where=args.where
+            predictions,
+            place,
+            facts=facts,
+            partition_by=project.partition_by,
+            where=args.where,
+            unless=same,
         )
+    if same is not None and source.unknown:
+        cli.tell_again(written, [source.unknown])
     print(written)
 
 

@@ -52,9 +52,7 @@ def job(args: argparse.Namespace) -> None:
     project = cli.project_of(args)
     text, label = cli.needed(project, text=project.text, label=project.label)
     spark = cli.session(project, "train_baseline")
-    source = tables.read_source(
-        spark, project.source.table, project.source.format, project.source.options
-    )
+    source = cli.source(project, spark)
     optional = {"split": project.split, "weight": project.weight}
     roles = {"key": project.join_columns, "text": [text], "label": [label]}
     roles |= {role: [column] for role, column in optional.items() if column}
@@ -62,8 +60,9 @@ def job(args: argparse.Namespace) -> None:
     check_key_names(source.name, project.join_columns)
     place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
     stored = tables.find(spark, place)
-    if stored is not None and stored.facts == facts and not args.force:
-        print(tables.unchanged(stored))
+    same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
+    if same is not None and source.unknown is None:
+        print(tables.unchanged(same))
         return
     readers = {text: ["text"], label: ["label"]}
     check_rows(
@@ -86,7 +85,11 @@ def job(args: argparse.Namespace) -> None:
         identity=str(facts),
         load=lambda: _predictor(baseline, text, len(project.classes)),
     )
-    written = tables.overwrite(predictions, place, facts=facts, partition_by=project.partition_by)
+    written = tables.overwrite(
+        predictions, place, facts=facts, partition_by=project.partition_by, unless=same
+    )
+    if same is not None and source.unknown:
+        cli.tell_again(written, [source.unknown])
     print(f"wrote {folder}: scikit-learn pipeline, classes {project.classes}")
     print(written)
 
@@ -169,6 +172,7 @@ def _facts(project: Project, source: tables.Snapshot) -> dict[str, Any]:
         "classes": list(project.classes),
         "train_split": project.train_split,
         "seed": project.seed,
+        "check_key": project.check_key,
     }
 
 

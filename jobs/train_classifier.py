@@ -14,7 +14,8 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from math import isnan
@@ -35,14 +36,20 @@ from engine.classifier.fitting import TASK, Recipe, check_setup, from_files, wri
 from engine.classifier.monitor import slice_figures
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
-from engine.lineage import READ, reading, readings, stale_rows
+from engine.lineage import READ, deciding, reading, readings, stale_rows
 from engine.masks.checks import check_columns
 from engine.masks.table import slices_of
-from engine.project_sample import check_sample_names, mask_column, slice_counts, training_sample
+from engine.project_sample import (
+    check_sample_names,
+    mask_column,
+    sample_digest,
+    slice_counts,
+    training_sample,
+)
 from engine.records import run_id
 from engine.sampling import LABEL, P
 
-METRICS = "metrics"
+METRICS, SAMPLE = "metrics", "sample_digest"  # of a checkpoint's facts, what training found
 SHOWN = 20  # slices in the table at the end; the log has all
 
 
@@ -60,23 +67,24 @@ def job(args: argparse.Namespace) -> None:
     inputs = input_columns(project.classifier.features, project.text)
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
-    source = tables.read_source(
-        spark, project.source.table, project.source.format, project.source.options
-    )
+    source = cli.source(project, spark)
     group = [project.sample.group] if project.sample.group else []
     check_columns(source.df, source.name, {"input": inputs, "label": [label], "group": group})
     check_sample_names(source.name, [*project.join_columns, *inputs])
     stale = _stale(project, masks, source)
+    if source.unknown:
+        cli.log.warning("%s, so the masks may be of other rows: label again first", source.unknown)
     folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), _facts(project, masks, source, stale)
     check_setup(project.classifier, list(slices), len(project.classes))
-    trained_by = {k: v for k, v in stored_facts(folder).items() if k != METRICS}
-    if trained_by == facts and not args.force:
+    before = stored_facts(folder)
+    same = _deciding(before) == _deciding(facts) and not args.force
+    if same and source.unknown is None:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
         return
     coverage = tables.find(spark, project.place("coverage"))
     stored = coverage.df if coverage else None
-    counts = slice_counts(project, masks.df, stored, masks.version, list(slices))
+    counts = slice_counts(project, masks, stored, list(slices))
     train = project.training_splits[0]
     shown = "null" if train is None else repr(train)
     if train not in counts:
@@ -84,6 +92,11 @@ def job(args: argparse.Namespace) -> None:
     sample = training_sample(project, masks.df, source.df, counts, inputs)
     if not sample["train"].num_rows:
         raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
+    facts[SAMPLE] = sample_digest(sample)
+    if same and before.get(SAMPLE) == facts[SAMPLE]:
+        print(f"{source.unknown}: looked at again, and the sample is the same")
+        print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
+        return
     _train(project, sample, slices, facts, folder)
 
 
@@ -97,7 +110,8 @@ def _train(
     settings, start = project.classifier, time.monotonic()
     log, state = project.file("training_log.jsonl"), folder.with_name(f"{folder.name}.state")
     log.parent.mkdir(parents=True, exist_ok=True)
-    files = {"log": str(log), "folder": str(state / run_id(facts))}  # resumed by the same run only
+    own = state / run_id(_deciding(facts))  # resumed by the same run only
+    files = {"log": str(log), "folder": str(own)}
     if settings.tensorboard:
         files["tensorboard"] = str(project.file("tensorboard"))
     recipe = Recipe(
@@ -136,7 +150,9 @@ def _train(
         slices=slices,
         facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in kept.metrics.items()}},
     )
-    shutil.rmtree(state, ignore_errors=True)
+    shutil.rmtree(own, ignore_errors=True)
+    with suppress(OSError):  # another run's state is there
+        state.rmdir()
     rows = [
         [e.epoch, e.step, e.loss, e.task_losses.get(TASK), round(e.rows_per_second), e.seconds]
         for e in history
@@ -179,6 +195,11 @@ def _stale(project: Project, masks: tables.Snapshot, source: tables.Snapshot) ->
     return found.rows
 
 
+def _deciding(facts: Mapping[str, Any]) -> Any:
+    """Return the facts that decide the weights, without what training found."""
+    return deciding({k: v for k, v in facts.items() if k not in (METRICS, SAMPLE)})
+
+
 def _facts(
     project: Project, masks: tables.Snapshot, source: tables.Snapshot, stale: int
 ) -> dict[str, Any]:
@@ -188,6 +209,7 @@ def _facts(
         "torch": torch.__version__,
         "masks": masks.name,
         "mask_version": masks.version,
+        "mask_identity": masks.identity,
         "source": masks.facts.get("source"),
         "source_version": masks.facts.get("source_version"),
         READ: [asdict(reading(source)), masks.facts.get(READ)],

@@ -37,6 +37,7 @@ from engine.errors import (
     CheckpointMissingError,
     CheckpointTargetError,
     EngineError,
+    MeanwhileError,
     ModelSettingError,
     listed,
 )
@@ -228,7 +229,8 @@ def save(
     if len(classes) != model.n_classes:
         raise CheckpointClassesError(classes, model.n_classes)
     target = Path(path)
-    if target.exists() and not (target / FACTS).exists():
+    before = target.exists()
+    if before and not (target / FACTS).exists():
         raise CheckpointTargetError(target)
     described = {
         "format": FORMAT,
@@ -251,12 +253,18 @@ def save(
         if target.exists():
             target.rename(aside)
         fresh.rename(target)
-    except BaseException:
-        if aside.exists():
+    except BaseException as error:
+        # Another run's, which stays.
+        meanwhile = target.exists() and (aside.exists() or not before)
+        if aside.exists() and not meanwhile:
             aside.rename(target)
         shutil.rmtree(fresh, ignore_errors=True)
+        if meanwhile and isinstance(error, OSError):
+            raise MeanwhileError(str(target), new=True) from None
         raise
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:

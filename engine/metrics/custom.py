@@ -17,7 +17,8 @@ import numpy as np
 
 from engine.errors import MetricDefinitionError
 from engine.metrics.outputs import Outputs
-from engine.slicing.description import described
+from engine.slicing.description import Described, described
+from engine.slicing.identity import UNKNOWN
 from engine.slicing.modules import load_module
 
 NEEDS = ("pred", "prob", "numbers")
@@ -54,9 +55,17 @@ class CustomMetric:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change when what computes it does, as a slice's fingerprint."""
+        about = self._described()
+        return about.digest[:16] + (UNKNOWN if about.unknown else "")
+
+    @property
+    def unknowns(self) -> tuple[str, ...]:
+        """What it uses that can't be described, a clause each."""
+        return self._described().unknown
+
+    def _described(self) -> Described:
         functions = [self.function, self.state, self.merge, self.compute]
-        about = described([*functions, self.needs], [f for f in functions if f is not None])
-        return about.digest[:16]
+        return described([*functions, self.needs], [f for f in functions if f is not None])
 
     def __call__(self, *arrays: Any) -> float:
         """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""

@@ -156,6 +156,28 @@ def test_a_checkpoint_stays_until_the_new_one_is_complete(saved, monkeypatch, st
     assert [p.name for p in path.parent.iterdir()] == ["model"]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_checkpoint_that_another_run_saves_meanwhile_stays(saved, monkeypatch, tmp_path, first):
+    path = tmp_path / "model" if first else saved(seed=0)[0]
+    real, begun = type(path).rename, []
+
+    def late(self, to):
+        if to == path and not begun:
+            begun.append(True)
+            saved(seed=2)
+        return real(self, to)
+
+    monkeypatch.setattr(type(path), "rename", late)
+    with pytest.raises(EngineError) as caught:
+        saved(seed=1)
+    assert str(caught.value) == (
+        f"somebody else made {path} while this run was writing it, so this run wrote nothing "
+        "there; run it again"
+    )
+    assert checkpoint.load(path).facts["seed"] == 2
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+
+
 def test_what_is_no_checkpoint_is_not_replaced(saved, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "rows.csv").write_text("1")

@@ -189,7 +189,7 @@ def test_a_group_in_two_splits(rows):
 def test_counts_come_from_coverage_as_stored(spark):
     coverage = spark.createDataFrame(
         [("3", "train", "a", 10, 4), ("3", "train", "b", 10, 0), ("2", "train", "a", 9, 9)],
-        "mask_version string, split string, slice string, n_rows long, n_in long",
+        "mask_identity string, split string, slice string, n_rows long, n_in long",
     )
     assert stored_counts(coverage, "3", ["a", "b"]) == {"train": Counts(10, {"a": 4, "b": 0})}
     assert stored_counts(coverage, "4", ["a", "b"]) == {}

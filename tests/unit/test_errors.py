@@ -356,6 +356,16 @@ SENTENCES = [
         "another place, or remove it",
     ),
     (
+        e.MeanwhileError("out/masks", new=True),
+        "somebody else made out/masks while this run was writing it, so this run wrote nothing "
+        "there; run it again",
+    ),
+    (
+        e.MeanwhileError("out/masks", new=False),
+        "somebody else wrote to out/masks while this run was writing it, so this run wrote nothing "
+        "there; run it again",
+    ),
+    (
         e.SourceReadError("rows.csv", "there are two formats"),
         "source rows.csv can't be read: there are two formats",
     ),

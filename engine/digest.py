@@ -1,0 +1,45 @@
+"""A digest of a table's rows, whatever their order: two tables of the same rows have the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructType, VariantType
+
+from engine.sql import name_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_NESTED = (ArrayType, MapType, StructType, VariantType)
+
+
+def row_digest(df: DataFrame) -> str:
+    """Return a digest of rows: how many there are, and the exact sum of their hashes.
+
+    Of rows that differ in a value, in a null or in how often one is there, digests differ. Columns
+    are told apart by name, and may come in any order.
+
+    Parameters
+    ----------
+    df
+        The rows; they are computed once.
+    """
+    columns = sorted(df.schema.fields, key=lambda f: f.name)
+    cells: list[Column] = [F.lit(0)]
+    for field in columns:
+        column = F.col(name_sql(field.name))
+        # A hash passes nulls over, so that (1, null) would be (null, 1).
+        cells += [_cell(column, field.dataType), column.isNull()]
+    hashes = F.xxhash64(*cells).cast("decimal(20,0)")
+    n, total = df.agg(F.count(F.lit(1)), F.sum(hashes)).collect()[0]
+    kinds = ",".join(f"{f.name} {f.dataType.simpleString()}" for f in columns)
+    return f"{n} rows of {kinds}: {total}"
+
+
+def _cell(column: Column, kind: DataType) -> Column:
+    """Return what is hashed of a value; a hash passes over nulls in it, and knows no maps."""
+    if isinstance(kind, _NESTED):
+        return F.to_json(F.struct(column.alias("v")), {"ignoreNullFields": "false"})
+    return column.cast("binary") if isinstance(kind, StringType) else column
