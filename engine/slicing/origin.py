@@ -15,8 +15,6 @@ from pathlib import Path
 MEANING = 1
 
 _ENGINE = Path(__file__).resolve().parents[1]
-# Installed, though a Spark of its own has them on the path.
-_SPARK = frozenset({"pyspark", "py4j"})
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -25,9 +23,17 @@ def is_own(file: str | None) -> bool:
     if file is None:
         return False
     path = Path(file).resolve()
-    if _SPARK.intersection(path.parts):
+    if _is_sparks(path):
         return False
     return not any(path.is_relative_to(place) for place in (_ENGINE, *_installed()))
+
+
+def _is_sparks(path: Path) -> bool:
+    """Tell whether a file is in the pyspark or py4j of a Spark that isn't installed by pip."""
+    if any(part == "pyspark.zip" or part.startswith("py4j-") for part in path.parts):
+        return True
+    folders = (p for p in path.parents if p.name == "pyspark")
+    return any((p / "java_gateway.py").is_file() for p in folders)
 
 
 def package(module: str | None) -> str:

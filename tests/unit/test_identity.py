@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
 from engine.errors import DuplicateSliceError, SliceIdError
+from engine.slicing import identity
 from engine.slicing.identity import MAX_ID, check_ids, fingerprint, slug
 from engine.slicing.modules import load_slices
+from engine.slicing.origin import is_own
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -487,3 +489,16 @@ def test_a_function_without_a_file():
     exec("def f(x): return x.n > 1\ndef g(x): return x.n > 2\ndef h(x): return x.n > 1", scope)
     prints = [fingerprint(slicing_function()(scope[name])) for name in "fgh"]
     assert prints[0] == prints[2] != prints[1]
+
+
+def test_whose_a_file_is(tmp_path):
+    spark = tmp_path / "spark" / "python" / "pyspark"
+    spark.mkdir(parents=True)
+    (spark / "java_gateway.py").touch()
+    mine = tmp_path / "pyspark"
+    mine.mkdir()
+    archive = "/opt/spark/python/lib/pyspark.zip/pyspark/sql/functions.py"
+    others = [spark / "sql" / "functions.py", archive, np.__file__, re.__file__, identity.__file__]
+    assert [is_own(str(f)) for f in others] == [False] * 5
+    assert [is_own(str(f)) for f in (mine / "slices.py", tmp_path / "a.py")] == [True, True]
+    assert not is_own(None)
