@@ -226,7 +226,7 @@ class DictDataset(Dataset[Batch]):
     split
         ``train``, ``valid``, ``test`` or the like; the ``Trainer`` picks its loaders by it.
     X_dict
-        Field name to n values: a tensor, ``SparseRows``, or any sequence.
+        Field name to n values: a tensor, numpy's numbers, ``SparseRows``, or any sequence.
     Y_dict
         Label name to a tensor of n labels, classes [n] or class probabilities [n, C]; -1 is no
         label.
@@ -262,7 +262,7 @@ class DictDataset(Dataset[Batch]):
         self.name = name
         self.split = split
         self.keys = keys
-        self.X_dict = dict(X_dict)
+        self.X_dict = {field: _as_tensor(values) for field, values in X_dict.items()}
         self.Y_dict = Y_dict if isinstance(Y_dict, SliceLabels) else dict(Y_dict)
         given = Y_dict.given if isinstance(Y_dict, SliceLabels) else self.Y_dict
         for label, values in given.items():
@@ -481,6 +481,13 @@ def _check_loader(dataset: DictDataset, settings: dict[str, Any]) -> None:
 
 
 _OURS = ("self", "dataset", "collate_fn")
+
+
+def _as_tensor(values: Any) -> Any:
+    """Give numbers of numpy as a tensor, which batches are cut from at once."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or not values.ndim:
+        return values
+    return torch.from_numpy(np.require(values, requirements="W"))
 
 
 def _length(field: str, values: Any) -> int:

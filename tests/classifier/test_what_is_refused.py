@@ -322,6 +322,16 @@ def test_features_of_another_precision_train_as_those_of_the_weights_do(make, dt
     assert other.model.predict_proba(fields).dtype == np.float32
 
 
+def test_numbers_of_numpy_are_features(make):
+    made = make()
+    rows = made.X.double().numpy()
+    rows.flags.writeable = False
+    data = DictDataset("d", "train", {"input_data": rows}, {"task": made.Y})
+    loader = made.model.make_slice_dataloader(data, made.S, batch_size=40)
+    assert torch.equal(next(iter(loader))[0]["input_data"].float(), made.X)
+    Trainer(progress_bar=False).fit(made.model, [loader])
+
+
 def test_a_last_batch_of_one_row_is_left_out_where_a_base_normalises_batches(make):
     made = make(n=33)
     base = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU())
