@@ -39,6 +39,7 @@ from engine.errors import (
     UnknownMetricError,
     near,
 )
+from engine.metrics.classes import as_class, different
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
@@ -78,6 +79,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _as_class(value: Any) -> Any:
+    value = as_class(value)  # YAML reads 1.0 as no whole number
     if not isinstance(value, int | str):
         found = f"must be a whole number, text, true or false, found {value!r}"
         raise ValueError(found)  # noqa: TRY004 - pydantic takes no TypeError
@@ -608,9 +610,7 @@ class Project(_Model):
         twice = sorted({c for c in roles if roles.count(c) > 1})
         if twice:
             raise ValueError(f"{twice[0]!r} is named twice among key, split and carry")
-        # As Spark shows them: true is the text 'true'.
-        texts = {str(c).lower() if isinstance(c, bool) else str(c) for c in self.classes}
-        if len(texts) < max(2, len(self.classes)):
+        if len(self.classes) < 2 or not different(self.classes):  # noqa: PLR2004
             raise ValueError("classes must be at least two different values")
         if self.positive is not None and self.positive not in self.classes:
             raise ValueError(f"positive {self.positive!r} is not one of classes {self.classes}")

@@ -53,7 +53,41 @@ def brief(value: object, most: int = 80) -> str:
     ("'a'", '[0, 1, 2,...')
     """
     text = " ".join(repr(value).split())
+    if " object at 0x" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Show what was given in a message: a value as Python writes it, anything larger by its type.
+
+    >>> shown("abc"), shown([1, 2]), shown(len), shown({})
+    ("'abc'", '[1, 2]', "the function 'len'", '{}')
+    """
+    kind = type(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__!r}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the function {value.__name__!r}"
+    module = kind.__module__.partition(".")[0]
+    if hasattr(value, "columns"):
+        return f"a {module} {kind.__name__}"
+    if hasattr(value, "dtype"):
+        single = getattr(value, "shape", None) == ()  # a number of numpy's
+        return str(value) if single else f"a {module} {kind.__name__}"
+    said = repr(value)
+    if " object at 0x" in said:
+        return f"a {kind.__name__}"
+    return said if len(said) <= most else f"{said[: most - 3]}..."
+
+
+class ArgumentError(InputError):
+    """A call was given something that it can't take."""
+
+    def __init__(
+        self, call: str, argument: str, wanted: str, value: object, hint: str = ""
+    ) -> None:
+        super().__init__(f"{call}: {argument} must be {wanted}, found {shown(value)}{hint}")
 
 
 class DecoratorParenthesesError(InputError):
@@ -83,7 +117,7 @@ class VersionTypeError(InputError):
 
     def __init__(self, what: str, name: str, version: object) -> None:
         super().__init__(
-            f"{what} {name!r}: the version {version!r} is a {type(version).__name__}; "
+            f"{what} {name!r}: the version {shown(version)} is a {type(version).__name__}; "
             "give text or a whole number, such as version=2"
         )
 
@@ -874,6 +908,26 @@ class PredictionValueError(InputError):
         )
 
 
+class PredictionTypeError(InputError):
+    """A column of predictions is of a type that can't be what it is for."""
+
+    def __init__(self, table: str, column: str, found: str, wanted: str) -> None:
+        super().__init__(
+            f"column {column!r} of {table} is {found}, and must be {wanted}: cast it, or name "
+            "another one in columns"
+        )
+
+
+class KeyTypesError(InputError):
+    """A key is of one type in masks and of another in predictions."""
+
+    def __init__(self, column: str, ours: str, model: str, theirs: str) -> None:
+        super().__init__(
+            f"key column {column!r} is {ours} in the masks and {theirs} in the predictions of "
+            f"{model!r}: cast one of them"
+        )
+
+
 class SplitMissingError(InputError):
     """A split that should be evaluated isn't there."""
 
@@ -1273,12 +1327,31 @@ class SharedFolderError(EngineError):
 
 
 class NoMasksError(InputError):
-    """A table to evaluate has no slice."""
+    """A table has no slice."""
 
-    def __init__(self) -> None:
+    def __init__(self, flags: Sequence[str] = (), argument: str = "slices") -> None:
+        end = ""
+        if flags:
+            names = ", ".join(map(repr, flags[:2]))
+            end = (
+                f". Its BOOLEAN columns ({listed(flags, 5)}) are not marked as masks, which pandas "
+                f"and casts undo: name those that are, {argument}=[{names}]"
+            )
+        functions = ", or slicing functions as slices=[...]" if argument == "slices" else ""
         super().__init__(
-            "the table has no slice masks; give one that label_slices wrote, or slicing functions "
-            "as slices=[...]"
+            "the table has no slice masks; give one that label_slices, MaskPlan.apply or "
+            f"SparkSFApplier.apply made{functions}{end}"
+        )
+
+
+class MaskColumnError(InputError):
+    """A column can't be read as a slice's mask."""
+
+    def __init__(self, slice_id: str, problem: str) -> None:
+        super().__init__(
+            f"the mask of slice {slice_id!r} can't be read: {problem}; a mask is one BOOLEAN "
+            "column (true in, false out, null undecided), or both words of a packed table. To "
+            "slice by another column, give slicing functions, as where(...) and by(...) make them"
         )
 
 
@@ -1306,11 +1379,18 @@ class NoSuchModelError(InputError):
         super().__init__(f"model {model!r} was not evaluated{near(model, known)}")
 
 
+class NotEvaluatedError(InputError):
+    """A metric or split wasn't evaluated."""
+
+    def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
+        super().__init__(f"{what} {name!r} was not evaluated{near(str(name), known)}")
+
+
 class PositiveClassError(InputError):
     """The positive class is none of the classes."""
 
     def __init__(self, positive: object, classes: Sequence[object]) -> None:
-        super().__init__(f"positive={positive!r} is none of the classes {list(classes)}")
+        super().__init__(f"positive={shown(positive)} is none of the classes {list(classes)}")
 
 
 class SignatureMetricError(InputError):

@@ -109,7 +109,8 @@ def sections_of(
     first, *others = evaluation.spec.models
     for other in others:
         if project.certainty.replicates:
-            yield sections.comparison(evaluation.compare(first, other), first, other, level)
+            compared = evaluation.compare(first, other)
+            yield sections.comparison(compared, first, other, level, evaluation.better)
         flips = evaluation.flips(first, other)
         if not flips.empty:
             yield sections.flips(flips, first, other, level)
@@ -134,7 +135,7 @@ def sections_of(
             yield sections.rows_of(title, _with_source(spark, project, rows, columns))
     wanted = audit.overlap
     if wanted or (wanted is None and len(evaluation.spec.slice_ids) <= MOST_PAIRED):
-        found = overlap(masks)
+        found = overlap(masks, evaluation.spec.slice_ids)
         near = found.near_duplicates(NEARLY)
         yield sections.overlap(near, found.rows, found.uncovered, NEARLY)
 

@@ -17,7 +17,7 @@ from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
 from engine.masks.table import split_column
-from engine.metrics.joined import class_position
+from engine.metrics.classes import class_position
 from engine.sampling import (
     BY_CLASS,
     LABEL,
@@ -154,7 +154,8 @@ def training_sample(
     of_source, of_masks = _split_of(project, source), _split_of(project, masks)
     if wanted.group and project.split:
         check_groups(source, table, wanted.group, of_source)
-    position = F.expr(class_position(name_sql(label), project.classes)).alias(LABEL)
+    kind = source.schema[label].dataType.simpleString()
+    position = F.expr(class_position(name_sql(label), kind, project.classes)).alias(LABEL)
     about = (of_source.alias(SPLIT), position)
     labels = source.select(*map(quoted, key), *about, quoted(label).alias(VALUE))
     classes = class_counts(labels, table, label, project.classes)

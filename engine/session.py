@@ -19,7 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import DeltaJarsError, DeltaMissingError
+from engine.arguments import flag, mapping, text
+from engine.errors import ArgumentError, DeltaJarsError, DeltaMissingError
 from engine.java import check_java
 
 if TYPE_CHECKING:
@@ -76,13 +77,20 @@ def open_session(
     DeltaJarsError
         If the JARs were never resolved and can't be now.
     """
+    text("open_session", "app_name", app_name)
+    given = {} if conf is None else mapping("open_session", "conf", conf, "a dict of settings")
+    for key, value in given.items():
+        text("open_session", "each setting in conf", key)
+        if not isinstance(value, str | int | float):
+            raise ArgumentError("open_session", f"conf[{key!r}]", "a text", value)
+    catalog = flag("open_session", "catalog", catalog)
     from pyspark.sql import SparkSession
 
     session = SparkSession.getActiveSession()
     if session is None:
         kept = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
         submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        settings = {**_DELTA, **_ARROW, **(conf or {})}
+        settings = {**_DELTA, **_ARROW, **given}
         session = (
             _submitted(app_name, settings) if submitted else _local(app_name, {**kept, **settings})
         )

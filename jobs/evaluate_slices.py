@@ -31,9 +31,10 @@ from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
-from engine.metrics.evaluation import Evaluation, classes_of, measured
+from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import has_weights, normalised
+from engine.metrics.request import check_summed, classes_of
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.uncertainty import Confidence, how_sure, needs_replicates
 from engine.plain import SENTENCE, plain
@@ -101,6 +102,8 @@ def job(args: argparse.Namespace) -> None:
         sure=Confidence(sure.level, sure.min_support, sure.correction),
         n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
         allow_missing=project.missing_predictions == "count", functions=functions,
+        sources={masks.name: rows}
+        | {f"{s.name} (model {m!r})": df for m, (s, df, _) in read.items()},
     )  # fmt: skip
     result = evaluation.table
     versions = {model_id: snapshot.version for model_id, (snapshot, *_) in read.items()}
@@ -192,8 +195,9 @@ def _figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sec
     part = evaluation.table[in_split(evaluation.table["split"], split)]
     metric = str(part["metric"].iloc[0])
     order = sections.worst_first(part, metric, evaluation.better(metric))
-    yield sections.figures(part, order, evaluation.spec.models, split, level)
-    yield sections.differences(part, split, level)
+    better = evaluation.better
+    yield sections.figures(part, order, evaluation.spec.models, split, level, better)
+    yield sections.differences(part, split, level, better)
 
 
 def _explanation(
@@ -241,6 +245,7 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     check_columns(masks.df, name, named)
     held = [m.parameter("column") for m in project.metric_specs if m.needs == "column"]
     check_columns(masks.df, name, {"metrics": held})
+    check_summed(masks.df.schema, name, project.metric_specs)
     rows = masks.narrowed([*project.join_columns, *split, *cluster, *held, *columns.carried]).df
     wanted = project.evaluate_splits
     if not (project.split and wanted):

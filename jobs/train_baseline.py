@@ -31,7 +31,7 @@ from engine.hashing import unit_interval_column
 from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.splits import ALL, is_split, split_sql
-from engine.metrics.joined import class_position
+from engine.metrics.classes import class_position
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.metrics.predictions import check_key_names
 from engine.scoring import Predict, with_predictions
@@ -98,7 +98,8 @@ def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Ba
     split = project.train_split if project.split else ALL
     train = source.df.where(is_split(split_sql(project.split), [split]))
     train = train.where(quoted(label).isNotNull())
-    position = F.expr(class_position(name_sql(label), project.classes))
+    kind = source.df.schema[label].dataType.simpleString()
+    position = F.expr(class_position(name_sql(label), kind, project.classes))
     unknown, letters = position == UNKNOWN_CLASS, F.octet_length(quoted(text).cast("string"))
     counts = train.agg(F.count(F.lit(1)), F.sum(letters), F.count_if(unknown)).collect()[0]
     if not counts[0]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from engine.classifier.data import DictDataLoader, SliceLabels, hard, pred_label
 from engine.classifier.settings import OVERALL, monitored
 from engine.errors import MonitorError, listed
+from engine.metrics import spec
+from engine.metrics.spec import MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,10 +93,26 @@ class Monitor:
         ``<slice>/<metric>`` or ``overall/<metric>``.
     keys
         Where ``score_slices`` has it, one per valid loader.
+    better
+        Which values are better, ``high`` or ``low``.
     """
 
     name: str
     keys: tuple[str, ...]
+    better: str = "high"
+
+    def beats(self, value: float, best: float | None) -> bool:
+        """Tell whether a value is better than the best so far; NaN never is.
+
+        Examples
+        --------
+        >>> loss = Monitor("overall/log_loss", ("log_loss",), "low")
+        >>> loss.beats(0.4, 0.5), loss.beats(0.5, 0.4), loss.beats(math.nan, None)
+        (True, False, False)
+        """
+        if math.isnan(value):
+            return False
+        return best is None or badness(value, self.better) < badness(best, self.better)
 
     def value(self, metrics: Mapping[str, float]) -> float:
         """Give its mean over the valid loaders that have a figure, NaN where none has."""
@@ -113,9 +131,12 @@ def find_monitor(
     Raises
     ------
     MonitorError
-        When there is no such slice or metric, no valid split, or no row of the slice in it.
+        When there is no such slice or metric, no valid split, no row of the slice in it, or
+        neither high nor low values of the metric are better.
     """
-    slice_name, metric = monitored(name, model.head_names, list(model.scorer.metrics))
+    head, _, asked = name.rpartition("/")
+    known = f"{head}/{_known_as(asked, model)}" if head else name
+    slice_name, metric = monitored(known, model.head_names, list(model.scorer.metrics))
     if not valid:
         raise MonitorError(name, "there is no loader of the valid split to compute it on")
     if slice_name != OVERALL:
@@ -124,7 +145,32 @@ def find_monitor(
             raise MonitorError(name, f"slice {slice_name!r} has no labelled row in the valid split")
     label = model.task_name if slice_name == OVERALL else pred_label(model.task_name, slice_name)
     keys = [f"{label}/{d.dataset.name}/{d.dataset.split}/{metric}" for d in valid]
-    return Monitor(name, tuple(dict.fromkeys(keys)))
+    better = better_of(metric, model)
+    if not better:
+        problem = f"neither high nor low values of {metric!r} are better, so no epoch is the best"
+        raise MonitorError(name, problem)
+    return Monitor(name, tuple(dict.fromkeys(keys)), better)
+
+
+def better_of(metric: str, model: SlicingClassifier) -> str:
+    """Return which values of a metric of a model's scorer are better: its own functions say so."""
+    own = model.scorer.metrics.get(metric)
+    if own is None or isinstance(own, MetricSpec):
+        return spec.better(metric)
+    return str(getattr(own, "better", "high"))
+
+
+def first_better(model: SlicingClassifier) -> str:
+    """Return which values of the scorer's first metric are better, by which slices are ordered."""
+    return better_of(next(iter(model.scorer.metrics), ""), model)
+
+
+def _known_as(metric: str, model: SlicingClassifier) -> str:
+    """Return a metric as the scorer spells it: ``fbeta@beta=2.0`` may be ``fbeta@beta=2`` there."""
+    if metric in model.scorer.metrics or metric.partition("@")[0] not in spec.KINDS:
+        return metric
+    wanted = spec.parse_metric(metric)
+    return next((name for name, m in model.scorer.metrics.items() if m == wanted), metric)
 
 
 def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
@@ -138,7 +184,7 @@ def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
 
 
 def slice_figures(
-    epoch: EpochLog, rows: Sequence[SliceRows], task: str
+    epoch: EpochLog, rows: Sequence[SliceRows], task: str, better: str | None = None
 ) -> tuple[list[str], list[list[Any]]]:
     """Give what an epoch showed per slice: column names, then all rows and the slices, worst first.
 
@@ -150,6 +196,8 @@ def slice_figures(
         The slices' rows.
     task
         The model's task.
+    better
+        Which values of the first metric are; by default as the engine has it.
     """
     scores: dict[str, dict[str, float]] = {}
     for key, value in epoch.metrics.items():
@@ -163,9 +211,13 @@ def slice_figures(
         return [name, *counts, *figures, status]
 
     def worst(of_slice: SliceRows) -> float:
+        if not metrics:
+            return math.inf
         found = scores.get(pred_label(task, of_slice.name), {})
-        value = found.get(metrics[0], math.nan) if metrics else math.nan
-        return math.inf if math.isnan(value) else value
+        usual = scores.get(task, {}).get(metrics[0], math.nan)
+        which = spec.better(metrics[0]) if better is None else better
+        value = badness(found.get(metrics[0], math.nan), which, usual)
+        return math.inf if math.isnan(value) else -float(value)
 
     lines = [line(OVERALL, task, (None, None), "")]
     for s in sorted(rows, key=worst):
@@ -174,13 +226,18 @@ def slice_figures(
 
 
 def slice_table(
-    epoch: EpochLog, rows: Sequence[SliceRows], task: str, epochs: int, most: int = 20
+    epoch: EpochLog,
+    rows: Sequence[SliceRows],
+    task: str,
+    epochs: int,
+    most: int = 20,
+    better: str | None = None,
 ) -> Table:
     """Lay out :func:`slice_figures` for a terminal.
 
     Parameters
     ----------
-    epoch, rows, task
+    epoch, rows, task, better
         As there.
     epochs
         How many there will be.
@@ -190,7 +247,7 @@ def slice_table(
     from rich.table import Table
     from rich.text import Text  # a name may have brackets, which are rich's markup
 
-    columns, lines = slice_figures(epoch, rows, task)
+    columns, lines = slice_figures(epoch, rows, task, better)
     table = Table(*columns, title=f"epoch {epoch.epoch} of {epochs}, loss {epoch.loss:.4f}")
     for column in table.columns[1:-1]:
         column.justify = "right"

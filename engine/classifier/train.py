@@ -42,6 +42,7 @@ from engine.classifier.monitor import (
     count_rows,
     empty_slices,
     find_monitor,
+    first_better,
     overall_figures,
     slice_table,
 )
@@ -142,7 +143,7 @@ class Standing:
     epoch, step, updates
         Epochs, steps, and steps that moved weights.
     best_epoch, best_value
-        The epoch at which the monitor was highest, 0 before there is one, and its value.
+        The epoch at which the monitor was best, 0 before there is one, and its value.
     done
         Whether training is over.
     history
@@ -287,7 +288,7 @@ class Trainer:
                 log = self._scored(run, self._epoch(run, standing, screen))
                 standing.history.append(log)
                 standing.epoch = log.epoch
-                _keep_best(standing, log, model)
+                _keep_best(standing, log, model, run.monitor)
                 waited = log.epoch - standing.best_epoch
                 out_of_patience = config.patience is not None and waited >= config.patience
                 standing.done = log.epoch >= run.epochs or out_of_patience
@@ -295,7 +296,9 @@ class Trainer:
                     self._save(run, standing)
                     self._report(log, run)
                     if screen.visible:
-                        screen.show(slice_table(log, self.slices, model.task_name, run.epochs))
+                        better = first_better(model)
+                        task, epochs = model.task_name, run.epochs
+                        screen.show(slice_table(log, self.slices, task, epochs, better=better))
                     if curves is not None:
                         curves.write(log)
         if standing.best_weights:
@@ -628,8 +631,11 @@ def _best(folder: Path, epoch: int) -> Path:
     return folder / f"best-{epoch:06d}.safetensors"
 
 
-def _keep_best(standing: Standing, log: EpochLog, model: SlicingClassifier) -> None:
-    if log.monitored is not None and log.monitored > standing.best_value:
+def _keep_best(
+    standing: Standing, log: EpochLog, model: SlicingClassifier, monitor: Monitor | None
+) -> None:
+    best = standing.best_value if standing.best_epoch else None
+    if monitor is not None and log.monitored is not None and monitor.beats(log.monitored, best):
         standing.best_epoch, standing.best_value = log.epoch, log.monitored
         weights = model.state_dict().items()
         standing.best_weights = {name: w.detach().cpu().clone() for name, w in weights}

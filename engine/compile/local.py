@@ -15,6 +15,7 @@ from engine.compile.series import pandas_series
 from engine.compile.values import pandas_values
 from engine.compile.vectors import kind_of
 from engine.errors import NeedsSparkError, SliceFaultError
+from engine.masks.local import MARKS, mark_of, marked_field
 from engine.slicing.identity import check_ids
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ def applied(plan: MaskPlan, df: Local, keep: Sequence[str] | None) -> Local:
             for s, m in masks.items()
         }
         made = pd.DataFrame(columns, df.index)
-        return pd.concat([df.iloc[:, places], made], axis=1) if places else made
+        made = pd.concat([df.iloc[:, places], made], axis=1) if places else made
+        marks = {sf.id: mark_of(sf) for sf in plan.sfs}
+        made.attrs = {**df.attrs, MARKS: {**df.attrs.get(MARKS, {}), **marks}}
+        return made
     fields = [df.schema.field(at) for at in places]
-    fields += [pa.field(s, pa.bool_()) for s in masks]
+    fields += map(marked_field, plan.sfs)
     arrays = [df.column(at) for at in places]
     arrays += [pa.array(m == 1, mask=m == -1) for m in masks.values()]
     return type(df).from_arrays(arrays, schema=pa.schema(fields, df.schema.metadata))

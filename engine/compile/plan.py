@@ -15,6 +15,7 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
+from engine.arguments import entries, mapping, texts
 from engine.compile.catalyst import translated
 from engine.compile.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.combine import masks_needed
@@ -30,13 +31,22 @@ from engine.compile.tiers import (
     with_spark,
 )
 from engine.compile.udf import FAULTS, fused_udf, words_of
-from engine.errors import PredicateError, TableTypeError, UnknownTierError, near
+from engine.errors import (
+    ArgumentError,
+    MissingColumnError,
+    NoSuchMaskError,
+    PredicateError,
+    TableTypeError,
+    UnknownTierError,
+    listed,
+    near,
+)
 from engine.masks.words import WORD
 from engine.plain import SENTENCE, plain
 from engine.slicing.algebra import with_parts
 from engine.slicing.evaluate import of_row, wrong_return
 from engine.slicing.expr import Call, Expr, Mask
-from engine.slicing.functions import SliceKind, SlicingFunction
+from engine.slicing.functions import SliceKind, SlicingFunction, functions
 from engine.slicing.identity import check_ids, unknowns
 from engine.slicing.lookups import FEW, check_local, joined
 
@@ -257,6 +267,9 @@ class MaskPlan:
 
     def only(self, ids: Sequence[str]) -> MaskPlan:
         """Return the plan of some of its slices, none of them a combination."""
+        for s in texts("MaskPlan.only", "ids", ids, "a list of slice ids"):
+            if s not in self.all_sfs:
+                raise NoSuchMaskError(s, self.ids)
         sfs = tuple(self.all_sfs[s] for s in ids)
         return replace(self, sfs=sfs, all_sfs={sf.id: sf for sf in sfs})
 
@@ -267,7 +280,7 @@ class MaskPlan:
         return replace(self, tiers=tiers)
 
     def apply(self, df: Any, keep: Sequence[str] | None = None) -> Any:
-        """Return a table with a BOOLEAN column per slice.
+        """Return a table with a BOOLEAN column per slice, which evaluate and overlap know as one.
 
         Parameters
         ----------
@@ -294,7 +307,10 @@ class MaskPlan:
         from engine.compile.faults import stop_at_fault
         from engine.masks.lookups import with_own_lookups
 
-        if _is_local(df):
+        local = _is_local(df)
+        if keep is not None:
+            keep = _columns("MaskPlan.apply", keep, None if local else df.columns)
+        if local:
             from engine.compile.local import applied
 
             return applied(self, df, keep)
@@ -303,7 +319,18 @@ class MaskPlan:
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
         if self._kernel_ids:
             masked = stop_at_fault(masked, kept[:1] if keep is None else kept)
-        return masked.select(*(_quoted(c) for c in kept), *self.mask_columns())
+        return masked.select(*(_quoted(c) for c in kept), *self._marked())
+
+    def _marked(self) -> list[SparkColumn]:
+        """Return the masks with the marks by which whatever reads masks finds them."""
+        from engine.masks.layout import StoredSlice, described_mask
+        from engine.session import ZONE
+        from engine.slicing.identity import fingerprint
+
+        return [
+            described_mask(mask, StoredSlice(sf.id, sf.name, fingerprint(sf, ZONE)))
+            for mask, sf in zip(self.mask_columns(), self.sfs, strict=True)
+        ]
 
     def coverage(self, df: Any) -> list[Coverage]:
         """Count each slice's rows, in one pass; see :meth:`apply` for what is taken and raised.
@@ -481,6 +508,8 @@ def compile_slices(
     from engine.compile.ship import check_picklable
     from engine.masks.lookups import marked
 
+    sfs = functions("compile_slices", sfs)
+    _check_settings(reserved, tier, tiers)
     check_ids(sfs, reserved)
     everything = {sf.id: sf for sf in with_parts(sfs)}
     spark_schema = None
@@ -496,7 +525,7 @@ def compile_slices(
     }
     must, may = (
         _named(tiers or {}, candidates),
-        _named(dict.fromkeys(candidates, tier) if tier else {}, candidates),
+        _named({} if tier is None else dict.fromkeys(candidates, tier), candidates),
     )
     session = _session() if spark_schema is not None else None
     if spark_schema is not None and session is not None:
@@ -522,12 +551,35 @@ def compile_slices(
     return plan
 
 
+def _columns(call: str, keep: Any, known: Sequence[str] | None) -> list[Any]:
+    kept = entries(call, "keep", keep, "a list of columns")
+    for column in kept:
+        if known is not None and column not in known:
+            raise MissingColumnError(f"keep of {call}", str(column), known)
+    return kept
+
+
+def _check_settings(reserved: Any, tier: Any, tiers: Any) -> None:
+    if reserved is not None:
+        mapping("compile_slices", "reserved", reserved, "a dict of roles by column")
+    if tiers is not None:
+        mapping("compile_slices", "tiers", tiers, "a dict of tiers by slice id")
+    if tier is not None:
+        _check_tier(tier)
+
+
+def _check_tier(name: Any) -> None:
+    if not isinstance(name, str):
+        raise ArgumentError("compile_slices", "tier", f"one of {listed(list(TIERS))}", name)
+    if name not in TIERS:
+        raise UnknownTierError("tier", name, TIERS)
+
+
 def _named(asked: Mapping[str, str], candidates: Mapping[str, Candidate]) -> dict[str, Tier]:
     for slice_id, name in asked.items():
         if slice_id not in candidates:
-            raise UnknownTierError("slice", slice_id, candidates)
-        if name not in TIERS:
-            raise UnknownTierError("tier", name, TIERS)
+            raise UnknownTierError("slice", str(slice_id), candidates)
+        _check_tier(name)
     return {s: TIERS[name] for s, name in asked.items()}
 
 

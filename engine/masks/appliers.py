@@ -9,19 +9,25 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.arguments import flag
 from engine.compile.columns import LOCAL, Local
 from engine.compile.kernel import Fault, Kernel
 from engine.compile.local import BATCH, batches
-from engine.errors import DuplicateSliceError, SliceFaultError, SliceFormError, TableTypeError
+from engine.errors import (
+    DuplicateSliceError,
+    SliceFaultError,
+    SliceFormError,
+    TableTypeError,
+)
 from engine.slicing.algebra import is_composed, with_parts
 from engine.slicing.evaluate import codes, field_of
-from engine.slicing.functions import SliceKind, SlicingFunction
+from engine.slicing.functions import SliceKind, SlicingFunction, functions
 from engine.slicing.lookups import check_local
 from engine.slicing.rows import Row
 
@@ -51,7 +57,7 @@ class _Applier:
     """A list of slicing functions, checked."""
 
     def __init__(self, sfs: Sequence[SlicingFunction]) -> None:
-        self.sfs = tuple(sfs)
+        self.sfs = functions(type(self).__name__, sfs)
         seen: dict[str, str] = {}
         for sf in self.sfs:
             if sf.id in seen:
@@ -142,9 +148,9 @@ class SFApplier(_Applier):
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
         """
+        _check_points(data_points)
+        _check_flags("SFApplier.apply", progress_bar, fault_tolerant, return_meta)
         self._require(SliceKind.ROW)
-        if isinstance(data_points, Local):
-            raise TableTypeError("what SFApplier takes", data_points, _POINTS)
         kernel = Kernel(self._functions)
         made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
         trees = sorted(made_of, key=is_composed)
@@ -195,6 +201,7 @@ class PandasSFApplier(_Applier):
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
         """
+        _check_flags("PandasSFApplier.apply", progress_bar, fault_tolerant, return_meta)
         self._require(SliceKind.ROW, SliceKind.PANDAS)
         from engine.compile.plan import compile_slices
 
@@ -230,8 +237,10 @@ class SparkSFApplier(_Applier):
             message.
         """
         from engine.compile.plan import compile_slices
+        from engine.masks.checks import spark_table
         from engine.masks.lookups import with_own_lookups
 
+        df = spark_table("SparkSFApplier.apply", "df", df)
         looked_up, added = with_own_lookups(df, self.sfs)
         masked: DataFrame = compile_slices(self.sfs, looked_up.schema).apply(looked_up)
         return masked.drop(*added)
@@ -249,6 +258,7 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
     >>> slice_dataframe(pd.DataFrame({"text": ["a", "abc", None]}), short).text.tolist()
     ['a']
     """
+    functions("slice_dataframe", [slicing_function])
     S = PandasSFApplier([slicing_function]).apply(df, progress_bar=False)  # noqa: N806
     rows = np.flatnonzero(S[slicing_function.name] == 1)
     try:
@@ -259,6 +269,18 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
             return pd.concat([df.iloc[part] for part in parts])
         tables = [pa.table(df)[part] for part in parts]
         return type(df).from_batches(pa.concat_tables(tables).to_batches())
+
+
+def _check_points(given: Any) -> None:
+    odd = isinstance(given, (str, bytes, Mapping, type, *get_args(Local)))
+    if odd or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
+        raise TableTypeError("what SFApplier takes", given, _POINTS)
+
+
+def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta: Any) -> None:
+    flag(call, "progress_bar", progress_bar)
+    flag(call, "fault_tolerant", fault_tolerant)
+    flag(call, "return_meta", return_meta)
 
 
 def _fields(points: Sequence[Any], name: str) -> list[Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
     AllNullColumnError,
+    ArgumentError,
     CaseError,
+    DuplicateColumnError,
     DuplicateKeyError,
     EmptyTableError,
     MissingColumnError,
@@ -27,6 +29,29 @@ EXAMPLES = 3
 _FOLDER = 255  # bytes of a folder's name
 
 
+def spark_table(call: str, argument: str, value: Any) -> DataFrame:
+    """Return a Spark DataFrame that was given as one.
+
+    Raises
+    ------
+    ArgumentError
+        If it is none; a pandas or pyarrow table can be made one.
+
+    Examples
+    --------
+    >>> spark_table("overlap", "masks", {})
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: overlap: masks must be a Spark DataFrame, found {}
+    """
+    from pyspark.sql import DataFrame
+
+    if isinstance(value, DataFrame):
+        return value
+    local = hasattr(value, "columns") or hasattr(value, "dtype")
+    hint = "; make it one with spark.createDataFrame(...)" if local else ""
+    raise ArgumentError(call, argument, "a Spark DataFrame", value, hint)
+
+
 def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]]) -> None:
     """Check that named columns exist and that key columns can be keys; runs nothing on Spark.
 
@@ -41,13 +66,16 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
 
     Raises
     ------
-    MissingColumnError, KeyTypeError
+    MissingColumnError, DuplicateColumnError, KeyTypeError
     """
+    names = df.columns
     for role, columns in roles.items():
         for column in columns:
-            if column not in df.columns:
-                raise MissingColumnError(f"{role} of {table}", column, df.columns)
-            if len(twins := [c for c in df.columns if c.lower() == column.lower()]) > 1:
+            if column not in names:
+                raise MissingColumnError(f"{role} of {table}", column, names)
+            if names.count(column) > 1:
+                raise DuplicateColumnError(column, names.count(column))
+            if len(twins := [c for c in names if c.lower() == column.lower()]) > 1:
                 _check_case(df, table, column, next(c for c in twins if c != column))
             if role in {"key", "partition"}:
                 check_key_type(column, df.schema[column].dataType)

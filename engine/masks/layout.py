@@ -20,6 +20,7 @@ from engine.masks.words import WORD
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
 MOST_BOOLEAN = 100  # slices, beyond which a new table is packed
@@ -150,14 +151,24 @@ def described_mask(mask: Column, stored: StoredSlice) -> Column:
     return mask.alias(stored.id, metadata={_COLUMN_META: stored.metadata})
 
 
+def unmarked(df: DataFrame, columns: Sequence[str]) -> list[Column]:
+    """Return columns of a source as a mask table carries them, none of which is a mask there.
+
+    Masks of another run may be among them, and would be taken for slices of this one.
+    """
+    marked = {f.name for f in df.schema if {_COLUMN_META, _WORD_META} & f.metadata.keys()}
+    about = {"carried": True}
+    return [quoted(c).alias(c, metadata=about) if c in marked else quoted(c) for c in columns]
+
+
 def layout_of(schema: StructType) -> Layout | None:
-    """Return the layout of a mask table; None where no column is a mask."""
-    for field in schema:
-        if _WORD_META in field.metadata:
-            return Layout.PACKED
-        if _COLUMN_META in field.metadata:
-            return Layout.BOOLEAN
-    return None
+    """Return the layout of a mask table, packed if some masks are; None where there is no mask."""
+    marks = {
+        mark for field in schema for mark in {_WORD_META, _COLUMN_META} & field.metadata.keys()
+    }
+    if _WORD_META in marks:
+        return Layout.PACKED
+    return Layout.BOOLEAN if marks else None
 
 
 def boolean_slices(schema: StructType) -> tuple[StoredSlice, ...]:
@@ -169,8 +180,18 @@ def boolean_slices(schema: StructType) -> tuple[StoredSlice, ...]:
 def stored_bits(schema: StructType) -> Bits:
     """Return the bits of a packed table; none where the table isn't packed."""
     words = {f.name: f.metadata[_WORD_META] for f in schema if _WORD_META in f.metadata}
-    n = sum(name.startswith(_IN) for name in words)
-    return Bits(tuple(_from_metadata(m) for k in range(n) for m in words[f"{_IN}{k}"]))
+    # Of each word one of the two is enough to know its slices by; a word that is not there at all
+    # has bits that are no slice's.
+    about = {name.rpartition("_")[2]: found for name, found in words.items()}
+    n = 1 + max((int(k) for k in about if k.isdigit()), default=-1)
+    unknown = [StoredSlice("", "", "", dropped=True)] * WORD
+    return Bits(
+        tuple(
+            s
+            for k in range(n)
+            for s in (map(_from_metadata, about[str(k)]) if str(k) in about else unknown)
+        )
+    )
 
 
 def choose_layout(wanted: str, stored: Layout | None, slices: int, table: str) -> Layout:

@@ -16,13 +16,16 @@ import pandas as pd
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.masks.reader import read_masks
+from engine.arguments import number, texts
+from engine.masks.checks import spark_table
+from engine.masks.local import inside, is_local
+from engine.masks.reader import named_masks, read_masks
 from engine.masks.words import WORD, packed, unpacked
 from engine.plain import plain
 from engine.workers import begin
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    pass
 
 # Rows multiplied at once. Their counts are exact in 32 bits up to 2^24 rows; the best of 1,024 to
 # 65,536 at 1,000 slices, as the block of 16 MiB stays near the cache.
@@ -92,6 +95,7 @@ class Overlap:
         at_least
             Their Jaccard index. Slices that share no row are never a pair.
         """
+        at_least = number("near_duplicates", "at_least", at_least, 0, 1)
         pairs = self.to_pandas()
         chosen = pairs[pairs["jaccard"] >= at_least]
         order = chosen.sort_values("jaccard", ascending=False, kind="stable")
@@ -110,6 +114,7 @@ class Overlap:
         pd.DataFrame
             As :meth:`to_pandas`, the highest ``containment_a`` first.
         """
+        at_least = number("contained", "at_least", at_least, 0, 1)
         own = np.diag(self.counts)
         both = self.counts
         equal = (both == own[:, None]) & (both == own[None, :])
@@ -139,7 +144,7 @@ class Overlap:
         return pd.DataFrame(shares, index=list(self.ids), columns=list(self.ids))
 
 
-def overlap(masks: DataFrame, ids: Sequence[str] | None = None) -> Overlap:
+def overlap(masks: Any, ids: Sequence[str] | None = None) -> Overlap:
     """Count the rows that each two slices share, in one scan of a mask table of either layout.
 
     A row on which a slice is undecided is not in it.
@@ -147,14 +152,15 @@ def overlap(masks: DataFrame, ids: Sequence[str] | None = None) -> Overlap:
     Parameters
     ----------
     masks
-        The mask table's rows.
+        The mask table's rows; or masks that are not Spark's, in a table of pandas or pyarrow, or
+        in the record array that an applier returns.
     ids
         The slices; by default all.
 
     Raises
     ------
-    NoSuchMaskError
-        If the table has no such slice.
+    NoMasksError, NoSuchMaskError, MaskColumnError
+        If the table has no slices, not this one, or its column can't be a mask.
 
     Examples
     --------
@@ -163,8 +169,12 @@ def overlap(masks: DataFrame, ids: Sequence[str] | None = None) -> Overlap:
         found = overlap(spark.read.format("delta").load("build/demo/masks"))
         found.near_duplicates(at_least=0.9)
     """
+    asked = None if ids is None else texts("overlap", "ids", ids, "a list of slice ids")
+    if is_local(masks):
+        return _of_local(*inside(masks, asked))
+    masks = spark_table("overlap", "masks", masks)
+    wanted = named_masks(masks, asked, "ids") if asked is None or asked else ()
     table = read_masks(masks)
-    wanted = tuple(dict.fromkeys(table.ids if ids is None else ids))
     held = table.words(wanted)
     words = held.in_words or ("0L",)
     narrow = table.df.selectExpr(*(f"{w} AS _word_{i}" for i, w in enumerate(words)))
@@ -172,6 +182,12 @@ def overlap(masks: DataFrame, ids: Sequence[str] | None = None) -> Overlap:
     parts = narrow.mapInArrow(count, f"{_PAIR} long, {_ROWS} long")
     sums = parts.groupBy(_PAIR).agg(F.sum(_ROWS).alias(_ROWS)).toPandas()
     return _arranged(sums[_PAIR].to_numpy(np.int64), sums[_ROWS].to_numpy(np.int64), wanted)
+
+
+def _of_local(ids: tuple[str, ...], members: np.ndarray) -> Overlap:
+    counts, n = np.zeros((len(ids), len(ids)), dtype=np.int64), len(members)
+    covered = add_pairs(counts, packed(members), np.arange(len(ids))) if ids and n else 0
+    return Overlap(ids, n, counts, n - covered)
 
 
 def _arranged(pair: np.ndarray, n: np.ndarray, ids: tuple[str, ...]) -> Overlap:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from engine.errors import NoSuchMaskError
+from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
 from engine.masks.checks import quoted
 from engine.masks.layout import (
     MOST_BOOLEAN,
@@ -77,14 +78,16 @@ class Held:
 class MaskTable:
     """A mask table, or what was made of it by joins and filters that kept its mask columns.
 
+    A packed table may have BOOLEAN masks beside its words, as where slices were applied to it.
+
     Attributes
     ----------
     df
         Its rows.
     layout
-        How masks are held.
+        How masks are held; packed if some are.
     slices
-        The slices, in the order of columns or bits; dropped ones aren't among them.
+        The slices, in the order of bits, then of columns; dropped ones aren't among them.
     bits
         A packed table's bits.
     """
@@ -107,7 +110,7 @@ class MaskTable:
     @property
     def mask_columns(self) -> tuple[str, ...]:
         """The columns that hold masks."""
-        return self.ids if self.layout is Layout.BOOLEAN else self.bits.columns
+        return (*self._word_columns, *(s for s in self.ids if s not in self._at))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -130,12 +133,11 @@ class MaskTable:
         ------
         NoSuchMaskError
             If the table has no such slice.
+        MaskColumnError
+            If its column can't be a mask.
         """
-        if self.layout is Layout.PACKED and slice_id in self.bits.at:
-            return bit_mask(self.bits.at[slice_id])
-        if self.layout is Layout.BOOLEAN and slice_id in self.df.columns:
-            return quoted(slice_id)
-        raise NoSuchMaskError(slice_id, self.ids)
+        self.wanted([slice_id])
+        return bit_mask(self._at[slice_id]) if slice_id in self._at else quoted(slice_id)
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""
@@ -146,9 +148,8 @@ class MaskTable:
 
         They are never more than slices, and for a packed table no more than words.
         """
-        if self.layout is Layout.BOOLEAN:
-            return [self.mask(s) for s in ids]
-        return in_any(ids, self.bits)
+        packed, plain = self._apart(ids)
+        return [*(in_any(packed, self.bits) if packed else ()), *map(self.mask, plain)]
 
     def words(self, ids: Sequence[str] | None = None) -> Words:
         """Return the words that hold the masks of these slices, or of all.
@@ -157,46 +158,86 @@ class MaskTable:
         ------
         NoSuchMaskError
             If the table has no such slice.
+        MaskColumnError
+            If a column can't be a mask.
         """
-        wanted = self._known(ids)
-        if self.layout is Layout.BOOLEAN:
-            bits = Bits(tuple(StoredSlice(s, s, "") for s in wanted))
-            words = words_sql(bits)
-            undecided = " OR ".join(f"{name_sql(s)} IS NULL" for s in wanted) or "false"
-            in_words, null_words = words[: bits.words], words[bits.words :]
-            return Words(tuple(in_words), tuple(null_words), undecided, bits.at)
-        at, columns = self.bits.at, self.bits.columns
-        needed = self._needed(wanted)
+        packed, plain = self._apart(self.wanted(ids))
+        at, columns = self._at, self._word_columns
+        needed = self._needed(packed)
         first = {k: i * WORD for i, k in enumerate(needed)}
-        nulls = [columns[self.bits.words + k] for k in needed]
+        nulls = [columns[len(columns) // 2 + k] for k in needed]
         # Null is never in, whoever wrote the words.
         in_words = [f"{columns[k]} & ~{null}" for k, null in zip(needed, nulls, strict=True)]
-        bit = {s: first[at[s] // WORD] + at[s] % WORD for s in wanted}
-        undecided = " OR ".join(f"{null} != 0L" for null in nulls) or "false"
-        return Words(tuple(in_words), tuple(nulls), undecided, bit)
+        bit = {s: first[at[s] // WORD] + at[s] % WORD for s in packed}
+        undecided = [f"{null} != 0L" for null in nulls]
+        made = Bits(tuple(StoredSlice(s, s, "") for s in plain))
+        words = words_sql(made)
+        bit |= {s: len(needed) * WORD + b for s, b in made.at.items()}
+        in_words, nulls = in_words + words[: made.words], nulls + words[made.words :]
+        undecided += [f"{name_sql(s)} IS NULL" for s in plain]
+        return Words(tuple(in_words), tuple(nulls), " OR ".join(undecided) or "false", bit)
 
-    def held(self, ids: Sequence[str] | None = None) -> Held:
-        """Return the columns that :meth:`words` are made of; raises as it does."""
-        wanted = self._known(ids)
-        if self.layout is Layout.BOOLEAN:
-            starts = range(0, len(wanted), WORD)
-            return Held(self.layout, tuple(wanted[i : i + WORD] for i in starts))
-        columns, n = self.bits.columns, self.bits.words
-        needed = self._needed(wanted)
-        return Held(self.layout, tuple((columns[k], columns[n + k]) for k in needed))
+    def held(self, ids: Sequence[str] | None = None) -> Held | None:
+        """Return the columns that :meth:`words` are made of; None where both layouts are."""
+        packed, plain = self._apart(self.wanted(ids))
+        if packed and plain:
+            return None
+        if not packed:
+            starts = range(0, len(plain), WORD)
+            return Held(Layout.BOOLEAN, tuple(tuple(plain[i : i + WORD]) for i in starts))
+        return Held(Layout.PACKED, tuple(self._columns_of_word(k) for k in self._needed(packed)))
 
-    def _known(self, ids: Sequence[str] | None) -> tuple[str, ...]:
+    def wanted(self, ids: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Return these slices, each once, or all; raises as :meth:`words` does.
+
+        A BOOLEAN column is a mask where it is named, whether it is marked or not.
+        """
         wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
-        known = set(self.df.columns) if self.layout is Layout.BOOLEAN else set(self.ids)
         for slice_id in wanted:
-            if slice_id not in known:
+            if slice_id not in self._at and slice_id not in self._kinds:
                 raise NoSuchMaskError(slice_id, self.ids)
+            for column in self._columns_of(slice_id):
+                found = self._kinds.get(column, ())
+                if not found:
+                    raise MaskColumnError(slice_id, f"its column {column!r} is not there")
+                if len(found) > 1:
+                    raise MaskColumnError(slice_id, f"there are {len(found)} columns {column!r}")
+            if slice_id not in self._at and self._kinds[slice_id] != ["boolean"]:
+                kind = self._kinds[slice_id][0]
+                raise MaskColumnError(slice_id, f"the column {slice_id!r} is {kind}")
         return wanted
+
+    def _columns_of(self, slice_id: str) -> tuple[str, ...]:
+        if slice_id not in self._at:
+            return (slice_id,)
+        return self._columns_of_word(self._at[slice_id] // WORD)
+
+    def _columns_of_word(self, k: int) -> tuple[str, str]:
+        return self._word_columns[k], self._word_columns[len(self._word_columns) // 2 + k]
+
+    @cached_property
+    def _at(self) -> Mapping[str, int]:
+        return self.bits.at
+
+    @cached_property
+    def _word_columns(self) -> tuple[str, ...]:
+        return self.bits.columns
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, list[str]]:
+        """Column to the types of the columns of that name."""
+        kinds: dict[str, list[str]] = {}
+        for column in self.df.schema:
+            kinds.setdefault(column.name, []).append(column.dataType.simpleString())
+        return kinds
+
+    def _apart(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Return which slices are bits, and which BOOLEAN columns."""
+        return [s for s in ids if s in self._at], [s for s in ids if s not in self._at]
 
     def _needed(self, ids: Sequence[str]) -> list[int]:
         """Return which of a packed table's words these slices are in."""
-        at = self.bits.at  # made anew each time
-        return sorted({at[s] // WORD for s in ids})
+        return sorted({self._at[s] // WORD for s in ids})
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""
@@ -219,8 +260,36 @@ def read_masks(df: DataFrame) -> MaskTable:
         The table's rows, as they are or joined and filtered: columns keep their metadata.
     """
     schema = df.schema
-    layout, bits = layout_of(schema) or Layout.BOOLEAN, stored_bits(schema)
-    return MaskTable(df, layout, _slices(schema, bits), bits)
+    bits = stored_bits(schema)
+    return MaskTable(df, layout_of(schema) or Layout.BOOLEAN, _slices(schema, bits), bits)
+
+
+def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
+    """Return the slices that someone asks for of a table, or all that it has.
+
+    Parameters
+    ----------
+    df
+        The table's rows.
+    ids
+        The slices; None for all.
+    argument
+        What names slices, for the message.
+
+    Raises
+    ------
+    NoMasksError
+        If none are named and none are marked, as columns lose their marks on the way through
+        pandas or a cast.
+    NoSuchMaskError, MaskColumnError
+        If there is no such slice, or its column can't be a mask.
+    """
+    table = read_masks(df)
+    wanted = table.wanted(ids)
+    if not wanted:
+        flags = [f.name for f in df.schema if f.dataType.simpleString() == "boolean"]
+        raise NoMasksError(flags, argument)
+    return wanted
 
 
 def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
@@ -229,7 +298,7 @@ def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
 
 
 def _slices(schema: StructType, bits: Bits) -> tuple[StoredSlice, ...]:
-    return tuple(s for s in bits.slices if not s.dropped) or boolean_slices(schema)
+    return (*(s for s in bits.slices if not s.dropped), *boolean_slices(schema))
 
 
 def view_select(masks: MaskTable, table: str) -> str:
@@ -242,11 +311,8 @@ def view_select(masks: MaskTable, table: str) -> str:
     table
         Its path or catalog name.
     """
-    of_slices = (
-        [f"{bit_sql(bit)} AS `{slice_id}`" for slice_id, bit in masks.bits.at.items()]
-        if masks.layout is Layout.PACKED
-        else [name_sql(s) for s in masks.ids]
-    )
+    at = masks.bits.at
+    of_slices = [f"{bit_sql(at[s])} AS `{s}`" if s in at else name_sql(s) for s in masks.ids]
     columns = ",\n  ".join([*map(name_sql, masks.columns), *of_slices])
     place = table if is_catalog_name(table) else f"delta.{name_sql(table)}"
     return f"SELECT\n  {columns}\nFROM {place}"

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from engine.arguments import text
+from engine.errors import NotEvaluatedError
 from engine.slicing.values import shown
 from engine.sql import name_sql, text_sql
 
@@ -70,6 +72,29 @@ def in_split(column: pd.Series, split: AnySplit) -> pd.Series:
     if split is ...:
         return column.isna() | True
     return column.isna() if split is None else column.eq(split) & column.notna()
+
+
+def check_split(call: str, split: Any, column: pd.Series) -> None:
+    """Check that a split that is asked for is one of a frame's; none is where there are no rows.
+
+    Raises
+    ------
+    ArgumentError, NotEvaluatedError
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> check_split("worst", "tst", pd.Series(["test", "train"]))
+    Traceback (most recent call last):
+    engine.errors.NotEvaluatedError: split 'tst' was not evaluated; did you mean 'test'?
+    """
+    if split is ...:
+        return
+    if split is not None:
+        text(call, "split", split)
+    if len(column) and not in_split(column, split).any():
+        known = (split_name(s) for s in column.astype(object).unique())
+        raise NotEvaluatedError("split", split, known)
 
 
 def by_split(parts: Mapping[_K, _V]) -> list[tuple[_K, _V]]:

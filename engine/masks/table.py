@@ -20,6 +20,7 @@ from engine.masks.layout import (
     described_words,
     layout_of,
     stored_bits,
+    unmarked,
     words_sql,
 )
 from engine.masks.reader import stored_slices
@@ -61,13 +62,15 @@ class TableForm:
         masks
             A BOOLEAN Column per slice over them, named as the slice.
         """
-        columns = [quoted(c) for c in self.columns]
+        columns = unmarked(masked, self.columns)
         if self.layout is Layout.BOOLEAN:
             described = zip(masks, self.bits.slices, strict=True)
             return masked.select(*columns, *(described_mask(m, s) for m, s in described))
         # Masks are columns first, for a word takes each twice.
         named = masked.select(*columns, *masks)
-        return named.select(*columns, *described_words(words_sql(self.bits), self.bits))
+        return named.select(
+            *map(quoted, self.columns), *described_words(words_sql(self.bits), self.bits)
+        )
 
     @property
     def places(self) -> dict[str, int] | None:
@@ -76,8 +79,12 @@ class TableForm:
 
     def rows_of_words(self, masked: DataFrame) -> DataFrame:
         """Return a packed table's rows, of rows that have the columns and ``bits.columns``."""
-        words = described_words(self.bits.columns, self.bits)
-        return masked.select(*map(quoted, self.columns), *words)
+        return self.rows_of(masked, self.bits.columns)
+
+    def rows_of(self, masked: DataFrame, words: Sequence[str]) -> DataFrame:
+        """Return a packed table's rows, of rows that have the columns, and the words in SQL."""
+        columns = map(quoted, self.columns)
+        return masked.select(*columns, *described_words(words, self.bits))
 
 
 def mask_rows(plan: MaskPlan, masked: DataFrame, form: TableForm) -> DataFrame:
@@ -85,7 +92,7 @@ def mask_rows(plan: MaskPlan, masked: DataFrame, form: TableForm) -> DataFrame:
     if form.layout is Layout.BOOLEAN:
         return form.rows(masked, plan.mask_columns())
     words = plan.word_columns(form.bits.at, form.bits.words)
-    return form.rows_of_words(masked.select(*map(quoted, form.columns), *words))
+    return form.rows_of_words(masked.select(*unmarked(masked, form.columns), *words))
 
 
 def form_of(sfs: Sequence[SlicingFunction]) -> TableForm:

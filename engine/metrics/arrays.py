@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from engine.errors import (
+    ArgumentError,
     LabelValueError,
     LengthError,
     MetricInputError,
@@ -28,6 +30,7 @@ from engine.metrics.spec import MetricSpec
 from engine.metrics.states import OK, State, Values
 
 ABSTAIN = -1
+SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 _CHUNK = 2**16  # rows that are added up at a time, so that they stay in the processor's cache
 _MOST_SUMS = 2**24  # of more sums, as of very many classes, slices are added up one by one
 _TWO = 2
@@ -132,13 +135,37 @@ class Arrays:
                 kept &= values != self.abstain
         return kept
 
+    def probable(self, metric: MetricSpec) -> np.ndarray:
+        """Return the probabilities that a metric needs.
+
+        Raises
+        ------
+        MetricInputError, LabelValueError
+            If there are none, or one is out of [0, 1] on a row that is kept.
+        """
+        probs = np.asarray(_needed(metric, "probs", self.probs))
+        if probs.dtype.kind not in "biuf":
+            _typed(probs.ravel(), "probs", "not a number")
+            probs = probs.astype(np.float64)
+        outside = ((probs < -SLACK) | (probs > 1 + SLACK)).reshape(len(probs), -1)
+        rows = np.flatnonzero(outside.any(axis=1) & self.kept)
+        if len(rows):
+            value = probs[rows[0]].ravel()[outside[rows[0]].argmax()]
+            found = f"{value:g} at row {rows[0]}"
+            raise LabelValueError("probs", found, "not a probability from 0 to 1")
+        return probs
+
     @cached_property
     def weight(self) -> np.ndarray | None:
         """The weights, ``[n]`` float64."""
         if self.weights is None:
             return None
-        weight = np.asarray(self.weights, np.float64)
+        weight = _numbers(self.weights, "weights")
         _check_numbers("weights", ~np.isfinite(weight))
+        below = np.flatnonzero(weight < 0)
+        if len(below):
+            at = below[0]
+            raise LabelValueError("weights", f"{weight[at]:g} at row {at}", "not at least 0")
         return weight
 
 
@@ -226,7 +253,7 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
     """Return class positions among the values that occur, and 1."""
     labels, predicted, kept = of.labels, of.predicted, of.kept
     if threshold is not None:
-        probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+        probs = of.probable(metrics[0])
         if not _has_columns(probs, _TWO):
             raise NotBinaryError(str(metrics[0]), "a threshold needs two columns of probs")
         _check_numbers("probs", np.isnan(probs[:, 1]) & kept)
@@ -249,7 +276,7 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
 def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
     """Return labels as positions among the columns of probabilities."""
     labels, _, kept = of.labels, of.predicted, of.kept
-    probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+    probs = of.probable(metrics[0])
     for metric in metrics:
         if metric.family == "top" and not _has_columns(probs, _TWO):
             raise NotBinaryError(str(metric), "a share needs two columns of probs")
@@ -307,7 +334,7 @@ def _taken(of: Outputs, rows: slice | np.ndarray) -> Outputs:
 def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[MetricSpec, Values]:
     """Compute rankings of the scores themselves."""
     labels, _, kept = of.labels, of.predicted, of.kept
-    probs = np.asarray(_needed(metrics[0], "probs", of.probs))
+    probs = of.probable(metrics[0])
     seen = np.unique(labels[kept])
     if not _has_columns(probs, _TWO) or len(seen) > _TWO:
         raise NotBinaryError(str(metrics[0]), "it needs two labels and two columns of probs")
@@ -322,6 +349,36 @@ def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[M
         sides = histogram_of(positive[at], rank[at], weight)
         value[:, i] = [RANKINGS[m.name](*sides) for m in metrics]
     return {m: Values(v, np.full(len(v), OK)) for m, v in zip(metrics, value, strict=True)}
+
+
+def array_or_none(call: str, name: str, value: Any) -> np.ndarray | None:
+    """Return what was given as an array, as :func:`array_of` does; None stays none."""
+    return None if value is None else array_of(call, name, value)
+
+
+def array_of(call: str, name: str, value: Any) -> np.ndarray:
+    """Return what was given as an array.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no array, list or Series of values.
+
+    Examples
+    --------
+    >>> array_of("score", "golds", [0, 1])
+    array([0, 1])
+    """
+    listed = isinstance(value, np.ndarray | list | tuple) or hasattr(value, "__array__")
+    frame = hasattr(value, "columns") and name != "probs"
+    if listed and not frame and not isinstance(value, np.generic):
+        try:
+            found = np.asarray(value)
+        except ValueError:  # rows of different lengths
+            found = np.zeros(())
+        if found.ndim and found.dtype.names is None:
+            return found
+    raise ArgumentError(call, name, "an array with an entry per row", value)
 
 
 def check_lengths(**arrays: np.ndarray | None) -> None:
@@ -360,12 +417,28 @@ def _column(values: np.ndarray, name: str) -> np.ndarray:
 def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     flat = _column(values, name)
     if flat.dtype.kind not in "biuf":
-        raise LabelValueError(name, flat[0] if len(flat) else flat.dtype, "not a number")
+        flat = _typed(flat, name, "not a number")
     numbers: np.ndarray = flat.astype(np.float64)
     infinite = numbers[np.isinf(numbers)]
     if len(infinite):
         raise LabelValueError(name, infinite[0], "not a finite number")
     return numbers
+
+
+def _typed(flat: np.ndarray, name: str, wanted: str) -> np.ndarray:
+    """Return objects that are all numbers as such.
+
+    Raises
+    ------
+    LabelValueError
+        With the first that is none.
+    """
+    odd = [i for i, v in enumerate(flat.tolist()) if not isinstance(v, int | float)]
+    if odd or flat.dtype.kind != "O":
+        at = odd[0] if odd else 0
+        found = f"{flat.tolist()[at]!r} at row {at}" if len(flat) else str(flat.dtype)
+        raise LabelValueError(name, found, wanted)
+    return np.array(flat.tolist())
 
 
 def integers(values: np.ndarray, name: str) -> np.ndarray:
@@ -383,10 +456,10 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
     """
     flat = _column(values, name)
     if flat.dtype.kind not in "biuf":
-        raise LabelValueError(name, flat[0] if len(flat) else flat.dtype, "not an integer")
+        flat = _typed(flat, name, "not an integer")
     if flat.dtype.kind == "f":
-        off = flat[np.mod(flat, 1) != 0]
+        off = np.flatnonzero(~(np.mod(flat, 1) == 0))
         if len(off):
-            raise LabelValueError(name, off[0], "not an integer")
+            raise LabelValueError(name, f"{flat[off[0]]:g} at row {off[0]}", "not an integer")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
     return whole

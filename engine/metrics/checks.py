@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
-from engine.masks.checks import EXAMPLES, key_text
+from engine.masks.checks import EXAMPLES, check_unique, key_text
 from engine.metrics.joined import (
     MAX_NUMBER,
     MAX_WEIGHT,
@@ -33,6 +33,7 @@ def check_joined(
     tables: Mapping[str, str],
     key: Sequence[str],
     allow_missing: bool,
+    sources: Mapping[str, DataFrame],
 ) -> None:
     """Check what the scan counted; Spark is asked for rows only where something is wrong.
 
@@ -46,9 +47,13 @@ def check_joined(
         The columns that rows are named by.
     allow_missing
         Whether rows may lack a prediction.
+    sources
+        The tables that were joined, by name.
 
     Raises
     ------
+    DuplicateKeyError
+        If a key names more than one row of a table; with the first.
     UnknownClassError
         If a label or prediction is none of the classes; with the values found.
     PredictionValueError
@@ -56,6 +61,9 @@ def check_joined(
     MissingPredictionsError
         If rows lack a prediction; with how many and the first keys.
     """
+    if found.repeats:
+        for table, df in sources.items():
+            check_unique(df, table, key)
     _check_classes(found, joined, spec, tables)
     _check_numbers(found, joined, spec, tables, key)
     if not allow_missing:

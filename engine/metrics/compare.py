@@ -1,20 +1,24 @@
 """Two models on the same rows: differences per slice, with paired intervals and tests.
 
 Both models' figures come from the same replicates, which draw the same rows for both, so what
-varies between samples alike for both models is no part of the difference's spread.
+varies between samples alike for both models is no part of the difference's spread. Areas under the
+ROC curve are compared by their placements instead (:mod:`engine.metrics.delong`).
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
-from engine.masks.splits import by_split
+from engine.masks.splits import by_split, in_split
 from engine.metrics.families import compute, family
 from engine.metrics.intervals import bootstrap_interval
-from engine.metrics.scan import EvaluationSpec, Scan
+from engine.metrics.scan import EvaluationSpec, Part, Scan
 from engine.metrics.significance import adjusted, replicate_test, row_variance, sufficient, unit_of
+from engine.metrics.spec import MetricSpec
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, rests_on, units_of
 
@@ -33,9 +37,14 @@ FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adju
 
 
 def compare(
-    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+    found: Scan,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    first: str,
+    second: str,
+    areas: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Compare two models on every slice, by every metric that replicates can be drawn of.
+    """Compare two models on every slice, by every metric of which that can be done.
 
     Parameters
     ----------
@@ -46,6 +55,8 @@ def compare(
         tested.
     first, second
         Model ids; a difference is the second's figure less the first's.
+    areas
+        What :func:`engine.metrics.delong.paired_areas` found; without it roc_auc is left out.
 
     Returns
     -------
@@ -53,44 +64,73 @@ def compare(
         Columns ``COMPARED``, a row per split, metric and slice (overall first); ``support`` is
         the smaller of the models'; ``p_adjusted`` corrects for all slices of a split and metric.
     """
-    names = [OVERALL, *spec.slice_ids]
     tables = []
     for (split,), _ in by_split({(s,): None for _, s in found.parts}):
-        parts = [found.parts[model, split] for model in (first, second)]
-        for metric in spec.replicable:
-            of, classes = family(metric), spec.labels
-            value, each, rows = [], [], []
-            for part in parts:
-                rows.append(of.support(metric, part.state, classes))
-                value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
-                drawn = part.replicates
-                assert drawn is not None
-                each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
-            support = units_of(parts[1], np.minimum(*rows))
-            decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
-            difference, replicates = value[1] - value[0], each[1] - each[0]
-            interval = bootstrap_interval(difference, replicates, support, sure.level)
-            unit = unit_of(difference, replicates)
-            with np.errstate(all="ignore"):
-                floor = row_variance(replicates[0] / unit, support[0]) / support
-            p = replicate_test(difference / unit, replicates / unit, support, floor)
-            p = np.where(sufficient(decide, sure.min_support), p, np.nan)
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "split": split,
-                        "slice": names,
-                        "metric": str(metric),
-                        "support": support,
-                        "difference": difference,
-                        "ci_low": interval.low,
-                        "ci_high": interval.high,
-                        "p_value": p,
-                        "p_adjusted": _corrected(p, sure),
-                    }
-                )
-            )
-    return pd.concat(tables) if tables else pd.DataFrame(columns=list(COMPARED))
+        parts = (found.parts[first, split], found.parts[second, split])
+        for metric in spec.metrics:
+            if metric.name == "roc_auc" and areas is not None:
+                of = _by_delong(areas[in_split(areas["split"], split)], spec, sure)
+            elif metric in spec.replicable:
+                of = _by_replicates(parts, metric, spec, sure)
+            else:
+                continue
+            names = [OVERALL, *spec.slice_ids]
+            about = {"split": split, "slice": names, "metric": str(metric)}
+            told = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
+            tables.append(pd.DataFrame({**about, **told}))
+    if not tables:
+        return pd.DataFrame(columns=list(COMPARED))
+    return pd.concat(tables, ignore_index=True)[list(COMPARED)]
+
+
+class _Compared(NamedTuple):
+    """A metric's differences, ``[1 + S]`` each."""
+
+    support: np.ndarray
+    difference: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
+    p_value: np.ndarray
+
+
+def _by_replicates(
+    parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, sure: Confidence
+) -> _Compared:
+    of, classes = family(metric), spec.labels
+    value, each, rows = [], [], []
+    for part in parts:
+        rows.append(of.support(metric, part.state, classes))
+        value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
+        drawn = part.replicates
+        assert drawn is not None
+        each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
+    support = units_of(parts[1], np.minimum(*rows))
+    decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
+    difference, replicates = value[1] - value[0], each[1] - each[0]
+    interval = bootstrap_interval(difference, replicates, support, sure.level)
+    unit = unit_of(difference, replicates)
+    with np.errstate(all="ignore"):
+        floor = row_variance(replicates[0] / unit, support[0]) / support
+    p = replicate_test(difference / unit, replicates / unit, support, floor)
+    p = np.where(sufficient(decide, sure.min_support), p, np.nan)
+    return _Compared(support, difference, interval.low, interval.high, p)
+
+
+def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _Compared:
+    """Compare areas under the ROC curve; as everywhere, with no less spread than all rows have."""
+    each = areas.set_index("slice").reindex(range(1 + len(spec.slice_ids)))
+    m, n = (each[c].fillna(0).to_numpy(np.float64) for c in ("positives", "negatives"))
+    of_m, of_n = (each[c].to_numpy(np.float64) for c in ("of_positives", "of_negatives"))
+    difference = (each["second"] - each["first"]).to_numpy(np.float64)
+    with np.errstate(all="ignore"):
+        variance = np.fmax(of_m / m + of_n / n, of_m[0] / m + of_n[0] / n)
+        variance = np.where((m > 0) & (n > 0), variance, np.nan)
+        half = norm.ppf((1 + sure.level) / 2) * np.sqrt(variance)
+        p = 2 * norm.sf(np.abs(difference) / np.sqrt(variance))
+    p = np.where((variance == 0) & (difference == 0), 1.0, p)
+    p = np.where(sufficient(np.minimum(m, n), sure.min_support), p, np.nan)
+    low, high = (np.clip(difference + side * half, -1, 1) for side in (-1, 1))
+    return _Compared((m + n).astype(np.int64), difference, low, high, p)
 
 
 def flips(

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from engine.errors import MetricDefinitionError
+from engine.errors import MetricDefinitionError, shown
 from engine.metrics.outputs import Outputs
 from engine.slicing.description import Described, described
 from engine.slicing.identity import UNKNOWN
 from engine.slicing.modules import load_module
 
+_FAILED = b"failed: "  # a state's bytes begin otherwise
+_MOST_SAID = 300
 NEEDS = ("pred", "prob", "numbers")
+BETTER = ("high", "low", "")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
@@ -71,8 +77,9 @@ class CustomMetric:
         """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""
         given = [*arrays, None, None][:4]
         if self.function is not None:
-            return float(self.function(*given))
-        return self.figure([self.packed(np.asarray(self.state(*given)))])  # type: ignore[misc]
+            return figure_of(self.function(*given))
+        assert self.state is not None
+        return self.figure([self.packed(np.asarray(self.state(*given)))])
 
     def scored(self, of: Outputs) -> np.ndarray:
         """Tell which rows it is computed from, ``[n]``."""
@@ -108,7 +115,16 @@ class CustomMetric:
 
     @staticmethod
     def packed(state: np.ndarray) -> bytes:
-        """Return a state as bytes."""
+        """Return a state as bytes.
+
+        Raises
+        ------
+        TypeError
+            If it isn't made of numbers, as None isn't.
+        """
+        if state.dtype.hasobject:
+            told = shown(state.item() if state.ndim == 0 else state)
+            raise TypeError(f"its state must be an array of numbers, found {told}")
         to = io.BytesIO()
         np.save(to, state, allow_pickle=False)
         return to.getvalue()
@@ -117,7 +133,56 @@ class CustomMetric:
         """Return the figure of the states of several tasks, in an order none of them decides."""
         assert self.compute is not None
         states = (np.load(io.BytesIO(p), allow_pickle=False) for p in sorted(parts))
-        return float(self.compute(functools.reduce(self.merged, states)))
+        return figure_of(self.compute(functools.reduce(self.merged, states)))
+
+
+def figure_of(value: Any) -> float:
+    """Return the number that a metric of the user's own gave; NaN where it has none to give.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+
+    Examples
+    --------
+    >>> figure_of(np.float32(0.5)), figure_of(np.array(2)), figure_of(float("inf"))
+    (0.5, 2.0, nan)
+    """
+    one = value.item() if isinstance(value, np.ndarray | np.generic) and value.ndim == 0 else value
+    if not isinstance(one, Real | Decimal):
+        raise TypeError(f"it must return a number, found {shown(value)}")
+    return float(one) if math.isfinite(one) else math.nan
+
+
+def problem(error: Exception) -> str:
+    """Say in a line what went wrong in a metric of the user's own.
+
+    Examples
+    --------
+    >>> problem(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    """
+    said = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 3]}..."
+
+
+def failure(error: Exception) -> bytes:
+    """Return what went wrong as a task sends it in place of a state."""
+    return _FAILED + problem(error).encode("utf-8", "backslashreplace")
+
+
+def failed(parts: Sequence[bytes]) -> str | None:
+    """Return what went wrong in some task; None where nothing did.
+
+    Examples
+    --------
+    >>> failed([CustomMetric.packed(np.array([1])), failure(ValueError("no"))])
+    'ValueError: no'
+    """
+    said = [p.removeprefix(_FAILED).decode() for p in parts if p.startswith(_FAILED)]
+    return min(said, default=None)
 
 
 @overload
@@ -173,18 +238,18 @@ def metric(
     1.5
     """
     if given is None:
+        _check("metric" if name is None else name, needs, better)
         return lambda of: _made(of, name, needs, better)
     return _made(given, name, needs, better)
 
 
 def _made(of: Callable[..., Any] | type, name: str | None, needs: str, better: str) -> CustomMetric:
+    if not callable(of):
+        raise MetricDefinitionError(str(name or shown(of)), f"it is made of {shown(of)}")
+    _check("metric" if name is None else name, needs, better)
     called = name or str(getattr(of, "__name__", ""))
     if not called.isidentifier():
         raise MetricDefinitionError(called, "its name is no Python name; give name=")
-    if needs not in NEEDS:
-        raise MetricDefinitionError(called, f"needs={needs!r} is none of {', '.join(NEEDS)}")
-    if better not in ("high", "low", ""):
-        raise MetricDefinitionError(called, f"better={better!r} is none of 'high', 'low', ''")
     if not isinstance(of, type):
         return CustomMetric(called, function=of, needs=needs, better=better)
     parts = {part: getattr(of, part, None) for part in ("state", "merge", "compute")}
@@ -192,6 +257,15 @@ def _made(of: Callable[..., Any] | type, name: str | None, needs: str, better: s
         if not callable(function):
             raise MetricDefinitionError(called, f"the class has no function {part!r}")
     return CustomMetric(called, needs=needs, better=better, **parts)
+
+
+def _check(name: Any, needs: Any, better: Any) -> None:
+    if not isinstance(name, str):
+        raise MetricDefinitionError(shown(name), "its name must be a text")
+    if not isinstance(needs, str) or needs not in NEEDS:
+        raise MetricDefinitionError(name, f"needs={shown(needs)} is none of {', '.join(NEEDS)}")
+    if not isinstance(better, str) or better not in BETTER:
+        raise MetricDefinitionError(name, f"better={shown(better)} is none of 'high', 'low', ''")
 
 
 def custom_metrics(module: str, folders: Sequence[Path] = ()) -> list[CustomMetric]:

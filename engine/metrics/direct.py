@@ -19,7 +19,8 @@ from engine.files import Files, batches, files_of
 from engine.masks.arrow import words_in
 from engine.masks.reader import Held, read_masks
 from engine.metrics.chunks import Chunk
-from engine.metrics.joined import MAX_NUMBER, MAX_WEIGHT, SLACK, class_text
+from engine.metrics.classes import INTEGERS, Keys, keys_of
+from engine.metrics.joined import MAX_NUMBER, MAX_WEIGHT, SLACK
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
 
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from engine.hashing import KeyHash
     from engine.metrics.scan import EvaluationSpec, Form
 
-_INTEGERS = {"tinyint", "smallint", "int", "bigint"}
-_NUMBERS = _INTEGERS | {"float", "double"}
-_TEXTS = _INTEGERS | {"boolean", "string"}  # Arrow shows these as text as Spark does
+_NUMBERS = INTEGERS | {"float", "double"}
+_TEXTS = INTEGERS | {"boolean", "string"}  # Arrow shows these as text as Spark does
 _ARRAYS = {"array<float>", "array<double>"}
 _TWO = 2  # classes, of which one probability is that of both
 
@@ -164,6 +164,8 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
     if any(kinds.get(c) not in _NUMBERS for c in means):
         return None
     masks = read_masks(own.rows).held(spec.slice_ids)
+    if masks is None:
+        return None
     others = [c.partition(":")[2] for c in spec.columns]
     columns = list(dict.fromkeys([*at.values(), *texts, *others, *masks.columns]))
     files = files_of(own.rows, columns)
@@ -174,7 +176,9 @@ def _held_well(at: Mapping[str, str], kinds: Mapping[str, str], spec: Evaluation
     """Tell whether predictions are of types that mean the same here and in SQL."""
     if "weight" in at and kinds[at["weight"]] not in _NUMBERS:
         return False
-    allowed = _TEXTS if spec.classes else _TEXTS | _NUMBERS
+    allowed = _TEXTS | _NUMBERS
+    if spec.classes and not all(isinstance(c, str) for c in spec.classes):
+        allowed = allowed - {"string"}  # of which some read as numbers, as Spark has it
     if spec.needs("numbers"):
         allowed = allowed & _NUMBERS
     if any(kinds[at[name]] not in allowed for name in ("label", "pred") if name in at):
@@ -197,13 +201,32 @@ def _positions(column: pa.Array, classes: Sequence[Any]) -> np.ndarray:
     valid = np.asarray(column.is_valid())
     if not classes:
         return np.where(valid, 0, MISSING)
-    if pa.types.is_integer(column.type) and all(type(c) is int for c in classes):
-        among = pc.index_in(column.cast(pa.int64()), value_set=pa.array(classes, pa.int64()))
-    else:
-        texts = pa.array([class_text(c) for c in classes], pa.string())
-        among = pc.index_in(column.cast(pa.string()), value_set=texts)
+    keys = keys_of(_kind(column.type), classes)
+    if keys.type in ("FLOAT", "DOUBLE"):
+        return np.where(valid, _among(_doubles(column), keys), MISSING)
+    kind = pa.string() if keys.type == "STRING" else pa.int64()
+    among = pc.index_in(column.cast(kind), value_set=pa.array(keys.keys, kind))
     at = pc.fill_null(among, UNKNOWN_CLASS).to_numpy(zero_copy_only=False).astype(np.int64)
     return np.where(valid, at, MISSING)
+
+
+def _kind(kind: pa.DataType) -> str:
+    """Return an Arrow type as Spark writes it, as far as classes tell types apart."""
+    if pa.types.is_integer(kind):
+        return "bigint"
+    names = {pa.bool_(): "boolean", pa.float32(): "float", pa.float64(): "double"}
+    return names.get(kind, "string")
+
+
+def _among(values: np.ndarray, keys: Keys) -> np.ndarray:
+    """Return which key each number is; -0.0 is 0."""
+    single = np.float32 if keys.type == "FLOAT" else np.float64
+    known = [(float(single(k)), i) for i, k in enumerate(keys.keys) if k is not None]
+    held = np.array([k for k, _ in known] or [np.nan])
+    position = np.array([i for _, i in known] or [UNKNOWN_CLASS])
+    order = np.argsort(held, kind="stable")
+    at = order[np.minimum(np.searchsorted(held[order], values), len(held) - 1)]
+    return np.where(held[at] == values, position[at], UNKNOWN_CLASS)
 
 
 def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, np.ndarray]:

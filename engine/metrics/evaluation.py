@@ -15,38 +15,57 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
+from engine.arguments import flag, text, texts, whole
 from engine.compile.plan import compile_slices
 from engine.compile.ship import own_modules
 from engine.errors import (
     MetricInputError,
-    NoMasksError,
     NoReplicatesError,
     NoSuchMaskError,
     NoSuchModelError,
-    PositiveClassError,
+    NotEvaluatedError,
 )
 from engine.hashing import KeyHash
-from engine.masks.checks import check_columns, quoted
-from engine.masks.reader import read_masks
-from engine.masks.splits import AnySplit, by_split, in_split
+from engine.masks.checks import check_columns, quoted, spark_table
+from engine.masks.reader import named_masks, read_masks
+from engine.masks.splits import AnySplit, by_split, check_split, in_split
 from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
 from engine.metrics.classification import confusions
 from engine.metrics.compare import compare, flips
 from engine.metrics.custom import CustomMetric
+from engine.metrics.delong import paired_areas
 from engine.metrics.direct import Own
-from engine.metrics.figures import figures
+from engine.metrics.figures import Problem, figures_and_problems
 from engine.metrics.joined import (
     join_predictions,
     predicted,
     with_own_predictions,
 )
 from engine.metrics.per_slice import per_slice
-from engine.metrics.predictions import fields_of, has_weights, normalised, of_model
+from engine.metrics.predictions import (
+    fields_of,
+    has_weights,
+    normalised,
+    of_model,
+    own_names,
+    with_arrays,
+)
 from engine.metrics.probability import bins_of
+from engine.metrics.request import (
+    check_summed,
+    classes_of,
+    columns_of,
+    metrics_of,
+    models_of,
+    position_of,
+    renamed,
+    slices_of,
+    sureness,
+)
 from engine.metrics.rows import flipped_rows, worst_rows
 from engine.metrics.scan import EvaluationSpec, Scan, scan
-from engine.metrics.spec import KINDS, MetricSpec, parse_metric
+from engine.metrics.spec import KINDS, badness, better, parse_metric
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
@@ -57,6 +76,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("engine")
 
 COMPLEMENT = "complement"
+MOST_REPLICATES = 10_000
 _ONE = ["model_id", "split", "metric"]
 
 
@@ -81,6 +101,7 @@ class Evaluation:
     _key: tuple[str, ...] = ()
     _seed: int = 0
     _functions: tuple[CustomMetric, ...] = ()
+    _problems: tuple[Problem, ...] = ()
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -91,6 +112,11 @@ class Evaluation:
     def by_slice(self) -> pd.DataFrame:
         """The figures of the slices."""
         return self.table[self.table["slice"] != OVERALL].reset_index(drop=True)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """The figures that metrics of your own failed to give, and what went wrong."""
+        return pd.DataFrame(self._problems, columns=list(Problem._fields))
 
     def difference(self, to: str = OVERALL) -> pd.DataFrame:
         """Return the slices' values less those of ``to``.
@@ -127,22 +153,34 @@ class Evaluation:
         n
             How many figures.
         metric
-            The metric; by default the first. Of losses and error rates high values are worst.
+            The metric; by default the first. Of losses and error rates high values are worst, of
+            metrics of which neither is better those farthest from the figure of all rows.
         model, split
             Figures of one model, or one split, only; None is the split of rows whose split is null.
+
+        Raises
+        ------
+        NotEvaluatedError, NoSuchModelError
+            If this metric, split or model was not evaluated.
         """
-        name = self._metric(metric)
+        n, name = whole("worst", "n", n, 1), self._metric(metric)
+        if model is not None:
+            self._model(model)
+        check_split("worst", split, self.table["split"])
         found = self.by_slice
         chosen = (found["metric"] == name) & found["status"].isin(["ok", "rough"])
         chosen &= in_split(found["split"], split)
         if model is not None:
             chosen &= found["model_id"] == model
-        rows = found[chosen]
-        of = rows.nlargest if self.better(name) == "low" else rows.nsmallest
-        return of(n, "value").reset_index(drop=True)
+        rows, to = found[chosen], self._reference(found, OVERALL)[chosen]
+        worse: pd.Series = badness(rows["value"], self.better(name), to)
+        return rows.loc[worse.nlargest(n).index].reset_index(drop=True)
 
     def compare(self, first: str, second: str) -> pd.DataFrame:
         """Compare two models on the same rows; see :func:`engine.metrics.compare.compare`.
+
+        For roc_auc the rows are read again, and those of a slice brought together; with weights
+        or ``cluster`` it is left out, since nothing draws replicates of rankings.
 
         Raises
         ------
@@ -151,10 +189,14 @@ class Evaluation:
         NoReplicatesError
             If the evaluation has no replicates.
         """
-        self._model(first), self._model(second)
-        if any(part.replicates is None for part in self._scan.parts.values()):
+        at = self._model(first), self._model(second)
+        if self.spec.replicable and any(p.replicates is None for p in self._scan.parts.values()):
             raise NoReplicatesError
-        return compare(self._scan, self.spec, self.sure, first, second)
+        areas = None
+        ranked = any(m.name == "roc_auc" for m in self.spec.metrics)
+        if ranked and not (self.spec.weighted or self.sure.clustered):
+            areas = paired_areas(self._joined, self.spec, at)
+        return compare(self._scan, self.spec, self.sure, first, second, areas)
 
     def flips(self, first: str, second: str) -> pd.DataFrame:
         """Count rows won and lost by the second model; see :func:`engine.metrics.compare.flips`.
@@ -178,6 +220,9 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return rows that flip; see :func:`engine.metrics.rows.flipped_rows`."""
         self._slice(slice_id)
+        check_split("flipped_rows", split, self.table["split"])
+        n = whole("flipped_rows", "n", n, 1)
+        columns = texts("flipped_rows", "columns", columns, "a list of columns")
         return flipped_rows(
             self._joined, self.spec, self._key, slice_id=slice_id,
             models=(self._model(first), self._model(second)), n=n, columns=columns, split=split,
@@ -194,9 +239,12 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return a slice's rows of largest loss; see :func:`engine.metrics.rows.worst_rows`."""
         self._slice(slice_id)
+        check_split("worst_rows", split, self.table["split"])
+        n = whole("worst_rows", "n", n, 1)
+        columns = texts("worst_rows", "columns", columns, "a list of columns")
         return worst_rows(
             self._joined, self.spec, self._key, slice_id=slice_id,
-            model=self._model(model) if model else 0, n=n, columns=columns, split=split,
+            model=0 if model is None else self._model(model), n=n, columns=columns, split=split,
             seed=self._seed,
         )  # fmt: skip
 
@@ -221,7 +269,8 @@ class Evaluation:
         MetricInputError
             If it wasn't evaluated, or none was.
         """
-        at, wanted = self._slice(slice_id), None if metric is None else parse_metric(metric)
+        at = self._slice(slice_id)
+        wanted = None if metric is None else parse_metric(text("confusion", "metric", metric))
         made = [m for m in self.spec.metrics if m.family == "confusion" and wanted in (None, m)]
         if not made:
             needed = metric or "a metric of predicted classes"
@@ -255,7 +304,8 @@ class Evaluation:
         MetricInputError
             If it wasn't evaluated.
         """
-        at, of = self._slice(slice_id), parse_metric(metric)
+        at = self._slice(slice_id)
+        of = parse_metric(text("calibration", "metric", metric, "a metric's name"))
         if of not in self.spec.metrics or of.family != "calibration":
             raise MetricInputError("calibration", f"{metric} among the metrics evaluated")
         tables = []
@@ -277,6 +327,7 @@ class Evaluation:
 
     def to_delta(self, path: str) -> None:
         """Write the table to a new Delta table, with the metrics table's types."""
+        text("to_delta", "path", path, "a path")
         spark = SparkSession.active()
         known = cast("StructType", StructType.fromDDL(METRICS.schema))
         schema = StructType([known[c] for c in self.table.columns])
@@ -285,7 +336,7 @@ class Evaluation:
         spark.createDataFrame(records, schema).write.format("delta").save(path)
 
     def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
-        if to == COMPLEMENT:
+        if text("Evaluation", "to", to, "a slice's id") == COMPLEMENT:
             return found["value"] - found["effect"]
         self._slice(to)
         of = self.table[self.table["slice"] == to].set_index(_ONE)["value"]
@@ -293,37 +344,29 @@ class Evaluation:
 
     def _slice(self, slice_id: str) -> int:
         names = [OVERALL, *self.spec.slice_ids]
-        if slice_id not in names:
+        if text("Evaluation", "slice_id", slice_id, "a slice's id") not in names:
             raise NoSuchMaskError(slice_id, self.spec.slice_ids)
         return names.index(slice_id)
 
     def _model(self, model: str) -> int:
-        if model not in self.spec.models:
+        if text("Evaluation", "model", model, "a model's id") not in self.spec.models:
             raise NoSuchModelError(model, self.spec.models)
         return list(self.spec.models).index(model)
 
     def _metric(self, metric: str | None) -> str:
+        known = list(dict.fromkeys(self.table["metric"]))
         if metric is None:
-            return str(self.table["metric"].iloc[0])
-        known = metric.partition("@")[0] in KINDS
-        return str(parse_metric(metric)) if known else metric
+            return str(known[0])
+        name = text("Evaluation", "metric", metric, "a metric's name")
+        if name not in known and name.partition("@")[0].strip() in KINDS:
+            name = str(parse_metric(name))
+        if name not in known:
+            raise NotEvaluatedError("metric", metric, known)
+        return name
 
     def better(self, metric: str) -> str:
         """Return which values of a metric are better: ``high``, ``low``, or nothing."""
-        own = {c.name: c.better for c in (*self.spec.custom, *self._functions)}
-        return own[metric] if metric in own else better_of(metric)
-
-
-def better_of(metric: str) -> str:
-    """Return which values of a metric are better: ``high``, ``low``, or nothing.
-
-    Examples
-    --------
-    >>> better_of("recall"), better_of("log_loss"), better_of("count")
-    ('high', 'low', '')
-    """
-    name = metric.partition("@")[0]
-    return KINDS[name].better if name in KINDS else "high"
+        return better(metric, (*self.spec.custom, *self._functions))
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")
@@ -335,8 +378,8 @@ def evaluate(
     *,
     key: str | Sequence[str],
     metrics: Sequence[str | CustomMetric] = ("accuracy", "f1"),
-    slices: Sequence[SlicingFunction] = (),
-    classes: Sequence[Any] = (0, 1),
+    slices: Sequence[SlicingFunction | str] = (),
+    classes: Sequence[Any] | None = (0, 1),
     positive: Any = None,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
@@ -351,7 +394,8 @@ def evaluate(
     Parameters
     ----------
     masks
-        A mask table of either layout; with ``slices`` a table of what they read; without
+        A mask table of either layout, or what ``SparkSFApplier.apply`` or ``MaskPlan.apply``
+        returned; with slicing functions as ``slices`` a table of what they read; without
         ``predictions`` one that has label and prediction too.
     predictions
         Model id to its predictions, or one model's: the key, ``label``, ``pred``, and where there
@@ -361,10 +405,12 @@ def evaluate(
     metrics
         Metric names, such as ``recall@threshold=0.7``, and metrics made with ``@metric``.
     slices
-        Slicing functions to evaluate without storing their masks.
+        Slicing functions to evaluate without storing their masks, or the names of masks that the
+        table has; all of those by default.
     classes, positive
         Label values in class order, and the positive one (the last by default). Not looked at
-        where no metric needs classes, as those of numbers don't.
+        where no metric needs classes, as those of numbers don't. Values of other types are
+        compared as :mod:`engine.metrics.classes` says: 1, 1.0 and true are one class.
     split
         A column of ``masks`` by which figures are apart.
     columns
@@ -390,71 +436,61 @@ def evaluate(
         found.difference(to="complement")
         found.compare("baseline", "candidate")
     """
-    on = [key] if isinstance(key, str) else list(key)
-    named = {"key": on, "split": [split] if split else [], "cluster": [cluster] if cluster else []}
-    check_columns(masks, "the table", named)
-    rows, ids = masks, read_masks(masks).ids
-    if slices:
-        plan = compile_slices(slices, masks.schema)
-        rows, ids = plan.apply(masks), plan.ids
-    if not ids:
-        raise NoMasksError
-    parsed = [parse_metric(m) for m in metrics if isinstance(m, str)]
-    own = [m for m in metrics if isinstance(m, CustomMetric)]
+    call = "evaluate"
+    masks = spark_table(call, "masks", masks)
+    on, known = columns_of(call, "key", key), renamed(columns)
+    parsed, own = metrics_of(call, metrics)
     names = classes_of(parsed, own, classes)
-    known, own_rows = dict(columns or {}), None
-    if predictions is None:
-        models = ["model"]
-        weighted = has_weights(rows, known)
+    made, named = slices_of(slices)
+    for argument, column in (("split", split), ("cluster", cluster)):
+        if column is not None:
+            text(call, argument, column, "a column")
+    surely = sureness(sure)
+    n_replicates = whole(call, "n_replicates", n_replicates, 0, MOST_REPLICATES)
+    seed, allow_missing = whole(call, "seed", seed), flag(call, "allow_missing", allow_missing)
+    of = None if predictions is None else models_of(predictions)
+    check_columns(
+        masks,
+        "the table",
+        {
+            "key": on,
+            "split": [] if split is None else [split],
+            "cluster": [] if cluster is None else [cluster],
+            "metrics": [m.parameter("column") for m in parsed if m.needs == "column"],
+        },
+    )
+    check_summed(masks.schema, "the table", parsed)
+    ids = named_masks(masks, named or None, "slices") if named or not made else ()
+    spec = EvaluationSpec(
+        metrics=parsed,
+        slice_ids=(*ids, *(sf.id for sf in made)),
+        classes=names,
+        positive=position_of(names, positive),
+        split=split,
+        models=["model"] if of is None else list(of),
+        custom=[c for c in own if c.function is None],
+    )
+    rows = compile_slices(made, masks.schema).apply(masks) if made else masks
+    tables = {model: f"predictions of {model!r}" for model in spec.models}
+    own_rows, sources = None, {}
+    if of is None:
+        known = own_names(rows, known)
         joined = _held(rows, names, known)
-        own_rows = Own(rows, known)
+        weighted, own_rows = has_weights(rows, known), Own(rows, known)
     else:
-        of = {"model": predictions} if isinstance(predictions, DataFrame) else predictions
-        models = list(of)
-        weighted = any(has_weights(df, known) for df in of.values())
         given = {
-            model: normalised(df, f"predictions of {model!r}", model, on, known, names)
+            model: normalised(df, tables[model], model, on, known, names)
             for model, df in of.items()
         }
         joined = join_predictions(rows, given, on)
-    spec = EvaluationSpec(
-        metrics=parsed,
-        slice_ids=ids,
-        classes=names,
-        positive=_position(names, positive),
-        split=split,
-        weighted=weighted,
-        models=models,
-        custom=[c for c in own if c.function is None],
-    )
+        sources = {"the mask table": masks, **{tables[m]: df for m, df in given.items()}}
+        weighted = any(has_weights(df, known) for df in of.values())
     return measured(
-        joined, spec, {model: f"predictions of {model!r}" for model in models}, on, on,
-        sure=sure or Confidence(), n_replicates=n_replicates, cluster=cluster, seed=seed,
+        joined, replace(spec, weighted=weighted), tables, on, on,
+        sure=surely, n_replicates=n_replicates, cluster=cluster, seed=seed,
         allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
-        own=own_rows,
+        own=own_rows, sources=sources,
     )  # fmt: skip
-
-
-def classes_of(
-    metrics: Sequence[MetricSpec], own: Sequence[CustomMetric], classes: Sequence[Any]
-) -> list[Any]:
-    """Return the classes if a metric needs them, else none: labels are numbers then.
-
-    Examples
-    --------
-    >>> classes_of([parse_metric("mae"), parse_metric("coverage")], [], [0, 1])
-    []
-    """
-    needed = any(m.needs in ("pred", "prob") and m.family != "predictions" for m in metrics)
-    return list(classes) if needed or any(c.needs != "numbers" for c in own) else []
-
-
-def _position(classes: Sequence[Any], positive: Any) -> int:
-    if positive is None or not classes:
-        return max(0, len(classes) - 1)
-    if positive not in classes:
-        raise PositiveClassError(positive, classes)
-    return list(classes).index(positive)
 
 
 def measured(
@@ -471,6 +507,7 @@ def measured(
     allow_missing: bool,
     functions: Sequence[CustomMetric] = (),
     own: Own | None = None,
+    sources: Mapping[str, DataFrame],
 ) -> Evaluation:
     """Evaluate mask rows that have their predictions; what :func:`evaluate` and the job share.
 
@@ -488,21 +525,39 @@ def measured(
         Metrics that are plain functions.
     own
         The rows before ``joined`` was made of them, if they have predictions of their own.
+    sources
+        The tables that were joined, by name; none where rows have predictions of their own.
     """
     for module in own_modules([*spec.custom, *functions]):
         cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     sure = replace(sure, clustered=cluster is not None)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
     hashed = KeyHash((cluster,) if cluster else tuple(key), seed) if drawn else None
-    found = scan(joined, spec, hashed, n_replicates if drawn else 0, own)
-    check_joined(found, joined, spec, tables, on, allow_missing)
+    joined_by = on if sources else ()
+    found = scan(joined, spec, hashed, n_replicates if drawn else 0, own, key=joined_by)
+    check_joined(found, joined, spec, tables, on, allow_missing, sources)
     if cluster and drawn:
         found = with_clusters(found, joined, spec, cluster)
     per = per_slice(joined, spec, functions, found) if functions else None
-    table = with_uncertainty(figures(found, spec, per), found, spec, sure)
+    of_figures, problems = figures_and_problems(found, spec, per)
+    _warn(problems)
+    table = with_uncertainty(of_figures, found, spec, sure)
     return Evaluation(
-        table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed, tuple(functions)
-    )
+        table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed,
+        tuple(functions), tuple(problems),
+    )  # fmt: skip
+
+
+def _warn(problems: Sequence[Problem]) -> None:
+    """Say once per metric of the user's own on how many figures it failed, and how."""
+    for metric in dict.fromkeys(p.metric for p in problems):
+        first, *others = (p for p in problems if p.metric == metric)
+        log.warning(
+            "metric %r failed on slice %r of model %r, split %r: %s%s; such figures have the "
+            "status failed, and Evaluation.failures has all of them",
+            metric, first.slice, first.model_id, first.split, first.problem,
+            f" (and {len(others):,} more)" if others else "",
+        )  # fmt: skip
 
 
 def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster: str) -> Scan:
@@ -530,4 +585,4 @@ def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster:
 def _held(rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]) -> DataFrame:
     """Return rows that hold their predictions as if these had been joined."""
     fields = fields_of(rows, "the table", [], columns, classes)
-    return with_own_predictions(of_model(rows, "model", columns), fields)
+    return with_own_predictions(of_model(with_arrays(rows, columns), "model", columns), fields)

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from engine.masks.splits import Split, by_split
+from engine.metrics.custom import failed, problem
 from engine.metrics.families import compute, family
 from engine.metrics.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.scan import EvaluationSpec, Part, Scan
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
+from engine.metrics.states import FAILED, OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
 
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"
 
@@ -40,6 +41,17 @@ class Figures(NamedTuple):
     support: np.ndarray
     status: np.ndarray
     bound: np.ndarray
+    problems: Mapping[int, str] = {}  # position among slices to what went wrong
+
+
+class Problem(NamedTuple):
+    """A figure that a metric of the user's own failed to give, and what went wrong."""
+
+    model_id: str
+    split: Split
+    slice: str
+    metric: str
+    problem: str
 
 
 def figures(
@@ -47,7 +59,16 @@ def figures(
     spec: EvaluationSpec,
     own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> pd.DataFrame:
-    """Compute all metrics of all slices; pure.
+    """Compute all metrics of all slices; pure. See :func:`figures_and_problems`."""
+    return figures_and_problems(found, spec, own)[0]
+
+
+def figures_and_problems(
+    found: Scan,
+    spec: EvaluationSpec,
+    own: Mapping[tuple[str, Split, str], Figures] | None = None,
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Compute all metrics of all slices, and say which of the user's own failed; pure.
 
     Parameters
     ----------
@@ -58,9 +79,9 @@ def figures(
 
     Returns
     -------
-    pd.DataFrame
-        Columns ``ROW_COLUMNS``; one row per model, split, slice (overall first) and metric, in
-        that order. Empty slices have rows too.
+    tuple
+        A DataFrame with columns ``ROW_COLUMNS``, one row per model, split, slice (overall first)
+        and metric, in that order, empty slices' too; and the problems.
     """
     names = [OVERALL, *spec.slice_ids]
     functions = list(dict.fromkeys(name for _, _, name in own or ()))
@@ -68,13 +89,21 @@ def figures(
     metrics = [*map(str, spec.metrics), *others]
     positive = str(spec.classes[spec.positive]) if spec.classes else None
     classes = [positive if m.kind.binary else None for m in spec.metrics] + [None] * len(others)
-    tables = []
+    tables: list[pd.DataFrame] = []
+    problems: list[Problem] = []
     for (model, split), part in by_split(found.parts):
         each = [figures_of(part, m, spec) for m in spec.metrics]
         each += [custom_figures(part, c.name, spec) for c in spec.custom]
         each += [own[model, split, name] for name in functions] if own else []
         n = part.state.rows["rows"][:, 0]
-        value, support, status, bounds = (np.stack(c, axis=1) for c in zip(*each, strict=True))
+        problems += [
+            Problem(model, split, names[at], metric, said)
+            for metric, of in zip(metrics, each, strict=True)
+            for at, said in of.problems.items()
+        ]
+        value, support, status, bounds = (
+            np.stack(c, axis=1) for c in zip(*(of[:4] for of in each), strict=True)
+        )
         shape = value.shape
         columns = (
             np.full(shape, model, object),
@@ -92,9 +121,9 @@ def figures(
         held = {name: np.ravel(c) for name, c in zip(ROW_COLUMNS, columns, strict=True)}
         tables.append(pd.DataFrame(held))
     if not tables:
-        return pd.DataFrame(columns=list(ROW_COLUMNS))
+        return pd.DataFrame(columns=list(ROW_COLUMNS)), []
     table = pd.concat(tables, ignore_index=True)
-    return table.astype({"split": object, "class": object, "status": object})
+    return table.astype({"split": object, "class": object, "status": object}), problems
 
 
 def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
@@ -126,14 +155,24 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
     """Compute one metric of the user's own; its support is what it was given."""
     metric = next(c for c in spec.custom if c.name == name)
     n = part.state.rows["rows"][:, 0]
-    value = np.full(len(n), np.nan)
+    value, problems = np.full(len(n), np.nan), {}
     for (one, at), states in part.custom.items():
-        if one == name:
-            value[at] = metric.figure(states)
-    return told(value, part.scored[name], n)
+        if one != name:
+            continue
+        said = failed(states)
+        if said is None:
+            try:
+                value[at] = metric.figure(states)
+            except Exception as error:
+                said = problem(error)
+        if said is not None:
+            problems[at] = said
+    return told(value, part.scored[name], n, problems)
 
 
-def told(value: np.ndarray, support: np.ndarray, n: np.ndarray) -> Figures:
+def told(
+    value: np.ndarray, support: np.ndarray, n: np.ndarray, problems: Mapping[int, str] = {}
+) -> Figures:
     """Return figures with what is to be told of them: NaN is "undefined", no row "empty".
 
     Parameters
@@ -142,7 +181,10 @@ def told(value: np.ndarray, support: np.ndarray, n: np.ndarray) -> Figures:
         The figures ``[1 + S]`` and how many rows they are of.
     n
         Rows of each slice.
+    problems
+        Position among slices to what went wrong there, which is "failed".
     """
     texts = np.where(np.isnan(value), UNDEFINED, OK).astype(object)
     texts[support == 0] = np.where(n[support == 0] > 0, UNSCORED, EMPTY)
-    return Figures(value, support, texts, np.full(len(n), np.nan))
+    texts[list(problems)] = FAILED
+    return Figures(value, support, texts, np.full(len(n), np.nan), problems)

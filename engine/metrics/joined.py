@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql.types import IntegralType, StructType
+from pyspark.sql.types import StructType
 
+from engine.errors import KeyTypesError
+from engine.metrics.classes import INTEGERS, class_position
 from engine.metrics.exact import LARGEST
-from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
-from engine.sql import name_sql, text_sql
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,12 +40,28 @@ def join_predictions(
         Model id to columns ``on``, ``label``, ``weight``, ``pred``, ``prob``.
     on
         Partition and key columns.
+
+    Raises
+    ------
+    KeyTypesError
+        If a key is of another type in predictions, so that Spark would cast one of them.
     """
+    for model, df in predictions.items():
+        for column in on:
+            ours, theirs = (d.schema[column].dataType.simpleString() for d in (masks, df))
+            if _key_family(ours) != _key_family(theirs):
+                raise KeyTypesError(column, ours, model, theirs)
     joined = masks
     for at, df in enumerate(predictions.values()):
         held = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
         joined = joined.join(held, list(on), "left")
     return joined
+
+
+def _key_family(kind: str) -> str:
+    if kind in INTEGERS or kind.startswith("decimal"):
+        return "whole number"
+    return "text" if kind.startswith(("string", "varchar", "char")) else kind.partition("_")[0]
 
 
 def with_own_predictions(given: DataFrame, fields: Mapping[str, str]) -> DataFrame:
@@ -78,33 +95,8 @@ def predicted(at: int, name: str) -> str:
 def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> str:
     """Return a label's or prediction's class position, -1 for null, -2 for none of the classes."""
     held = df.schema[prediction(at)].dataType
-    integral = isinstance(held, StructType) and isinstance(held[name].dataType, IntegralType)
-    value = predicted(at, name)
-    if integral and all(type(c) is int for c in classes):
-        return _position(f"CAST({value} AS BIGINT)", [f"CAST({c} AS BIGINT)" for c in classes])
-    return class_position(value, classes)
-
-
-def class_position(value: str, classes: Sequence[Any]) -> str:
-    """Return a value's class position, -1 for null, -2 for none of the classes; all in SQL."""
-    # Compared as text: labels may be integers in one table and long or text in another.
-    return _position(f"CAST({value} AS STRING)", [text_sql(class_text(c)) for c in classes])
-
-
-def _position(value: str, classes: Sequence[str]) -> str:
-    at = f"CAST(array_position(array({', '.join(classes)}), {value}) AS INT)"
-    return f"COALESCE(NULLIF({at}, 0) - 1, IF({value} IS NULL, {MISSING}, {UNKNOWN_CLASS}))"
-
-
-def class_text(value: Any) -> str:
-    """Return a class as Spark's cast to string shows it.
-
-    Examples
-    --------
-    >>> class_text(True), class_text(1), class_text("spam")
-    ('true', '1', 'spam')
-    """
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    kind = held[name].dataType.simpleString() if isinstance(held, StructType) else "string"
+    return class_position(predicted(at, name), kind, classes)
 
 
 def number(value: str) -> str:

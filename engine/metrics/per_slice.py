@@ -15,7 +15,7 @@ import pyarrow as pa
 from engine.masks.splits import ALL, Split, in_split
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
-from engine.metrics.custom import CustomMetric
+from engine.metrics.custom import CustomMetric, problem
 from engine.metrics.figures import Figures, told
 from engine.metrics.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
 from engine.plain import plain
@@ -53,7 +53,8 @@ def per_slice(
     held = [name for name in _OF_MODEL if name in kinds]
     columns = "".join(f", {name}_0 {kinds[name]}" for name in held)
     rows = narrow.mapInArrow(_spread(form, held), f"split string, model int, slice int{columns}")
-    schema = "split string, model int, slice int, metric int, value double, support long"
+    schema = "split string, model int, slice int, metric int, value double, support long, "
+    schema += "problem string"
     table = rows.groupBy(*_KEY).applyInArrow(_applying(spec, tuple(functions)), schema).toPandas()
     size = 1 + len(spec.slice_ids)
     figures = {}
@@ -64,7 +65,9 @@ def per_slice(
             own = here[here["metric"] == j]
             value, support = np.full(size, np.nan), np.zeros(size, np.int64)
             value[own["slice"]], support[own["slice"]] = own["value"], own["support"]
-            figures[model, split, function.name] = told(value, support, n)
+            wrong = own[own["problem"].notna()].sort_values("slice")
+            problems = dict(zip(wrong["slice"].tolist(), wrong["problem"], strict=True))
+            figures[model, split, function.name] = told(value, support, n, problems)
     return figures
 
 
@@ -110,13 +113,14 @@ def _applying(
         rows = []
         for j, function in enumerate(functions):
             scored = np.flatnonzero(function.scored(outputs))
-            value = (
-                float(function(*function.arrays_of(outputs, scored, weight)))
-                if len(scored)
-                else float("nan")
-            )
-            rows.append((j, value, len(scored)))
-        metric, value_, support = zip(*rows, strict=True)
+            value, said = float("nan"), None
+            try:
+                if len(scored):
+                    value = function(*function.arrays_of(outputs, scored, weight))
+            except Exception as error:
+                said = problem(error)
+            rows.append((j, value, len(scored), said))
+        metric, value_, support, said_ = zip(*rows, strict=True)
         same = [pa.repeat(k, len(rows)) for k in key]
         return pa.table(
             [
@@ -124,8 +128,9 @@ def _applying(
                 pa.array(metric, pa.int32()),
                 pa.array(value_, pa.float64()),
                 pa.array(support, pa.int64()),
+                pa.array(said_, pa.string()),
             ],
-            names=[*_KEY, "metric", "value", "support"],
+            names=[*_KEY, "metric", "value", "support", "problem"],
         )
 
     return run

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql.types import ArrayType
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    MapType,
+    NullType,
+    NumericType,
+    StringType,
+    StructType,
+    UserDefinedType,
+)
 
 from engine.errors import (
     ClassOrderError,
+    DuplicateColumnError,
     MissingColumnError,
     PredictionColumnError,
     PredictionKeyError,
+    PredictionTypeError,
 )
+from engine.masks.checks import quoted
+from engine.metrics.classes import class_text, keys_of
 from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 OURS = ("label", "weight", "pred", "prob")
+_SPARK_ML = {"pred": "prediction", "prob": "probability"}
+_TWO = 2  # classes, of which one probability is that of both
+_NESTED = ("array", "map", "struct", "binary", "variant", "interval")  # that are no class's value
 
 
 def normalised(
@@ -53,18 +70,31 @@ def normalised(
         If ``columns`` maps a name that isn't ours.
     MissingColumnError
         If a key column or ``pred`` is missing, or a mapped column.
+    DuplicateColumnError
+        If one of these is there twice.
+    PredictionTypeError
+        If a column is of a type that can't be what it is for.
     ClassOrderError
         If probabilities are in another class order.
 
     Notes
     -----
-    A ``prob`` that is a number is the positive class's probability (two classes). Missing
-    ``label``, ``weight`` and ``prob`` are null.
+    A ``prob`` that is a number is the second class's probability (two classes). Missing
+    ``label``, ``weight`` and ``prob`` are null. A table without ``pred`` or ``prob`` that has
+    ``prediction`` or ``probability`` is Spark ML's.
     """
+    columns = own_names(df, columns)
     fields = fields_of(df, table, on, columns, classes)
     key = (f"{name_sql(columns.get(c, c))} AS {name_sql(c)}" for c in on)
-    rows = of_model(df, model_id, columns)
+    rows = of_model(with_arrays(df, columns), model_id, columns)
     return rows.selectExpr(*key, *(f"{sql} AS {name}" for name, sql in fields.items()))
+
+
+def own_names(df: DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return our names to the table's own: those given, and Spark ML's where it has ours not."""
+    there = set(df.columns)
+    found = {o: t for o, t in _SPARK_ML.items() if o not in there and t in there}
+    return {**found, **columns}
 
 
 def fields_of(
@@ -74,7 +104,10 @@ def fields_of(
     columns: Mapping[str, str],
     classes: Sequence[Any],
 ) -> dict[str, str]:
-    """Return a prediction table's label, weight, pred and prob, in SQL; as :func:`normalised`."""
+    """Return a prediction table's label, weight, pred and prob, in SQL; as :func:`normalised`.
+
+    The SQL is over what :func:`with_arrays` returned.
+    """
     check_key_names(table, on)
     known = [*on, *OURS, "model_id"]
     for ours, theirs in columns.items():
@@ -85,6 +118,11 @@ def fields_of(
     for required in (*on, "pred"):
         if columns.get(required, required) not in df.columns:
             raise MissingColumnError(f"predictions {table}", required, df.columns)
+    for ours in (*on, *OURS):
+        n = df.columns.count(columns.get(ours, ours))
+        if n > 1:
+            raise DuplicateColumnError(columns.get(ours, ours), n)
+    _check_types(df, table, columns)
     return {
         "label": _optional(df, columns, "label"),
         "weight": f"CAST({_optional(df, columns, 'weight')} AS DOUBLE)",
@@ -114,10 +152,38 @@ def of_model(df: DataFrame, model_id: str, columns: Mapping[str, str]) -> DataFr
     return df.where(f"{name_sql(own_model)} = {text_sql(model_id)}")
 
 
+def with_arrays(df: DataFrame, columns: Mapping[str, str]) -> DataFrame:
+    """Return a prediction table whose probabilities are an array where they were a vector."""
+    theirs = columns.get("prob", "prob")
+    if theirs not in df.columns or not _is_vector(df.schema[theirs].dataType):
+        return df
+    from pyspark.ml.functions import vector_to_array
+
+    given = quoted(theirs)  # null stays null; Spark ML's function would fail on it
+    return df.withColumn(theirs, F.when(given.isNotNull(), vector_to_array(given)))
+
+
 def has_weights(df: DataFrame, columns: Mapping[str, str]) -> bool:
     """Tell whether some prediction of a table has a weight."""
     name = columns.get("weight", "weight")
     return name in df.columns and not df.where(f"{name_sql(name)} IS NOT NULL").isEmpty()
+
+
+def _check_types(df: DataFrame, table: str, columns: Mapping[str, str]) -> None:
+    """Refuse columns of types that can't be what they are for."""
+    for ours in ("label", "pred", "weight"):
+        theirs = columns.get(ours, ours)
+        if theirs not in df.columns:
+            continue
+        kind = df.schema[theirs].dataType
+        name = kind.simpleString()
+        if ours == "weight":
+            wrong, wanted = not isinstance(kind, NumericType | NullType), "a number"
+        else:
+            wrong = name.startswith(_NESTED) or isinstance(kind, UserDefinedType)
+            wanted = "a number, text or a boolean"
+        if wrong:
+            raise PredictionTypeError(table, theirs, name, wanted)
 
 
 def _optional(df: DataFrame, columns: Mapping[str, str], name: str) -> str:
@@ -135,7 +201,85 @@ def _probabilities(
     stored = field.metadata.get("classes")
     if stored is not None and classes and list(stored) != [str(c) for c in classes]:
         raise ClassOrderError(table, stored, classes)
-    if isinstance(field.dataType, ArrayType):
+    kind = field.dataType
+    if isinstance(kind, NullType) or (not classes and isinstance(kind, MapType | StructType)):
+        return "CAST(NULL AS ARRAY<DOUBLE>)"
+    if isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType | NullType):
         return f"CAST({column} AS ARRAY<DOUBLE>)"
-    positive = f"CAST({column} AS DOUBLE)"
-    return f"IF({column} IS NULL, NULL, array(1 - {positive}, {positive}))"
+    if _is_vector(kind):
+        return column
+    if isinstance(kind, MapType) and isinstance(kind.valueType, NumericType):
+        return _of_map(column, kind.keyType, classes)
+    if isinstance(kind, StructType):
+        return _of_struct(column, kind, table, theirs, classes)
+    if isinstance(kind, NumericType) and len(classes) in (0, _TWO):
+        positive = f"CAST({column} AS DOUBLE)"
+        return f"IF({column} IS NULL, NULL, array(1 - {positive}, {positive}))"
+    wanted = "a number, " if len(classes) in (0, _TWO) else ""
+    raise PredictionTypeError(
+        table, theirs, kind.simpleString(),
+        f"{wanted}an array, a vector, a map by class or a struct by class, of numbers",
+    )  # fmt: skip
+
+
+def _of_map(column: str, key: DataType, classes: Sequence[Any]) -> str:
+    """Return a map's probabilities in class order, null where it has none of a class.
+
+    One with a key that is no class has no probability per class, which an empty array says.
+    """
+    keys, kind = keys_of(key.simpleString(), classes), key.simpleString()
+    each, there = [], []
+    for i, one in enumerate(keys.keys):
+        names = [one] if not isinstance(key, StringType) else _spellings(classes[i])
+        literals = [_key_sql(n, kind) for n in names if n is not None]
+        found = [f"try_element_at({column}, {k})" for k in literals]
+        each.append(f"CAST(COALESCE({', '.join([*found, 'NULL'])}) AS DOUBLE)")
+        there += [f"IF(map_contains_key({column}, {k}), 1, 0)" for k in literals]
+    known = f"size({column}) = {' + '.join(there) or '0'}"
+    nothing = "CAST(array() AS ARRAY<DOUBLE>)"
+    return f"IF({column} IS NULL, NULL, IF({known}, array({', '.join(each)}), {nothing}))"
+
+
+def _of_struct(
+    column: str, kind: StructType, table: str, theirs: str, classes: Sequence[Any]
+) -> str:
+    """Return a struct's probabilities in class order.
+
+    Raises
+    ------
+    MissingColumnError
+        If it has no field of a class.
+    PredictionTypeError
+        If a field is no number.
+    """
+    each = []
+    for one in classes:
+        names = [n for n in _spellings(one) if n in kind.names]
+        if not names:
+            raise MissingColumnError(f"probabilities {theirs} of {table}", str(one), kind.names)
+        field = kind[names[0]].dataType
+        if not isinstance(field, NumericType):
+            where = f"{theirs}.{names[0]}"
+            raise PredictionTypeError(table, where, field.simpleString(), "a number")
+        each.append(f"CAST({column}.{name_sql(names[0])} AS DOUBLE)")
+    return f"IF({column} IS NULL, NULL, array({', '.join(each)}))"
+
+
+def _spellings(one: Any) -> list[str]:
+    """Return how a class may be spelled as the name of a key or field.
+
+    Examples
+    --------
+    >>> _spellings(1), _spellings(True), _spellings("spam")
+    (['1', '1.0'], ['true', 'True'], ['spam'])
+    """
+    more = [f"{one}.0"] if type(one) is int else [str(one)] if isinstance(one, bool) else []
+    return [class_text(one), *more]
+
+
+def _key_sql(key: Any, kind: str) -> str:
+    return f"CAST({text_sql(str(key))} AS {kind})" if kind != "boolean" else str(bool(key)).lower()
+
+
+def _is_vector(kind: DataType) -> bool:
+    return isinstance(kind, UserDefinedType) and kind.simpleString() == "vector"

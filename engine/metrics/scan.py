@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, by_split, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.chunks import CHUNK, Chunk, chunks
-from engine.metrics.custom import CustomMetric
+from engine.metrics.custom import CustomMetric, failure
 from engine.metrics.direct import Own, reader_of
 from engine.metrics.exact import BITS, LOWEST, PLACES, Exact
 from engine.metrics.families import addends_of, family
@@ -53,6 +53,7 @@ from engine.metrics.kernel import (
 )
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
 from engine.metrics.predictions import OURS
+from engine.metrics.repeats import Repeats, suspected
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
 from engine.plain import plain
@@ -214,11 +215,14 @@ class Scan:
     pairs
         Two models and a split to ``[1 + S, 4]`` rows with a label and both predictions: both
         right, only the first, only the second, neither.
+    repeats
+        Whether keys seem to name more than one row.
     """
 
     parts: Mapping[tuple[str, Split], Part]
     nulls: Mapping[Split, np.ndarray]
     pairs: Mapping[tuple[str, str, Split], np.ndarray]
+    repeats: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,7 @@ class Form:
     replicates: int
     words: int
     bits: tuple[int, ...]
+    key: tuple[str, ...] = ()  # columns whose values must not repeat; none where rows aren't joined
 
     @cached_property
     def work(self) -> Work:
@@ -322,6 +327,7 @@ def scan(
     hashed: KeyHash | None = None,
     replicates: int = 0,
     own: Own | None = None,
+    key: Sequence[str] = (),
 ) -> Scan:
     """Scan joined rows once.
 
@@ -338,8 +344,10 @@ def scan(
     own
         The rows before ``joined`` was made of them, if they have predictions of their own: their
         files may be read without Spark.
+    key
+        The columns by which rows were joined, which must name one row each.
     """
-    form = form_of(joined, spec, hashed, replicates)
+    form = replace(form_of(joined, spec, hashed, replicates), key=tuple(key))
     if own is not None and (reader := reader_of(own, form, hashed, CHUNK)) is not None:
         n = len(reader.files.tasks)
         tasks = joined.sparkSession.range(0, n, 1, n)
@@ -378,7 +386,7 @@ def _added_up(
     sums = ", ".join(f"{c} long" for c in form.sums)
     schema = f"split string, row long, rep int, block int, {sums}, payload binary"
     totals = [f"sum({c}) AS {c}" for c in form.sums]
-    if form.spec.ranked or form.spec.custom:
+    if form.spec.ranked or form.spec.custom or form.key:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
     plainly = plain()
@@ -434,6 +442,8 @@ def columns_of(df: DataFrame, form: Form, hashed: KeyHash | None) -> dict[str, s
         found["split"] = split_sql(spec.split)
     if form.replicates and hashed is not None:
         found["hash"] = hashed.sql(df)
+    if form.key:
+        found["key"] = f"xxhash64({', '.join(map(name_sql, form.key))})"
     for i in range(len(spec.models)):
         found |= {f"{name}_{i}": sql for name, sql in _of_model(df, i, spec).items()}
     for j, name in enumerate(spec.columns):
@@ -485,10 +495,13 @@ class _Task:
         self.kept: dict[tuple[Split, int], Kept] = {}
         self.own: dict[tuple[Split, int, int, int], Any] = {}
         self.rows: dict[tuple[Split, int], np.ndarray] = {}
+        self.repeats = Repeats()
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
         spec = self.form.spec
+        if self.form.key:
+            self.repeats.take(chunk.numbers("key").view(np.uint64))
         if spec.split is None:
             self._take(ALL, chunk)
             return
@@ -555,9 +568,15 @@ class _Task:
                 rows = scored if at == self.width - 1 else scored[members[:, at] == 1]
                 if not len(rows):
                     continue
-                state = metric.state_of(outputs, rows, weight)
                 key = (split, i, j, int(at))
-                self.own[key] = metric.merged(self.own[key], state) if key in self.own else state
+                held = self.own.get(key)
+                if isinstance(held, bytes):  # it failed here, on other rows
+                    continue
+                try:
+                    state = metric.state_of(outputs, rows, weight)
+                    self.own[key] = state if held is None else metric.merged(held, state)
+                except Exception as error:
+                    self.own[key] = failure(error)
 
     def sums(self) -> Iterator[pa.RecordBatch]:
         """Yield all that was added up, leaving out what is 0."""
@@ -579,7 +598,24 @@ class _Task:
             yield _sent(split, _kept_row(i), whose, rows, bytes_, form)
         for (split, i, j, at), state in self.own.items():
             row = _own_row(form.spec, i, j)
-            yield _sent(split, row, [at], [0], [form.spec.custom[j].packed(state)], form)
+            yield _sent(split, row, [at], [0], [_state_bytes(form.spec.custom[j], state)], form)
+        if form.key and self.rows:
+            split, _ = next(iter(self.rows))  # of which all splits are
+            seen = [self.repeats.packed()]
+            yield _sent(split, _key_row(form.spec), [self.width - 1], [0], seen, form)
+
+
+def _key_row(spec: EvaluationSpec) -> int:
+    return -1 - len(spec.models) * (1 + len(spec.custom))
+
+
+def _state_bytes(metric: CustomMetric, state: Any) -> bytes:
+    if isinstance(state, bytes):
+        return state
+    try:
+        return metric.packed(state)
+    except Exception as error:
+        return failure(error)
 
 
 def _kept_row(i: int) -> int:
@@ -688,17 +724,18 @@ def _arranged(table: pa.Table, form: Form) -> Scan:
     split_at: dict[tuple[Split], list[int]] = {}
     for at, name in enumerate(names):
         split_at.setdefault((name,), []).append(at)
-    parts, nulls, pairs = {}, {}, {}
+    parts, nulls, pairs, keys = {}, {}, {}, []
     for (name,), rows in by_split(split_at):
         held = _Held(table.take(pa.array(rows)), form)
         nulls[name] = held.slices(held.total(form.null_row, 1))[:, 0]
         nulls[name][0] = 0
+        keys += [one for _, found in held.sent(_key_row(spec)) for one in found]
         for i, model in enumerate(spec.models):
             parts[model, name] = held.part(i)
         for j, (a, b) in enumerate(form.pairs):
             found = held.total(form.pair_row + j * _PAIR_CELLS, _PAIR_CELLS)
             pairs[spec.models[a], spec.models[b], name] = held.slices(found)
-    return Scan(parts, nulls, pairs)
+    return Scan(parts, nulls, pairs, suspected(keys))
 
 
 class _Held:
@@ -744,7 +781,7 @@ class _Held:
             {
                 (metric.name, at): found
                 for j, metric in enumerate(spec.custom)
-                for at, found in self._bytes(_own_row(spec, i, j))
+                for at, found in self.sent(_own_row(spec, i, j))
             },
             {
                 metric.name: self.slices(self.total(self._scored(i, j), 1))[:, 0]
@@ -785,7 +822,8 @@ class _Held:
             rows = {c.name: lines(Line(c.name, PLAIN), c.cells) for c in counts}
         return State(rows, weighed, sums)
 
-    def _bytes(self, row: int) -> Iterator[tuple[int, list[bytes]]]:
+    def sent(self, row: int) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield what tasks sent as bytes in a row: the slice's position, and all that they sent."""
         if self.payload is None:
             return
         for at in range(*np.searchsorted(self.row, [row, row + 1])):
@@ -795,4 +833,4 @@ class _Held:
                     yield int(self.block[at]), found
 
     def _kept(self, i: int) -> dict[int, np.ndarray]:
-        return {at: scores_from(found) for at, found in self._bytes(_kept_row(i))}
+        return {at: scores_from(found) for at, found in self.sent(_kept_row(i))}

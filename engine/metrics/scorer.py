@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,16 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.errors import EmptyLabelsError, LabelValueError, ProbabilityError
+from engine.arguments import choice, flag, mapping, number, text, texts, whole
+from engine.errors import ArgumentError, EmptyLabelsError, LabelValueError, ProbabilityError
 from engine.metrics.arrays import (
     ABSTAIN,
     Arrays,
+    array_of,
+    array_or_none,
     check_lengths,
     integers,
     no_slices,
     slices_of,
     values_of,
 )
+from engine.metrics.custom import figure_of, problem
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.metrics.states import UNDEFINED, Values
 
@@ -55,11 +60,23 @@ class Scorer:
         custom_metric_funcs: Mapping[str, Callable[..., Any]] | None = None,
         abstain_label: int | None = ABSTAIN,
     ) -> None:
+        if abstain_label is not None:
+            abstain_label = whole("Scorer", "abstain_label", abstain_label)
         self.abstain_label = abstain_label
+        wanted = "a list of metrics, such as ['accuracy', 'f1']"
+        names = [] if metrics is None else texts("Scorer", "metrics", metrics, wanted)
         self.metrics: dict[str, MetricSpec | Callable[..., Any]] = {
-            text: parse_metric(text) for text in metrics or ()
+            name: parse_metric(name) for name in names
         }
-        self.metrics.update(custom_metric_funcs or {})
+        if custom_metric_funcs is not None:
+            wanted = "a dict of functions by name"
+            own = mapping("Scorer", "custom_metric_funcs", custom_metric_funcs, wanted)
+            for name, function in own.items():
+                text("Scorer", "each name in custom_metric_funcs", name)
+                if not callable(function):
+                    given = f"custom_metric_funcs[{name!r}]"
+                    raise ArgumentError("Scorer", given, "a function", function)
+            self.metrics.update(own)
 
     def score(
         self,
@@ -87,13 +104,16 @@ class Scorer:
         ValueError
             If there are no labels, a metric lacks its input, or lengths differ.
         """
+        golds = array_of("score", "golds", golds)
+        others = {"preds": preds, "probs": probs, "weights": weights}
+        preds, probs, weights = (array_or_none("score", *given) for given in others.items())
         if len(golds) == 0:
             raise EmptyLabelsError
         arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
         self._warn_of_a_class(arrays)
         found = values_of(self._ours, arrays, no_slices(len(golds)))
         _warn(found, 0)
-        return self._named(found, 0, golds, preds, probs)
+        return self._named(found, 0, "overall", golds, preds, probs)
 
     def score_slices(
         self,
@@ -121,14 +141,22 @@ class Scorer:
         ValueError
             If there are no labels, a metric lacks its input, or lengths differ.
         """
-        check_lengths(S=S, golds=golds, preds=preds, probs=probs)
+        call = "score_slices"
+        check_masks(call, S)
+        golds = array_of(call, "golds", golds)
+        of_preds, of_probs = (
+            array_or_none(call, "preds", preds),
+            array_or_none(call, "probs", probs),
+        )
+        as_dataframe = flag(call, "as_dataframe", as_dataframe)
+        check_lengths(S=S, golds=golds, preds=of_preds, probs=of_probs)
         if len(golds) == 0:
             raise EmptyLabelsError
         slices = slices_of(S)
-        arrays = Arrays(golds, preds, probs, None, self.abstain_label)
+        arrays = Arrays(golds, of_preds, of_probs, None, self.abstain_label)
         self._warn_of_a_class(arrays)
         found = values_of(self._ours, arrays, slices)
-        scores = {"overall": self._named(found, 0, golds, preds, probs)}
+        scores = {"overall": self._named(found, 0, "overall", golds, of_preds, of_probs)}
         _warn(found, 0)
         own = len(self._ours) < len(self.metrics)
         for i, name in enumerate(S.dtype.names or ()):
@@ -137,7 +165,8 @@ class Scorer:
                 continue
             _warn(found, 1 + i)
             at = S[name] == 1 if own else slice(0)  # which nobody looks at
-            scores[name] = self._named(found, 1 + i, golds[at], preds[at], probs[at])
+            own_rows = (None if a is None else a[at] for a in (golds, of_preds, of_probs))
+            scores[name] = self._named(found, 1 + i, name, *own_rows)
         return pd.DataFrame(scores).transpose() if as_dataframe else scores
 
     @property
@@ -158,7 +187,11 @@ class Scorer:
             warnings.warn(text, UserWarning, stacklevel=3)
 
     def _named(
-        self, found: Mapping[MetricSpec, Values], at: int, *arrays: np.ndarray | None
+        self,
+        found: Mapping[MetricSpec, Values],
+        at: int,
+        slice_name: str,
+        *arrays: np.ndarray | None,
     ) -> dict[str, float]:
         """Return a slice's scores by name, with those of custom metrics."""
         scores: dict[str, float] = {}
@@ -166,9 +199,52 @@ class Scorer:
             if isinstance(metric, MetricSpec):
                 scores[name] = float(found[metric].value[at])
             else:
-                score = metric(*arrays)
-                scores.update(score if isinstance(score, dict) else {name: score})
+                scores |= _of_function(name, metric, slice_name, arrays)
         return scores
+
+
+def _of_function(
+    name: str,
+    function: Callable[..., Any],
+    slice_name: str,
+    arrays: Sequence[np.ndarray | None],
+) -> dict[str, float]:
+    """Return what a custom metric says; NaN, and a warning, where it fails."""
+    try:
+        given = function(*arrays)
+        named = given if isinstance(given, dict) else {name: given}
+        return {str(each): figure_of(value) for each, value in named.items()}
+    except Exception as error:
+        text = f"metric {name!r} failed on slice {slice_name!r} and is NaN there: {problem(error)}"
+        warnings.warn(text, UserWarning, stacklevel=4)
+        return {name: math.nan}
+
+
+def check_masks(call: str, masks: Any) -> None:
+    """Check that masks are a record array, as appliers give it.
+
+    Raises
+    ------
+    ArgumentError
+        If they are anything else.
+
+    Examples
+    --------
+    >>> check_masks("score_slices", pd.DataFrame({"short": [1, 0]}))
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: score_slices: S must be a record array with a field per slice, \
+as PandasSFApplier.apply gives it, found a pandas DataFrame; write \
+S.astype("int64").to_records(index=False)
+    """
+    if isinstance(masks, np.ndarray) and masks.dtype.names is not None and masks.ndim == 1:
+        return
+    hint = (
+        '; write S.astype("int64").to_records(index=False)'
+        if isinstance(masks, pd.DataFrame)
+        else ""
+    )
+    wanted = "a record array with a field per slice, as PandasSFApplier.apply gives it"
+    raise ArgumentError(call, "S", wanted, masks, hint)
 
 
 def _warn(found: Mapping[MetricSpec, Values], at: int) -> None:
@@ -191,7 +267,8 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
     >>> preds_to_probs(np.array([0, 1]), 2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    flat = integers(preds, "preds")
+    num_classes = whole("preds_to_probs", "num_classes", num_classes, 1)
+    flat = integers(array_of("preds_to_probs", "preds", preds), "preds")
     outside = flat[(flat < 0) | (flat >= num_classes)]
     if len(outside):
         raise LabelValueError(
@@ -226,12 +303,15 @@ def probs_to_preds(
     >>> probs_to_preds(np.array([[0.8, 0.2], [0.5, 0.5]]), tie_break_policy="abstain").tolist()
     [0, -1]
     """
+    given = array_of("probs_to_preds", "probs", probs)
+    if given.dtype.kind not in "biuf":
+        raise ArgumentError("probs_to_preds", "probs", "an array of probabilities", probs)
+    probs, tol = given, number("probs_to_preds", "tol", tol, 0)
     if probs.ndim != 2 or probs.shape[1] < 2:  # noqa: PLR2004
         raise ProbabilityError(probs.shape)
-    if tie_break_policy not in _TIE_BREAKERS:
-        raise LabelValueError(
-            "tie_break_policy", tie_break_policy, f"not one of {', '.join(_TIE_BREAKERS)}"
-        )
+    tie_break_policy = choice(
+        "probs_to_preds", "tie_break_policy", tie_break_policy, list(_TIE_BREAKERS)
+    )
     unknown = np.flatnonzero(np.isnan(probs).any(axis=1))
     if len(unknown):
         raise LabelValueError("probs", f"row {unknown[0]}", "not a number")

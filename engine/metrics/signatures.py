@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.arguments import text, texts, whole
 from engine.errors import (
     NoSuchMaskError,
     PredictionValueError,
@@ -26,14 +27,16 @@ from engine.errors import (
     SignatureSplitError,
     UnknownClassError,
 )
-from engine.masks.checks import EXAMPLES, check_columns, quoted
-from engine.masks.reader import MaskTable, read_masks
+from engine.masks.checks import EXAMPLES, check_columns, quoted, spark_table
+from engine.masks.reader import MaskTable, named_masks, read_masks
 from engine.masks.splits import AnySplit, in_split, split_sql
 from engine.masks.words import WORD, packed
+from engine.metrics.classes import class_position, given_classes
 from engine.metrics.classification import of_confusions
 from engine.metrics.figures import EMPTY, UNSCORED
-from engine.metrics.joined import MAX_WEIGHT, bad_weight, class_position
+from engine.metrics.joined import MAX_WEIGHT, bad_weight
 from engine.metrics.outputs import UNKNOWN_CLASS
+from engine.metrics.request import position_of
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.metrics.states import OVERALL, STATUSES
 from engine.slicing.algebra import parse
@@ -208,7 +211,8 @@ class Signatures:
         UnknownMetricError, MetricParameterError, SignatureColumnsError
             If there is no such metric, or nothing to compute it of; and as :meth:`rows_in`.
         """
-        specs = [_computable(m) for m in metrics]
+        wanted = "a list of metrics"
+        specs = [_computable(m) for m in texts("figures", "metrics", metrics, wanted, least=1)]
         member = self._codes(expr) == 1
         confusion = self._confusion(member, split)
         counts = np.where(member & self._of(split), self.counts, 0)
@@ -249,7 +253,7 @@ class Signatures:
 
     def _codes(self, expr: str) -> np.ndarray:
         """Return what a composition is of each signature: 1 true, 0 false, -1 undecided."""
-        tree = parse(expr)
+        tree = parse(text("Signatures", "expr", expr, "slice ids with &, | and ~"))
         named = [node.slice_id for node in tree.walk() if isinstance(node, Mask)]
         return codes(tree, {s: self._mask(s) for s in named}, list, len(self.counts))
 
@@ -263,6 +267,8 @@ class Signatures:
         return (member - undecided).astype(np.int8)
 
     def _of(self, split: AnySplit) -> np.ndarray:
+        if isinstance(split, str) or not (split is None or split is ...):
+            text("Signatures", "split", split)
         found: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
         if not isinstance(split, EllipsisType) and not found.any() and self.complete:
             known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
@@ -331,18 +337,27 @@ def signatures(
         found.rows_in("short & ~(link | please)")
         found.figures("short | link", ["accuracy", "f1"], split="test")
     """
-    if limit <= 0:
+    call = "signatures"
+    df = spark_table(call, "df", df)
+    asked = None if ids is None else texts(call, "ids", ids, "a list of slice ids")
+    if whole(call, "limit", limit) <= 0:
         raise SignatureLimitError(limit)
+    classes = given_classes(call, classes)
+    at_positive = position_of(classes, positive)
+    for role, column in (("label", label), ("pred", pred), ("split", split), ("weight", weight)):
+        if column is not None:
+            text(call, role, column, "a column")
     named = {"label": label, "pred": pred, "split": split, "weight": weight}
     check_columns(df, "the table", {role: [c] for role, c in named.items() if c is not None})
+    wanted = named_masks(df, asked, "ids") if asked is None or asked else ()
     rows = df.withColumns(_given(label, pred, weight))
     table = read_masks(rows)
-    wanted = tuple(dict.fromkeys(table.ids if ids is None else ids))
+    kinds = {name: rows.schema[name].dataType.simpleString() for name in (_LABEL, _PRED)}
     words, at = _words(table, wanted)
     by = {
         "split": split_sql(split),
-        "label": class_position(name_sql(_LABEL), classes),
-        "pred": class_position(name_sql(_PRED), classes),
+        "label": class_position(name_sql(_LABEL), kinds[_LABEL], classes),
+        "pred": class_position(name_sql(_PRED), kinds[_PRED], classes),
         **{f"_word_{i}": w for i, w in enumerate(words)},
     }
     grouped = _grouped(rows, by, weighted=weight is not None)
@@ -365,7 +380,7 @@ def signatures(
         counts=kept[_ROWS].to_numpy(np.int64),
         weights=None if weight is None else kept[_WEIGHT].to_numpy(np.int64),
         classes=tuple(classes),
-        positive=len(classes) - 1 if positive is None else list(classes).index(positive),
+        positive=at_positive,
         n_patterns=n_patterns,
         rows_left_out=left_out,
         missing=tuple(name for name in ("label", "pred") if named[name] is None),
@@ -420,7 +435,8 @@ def _check(
 ) -> None:
     """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
     for column, held in (("label", _LABEL), ("pred", _PRED)):
-        unknown = f"{class_position(name_sql(held), classes)} = {UNKNOWN_CLASS}"
+        kind = rows.schema[held].dataType.simpleString()
+        unknown = f"{class_position(name_sql(held), kind, classes)} = {UNKNOWN_CLASS}"
         if others is not None or (kept[column] == UNKNOWN_CLASS).any():
             bad = rows.where(unknown).select(held).distinct().limit(6).collect()
             if bad:

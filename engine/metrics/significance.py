@@ -17,6 +17,7 @@ from scipy.special import gammaln, ndtr, stdtr
 from scipy.stats import false_discovery_control, hypergeom
 
 from engine.metrics.intervals import SHARE, AreaVariance, area_variance_at
+from engine.metrics.spec import quality
 
 MIN_SUPPORT = 30
 Method = Literal["bh", "by", "none"]
@@ -226,15 +227,27 @@ def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:
     return out
 
 
-def mark(row: Mapping[Any, Any], level: float = 0.95) -> str:
-    """Return "-" where a slice is significantly below its complement, "+" above, else nothing.
+def mark(row: Mapping[Any, Any], level: float = 0.95, better: str = "high") -> str:
+    """Return "+" where a slice is significantly better than its complement, "-" where worse.
+
+    Parameters
+    ----------
+    row
+        A figure with ``p_adjusted`` and ``effect``.
+    level
+        1 less the p-value that is significant.
+    better
+        Which values are: ``high``, ``low``, or nothing, for which the mark is "~", different.
 
     Examples
     --------
-    >>> mark({"p_adjusted": 0.01, "effect": -0.2}), mark({"p_adjusted": 0.2, "effect": -0.2})
-    ('-', '')
+    >>> row = {"p_adjusted": 0.01, "effect": -0.2}
+    >>> [mark(row, better=better) for better in ("high", "low", "")]
+    ['-', '+', '~']
+    >>> mark({"p_adjusted": 0.2, "effect": -0.2})
+    ''
     """
     p = row.get("p_adjusted")
     if p is None or not p <= 1 - level:
         return ""
-    return "-" if row["effect"] < 0 else "+"
+    return {"better": "+", "worse": "-"}.get(quality(row["effect"], better), "~")

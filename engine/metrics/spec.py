@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import MetricParameterError, UnknownMetricError
 
@@ -79,6 +79,19 @@ KINDS: Mapping[str, Kind] = {
     "mean": Kind("column", False, {"column": None}, "column", ""),
     "null_rate": Kind("nulls", False, {"column": None}, "column", ""),
 }
+
+
+class Own(Protocol):
+    """A metric of the user's own, as far as others ask what is better."""
+
+    @property
+    def name(self) -> str:
+        """Its name in figures."""
+
+    @property
+    def better(self) -> str:
+        """``high``, ``low``, or nothing."""
+
 
 _RANGES = {"threshold": (0, 1), "top": (0, 1), "beta": (0, 1e6), "bins": (2, 65536), "k": (1, 1000)}
 _WHOLE = ("bins", "k")
@@ -160,6 +173,65 @@ def parse_metric(text: str) -> MetricSpec:
     if "column" in known and not given.get("column"):
         raise MetricParameterError(text, "column", f"write {name}@column=NAME")
     return MetricSpec(name, tuple(sorted(given.items())))
+
+
+def better(metric: str, own: Iterable[Own] = ()) -> str:
+    """Return which values of a metric are better: ``high``, ``low``, or nothing.
+
+    Whatever orders figures, marks them, stops at one or picks the best asks this.
+
+    Parameters
+    ----------
+    metric
+        A metric's name, with its parameters or without.
+    own
+        Metrics of the user's own; a function that is none of them is better where it is high.
+
+    Examples
+    --------
+    >>> better("recall"), better("log_loss"), better("count"), better("ece@bins=10")
+    ('high', 'low', '', 'low')
+    """
+    for one in own:
+        if one.name == metric:
+            return one.better
+    name = metric.partition("@")[0].strip()
+    return KINDS[name].better if name in KINDS else "high"
+
+
+def badness(value: Any, better: str, usual: Any = 0.0) -> Any:
+    """Return numbers that are the larger the worse values are, NaN where these are.
+
+    Parameters
+    ----------
+    value
+        A value, or an array of them.
+    better
+        ``high``, ``low``, or nothing where neither is: the farther from the usual, the worse.
+    usual
+        The value of all rows.
+
+    Examples
+    --------
+    >>> [badness(0.25, better, 0.75) for better in ("high", "low", "")]
+    [-0.25, 0.25, 0.5]
+    """
+    if better:
+        return value if better == "low" else -value
+    return abs(value - usual)
+
+
+def quality(change: float, better: str) -> str:
+    """Say what a change of a metric is: ``better``, ``worse``, or nothing where neither is.
+
+    Examples
+    --------
+    >>> quality(0.1, "high"), quality(0.1, "low"), quality(0.1, ""), quality(0.0, "high")
+    ('better', 'worse', '', '')
+    """
+    if not better or change == 0 or change != change:  # noqa: PLR0124 - NaN
+        return ""
+    return "better" if (change > 0) == (better == "high") else "worse"
 
 
 def _number(text: str, key: str, value: str) -> float:

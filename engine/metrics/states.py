@@ -67,6 +67,7 @@ Addend = Count | Sum
 OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW = range(5)
 STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow")
 INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
+FAILED = "failed"  # a metric of the user's own raised, or gave no number
 OVERALL = "overall"  # all rows, among slices
 
 

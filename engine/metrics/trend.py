@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from engine.masks.splits import AnySplit, in_split
+from engine.arguments import pandas_table, text
+from engine.errors import MissingColumnError, NotEvaluatedError
+from engine.masks.splits import AnySplit, check_split, in_split
 
 _SERIES = ["model_id", "split", "slice", "metric"]
+_NEEDED = ("run_id", "run_ts", "slice_fingerprint", "value", "ci_low", "ci_high", "support")
 TREND = (
     "run_id",
     "run_ts",
@@ -46,6 +49,11 @@ def trend(
         the two intervals don't meet; ``slice_changed`` that the slice was defined otherwise then,
         so that a change needn't be one of quality.
 
+    Raises
+    ------
+    ArgumentError, MissingColumnError, NotEvaluatedError
+        If these are no rows of the metrics table, or none of them is of what is asked for.
+
     Examples
     --------
     >>> rows = pd.DataFrame({"run_id": ["x", "y"], "run_ts": [1, 2], "model_id": "m",
@@ -54,10 +62,20 @@ def trend(
     >>> trend(rows, slice_id="a")[["value", "change", "apart", "slice_changed"]].values.tolist()
     [[0.5, nan, False, False], [0.75, 0.25, True, False]]
     """
+    pandas_table("trend", "metrics", metrics, "give metrics.toPandas()")
+    for column in (*_NEEDED, *_SERIES):
+        if column not in metrics.columns:
+            raise MissingColumnError("trend", column, map(str, metrics.columns))
+    check_split("trend", split, metrics["split"])
     wanted = {"slice": slice_id, "metric": metric, "model_id": model_id}
     rows = metrics[in_split(metrics["split"], split)]
     for column, value in wanted.items():
-        rows = rows if value is None else rows[rows[column] == value]
+        if value is None:
+            continue
+        chosen = rows[column] == text("trend", column, value)
+        if len(rows) and not chosen.any():
+            raise NotEvaluatedError(column, value, map(str, rows[column].unique()))
+        rows = rows[chosen]
     rows = rows.sort_values([*_SERIES, "run_ts", "run_id"], kind="stable").reset_index(drop=True)
     before = rows.groupby(_SERIES, dropna=False).shift(1)
     apart = (rows["ci_low"] > before["ci_high"]) | (rows["ci_high"] < before["ci_low"])

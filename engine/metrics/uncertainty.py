@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
+from engine.arguments import choice, flag, number, whole
+from engine.errors import ArgumentError
 from engine.masks.splits import by_split
 from engine.metrics.families import compute, family, is_share
 from engine.metrics.figures import OK, SURE_COLUMNS, UNDEFINED
@@ -64,6 +67,17 @@ class Confidence:
     min_support: int = MIN_SUPPORT
     correction: Method = "bh"
     clustered: bool = False
+
+    def __post_init__(self) -> None:
+        level = self.level
+        percent = isinstance(level, int | float) and 1 < level < 100  # noqa: PLR2004
+        hint = f"; write level={level / 100:g} for {level:g} %" if percent else ""
+        number("Confidence", "level", level, 0, 1, hint)
+        if level in (0, 1):
+            raise ArgumentError("Confidence", "level", "between 0 and 1", level)
+        whole("Confidence", "min_support", self.min_support, 0)
+        choice("Confidence", "correction", self.correction, get_args(Method))
+        flag("Confidence", "clustered", self.clustered)
 
 
 @dataclass(frozen=True)

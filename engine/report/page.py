@@ -51,6 +51,7 @@ _STATUS = {
     "weightless": "weights are all 0",
     "overflow": "too large",
     "undefined": "undefined",
+    "failed": "failed",
     "insufficient": "few rows",
     "rough": "rough",
     "ok": "",
@@ -58,14 +59,11 @@ _STATUS = {
 _READ = (
     "Under a figure is its confidence interval. Red figures are worse, green ones better than "
     "those of the rows outside the slice, by a test whose p-value is corrected for the number of "
-    "slices. Figures of few rows are not tested. Bars are of 1, or of the column's largest "
-    "figure; worst slices come first."
+    "slices; underlined ones differ, where neither is better. Figures of few rows are not tested. "
+    "Bars are of 1, or of the column's largest figure; worst slices come first."
 )
-# The style of a figure, by its mark and which values are better.
-_DIFFERS = {
-    ("-", "high"): "worse", ("+", "high"): "better", ("-", "low"): "better", ("+", "low"): "worse",
-    ("-", ""): "differs", ("+", ""): "differs",
-}  # fmt: skip
+# The style of a figure, by its mark.
+_DIFFERS = {"-": "worse", "+": "better", "~": "differs"}
 _TEXT = " class='text'"
 _COLOURS = ("--a", "--b", "--c", "--d")
 
@@ -161,7 +159,7 @@ def _figure(of: Mapping[Hashable, Any], i: int, longest: float, better: str, lev
     width = 100 * min(max(float(of["value"]) / longest, 0.0), 1.0)
     number = f"<span class='number'>{cell(float(of['value']))}</span>"
     bar = f"<div class='bar' style='width:{width:.1f}%;background:var({_colour(i)})'></div>"
-    kind = _DIFFERS.get((mark(of, level), better), "")
+    kind = _DIFFERS.get(mark(of, level, better), "")
     about = _about(of, bool(kind))
     return f"<div class='figure {kind}'><div class='track'>{bar}</div>{number}{about}</div>"
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from engine.masks.splits import split_name
 from engine.metrics.significance import mark
-from engine.metrics.states import INSUFFICIENT, OVERALL
+from engine.metrics.spec import badness, quality
+from engine.metrics.states import FAILED, INSUFFICIENT, OVERALL
 
 MOST_SHOWN = 20  # rows of a section; the tables have all
 _BARS = "▁▂▃▄▅▆▇█"
@@ -77,7 +78,8 @@ def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[s
     metric
         Which decides.
     better
-        ``low`` where low values are the better ones.
+        Which of its values are: ``high``, ``low``, or nothing; then those come first that are
+        farthest from the figure of all rows.
 
     Examples
     --------
@@ -86,9 +88,11 @@ def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[s
     >>> worst_first(rows, "f1"), worst_first(rows, "f1", "low")
     (['overall', 'b', 'a'], ['overall', 'a', 'b'])
     """
-    values = part[part["metric"] == metric].groupby("slice", sort=False)["value"]
-    worst = values.max() if better == "low" else values.min()
-    order = worst.sort_values(kind="stable", na_position="last", ascending=better != "low").index
+    rows = part[part["metric"] == metric]
+    usual = rows.loc[rows["slice"] == OVERALL, "value"].mean()
+    found = badness(rows["value"].astype(float), better, usual)
+    worst = found.groupby(rows["slice"], sort=False).max()
+    order = worst.sort_values(kind="stable", na_position="last", ascending=False).index
     return [s for s in order if s == OVERALL] + [s for s in order if s != OVERALL]
 
 
@@ -110,7 +114,7 @@ def cell(value: Any) -> str:
     return f"{value:,}" if whole else str(value)
 
 
-def figure(row: Mapping[Any, Any], level: float) -> str:
+def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     """Format a figure with its interval and mark.
 
     Examples
@@ -121,10 +125,10 @@ def figure(row: Mapping[Any, Any], level: float) -> str:
     '0.5000 [0.41 0.59] -'
     """
     if pd.isna(row["value"]):
-        return "-"
+        return FAILED if row["status"] == FAILED else "-"
     found = interval(row)
     few = "?" if row["status"] == INSUFFICIENT else ""
-    return f"{row['value']:.4f}{found and ' ' + found} {few}{mark(row, level)}".rstrip()
+    return f"{row['value']:.4f}{found and ' ' + found} {few}{mark(row, level, better)}".rstrip()
 
 
 def interval(row: Mapping[Any, Any]) -> str:
@@ -141,26 +145,37 @@ def _left_out(n: int, shown: int) -> str:
 
 
 def figures(
-    part: pd.DataFrame, order: Sequence[str], models: Sequence[str], split: str | None, level: float
+    part: pd.DataFrame,
+    order: Sequence[str],
+    models: Sequence[str],
+    split: str | None,
+    level: float,
+    better: Callable[[str], str],
 ) -> Section:
-    """Arrange a split's slices, in this order, by metrics and models."""
+    """Arrange a split's slices, in this order, by metrics and models.
+
+    ``better`` says of a metric's name which values are: ``high``, ``low``, or nothing.
+    """
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = {r["slice"]: r for r in part.drop_duplicates("slice").to_dict("records")}
     columns = [(m, model) for m in part["metric"].unique() for model in models]
     rows = [
         [s, int(first[s]["support"]), int(first[s]["n_null"])]
-        + [figure(cells[s, m, model], level) for m, model in columns]
+        + [figure(cells[s, m, model], level, better(m)) for m, model in columns]
         for s in order
     ]
     title = (
-        f"Split {split_name(split)}: worst first, with {level:.0%} intervals; + and - differ from "
-        "the rows outside the slice, ? are too few rows to tell"
+        f"Split {split_name(split)}: worst first, with {level:.0%} intervals; + is better and - "
+        "worse than the rows outside the slice, ~ differs where neither is, ? are too few rows to "
+        "tell"
     )
     names = [f"{m}\n{model}" for m, model in columns]
     return Section(title, ["slice", "support", "undecided", *names], rows)
 
 
-def differences(part: pd.DataFrame, split: str | None, level: float) -> Section:
+def differences(
+    part: pd.DataFrame, split: str | None, level: float, better: Callable[[str], str]
+) -> Section:
     """Arrange the figures of a split that differ from those of the rows outside the slice."""
     overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
     differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
@@ -173,7 +188,7 @@ def differences(part: pd.DataFrame, split: str | None, level: float) -> Section:
             int(r["support"]),
             r["metric"],
             r["model_id"],
-            figure(r, level),
+            figure(r, level, better(r["metric"])),
             float(r["value"] - overall[r["model_id"], r["metric"]]),
             float(r["effect"]),
             _p(r["p_adjusted"]),
@@ -188,7 +203,9 @@ def differences(part: pd.DataFrame, split: str | None, level: float) -> Section:
     )
 
 
-def comparison(found: pd.DataFrame, first: str, second: str, level: float) -> Section:
+def comparison(
+    found: pd.DataFrame, first: str, second: str, level: float, better: Callable[[str], str]
+) -> Section:
     """Arrange where one model is better: all rows, then slices that tell the models apart."""
     told = _told(found, level)
     rows = [
@@ -199,15 +216,23 @@ def comparison(found: pd.DataFrame, first: str, second: str, level: float) -> Se
             float(r["difference"]),
             interval(r),
             _p(r["p_adjusted"]),
+            _apart(r, level, better(r["metric"])),
         ]
         for r in told.head(MOST_SHOWN).to_dict("records")
     ]
     return Section(
         f"{second} less {first}, on the same rows; slices are those that tell them apart"
         + _left_out(len(told), len(rows)),
-        ["split", "slice", "metric", "support", "difference", "interval", "p"],
+        ["split", "slice", "metric", "support", "difference", "interval", "p", "so"],
         rows,
     )
+
+
+def _apart(row: Mapping[Any, Any], level: float, better: str) -> str:
+    """Say what the second model is, where the p-value tells the two apart."""
+    if not row["p_adjusted"] <= 1 - level:
+        return ""
+    return quality(row["difference"], better) or "different"
 
 
 def flips(found: pd.DataFrame, first: str, second: str, level: float) -> Section:
@@ -299,6 +324,4 @@ def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
 def _said(row: Mapping[Any, Any], better: str) -> str:
     if row["slice_changed"]:
         return "the slice changed"
-    if not better:
-        return ""
-    return "better" if (row["change"] > 0) == (better == "high") else "worse"
+    return quality(row["change"], better)

@@ -13,7 +13,9 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, cast
 
+from engine.arguments import entries, flag, mapping, text
 from engine.errors import (
+    ArgumentError,
     DecoratorParenthesesError,
     PreprocessorReturnError,
     SliceFormError,
@@ -65,10 +67,13 @@ class Preprocessor:
         *,
         version: str | int | None = None,
     ) -> None:
-        self.name = name
+        _check_parts("Preprocessor", f, None, pre, None, None)
+        if memoize_key is not None and not callable(memoize_key):
+            raise ArgumentError("Preprocessor", "memoize_key", "a function", memoize_key)
+        self.name = text("Preprocessor", "name", name)
         self.f = f
         self.pre = tuple(pre or ())
-        self.memoize = memoize
+        self.memoize = flag("Preprocessor", "memoize", memoize)
         self.memoize_key = memoize_key
         self.version = _version("preprocessor", name, version)
 
@@ -126,13 +131,16 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("preprocessor", name)
+        Preprocessor("preprocessor" if name is None else name, bool, pre, memoize, memoize_key)
         self.name, self.pre, self.memoize, self.memoize_key = name, pre, memoize, memoize_key
         self.version = version
 
     def __call__(self, f: Callable[[Any], Any]) -> Preprocessor:
         """Wrap ``f``."""
+        if not callable(f):
+            raise ArgumentError("preprocessor", "what it is put on", "a function", f)
         return Preprocessor(
-            self.name or f.__name__,
+            self.name or _name(f),
             f,
             self.pre,
             self.memoize,
@@ -213,6 +221,11 @@ class SlicingFunction:
         parts: Mapping[str, SlicingFunction] | None = None,
         version: str | int | None = None,
     ) -> None:
+        name = text("SlicingFunction", "name", name)
+        _check_parts("SlicingFunction", f, resources, pre, id, description)
+        if sql is not None:
+            text("SlicingFunction", "sql", sql, "a SQL predicate")
+        pure = flag("SlicingFunction", "pure", pure)
         self.name = name
         self.f = f
         self.resources = dict(resources or {})
@@ -345,13 +358,19 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
     ) -> None:
         if callable(name):
             raise DecoratorParenthesesError("slicing_function", name)
+        if name is not None:
+            text("slicing_function", "name", name)
+        _check_parts("slicing_function", None, resources, pre, id, description)
+        flag("slicing_function", "pure", pure)
         self.name, self.resources, self.pre = name, resources, pre
         self.id, self.description, self.pure, self.version = id, description, pure, version
 
     def __call__(self, f: Callable[..., Any]) -> SlicingFunction:
         """Wrap ``f``."""
+        if not callable(f):
+            raise ArgumentError("slicing_function", "what it is put on", "a function", f)
         return SlicingFunction(
-            self.name or f.__name__,
+            self.name or _name(f),
             f,
             self.resources,
             self.pre,
@@ -377,13 +396,65 @@ def where(
     >>> where("short", "length(text) < 20")
     SlicingFunction short (sql)
     """
+    predicate = text("where", "predicate", predicate, "a SQL predicate")
     return SlicingFunction(
-        name,
+        text("where", "name", name),
         sql=predicate,
         id=id,
         description=predicate if description is None else description,
         version=version,
     )
+
+
+def functions(call: str, given: Any) -> tuple[SlicingFunction, ...]:
+    """Return slicing functions that were given as a list.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no list, or one of them is no slicing function.
+
+    Examples
+    --------
+    >>> functions("SFApplier", [len])
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: SFApplier: each of sfs must be a slicing function, found the \
+function 'len'; make it one with @slicing_function()
+    """
+    wanted = "a list of slicing functions"
+    if isinstance(given, SlicingFunction):
+        raise ArgumentError(call, "sfs", wanted, given, f"; write [{given.id}]")
+    found = entries(call, "sfs", given, wanted)
+    for one in found:
+        if not isinstance(one, SlicingFunction):
+            hint = "; make it one with @slicing_function()" if callable(one) else ""
+            if isinstance(one, list | tuple):
+                hint = "; write [*by(...), other] to put lists together"
+            raise ArgumentError(call, "each of sfs", "a slicing function", one, hint)
+    return tuple(found)
+
+
+def _check_parts(
+    call: str, f: Any, resources: Any, pre: Any, slice_id: Any, description: Any
+) -> None:
+    if f is not None and not callable(f):
+        hint = "; a SQL predicate is given by where(...)" if isinstance(f, str) else ""
+        raise ArgumentError(call, "f", "a function", f, hint)
+    if resources is not None:
+        for name in mapping(call, "resources", resources, "a dict of arguments by name"):
+            text(call, "each name in resources", name)
+    if isinstance(pre, Preprocessor):
+        raise ArgumentError(
+            call, "pre", "a list of preprocessors", pre, f"; write pre=[{pre.name}]"
+        )
+    for one in () if pre is None else entries(call, "pre", pre, "a list of preprocessors"):
+        if not isinstance(one, Preprocessor):
+            hint = "; make it one with @preprocessor()" if callable(one) else ""
+            raise ArgumentError(call, "each of pre", "a preprocessor", one, hint)
+    if slice_id is not None:
+        text(call, "id", slice_id)
+    if description is not None and not isinstance(description, str):
+        raise ArgumentError(call, "description", "a text", description)
 
 
 def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
@@ -404,6 +475,10 @@ def _version(what: str, name: str, version: Any) -> str | int | None:
     if version is not None and type(version) not in (str, int):
         raise VersionTypeError(what, name, version)
     return cast("str | int | None", version)
+
+
+def _name(f: Callable[..., Any]) -> str:
+    return str(getattr(f, "__name__", type(f).__name__))
 
 
 def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKind:

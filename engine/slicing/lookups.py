@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
+from engine.arguments import choice, entries, text
 from engine.errors import SliceFormError
 from engine.slicing.expr import Call, Column, Const, Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
@@ -14,6 +15,7 @@ from engine.slicing.values import plain
 
 FEW = 10_000  # keys that are compared with directly; more are joined
 _TYPES = (str, bool, int, dt.date)
+_HOW = ("auto", "broadcast", "join")
 
 
 def lookup(
@@ -60,6 +62,11 @@ def lookup(
     >>> vip({"customer": 4}), vip({"customer": 5}), vip({"customer": None})
     (True, False, None)
     """
+    name, column = text("lookup", "name", name), text("lookup", "column", column, "a column")
+    for argument, value in (("table", table), ("key_column", key_column)):
+        if value is not None:
+            text("lookup", argument, value)
+    how = cast("Literal['auto', 'broadcast', 'join']", choice("lookup", "how", how, _HOW))
     if (keys is None) == (table is None):
         raise SliceFormError(name, "give either keys or a table of keys to look up")
     if table is not None:
@@ -157,7 +164,8 @@ def _is_few(node: Lookup, few: float) -> bool:
 def _checked(name: str, keys: Iterable[Any]) -> Sequence[Any]:
     if isinstance(keys, str | bytes):
         raise SliceFormError(name, "the keys to look up must be a list or set, not one text")
-    own = [k for k in map(plain, keys) if k is not None and k == k]  # noqa: PLR0124 - nor NaN
+    given = entries("lookup", "keys", keys, "a list or set of keys")
+    own = [k for k in map(plain, given) if k is not None and k == k]  # noqa: PLR0124 - nor NaN
     kinds = set(map(type, own))
     if len(kinds) > 1 or not kinds <= set(_TYPES):
         found = ", ".join(sorted(k.__name__ for k in kinds))

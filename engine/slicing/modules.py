@@ -9,8 +9,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from engine.errors import ModuleImportError, NoSlicesError
+from engine.arguments import entries, text
+from engine.errors import ArgumentError, ModuleImportError, NoSlicesError
 from engine.slicing.description import digest
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
@@ -35,7 +37,8 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     NoSlicesError
         If there is no slicing function in it.
     """
-    loaded = load_module(module, folders)
+    module = text("load_slices", "module", module, "a module's name, or the path of its file")
+    loaded = load_module(module, _folders(folders))
     found: dict[int, SlicingFunction] = {}
     for value in vars(loaded).values():
         for item in value if isinstance(value, list | tuple) else (value,):
@@ -44,6 +47,14 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     if not found:
         raise NoSlicesError(module)
     return list(found.values())
+
+
+def _folders(folders: Any) -> list[Path]:
+    found = entries("load_slices", "folders", folders, "a list of folders")
+    for folder in found:
+        if not isinstance(folder, str | Path):
+            raise ArgumentError("load_slices", "each of folders", "a path", folder)
+    return [Path(folder) for folder in found]
 
 
 def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from engine.arguments import entries, flag
 from engine.errors import SliceFormError, ValueTypeError, brief
 from engine.slicing.description import digest
 from engine.slicing.expr import Call, Column, Const, Expr
@@ -145,7 +146,8 @@ def by(
         how = "by('sex', df['sex']), say, or by('sex', ['F', 'M'])"
         name = brief(column).strip("'")
         raise SliceFormError(name, f"give the column's values to slice by: {how}")
-    return cross(column, values=((v,) for v in values), top=top, other=other)
+    cells = entries("by", "values", values, "a list of the column's values")
+    return cross(column, values=[(v,) for v in cells], top=top, other=other)
 
 
 def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> list[SlicingFunction]:
@@ -162,9 +164,11 @@ def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> lis
     name = " x ".join(brief(column).strip("'") for column in columns)
     if not columns or not all(isinstance(column, str) and column for column in columns):
         raise SliceFormError(name, f"columns are named by text, found {brief(list(columns))}")
+    if len(set(columns)) < len(columns):
+        raise SliceFormError(name, f"columns must be different ones, found {brief(list(columns))}")
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise SliceFormError(name, f"top must be a whole number of at least 1, found {brief(top)}")
-    spec = By(columns, top, other)
+    spec = By(columns, top, flag("cross", "other", other))
     return [made.sf for made in value_slices(spec, distinct(spec, _rows(values))[:top])]
 
 
@@ -172,7 +176,9 @@ def _rows(values: Any) -> Iterable[Sequence[Any]]:
     """Return combinations, of which a table of pandas or pyarrow has one a row."""
     if hasattr(values, "itertuples"):
         return cast("Iterable[Sequence[Any]]", values.itertuples(index=False, name=None))
-    return zip(*values.columns, strict=True) if hasattr(values, "column_names") else values
+    if hasattr(values, "column_names"):
+        return zip(*values.columns, strict=True)
+    return entries("cross", "values", values, "a list of combinations of values")
 
 
 def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from engine.classifier.data import DictDataLoader, DictDataset
+from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.settings import LR_SCHEDULERS, TrainerConfig, lr_factor
 from engine.classifier.train import Trainer, set_seed, usable_cores
 from engine.errors import EngineError
+from engine.metrics.scorer import Scorer
 
 
 def message(error, f, *args, **kwargs):
@@ -270,6 +272,21 @@ def test_the_best_epoch_of_a_slice_is_kept_and_training_stops_early(make):
     assert all(torch.equal(best[name], t) for name, t in made.model.state_dict().items())
     key = "task_slice:short_pred/SliceDataset/valid/accuracy"
     assert values == [epoch.metrics[key] for epoch in trainer.history]
+
+
+def test_the_epoch_of_the_least_loss_is_kept(make):
+    _, loaders = with_valid(make, "short", "link")
+    base = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.ReLU())
+    scorer = Scorer(["log_loss", "accuracy"])
+    model = SlicingClassifier(base, 5, ("short", "link"), scorer=scorer)
+    trainer = Trainer(
+        n_epochs=30, lr=0.5, monitor="overall/log_loss", patience=2, seed=1, progress_bar=False
+    )
+    trainer.fit(model, loaders)
+    values = [epoch.monitored for epoch in trainer.history]
+    assert min(values) < max(values)
+    assert trainer.best_epoch == values.index(min(values)) + 1
+    assert len(values) in (trainer.best_epoch + 2, 30)
 
 
 def test_overall_can_be_monitored(make):

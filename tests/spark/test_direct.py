@@ -99,7 +99,15 @@ CASES = {
     ),
     "integers as text, texts as classes": (
         "label string, pred int",
-        {"label": ["0", "1", "01", None], "pred": [0, 1, 2, None]}, ["f1"], (0, 1), None,
+        {"label": ["0", "1", "01", None], "pred": [0, 1, 2, None]}, ["f1"], ("0", "1"), None,
+    ),
+    "floats and booleans, as Spark ML has them": (
+        "label double, pred float, prob array<double>",
+        {
+            "label": [-0.0, 0.0, 1.0, 0.5, float("nan"), None], "pred": [0.0, 1.0, 0.1, None],
+            "prob": [[0.25, 0.75], None],
+        },
+        ["f1", "roc_auc"], (False, True), None,
     ),
     "no predictions but labels": (
         "label int, pred int", {"label": [0, 1], "pred": [None, 1]}, ["coverage"], (0, 1), None,
@@ -131,7 +139,7 @@ def asked(monkeypatch, df, **more):
     """Return what `evaluate` gives to the scan."""
     found = []
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "scan", lambda *a: found.append(a) or 1 / 0)
+        patched.setattr(evaluation, "scan", lambda *a, **_: found.append(a) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate(df, **more)
     return found[0]
@@ -312,6 +320,14 @@ def test_a_cached_table_is_read_from_its_cache(spark, tmp_path):
     df = plain(spark, tmp_path).cache()
     assert files_of(df, ["id"]) is None
     df.unpersist()
+
+
+def test_text_that_may_read_as_a_number_is_read_by_spark(spark, tmp_path, monkeypatch):
+    schema, values, *_ = CASES["integers as text, texts as classes"]
+    df = written(spark, tmp_path, given(0, **values, n=9), schema)
+    *joined, own = asked(monkeypatch, df, key="row", metrics=["f1"], classes=(0, 1), n_replicates=0)
+    form = form_of(*joined[:2])
+    assert direct.reader_of(own, form, None, 100) is None
 
 
 def test_files_are_shared_out_once_and_evenly():

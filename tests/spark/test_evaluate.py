@@ -363,8 +363,8 @@ def test_a_table_without_slices_is_refused(spark, rows):
     with pytest.raises(NoMasksError) as caught:
         evaluate(df, key="id")
     assert str(caught.value) == (
-        "the table has no slice masks; give one that label_slices wrote, or slicing functions as "
-        "slices=[...]"
+        "the table has no slice masks; give one that label_slices, MaskPlan.apply or "
+        "SparkSFApplier.apply made, or slicing functions as slices=[...]"
     )
 
 

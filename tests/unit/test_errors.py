@@ -14,6 +14,36 @@ ROOT = Path(__file__).parents[2]
 # One or more rows per class: a new class gets a row here, or a test that names it.
 SENTENCES = [
     (
+        e.ArgumentError("evaluate", "sure", "a Confidence", 0.9, "; write sure=Confidence()"),
+        "evaluate: sure must be a Confidence, found 0.9; write sure=Confidence()",
+    ),
+    (
+        e.MaskColumnError("a", "there are 2 columns 'a'"),
+        "the mask of slice 'a' can't be read: there are 2 columns 'a'; a mask is one BOOLEAN "
+        "column (true in, false out, null undecided), or both words of a packed table. To slice "
+        "by another column, give slicing functions, as where(...) and by(...) make them",
+    ),
+    (
+        e.NoMasksError(["a"], "ids"),
+        "the table has no slice masks; give one that label_slices, MaskPlan.apply or "
+        "SparkSFApplier.apply made. Its BOOLEAN columns (a) are not marked as masks, which pandas "
+        "and casts undo: name those that are, ids=['a']",
+    ),
+    (
+        e.PredictionTypeError("t", "prob", "string", "a number"),
+        "column 'prob' of t is string, and must be a number: cast it, or name another one in "
+        "columns",
+    ),
+    (
+        e.KeyTypesError("id", "int", "m", "string"),
+        "key column 'id' is int in the masks and string in the predictions of 'm': cast one of "
+        "them",
+    ),
+    (
+        e.NotEvaluatedError("metric", "recal", ["recall", "f1"]),
+        "metric 'recal' was not evaluated; did you mean 'recall'?",
+    ),
+    (
         e.DecoratorParenthesesError("slicing_function", len),
         "@slicing_function on len needs parentheses: write @slicing_function()",
     ),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine.hashing import key_hash
 from engine.masks.splits import split_name
+from engine.metrics.classes import class_text
 from engine.metrics.figures import ROW_COLUMNS, figures
-from engine.metrics.joined import class_text
 from engine.metrics.ranking import histogram_of, roc_auc
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.spec import KINDS, parse_metric

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine import PandasSFApplier, SlicingFunction, compile_slices
+from engine.errors import MaskColumnError, NoMasksError
 from engine.masks import overlap
 from engine.masks.overlap import Overlap, add_pairs
 from engine.masks.words import WORD, packed
@@ -106,3 +109,37 @@ def test_no_slices_and_no_rows():
     assert none.jaccard().shape == (0, 0)
     assert none.near_duplicates().empty
     assert none.contained().empty
+
+
+def test_masks_that_are_not_sparks_are_counted_too():
+    rows = pd.DataFrame({"n": [1, 2, 3, 4, None]})
+    sfs = [
+        SlicingFunction("few", lambda x: x.n < 3),
+        SlicingFunction("odd", lambda x: x.n % 2 == 1),
+    ]
+    rows["n"] = rows["n"].astype("Int64")
+    arrow = pa.Table.from_pandas(rows)
+    plan = compile_slices(sfs, rows)
+    made = {
+        "pandas": plan.apply(rows),
+        "pandas, used": plan.apply(rows).assign(more=True).sort_values("n"),
+        "pyarrow": compile_slices(sfs, arrow).apply(arrow),
+        "a batch": compile_slices(sfs, arrow).apply(arrow).to_batches()[0],
+        "records": PandasSFApplier(sfs).apply(rows, progress_bar=False),
+    }
+    for how, masks in made.items():
+        found = overlap.overlap(masks)
+        assert found.ids == ("few", "odd"), how
+        assert found.counts.tolist() == [[2, 1], [1, 2]], how
+        assert (found.rows, found.uncovered) == (5, 2), how
+        assert overlap.overlap(masks, ["odd"]).counts.tolist() == [[2]]
+    assert overlap.overlap(made["pandas"][:0]).rows == 0
+    assert overlap.overlap(made["pandas"], []).uncovered == 5
+    lost = pd.DataFrame(made["pandas"].to_dict("list")).astype({"few": "boolean"})
+    with pytest.raises(NoMasksError, match=r"name those that are, ids=\['few'\]"):
+        overlap.overlap(lost)
+    assert overlap.overlap(lost, ["few"]).counts.tolist() == [[2]]
+    with pytest.raises(MaskColumnError, match="the column 'n' is no BOOLEAN one"):
+        overlap.overlap(lost, ["n"])
+    with pytest.raises(MaskColumnError, match="there are 2 columns 'few'"):
+        overlap.overlap(pd.concat([made["pandas"], made["pandas"]], axis=1), ["few"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from engine import Scorer, preds_to_probs, probs_to_preds, set_seed
 from engine.errors import (
+    ArgumentError,
     EmptyLabelsError,
     LabelValueError,
     LengthError,
@@ -201,19 +203,34 @@ BAD = [
         "metric 'f1@threshold=0.5' is for binary problems: a threshold needs two columns of probs",
     ),
     (
+        lambda: score(golds=np.array([0, 1, None, 0], object)),
+        LabelValueError,
+        "golds: None at row 2 is not an integer",
+    ),
+    (
+        lambda: Scorer(["accuracy"]).score(np.ones(3), np.ones(3), None, np.array([1, 1, -1])),
+        LabelValueError,
+        "weights: -1 at row 2 is not at least 0",
+    ),
+    (
+        lambda: score("log_loss", probs=np.array([[0.5, 0.5], [1, 0], [1, 0], [0.5, 2]])),
+        LabelValueError,
+        "probs: 2 at row 3 is not a probability from 0 to 1",
+    ),
+    (
         lambda: score(golds=np.array([0, 1, 1, 0.5])),
         LabelValueError,
-        "golds: 0.5 is not an integer",
+        "golds: 0.5 at row 3 is not an integer",
     ),
     (
         lambda: score(preds=np.array(["a", "b", "c", "d"])),
         LabelValueError,
-        "preds: a is not an integer",
+        "preds: 'a' at row 0 is not an integer",
     ),
     (
         lambda: score(preds=np.array([0, 1, np.nan, 0])),
         LabelValueError,
-        "preds: nan is not an integer",
+        "preds: nan at row 2 is not an integer",
     ),
     (
         lambda: score(preds=np.zeros((4, 2), dtype=int)),
@@ -268,7 +285,7 @@ BAD = [
     (
         lambda: score("mae", golds=np.array(["a", "b", "c", "d"])),
         LabelValueError,
-        "golds: a is not a number",
+        "golds: 'a' at row 0 is not a number",
     ),
     (
         lambda: score("rmse", preds=np.array([0, 1, -np.inf, 0])),
@@ -302,8 +319,9 @@ BAD = [
     ),
     (
         lambda: probs_to_preds(PROBS, "coin"),
-        LabelValueError,
-        "tie_break_policy: coin is not one of random, true-random, abstain",
+        ArgumentError,
+        "probs_to_preds: tie_break_policy must be one of random, true-random, abstain, found "
+        "'coin'",
     ),
     (
         lambda: probs_to_preds(np.array([[0.5, np.nan]])),
@@ -496,3 +514,54 @@ def test_a_class_of_minus_one_is_told_from_an_abstention():
     with warnings.catch_warnings(action="error"):
         assert Scorer(["accuracy"], abstain_label=None).score(golds, preds) == {"accuracy": 0.75}
         Scorer(["accuracy"]).score(np.array([-1, 1, 0]), np.array([1, 1, -1]))
+
+
+def test_what_is_no_array_of_numbers_but_holds_numbers_is_taken():
+    assert Scorer(["accuracy"]).score([0, 1], [True, True]) == {"accuracy": 0.5}
+    assert Scorer(["accuracy"]).score(pd.Series([0, 1]), np.array([0, 1], object))["accuracy"] == 1
+
+
+def test_masks_must_be_a_record_array():
+    masks = pd.DataFrame({"short": [True, False]})
+    with pytest.raises(ArgumentError) as caught:
+        Scorer(["accuracy"]).score_slices(masks, [0, 1], [0, 1], None)
+    assert str(caught.value) == (
+        "score_slices: S must be a record array with a field per slice, as PandasSFApplier.apply "
+        'gives it, found a pandas DataFrame; write S.astype("int64").to_records(index=False)'
+    )
+    S = masks.astype("int64").to_records(index=False)
+    found = Scorer(["accuracy"]).score_slices(S, [0, 1], [0, 1], None)
+    assert found == {"overall": {"accuracy": 1.0}, "short": {"accuracy": 1.0}}
+
+
+FAILING = {
+    "raises": (lambda *_: 1 / 0, "ZeroDivisionError: division by zero"),
+    "none": (lambda *_: None, "TypeError: it must return a number, found None"),
+    "array": (lambda *_: np.ones(2), "TypeError: it must return a number, found a numpy ndarray"),
+    "text": (lambda *_: "0.5", "TypeError: it must return a number, found '0.5'"),
+    "complex": (lambda *_: 1j, "TypeError: it must return a number, found 1j"),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_custom_function_that_fails_is_nan_and_the_rest_goes_on(name):
+    function, said = FAILING[name]
+    scorer = Scorer(["accuracy"], {name: function, "rows": lambda golds, *_: len(golds)})
+    S = np.rec.fromarrays([[1, 0], [0, 0]], names="a,b")
+    with pytest.warns(UserWarning, match=f"metric {name!r} failed on slice") as warned:
+        found = scorer.score_slices(S, np.array([0, 1]), np.array([0, 1]), None)
+    assert [str(w.message) for w in warned] == [
+        f"metric {name!r} failed on slice {s!r} and is NaN there: {said}" for s in ("overall", "a")
+    ]
+    assert {s: (f["accuracy"], f["rows"]) for s, f in found.items() if s != "b"} == {
+        "overall": (1.0, 2.0), "a": (1.0, 1.0),
+    }  # fmt: skip
+    assert all(np.isnan(f[name]) for f in found.values())
+
+
+@pytest.mark.parametrize(
+    "value", [1, True, 0.5, np.float32(0.5), np.array(2), np.bool_(True), Decimal("0.5")]
+)
+def test_a_custom_function_may_give_any_number(value):
+    found = Scorer(custom_metric_funcs={"f": lambda *_: value}).score(np.array([0, 1]))
+    assert found == {"f": float(value)}

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from engine.metrics import spec
 from engine.metrics.trend import trend
 from engine.report import sections
 from engine.report.page import render
@@ -38,7 +39,9 @@ def test_worst_slices_lead_and_those_without_a_figure_end():
 
 
 def test_a_split_by_slice_and_metric():
-    found = sections.figures(TWO, ["overall", "bad", "good", "none"], ["m"], "test", 0.95)
+    found = sections.figures(
+        TWO, ["overall", "bad", "good", "none"], ["m"], "test", 0.95, spec.better
+    )
     assert found.columns == ["slice", "support", "undecided", "f1\nm"]
     assert found.rows == [
         ["overall", 90, 0, "0.5000 [0.40 0.60]"],
@@ -49,14 +52,14 @@ def test_a_split_by_slice_and_metric():
 
 
 def test_what_differs_is_told_against_overall_and_the_rest():
-    found = sections.differences(TWO, "test", 0.95)
+    found = sections.differences(TWO, "test", 0.95, spec.better)
     assert found.rows == [["bad", 90, "f1", "m", "0.2500 [0.15 0.35] -", -0.25, -0.3, "0.01"]]
-    none = sections.differences(TWO[TWO["slice"] != "bad"], "test", 0.95)
+    none = sections.differences(TWO[TWO["slice"] != "bad"], "test", 0.95, spec.better)
     assert none == Section(
         "Split test: no slice differs from the rows outside it (corrected p-values)"
     )
     many = pd.concat([TWO] + [TWO[2:3].assign(slice=f"s{i}") for i in range(30)])
-    longer = sections.differences(many, "test", 0.95)
+    longer = sections.differences(many, "test", 0.95, spec.better)
     assert len(longer.rows) == sections.MOST_SHOWN
     assert longer.title.endswith("(11 more in the table)")
 
@@ -66,10 +69,10 @@ def test_models_are_compared_on_all_rows_and_where_slices_tell():
     found = pd.DataFrame(
         {**about, "metric": "f1", "support": 9, "difference": 0.1, "ci_low": 0.05, "ci_high": 0.15}
     )
-    rows = sections.comparison(found, "old", "new", 0.95).rows
+    rows = sections.comparison(found, "old", "new", 0.95, spec.better).rows
     assert rows == [
-        ["test", "overall", "f1", 9, 0.1, "[0.05 0.15]", "0.3"],
-        ["test", "b", "f1", 9, 0.1, "[0.05 0.15]", "0.001"],
+        ["test", "overall", "f1", 9, 0.1, "[0.05 0.15]", "0.3", ""],
+        ["test", "b", "f1", 9, 0.1, "[0.05 0.15]", "0.001", "better"],
     ]
     flips = pd.DataFrame({**about, "support": 9, "won": 4, "lost": 1, "net": 3})
     told = sections.flips(flips, "old", "new", 0.95)

@@ -1,0 +1,150 @@
+"""What a public call may be given: checks that say what is wrong, and give the value back.
+
+They run before anything else does, so that a wrong argument costs no scan and no trace.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from engine.errors import ArgumentError, listed, near
+
+
+def text(call: str, argument: str, value: Any, wanted: str = "a text") -> str:
+    """Return a text that says something.
+
+    Examples
+    --------
+    >>> text("worst", "model", 3)
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: worst: model must be a text, found 3
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ArgumentError(call, argument, wanted, value)
+    return str(value)
+
+
+def texts(
+    call: str, argument: str, value: Any, wanted: str = "a list of texts", *, least: int = 0
+) -> list[str]:
+    """Return a list of texts that say something; one text is none.
+
+    Examples
+    --------
+    >>> texts("worst_rows", "columns", "price", "a list of columns")
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: worst_rows: columns must be a list of columns, found 'price'; \
+write columns=['price']
+    """
+    if isinstance(value, str):
+        hint = f"; write {argument}=[{value!r}]" if value.strip() else ""
+        raise ArgumentError(call, argument, wanted, value, hint)
+    items = entries(call, argument, value, wanted, least=least)
+    for item in items:
+        if not isinstance(item, str) or not item.strip():
+            raise ArgumentError(call, f"each of {argument}", "a text", item)
+    return [str(item) for item in items]
+
+
+def entries(call: str, argument: str, value: Any, wanted: str, *, least: int = 0) -> list[Any]:
+    """Return the entries of a list, a tuple, a one-dimensional array or the like."""
+    frame = hasattr(value, "columns") or getattr(value, "ndim", 1) != 1
+    single = isinstance(value, str | bytes | Mapping | type) or callable(value)
+    if frame or single or not isinstance(value, Iterable):
+        raise ArgumentError(call, argument, wanted, value)
+    found = list(value)
+    if len(found) < least:
+        raise ArgumentError(call, argument, wanted, found)
+    return found
+
+
+def choice(call: str, argument: str, value: Any, known: Sequence[str]) -> str:
+    """Return one of the known texts.
+
+    Examples
+    --------
+    >>> choice("lookup", "how", "brodcast", ["auto", "broadcast", "join"])
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: lookup: how must be one of auto, broadcast, join, found \
+'brodcast'; did you mean 'broadcast'?
+    """
+    if not isinstance(value, str) or value not in known:
+        end = near(value, known) if isinstance(value, str) else ""
+        end = end if "did you mean" in end else ""
+        raise ArgumentError(call, argument, f"one of {listed(known)}", value, end)
+    return value
+
+
+def whole(
+    call: str, argument: str, value: Any, least: int | None = None, most: int | None = None
+) -> int:
+    """Return a whole number in a range.
+
+    Examples
+    --------
+    >>> whole("evaluate", "n_replicates", -5, 0)
+    Traceback (most recent call last):
+    engine.errors.ArgumentError: evaluate: n_replicates must be a whole number of at least 0, \
+found -5
+    """
+    is_whole = isinstance(value, Integral) and not _is_bool(value)
+    if not is_whole or not _between(value, least, most):
+        raise ArgumentError(call, argument, f"a whole number{_range(least, most)}", value)
+    return int(value)
+
+
+def number(
+    call: str,
+    argument: str,
+    value: Any,
+    least: float | None = None,
+    most: float | None = None,
+    hint: str = "",
+) -> float:
+    """Return a finite number in a range."""
+    is_number = isinstance(value, Real) and not _is_bool(value)
+    if not is_number or not math.isfinite(value) or not _between(value, least, most):
+        raise ArgumentError(call, argument, f"a number{_range(least, most)}", value, hint)
+    return float(value)
+
+
+def flag(call: str, argument: str, value: Any) -> bool:
+    """Return True or False."""
+    if not _is_bool(value):
+        raise ArgumentError(call, argument, "True or False", value)
+    return bool(value)
+
+
+def mapping(call: str, argument: str, value: Any, wanted: str) -> dict[Any, Any]:
+    """Return a dict of what a mapping holds."""
+    if not isinstance(value, Mapping):
+        raise ArgumentError(call, argument, wanted, value)
+    return dict(value)
+
+
+def pandas_table(call: str, argument: str, value: Any, spark: str = "") -> None:
+    """Check that a pandas DataFrame is given; ``spark`` says what to do with one of Spark's."""
+    import pandas as pd
+
+    if not isinstance(value, pd.DataFrame):
+        hint = f"; {spark}" if spark and hasattr(value, "toPandas") else ""
+        raise ArgumentError(call, argument, "a pandas DataFrame", value, hint)
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+
+
+def _between(value: Any, least: float | None, most: float | None) -> bool:
+    return (least is None or value >= least) and (most is None or value <= most)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if least is None and most is None:
+        return ""
+    if most is None:
+        return f" of at least {least:,}"
+    return f" of at most {most:,}" if least is None else f" from {least:,} to {most:,}"

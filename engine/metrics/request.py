@@ -1,0 +1,205 @@
+"""What an evaluation is asked for, checked before Spark is: metrics, classes, slices, models."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyspark import cloudpickle
+from pyspark.sql import DataFrame
+
+from engine.arguments import entries, mapping, text, texts
+from engine.errors import (
+    ArgumentError,
+    MetricDefinitionError,
+    PositiveClassError,
+    PredictionTypeError,
+)
+from engine.masks.checks import spark_table
+from engine.metrics.classes import as_class, given_classes
+from engine.metrics.custom import CustomMetric
+from engine.metrics.spec import MetricSpec, parse_metric
+from engine.metrics.uncertainty import Confidence
+from engine.slicing.functions import SlicingFunction
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
+
+_SUMMED = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "boolean")
+
+
+def columns_of(call: str, argument: str, value: Any) -> list[str]:
+    """Return the column or columns that are named, each once.
+
+    Examples
+    --------
+    >>> columns_of("evaluate", "key", "id")
+    ['id']
+    """
+    if isinstance(value, str):
+        return [text(call, argument, value, "a column or a list of columns")]
+    found = texts(call, argument, value, "a column or a list of columns", least=1)
+    return list(dict.fromkeys(found))
+
+
+def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMetric]]:
+    """Return the engine's metrics, each once, and those of the user's own.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no list of metrics.
+    UnknownMetricError, MetricParameterError
+        If there is no such metric.
+    MetricDefinitionError
+        If two have one name, or one can't be sent to executors.
+    """
+    wanted = "a list of metrics, such as ['accuracy', 'f1']"
+    if isinstance(metrics, str):
+        raise ArgumentError(call, "metrics", wanted, metrics, f"; write metrics=[{metrics!r}]")
+    given = entries(call, "metrics", metrics, wanted, least=1)
+    for one in given:
+        if not isinstance(one, str | CustomMetric):
+            hint = "; make it a metric with @metric" if callable(one) else ""
+            raise ArgumentError(call, "each of metrics", "a name or made by @metric", one, hint)
+    parsed = list(dict.fromkeys(parse_metric(m) for m in given if isinstance(m, str)))
+    own = list(dict.fromkeys(m for m in given if isinstance(m, CustomMetric)))
+    names = [*map(str, parsed), *(m.name for m in own)]
+    for metric in own:
+        if names.count(metric.name) > 1:
+            raise MetricDefinitionError(metric.name, "two metrics have this name; give name=")
+        try:
+            cloudpickle.dumps(metric)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            cause = f"it can't be sent to executors ({type(error).__name__}: {error})"
+            raise MetricDefinitionError(metric.name, cause) from None
+    return parsed, own
+
+
+def check_summed(schema: StructType, table: str, metrics: Sequence[MetricSpec]) -> None:
+    """Check the columns that metrics are of, such as ``mean@column=price``.
+
+    Raises
+    ------
+    MissingColumnError, PredictionTypeError
+    """
+    for metric in metrics:
+        if metric.needs != "column":
+            continue
+        column = metric.parameter("column")
+        kind = schema[column].dataType.simpleString()
+        if metric.name == "mean" and not kind.startswith(_SUMMED):
+            raise PredictionTypeError(table, column, kind, f"a number for {metric}")
+
+
+def classes_of(
+    metrics: Sequence[MetricSpec], own: Sequence[CustomMetric], classes: Any
+) -> list[Any]:
+    """Return the classes if a metric needs them, else none: labels are numbers then.
+
+    Examples
+    --------
+    >>> classes_of([parse_metric("mae"), parse_metric("coverage")], [], None)
+    []
+    """
+    needed = any(m.needs in ("pred", "prob") and m.family != "predictions" for m in metrics)
+    needed = needed or any(c.needs != "numbers" for c in own)
+    return given_classes("evaluate", classes) if needed else []
+
+
+def position_of(classes: Sequence[Any], positive: Any) -> int:
+    """Return the positive class's position, by default the last.
+
+    Raises
+    ------
+    PositiveClassError
+        If it is none of the classes.
+
+    Examples
+    --------
+    >>> position_of(["ham", "spam"], None), position_of([0, 1], 0.0)
+    (1, 0)
+    """
+    if positive is None or not classes:
+        return max(0, len(classes) - 1)
+    single = not hasattr(positive, "columns") and np.ndim(positive) == 0
+    one = as_class(positive) if single else None
+    known = classes if isinstance(one, str | int | float | dt.date) else ()
+    alike = [c for c in known if isinstance(c, str) == isinstance(one, str) and c == one]
+    if not alike:
+        raise PositiveClassError(positive, classes)
+    return list(classes).index(alike[0])
+
+
+def slices_of(slices: Any) -> tuple[list[SlicingFunction], list[str]]:
+    """Return slicing functions to evaluate, and the names of masks that are there.
+
+    Raises
+    ------
+    ArgumentError
+        If they are no list of these.
+    """
+    wanted = "a list of slicing functions, or of slices that the table has"
+    if isinstance(slices, str | SlicingFunction):
+        shown = repr(slices) if isinstance(slices, str) else slices.id
+        raise ArgumentError("evaluate", "slices", wanted, slices, f"; write slices=[{shown}]")
+    functions, names = [], []
+    for one in entries("evaluate", "slices", slices, wanted):
+        if isinstance(one, SlicingFunction):
+            functions.append(one)
+        elif isinstance(one, str) and one.strip():
+            names.append(str(one))
+        else:
+            hint = ""
+            if isinstance(one, list | tuple):
+                hint = "; write [*by(...), other] to put lists together"
+            elif callable(one):
+                hint = "; make it one with @slicing_function()"
+            each = "a slicing function, or a slice that the table has"
+            raise ArgumentError("evaluate", "each of slices", each, one, hint)
+    return functions, list(dict.fromkeys(names))
+
+
+def models_of(predictions: Any) -> dict[str, DataFrame]:
+    """Return model id to predictions.
+
+    Raises
+    ------
+    ArgumentError
+        If they are neither a table nor tables by model.
+    """
+    if not isinstance(predictions, Mapping):
+        return {"model": spark_table("evaluate", "predictions", predictions)}
+    wanted = "a Spark DataFrame, or a dict of them by model"
+    if not predictions:
+        raise ArgumentError("evaluate", "predictions", wanted, predictions)
+    for model in predictions:
+        text("evaluate", "each model of predictions", model)
+    return {
+        str(m): spark_table("evaluate", f"predictions[{m!r}]", df) for m, df in predictions.items()
+    }
+
+
+def sureness(sure: Any) -> Confidence:
+    """Return how sure figures must be, the default where nothing says so."""
+    if sure is None:
+        return Confidence()
+    if not isinstance(sure, Confidence):
+        hint = "; write sure=Confidence(level=0.95)"
+        raise ArgumentError("evaluate", "sure", "a Confidence", sure, hint)
+    return sure
+
+
+def renamed(columns: Any) -> dict[str, str]:
+    """Return our names of prediction columns to the table's own."""
+    if columns is None:
+        return {}
+    found = mapping(
+        "evaluate", "columns", columns, "a dict of our names to the table's, {'pred': 'yhat'}"
+    )
+    for ours, theirs in found.items():
+        text("evaluate", "each name in columns", ours)
+        text("evaluate", f"columns[{ours!r}]", theirs)
+    return found
