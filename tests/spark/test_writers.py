@@ -173,18 +173,3 @@ def test_writers_of_a_catalog(spark, tmp_path):
     slow.ends()
     assert "no such row" in str(slow.error)
     assert sorted(r.id for r in spark.table(place).collect()) == [10, 11]
-    spark.sql(f"DROP TABLE {place}")
-
-    slow = Slow(spark, place, tmp_path / "again", fails=False)
-    tables.overwrite(spark.range(10, 12), place, facts={"by": "quick"})
-    slow.ends()
-    assert str(slow.error) == MADE.format(place)
-    assert sorted(r.id for r in spark.table(place).collect()) == [10, 11]
-
-    bad = spark.range(40, numPartitions=4)
-    bad = bad.select(F.expr("if(id < 39, id, raise_error('no'))").cast("long").alias("id"))
-    for _ in range(2):
-        with pytest.raises(PySparkException):
-            tables.overwrite(bad, "meet.other", facts={})
-    tables.overwrite(spark.range(2), "meet.other", facts={})
-    assert spark.table("meet.other").count() == 2
