@@ -785,6 +785,13 @@ class NotBinaryError(InputError):
         super().__init__(f"metric {metric!r} is for binary problems: {hint}")
 
 
+class TooManyClassesError(InputError):
+    """There are more classes than can be told apart, or shown."""
+
+    def __init__(self, what: str, n: int, most: int) -> None:
+        super().__init__(f"{what}: there are {n:,} classes, and at most {most:,} are possible")
+
+
 class LabelValueError(InputError):
     """A label or prediction isn't what it must be."""
 

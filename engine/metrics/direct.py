@@ -20,6 +20,7 @@ from engine.masks.arrow import words_in
 from engine.masks.reader import Held, read_masks
 from engine.metrics.chunks import Chunk
 from engine.metrics.classes import INTEGERS, Keys, keys_of
+from engine.metrics.code import code_of
 from engine.metrics.joined import MAX_NUMBER, MAX_WEIGHT, SLACK
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
@@ -109,31 +110,32 @@ class Reader:
         spec, n = self.form.spec, batch.num_rows
         missing = pa.nulls(n, pa.float64())
         given = {name: batch.column(self.at[name]) if name in self.at else missing for name in OURS}
-        found, code = {}, np.ones(n, np.int64)  # every row has a prediction
+        found: dict[str, pa.Array] = {}
+        none = np.zeros(n, bool)
+        flags = {"found": ~none, "bad_prob": none, "bad_number": none}
         weight = _doubles(given["weight"])
         known = ~np.isnan(weight)
         known[~known] = np.asarray(given["weight"].is_valid())[~known]
         with np.errstate(invalid="ignore"):
             bad = known & ~((weight >= 0) & (weight <= MAX_WEIGHT))
-        code |= bad.astype(np.int64) << 1
+        flags["bad_weight"] = bad
         if spec.weighted:
             found["weight_0"] = pa.array(np.where(bad, 0.0, np.where(known, weight, 1.0)))
         if spec.classes:
             prob, bad = _probabilities(given["prob"], len(spec.classes), spec.positive)
-            code |= bad.astype(np.int64) << 2
+            flags["bad_prob"] = bad
             if spec.needs("prob"):
                 found["prob_0"] = prob
         numbers = spec.needs("numbers")
-        for shift, name in ((4, "label"), (16, "pred")):
-            at = _positions(given[name], spec.classes)
-            code |= (at + 2) << shift
+        positions = {n: _positions(given[n], spec.classes) for n in ("label", "pred")}
+        for name in positions:
             if numbers:
                 value, valid = _doubles(given[name]), np.asarray(given[name].is_valid())
                 with np.errstate(invalid="ignore"):
                     bad = valid & ~(np.abs(value) <= MAX_NUMBER)
-                code |= bad.astype(np.int64) << 3
+                flags["bad_number"] = flags["bad_number"] | bad
                 found[f"number_{name}_0"] = pa.array(np.where(bad, np.nan, value))
-        return {"code_0": pa.array(code), **found}
+        return {"code_0": pa.array(code_of(flags, positions)), **found}
 
 
 def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader | None:

@@ -349,7 +349,8 @@ def _add_cells(
     """
     words, n_none = masks.words, int((at < 0).sum())
     if count.cells > 1 or n_none:
-        order = np.argsort(at.astype(np.int16), kind="stable")
+        narrow = np.int16 if count.cells < 2**15 else np.int64  # of 16 bits it is a radix sort
+        order = np.argsort(at.astype(narrow), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
         taken: dict[int, np.ndarray] = {}

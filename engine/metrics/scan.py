@@ -19,12 +19,14 @@ import pyarrow as pa
 from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import NotBinaryError
+from engine.errors import NotBinaryError, TooManyClassesError
 from engine.files import UNREADABLE
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, by_split, split_sql
 from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.chunks import CHUNK, Chunk, chunks
+from engine.metrics.code import FLAGS as CODE_FLAGS
+from engine.metrics.code import MOST_CLASSES, code_sql, flags_in, positions_in
 from engine.metrics.custom import CustomMetric, failure
 from engine.metrics.direct import Own, reader_of
 from engine.metrics.exact import BITS, LOWEST, PLACES, Exact
@@ -72,13 +74,12 @@ MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes woul
 # Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
 # row has some hundred bytes here, so that the limit to its rows is enough.
 _NARROW = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)}
-FLAGS = ("found", "bad_weight", "bad_prob", "bad_number", "unknown_label", "unknown_pred")
+FLAGS = (*CODE_FLAGS, "unknown_label", "unknown_pred")
 _OUT = ("split", "row", "rep", "block")
 _NAN = "double('NaN')"
 _MOST_SUMS = 64  # in a row that is sent
 _SENT = 2**20  # sums in a batch
 _GATHERED = 2**24  # sums that the driver adds up itself
-_FLAG_BITS, _CLASS_BITS = 4, 12
 _PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 
 
@@ -109,6 +110,8 @@ class EvaluationSpec:
     ------
     NotBinaryError
         If a metric has a threshold or a share, or ranks scores, and there aren't two classes.
+    TooManyClassesError
+        If there are more classes than a row's code has numbers for.
     """
 
     metrics: Sequence[MetricSpec]
@@ -121,6 +124,8 @@ class EvaluationSpec:
     custom: Sequence[CustomMetric] = ()
 
     def __post_init__(self) -> None:
+        if len(self.classes) > MOST_CLASSES:
+            raise TooManyClassesError("labels and predictions", len(self.classes), MOST_CLASSES)
         for metric in self.metrics:
             chosen = (metric.parameter("threshold"), metric.parameter("top"))
             binary = any(c is not None for c in chosen) or metric.kind.family == "scores"
@@ -460,18 +465,19 @@ def columns_of(df: DataFrame, form: Form, hashed: KeyHash | None) -> dict[str, s
 def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, str]:
     numbers = spec.needs("numbers")
     label, weight, pred, prob = (predicted(i, name) for name in OURS)
-    flags = [has_prediction(i), bad_weight(weight)]
-    flags.append(bad_prob(prob, len(spec.classes)) if spec.classes else "false")
-    flags.append(f"{bad_number(label)} OR {bad_number(pred)}" if numbers else "false")
-    code = [f"IF({flag}, {1 << shift}, 0)" for shift, flag in enumerate(flags)]
-    for shift, name in ((_FLAG_BITS, "label"), (_FLAG_BITS + _CLASS_BITS, "pred")):
-        at = (
-            position(df, i, name, spec.classes)
-            if spec.classes
-            else f"IF({predicted(i, name)} IS NULL, {MISSING}, 0)"
-        )
-        code.append(f"({at} + 2) * {1 << shift}")
-    found = {"code": " + ".join(code)}
+    flags = {
+        "found": has_prediction(i),
+        "bad_weight": bad_weight(weight),
+        "bad_prob": bad_prob(prob, len(spec.classes)) if spec.classes else "false",
+        "bad_number": f"{bad_number(label)} OR {bad_number(pred)}" if numbers else "false",
+    }
+    positions = {
+        name: position(df, i, name, spec.classes)
+        if spec.classes
+        else f"IF({predicted(i, name)} IS NULL, {MISSING}, 0)"
+        for name in ("label", "pred")
+    }
+    found = {"code": code_sql(flags, positions)}
     if spec.weighted:
         found["weight"] = f"IF({bad_weight(weight)}, 0D, COALESCE({weight}, 1D))"
     if spec.needs("prob") and spec.classes:
@@ -539,7 +545,7 @@ class _Task:
         return self.rows.setdefault((split, row), np.zeros(self.width, np.int64))
 
     def _flags(self, split: Split, i: int, code: np.ndarray, outputs: Outputs) -> None:
-        found = [(code >> at & 1).sum() for at in range(_FLAG_BITS)]
+        found = [each.sum() for each in flags_in(code).values()]
         unknown = [(part == UNKNOWN_CLASS).sum() for part in (outputs.label, outputs.pred)]
         for k, n in enumerate((*found, *unknown)):
             self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += n
@@ -692,8 +698,8 @@ def outputs_of(
     columns: Mapping[str, np.ndarray],
 ) -> Outputs:
     """Return a model's outputs on some rows."""
-    names, mask = set(rows.schema.names), (1 << _CLASS_BITS) - 1
-    label, pred = ((code >> s & mask) - 2 for s in (_FLAG_BITS, _FLAG_BITS + _CLASS_BITS))
+    names, at = set(rows.schema.names), positions_in(code)
+    label, pred = at["label"], at["pred"]
     target, predicted_ = (
         rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
         for name in (f"number_label_{i}", f"number_pred_{i}")

@@ -12,6 +12,7 @@ import pyarrow as pa
 from engine.masks.words import packed
 from engine.metrics import scan as scanning
 from engine.metrics.chunks import chunk_of
+from engine.metrics.code import code_of
 from engine.metrics.scan import EvaluationSpec, Form, Scan
 
 
@@ -38,12 +39,14 @@ def batch_of(
     for i, model in enumerate(spec.models):
         of = models[model]
         found = of.get("found", pd.Series(1, of.index)).to_numpy(int)
-        code = found + (of["label"].to_numpy() + 2) * 2**4 + (of["pred"].to_numpy() + 2) * 2**16
-        columns[f"code_{i}"] = code.astype(np.int32)
+        positions = {name: of[name].to_numpy() for name in ("label", "pred")}
+        columns[f"code_{i}"] = code_of({"found": found}, positions)
         if spec.weighted:
             columns[f"weight_{i}"] = of["weight"].to_numpy(float)
         if "score" in of:
             columns[f"prob_{i}"] = of["score"].to_numpy(float)
+        if "prob" in of:
+            columns[f"prob_{i}"] = of["prob"].tolist()
         for name in ("number_label", "number_pred"):
             if name in of:
                 columns[f"{name}_{i}"] = of[name].to_numpy(float)
