@@ -24,7 +24,7 @@ from engine.errors import (
 from engine.masks.words import WORD, packed, set_bits
 from engine.metrics.families import addends_of, compute
 from engine.metrics.kernel import Added, Masks, Work, add, state_of
-from engine.metrics.outputs import MISSING, Classes, Outputs
+from engine.metrics.outputs import MISSING, Classes, Outputs, least_of
 from engine.metrics.ranking import RANKINGS, histogram_of
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import OK, State, Values
@@ -257,7 +257,7 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
         if not _has_columns(probs, _TWO):
             raise NotBinaryError(str(metrics[0]), "a threshold needs two columns of probs")
         _check_numbers("probs", np.isnan(probs[:, 1]) & kept)
-        predicted = (probs[:, 1] >= threshold).astype(np.int64)
+        predicted = (probs[:, 1].astype(np.float64) >= threshold).astype(np.int64)
     predicted = _needed(metrics[0], "preds", predicted)
     held = (labels, predicted) if kept.all() else (labels[kept], predicted[kept])
     seen = np.union1d(*map(np.unique, held))
@@ -288,7 +288,8 @@ def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
         raise LabelValueError("golds", outside[0], f"not a class position from 0 to {last}")
     _check_numbers("probs", np.isnan(probs).any(axis=1) & kept)
     label = np.where(kept, labels, MISSING)
-    return Outputs(Classes(tuple(range(last + 1)), 1), label, label, probs)
+    classes = Classes(tuple(range(last + 1)), 1)
+    return Outputs(classes, label, label, probs.astype(np.float64), least=least_of(probs))
 
 
 def _has_columns(probs: np.ndarray, n: int) -> bool:
@@ -327,8 +328,9 @@ def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slic
 
 def _taken(of: Outputs, rows: slice | np.ndarray) -> Outputs:
     """Return the outputs of some rows."""
-    arrays = (of.label, of.pred, of.prob, of.target, of.predicted)
-    return Outputs(of.classes, *(None if a is None else a[rows] for a in arrays))  # type: ignore[arg-type]
+    names = ("label", "pred", "prob", "target", "predicted")
+    arrays = {name: getattr(of, name) for name in names}
+    return replace(of, **{name: a[rows] for name, a in arrays.items() if a is not None})
 
 
 def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[MetricSpec, Values]:

@@ -236,13 +236,17 @@ def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, n
 
     Of two classes they are the positive one's, else a list of all classes'.
     """
+    narrow = pa.types.is_float32(
+        column.type.value_type if pa.types.is_list(column.type) else column.type
+    )
+    kind = pa.float32() if narrow else pa.float64()
     if not pa.types.is_list(column.type):
         high = _doubles(column)
         low = 1 - high
         with np.errstate(invalid="ignore"):
             bad = _outside(high) | _outside(low)
-        return pa.array(high if positive == 1 else low), bad
-    column = column.cast(pa.list_(pa.float64()))
+        return pa.array(high if positive == 1 else low).cast(kind), bad
+    column = column.cast(pa.list_(kind))
     valid = np.asarray(column.is_valid())
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
     whole = np.flatnonzero(valid & (lengths == n))
@@ -256,7 +260,7 @@ def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, n
     held = np.flatnonzero(valid & (lengths > positive))
     prob = np.full(len(column), np.nan)
     prob[held] = values[starts[held] + positive]
-    return pa.array(prob), bad
+    return pa.array(prob).cast(kind), bad
 
 
 def _outside(prob: np.ndarray) -> np.ndarray:

@@ -92,6 +92,13 @@ def predicted(at: int, name: str) -> str:
     return f"{name_sql(prediction(at))}.{name}"
 
 
+def probabilities_type(df: DataFrame, at: int) -> str:
+    """Return the type of joined rows' probabilities: of 32 or of 64 bits."""
+    held = df.schema[prediction(at)].dataType
+    kind = held["prob"].dataType.simpleString() if isinstance(held, StructType) else ""
+    return "array<float>" if kind == "array<float>" else "array<double>"
+
+
 def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> str:
     """Return a label's or prediction's class position, -1 for null, -2 for none of the classes."""
     held = df.schema[prediction(at)].dataType
@@ -119,6 +126,7 @@ def bad_weight(weight: str) -> str:
 
 def bad_prob(prob: str, n_classes: int) -> str:
     """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
+    prob = f"CAST({prob} AS ARRAY<DOUBLE>)"
     # Functions of arrays that take lambdas would be interpreted row by row. NaN is the largest.
     most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + SLACK)}"
     outside = f"array_min({prob}) < {_double(-SLACK)} OR COALESCE({most}, false)"

@@ -30,6 +30,18 @@ class Classes:
         return len(self.values)
 
 
+def least_of(probabilities: np.ndarray) -> float:
+    """Return the rounding of probabilities' type: one below it may be 0 for all that is known.
+
+    Examples
+    --------
+    >>> least_of(np.array([0.5], np.float32)), least_of(np.array([0, 1]))
+    (1.1920928955078125e-07, 2.220446049250313e-16)
+    """
+    kind = probabilities.dtype
+    return float(np.finfo(kind if kind.kind == "f" and kind.itemsize < 8 else np.float64).eps)  # noqa: PLR2004
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Labels and what a model says of n rows.
@@ -47,6 +59,8 @@ class Outputs:
         ``[n]`` labels and predictions as numbers, NaN where there is none.
     columns
         Other columns as numbers ``[n]``.
+    least
+        What of a probability its type tells from 0 and from 1, as :func:`least_of` has it.
     """
 
     classes: Classes
@@ -56,6 +70,7 @@ class Outputs:
     target: np.ndarray | None = None
     predicted: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    least: float = float(np.finfo(np.float64).eps)
 
     @cached_property
     def score(self) -> np.ndarray:

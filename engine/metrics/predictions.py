@@ -9,6 +9,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import (
     ArrayType,
     DataType,
+    FloatType,
     MapType,
     NullType,
     NumericType,
@@ -205,7 +206,9 @@ def _probabilities(
     if isinstance(kind, NullType) or (not classes and isinstance(kind, MapType | StructType)):
         return "CAST(NULL AS ARRAY<DOUBLE>)"
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType | NullType):
-        return f"CAST({column} AS ARRAY<DOUBLE>)"
+        # Of 32 bits they stay: what is told from 0 depends on it.
+        of_32 = isinstance(kind.elementType, FloatType)
+        return f"CAST({column} AS ARRAY<{'FLOAT' if of_32 else 'DOUBLE'}>)"
     if _is_vector(kind):
         return column
     if isinstance(kind, MapType) and isinstance(kind.valueType, NumericType):
@@ -214,7 +217,9 @@ def _probabilities(
         return _of_struct(column, kind, table, theirs, classes)
     if isinstance(kind, NumericType) and len(classes) in (0, _TWO):
         positive = f"CAST({column} AS DOUBLE)"
-        return f"IF({column} IS NULL, NULL, array(1 - {positive}, {positive}))"
+        of_32 = "FLOAT" if isinstance(kind, FloatType) else "DOUBLE"
+        both = f"CAST(array(1 - {positive}, {positive}) AS ARRAY<{of_32}>)"
+        return f"IF({column} IS NULL, NULL, {both})"
     wanted = "a number, " if len(classes) in (0, _TWO) else ""
     raise PredictionTypeError(
         table, theirs, kind.simpleString(),

@@ -12,11 +12,12 @@ from engine.metrics.ranking import bin_of
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import OK, Addend, Count, State, Sum, Values, mean, quotient
 
-_LEAST = float(np.finfo(np.float64).eps)  # a probability of less is taken for it, as in sklearn
-
 
 def log_losses(of: Outputs) -> np.ndarray:
     """Return each row's log loss ``[n]``: the negative log of its label's probability.
+
+    A probability is taken to be at least its type's rounding, and at most 1 less that, as in
+    scikit-learn.
 
     Examples
     --------
@@ -25,7 +26,7 @@ def log_losses(of: Outputs) -> np.ndarray:
     [0.693, 2.303]
     """
     with np.errstate(invalid="ignore"):
-        return np.asarray(-np.log(np.clip(_of_label(of), _LEAST, 1 - _LEAST)))
+        return np.asarray(-np.log(np.clip(_of_label(of), of.least, 1 - of.least)))
 
 
 def squared_errors(of: Outputs) -> np.ndarray:

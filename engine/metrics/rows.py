@@ -13,7 +13,7 @@ from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.splits import AnySplit, is_split, split_sql
-from engine.metrics.joined import number, position, predicted
+from engine.metrics.joined import number, position, predicted, probabilities_type
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.states import OVERALL
 from engine.sql import name_sql
@@ -21,7 +21,7 @@ from engine.sql import name_sql
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_LEAST = 2.0**-52  # a probability of less is taken for it
+_LEAST = {"array<float>": 2.0**-23, "array<double>": 2.0**-52}  # less is taken for it
 LOSS = "loss"
 _LOSS = "@loss"  # named as no column of the rows is
 
@@ -132,7 +132,9 @@ def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:
         return F.expr(f"abs({told} - {true})")
     label, pred = (F.expr(position(joined, model, c, spec.classes)) for c in ("label", "pred"))
     of_label = F.get(F.expr(predicted(model, "prob")), label)
-    clipped = F.greatest(F.least(of_label, F.lit(1.0)), F.lit(_LEAST))
+    clipped = F.greatest(
+        F.least(of_label, F.lit(1.0)), F.lit(_LEAST[probabilities_type(joined, model)])
+    )
     wrong = F.when(pred >= 0, (pred != label).cast("double"))
     held = of_label.isNotNull() & ~F.isnan(of_label)
     return F.when(label >= 0, F.when(held, -F.log(clipped)).otherwise(wrong))

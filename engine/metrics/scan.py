@@ -39,6 +39,7 @@ from engine.metrics.joined import (
     number,
     position,
     predicted,
+    probabilities_type,
 )
 from engine.metrics.kernel import (
     PLAIN,
@@ -53,7 +54,7 @@ from engine.metrics.kernel import (
     scores_bytes,
     scores_from,
 )
-from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs
+from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs, least_of
 from engine.metrics.predictions import OURS
 from engine.metrics.repeats import Repeats, suspected
 from engine.metrics.spec import MetricSpec
@@ -482,7 +483,7 @@ def _of_model(df: DataFrame, i: int, spec: EvaluationSpec) -> dict[str, str]:
         found["weight"] = f"IF({bad_weight(weight)}, 0D, COALESCE({weight}, 1D))"
     if spec.needs("prob") and spec.classes:
         # Not null, as for nulls of masks.
-        every = f"COALESCE({prob}, CAST(array() AS ARRAY<DOUBLE>))"
+        every = f"COALESCE({prob}, CAST(array() AS {probabilities_type(df, i)}))"
         found["prob"] = every if len(spec.classes) > 2 else f"get({prob}, {spec.positive})"  # noqa: PLR2004
     if numbers:
         for name, value in (("label", label), ("pred", pred)):
@@ -704,8 +705,13 @@ def outputs_of(
         rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
         for name in (f"number_label_{i}", f"number_pred_{i}")
     )
-    prob = _prob(rows.column(f"prob_{i}"), len(spec.classes)) if f"prob_{i}" in names else None
-    return Outputs(spec.labels, label, pred, prob, target, predicted_, columns)
+    outputs = Outputs(spec.labels, label, pred, None, target, predicted_, columns)
+    if f"prob_{i}" not in names:
+        return outputs
+    prob = rows.column(f"prob_{i}")
+    kind = prob.type.value_type if pa.types.is_list(prob.type) else prob.type
+    least = least_of(np.empty(0, kind.to_pandas_dtype()))
+    return replace(outputs, prob=_prob(prob, len(spec.classes)), least=least)
 
 
 def _prob(column: pa.Array, n_classes: int) -> np.ndarray:

@@ -33,12 +33,13 @@ from engine.masks.splits import AnySplit, in_split, split_sql
 from engine.masks.words import WORD, packed
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.classification import of_confusions
+from engine.metrics.exact import BITS, Exact
 from engine.metrics.figures import EMPTY, UNSCORED
 from engine.metrics.joined import MAX_WEIGHT, bad_weight
 from engine.metrics.outputs import UNKNOWN_CLASS
 from engine.metrics.request import position_of
 from engine.metrics.spec import MetricSpec, parse_metric
-from engine.metrics.states import OVERALL, STATUSES
+from engine.metrics.states import OVERALL, STATUSES, WEIGHTLESS
 from engine.slicing.algebra import parse
 from engine.slicing.evaluate import codes
 from engine.slicing.expr import Mask
@@ -51,10 +52,11 @@ log = logging.getLogger("engine")
 
 FIGURES = ("metric", "value", "support", "status", "complete")
 _GROUPS = ["split", "label", "pred"]
-_ROWS, _WEIGHT, _BAD = "_rows", "_weight", "_bad"
+_ROWS, _WEIGHT, _BAD, _PLACE = "_rows", "_weight", "_bad", "_place"
 _LABEL, _PRED, _GIVEN = "@label", "@pred", "@weight"  # named as no slice can be
 _BAD_WEIGHT = bad_weight(name_sql(_GIVEN))
-WEIGHT_SCALE = 2**20  # weights are summed in units of 1/1,048,576; Spark checks for overflow
+_DIGITS = ("_digit_0", "_digit_1", "_digit_2")  # of a float64: 53 bits, of which a digit has 40
+_LOWEST, _HIGHEST = -27, 2  # places of weights, from 2^-1074 to 2^100
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Signatures:
     counts
         ``[P]`` int64: the signature's rows.
     weights
-        ``[P]`` int64: their weights, in units of 1/WEIGHT_SCALE; None without weights.
+        ``[P]``: their weights, added up exactly; None without weights.
     classes, positive
         Label values in class order, and the position of the positive one.
     n_patterns
@@ -126,7 +128,7 @@ class Signatures:
     at: Mapping[str, int] = field(repr=False)
     groups: pd.DataFrame = field(repr=False)
     counts: np.ndarray = field(repr=False)
-    weights: np.ndarray | None = field(repr=False)
+    weights: Exact | None = field(repr=False)
     classes: tuple[Any, ...]
     positive: int
     n_patterns: int
@@ -180,8 +182,7 @@ class Signatures:
         SignatureColumnsError
             If the signatures have no label or no prediction; and as :meth:`rows_in`.
         """
-        filled = self._confusion(self._codes(expr) == 1, split)
-        return filled if self.weights is None else filled / WEIGHT_SCALE
+        return self._weighed(self._codes(expr) == 1, split)
 
     def figures(
         self,
@@ -214,13 +215,14 @@ class Signatures:
         wanted = "a list of metrics"
         specs = [_computable(m) for m in texts("figures", "metrics", metrics, wanted, least=1)]
         member = self._codes(expr) == 1
-        confusion = self._confusion(member, split)
+        confusion, in_rows = self._weighed(member, split), self._confusion(member, split)
         counts = np.where(member & self._of(split), self.counts, 0)
         support, n = int(counts[self._scored()].sum()), int(counts.sum())
-        none = (None, UNSCORED if n else EMPTY)
+        unscored = UNSCORED if n else EMPTY
+        none = (None, STATUSES[WEIGHTLESS] if support else unscored)
         rows = []
         for m in specs:
-            found = of_confusions(m, confusion, self.positive)
+            found = of_confusions(m, confusion, self.positive, in_rows)
             figure = (float(found.value), STATUSES[int(found.status)])
             value, status = figure if support and confusion.sum() else none
             rows.append((str(m), value, support, status, self.complete))
@@ -245,7 +247,7 @@ class Signatures:
                 columns[f"@{name}"] = pd.Series(names[self.groups[name].to_numpy()], dtype=object)
         columns["@rows"] = self.counts
         if self.weights is not None:
-            columns["@weight"] = self.weights / WEIGHT_SCALE
+            columns["@weight"] = self.weights.value
         for slice_id in self.ids:
             found = self._mask(slice_id)
             columns[slice_id] = pd.arrays.BooleanArray(found == 1, found == -1)
@@ -280,13 +282,25 @@ class Signatures:
         return scored
 
     def _confusion(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
+        """Return the confusion of rows."""
+        return np.asarray(self._cells(member, split, self.counts[None])[0])
+
+    def _weighed(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
+        """Return the confusion of weights, of rows where there are none."""
+        if self.weights is None:
+            return self._confusion(member, split)
+        cells = self._cells(member, split, self.weights.digits)
+        return Exact(self.weights.low, cells).value
+
+    def _cells(self, member: np.ndarray, split: AnySplit, values: np.ndarray) -> np.ndarray:
+        """Add up whole numbers ``[k, P]`` of signatures by label and prediction, ``[k, C, C]``."""
         if self.missing:
             raise SignatureColumnsError(self.missing)
         chosen = member & self._of(split) & self._scored()
         label, pred = (self.groups[c].to_numpy()[chosen] for c in ("label", "pred"))
-        values = self.counts if self.weights is None else self.weights
-        filled = np.zeros((len(self.classes), len(self.classes)), dtype=np.int64)
-        np.add.at(filled, (label, pred), values[chosen])
+        filled = np.zeros((len(values), len(self.classes), len(self.classes)), dtype=np.int64)
+        for into, each in zip(filled, values, strict=True):
+            np.add.at(into, (label, pred), each[chosen])
         return filled
 
 
@@ -378,7 +392,7 @@ def signatures(
         at=at,
         groups=kept[_GROUPS],
         counts=kept[_ROWS].to_numpy(np.int64),
-        weights=None if weight is None else kept[_WEIGHT].to_numpy(np.int64),
+        weights=None if weight is None else _exact(kept[_WEIGHT]),
         classes=tuple(classes),
         positive=at_positive,
         n_patterns=n_patterns,
@@ -412,14 +426,52 @@ def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, i
 
 
 def _grouped(rows: DataFrame, by: Mapping[str, str], weighted: bool) -> DataFrame:
-    columns, sums = dict(by), {_ROWS: "count(1)"}
-    if weighted:
-        given = f"IF({_BAD_WEIGHT}, 0D, {name_sql(_GIVEN)})"
-        columns[_WEIGHT] = f"CAST(round(coalesce({given}, 1D) * {WEIGHT_SCALE}) AS BIGINT)"
-        columns[_BAD] = _BAD_WEIGHT
-        sums |= {_WEIGHT: f"sum({_WEIGHT})", _BAD: f"count_if({_BAD})"}
-    narrow = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items()))
-    return narrow.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in sums.items()))
+    if not weighted:
+        narrow = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in by.items()))
+        return narrow.groupBy(*by).agg(F.expr("count(1)").alias(_ROWS))
+    given = f"coalesce(IF({_BAD_WEIGHT}, 0D, {name_sql(_GIVEN)}), 1D)"
+    digits = _weight_digits(rows, by, given, _BAD_WEIGHT)
+    # Weights of one place at a time, so that whole numbers add up; then the few places there are.
+    sums = {_ROWS: "count(1)", _BAD: f"count_if({_BAD})", **{d: f"sum({d})" for d in _DIGITS}}
+    placed = digits.groupBy(*by, _PLACE).agg(*(F.expr(sql).alias(n) for n, sql in sums.items()))
+    held = f"collect_list(struct({_PLACE}, {', '.join(_DIGITS)}))"
+    found = {_ROWS: f"sum({_ROWS})", _BAD: f"sum({_BAD})", _WEIGHT: held}
+    return placed.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in found.items()))
+
+
+def _weight_digits(rows: DataFrame, by: Mapping[str, str], weight: str, bad: str) -> DataFrame:
+    """Return each row's weight as digits of 40 bits, the first of a place; exactly."""
+    place = f"coalesce(CAST(floor(log2({_WEIGHT}) / {BITS}) AS INT), 0)"
+    # 2^(-40 · place) in two factors, since for the least places it is no float64.
+    halves = ", ".join(f"{2.0 ** (-BITS // 2 * p)!r}D" for p in range(_LOWEST, _HIGHEST + 1))
+    unit = f"{2.0**BITS!r}D"
+    given = {**by, _WEIGHT: weight, _BAD: bad}
+    names, left = [*by, _BAD], "_left"
+    found = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in given.items()))
+    found = found.selectExpr(*names, _WEIGHT, f"{place} AS {_PLACE}")
+    half = f"get(array({halves}), {_PLACE} - ({_LOWEST}))"
+    names.append(_PLACE)
+    found = found.selectExpr(*names, f"{_WEIGHT} * {half} * {half} AS {left}")
+    for digit in _DIGITS:
+        rest = f"({left} - floor({left})) * {unit}"
+        found = found.selectExpr(
+            *names, f"CAST(floor({left}) AS BIGINT) AS {digit}", f"{rest} AS {left}"
+        )
+        names.append(digit)
+    return found.select(*names)
+
+
+def _exact(sums: pd.Series) -> Exact:
+    """Return signatures' weights of their places' digits."""
+    low = _LOWEST - len(_DIGITS) + 1
+    digits = np.zeros((_HIGHEST - low + 1, len(sums)), np.int64)
+    for i, places in enumerate(sums):
+        for place, *found in (
+            tuple(each.values() if isinstance(each, dict) else each) for each in places
+        ):
+            for j, digit in enumerate(found):
+                digits[place - j - low, i] += digit
+    return Exact(low, digits).carried()
 
 
 def _left_out(grouped: DataFrame, kept: pd.DataFrame, limit: int) -> tuple[int, int]:

@@ -44,7 +44,7 @@ BORDERS = [
 
 
 def test_codes_hold_every_position_and_flag():
-    label, pred = (np.array(at) for at in zip(*[(a, b) for a in BORDERS for b in BORDERS]))
+    label, pred = np.array([(a, b) for a in BORDERS for b in BORDERS]).T
     flags = {name: (np.arange(len(label)) >> i & 1).astype(bool) for i, name in enumerate(FLAGS)}
     code = code_of(flags, {"label": label, "pred": pred})
     assert (positions_in(code)["label"] == label).all()
