@@ -22,6 +22,7 @@ from engine.errors import (
     ProbabilityError,
 )
 from engine.masks.words import WORD, packed, set_bits
+from engine.metrics.exact import LARGEST
 from engine.metrics.families import addends_of, compute
 from engine.metrics.kernel import Added, Masks, Work, add, state_of
 from engine.metrics.outputs import MISSING, Classes, Outputs, least_of
@@ -421,9 +422,9 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     if flat.dtype.kind not in "biuf":
         flat = _typed(flat, name, "not a number")
     numbers: np.ndarray = flat.astype(np.float64)
-    infinite = numbers[np.isinf(numbers)]
-    if len(infinite):
-        raise LabelValueError(name, infinite[0], "not a finite number")
+    large = numbers[np.abs(numbers) > LARGEST]
+    if len(large):
+        raise LabelValueError(name, large[0], f"not a number of a size of at most {LARGEST:.0e}")
     return numbers
 
 

@@ -180,6 +180,11 @@ def columns(terms: Sequence[Term], bits: int, *, rounded: bool = False) -> dict[
     rounded
         Whether products are rounded to float64, rather than exact.
 
+    Raises
+    ------
+    OverflowError
+        If a factor isn't finite.
+
     Examples
     --------
     >>> {k: c.tolist() for k, c in columns([(np.array([1.5, 2.0**-60]),)], 38).items()}
@@ -187,6 +192,8 @@ def columns(terms: Sequence[Term], bits: int, *, rounded: bool = False) -> dict[
     """
     found: dict[int, np.ndarray] = {}
     sized = [(term, [_sizes(factor) for factor in term]) for term in terms]
+    if not all(math.isfinite(most) for _, sizes in sized for _, most in sizes):
+        raise OverflowError("only finite numbers can be added up exactly")
     usual = [one for one in sized if all(_usual(least, most) for least, most in one[1])]
     if usual:
         # By four powers of two, so that chunks of rows are mostly cut alike.

@@ -127,3 +127,10 @@ def test_sums_that_would_overflow_are_cut_into_digits(shape):
     digits = (added.carried().totals if len(shape) == 2 else added.carried().drawn).items()
     found = gathered({one.exponent: sums for one, sums in digits}, shape)
     assert fraction_of(found[0, 1:2] if len(shape) == 2 else found[0, 1, :1]) == 50 * most * 2**3
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_is_refused(value):
+    with pytest.raises(OverflowError) as caught:
+        columns([(np.ones(2), np.array([1.0, value]))], BITS)
+    assert str(caught.value) == "only finite numbers can be added up exactly"

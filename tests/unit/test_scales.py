@@ -7,18 +7,24 @@ import sys
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.masks.words import packed
 from engine.metrics.arrays import Arrays, slices_of, values_of
 from engine.metrics.families import addends_of, compute
+from engine.metrics.figures import figures as figures_of
 from engine.metrics.kernel import Added, Masks, Work, add, state_of
 from engine.metrics.outputs import Classes, Outputs
+from engine.metrics.scan import EvaluationSpec
 from engine.metrics.scorer import Scorer
 from engine.metrics.spec import parse_metric
 from engine.metrics.states import OK, OVERFLOW, STATUSES, UNDEFINED, Values
+from engine.metrics.uncertainty import Confidence, with_uncertainty
+from tests.unit.scanned import scan_of
 
 NUMBERS = ("mae", "mse", "rmse", "bias", "r2", "mape")
 DEGREE = {"mae": 1, "mse": 2, "rmse": 1, "bias": 1, "r2": 0, "mape": 0}  # of data times a scale
@@ -240,3 +246,72 @@ def test_metrics_of_probabilities_are_those_of_rational_arithmetic(rows, weighte
         ("ece@bins=2", abs(mean(sure))),
     ):
         assert abs(given_[name] - wanted) <= wanted * CLOSE, name
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_log_loss_takes_0_and_1_as_scikit_learn_does(kind):
+    """What a type can't tell from 0 is not known to be impossible."""
+    label = np.array([1, 0, 1, 0, 1])
+    high = np.array([0.0, 1.0, 1.0, 1e-9, 0.25], kind)
+    prob = np.stack([1 - high, high], axis=1).astype(kind)
+    found = Scorer(["log_loss"]).score(label, label, prob)["log_loss"]
+    assert found == pytest.approx(sk.log_loss(label, prob), rel=1e-6)
+    least = np.finfo(kind).eps
+    own = np.clip(prob[np.arange(5), label].astype(float), least, 1 - least)
+    assert found == pytest.approx(-np.log(own).mean(), rel=1e-14)
+
+
+def table(n: int = 300) -> pd.DataFrame:
+    rng = np.random.default_rng(4)
+    target = rng.normal(size=n)
+    rows = {
+        "label": np.full(n, -1), "pred": np.full(n, -1), "hash": rng.integers(0, 2**63, n),
+        "number_label": target, "number_pred": target + rng.normal(size=n),
+        "mean:x": rng.normal(size=n), "a": rng.random(n) < 0.4, "b": rng.random(n) < 0.2,
+    }  # fmt: skip
+    return pd.DataFrame(rows).astype({"a": int, "b": int, "hash": np.uint64})
+
+
+def sure_of(rows: pd.DataFrame, metrics, weighted: bool = False) -> pd.DataFrame:
+    spec = EvaluationSpec([*map(parse_metric, metrics)], ["a", "b"], (), 0, weighted=weighted)
+    found = scan_of(rows, None, spec, 40)
+    of = with_uncertainty(figures_of(found, spec), found, spec, Confidence())
+    return of.set_index(["slice", "metric"])
+
+
+@pytest.mark.parametrize("k", [-400, 400, 900])
+def test_intervals_and_tests_are_those_of_other_units(k):
+    plain = sure_of(table(), NUMBERS)
+    units = table()
+    units[["number_label", "number_pred"]] *= 2.0**k
+    found = sure_of(units, NUMBERS)
+    for at, row in plain.iterrows():
+        scale = k * DEGREE[at[1]]
+        if abs(scale) > 1000:  # of mse, what float64 can't hold
+            continue
+        assert found.loc[at, ["p_value", "status"]].equals(row[["p_value", "status"]])
+        for end in ("value", "ci_low", "ci_high", "effect"):
+            held = found.loc[at, end]
+            assert held == row[end] * 2.0**scale or np.isnan([held, row[end]]).all()
+    assert plain["ci_low"].notna().all()
+
+
+def test_an_infinite_value_of_a_column_has_a_status():
+    rows = table()
+    rows.loc[rows["a"] == 1, "mean:x"] = np.inf
+    rows.loc[(rows["a"] == 0) & (rows["b"] == 1), "mean:x"] = 2.0
+    rows.loc[(rows["a"] == 1) & (rows["b"] == 1), "b"] = 0
+    found = sure_of(rows, ["mean@column=x"])
+    assert found["status"].tolist() == ["overflow", "overflow", "ok"]
+    assert found["value"].isna().tolist() == [True, True, False]
+    assert found["value"].iloc[2] == 2.0
+
+
+@pytest.mark.parametrize("metric", [*NUMBERS, "mean@column=x", "coverage"])
+def test_rows_of_the_weight_0_alone_have_a_status(metric):
+    rows = table()
+    rows["weight"] = np.where(rows["a"] == 1, 0.0, 5e-324)
+    found = sure_of(rows, [metric], weighted=True)
+    assert found["status"].tolist()[:2] == ["ok", "weightless"]
+    assert math.isnan(found["value"].iloc[1])
+    assert found["support"].iloc[1] == (rows["a"] == 1).sum()
