@@ -217,8 +217,8 @@ def _probabilities(
         return _of_struct(column, kind, table, theirs, classes)
     if isinstance(kind, NumericType) and len(classes) in (0, _TWO):
         positive = f"CAST({column} AS DOUBLE)"
-        of_32 = "FLOAT" if isinstance(kind, FloatType) else "DOUBLE"
-        both = f"CAST(array(1 - {positive}, {positive}) AS ARRAY<{of_32}>)"
+        bits = "FLOAT" if isinstance(kind, FloatType) else "DOUBLE"
+        both = f"CAST(array(1 - {positive}, {positive}) AS ARRAY<{bits}>)"
         return f"IF({column} IS NULL, NULL, {both})"
     wanted = "a number, " if len(classes) in (0, _TWO) else ""
     raise PredictionTypeError(
