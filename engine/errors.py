@@ -385,6 +385,13 @@ class SliceFaultError(EngineError):
         )
 
 
+class UnreadableValueError(InputError):
+    """A function reads a value that Python can't hold."""
+
+    def __init__(self, column: str, what: str) -> None:
+        super().__init__(f"the column {column!r} has {what} there, which Python can't read")
+
+
 class FaultBudgetError(EngineError):
     """More rows failed than max_error_rate allows."""
 

@@ -11,7 +11,7 @@ import functools
 import traceback
 import uuid
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -28,12 +28,13 @@ from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undeci
 from engine.compile.program import Program
 from engine.compile.reads import slice_reads
 from engine.compile.series import nan_apart, null_series
-from engine.compile.values import python_values
+from engine.compile.values import python_values, readable, taken, unreadable_rows
+from engine.errors import UnreadableValueError
 from engine.plain import plain
-from engine.slicing.evaluate import is_mask, is_undecided, short, wrong_return
+from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
-from engine.slicing.rows import Row, TracedRow, isolated, values_of
+from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
 
 _UNKNOWN = -2  # a code that isn't known yet
 _CAUSE = 500  # characters of what an exception says
@@ -174,9 +175,9 @@ class Kernel:
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
                 given = series or {
-                    c: null_series(a) for c, a in columns.items() if c in self.series
+                    c: null_series(a) for c, a in source.readable(self.series).items()
                 }
-                found[sf.id] = Found.of(_run_series(sf, given, n, faults))
+                found[sf.id] = Found.of(_run_series(sf, given, source.unreadable, n, faults))
         self._combine(found)
         ids = [sf.id for sf in self.sfs]
         return BatchMasks({s: found[s] for s in ids}, sorted(faults, key=lambda f: f.row))
@@ -188,12 +189,13 @@ class Kernel:
         found = dict(zip(lifted, masks, strict=True))
         asked = {s: m for s, m in found.items() if m.ask is not None}
         for sf in self.sfs:
-            if sf.id not in asked or sf.f is None:
+            if sf.id not in asked:
                 continue
             mask = asked[sf.id]
             at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
             own: list[Fault] = []
-            codes = _run_rows(sf, Prepared(source.rows(at)), source.rows(at), own)
+            python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
+            codes = _run_rows(python, Prepared(source.rows(at)), source.rows(at), own)
             faults += [dataclasses.replace(f, row=int(at[f.row])) for f in own]
             found[sf.id] = mask.answered(at, codes)
         return found
@@ -270,7 +272,14 @@ class _Source:
         self, columns: Mapping[str, pa.Array], n: int, lists: Mapping[str, Sequence[Any]]
     ) -> None:
         self.columns, self.n, self.lists = columns, n, lists
+        self.unreadable: dict[str, Mapping[int, Unreadable]] = {}
         self._rows: list[Row] | None = None
+
+    def readable(self, names: Iterable[str]) -> dict[str, pa.Array]:
+        """Return columns with null for what Python can't hold; what that is stays noted."""
+        made = {c: readable(a) for c, a in self.columns.items() if c in names}
+        self.unreadable |= {c: bad for c, (_, bad) in made.items() if bad}
+        return {c: array for c, (array, _) in made.items()}
 
     def rows(self, at: np.ndarray | None = None) -> Sequence[Row]:
         """Return all rows, or those at some positions."""
@@ -281,18 +290,20 @@ class _Source:
         return self._rows if at is None else [self._rows[i] for i in at.tolist()]
 
     def _made(self, at: np.ndarray | None) -> list[Row]:
-        taken = None if at is None else pa.array(at)
-        lists = {
-            c: self.lists[c] if at is None else [self.lists[c][i] for i in at.tolist()]
-            for c in self.lists
-        }
+        places = None if at is None else pa.array(at)
+        lists = {c: v if at is None else taken(v, at) for c, v in self.lists.items()}
         for c, array in self.columns.items():
             if c not in lists:
-                lists[c] = python_values(array if taken is None else array.take(taken))
+                lists[c] = python_values(array if places is None else array.take(places))
         n = self.n if at is None else len(at)
         names = list(lists)
         values = zip(*lists.values(), strict=True) if names else ((),) * n
-        return [Row(dict(zip(names, v, strict=True))) for v in values]
+        made = [Row(dict(zip(names, v, strict=True))) for v in values]
+        for column in lists.values():
+            bad = unreadable_rows(column)
+            for i in np.flatnonzero(bad).tolist() if bad is not None else ():
+                made[i] = PartialRow(values_of(made[i]))
+        return made
 
 
 _KERNELS: OrderedDict[str, Kernel] = OrderedDict()
@@ -310,6 +321,11 @@ def _kernel(token: str, *parts: Any) -> Kernel:
     return _KERNELS[token]
 
 
+def _of_tree(sf: SlicingFunction, tree: Expr) -> SlicingFunction:
+    """Return a slice made of a tree as a function: the tree's meaning."""
+    return SlicingFunction(sf.name, lambda x: of_row(tree, x, {}), id=sf.id)
+
+
 def _run_rows(
     sf: SlicingFunction, prepared: Prepared, source: Sequence[Any], faults: list[Fault]
 ) -> np.ndarray:
@@ -320,7 +336,8 @@ def _run_rows(
         try:
             if type(x) is Undecided:
                 raise x.error  # noqa: TRY301 - judged below as the function's own
-            y = f(Row(isolated(values_of(x))) if shares and isinstance(x, Row) else x, **resources)
+            given = type(x)(isolated(values_of(x))) if shares and isinstance(x, Row) else x
+            y = f(given, **resources)
         except KeyboardInterrupt:  # someone wants all of it to end
             raise
         except BaseException as error:  # sys.exit() too is the row's own
@@ -364,6 +381,8 @@ def _shown(raw: Any, read: Iterable[str]) -> str:
 
 
 def _cause(error: BaseException) -> str:
+    if isinstance(error, UnreadableValueError):
+        return str(error)  # nothing is wrong with the line
     try:
         said = str(error)
     except Exception:  # of a class of the user's own
@@ -383,14 +402,45 @@ def _text(said: str) -> str:
 
 
 def _run_series(
-    sf: SlicingFunction, series: Mapping[str, pd.Series], n: int, faults: list[Fault]
+    sf: SlicingFunction,
+    series: Mapping[str, pd.Series],
+    unreadable: Mapping[str, Mapping[int, Unreadable]],
+    n: int,
+    faults: list[Fault],
 ) -> np.ndarray:
     assert sf.f is not None  # a PANDAS function has one
     names = series_parameters(sf.f, sf.resources)
-    codes = np.empty(n, dtype=np.int8)
+    codes = np.full(n, -1, dtype=np.int8)
+    bad = sorted({i for name in names for i in unreadable.get(name, ())})
+    own = {name: series[name] for name in names}
     with nan_apart():
-        _fill_series(sf, {c: series[c] for c in names}, np.arange(n), codes, faults)
+        _fill_series(sf, own, np.setdiff1d(np.arange(n), bad), codes, faults)
+    for i in bad:
+        row = PartialRow(
+            {name: unreadable.get(name, {}).get(i, _item(s, i)) for name, s in own.items()}
+        )
+        if not any(map(_is_null, values_of(row).values())):
+            error = next(_errors(row))
+            faults.append(Fault(sf.id, i, _shown(row, names), _cause(error)))
     return codes
+
+
+def _errors(row: Row) -> Iterator[UnreadableValueError]:
+    """Yield what reading a row's values raises."""
+    for name in row:
+        try:
+            row[name]
+        except UnreadableValueError as error:
+            yield error
+
+
+def _item(series: pd.Series, i: int) -> Any:
+    value = series.iloc[i]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT
 
 
 def _fill_series(
@@ -422,7 +472,7 @@ def _fill_series(
         codes[at] = -1
         if not null[0]:
             cause = str(error) if isinstance(error, _NotAMaskError) else _cause(error)
-            values = {name: s.iloc[at[0]] for name, s in series.items()}
+            values = {name: _item(s, at[0]) for name, s in series.items()}
             faults.append(Fault(sf.id, int(at[0]), _shown(Row(values), series), cause))
 
 

@@ -148,7 +148,7 @@ class _Made:
         kept = values_of(x)
         if self.gone:
             kept = {k: v for k, v in kept.items() if k not in self.gone}
-        return Row({**kept, **self.fields})
+        return type(x)({**kept, **self.fields})
 
 
 def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.compile.combine import Found
 from engine.compile.patterns import PatternSet, Search
-from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf
+from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf, strict_fail
 from engine.slicing.expr import Call, Column, Const, Expr
 
 # Operations whose answer, where there is one, is True or False.
@@ -102,7 +102,7 @@ class Program:
                 values[at] = run(batch, node, *(values[a] for a in args))
             elif at in self._search_of:
                 column, which, kind = self._search_of[at]
-                values[at] = Vec(kind, hits[column][which], None, batch.vec(column).strict)
+                values[at] = Vec(kind, hits[column][which], None, strict_fail(batch.vec(column)))
             else:
                 values[at] = leaf(batch, node)
             for done in self._drop[at]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,19 +12,34 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.compile.columns import dense, plain_array
-from engine.slicing.rows import Row
+from engine.slicing.rows import Row, Unreadable
+
+
+class PartialValues(list[Any]):
+    """Values of which some are :class:`Unreadable`."""
 
 
 def python_values(array: pa.Array) -> list[Any]:
-    """Return an Arrow array as the Python values that a collected Spark row has.
+    r"""Return an Arrow array as the Python values that a collected Spark row has.
+
+    Where Python can't hold one of them, :class:`PartialValues`.
 
     Examples
     --------
     >>> python_values(pa.array([1, None], pa.int64()))
     [1, None]
+    >>> python_values(pa.array([b"a", b"\xff"]).view(pa.string()))
+    ['a', X'FF']
     """
     array = plain_array(array)
-    values: list[Any] = array.to_pylist()
+    try:
+        values: list[Any] = array.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        array, bad = _apart(array)
+        values = PartialValues(python_values(array))
+        for i, value in bad.items():
+            values[i] = value
+        return values
     if pa.types.is_timestamp(array.type) and array.type.tz is not None:
         return _in_zone(values, array.type.tz)
     if pa.types.is_nested(array.type):
@@ -39,6 +55,77 @@ def _in_zone(values: list[Any], zone: str) -> list[Any]:
     offset = first.utcoffset() if zone[0] in "+-" else None
     zone_of = ZoneInfo(zone) if offset is None else dt.timezone(offset)
     return [None if v is None else v.astimezone(zone_of) for v in values]
+
+
+def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
+    r"""Return an Arrow array with null for what Python can't hold, and what that is by row.
+
+    Examples
+    --------
+    >>> array, bad = readable(pa.array([b"a", b"\xff"]).view(pa.string()))
+    >>> array.to_pylist(), bad
+    (['a', None], {1: X'FF'})
+    """
+    try:
+        if _is_text(array.type):
+            array.validate(full=True)  # to_pandas takes bytes that are no text
+            return array, {}
+        if _always_readable(array.type):
+            return array, {}
+        array.to_pylist()
+    except (ValueError, OverflowError, pa.ArrowException):
+        return _apart(array)
+    return array, {}
+
+
+def _apart(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
+    bad = {}
+    for i, scalar in enumerate(array):
+        try:
+            scalar.as_py()
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            bad[i] = _unreadable(scalar, error)
+    rows = np.arange(len(array))
+    return array.take(pa.array(rows, mask=np.isin(rows, list(bad)))), bad
+
+
+def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:
+    kind = scalar.type
+    if _is_text(kind):
+        return Unreadable(NOT_UTF8, f"X'{scalar.as_buffer().to_pybytes().hex().upper()}'")
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        unit: Any = "D" if kind == pa.date32() else getattr(kind, "unit", "ms")
+        said = str(np.datetime64(scalar.value, unit))
+        shown = said if said[0] == "-" or said[4] == "-" else f"+{said}"  # as Spark does
+        return Unreadable(NO_DATE if pa.types.is_date(kind) else NO_TIME, shown)
+    inner = NOT_UTF8 if isinstance(error, UnicodeDecodeError) else f"a value ({error})"
+    return Unreadable(f"{inner} inside", f"<{kind}>")
+
+
+NOT_UTF8 = "text that is not UTF-8"
+NO_DATE = "a date before the year 1 or after 9999"
+NO_TIME = "a time before the year 1 or after 9999"
+
+
+def _is_text(kind: pa.DataType) -> Any:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _always_readable(kind: pa.DataType) -> Any:
+    return pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
+
+
+def taken(values: Sequence[Any], at: np.ndarray) -> list[Any]:
+    """Return some of a column's values."""
+    kind = PartialValues if isinstance(values, PartialValues) else list
+    return kind([values[i] for i in at.tolist()])
+
+
+def unreadable_rows(values: Sequence[Any]) -> np.ndarray | None:
+    """Return which of a column's values Python can't hold; None where it can hold all."""
+    if not isinstance(values, PartialValues):
+        return None
+    return np.fromiter((type(v) is Unreadable for v in values), np.bool_, len(values))
 
 
 def _nested(value: Any, kind: pa.DataType) -> Any:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from engine.compile.lift import METHODS
 from engine.compile.text import TextBatch, char_lengths, word_counts
-from engine.compile.values import python_values
+from engine.compile.values import python_values, readable, unreadable_rows
 from engine.slicing.expr import Call, Column, Const, Expr
 
 NULL, ASK = 1, 2  # why a row has no value: it raises for a null that was read, or Python must say
@@ -67,8 +67,19 @@ class Batch:
     def _once(self, what: str, column: str, make: Callable[[pa.Array], Any]) -> Any:
         key = what, column
         if key not in self._made:
-            self._made[key] = make(self.columns[column])
+            self._made[key] = make(self._readable(column)[0])
         return self._made[key]
+
+    def _readable(self, column: str) -> tuple[pa.Array, np.ndarray | None]:
+        """Return a column with null for text that isn't UTF-8, and which rows those are."""
+        key = "readable", column
+        if key not in self._made:
+            array, fail = self.columns[column], None
+            if kind_of(array.type) == "text":
+                array, bad = readable(array)
+                fail = _where(np.isin(np.arange(self.n), list(bad)), ASK) if bad else None
+            self._made[key] = array, fail
+        return self._made[key]  # type: ignore[no-any-return]
 
     def listed(self, column: str) -> list[Any]:
         """Return a column as the Python values of collected rows."""
@@ -84,7 +95,8 @@ class Batch:
 
     def vec(self, column: str) -> Vec:
         """Return a column's values."""
-        return self._once("vec", column, lambda array: _column(column, array))  # type: ignore[no-any-return]
+        fail = self._readable(column)[1]
+        return self._once("vec", column, lambda array: _column(column, array, fail))  # type: ignore[no-any-return]
 
     def values(self, vec: Vec) -> Sequence[Any]:
         """Return a Vec as Python values; anything where it failed."""
@@ -121,14 +133,16 @@ _DTYPES: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def _column(name: str, array: pa.Array) -> Vec:
+def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     kind = kind_of(array.type)
     null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     strict = None if null is None else null.astype(np.uint8)  # NULL is 1
     if kind == "text":
-        return Vec(kind, name, null, None, strict)
+        return Vec(kind, name, null, fail, strict)
     if kind == "object":
-        return Vec(kind, python_values(array), null, None, strict)
+        values = python_values(array)
+        bad = unreadable_rows(values)
+        return Vec(kind, values, null, None if bad is None else _where(bad, ASK), strict)
     filled = array if null is None else array.fill_null(_EMPTY[kind])
     values = filled.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
     return Vec(kind, values, null, None, strict)
@@ -155,7 +169,7 @@ def first_fail(*fails: np.ndarray | None) -> np.ndarray | None:
     return found
 
 
-def _null_fail(vec: Vec) -> np.ndarray | None:
+def strict_fail(vec: Vec) -> np.ndarray | None:
     """Return why rows have no value where an operation takes no None."""
     if vec.null is None or vec.strict is not None:
         return first_fail(vec.fail, vec.strict)
@@ -309,7 +323,7 @@ def _compare(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
         numbers = _numbers(a, b)
         if numbers is None:
             return each(batch, run, a, b)
-        fail = first_fail(_null_fail(a), _null_fail(b))
+        fail = first_fail(strict_fail(a), strict_fail(b))
         return Vec("bool", _full(run(*numbers), batch), None, fail)
 
     return compare
@@ -386,7 +400,7 @@ def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[
         numbers = _numbers(*args)
         if numbers is None or all(a.kind == "const" for a in args):
             return each(batch, run, *args)
-        fail = first_fail(*map(_null_fail, args))
+        fail = first_fail(*map(strict_fail, args))
         numbers = _integers(numbers)
         if any(map(_is_float, numbers)):
             with np.errstate(all="ignore"):
@@ -412,7 +426,7 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         inexact = floats or bounds[0] == -_INT64[0] if whole else max(bounds, default=0) > EXACT
         if inexact:
             return each(batch, run, a, b)
-        fail = first_fail(_null_fail(a), _null_fail(b))
+        fail = first_fail(strict_fail(a), strict_fail(b))
         top, bottom = numbers
         zero = _full(bottom == 0, batch)
         with np.errstate(all="ignore"):
@@ -426,7 +440,7 @@ def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     def compute(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
         if a.kind != "bool" or b.kind != "bool":
             return each(batch, run, a, b)
-        fail = first_fail(_null_fail(a), _null_fail(b))
+        fail = first_fail(strict_fail(a), strict_fail(b))
         return Vec("bool", run(a.values, b.values), None, fail)
 
     return compute
@@ -463,7 +477,7 @@ def _is_nan(batch: Batch, _: Call, a: Vec) -> Vec:
 
 def _math_isnan(batch: Batch, _: Call, a: Vec) -> Vec:
     if a.kind == "float":
-        return Vec("bool", np.isnan(a.values), None, _null_fail(a))
+        return Vec("bool", np.isnan(a.values), None, strict_fail(a))
     return each(batch, math.isnan, a)
 
 
@@ -491,13 +505,13 @@ def _isinstance(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
 def _len(batch: Batch, _: Call, a: Vec) -> Vec:
     if a.kind != "text":
         return each(batch, len, a)
-    return Vec("int", char_lengths(batch.text(a.values)), None, _null_fail(a))
+    return Vec("int", char_lengths(batch.text(a.values)), None, strict_fail(a))
 
 
 def _word_count(batch: Batch, node: Call, a: Vec) -> Vec:
     if a.kind != "text":
         return each(batch, lambda v: len(v.split()), a)
-    return Vec("int", word_counts(batch.text(a.values)), None, _null_fail(a))
+    return Vec("int", word_counts(batch.text(a.values)), None, strict_fail(a))
 
 
 # Operations that don't evaluate all their arguments

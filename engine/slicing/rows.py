@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from engine.errors import UnreadableValueError
 
 
 class Row:
@@ -85,6 +88,64 @@ class Row:
         return dict(values_of(self))
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for a value that Python can't hold: a function that reads it fails on that row.
+
+    Attributes
+    ----------
+    what
+        What the column has there, for a sentence.
+    shown
+        The value, as a message shows it.
+    """
+
+    what: str
+    shown: str
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+class PartialRow(Row):
+    """A row some of whose values Python can't hold: reading one of them raises.
+
+    Examples
+    --------
+    >>> x = PartialRow({"n": 1, "text": Unreadable("text that is not UTF-8", "X'FF'")})
+    >>> x.n, x
+    (1, Row(n=1, text=X'FF'))
+    >>> x.text
+    Traceback (most recent call last):
+    engine.errors.UnreadableValueError: the column 'text' has text that is not UTF-8 there, which \
+Python can't read
+    """
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        values = values_of(self)
+        if name in values:
+            return _value(name, values)
+        if name == "__dict__":
+            return {column: _value(column, values) for column in values}
+        return object.__getattribute__(self, name)
+
+    def __getitem__(self, name: Any) -> Any:
+        values = values_of(self)
+        known = isinstance(name, str) and name in values
+        return _value(name, values) if known else super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value by column name, or ``default`` where there is no such column."""
+        values = values_of(self)
+        return _value(name, values) if name in values else default
+
+    def asDict(self) -> dict[str, Any]:  # noqa: N802
+        """Return the values as a new dict."""
+        return dict(self.__dict__)
+
+
 class MutableRow(Row):
     """A row that may be written to: what a preprocessor gets.
 
@@ -136,14 +197,19 @@ class TracedRow(Row):
         values = values_of(self)
         if name in values:
             _see(self, name)
-            return values[name]
+            return _value(name, values)
         if name == "__dict__":
             _see(self, *values)
+            for column in values:
+                _value(column, values)
         return object.__getattribute__(self, name)
 
     def __getitem__(self, name: Any) -> Any:
+        values = values_of(self)
         if isinstance(name, str):
             _see(self, name)
+            if name in values:
+                return _value(name, values)
         return super().__getitem__(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -157,12 +223,14 @@ class TracedRow(Row):
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, recording the read."""
         _see(self, name)
-        return super().get(name, default)
+        values = values_of(self)
+        return _value(name, values) if name in values else default
 
     def asDict(self) -> dict[str, Any]:  # noqa: N802
         """Return all values as a new dict, recording that all were read."""
-        _see(self, *values_of(self))
-        return super().asDict()
+        values = values_of(self)
+        _see(self, *values)
+        return {column: _value(column, values) for column in values}
 
 
 class TracedMutableRow(TracedRow, MutableRow):
@@ -187,6 +255,13 @@ def values_of(row: Row) -> dict[str, Any]:
     """Return a row's own dict, whatever its columns are called, and without tracing reads."""
     values: dict[str, Any] = object.__getattribute__(row, "__dict__")
     return values
+
+
+def _value(name: str, values: Mapping[str, Any]) -> Any:
+    value = values[name]
+    if type(value) is Unreadable:
+        raise UnreadableValueError(name, value.what)
+    return value
 
 
 def _trace(row: TracedRow) -> tuple[set[str], set[str]]:
