@@ -161,11 +161,11 @@ def _label(
     """Write the mask table, unless ``same`` has its rows; over the fault budget, take it back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
     masked = plan.with_faults(df, form.places)
-    tolerant = project.on_error == "null" and bool(plan.python_sfs)
+    tolerant = project.on_error == "null" and bool(plan.failing)
     if tolerant:
-        masked = masked.observe(observation, *fault_metrics(key))
-    elif plan.python_sfs:
-        masked = stop_at_fault(masked, key)
+        masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
+    else:
+        masked = stop_at_fault(masked, key, plan.native_faults)
     rows = mask_rows(plan, masked, form)
     with explained(plan.sfs):
         written = tables.overwrite(
@@ -178,7 +178,7 @@ def _label(
             unless=same,
         )
     if tolerant:
-        counts = fault_counts(observation.get, plan.python_sfs)
+        counts = fault_counts(observation.get, plan.failing)
         _tell_faults(counts)
         over = counts.over(project.max_error_rate)
         if over:

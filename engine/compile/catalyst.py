@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,8 +30,12 @@ from pyspark.sql.types import (
 )
 
 from engine.compile.program import as_mask
+from engine.compile.values import NO_DATE, NOT_UTF8
 from engine.compile.vectors import is_plain_collection
+from engine.errors import UnreadableValueError
+from engine.slicing.evaluate import SHOWN
 from engine.slicing.expr import Call, Column, Const, Expr
+from engine.sql import name_sql
 
 MOST_LISTED = 1_000  # constants in one IN
 # Of one tree: the JVM compiles no method of more, and Catalyst recurses over what is nested.
@@ -78,8 +83,25 @@ class Term:
     column: bool = False
 
 
-def translated(tree: Expr, schema: StructType) -> SparkColumn:
-    """Return a tree as a BOOLEAN Column: true in, false out, null undecided.
+@dataclass(frozen=True)
+class Native:
+    """A slice as Spark computes it.
+
+    Attributes
+    ----------
+    mask
+        A BOOLEAN Column: true in, false out, null undecided.
+    fault
+        A struct ``read, cause`` on rows where a value is read that Python can't hold, else null;
+        None where no row can have one. It is over :func:`unreadable_columns`, as the mask is.
+    """
+
+    mask: SparkColumn
+    fault: SparkColumn | None = None
+
+
+def translated(tree: Expr, schema: StructType) -> Native:
+    """Return a tree as Spark computes it.
 
     Raises
     ------
@@ -93,12 +115,120 @@ def translated(tree: Expr, schema: StructType) -> SparkColumn:
             raise NotTranslatedError(f"it says more than {MOST_NODES} things")
         made[node] = _term(node, made, schema)
     term = made[root]
-    if term.kind == "none":
-        return F.lit(None).cast("boolean")
-    if term.kind != "bool":
+    if term.kind not in ("none", "bool"):
         raise NotTranslatedError(f"its answer may be {_KINDS[term.kind]}")
-    unknown = _or(term.null, term.fail)
-    return term.value if unknown is None else F.when(~unknown, term.value)
+    reads = _reads(root, made)
+    bad = [_both(when, _unreadable(c)) for c, when in reads if _may_be_unreadable(c, schema)]
+    unknown = _or(term.null, term.fail, *bad)
+    mask = term.value if term.kind == "bool" else F.lit(None).cast("boolean")
+    return Native(mask if unknown is None else F.when(~unknown, mask), _fault(reads, schema))
+
+
+# Values that Python can't hold. Which columns are read, on which rows, in Python's order.
+
+_Reads = list[tuple[str, SparkColumn | None]]  # a column, and where it is read; None: everywhere
+
+
+def _reads(root: Expr, made: Mapping[Expr, Term]) -> _Reads:
+    """Return the columns that a tree reads, in the order in which Python does."""
+    known: dict[Expr, _Reads] = {}
+    for node in root.walk():
+        if isinstance(node, Column):
+            known[node] = [(node.name, None)]
+            continue
+        found: _Reads = []
+        always: set[str] = set()
+        for part, when in zip(node.parts, _evaluated(node, made), strict=True):
+            for column, own in known[part]:
+                if column not in always:
+                    found.append((column, _both(when, own)))
+                    always |= {column} if found[-1][1] is None else set()
+        known[node] = found
+    return known[root]
+
+
+def _evaluated(node: Expr, made: Mapping[Expr, Term]) -> Iterator[SparkColumn | None]:
+    """Yield on which rows each argument is evaluated; None for all."""
+    op = node.op if isinstance(node, Call) else ""
+    if op == "if":
+        test = _truth(made[node.parts[0]])
+        yield from (None, test, ~test)
+        return
+    when: SparkColumn | None = None
+    for part in node.parts:
+        yield when
+        if op in _STOPPED_BY and part is not node.parts[-1]:
+            test = _truth(made[part])
+            when = _both(when, ~test if _STOPPED_BY[op] else test)
+
+
+# Operations that evaluate no further argument once one is true, or is false.
+_STOPPED_BY: Mapping[str, bool] = {"any": True, "or": True, "all": False, "and": False}
+
+
+def _both(a: SparkColumn | None, b: SparkColumn | None) -> SparkColumn | None:
+    return b if a is None else a if b is None else a & b
+
+
+def _fault(reads: _Reads, schema: StructType) -> SparkColumn | None:
+    """Return the fault of each row: of what is read first, a null or an unreadable value."""
+    last = max((i for i, (c, _) in enumerate(reads) if _may_be_unreadable(c, schema)), default=-1)
+    found: Any = F  # whose `when` begins a CASE
+    for column, when in reads[: last + 1]:
+        if schema[column].nullable:  # a function that has read a null can't decide
+            found = found.when(_both(when, F.col(name_sql(column)).isNull()), F.lit(None))
+        if _may_be_unreadable(column, schema):
+            told = _told(column, schema[column].dataType)
+            found = found.when(_both(when, _unreadable(column)), told)
+    return None if found is F else found
+
+
+def _may_be_unreadable(column: str, schema: StructType) -> bool:
+    return isinstance(schema[column].dataType, StringType | DateType)
+
+
+def _told(column: str, kind: DataType) -> SparkColumn:
+    """Return what was read and the cause, as a Python tier tells them."""
+    if isinstance(kind, DateType):
+        what, value = NO_DATE, F.col(name_sql(column)).cast("string")
+    else:
+        start = F.substring(F.col(name_sql(column)).cast("binary"), 1, SHOWN)
+        what, value = NOT_UTF8, F.concat(F.lit("X'"), F.hex(start), F.lit("'"))
+    cut = F.concat(F.left(value, F.lit(SHOWN - 3)), F.lit("..."))
+    value = F.when(F.length(value) > SHOWN, cut).otherwise(value)
+    return F.struct(
+        F.concat(F.lit(f"{column}="), value).alias("read"),
+        F.lit(str(UnreadableValueError(column, what))).alias("cause"),
+    )
+
+
+def unreadable_columns(trees: Iterable[Expr], schema: StructType) -> dict[str, SparkColumn]:
+    """Return a BOOLEAN Column by name for each column of trees: where Python can't hold the value.
+
+    They are computed once per row, however many slices read the column.
+    """
+    names = {n.name for tree in trees for n in tree.walk() if isinstance(n, Column)}
+    return {
+        _marker(c): _is_unreadable(F.col(name_sql(c)), schema[c].dataType)
+        for c in schema.names
+        if c in names and _may_be_unreadable(c, schema)
+    }
+
+
+def _is_unreadable(column: SparkColumn, kind: DataType) -> SparkColumn:
+    if isinstance(kind, DateType):
+        first, last = (F.lit(day).cast("date") for day in ("0001-01-01", "9999-12-31"))
+        return F.coalesce((column < first) | (column > last), F.lit(False))
+    return ~F.coalesce(F.is_valid_utf8(column), F.lit(True))
+
+
+def _unreadable(column: str) -> SparkColumn:
+    return F.col(_marker(column))
+
+
+def _marker(column: str) -> str:
+    digest = hashlib.sha256(column.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"__unreadable_{digest[:16]}"
 
 
 def _term(node: Expr, made: Mapping[Expr, Term], schema: StructType) -> Term:
@@ -113,7 +243,7 @@ def _term(node: Expr, made: Mapping[Expr, Term], schema: StructType) -> Term:
 
 
 def _column(name: str, kind: DataType) -> Term:
-    column = F.col("`" + name.replace("`", "``") + "`")
+    column = F.col(name_sql(name))
     null = column.isNull()
     if isinstance(kind, BooleanType):
         return Term("bool", column, null, column=True)
@@ -141,7 +271,8 @@ def _constant(value: Any) -> Term:
     if type(value) is str and _is_text(value):
         return Term("text", F.lit(value), const=const)
     if type(value) is dt.date:
-        return Term("date", F.lit(value), const=const)
+        # As text: Py4J refuses dates before the year 1000.
+        return Term("date", F.lit(value.isoformat()).cast("date"), const=const)
     return Term("other", F.lit(None), const=const)
 
 

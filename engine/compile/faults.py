@@ -52,26 +52,65 @@ class FaultCounts:
         return [(s, n, self.rows) for s, n in self.faults.items() if n > budget * self.rows]
 
 
-def stop_at_fault(df: DataFrame, key: Sequence[str]) -> DataFrame:
+def stop_at_fault(
+    df: DataFrame, key: Sequence[str], native: Mapping[str, Column] | None = None
+) -> DataFrame:
     """Return ``df`` so that evaluating a row with a fault fails, naming slice, row and cause.
 
     The key never crosses to Python for it: Spark adds it to the message.
+
+    Parameters
+    ----------
+    df
+        What :meth:`MaskPlan.with_faults` returned.
+    key
+        The columns that name a row.
+    native
+        Slice id to the faults of a slice that Spark runs.
     """
-    facts = F.struct(key_text(key).alias("key"), F.col(_FAULT_PATH)[0].alias("fault"))
-    failed = F.raise_error(F.concat(F.lit(_MARK), F.to_json(facts))).cast("boolean")
-    return df.where(F.when(F.col(_FAULT_PATH).isNotNull(), failed).otherwise(F.lit(True)))
+    faults = [_of_slice(s, fault) for s, fault in (native or {}).items()]
+    if FAULTS in df.columns:
+        faults.append(F.col(_FAULT_PATH)[0])
+    if not faults:
+        return df
+    test: Any = F
+    for fault in faults:
+        facts = F.struct(key_text(key).alias("key"), fault.alias("fault"))
+        failed = F.raise_error(F.concat(F.lit(_MARK), F.to_json(facts))).cast("boolean")
+        test = test.when(fault.isNotNull(), failed)
+    return df.where(test.otherwise(F.lit(True)))
 
 
-def fault_metrics(key: Sequence[str]) -> list[Column]:
-    """Return aggregates for ``DataFrame.observe``: rows, examples, and each batch's counts."""
-    path = F.col(_FAULT_PATH)
-    facts = F.to_json(F.struct(key_text(key).alias("key"), path.alias("faults")))
-    shown = F.when(F.exists(path, lambda f: f["example"]), facts)
-    return [
-        F.count(F.lit(1)).alias("rows"),
-        F.collect_list(shown).alias("examples"),
-        F.collect_list(path[0]["batch"]).alias("batches"),
-    ]
+def fault_metrics(
+    df: DataFrame, key: Sequence[str], native: Mapping[str, Column] | None = None
+) -> list[Column]:
+    """Return aggregates for ``DataFrame.observe``: rows, examples, and counts.
+
+    See :func:`stop_at_fault`.
+    """
+    metrics = [F.count(F.lit(1)).alias("rows")]
+    if FAULTS in df.columns:
+        path = F.col(_FAULT_PATH)
+        facts = F.to_json(F.struct(key_text(key).alias("key"), path.alias("faults")))
+        shown = F.when(F.exists(path, lambda f: f["example"]), facts)
+        metrics.append(F.collect_list(shown).alias("examples"))
+        metrics.append(F.collect_list(path[0]["batch"]).alias("batches"))
+    for s, fault in (native or {}).items():
+        one = F.array(_of_slice(s, fault)).alias("faults")
+        facts = F.to_json(F.struct(key_text(key).alias("key"), one))
+        metrics.append(F.count(fault).alias(f"{_COUNT}{s}"))
+        metrics.append(F.min(F.when(fault.isNotNull(), facts)).alias(f"{_EXAMPLE}{s}"))
+    return metrics
+
+
+_COUNT, _EXAMPLE = "faults of ", "example of "
+
+
+def _of_slice(slice_id: str, fault: Column) -> Column:
+    """Return the fault of a slice that Spark runs, in the form of one that Python runs."""
+    named = F.struct(F.lit(slice_id).alias("slice"), fault["read"].alias("read"),
+                     fault["cause"].alias("cause"))  # fmt: skip
+    return F.when(fault.isNotNull(), named)
 
 
 def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) -> FaultCounts:
@@ -79,7 +118,8 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
     names = {sf.id: sf.name for sf in sfs}
     left = dict.fromkeys(names, EXAMPLES)
     examples = []
-    for text in sorted(observed["examples"]):
+    native = [text for name, text in observed.items() if name.startswith(_EXAMPLE) and text]
+    for text in sorted([*observed.get("examples", ()), *native]):
         found = json.loads(text)
         for fault in found["faults"]:
             if left[fault["slice"]] > 0:
@@ -88,8 +128,9 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
                 having = f" having {fault['read']}" if fault["read"] else ""
                 examples.append(f"{name!r} on row {found['key']}{having}: {fault['cause']}")
     counts = Counter(dict.fromkeys(names, 0))
-    for batch in observed["batches"]:
+    for batch in observed.get("batches", ()):
         counts.update(json.loads(batch))
+    counts.update({s: observed.get(f"{_COUNT}{s}", 0) for s in names})
     return FaultCounts(int(observed["rows"]), dict(counts), tuple(examples))
 
 

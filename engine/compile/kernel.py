@@ -11,7 +11,7 @@ import functools
 import traceback
 import uuid
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -28,7 +28,7 @@ from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undeci
 from engine.compile.program import Program
 from engine.compile.reads import slice_reads
 from engine.compile.series import nan_apart, null_series
-from engine.compile.values import python_values, readable, taken, unreadable_rows
+from engine.compile.values import decoded, python_values, readable, taken, unreadable_rows
 from engine.errors import UnreadableValueError
 from engine.plain import plain
 from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
@@ -90,6 +90,8 @@ class Kernel:
         Column to its Arrow type: those of the trees.
     matcher
         Which multi-pattern matcher is used.
+    decoders
+        Of a column that crosses in another form: what makes a value of what crossed.
 
     Examples
     --------
@@ -105,15 +107,18 @@ class Kernel:
         trees: Mapping[str, Expr] | None = None,
         kinds: Mapping[str, pa.DataType] | None = None,
         matcher: str = "auto",
+        decoders: Mapping[str, Callable[[Any], Any]] | None = None,
     ) -> None:
         self.sfs = tuple(sfs)
         self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
+        self.decoders = dict(decoders or {})
         self._preprocessing = Preprocessing()
         self._answers: dict[str, dict[Hashable, int]] = {}
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _kernel, (self._token, self.sfs, self.trees, self.kinds, self.matcher)
+        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders
+        return _kernel, (self._token, *parts)
 
     @functools.cached_property
     def _combined(self) -> dict[str, Expr]:
@@ -164,7 +169,7 @@ class Kernel:
             Columns as Python values or Series, where they are known as such.
         """
         n = len(next(iter(columns.values()))) if n is None else n
-        source = _Source(columns, n, lists or {})
+        source = _Source(columns, n, lists or {}, self.decoders)
         faults: list[Fault] = []
         found: dict[str, Found] = {}
         if len(self.trees) > len(self._combined):
@@ -174,9 +179,7 @@ class Kernel:
             found |= self._run_functions(by_row, source.rows(), faults)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
-                given = series or {
-                    c: null_series(a) for c, a in source.readable(self.series).items()
-                }
+                given = series or source.series(self.series)
                 found[sf.id] = Found.of(_run_series(sf, given, source.unreadable, n, faults))
         self._combine(found)
         ids = [sf.id for sf in self.sfs]
@@ -269,17 +272,38 @@ class _Source:
     """A batch's columns, as Arrow and as rows made when they are needed."""
 
     def __init__(
-        self, columns: Mapping[str, pa.Array], n: int, lists: Mapping[str, Sequence[Any]]
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int,
+        lists: Mapping[str, Sequence[Any]],
+        decoders: Mapping[str, Callable[[Any], Any]],
     ) -> None:
-        self.columns, self.n, self.lists = columns, n, lists
+        self.columns, self.n, self.lists, self.decoders = columns, n, lists, decoders
         self.unreadable: dict[str, Mapping[int, Unreadable]] = {}
         self._rows: list[Row] | None = None
 
-    def readable(self, names: Iterable[str]) -> dict[str, pa.Array]:
-        """Return columns with null for what Python can't hold; what that is stays noted."""
-        made = {c: readable(a) for c, a in self.columns.items() if c in names}
-        self.unreadable |= {c: bad for c, (_, bad) in made.items() if bad}
-        return {c: array for c, (array, _) in made.items()}
+    def series(self, names: Iterable[str]) -> dict[str, pd.Series]:
+        """Return columns as Series, null for what Python can't hold; what that is stays noted."""
+        made = {}
+        for c in names:
+            if c in self.decoders:
+                values = self._values(c, None)
+                bad: Mapping[int, Unreadable] = {
+                    i: v for i, v in enumerate(values) if type(v) is Unreadable
+                }
+                made[c] = pd.Series([None if i in bad else v for i, v in enumerate(values)],
+                                    dtype=object)  # fmt: skip
+            else:
+                array, bad = readable(self.columns[c])
+                made[c] = null_series(array)
+            self.unreadable[c] = bad
+        return made
+
+    def _values(self, column: str, at: pa.Array | None) -> list[Any]:
+        array = self.columns[column]
+        values = python_values(array if at is None else array.take(at))
+        decode = self.decoders.get(column)
+        return values if decode is None else decoded(values, decode)
 
     def rows(self, at: np.ndarray | None = None) -> Sequence[Row]:
         """Return all rows, or those at some positions."""
@@ -292,9 +316,9 @@ class _Source:
     def _made(self, at: np.ndarray | None) -> list[Row]:
         places = None if at is None else pa.array(at)
         lists = {c: v if at is None else taken(v, at) for c, v in self.lists.items()}
-        for c, array in self.columns.items():
+        for c in self.columns:
             if c not in lists:
-                lists[c] = python_values(array if places is None else array.take(places))
+                lists[c] = self._values(c, places)
         n = self.n if at is None else len(at)
         names = list(lists)
         values = zip(*lists.values(), strict=True) if names else ((),) * n

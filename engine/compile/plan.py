@@ -16,7 +16,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, DataType, StructType
 
 from engine.arguments import entries, mapping, texts
-from engine.compile.catalyst import translated
+from engine.compile.catalyst import Native, translated, unreadable_columns
+from engine.compile.collected import Decode, crossing, decoder
 from engine.compile.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.combine import masks_needed
 from engine.compile.kernel import Kernel
@@ -235,7 +236,13 @@ class MaskPlan:
         whole = (Tier.ARROW, Tier.MASKS)
         sfs = [sf if sf.expr is None else self._of_expression(sf) for sf in self.python_sfs]
         trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
-        return Kernel(sfs, trees, {c: self.kinds[c] for c in self.crossing})
+        kinds = {c: self.kinds[c] for c in self.crossing}
+        decoders: dict[str, Decode] = {}
+        for c in self.crossing if self.schema is not None else ():
+            decode = decoder(self.schema[c].dataType)  # type: ignore[index]
+            if decode is not None:
+                decoders[c] = decode
+        return Kernel(sfs, trees, kinds, decoders=decoders)
 
     def _of_expression(self, sf: SlicingFunction) -> SlicingFunction:
         """Return a slice that is its tree alone: keys that Spark joins needn't travel."""
@@ -317,8 +324,7 @@ class MaskPlan:
         kept = list(df.columns if keep is None else keep)
         check_ids(self.sfs, dict.fromkeys(kept, "table"))
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
-        if self._kernel_ids:
-            masked = stop_at_fault(masked, kept[:1] if keep is None else kept)
+        masked = stop_at_fault(masked, kept[:1] if keep is None else kept, self.native_faults)
         return masked.select(*(_quoted(c) for c in kept), *self._marked())
 
     def _marked(self) -> list[SparkColumn]:
@@ -355,8 +361,7 @@ class MaskPlan:
             return counted(self, df)
         form = form_of(self.sfs)
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0], form.places)
-        if self._kernel_ids:
-            masked = stop_at_fault(masked, df.columns[:1])
+        masked = stop_at_fault(masked, df.columns[:1], self.native_faults)
         return coverage(mask_rows(self, masked, form), self.ids, None)
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
@@ -371,8 +376,32 @@ class MaskPlan:
             free += 1
         return made
 
+    @functools.cached_property
+    def _native(self) -> Mapping[str, Native]:
+        """Slices that are lifted, or made of an expression, and run in Spark."""
+        native = [s for s, tier in self.tiers.items()
+                  if tier is Tier.SPARK and s in self.all_sfs
+                  and self.candidates[s].tree is not None]  # fmt: skip
+        if not native:
+            return {}
+        assert self.schema is not None  # there is Spark
+        return {s: translated(self._tree(s), self.schema) for s in native}
+
+    @property
+    def native_faults(self) -> Mapping[str, SparkColumn]:
+        """Slice id to the faults of a slice that Spark runs; see :class:`Native`."""
+        return {s: n.fault for s, n in self._native.items() if n.fault is not None}
+
+    @property
+    def failing(self) -> tuple[SlicingFunction, ...]:
+        """The slices that can fail on a row."""
+        inside = {*self._kernel_ids, *self.native_faults}
+        return tuple(sf for s, sf in self.all_sfs.items() if s in inside)
+
     def with_faults(self, df: DataFrame, bits: Mapping[str, int] | None = None) -> DataFrame:
         """Return ``df`` with one struct column: words of masks, and the faults of each row.
+
+        Where Spark runs slices too, there are also columns that say which values are unreadable.
 
         Parameters
         ----------
@@ -381,11 +410,19 @@ class MaskPlan:
         bits
             Slice id to its bit; in the order of the slices by default.
         """
+        if self._native and self.schema is not None:
+            trees = [self._tree(s) for s in self._native]
+            df = df.withColumns(unreadable_columns(trees, self.schema))
         if not self._kernel_ids:
             return df
         udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
-        inputs = [_quoted(c) for c in self.crossing] or [F.lit(True)]
+        inputs = [self._input(c) for c in self.crossing] or [F.lit(True)]
         return df.withColumn(FAULTS, udf(*inputs))
+
+    def _input(self, column: str) -> SparkColumn:
+        if self.schema is None:
+            return _quoted(column)
+        return crossing(_quoted(column), self.schema[column].dataType)
 
     def mask_columns(self, bits: Mapping[str, int] | None = None) -> list[SparkColumn]:
         """Return one BOOLEAN Column per slice, over what :meth:`with_faults` returned."""
@@ -438,8 +475,7 @@ class MaskPlan:
             elif self.tiers[slice_id] is Tier.MASKS:
                 made[slice_id] = self._combined(self._tree(slice_id), places, made)
             elif self.candidates[slice_id].tree is not None:
-                assert self.schema is not None  # there is Spark
-                made[slice_id] = translated(self._tree(slice_id), self.schema)
+                made[slice_id] = self._native[slice_id].mask
             else:
                 made[slice_id] = _native(self.all_sfs[slice_id])
         return made[slice_id]
@@ -598,10 +634,8 @@ def _kinds(schema: Any) -> dict[str, pa.DataType]:
 def _arrow_type(kind: DataType) -> pa.DataType:
     from pyspark.sql.pandas.types import to_arrow_type
 
-    try:
-        return to_arrow_type(kind)
-    except Exception:  # an interval, say: rows have it, whole columns don't
-        return pa.null()
+    # A vector or an interval, say: rows have it, whole columns don't.
+    return to_arrow_type(kind) if decoder(kind) is None else pa.null()
 
 
 def _is_local(df: Any) -> bool:

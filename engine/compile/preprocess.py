@@ -23,7 +23,14 @@ from engine.compile.reads import reads
 from engine.errors import PreprocessorReturnError
 from engine.plain import plain
 from engine.slicing.functions import Preprocessor
-from engine.slicing.rows import Row, TracedMutableRow, TracedRow, has_containers, values_of
+from engine.slicing.rows import (
+    Row,
+    TracedMutableRow,
+    TracedRow,
+    has_containers,
+    own_copy,
+    values_of,
+)
 
 MEMO_SIZE = 100_000  # distinct inputs a memoized preprocessor remembers, per Python worker
 
@@ -168,7 +175,7 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
     """Run a preprocessor on a copy of one row; ``read`` is filled even where it fails."""
     if not isinstance(x, Row):
         return p.run_alone(x)
-    given = {k: v if isinstance(v, _FIXED) else copy.deepcopy(v) for k, v in values_of(x).items()}
+    given = {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values_of(x).items()}
     after = p.f(TracedMutableRow(dict(given), read, set(given)))
     if after is None:
         raise PreprocessorReturnError(p.name)

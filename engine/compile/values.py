@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -66,6 +66,7 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     >>> array.to_pylist(), bad
     (['a', None], {1: X'FF'})
     """
+    array = plain_array(array)
     try:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
@@ -113,6 +114,17 @@ def _is_text(kind: pa.DataType) -> Any:
 
 def _always_readable(kind: pa.DataType) -> Any:
     return pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
+
+
+def decoded(values: Sequence[Any], decode: Callable[[Any], Any]) -> list[Any]:
+    """Return what a function makes of each value; :class:`Unreadable` where it raises."""
+    out = PartialValues()
+    for value in values:
+        try:
+            out.append(value if type(value) is Unreadable else decode(value))
+        except Exception as error:
+            out.append(Unreadable(f"a value ({type(error).__name__}: {error})", repr(value)))
+    return out if any(type(v) is Unreadable for v in out) else list(out)
 
 
 def taken(values: Sequence[Any], at: np.ndarray) -> list[Any]:

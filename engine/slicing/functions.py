@@ -22,7 +22,7 @@ from engine.errors import (
     VersionTypeError,
 )
 from engine.slicing.expr import Expr
-from engine.slicing.rows import MutableRow, Row, values_of
+from engine.slicing.rows import MutableRow, Row, own_copy, values_of
 
 
 class SliceKind(StrEnum):
@@ -90,9 +90,7 @@ class Preprocessor:
 
     def run_alone(self, x: Any) -> Any:
         """Run this preprocessor only, not those before it, on a copy of ``x``."""
-        result = self.f(
-            MutableRow(copy.deepcopy(values_of(x))) if type(x) is Row else copy.deepcopy(x)
-        )
+        result = self.f(MutableRow(own_copy(values_of(x))) if type(x) is Row else copy.deepcopy(x))
         if result is None:
             raise PreprocessorReturnError(self.name)
         return result

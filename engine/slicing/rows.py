@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,7 @@ class Row:
         return type(self), (dict(values_of(self)),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
-        return type(self)(copy.deepcopy(values_of(self), memo))
+        return type(self)(own_copy(values_of(self)))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, or ``default`` where there is no such column."""
@@ -218,7 +219,7 @@ class TracedRow(Row):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
         reads, source = _trace(self)
-        return type(self)(copy.deepcopy(values_of(self), memo), reads, set(source))
+        return type(self)(own_copy(values_of(self)), reads, set(source))
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, recording the read."""
@@ -279,7 +280,30 @@ def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
     Built-in containers are copied deeply, everything else (text, numbers, a parsed document) is
     shared.
     """
-    return {k: copy.deepcopy(v) if isinstance(v, _CONTAINERS) else v for k, v in values.items()}
+    return {k: own_copy(v) if isinstance(v, _CONTAINERS) else v for k, v in values.items()}
+
+
+def own_copy(value: Any) -> Any:
+    """Return a deep copy of a value.
+
+    A vector of Spark's takes what it doesn't know for its array's, ``__deepcopy__`` too: copied by
+    Python's own means it would become an array.
+
+    Examples
+    --------
+    >>> own_copy({"a": [Row({"b": 1})]})
+    {'a': [Row(b=1)]}
+    """
+    kind = type(value)
+    if kind is list:
+        return [own_copy(v) for v in value]
+    if kind is dict:
+        return {k: own_copy(v) for k, v in value.items()}
+    if isinstance(value, Row):
+        return type(value)(own_copy(values_of(value)))
+    if hasattr(value, "__deepcopy__") and not hasattr(kind, "__deepcopy__"):
+        return pickle.loads(pickle.dumps(value))
+    return copy.deepcopy(value)
 
 
 def has_containers(kinds: Iterable[type]) -> bool:

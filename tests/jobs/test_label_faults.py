@@ -285,3 +285,67 @@ def test_the_python_interface_names_slice_and_row_too(spark):
     with pytest.raises(PySparkException) as raised:
         SparkSFApplier([seven]).apply(df).collect()
     assert '"key":"id=2","fault":{"slice":"seven","read":"text=\'x\'"' in str(raised.value)
+
+
+UNREADABLE = """
+select id, case id when 2 then cast(unhex('61FF') as string) else 'ab' end text,
+    case id when 3 then date'+12020-01-01' else date'2020-01-01' end day,
+    concat(cast(unhex('FE') as string), id) place
+from range(1, 5)
+"""
+READS = """
+import datetime as dt
+
+@slicing_function()
+def is_ab(x):
+    return x.text == "ab"
+
+@slicing_function()
+def early(x):
+    return x.day < dt.date(2021, 1, 1)
+
+@slicing_function()
+def by_row(x):
+    return "ab" in [x.text]
+
+@slicing_function()
+def first(x):
+    return x.id == 1
+"""
+
+
+@pytest.mark.parametrize("tier", ["spark", "row"])
+def test_values_that_python_cannot_hold_are_counted(bench, caplog, tier):
+    """Such a value is a key, one is carried, others are read; what isn't read harms nothing."""
+    bench.write(bench.spark.sql(UNREADABLE), bench.source)
+    module = bench.module(READS)
+    settings = {"sf_modules": [module], "key": ["place"], "carry": ["id", "day"], "tier": tier}
+    project = bench.project(**settings, on_error="null", max_error_rate=0.5, verify=1.0)
+    with caplog.at_level(logging.WARNING):
+        bench.done("label_slices", project)
+    shown = [r.getMessage() for r in caplog.records if " on row " in r.getMessage()]
+    text, day = (
+        f"the column {c!r} has {what} there, which Python can't read"
+        for c, what in (
+            ("text", "text that is not UTF-8"), ("day", "a date before the year 1 or after 9999")
+        )
+    )  # fmt: skip
+    assert sorted(shown) == [
+        f"  'by_row' on row place=\ufffd2 having text=X'61FF': {text}",
+        f"  'early' on row place=\ufffd3 having day=+12020-01-01: {day}",
+        f"  'is_ab' on row place=\ufffd2 having text=X'61FF': {text}",
+    ]
+    stored = bench.spark.read.format("delta").load(bench.place("masks"))
+    masks = {r.id: r for r in stored.drop("day").collect()}
+    assert [masks[i].is_ab for i in range(1, 5)] == [True, None, True, True]
+    assert [masks[i].by_row for i in range(1, 5)] == [True, None, True, True]
+    assert [masks[i].early for i in range(1, 5)] == [True, True, None, True]
+    assert [masks[i].first for i in range(1, 5)] == [True, False, False, False]
+    error = bench.run("label_slices", bench.project(**settings), "--force").error
+    assert error.endswith(
+        f"having text=X'61FF': {text}; fix the function, or set "
+        'on_error: "null" to leave such rows undecided and count them'
+    ) or error.endswith(
+        f"having day=+12020-01-01: {day}; fix the function, or set "
+        'on_error: "null" to leave such rows undecided and count them'
+    )

@@ -98,7 +98,7 @@ def _true_division(batch, node, a, b):
         return each(batch, operator.truediv, a, b)
     with np.errstate(all="ignore"):
         values = np.divide(*(np.asarray(n, np.float64) for n in numbers))
-    fail = first_fail(vectors._null_fail(a), vectors._null_fail(b))
+    fail = first_fail(vectors.strict_fail(a), vectors._null_fail(b))
     return Vec("float", vectors._full(values, batch), None, fail)
 
 
@@ -156,7 +156,7 @@ WRONG: dict[str, Plant] = {
     "^ and $ at every line": _parsed(re.MULTILINE),
     "$ only at the very end": _at_end_for_dollar,
     "K and s have no twins": part(methods, "FOLD_TO_ASCII", frozenset()),
-    "null is an empty value": part(vectors, "_null_fail", lambda vec: vec.fail),
+    "null is an empty value": part(vectors, "strict_fail", lambda vec: vec.fail),
     "NaN is no number but less": rule("lt", _negated("ge")),
     "null == null is unknown": _without_nulls("eq"),
     "null is in no collection": rule("in", _in_without_none),
