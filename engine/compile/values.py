@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -96,11 +97,16 @@ def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:
         return Unreadable(NOT_UTF8, f"X'{scalar.as_buffer().to_pybytes().hex().upper()}'")
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         unit: Any = "D" if kind == pa.date32() else getattr(kind, "unit", "ms")
-        said = str(np.datetime64(scalar.value, unit))
-        shown = said if said[0] == "-" or said[4] == "-" else f"+{said}"  # as Spark does
+        shown = _as_spark(np.datetime64(scalar.value, unit))
         return Unreadable(NO_DATE if pa.types.is_date(kind) else NO_TIME, shown)
     inner = NOT_UTF8 if isinstance(error, UnicodeDecodeError) else f"a value ({error})"
     return Unreadable(f"{inner} inside", f"<{kind}>")
+
+
+def _as_spark(value: Any) -> str:
+    """Return a date or time as Spark writes it: years after 9999 with a sign."""
+    said = str(value)
+    return f"+{said}" if said.find("-", 1) > len("9999") and said[0] != "-" else said
 
 
 NOT_UTF8 = "text that is not UTF-8"
@@ -177,11 +183,32 @@ def pandas_values(series: pd.Series) -> list[Any]:
         return python_values(plain_array(series.array.__arrow_array__()))
     if series.dtype.kind in "Mm" and series.dt.unit == "ns":
         series = series.dt.as_unit("us")  # which floors, as Arrow's are
-    if series.dtype.kind == "M":
-        return [None if v is pd.NaT else v.to_pydatetime() for v in series.array.astype(object)]
-    if series.dtype.kind == "m":
-        return [None if v is pd.NaT else v.to_pytimedelta() for v in series.array.astype(object)]
+    if series.dtype.kind in "Mm":
+        return _moments(series)
     return [None if _missing(v) else _plain(v) for v in series.tolist()]
+
+
+def _moments(series: pd.Series) -> list[Any]:
+    """Return times, or lengths of time, as Python's."""
+    is_time = series.dtype.kind == "M"
+    to_python: Any = pd.Timestamp.to_pydatetime if is_time else pd.Timedelta.to_pytimedelta
+
+    def of(some: pd.Series) -> list[Any]:
+        return [None if v is pd.NaT else to_python(v) for v in some.array.astype(object)]
+
+    with contextlib.suppress(ValueError, OverflowError):
+        return of(series)
+    found = PartialValues()
+    for i in range(len(series)):
+        one = series.iloc[i : i + 1]
+        try:
+            found += of(one)
+        except (ValueError, OverflowError):
+            kind: Any = f"{series.dtype.kind}8[{series.dt.unit}]"
+            value = one.to_numpy(kind)[0]
+            what = NO_TIME if is_time else "a length of time that is too long"
+            found.append(Unreadable(what, _as_spark(value)))
+    return found
 
 
 def _missing(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function
 from engine.compile.kernel import Kernel
 from engine.compile.local import batches
-from engine.compile.values import python_values, readable
+from engine.compile.values import pandas_values, python_values, readable
 from engine.errors import SliceFaultError, UnreadableValueError
 from engine.masks.appliers import PandasSFApplier
 from engine.slicing.expr import Call, Column, Const
@@ -314,3 +315,18 @@ def test_a_batch_without_such_values_is_looked_through_once(monkeypatch):
     sfs = [SlicingFunction("t", lambda x: "a" in x.s), SlicingFunction("y", lambda x: x.d.year > 1)]
     compile_slices(sfs, table.schema).apply(table)
     assert not seen
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_a_data_frame_of_numpys_times(unit, zone):
+    values = np.array(["2020-01-01", "-0005-01-01", "12020-01-01", "NaT"], f"datetime64[{unit}]")
+    times = pd.Series(values)
+    times = times if zone is None else times.dt.tz_localize(zone)
+    sf = SlicingFunction("s", lambda x: x.t.year == 2020)
+    found, meta = PandasSFApplier([sf]).apply(
+        pd.DataFrame({"t": times}), progress_bar=False, fault_tolerant=True, return_meta=True
+    )
+    assert (found["s"].tolist(), meta.faults) == ([1, -1, -1, -1], {"s": 2})
+    assert pandas_values(times)[2].shown.startswith("+12020-01-01T00:00:00")
+    assert pandas_values(times)[1].what == TIME
