@@ -392,6 +392,17 @@ class UnreadableValueError(InputError):
         super().__init__(f"the column {column!r} has {what} there, which Python can't read")
 
 
+class SliceDepthError(InputError):
+    """Spark's stack ends before a slice does."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"slice {name!r} is nested too deeply for Spark, whose stack is used up; write it with "
+            "fewer parentheses, as a Python function, or give the driver a larger stack "
+            "(spark.driver.extraJavaOptions: -Xss16m)"
+        )
+
+
 class FaultBudgetError(EngineError):
     """More rows failed than max_error_rate allows."""
 

@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.compile.udf import EXAMPLES, FAULT, FAULTS
-from engine.errors import ExecutorImportError, PredicateError, SliceFaultError, listed
+from engine.errors import (
+    ExecutorImportError,
+    PredicateError,
+    SliceDepthError,
+    SliceFaultError,
+    listed,
+)
 from engine.slicing.functions import SliceKind, SlicingFunction
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _MARK = "SLICE_FAULT "
+_STACK = "java.lang.StackOverflowError"
 _FAULT_PATH = f"{FAULTS}.{FAULT}"
 
 
@@ -162,6 +169,9 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
         fault, names = facts["fault"], {sf.id: sf.name for sf in sfs}
         name = names.get(fault["slice"], fault["slice"])
         return SliceFaultError(name, facts.get("key", ""), fault["read"], fault["cause"])
+    if _STACK in text and sfs:
+        deepest = max(sfs, key=lambda sf: len(sf.sql or sf.text or sf.description))
+        return SliceDepthError(deepest.name)
     missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
     if missing:
         return ExecutorImportError(missing[1])

@@ -37,6 +37,7 @@ from engine.errors import (
     MissingColumnError,
     NoSuchMaskError,
     PredicateError,
+    SliceDepthError,
     TableTypeError,
     UnknownTierError,
     listed,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engine")
 
+_STACK = "java.lang.StackOverflowError"
 _AGAIN = "{}: it can't be known to be the same, so every run labels it again"
 _PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
 _KLEENE_IN_SPARK: Mapping[str, Callable[..., SparkColumn]] = {
@@ -687,11 +689,16 @@ def _check_native(
         text = sf.sql if sf.sql is not None else sf.name
         try:
             kind = empty.select(_native(sf)).schema[0].dataType
-            if not isinstance(kind, BooleanType):
-                raise PredicateError(sf.name, text, f"is {kind.simpleString()}, not boolean")
-            empty.where(_native(sf)).schema  # noqa: B018 - a filter may not aggregate
+            if isinstance(kind, BooleanType):
+                empty.where(_native(sf)).schema  # noqa: B018 - a filter may not aggregate
         except (AnalysisException, ParseException) as error:
             raise PredicateError(sf.name, text, _analysis_problem(error, schema)) from None
+        except Exception as error:  # of the JVM, which pyspark doesn't translate
+            if _STACK not in str(error):
+                raise
+            raise SliceDepthError(sf.name) from None
+        if not isinstance(kind, BooleanType):
+            raise PredicateError(sf.name, text, f"is {kind.simpleString()}, not boolean")
 
 
 def _analysis_problem(error: AnalysisException | ParseException, schema: StructType) -> str:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from engine import SlicingFunction, compile_slices
+from engine import SlicingFunction, compile_slices, where
+from engine.compile.faults import explained
 from engine.compile.tiers import Tier
+from engine.errors import SliceDepthError
 from engine.slicing import expr
 from engine.slicing.algebra import Composition, compositions, parse, text_of
 from engine.slicing.expr import Call, Column, Const, Expr, shown
@@ -207,3 +209,14 @@ def test_a_shared_node_is_one_wherever_it_stands():
     assert pickle.loads(pickle.dumps(one)) == one
     assert len(shown(one, 100)) == 100
     assert len(list(one.walk())) == 201
+
+
+def test_a_slice_too_deep_for_spark_is_named():
+    short, long = where("short", "a > 1"), where("long", "(" * 900 + "a > 1" + ")" * 900)
+    with pytest.raises(SliceDepthError) as caught, explained([short, long]):
+        raise RuntimeError("An error occurred: java.lang.StackOverflowError\n\tat x.y(Z)")
+    assert str(caught.value) == (
+        "slice 'long' is nested too deeply for Spark, whose stack is used up; write it with fewer "
+        "parentheses, as a Python function, or give the driver a larger stack "
+        "(spark.driver.extraJavaOptions: -Xss16m)"
+    )
