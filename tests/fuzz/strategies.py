@@ -368,6 +368,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "bool(re.search({ending}, x.t0))", "bool(re.search({ending}, x.t, {flags}))",
          "bool(re.search({regex}, x.t0, {flags}))", "bool(re.match({regex}, x.t, {flags}))",
          "re.fullmatch({regex}, x.t) {is} None", "x.t {in} (None, {keyword})",
+         "{column} {in} None", "x.t {in} 5", "{column} < {keyword}", "x.t.startswith(None)",
+         "x.t0 {in} {column}",
          "{column} {in} (None, {small})", "isinstance({either}, {type})",
          "isinstance({column}, int)", "len(x.t.upper()) {same} len(x.t)",
          "{either} {is} True", "{either} {is} None", "{either} {same} {either}",
