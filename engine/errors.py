@@ -742,6 +742,17 @@ class SourceReadError(InputError):
         super().__init__(f"source {table} can't be read: {problem}")
 
 
+class SourceEncodingError(InputError):
+    """A source's text isn't UTF-8, and nothing says what it is."""
+
+    def __init__(self, table: str, file: str, shown: str) -> None:
+        super().__init__(
+            f"the source {table!r} is not UTF-8: in {file!r} there are bytes that are none, at "
+            f"{shown!r}; say what it is, as in source.options: {{encoding: latin1}}, or "
+            "{encoding: utf-8} to read such bytes as \ufffd"
+        )
+
+
 class WherePredicateError(InputError):
     """A partition predicate names something else than partition columns."""
 

@@ -32,6 +32,7 @@ from engine.errors import (
 from engine.lineage import deciding
 from engine.names import FORMATS, is_catalog_name
 from engine.session import settings
+from engine.source_files import read_files
 from engine.sql import name_sql
 from engine.table_identity import delta_identity, file_system, last_change, plan_identity
 
@@ -166,8 +167,8 @@ def read_source(
 
     Raises
     ------
-    SourceReadError
-        If it can't be read as what it seems to be.
+    SourceReadError, SourceEncodingError
+        If it can't be read as what it seems to be, or if text isn't UTF-8 as it seems to be.
     """
     try:
         if kind in (None, "delta") and _is_delta(spark, table):
@@ -181,8 +182,7 @@ def read_source(
                 raise SourceReadError(
                     table, "its format can't be told from its files; set source.format"
                 )
-            settings = {**_OPTIONS.get(found, {}), **(options or {})}
-            df = spark.read.format(found).options(**settings).load(table)
+            df = read_files(spark, table, found, {**_OPTIONS.get(found, {}), **(options or {})})
         known = plan_identity(df, table)
         text, unknown = known.text, known.unknown
         return Snapshot(table, df, text, identity=text, unknown=unknown, known_by=known.files)
