@@ -73,7 +73,7 @@ def _known(spark: SparkSession, path: str, encoding: str) -> str:
 
 
 def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> None:
-    """Check that lines of text are UTF-8: a tenth of the time in which CSV is parsed.
+    """Check that lines of text are UTF-8, in one more pass over them, without parsing.
 
     Raises
     ------
