@@ -33,7 +33,7 @@ from engine.classifier.checkpoint import save, stored_facts
 from engine.classifier.distributed import Trained, train_together
 from engine.classifier.features import input_columns
 from engine.classifier.fitting import TASK, Recipe, check_setup, from_files, write_sample
-from engine.classifier.monitor import slice_figures
+from engine.classifier.monitor import first_better, slice_figures
 from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
 from engine.lineage import READ, deciding, reading, readings, stale_rows
@@ -159,7 +159,7 @@ def _train(
     ]
     shown = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
     cli.show("Training", shown, rows)
-    columns, lines = slice_figures(kept, counts, TASK)
+    columns, lines = slice_figures(kept, counts, TASK, first_better(model))
     more = f", {SHOWN} of {len(counts):,} slices" if len(counts) > SHOWN else ""
     title = f"Epoch {kept.epoch}, whose weights are kept, on the valid rows: worst first{more}"
     cli.show(title, columns, lines[: SHOWN + 1])

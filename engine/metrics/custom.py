@@ -31,7 +31,7 @@ BETTER = ("high", "low", "")
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CustomMetric:
     """A metric of the user's own; make one with :func:`metric`.
 
@@ -72,6 +72,9 @@ class CustomMetric:
     def _described(self) -> Described:
         functions = [self.function, self.state, self.merge, self.compute]
         return described([*functions, self.needs], [f for f in functions if f is not None])
+
+    def __repr__(self) -> str:
+        return f"the metric {self.name!r}"
 
     def __call__(self, *arrays: Any) -> float:
         """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""

@@ -52,6 +52,7 @@ def roc_auc(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
     >>> float(roc_auc(np.array([1, 0]), np.array([0, 1])))
     1.0
     """
+    negatives, positives = _scaled(negatives), _scaled(positives)
     below = np.cumsum(negatives, axis=-1) - negatives
     wins = (positives * (below + negatives / 2)).sum(axis=-1)
     return _per_pair(wins, negatives, positives)
@@ -68,6 +69,7 @@ def average_precision(negatives: np.ndarray, positives: np.ndarray) -> np.ndarra
     >>> float(average_precision(np.array([1, 1, 0]), np.array([0, 1, 1])))
     0.8333333333333333
     """
+    negatives, positives = _scaled(negatives, positives), _scaled(positives, negatives)
     hits, others = (_from_top(side) for side in (positives, negatives))
     precision = hits / np.maximum(hits + others, np.finfo(float).tiny)
     p, n = positives.sum(axis=-1), negatives.sum(axis=-1)
@@ -98,6 +100,17 @@ def _precision_bound(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray
 
 def _from_top(side: np.ndarray) -> np.ndarray:
     return np.asarray(np.cumsum(side[..., ::-1], axis=-1, dtype=np.float64)[..., ::-1])
+
+
+def _scaled(side: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Return weights times a power of two, so that their products neither overflow nor vanish.
+
+    Counts are what they were. The largest of all that are given ends between 1/2 and 1.
+    """
+    if side.dtype.kind != "f" or not side.size:
+        return side
+    largest = np.max([of.max(axis=-1, keepdims=True) for of in (side, *others)], axis=0)
+    return np.asarray(np.ldexp(side, -np.frexp(largest)[1]))
 
 
 def _per_pair(wins: np.ndarray, negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:

@@ -64,6 +64,7 @@ class Scorer:
             abstain_label = whole("Scorer", "abstain_label", abstain_label)
         self.abstain_label = abstain_label
         wanted = "a list of metrics, such as ['accuracy', 'f1']"
+        _check_names(metrics)
         names = [] if metrics is None else texts("Scorer", "metrics", metrics, wanted)
         self.metrics: dict[str, MetricSpec | Callable[..., Any]] = {
             name: parse_metric(name) for name in names
@@ -218,6 +219,15 @@ def _of_function(
         text = f"metric {name!r} failed on slice {slice_name!r} and is NaN there: {problem(error)}"
         warnings.warn(text, UserWarning, stacklevel=4)
         return {name: math.nan}
+
+
+def _check_names(metrics: Any) -> None:
+    """Say where a metric of the user's own goes that stands among names."""
+    for one in metrics if isinstance(metrics, list | tuple) else ():
+        if callable(one):
+            name = getattr(one, "name", getattr(one, "__name__", "name"))
+            hint = f"; write custom_metric_funcs={{{name!r}: {name}}}"
+            raise ArgumentError("Scorer", "each of metrics", "a metric's name", one, hint)
 
 
 def check_masks(call: str, masks: Any) -> None:

@@ -163,6 +163,8 @@ def parse_metric(text: str) -> MetricSpec:
     given: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = (side.strip() for side in part.partition("="))
+        if key in given:
+            raise MetricParameterError(text, key, "it is given twice")
         if key in known:
             given[key] = value if key == "column" else _number(text, key, value)
         else:

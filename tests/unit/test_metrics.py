@@ -214,6 +214,11 @@ def test_defaults_of_parameters():
             "metric 'f1@beta=2': parameter 'beta': it takes threshold, top",
         ),
         (
+            "f1@threshold=0.1,threshold=0.2",
+            MetricParameterError,
+            "metric 'f1@threshold=0.1,threshold=0.2': parameter 'threshold': it is given twice",
+        ),
+        (
             "coverage@beta=2",
             MetricParameterError,
             "metric 'coverage@beta=2': parameter 'beta': it takes none",

@@ -12,7 +12,7 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Scorer, preds_to_probs, probs_to_preds, set_seed
+from engine import Scorer, metric, preds_to_probs, probs_to_preds, set_seed
 from engine.errors import (
     ArgumentError,
     EmptyLabelsError,
@@ -102,6 +102,30 @@ def test_weights_count_rows_several_times():
     assert weighted == pytest.approx(wanted)
     assert weighted != pytest.approx(
         {k: v for k, v in scorer.score(golds, preds, probs).items() if k != "rows"}
+    )
+
+
+@pytest.mark.parametrize("exponent", [-1060, -1000, -700, 520, 700, 1010])
+@pytest.mark.filterwarnings("error")
+def test_weights_of_any_scale_give_the_same_rankings(exponent):
+    rng = np.random.default_rng(0)
+    golds, score = rng.integers(0, 2, 60), rng.random(60).round(1)
+    probs, weights = np.stack([1 - score, score], axis=1), rng.integers(1, 9, 60).astype(float)
+    scorer = Scorer(["roc_auc", "pr_auc"])
+    wanted = scorer.score(golds, None, probs, weights)
+    assert scorer.score(golds, None, probs, np.ldexp(weights, exponent)) == wanted
+
+
+def test_a_metric_of_ones_own_is_no_name():
+    @metric
+    def cost(y_true, y_pred, y_prob, weight):
+        return 1.0
+
+    with pytest.raises(ArgumentError) as caught:
+        Scorer(["f1", cost])
+    assert str(caught.value) == (
+        "Scorer: each of metrics must be a metric's name, found the metric 'cost'; write "
+        "custom_metric_funcs={'cost': cost}"
     )
 
 
