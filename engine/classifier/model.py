@@ -350,15 +350,20 @@ class SlicingClassifier(nn.Module):
         """
         if len(dataset):
             fields = dataset.__getitems__(range(min(2, len(dataset))))[0]
-            try:
-                with torch.random.fork_rng(devices=[]), _evaluating(self):
-                    outputs = self(fields)
-            except (EngineError, torch.OutOfMemoryError):
-                raise
-            except Exception as e:
-                raise BaseRunError(_shapes(fields), e) from e
+            with torch.random.fork_rng(devices=[]), _evaluating(self):
+                outputs = self._read(fields)
             if len(outputs.logits) != (n := min(2, len(dataset))):
                 raise BaseWidthError((len(outputs.logits), self.head_dim), self.head_dim, rows=n)
+
+    def _read(self, X_dict: Mapping[str, Any]) -> SliceOutputs:
+        """Run a batch through; an error names the fields that the base can't read."""
+        try:
+            outputs: SliceOutputs = self(X_dict)
+        except (EngineError, torch.OutOfMemoryError):
+            raise
+        except Exception as e:
+            raise BaseRunError(_shapes(X_dict), e) from e
+        return outputs
 
     def _read_experts(self, hidden: Tensor) -> Tensor:
         """Apply predictor and master weights to every expert's representation, [B, S, 2C].
@@ -550,11 +555,17 @@ class SlicingClassifier(nn.Module):
         return DictDataLoader(masked, **dataloader_kwargs)
 
     def predict_proba(self, X_dict: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Give the master head's probabilities of a batch, [B, C]."""
+        """Give the master head's probabilities of a batch, [B, C].
+
+        Raises
+        ------
+        BaseRunError
+            When the base fails on it.
+        """
         check_is("X_dict", X_dict, Mapping)
         with _evaluating(self):
             probs: np.ndarray[Any, np.dtype[np.float32]]
-            probs = self(X_dict).logits.softmax(-1).cpu().numpy()
+            probs = self._read(X_dict).logits.softmax(-1).cpu().numpy()
         return probs
 
     def predict(
@@ -711,7 +722,7 @@ class SlicingClassifier(nn.Module):
                 labels.append(Y_dict)
                 if row_weights is not None:
                     weights.append(_weights_of(X_dict, row_weights).cpu())
-                outputs = self(X_dict)
+                outputs = self._read(X_dict)
                 for kind, parts in probs.items():
                     parts.append(outputs.stacked(kind).softmax(-1).cpu())
         stacked = {kind: torch.cat(parts) for kind, parts in probs.items()}

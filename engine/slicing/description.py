@@ -8,6 +8,8 @@ such as a cache, is described by the expression that made it (:mod:`engine.slici
 
 from __future__ import annotations
 
+import _abc  # type: ignore[import-not-found]
+import abc
 import ast
 import builtins
 import copyreg
@@ -516,7 +518,7 @@ class _Walk:
             below.append(("metaclass", type(kind)))
         if issubclass(type(kind), enum.EnumType):
             below += [(n, m._value_) for n, m in kind.__members__.items()]  # type: ignore[attr-defined]
-        below += _fields_of(kind)
+        below += [*_fields_of(kind), *_registered(kind)]
         members = [(n, v) for n, v in vars(kind).items() if self._is_said(kind, n, v)]
         name = kind.__name__
         return Parts(
@@ -767,6 +769,14 @@ def _is_said_of(name: str, value: Any) -> bool:
 def _subclasses(kind: type) -> list[type]:
     below: list[type] = sorted(type.__subclasses__(kind), key=lambda k: k.__qualname__)
     return [*below, *(k for b in below for k in _subclasses(b))]
+
+
+def _registered(kind: type) -> Iterator[Named]:
+    """Yield the classes that were registered with an abstract base class."""
+    if isinstance(kind, abc.ABCMeta):
+        classes = [c for ref in _abc._get_dump(kind)[0] if (c := ref()) is not None]
+        for c in sorted(classes, key=lambda c: (c.__module__, c.__qualname__)):
+            yield "registered", c
 
 
 def _fields_of(kind: type) -> Iterator[Named]:

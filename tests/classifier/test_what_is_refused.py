@@ -304,6 +304,23 @@ def test_what_a_base_that_does_not_fit_says(make):
     )
 
 
+def test_what_rows_that_the_base_does_not_fit_say_in_predictions(make):
+    model = make().model
+    wide = DictDataset.from_tensors(torch.ones(3, 9), torch.zeros(3, dtype=torch.long), "test")
+    loader = DictDataLoader(wide, batch_size=3)
+    for call, given in (
+        (model.predict_proba, {"input_data": torch.ones(3, 9)}),
+        (model.predict, loader),
+        (model.score, [loader]),
+        (model.score_slices, [loader]),
+    ):
+        assert message(call, given).replace("addmm: ", "") == (
+            "base_architecture can't read a batch whose fields are input_data [3, 9] float32: "
+            "RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x9 and 6x5); change its "
+            "first layer, the fields, or input_data_key"
+        )
+
+
 # What is taken now
 
 
