@@ -110,7 +110,8 @@ def _of_class(m: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _correct(m: np.ndarray, _: int) -> _Pair:
-    return np.trace(m, axis1=-2, axis2=-1), m.sum(axis=(-2, -1))
+    # In the order in which margins are added up: of weights another one has other last bits.
+    return np.diagonal(m, axis1=-2, axis2=-1).sum(axis=-1), m.sum(axis=-1).sum(axis=-1)
 
 
 def _precise(m: np.ndarray, p: int) -> _Pair:
