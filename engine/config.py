@@ -750,7 +750,7 @@ class Project(_Model):
         loaded = (sf for module in self.sf_modules for sf in load_slices(module, folders))
         found = list(dict.fromkeys(loaded))  # a module may import another one's
         found += [s.slicing_function for s in self.slices if s.composition is None]
-        if not (found or self.by):
+        if not (found or self.slices or self.by):
             raise ConfigError(self.name, "there is no slice: give sf_modules, slices or by")
         return found
 

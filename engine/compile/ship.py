@@ -1,94 +1,223 @@
-"""How slicing functions reach executors: pickled by value, with the user's own modules."""
+"""How the users' functions reach executors: pickled by value, with the modules of theirs they use.
+
+Executors have the engine and what is installed on them, but not the files that functions were read
+from. Own means: neither the engine's, nor Python's, nor installed.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
+import io
+import pickle
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from types import FunctionType, MethodType, ModuleType
-from typing import Any
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FunctionType, ModuleType
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pyspark import cloudpickle
 
 from engine.errors import UnpicklableSliceError
-from engine.slicing.description import references
-from engine.slicing.functions import Preprocessor, SlicingFunction
+from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
+from engine.slicing.source import SourceError, located
+from engine.slicing.uses import Import, uses_of
+
+_SENT = "__sent__"  # set in modules that came with a parcel
+# What Python says of the place that a module was read from, and makes itself.
+_PLACE = frozenset({"__builtins__", "__cached__", "__loader__", "__spec__"})
+
+
+T = TypeVar("T")
+
+
+class Parcel(Generic[T]):
+    """A value that is sent to executors, with the user's own modules that it needs there.
+
+    Examples
+    --------
+    >>> pickle.loads(pickle.dumps(Parcel(lambda n: n + 1))).unpack()(2)
+    3
+    """
+
+    def __init__(self, value: T, modules: Mapping[str, ModuleType] | None = None) -> None:
+        self._value = value
+        self._modules = modules or {}
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Parcel[T]], tuple[bytes]]:
+        return _opened, (_pickled(self._value),)
+
+    def unpack(self) -> T:
+        """Return the value; what its functions import when they run is found from now on."""
+        for name, module in self._modules.items():
+            if hasattr(sys.modules.get(name, module), _SENT):  # none of the executor's own
+                sys.modules[name] = module
+        return self._value
 
 
 def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
-    """Register the users' modules by value, and check that every function pickles.
-
-    Executors have the engine and what is installed on them, but not the files that slicing
-    functions were read from.
+    """Check that every function pickles.
 
     Raises
     ------
     UnpicklableSliceError
         If a function, its resources or a global it uses doesn't pickle.
     """
-    for module in own_modules(sfs):
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     for sf in sfs:
         try:
-            cloudpickle.dumps(sf)  # type: ignore[no-untyped-call]
+            _dumps(sf)
         except Exception as error:
             raise UnpicklableSliceError(sf.name, f"{type(error).__name__}: {error}") from None
 
 
-def own_modules(sfs: Iterable[object]) -> list[ModuleType]:
-    """Return the user's own modules that slicing functions or metrics come from or refer to.
+def _opened(data: bytes) -> Parcel[Any]:
+    return Parcel(*pickle.loads(data))
 
-    Own means: neither the engine's, nor Python's, nor installed.
-    """
-    found: dict[str, ModuleType] = {}
-    seen: dict[int, Any] = {}
-    left: list[Any] = [part for sf in sfs for part in vars(sf).values()]
+
+def _pickled(value: Any) -> bytes:
+    """Pickle a value with the modules that its functions import, and that these import."""
+    data, left = _dumps((value, {}))
+    sent: dict[str, ModuleType | None] = {}
     while left:
-        value = left.pop()
-        if id(value) in seen or isinstance(value, _PLAIN):
-            continue
-        seen[id(value)] = value
-        module = _home(value)
-        if module is not None and module.__name__ not in found and _is_own(module):
-            found[module.__name__] = module
-            left += vars(module).values()
-        left += _parts(value)
-    return list(found.values())
+        name, module = left.popitem()
+        if name not in sent:
+            try:
+                left |= _dumps(module)[1]
+                sent[name] = module
+            except Exception:  # it may be on executors; if not, the row's fault says so
+                sent[name] = None
+    modules = {name: module for name, module in sent.items() if module is not None}
+    return _dumps((value, modules))[0] if modules else data
 
 
-_PLAIN = (str, bytes, int, float, complex, type(None))
+def _dumps(value: Any) -> tuple[bytes, dict[str, ModuleType]]:
+    """Pickle a value; return the bytes, and the modules that functions in it import."""
+    with io.BytesIO() as file:
+        pickler = _Pickler(file)
+        pickler.dump(value)  # type: ignore[no-untyped-call]
+        return file.getvalue(), pickler.imports
 
 
-def _parts(value: Any) -> list[Any]:
-    """Return what pickling a value pickles too."""
-    if isinstance(value, Mapping):
-        return [*value.keys(), *value.values()]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [*value]
-    if isinstance(value, partial):
-        return [value.func, *value.args, *value.keywords.values()]
-    if isinstance(value, MethodType):
-        return [value.__func__, value.__self__]
-    if not _is_theirs(value):
-        return [*vars(value).values()] if isinstance(value, Preprocessor | SlicingFunction) else []
-    if isinstance(value, FunctionType):
-        return [*references(value).values(), *vars(value).values()]
-    return [*getattr(value, "__dict__", {}).values()]  # a class, or an object of one
+def _reduce_module(module: ModuleType) -> Any:
+    if not _is_own(module):
+        return cloudpickle.CloudPickler.dispatch_table[ModuleType](module)
+    state = {name: value for name, value in vars(module).items() if name not in _PLACE}
+    if "__path__" in state:
+        state["__path__"] = list(state["__path__"])
+    # Its names come after it: modules may import each other in a circle.
+    return ModuleType, (module.__name__,), state | {_SENT: True}, None, None, _fill_module
 
 
-def _home(value: Any) -> ModuleType | None:
-    if isinstance(value, ModuleType):
-        return value
-    of = value if isinstance(value, FunctionType | type) else type(value)
-    return sys.modules.get(of.__module__)
+def _fill_module(module: ModuleType, state: dict[str, Any]) -> None:
+    vars(module).update(state)
 
 
-def _is_theirs(value: Any) -> bool:
-    """Tell whether a function, class or object is of the user's own code."""
-    module = None if isinstance(value, ModuleType) else _home(value)
-    return module is not None and (module.__name__ == "__main__" or _is_own(module))
+_CACHED = type(functools.cache(len))
 
 
-def _is_own(module: ModuleType) -> bool:
-    return module.__name__ != "__main__" and is_own(getattr(module, "__file__", None))
+def _reduce_cache(cached: Any) -> Any:
+    """Reduce what `functools.cache` made; pickle itself would look for its name in its module."""
+    f = cached.__wrapped__
+    if isinstance(f, FunctionType) and (f.__module__ == "__main__" or _is_own(_home(f))):
+        about = cached.cache_parameters()
+        return _empty_cache, (about["maxsize"], about["typed"]), f, None, None, _fill_cache
+    return cached.__reduce__()
+
+
+def _empty_cache(maxsize: int | None, typed: bool) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return held[0](*args, **kwargs)
+
+    held: list[Any] = []
+    call.held = held  # type: ignore[attr-defined]
+    return functools.lru_cache(maxsize, typed)(call)
+
+
+def _fill_cache(cached: Any, f: FunctionType) -> None:
+    cached.__wrapped__.held.append(f)
+    functools.update_wrapper(cached, f)
+
+
+class _Pickler(cloudpickle.CloudPickler):
+    """Pickles what is of the user's own code by value, and notes what functions import."""
+
+    dispatch_table: ClassVar[ChainMap[type, Any]] = ChainMap(  # type: ignore[misc]
+        {ModuleType: _reduce_module, _CACHED: _reduce_cache},
+        cloudpickle.CloudPickler.dispatch_table,
+    )
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)  # type: ignore[no-untyped-call]
+        self.imports: dict[str, ModuleType] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, FunctionType | type):
+            home = _home(obj)
+            own = _is_own(home)
+            if own:
+                cloudpickle.register_pickle_by_value(home)  # type: ignore[no-untyped-call]
+            if isinstance(obj, FunctionType) and (own or obj.__module__ == "__main__"):
+                self.imports.update((m.__name__, m) for m in _imported(obj))
+        return super().reducer_override(obj)  # type: ignore[no-untyped-call]
+
+
+def _imported(f: FunctionType) -> Iterator[ModuleType]:
+    """Yield the user's own modules that a function imports when it is called."""
+    try:
+        imports = uses_of(located(f)[0]).imports
+    except SourceError:
+        return
+    home = f.__globals__.get("__package__") or f.__module__.rpartition(".")[0]
+    for taken in imports:
+        for name in _names(taken, home):
+            try:
+                module = importlib.import_module(name) if _may_be_own(name) else None
+            except Exception:  # not here: the row's fault, or the function's own except, says so
+                break
+            if module is not None and _is_own(module):
+                yield module
+
+
+def _names(taken: Import, home: str) -> Iterator[str]:
+    """Yield the packages above what is imported, from the topmost, and it."""
+    try:
+        full = importlib.util.resolve_name("." * taken.level + taken.module, home)
+    except ImportError:
+        return
+    parts = full.split(".")
+    for n in range(1, len(parts) + 1):
+        yield ".".join(parts[:n])
+    if taken.name is not None and not hasattr(sys.modules.get(full), taken.name):
+        yield f"{full}.{taken.name}"
+
+
+def _may_be_own(name: str) -> bool:
+    """Tell whether a module may be the user's, without importing others' packages for it."""
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return False
+    loaded = sys.modules.get(top)
+    if loaded is not None:
+        return _is_own(loaded)
+    spec = importlib.util.find_spec(top)
+    if spec is None:
+        return False
+    return is_own(spec.origin if spec.has_location else _first(spec.submodule_search_locations))
+
+
+def _home(value: Any) -> Any:
+    """Return the module that a function or a class says it is of."""
+    return sys.modules.get(value.__module__) if isinstance(value.__module__, str) else None
+
+
+def _is_own(module: Any) -> bool:
+    if not isinstance(module, ModuleType) or module.__name__ == "__main__":
+        return False
+    file = getattr(module, "__file__", None) or _first(getattr(module, "__path__", None))
+    return isinstance(file, str) and is_own(file)
+
+
+def _first(places: Any) -> str | None:
+    return next(iter(places or ()), None)

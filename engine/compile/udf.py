@@ -13,6 +13,7 @@ from pyspark.sql.types import ArrayType, LongType, StructType
 
 from engine.compile.combine import packed
 from engine.compile.kernel import Fault, Kernel
+from engine.compile.ship import Parcel
 from engine.masks.words import WORD
 from engine.plain import plain
 from engine.workers import begin
@@ -61,6 +62,7 @@ def fused_udf(
     It is declared non-deterministic, so that Spark runs it once where several columns are taken
     from its result.
     """
+    parcel = Parcel(kernel)
     names, n_words = tuple(columns), words_of(bits)
     words = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
     result = StructType()
@@ -74,7 +76,7 @@ def fused_udf(
     def run(*arrays: pa.Array) -> pa.Array:
         begin(plainly)
         n = len(arrays[0])
-        out = kernel.run(dict(zip(names, arrays, strict=False)), n)
+        out = parcel.unpack().run(dict(zip(names, arrays, strict=False)), n)
         made = packed([out.found[i] for i in ids], places, n_words, n)
         values = [pa.array(word) for part in made for word in part]
         return pa.StructArray.from_arrays([*values, _faults(out.faults, n, shown)], [*words, FAULT])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from engine.compile.ship import Parcel
 from engine.masks.splits import ALL
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
@@ -123,10 +124,12 @@ def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int
 
 
 def _spread(form: Form, models: Sequence[int]) -> Callable[[Iterable[Any]], Iterable[Any]]:
-    bits, spec = np.array(form.bits, dtype=np.int64), form.spec
+    bits, parcel = np.array(form.bits, dtype=np.int64), Parcel(form)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         keep_imports()
+        form = parcel.unpack()
+        spec = form.spec
         for chunk in chunks(batches, form.words, 2**12):
             both = [
                 outputs_of(chunk.columns, i, chunk.numbers(f"code_{i}"), spec, {}) for i in models

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
-from pyspark import cloudpickle
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.arguments import flag, text, texts, whole
 from engine.compile.plan import compile_slices
-from engine.compile.ship import own_modules
 from engine.errors import (
     MetricInputError,
     NoReplicatesError,
@@ -528,8 +526,6 @@ def measured(
     sources
         The tables that were joined, by name; none where rows have predictions of their own.
     """
-    for module in own_modules([*spec.custom, *functions]):
-        cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     sure = replace(sure, clustered=cluster is not None)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
     hashed = KeyHash((cluster,) if cluster else tuple(key), seed) if drawn else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from engine.compile.ship import Parcel
 from engine.masks.splits import ALL, Split, in_split
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
@@ -73,10 +74,11 @@ def per_slice(
 
 def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """Return each model's rows once for each slice, with the slice's position."""
-    bits, plainly = np.array(form.bits, dtype=np.int64), plain()
+    bits, plainly, parcel = np.array(form.bits, dtype=np.int64), plain(), Parcel(form)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
+        form = parcel.unpack()
         for chunk in chunks(batches, form.words, 2**12):
             row, at = unpacked(chunk.words.T)[:, bits].nonzero()
             rows = pa.array(np.concatenate([np.arange(chunk.columns.num_rows), row]))
@@ -101,7 +103,10 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
 def _applying(
     spec: EvaluationSpec, functions: tuple[CustomMetric, ...]
 ) -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
+    parcel = Parcel((spec, functions))
+
     def run(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
+        spec, functions = parcel.unpack()
         whole = table.combine_chunks()
         batch = pa.RecordBatch.from_arrays(
             [c.combine_chunks() if c.num_chunks != 1 else c.chunk(0) for c in whole.columns],

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.compile.ship import Parcel
 from engine.errors import NotBinaryError, TooManyClassesError
 from engine.files import UNREADABLE
 from engine.masks.reader import read_masks
@@ -395,11 +396,11 @@ def _added_up(
     if form.spec.ranked or form.spec.custom or form.key:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
-    plainly = plain()
+    plainly, parcel = plain(), Parcel(form)
 
     def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
-        task = _Task(form)
+        task = _Task(parcel.unpack())
         for chunk in chunked(batches):
             task.take(chunk)
         yield from task.sums()

@@ -65,7 +65,7 @@ def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:
         if module.endswith(".py"):
             return _import_file(module, folders)
         return importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit(): a script without a guard
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [f for f in frames if not f.filename.startswith("<") and is_own(f.filename)]
         place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""

@@ -68,7 +68,7 @@ SLICES = """
 import re
 import pandas as pd
 from engine import SlicingFunction, preprocessor, slicing_function
-from words import PLEAS, any_word
+from words import PLEAS, any_word, first
 
 please = SlicingFunction("please", any_word, resources={"words": PLEAS})
 
@@ -82,14 +82,29 @@ def short(x):
     return len(x.words) < 5
 
 @slicing_function()
+def shouts(x):
+    import late
+    return late.loud(first(x.text))
+
+@slicing_function()
 def link(text: pd.Series):
     return text.str.contains(r"\\w+\\.ly")
 """
 WORDS = """
+import functools
+
 PLEAS = ["please", "plz"]
 
 def any_word(x, words):
     return any(word in x.text.lower() for word in words)
+
+@functools.lru_cache(maxsize=None)
+def first(text):
+    return text.split()[:1]
+"""
+LATE = """
+def loud(words):
+    return words == [w.upper() for w in words]
 """
 PROJECT = """
 name: cluster
@@ -184,6 +199,7 @@ def projects(tmp_path_factory):
     comments[["comment_id", "label"]].assign(prob=probs).to_parquet(predictions)
     (folder / "my_slices.py").write_text(SLICES)
     (folder / "words.py").write_text(WORDS)
+    (folder / "late.py").write_text(LATE)
     for name in ("cluster", "local"):
         text = PROJECT.format(root=folder / name, source=source, predictions=predictions)
         (folder / f"{name}.yaml").write_text(text)

@@ -431,3 +431,10 @@ def test_the_split_of_rows_whose_split_is_null_is_null(load):
     project = load(GOOD, "split=part", "evaluate_splits=[test, null]", "train_split=null")
     assert project.evaluate_splits == ["test", None]
     assert project.training_splits == [None, "valid"]
+
+
+def test_a_project_of_compositions_of_nothing(load):
+    project = load(GOOD, "slices=[{name: a, where: b & c}]", "sf_modules=[]")
+    with pytest.raises(UnknownSliceError) as caught:
+        project.slicing_functions()
+    assert str(caught.value) == "slice 'a' is composed of 'b', which is no slice's id; known: a"

@@ -103,6 +103,7 @@ BAD = {
         "def g():\n    raise ValueError('bad words')\n\ng()\n",
         "ValueError: bad words (raises.py:2)",
     ),
+    "leaves.py": ("import sys\nsys.exit(3)\n", "SystemExit: 3 (leaves.py:2)"),
     "library.py": (
         "import json\njson.loads('[')\n",
         "JSONDecodeError: Expecting value: line 1 column 2 (char 1) (library.py:2)",

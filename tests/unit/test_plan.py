@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib
 import subprocess
 import sys
 import textwrap
@@ -17,7 +15,6 @@ from pyspark.sql.types import StructType
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
 from engine.compile.faults import FaultCounts, explained, fault_counts
 from engine.compile.plan import Tier
-from engine.compile.ship import own_modules
 from engine.errors import (
     ExecutorImportError,
     MissingColumnError,
@@ -141,9 +138,8 @@ def test_a_function_that_cannot_be_pickled():
 
 
 @pytest.fixture
-def mine(tmp_path, monkeypatch):
-    """Four modules of the user's own, the first using the second, and so on."""
-    monkeypatch.syspath_prepend(tmp_path)
+def mine(tmp_path):
+    """Modules of the user's own that use each other."""
     (tmp_path / "mine_d.py").write_text("LIMIT = 3\n")
     (tmp_path / "mine_c.py").write_text("import mine_d\n\nclass Rule:\n    limit = mine_d.LIMIT\n")
     (tmp_path / "mine_b.py").write_text(
@@ -153,74 +149,102 @@ def mine(tmp_path, monkeypatch):
         "import pandas as pd\nfrom mine_b import is_bad\n\n"
         "def bad(x):\n    return any(is_bad(w) for w in x.text.split())\n"
     )
-    yield importlib.import_module("mine_a")
-    for name in "abcd":
-        sys.modules.pop(f"mine_{name}", None)
-
-
-def names(*sfs):
-    return {m.__name__ for m in own_modules(sfs) if m.__name__.startswith("mine_")}
-
-
-def test_the_users_own_modules_travel_installed_ones_do_not(mine):
-    sf = SlicingFunction("s", mine.bad)
-    assert {m.__name__ for m in own_modules([sf])} == {"mine_a", "mine_b", "mine_c", "mine_d"}
-
-
-def test_wherever_a_function_refers_to_them(mine):
-    import mine_c
-
-    everything = {"mine_c", "mine_d"}
-    rule = mine_c.Rule()
-    assert names(SlicingFunction("s", len, {"rule": rule})) == everything
-    assert names(SlicingFunction("s", len, {"rules": [{"one": mine_c.Rule}]})) == everything
-    assert names(SlicingFunction("s", lambda x: rule)) == everything
-    assert names(SlicingFunction("s", lambda x: [rule for _ in x])) == everything
-    assert names(SlicingFunction("s", functools.partial(len, rule))) == everything
-    assert names(SlicingFunction("s", len, pre=[preprocessor()(lambda x: rule)])) == everything
-    assert (
-        names(SlicingFunction("s", len, {"sf": SlicingFunction("t", lambda x: rule)})) == everything
+    (tmp_path / "mine_e.py").write_text(
+        "import functools\n\n@functools.lru_cache(maxsize=9)\ndef kept(text):\n"
+        "    return text == 'a b'\n\n"
+        "def late(x):\n    import mine_f\n    return mine_f.bad(x)\n"
     )
-    assert names(SlicingFunction("s", len)) == set()
-
-
-def test_a_script_and_its_modules_run_where_their_files_are_not(tmp_path, mine):
-    script = tmp_path / "script.py"
-    script.write_text(
-        textwrap.dedent(
-            """
-            import sys
-            from pyspark import cloudpickle
-            from engine import SlicingFunction
-            from engine.compile.ship import check_picklable
-            from mine_b import is_bad
-
-            def bad(x):
-                return any(is_bad(w) for w in x.text.split())
-
-            sf = SlicingFunction("s", bad)
-            check_picklable([sf])
-            sys.stdout.buffer.write(cloudpickle.dumps(sf))
-            """
-        )
+    (tmp_path / "mine_f.py").write_text(  # reads its file: it can't be imported elsewhere
+        "from pathlib import Path\nHERE = len(Path(__file__).read_text()) > 9\n\n"
+        "def bad(x):\n    from mine_d import LIMIT\n    return HERE and LIMIT == 3\n"
     )
+    (tmp_path / "mine_g.py").write_text("import mine_h\n\ndef bad(x):\n    return mine_h.bad(x)\n")
+    (tmp_path / "mine_h.py").write_text("import mine_g\n\ndef bad(x):\n    return bool(mine_g)\n")
+    (tmp_path / "mine_p").mkdir()
+    (tmp_path / "mine_p" / "__init__.py").write_text("")
+    (tmp_path / "mine_p" / "four.py").write_text("FOUR = 4\n")
+    (tmp_path / "mine_p" / "sub.py").write_text(
+        "def deep():\n    from .four import FOUR\n    return FOUR\n"
+    )
+
+
+def elsewhere(folder, made):
+    """Make `sf` by a script and send it; return what it answers where no file of the user's is."""
+    (folder / "script.py").write_text(SEND.format(made))
     pickled = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, check=True, cwd=tmp_path
+        [sys.executable, "script.py"], capture_output=True, check=True, cwd=folder
     ).stdout
     code = """
-    import sys
+    import pickle, sys
     from types import SimpleNamespace
-    from pyspark import cloudpickle
-    sf = cloudpickle.loads(sys.stdin.buffer.read())
+    sf = pickle.loads(sys.stdin.buffer.read()).unpack()
     print(sf(SimpleNamespace(text="a b")))
     """
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    there = folder / "elsewhere"
+    there.mkdir(exist_ok=True)
     ran = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
-        input=pickled, capture_output=True, check=True, cwd=elsewhere,
+        input=pickled, capture_output=True, check=False, cwd=there,
     )  # fmt: skip
-    assert ran.stdout == b"True\n"
+    return (ran.stdout or ran.stderr).decode().splitlines()[-1]
+
+
+SEND = """
+import functools, pickle, sys
+from engine import SlicingFunction
+from engine.compile.ship import Parcel
+{}
+sys.stdout.buffer.write(pickle.dumps(Parcel(sf)))
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "import mine_a; sf = SlicingFunction('s', mine_a.bad)",
+        "import mine_c; rule = mine_c.Rule(); sf = SlicingFunction('s', lambda x: rule.limit > 1)",
+        "import mine_c; sf = SlicingFunction('s', lambda x, r: r[0]['a'].limit > 1, "
+        "{'r': [{'a': mine_c.Rule}]})",
+        "import mine_b; bad = lambda x, f: f(x); "
+        "sf = SlicingFunction('s', functools.partial(bad, f=mine_b.is_bad))",
+        "import mine_b; sf = SlicingFunction('s', lambda x: mine_b.is_bad(x))",
+        "import mine_b, numpy; f = numpy.vectorize(mine_b.is_bad); "
+        "sf = SlicingFunction('s', lambda x: bool(f(1)))",
+        "from mine_e import kept; sf = SlicingFunction('s', lambda x: kept(x.text))",
+        "from mine_e import late; sf = SlicingFunction('s', late)",
+        "from mine_g import bad; sf = SlicingFunction('s', bad)",
+        "@functools.cache\ndef f(t): return t == 'a b' or f('a b')\n"
+        "sf = SlicingFunction('s', lambda x: f('b'))",
+        "def bad(x):\n    from mine_p.sub import deep\n    return deep() == 4\n"
+        "sf = SlicingFunction('s', bad)",
+    ],
+    ids=[
+        "function", "object", "resource", "partial", "module", "vectorized", "cached",
+        "imported late", "circle", "cached in a script", "package",
+    ],
+)  # fmt: skip
+def test_functions_run_where_the_users_files_are_not(tmp_path, mine, made):
+    assert elsewhere(tmp_path, made) == "True"
+
+
+def test_what_is_imported_late_is_the_module_that_functions_refer_to(tmp_path, mine):
+    made = """
+from mine_c import Rule
+def same(x):
+    import mine_c
+    return mine_c.Rule is Rule
+sf = SlicingFunction("s", same)"""
+    assert elsewhere(tmp_path, made) == "True"
+
+
+def test_a_module_that_does_not_pickle_is_looked_for_on_executors(tmp_path, mine):
+    (tmp_path / "mine_l.py").write_text("import threading\nLOCK = threading.Lock()\n")
+    made = """
+def locked(x):
+    import mine_l
+    return not mine_l.LOCK.locked()
+sf = SlicingFunction("s", locked)"""
+    assert elsewhere(tmp_path, made) == "ModuleNotFoundError: No module named 'mine_l'"
 
 
 def test_plans_pickle_and_come_back():
