@@ -142,7 +142,7 @@ def tell(section: Section) -> None:
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table to stdout; numbers are right-aligned, floats have four decimals."""
+    """Print a table to stdout; numbers are right-aligned, and floats as reports have them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

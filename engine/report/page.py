@@ -10,7 +10,7 @@ import pandas as pd
 
 from engine.masks.splits import split_name
 from engine.metrics.significance import mark
-from engine.report.sections import Line, Section, cell, worst_first
+from engine.report.sections import Line, Section, cell, ends, worst_first
 
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5d6b7a; --line: #dfe5eb; --ground: #fbfcfd;
@@ -168,7 +168,7 @@ def _about(of: Mapping[Hashable, Any], differs: bool) -> str:
     """Return the line under a figure: its interval, what is to be thought of it, its p-value."""
     said = []
     if not pd.isna(of.get("ci_low")):
-        said.append(f"{of['ci_low']:.3f} to {of['ci_high']:.3f}")
+        said.append(" to ".join(ends(of["ci_low"], of["ci_high"], 3)))
     if _STATUS[of["status"]]:
         said.append(_STATUS[of["status"]])
     if differs:

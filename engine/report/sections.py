@@ -18,7 +18,10 @@ from engine.metrics.spec import badness, quality
 from engine.metrics.states import FAILED, INSUFFICIENT, OVERALL
 
 MOST_SHOWN = 20  # rows of a section; the tables have all
+_MOST_DIGITS = 17  # of a float
 _BARS = "▁▂▃▄▅▆▇█"
+# What stands for a figure that isn't there, where the numbers of rows don't say why.
+_NONE = {FAILED: "failed", "overflow": "too large", "weightless": "no weight"}
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,39 @@ def cell(value: Any) -> str:
     if value is None or value is pd.NaT or value != value:  # noqa: PLR0124 - NaN
         return "-"
     if isinstance(value, float | np.floating):
-        return f"{value:.4f}"
+        return decimal(float(value))
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return f"{value:,}" if whole else str(value)
+
+
+def decimal(value: float, places: int = 4) -> str:
+    """Format a number with some decimals, or, where these would say nothing, with its digits.
+
+    Examples
+    --------
+    >>> [decimal(v) for v in (0.0, 0.5, 1234.5, 4.3e-12, 2.5e9, 1e300)]
+    ['0.0000', '0.5000', '1234.5000', '4.3e-12', '2,500,000,000', '1e+300']
+    """
+    size = abs(value)
+    if size == 0 or 10.0 ** (1 - places) <= size < 1e6:  # noqa: PLR2004
+        return f"{value:.{places}f}"
+    return f"{value:,.0f}" if 1 < size < 1e15 else f"{value:.{places}g}"  # noqa: PLR2004
+
+
+def ends(low: float, high: float, places: int) -> tuple[str, str]:
+    """Format an interval's ends so that they are told apart.
+
+    Examples
+    --------
+    >>> ends(0.41, 0.59, 2), ends(0.9861, 0.9889, 2), ends(1.5e-12, 2.5e-12, 2)
+    (('0.41', '0.59'), ('0.986', '0.989'), ('1.5e-12', '2.5e-12'))
+    """
+    told = decimal(low, places), decimal(high, places)
+    digits = places
+    while told[0] == told[1] and low != high and digits < _MOST_DIGITS:
+        digits += 1
+        told = f"{low:.{digits}g}", f"{high:.{digits}g}"
+    return told
 
 
 def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
@@ -125,15 +158,19 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     '0.5000 [0.41 0.59] -'
     """
     if pd.isna(row["value"]):
-        return FAILED if row["status"] == FAILED else "-"
+        return _NONE.get(row["status"], "-")
     found = interval(row)
     few = "?" if row["status"] == INSUFFICIENT else ""
-    return f"{row['value']:.4f}{found and ' ' + found} {few}{mark(row, level, better)}".rstrip()
+    return (
+        f"{decimal(row['value'])}{found and ' ' + found} {few}{mark(row, level, better)}".rstrip()
+    )
 
 
 def interval(row: Mapping[Any, Any]) -> str:
     """Format an interval; nothing where there is none."""
-    return "" if pd.isna(row["ci_low"]) else f"[{row['ci_low']:.2f} {row['ci_high']:.2f}]"
+    if pd.isna(row["ci_low"]):
+        return ""
+    return f"[{' '.join(ends(row['ci_low'], row['ci_high'], 2))}]"
 
 
 def _p(value: float) -> str:

@@ -51,6 +51,34 @@ def test_a_split_by_slice_and_metric():
     ]
 
 
+def test_figures_of_any_scale_say_something():
+    rows = figures(
+        slice=["overall", "a", "b", "c", "d", "e"],
+        value=[2e-12, 1.7e15, 5.7e201, 0.98751, 0.5, 0.0],
+        ci_low=[1.5e-12, 1.6999e15, 5.3e201, 0.9861, 0.5, 0.0],
+        ci_high=[2.5e-12, 1.7001e15, 6.1e201, 0.9889, 0.5, 0.004],
+    )
+    found = sections.figures(rows, list(rows["slice"]), ["m"], "test", 0.95, spec.better)
+    assert [row[-1] for row in found.rows] == [
+        "2e-12 [1.5e-12 2.5e-12]",
+        "1.7e+15 [1.6999e+15 1.7001e+15]",
+        "5.7e+201 [5.3e+201 6.1e+201]",
+        "0.9875 [0.986 0.989]",
+        "0.5000 [0.50 0.50]",
+        "0.0000 [0.00 0.004]",
+    ]
+    page = render("r", {}, rows, ["m"], spec.better)
+    assert "1.5e-12 to 2.5e-12" in page
+    assert "0.986 to 0.989" in page
+
+
+def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
+    statuses = ["failed", "overflow", "weightless", "empty", "single_class"]
+    rows = figures(slice=["overall", *"abcd"], value=[np.nan] * 5, status=statuses)
+    found = sections.figures(rows, list(rows["slice"]), ["m"], None, 0.95, spec.better)
+    assert [row[-1] for row in found.rows] == ["failed", "too large", "no weight", "-", "-"]
+
+
 def test_what_differs_is_told_against_overall_and_the_rest():
     found = sections.differences(TWO, "test", 0.95, spec.better)
     assert found.rows == [["bad", 90, "f1", "m", "0.2500 [0.15 0.35] -", -0.25, -0.3, "0.01"]]
