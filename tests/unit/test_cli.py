@@ -132,7 +132,7 @@ def test_a_table_on_the_terminal(capsys):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.00004, "0.0000"), (1234567, "1,234,567"), (True, "True"), ("a", "a"), (-1.5, "-1.5000")],
+    [(0.00004, "4e-05"), (1234567, "1,234,567"), (True, "True"), ("a", "a"), (-1.5, "-1.5000")],
 )
 def test_cells(value, text):
     assert cli.cell(value) == text
