@@ -452,7 +452,9 @@ class _Walk:
             if made is False or beside is None:
                 yield name, value
             elif isinstance(made, ast.expr):
-                yield name, self._making(made, beside, (id(owner), name))
+                of_class = self._making_attribute(type(owner), name, of_class=True)[0]
+                if made is not of_class or not hasattr(type(owner), name):  # which says it itself
+                    yield name, self._making(made, beside, (id(owner), name))
 
     def _making_attribute(
         self, kind: type, name: str, of_class: bool = False
@@ -460,7 +462,8 @@ class _Walk:
         beside: types.FunctionType | None = None
         found: ast.expr | bool = True
         for owner in kind.__mro__:
-            method = next((m for m in vars(owner).values() if self._is_own_method(m)), None)
+            methods = map(_function_of, vars(owner).values())
+            method = next((m for m in methods if m is not None and self._is_own_code(m)), None)
             if method is None:
                 continue
             try:
@@ -476,9 +479,6 @@ class _Walk:
                 return made, method
             found = made
         return found, beside
-
-    def _is_own_method(self, value: Any) -> bool:
-        return type(value) is types.FunctionType and self._is_own_code(value)
 
     def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> _Made:
         return self._made.setdefault((key, id(node)), _Made(node, beside))
@@ -769,6 +769,17 @@ def _is_said_of(name: str, value: Any) -> bool:
 def _subclasses(kind: type) -> list[type]:
     below: list[type] = sorted(type.__subclasses__(kind), key=lambda k: k.__qualname__)
     return [*below, *(k for b in below for k in _subclasses(b))]
+
+
+def _function_of(member: Any) -> types.FunctionType | None:
+    """Return the function that a class's member is, or is made of."""
+    if isinstance(member, classmethod | staticmethod):
+        member = member.__func__
+    elif isinstance(member, property):
+        member = member.fget
+    elif isinstance(member, functools.cached_property):
+        member = member.func
+    return member if type(member) is types.FunctionType else None
 
 
 def _registered(kind: type) -> Iterator[Named]:
