@@ -99,10 +99,10 @@ class DecoratorParenthesesError(InputError):
 
 
 class PreprocessorReturnError(InputError):
-    """A preprocessor returned nothing."""
+    """A preprocessor returned nothing, or something without attributes."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"preprocessor {name!r} returned None; it must return the row")
+    def __init__(self, name: str, found: Any = None) -> None:
+        super().__init__(f"preprocessor {name!r} returned {shown(found)}; it must return the row")
 
 
 class SliceFormError(InputError):

@@ -222,9 +222,8 @@ class Kernel:
         if read.escapes or not all(isinstance(x, Row) for x in rows):
             return _run_rows(sf, prepared, rows, faults)
         memo = self._answers.setdefault(sf.id, {})
-        keys = [
-            hashable({c: v for c, v in values_of(x).items() if c in read.columns}) for x in rows
-        ]
+        needed = read.columns | read.covered
+        keys = [hashable({c: v for c, v in values_of(x).items() if c in needed}) for x in rows]
         codes = np.fromiter((memo.get(k, _UNKNOWN) for k in keys), np.int8, len(keys))
         first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in memo}
         if first:

@@ -179,7 +179,9 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
     after = p.f(TracedMutableRow(dict(given), read, set(given)))
     if after is None:
         raise PreprocessorReturnError(p.name)
-    values = values_of(after) if isinstance(after, Row) else vars(after)
+    values = values_of(after) if isinstance(after, Row) else getattr(after, "__dict__", None)
+    if values is None:
+        raise PreprocessorReturnError(p.name, after)
 
     def is_made(name: str, value: Any) -> bool:
         if name not in given or value is not given[name]:
@@ -204,7 +206,13 @@ def _fields(p: Preprocessor) -> Callable[[dict[str, Any]], Any]:
     found = reads(p.f)
     if found.escapes:
         return lambda values: values
-    return operator.itemgetter(*sorted(found.columns)) if found.columns else lambda _: ()
+    needed, maybe = sorted(found.columns), sorted(found.covered - found.columns)
+    if maybe:
+        return lambda values: (
+            *(values[c] for c in needed),
+            *(values.get(c, _ABSENT) for c in maybe),
+        )
+    return operator.itemgetter(*needed) if needed else lambda _: ()
 
 
 _ABSENT = object()

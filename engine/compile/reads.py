@@ -39,8 +39,8 @@ class Reads:
     escapes
         Why other columns may be read too, or None where these are all.
     covered
-        Fields read after a preprocessor that sets them, maybe not on every row: columns only
-        where the table has them.
+        Fields read after a preprocessor sets them, maybe not on every row: columns only where
+        the table has them.
     """
 
     columns: frozenset[str] = frozenset()
@@ -139,10 +139,10 @@ def _reads_of(code: CodeType, row: str, *, nested: bool = False) -> Reads:
         if in_cell and op.startswith("LOAD_FAST"):
             continue  # since Python 3.13: the cell is handed to a nested function, read below
         where = f"line {line} of {code.co_filename.rpartition('/')[2]}"
-        found |= _use(op, instructions[at + 1 : at + 3], where, nested)
+        found = _then(found, _use(op, instructions[at + 1 : at + 3], where, nested))
     for const in code.co_consts:  # a comprehension or lambda in the function sees the row too
         if isinstance(const, CodeType) and row in const.co_freevars:
-            found |= _reads_of(const, row, nested=True)
+            found = _then(found, _reads_of(const, row, nested=True))
     return found
 
 

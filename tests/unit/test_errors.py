@@ -66,6 +66,10 @@ SENTENCES = [
         "preprocessor 'p' returned None; it must return the row",
     ),
     (
+        e.PreprocessorReturnError("p", {"text": "a"}),
+        "preprocessor 'p' returned {'text': 'a'}; it must return the row",
+    ),
+    (
         e.SliceFormError("s", "give either a function or a SQL predicate"),
         "slice 's': give either a function or a SQL predicate",
     ),

@@ -14,7 +14,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine import PandasSFApplier, Preprocessor, SFApplier, SlicingFunction, preprocessor
+from engine import (
+    PandasSFApplier,
+    Preprocessor,
+    SFApplier,
+    SlicingFunction,
+    compile_slices,
+    preprocessor,
+)
 from engine.compile import preprocess
 from engine.compile.kernel import Kernel
 
@@ -187,6 +194,44 @@ def test_a_key_that_reads_more_of_one_row_makes_it_undecided_there_only():
     out = Kernel([sf]).run({c: pa.array(v) for c, v in columns.items()})
     assert out.masks["s"].tolist() == [-1, -1]
     assert [(f.row, f.read) for f in out.faults] == [(0, "n=1, text='a'")]
+
+
+def sets_sometimes(x):
+    if x.flag:
+        x.text = "b"
+    x.size = len(x.text)
+    return x
+
+
+@pytest.mark.parametrize(("memoize", "pure"), [(True, False), (False, True)])
+def test_a_column_that_is_set_on_some_rows_only_is_part_of_the_key(memoize, pure):
+    p = Preprocessor("p", sets_sometimes, memoize=memoize)
+    sfs = [
+        SlicingFunction("size", lambda x: x.size > 1, pre=[p], pure=pure),
+        SlicingFunction("text", lambda x: len(x.text) > 1, pre=[p], pure=pure),
+    ]
+    out = Kernel(sfs).run(
+        {"text": pa.array(["a", "aa", "aa", "a"]), "flag": pa.array([False, False, True, True])}
+    )
+    assert [m.tolist() for m in out.masks.values()] == [[0, 1, 0, 0], [0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("memoize", [False, True])
+def test_a_preprocessor_reads_what_it_has_set(memoize):
+    def words(x):
+        x.words = x.text.split()
+        x.words.append("end")
+        x["size"] = len([w for w in x.words if w])
+        x.size += 1
+        return x
+
+    p = Preprocessor("p", words, memoize=memoize)
+    plan = compile_slices(
+        [SlicingFunction("s", lambda x: x.size > 3, pre=[p])], pa.schema([("text", pa.string())])
+    )
+    assert plan.crossing == ("text",)
+    table = pa.table({"text": ["a b", "a", "b a"]})
+    assert plan.apply(table)["s"].to_pylist() == [True, False, True]
 
 
 def test_a_pure_function_is_told_which_columns_its_preprocessors_read():

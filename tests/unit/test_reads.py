@@ -434,6 +434,18 @@ def test_what_is_read_before_it_is_set_is_a_column():
     assert chain_reads(lambda x: x.made, lambda x: (x.made, x)[1], sets).columns == {"a", "made"}
 
 
+def sets_and_reads(x):
+    x.a = x.a + x.b
+    x.made = x.a
+    return (lambda: x.made > x.c and x)()
+
+
+def test_what_is_read_after_it_is_set_need_not_be_a_column():
+    found = reads(sets_and_reads)
+    assert (found.columns, found.writes) == ({"a", "b", "c"}, {"a", "made"})
+    assert found.covered == {"a", "made"}
+
+
 @pytest.mark.parametrize("p", [makes_another, either, one_or_other])
 def test_after_a_preprocessor_that_returns_another_row_any_field_may_be_there(p):
     found = chain_reads(lambda x: x.made, p)
