@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -50,18 +51,30 @@ class Baseline:
             return np.empty((0, len(self.classes)))
         return np.asarray(self.pipeline.predict_proba(_words(texts)), dtype=np.float64)
 
-    def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> None:
-        """Write the pipeline (joblib), and beside it as JSON what it is and ``facts`` about it."""
+    def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> bool:
+        """Write the pipeline (joblib), and beside it as JSON what it is and ``facts`` about it.
+
+        Returns
+        -------
+        bool
+            Whether anything was written: the same model about the same facts is left as it is.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        joblib.dump(self.pipeline, folder / _MODEL)
         described = {
             "classes": self.classes,
             "text": self.text,
             "scikit_learn": sklearn.__version__,
+            "fitted": _digest(self.pipeline),
             "facts": dict(facts or {}),
         }
-        (folder / _FACTS).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+        about, file = json.dumps(described, indent=2) + "\n", folder / _FACTS
+        there = file.is_file() and (folder / _MODEL).is_file()
+        if there and file.read_text(encoding="utf-8") == about:
+            return False
+        joblib.dump(self.pipeline, folder / _MODEL)
+        file.write_text(about, encoding="utf-8")
+        return True
 
     @classmethod
     def load(cls, folder: str | Path) -> Baseline:
@@ -78,6 +91,17 @@ class Baseline:
         described = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         pipeline = joblib.load(folder / _MODEL)
         return cls(pipeline, tuple(described["classes"]), described["text"])
+
+
+def _digest(pipeline: Pipeline) -> str:
+    """Return a digest of what was fitted; the file has addresses in it, which differ each time."""
+    words, model = pipeline[0], pipeline[-1]
+    found = hashlib.sha256(
+        repr([(w, int(n)) for w, n in sorted(words.vocabulary_.items())]).encode()
+    )
+    for numbers in (model.classes_, model.coef_, model.intercept_):
+        found.update(np.ascontiguousarray(numbers).tobytes())
+    return found.hexdigest()[:16]
 
 
 def fit_baseline(

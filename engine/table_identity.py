@@ -75,6 +75,7 @@ _FUNCTIONS = {
     "ScalaAggregator", "ScalaUDAF", "ScalaUDF", "V2Aggregator",
 }  # fmt: skip
 _OF_CATALOG = {"catalogTable", "desc"}  # of a plan's JSON
+_COUNTED = {"CTERelationDef": "id", "CTERelationRef": "cteId"}  # numbers that a session counts up
 _ORDER = {  # what takes the first of rows, or all of them as they come
     "AnyValue", "CollectList", "CollectSet", "First", "HistogramNumeric", "Lag", "Last", "Lead",
     "ListAgg", "MaxBy", "MinBy", "Mode", "NTile", "NthValue", "RowNumber",
@@ -341,7 +342,12 @@ def _normalised(tree: Any, seen: dict[str, int]) -> Any:
         return tree
     if str(tree.get("product-class")).endswith(".ExprId"):
         return seen.setdefault(f"{tree['id']} {tree['jvmId']}", len(seen))
-    return {k: _normalised(v, seen) for k, v in tree.items() if k not in _OF_CATALOG}
+    counted = _COUNTED.get(str(tree.get("class")).rpartition(".")[2])
+    return {
+        k: seen.setdefault(f"WITH {v}", len(seen)) if k == counted else _normalised(v, seen)
+        for k, v in tree.items()
+        if k not in _OF_CATALOG
+    }
 
 
 def _view(node: Any) -> str:

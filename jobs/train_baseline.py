@@ -72,7 +72,7 @@ def job(args: argparse.Namespace) -> None:
         check_unique(source.df, source.name, project.join_columns)
     baseline = _fit(project, source, text, label)
     folder = project.file(f"models/{project.baseline.model_id}")
-    baseline.save(folder, facts)
+    did = "wrote" if baseline.save(folder, facts) else "unchanged"
     cli.step(f"scoring {source.name} on executors")
     predictions = with_predictions(
         source.df,
@@ -90,7 +90,7 @@ def job(args: argparse.Namespace) -> None:
     )
     if same is not None and source.unknown:
         cli.tell_again(written, [source.unknown])
-    print(f"wrote {folder}: scikit-learn pipeline, classes {project.classes}")
+    print(f"{did} {folder}: scikit-learn pipeline, classes {project.classes}")
     print(written)
 
 

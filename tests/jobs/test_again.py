@@ -336,3 +336,21 @@ def test_a_slice_that_cant_be_described_is_looked_at_again(bench, monkeypatch):
     out = bench.done("label_slices", project)
     assert f"slice 'f' uses what can't be read: looked at again, and {masks} got other rows" in out
     assert {k: m["f"] for k, m in bench.masks().items()} == {1: True, 2: True}
+
+
+def test_a_setting_that_decides_masks_or_acceptance_is_a_fact(bench, spark):
+    from engine.session import settings
+
+    bench.rows([(1, "a", 0), (1, "b", 0)], SCHEMA)
+    project = bench.project(slices=[SHORT], check_key="off")
+    assert labelled(bench, project)
+    with settings(spark, {"spark.sql.ansi.enabled": "false"}):
+        assert labelled(bench, project)
+    strict = bench.project(slices=[SHORT], check_key="full")
+    assert "is not unique" in bench.run("label_slices", strict).error
+    module = bench.module("@slicing_function()\ndef f(x):\n    return 1 / (len(x.text) - 1)\n")
+    loose = {"sf_modules": [module], "check_key": "off", "on_error": "null"}
+    bench.done("label_slices", bench.project(**loose, max_error_rate=1.0))
+    assert "max_error_rate=0.1" in bench.run(
+        "label_slices", bench.project(**loose, max_error_rate=0.1)
+    ).error  # fmt: skip

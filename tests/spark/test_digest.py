@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+from decimal import Decimal
 
 from pyspark.sql import functions as F
 
@@ -21,7 +22,7 @@ def test_rows_of_all_kinds(spark):
     )  # fmt: skip
     others = {
         "a": 2, "b": 0, "s": None, "t": "A", "f": float("nan"), "l": [None, "null"],
-        "m": {"a": None}, "r": (1, None), "d": None, "k": b"", "p": 0,
+        "m": {"a": None}, "r": (1, None), "d": None, "k": b"", "p": Decimal(0),
     }  # fmt: skip
     names = list(others)
     rows = [first, *(tuple({**dict(zip(names, first, strict=True)), n: v}.values())

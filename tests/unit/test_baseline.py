@@ -133,6 +133,20 @@ def test_the_same_model_gives_the_same_files(small, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_a_model_that_is_there_already_is_left_as_it_is(small, tmp_path):
+    assert small.save(tmp_path, facts={"rows": 4})
+    at = (tmp_path / "pipeline.joblib").stat().st_mtime_ns
+    texts = pd.Series(["free money", "nice song", "free phones", "lovely song"], name="text")
+    again = fit_baseline(texts, [1, 0, 1, 0], c=1.0)
+    vars(again.pipeline[0])["_address"] = 1  # scikit-learn keeps an object's address
+    assert not again.save(tmp_path, facts={"rows": 4})
+    assert (tmp_path / "pipeline.joblib").stat().st_mtime_ns == at
+    assert again.save(tmp_path, facts={"rows": 5})
+    assert fit_baseline(texts, [1, 0, 1, 1], c=1.0).save(tmp_path, facts={"rows": 5})
+    (tmp_path / "pipeline.joblib").unlink()
+    assert small.save(tmp_path, facts={"rows": 4})
+
+
 def test_it_travels_by_pickle(small):
     some = pd.Series(["free song"])
     again = pickle.loads(pickle.dumps(small))

@@ -81,3 +81,29 @@ def test_a_log_that_has_lost_the_commit(change):
 def test_copies_that_went_on_apart_are_told_apart():
     one, other = (table_identity.delta_identity("id", Commit(3, m, None)) for m in ("a", "b"))
     assert one != other
+
+
+def test_what_a_session_counts_up_is_no_part_of_a_plan():
+    """Of a plan's JSON: ids of columns, and of what WITH names."""
+
+    def plan(one: int, other: int, column: int) -> list:
+        at = "org.apache.spark.sql.catalyst.plans.logical."
+        ref = {"product-class": "org.apache.spark.sql.catalyst.expressions.ExprId", "id": column,
+               "jvmId": "a"}  # fmt: skip
+        return [
+            {"class": f"{at}WithCTE", "plan": 0},
+            {"class": f"{at}CTERelationDef", "id": one, "child": 0},
+            {"class": f"{at}CTERelationDef", "id": other, "child": 0},
+            {"class": f"{at}CTERelationRef", "cteId": other, "output": [[{"exprId": ref}]]},
+            {"class": f"{at}Project", "desc": "of a catalog", "limit": one},
+        ]
+
+    def known(*numbers: int) -> list:
+        return table_identity._normalised(plan(*numbers), {})
+
+    assert known(4, 5, 9) == known(4, 8, 7)
+    again = known(11, 12, 30)
+    assert [one.get("id", one.get("cteId")) for one in again[1:4]] == [0, 1, 1]
+    assert again[4] == {"class": plan(0, 0, 0)[4]["class"], "limit": 11}
+    other = table_identity._normalised([*plan(4, 5, 9)[:3], {**plan(4, 5, 9)[3], "cteId": 4}], {})
+    assert other != known(4, 5, 9)[:4]
