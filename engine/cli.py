@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 log = logging.getLogger("engine")
+
+_WIDEST = 60  # letters of a column in a log, before its texts go over several lines
+_BETWEEN = 3  # columns
 
 _OVERRIDES = (
     "key=value pairs after the options change settings of the project file, dots between levels: "
@@ -141,6 +144,14 @@ def tell(section: Section) -> None:
     print()
 
 
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the width at which no column is narrower than its texts, or than many letters."""
+    longest = (
+        (line for text in column for line in text.split("\n")) for column in zip(*rows, strict=True)
+    )
+    return sum(min(max(map(len, lines)), _WIDEST) + _BETWEEN for lines in longest)
+
+
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table to stdout; numbers are right-aligned, and floats as reports have them."""
     from rich import box
@@ -151,11 +162,13 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):
         numeric = any(isinstance(r[i], int | float) for r in rows)
-        table.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric)
-    for row in rows:
-        table.add_row(*(Text(cell(value)) for value in row))
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
+    shown = [[cell(value) for value in row] for row in rows]
+    for texts in shown:
+        table.add_row(*map(Text, texts))
     console = Console(file=sys.stdout)
     if not console.is_terminal:  # a log has no width to fit into
-        console = Console(file=sys.stdout, width=200)
+        console = Console(file=sys.stdout, width=max(200, _width([columns, *shown])))
     print(title, file=sys.stdout)  # rich would wrap it to the table's width
     console.print(table)

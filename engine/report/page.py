@@ -25,7 +25,9 @@ dd { margin: 0; overflow-wrap: anywhere }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
          vertical-align: top; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
+         background: var(--ground); white-space: normal; overflow-wrap: anywhere;
+         min-width: 8rem; max-width: 22rem }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line) }
 tr.overall td { font-weight: 600; background: #f1f5f9 }
 .figure { display: grid; grid-template-columns: 5.5rem 3.6rem; gap: .5rem; align-items: center;

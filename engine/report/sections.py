@@ -15,13 +15,19 @@ import pandas as pd
 from engine.masks.splits import split_name
 from engine.metrics.significance import mark
 from engine.metrics.spec import badness, quality
-from engine.metrics.states import FAILED, INSUFFICIENT, OVERALL
+from engine.metrics.states import FAILED, INSUFFICIENT, OVERALL, STATUSES, UNDEFINED
 
 MOST_SHOWN = 20  # rows of a section; the tables have all
 _MOST_DIGITS = 17  # of a float
 _BARS = "▁▂▃▄▅▆▇█"
+_UNDEFINED = STATUSES[UNDEFINED]
 # What stands for a figure that isn't there, where the numbers of rows don't say why.
-_NONE = {FAILED: "failed", "overflow": "too large", "weightless": "no weight"}
+_NONE = {
+    FAILED: "failed",
+    "overflow": "too large",
+    "weightless": "no weight",
+    "single_class": "one class",
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,8 @@ def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[s
     (['overall', 'b', 'a'], ['overall', 'a', 'b'])
     """
     rows = part[part["metric"] == metric]
+    if "status" in rows:  # 0/0 is given as 0, and isn't the worst that there is
+        rows = rows.assign(value=rows["value"].mask(rows["status"] == _UNDEFINED))
     usual = rows.loc[rows["slice"] == OVERALL, "value"].mean()
     found = badness(rows["value"].astype(float), better, usual)
     worst = found.groupby(rows["slice"], sort=False).max()
@@ -160,7 +168,7 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     if pd.isna(row["value"]):
         return _NONE.get(row["status"], "-")
     found = interval(row)
-    few = "?" if row["status"] == INSUFFICIENT else ""
+    few = {INSUFFICIENT: "?", _UNDEFINED: "(0/0)"}.get(row["status"], "")
     return (
         f"{decimal(row['value'])}{found and ' ' + found} {few}{mark(row, level, better)}".rstrip()
     )

@@ -130,6 +130,15 @@ def test_a_table_on_the_terminal(capsys):
     assert lines[3].index("1,957") + 4 == lines[4].index("3")  # right-aligned
 
 
+def test_a_table_in_a_log_has_the_width_of_its_figures_and_cuts_no_name(capsys):
+    figure, long = "0.8000 [0.70 0.90]", "x" * 70
+    rows = [["short", *[figure] * 14], [long, *[figure] * 14]]
+    cli.show("t", ["slice", *("f1\nmodel" for _ in range(14))], rows)
+    said = capsys.readouterr().out
+    assert sum(line.count(figure) == 14 for line in said.split("\n")) == 2
+    assert said.count("x") == len(long)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.00004, "4e-05"), (1234567, "1,234,567"), (True, "True"), ("a", "a"), (-1.5, "-1.5000")],

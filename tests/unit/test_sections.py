@@ -76,7 +76,18 @@ def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
     statuses = ["failed", "overflow", "weightless", "empty", "single_class"]
     rows = figures(slice=["overall", *"abcd"], value=[np.nan] * 5, status=statuses)
     found = sections.figures(rows, list(rows["slice"]), ["m"], None, 0.95, spec.better)
-    assert [row[-1] for row in found.rows] == ["failed", "too large", "no weight", "-", "-"]
+    assert [row[-1] for row in found.rows] == ["failed", "too large", "no weight", "-", "one class"]
+
+
+def test_what_is_0_of_0_says_so_and_does_not_lead():
+    rows = figures(
+        slice=["overall", "bad", "none"], value=[0.5, 0.25, 0.0], ci_low=[np.nan] * 3,
+        status=["ok", "ok", "undefined"],
+    )  # fmt: skip
+    order = sections.worst_first(rows, "f1")
+    assert order == ["overall", "bad", "none"]
+    found = sections.figures(rows, order, ["m"], "test", 0.95, spec.better)
+    assert found.rows[-1][-1] == "0.0000 (0/0)"
 
 
 def test_what_differs_is_told_against_overall_and_the_rest():
