@@ -30,12 +30,12 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
          min-width: 8rem; max-width: 22rem }
 thead th { font-weight: 600; border-bottom: 2px solid var(--line) }
 tr.overall td { font-weight: 600; background: #f1f5f9 }
-.figure { display: grid; grid-template-columns: 5.5rem 3.6rem; gap: .5rem; align-items: center;
-          justify-content: end }
+.figure { display: grid; grid-template-columns: 5.5rem minmax(3.6rem, auto); gap: .5rem;
+          align-items: center; justify-content: end }
 .track { height: .55rem; background: #e9eef3; border-radius: 3px; overflow: hidden }
 .bar { height: 100% }
 .interval { color: var(--soft); font-size: .8rem; grid-column: 1 / -1;
-            justify-self: end; font-weight: 400 }
+            justify-self: end; font-weight: 400; white-space: normal; max-width: 9.6rem }
 .worse .number { color: #a8321a; font-weight: 600 }
 .better .number { color: #1f6b3b; font-weight: 600 }
 .differs .number { font-weight: 700; text-decoration: underline }
