@@ -13,7 +13,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 from engine.slicing.functions import Preprocessor, SlicingFunction
@@ -107,13 +107,25 @@ def reads(f: Callable[..., Any]) -> Reads:
     return _reads_of(code, row)
 
 
-def _code(f: Callable[..., Any]) -> tuple[CodeType | None, str]:
+def _code(f: Any) -> tuple[CodeType | None, str]:
     """Return a function's code and its row's name; a decorator's wrapper has code of its own."""
+    before = 0  # parameters before the row
+    while isinstance(f, functools.partial):
+        if _PLACEHOLDER in f.args:
+            return None, ""
+        before, f = before + len(f.args), f.func
+    if not isinstance(f, FunctionType | MethodType | type) and "__call__" not in getattr(
+        f, "__dict__", ()
+    ):
+        f = getattr(f, "__call__", None)  # noqa: B004 - its class's, bound to it
+    before += inspect.ismethod(f)
     code = getattr(f, "__code__", None)
     if not isinstance(code, CodeType):
         return None, ""
-    names = code.co_varnames[: code.co_argcount]
-    return code, next(iter(names[1:] if inspect.ismethod(f) else names), "")
+    return code, next(iter(code.co_varnames[before : code.co_argcount]), "")
+
+
+_PLACEHOLDER = getattr(functools, "Placeholder", object())  # since Python 3.14
 
 
 def _gives_back(code: CodeType | None, row: str) -> bool:
