@@ -34,7 +34,7 @@ from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.joined import join_predictions
 from engine.metrics.predictions import has_weights, normalised
-from engine.metrics.request import check_summed, classes_of
+from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.uncertainty import Confidence, how_sure, needs_replicates
 from engine.plain import SENTENCE, plain
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def job(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     project = cli.project_of(args)
-    own = project.own_metrics(cli.module_folders(args))
+    own = sendable(project.own_metrics(cli.module_folders(args)))
     spark = cli.session(project, "evaluate_slices")
     masks = tables.read(spark, project.place("masks"), "mask table")
     classes = classes_of(project.metric_specs, own, project.classes)

@@ -66,10 +66,24 @@ def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
         If a function, its resources or a global it uses doesn't pickle.
     """
     for sf in sfs:
-        try:
-            _dumps(sf)
-        except Exception as error:
-            raise UnpicklableSliceError(sf.name, f"{type(error).__name__}: {error}") from None
+        if why := unsendable(sf):
+            raise UnpicklableSliceError(sf.name, why)
+
+
+def unsendable(value: Any) -> str | None:
+    """Say why a value can't be sent to executors; None if it can.
+
+    Examples
+    --------
+    >>> import threading
+    >>> unsendable(len), unsendable(threading.Lock())
+    (None, "TypeError: cannot pickle '_thread.lock' object")
+    """
+    try:
+        _dumps(value)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def _opened(data: bytes) -> Parcel[Any]:

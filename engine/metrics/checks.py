@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
 from engine.masks.checks import EXAMPLES, check_unique, key_text
@@ -105,8 +105,19 @@ def _check_numbers(
                 bad, problem = _bad(i, column, spec)
                 rows = _first(joined.where(bad), key, predicted(i, column))
                 if rows:
-                    examples = [f"{r[-1]} at {key_text(r.asDict(), key)}" for r in rows]
+                    examples = [f"{_said(r[-1])} at {key_text(r.asDict(), key)}" for r in rows]
                     raise PredictionValueError(tables[model], column, n, problem, examples)
+
+
+def _said(value: Any) -> str:
+    """Say a value; a map's probabilities are none where one is of no class.
+
+    Examples
+    --------
+    >>> _said(1.5), _said([])
+    ('1.5', '[] (of a map: one of its keys is no class)')
+    """
+    return f"{value} (of a map: one of its keys is no class)" if value == [] else str(value)
 
 
 def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark import cloudpickle
 from pyspark.sql import DataFrame
 
 from engine.arguments import entries, mapping, text, texts
+from engine.compile.ship import unsendable
 from engine.errors import (
     ArgumentError,
     MetricDefinitionError,
@@ -70,12 +70,21 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     for metric in own:
         if names.count(metric.name) > 1:
             raise MetricDefinitionError(metric.name, "two metrics have this name; give name=")
-        try:
-            cloudpickle.dumps(metric)  # type: ignore[no-untyped-call]
-        except Exception as error:
-            cause = f"it can't be sent to executors ({type(error).__name__}: {error})"
-            raise MetricDefinitionError(metric.name, cause) from None
-    return parsed, own
+    return parsed, sendable(own)
+
+
+def sendable(metrics: list[CustomMetric]) -> list[CustomMetric]:
+    """Return metrics of the user's own, which can be sent to executors.
+
+    Raises
+    ------
+    MetricDefinitionError
+        If a function, or a global that it uses, doesn't pickle.
+    """
+    for metric in metrics:
+        if why := unsendable(metric):
+            raise MetricDefinitionError(metric.name, f"it can't be sent to executors ({why})")
+    return metrics
 
 
 def check_summed(schema: StructType, table: str, metrics: Sequence[MetricSpec]) -> None:

@@ -10,8 +10,9 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import MetricParameterError, UnknownMetricError
+from engine.errors import MetricDefinitionError, MetricParameterError, UnknownMetricError
 from engine.metrics.classification import of_confusions
+from engine.metrics.custom import custom_metrics
 from engine.metrics.ranking import (
     RANKINGS,
     average_precision,
@@ -20,6 +21,7 @@ from engine.metrics.ranking import (
     in_blocks,
     roc_auc,
 )
+from engine.metrics.request import metrics_of
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.metrics.states import OK, UNDEFINED
 
@@ -276,3 +278,20 @@ def test_names_that_are_none(text, kind, message):
         parse_metric(text)
     assert str(caught.value) == message
     assert isinstance(caught.value, ValueError)
+
+
+def test_a_metric_of_a_module_that_cannot_be_sent_is_refused(tmp_path):
+    file = tmp_path / "ours_with_a_lock.py"
+    file.write_text(
+        "import threading\n\nfrom engine import metric\n\nLOCK = threading.Lock()\n\n\n"
+        "@metric\ndef guarded(y_true, y_pred, y_prob, weight):\n"
+        "    with LOCK:\n        return 1.0\n"
+    )
+    (guarded,) = custom_metrics(str(file))
+    with pytest.raises(MetricDefinitionError) as caught:
+        metrics_of("evaluate", ["f1", guarded])
+    assert str(caught.value) == (
+        "metric 'guarded': it can't be sent to executors (TypeError: cannot pickle '_thread.lock' "
+        "object); @metric takes a function of (y_true, y_pred, y_prob, weight), or a class with "
+        "state, merge and compute"
+    )
