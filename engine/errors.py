@@ -916,7 +916,7 @@ class MissingPredictionsError(InputError):
         super().__init__(
             f"{table} has no prediction of model {model!r} for {n:,} of {rows:,} rows of the mask "
             f"table, the first are {'; '.join(examples)}; score them, choose other "
-            "evaluate_splits, or set missing_predictions: count"
+            "evaluate_splits, or set missing_predictions: count (in Python allow_missing=True)"
         )
 
 

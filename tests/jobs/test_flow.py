@@ -139,7 +139,7 @@ def test_predictions_that_do_not_cover_the_masks_are_refused(bench, labelled):
     assert bench.run("evaluate_slices", project).error == (
         f"{bench.place('given')} has no prediction of model 'given' for 4 of 6 rows of the mask "
         "table, the first are id=2; id=3; id=4; score them, choose other evaluate_splits, or set "
-        "missing_predictions: count"
+        "missing_predictions: count (in Python allow_missing=True)"
     )
     assert "metrics" not in bench.versions()
     bench.done("evaluate_slices", project, "missing_predictions=count")

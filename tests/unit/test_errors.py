@@ -494,7 +494,7 @@ SENTENCES = [
         e.MissingPredictionsError("out/p", "m", 1200, 2000, ["id=1", "id=2"]),
         "out/p has no prediction of model 'm' for 1,200 of 2,000 rows of the mask table, the "
         "first are id=1; id=2; score them, choose other evaluate_splits, or set "
-        "missing_predictions: count",
+        "missing_predictions: count (in Python allow_missing=True)",
     ),
     (
         e.UnknownClassError("out/p", "label", ["eggs"], ["ham", "spam"]),
