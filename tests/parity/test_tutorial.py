@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from engine.compile.plan import compile_slices
 from engine.demo_data import YOUTUBE_FILES, generate_comments
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"
@@ -196,11 +197,13 @@ def both(tmp_path_factory):
     assert "snorkel" not in ours
     folder = FOLDER if FOLDER.is_dir() else made_up(tmp_path_factory.mktemp("youtube"))
     left = []
-    for script in (ours, SCRIPT):
+    for name, script in {"ours": ours, "snorkels": SCRIPT}.items():
+        file = tmp_path_factory.mktemp("tutorial") / f"{name}.py"  # lifting reads the source
+        file.write_text(script, encoding="utf-8")
         left.append({"DATA": str(folder), "SHARE": 0.3, "__name__": "script"})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            exec(compile(script, "<tutorial>", "exec"), left[-1])
+            exec(compile(script, str(file), "exec"), left[-1])
     return left
 
 
@@ -220,6 +223,11 @@ def test_columns_of_joined_files_are_in_chunks_where_pandas_keeps_text_in_arrow(
     if isinstance(text.dtype, pd.StringDtype) and text.dtype.storage == "pyarrow":
         assert text.array.__arrow_array__().num_chunks == 4
     assert not both[0]["df_train"].index.is_unique
+
+
+def test_the_scripts_functions_are_lifted(both):
+    plan = compile_slices(both[0]["sfs"], both[0]["df_train"])
+    assert set(plan.lifted) >= {"short_comment", "keyword_please", "regex_check_out", "short_link"}
 
 
 @pytest.mark.parametrize("name", ["short_comment_df", "short_comment_head", "polarity_df"])
