@@ -176,7 +176,8 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
     if not isinstance(x, Row):
         return p.run_alone(x)
     given = {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values_of(x).items()}
-    after = p.f(TracedMutableRow(dict(given), read, set(given)))
+    unset = set(given)
+    after = p.f(TracedMutableRow(dict(given), read, unset))
     if after is None:
         raise PreprocessorReturnError(p.name)
     values = values_of(after) if isinstance(after, Row) else getattr(after, "__dict__", None)
@@ -184,7 +185,7 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
         raise PreprocessorReturnError(p.name, after)
 
     def is_made(name: str, value: Any) -> bool:
-        if name not in given or value is not given[name]:
+        if name not in unset or value is not given[name]:  # set to the same value is set, too
             return True
         return name in read and not isinstance(value, _FIXED)  # maybe changed in place
 

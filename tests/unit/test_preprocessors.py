@@ -224,6 +224,22 @@ def test_a_column_that_is_set_on_some_rows_only_is_part_of_the_key(memoize, pure
     assert [m.tolist() for m in out.masks.values()] == [[0, 1, 0, 0], [0, 1, 0, 0]]
 
 
+def test_what_a_memoized_preprocessor_sets_to_the_value_that_was_there_it_sets_on_other_rows():
+    @preprocessor()
+    def from_n(x):
+        x.size = x.n
+        return x
+
+    @preprocessor(memoize=True)
+    def from_text(x):
+        x.size = len(x.text)
+        return x
+
+    sf = SlicingFunction("s", lambda x: x.size > 1, pre=[from_n, from_text])
+    out = Kernel([sf]).run({"text": pa.array(["a", "a", "bb", "bb"]), "n": pa.array([1, 9, 2, 0])})
+    assert out.masks["s"].tolist() == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("memoize", [False, True])
 def test_a_preprocessor_reads_what_it_has_set(memoize):
     def words(x):
