@@ -25,6 +25,7 @@ from engine.slicing.identity import UNKNOWN
 from engine.slicing.modules import load_module
 
 _FAILED = b"failed: "  # a state's bytes begin otherwise
+RAISED = (Exception, SystemExit)  # what a metric of the user's own may end in
 _MOST_SAID = 300
 NEEDS = ("pred", "prob", "numbers")
 BETTER = ("high", "low", "")
@@ -158,7 +159,7 @@ def figure_of(value: Any) -> float:
     return float(one) if math.isfinite(one) else math.nan
 
 
-def problem(error: Exception) -> str:
+def problem(error: BaseException) -> str:
     """Say in a line what went wrong in a metric of the user's own.
 
     Examples
@@ -171,7 +172,7 @@ def problem(error: Exception) -> str:
     return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 3]}..."
 
 
-def failure(error: Exception) -> bytes:
+def failure(error: BaseException) -> bytes:
     """Return what went wrong as a task sends it in place of a state."""
     return _FAILED + problem(error).encode("utf-8", "backslashreplace")
 

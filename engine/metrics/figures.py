@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from engine.masks.splits import Split, by_split
-from engine.metrics.custom import failed, problem
+from engine.metrics.custom import RAISED, failed, problem
 from engine.metrics.families import compute, family
 from engine.metrics.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.scan import EvaluationSpec, Part, Scan
@@ -163,7 +163,7 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
         if said is None:
             try:
                 value[at] = metric.figure(states)
-            except Exception as error:
+            except RAISED as error:
                 said = problem(error)
         if said is not None:
             problems[at] = said

@@ -16,7 +16,7 @@ from engine.compile.ship import Parcel
 from engine.masks.splits import ALL, Split, in_split
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
-from engine.metrics.custom import CustomMetric, problem
+from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.figures import Figures, told
 from engine.metrics.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
 from engine.plain import plain
@@ -122,7 +122,7 @@ def _applying(
             try:
                 if len(scored):
                     value = function(*function.arrays_of(outputs, scored, weight))
-            except Exception as error:
+            except RAISED as error:
                 said = problem(error)
             rows.append((j, value, len(scored), said))
         metric, value_, support, said_ = zip(*rows, strict=True)

@@ -28,7 +28,7 @@ from engine.masks.words import WORD, set_bits, unpacked
 from engine.metrics.chunks import CHUNK, Chunk, chunks
 from engine.metrics.code import FLAGS as CODE_FLAGS
 from engine.metrics.code import MOST_CLASSES, code_sql, flags_in, positions_in
-from engine.metrics.custom import CustomMetric, failure
+from engine.metrics.custom import RAISED, CustomMetric, failure
 from engine.metrics.direct import Own, reader_of
 from engine.metrics.exact import BITS, LOWEST, PLACES, Exact
 from engine.metrics.families import addends_of, family
@@ -583,7 +583,7 @@ class _Task:
                 try:
                     state = metric.state_of(outputs, rows, weight)
                     self.own[key] = state if held is None else metric.merged(held, state)
-                except Exception as error:
+                except RAISED as error:
                     self.own[key] = failure(error)
 
     def sums(self) -> Iterator[pa.RecordBatch]:
@@ -622,7 +622,7 @@ def _state_bytes(metric: CustomMetric, state: Any) -> bytes:
         return state
     try:
         return metric.packed(state)
-    except Exception as error:
+    except RAISED as error:
         return failure(error)
 
 

@@ -24,7 +24,7 @@ from engine.metrics.arrays import (
     slices_of,
     values_of,
 )
-from engine.metrics.custom import figure_of, problem
+from engine.metrics.custom import RAISED, figure_of, problem
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.metrics.states import UNDEFINED, Values
 
@@ -215,7 +215,7 @@ def _of_function(
         given = function(*arrays)
         named = given if isinstance(given, dict) else {name: given}
         return {str(each): figure_of(value) for each, value in named.items()}
-    except Exception as error:
+    except RAISED as error:
         text = f"metric {name!r} failed on slice {slice_name!r} and is NaN there: {problem(error)}"
         warnings.warn(text, UserWarning, stacklevel=4)
         return {name: math.nan}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from decimal import Decimal
 
@@ -563,6 +564,7 @@ FAILING = {
     "none": (lambda *_: None, "TypeError: it must return a number, found None"),
     "array": (lambda *_: np.ones(2), "TypeError: it must return a number, found a numpy ndarray"),
     "text": (lambda *_: "0.5", "TypeError: it must return a number, found '0.5'"),
+    "leaves": (lambda *_: sys.exit("no more"), "SystemExit: no more"),
     "complex": (lambda *_: 1j, "TypeError: it must return a number, found 1j"),
 }
 
