@@ -15,6 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.arguments import flag, text, texts, whole
+from engine.compile.faults import explained
 from engine.compile.plan import compile_slices
 from engine.errors import (
     MetricInputError,
@@ -67,6 +68,7 @@ from engine.metrics.spec import KINDS, badness, better, parse_metric
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
+from engine.slicing.algebra import with_parts
 
 if TYPE_CHECKING:
     from engine.slicing.functions import SlicingFunction
@@ -483,12 +485,13 @@ def evaluate(
         joined = join_predictions(rows, given, on)
         sources = {"the mask table": masks, **{tables[m]: df for m, df in given.items()}}
         weighted = any(has_weights(df, known) for df in of.values())
-    return measured(
-        joined, replace(spec, weighted=weighted), tables, on, on,
-        sure=surely, n_replicates=n_replicates, cluster=cluster, seed=seed,
-        allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
-        own=own_rows, sources=sources,
-    )  # fmt: skip
+    with explained(with_parts(made)):
+        return measured(
+            joined, replace(spec, weighted=weighted), tables, on, on,
+            sure=surely, n_replicates=n_replicates, cluster=cluster, seed=seed,
+            allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
+            own=own_rows, sources=sources,
+        )  # fmt: skip
 
 
 def measured(
