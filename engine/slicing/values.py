@@ -173,11 +173,13 @@ def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> lis
 
 
 def _rows(values: Any) -> Iterable[Sequence[Any]]:
-    """Return combinations, of which a table of pandas or pyarrow has one a row."""
+    """Return combinations, of which a table or a matrix has one a row."""
     if hasattr(values, "itertuples"):
         return cast("Iterable[Sequence[Any]]", values.itertuples(index=False, name=None))
     if hasattr(values, "column_names"):
         return zip(*values.columns, strict=True)
+    if getattr(values, "ndim", 1) == 2:  # noqa: PLR2004 - rows and columns
+        return cast("Iterable[Sequence[Any]]", list(values))
     return entries("cross", "values", values, "a list of combinations of values")
 
 

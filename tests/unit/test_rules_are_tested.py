@@ -13,13 +13,13 @@ from random import Random
 import numpy as np
 import pytest
 
-from engine.compile import columns, lift, methods, patterns, text, tiers, vectors, windows
+from engine.compile import columns, lift, methods, patterns, text, tiers, values, vectors, windows
 from engine.compile.vectors import VECTORS, Vec, each, first_fail
 from engine.slicing import expr
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
-SEED, BATCHES, FUNCTIONS, ROWS = 1, 10, 120, 150
+SEED, BATCHES, FUNCTIONS, ROWS = 5, 16, 120, 150
 FEW = 10  # functions asked at a time in every second batch: few share other ways than many
 MOST = BATCHES * FUNCTIONS * ROWS  # comparisons until a wrong rule must be seen
 
@@ -262,7 +262,10 @@ ODD: dict[str, tuple[Plant, str | None]] = {
         part(tiers, "lift", _shared_answers(tiers.lift)), None,
     ),
     "what a constant raises ends the batch": (part(vectors, "each", _raises), None),
-    "a column is one array": (part(columns, "plain_array", lambda column: column), "chunks"),
+    "a column is one array": (
+        _every(*(part(of, "plain_array", lambda column: column) for of in (columns, values))),
+        "chunks",
+    ),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from engine.metrics.evaluation import Evaluation
 from engine.metrics.figures import figures
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.signatures import RowCount, Signatures
-from engine.metrics.spec import parse_metric
+from engine.metrics.spec import better, parse_metric
 from engine.metrics.trend import trend
 from engine.metrics.uncertainty import Confidence, with_uncertainty
 from engine.report import sections
@@ -61,11 +61,13 @@ def test_figures_comparisons_and_reports_keep_them_apart(evaluation):
     assert flipped[["split", "won"]].values.tolist() == [[None, 30], ["null", 20], ["test", 0]]
 
     shown = [["null", 40], ["'null'", 50], ["test", 60]]
-    of = sections.comparison(told, "m", "n", 0.95)
+    of = sections.comparison(told, "m", "n", 0.95, better)
     assert [[r[0], r[3]] for r in of.rows] == shown
     of = sections.flips(flipped, "m", "n", 0.95)
     assert [[r[0], r[2]] for r in of.rows] == shown
-    title = sections.figures(table[table["split"].isna()], ["overall", "a"], ["m"], None, 0.95)
+    title = sections.figures(
+        table[table["split"].isna()], ["overall", "a"], ["m"], None, 0.95, better
+    )
     assert title.title.startswith("Split null: worst first")
     assert sections.differences(table, "null", 0.95).title.startswith("Split 'null': ")
     page = render("p", {}, table, ["m", "n"], evaluation.better)
