@@ -106,10 +106,12 @@ def sample_digest(sample: Mapping[str, pa.Table]) -> str:
     >>> rows = pa.table({"id": [1, None]})
     >>> sample_digest({"train": rows}) == sample_digest({"valid": rows})
     False
+    >>> sample_digest({"train": rows}) == sample_digest({"train": rows.slice(0, 0)})
+    False
     """
     digest = hashlib.sha256()
     for split, rows in sorted(sample.items()):
-        whole = rows.take(pa.array(range(rows.num_rows))).combine_chunks()
+        whole = rows.take(pa.array(range(rows.num_rows), pa.int64())).combine_chunks()
         digest.update(f"{split} {whole.schema.to_string()}\n".encode())
         for column in whole.columns:
             for buffer in (b for chunk in column.chunks for b in chunk.buffers()):

@@ -178,6 +178,7 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     for found, slices_in in (
         (_IN_SQL.search(text), _slices_of_sql),
         (_IN_COLUMN.search(text), _slices_at),
+        (_RAISED.search(text), _slices_that_raise),
     ):
         if found and (guilty := slices_in(sfs, found)):
             which, said = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
@@ -192,6 +193,10 @@ _IN_COLUMN = re.compile(
     _CAUSE + r"== DataFrame ==\n[^\n]* was called from\n(?P<file>.*):(?P<line>\d+)\n"
 )
 
+# What SQL raises by itself says nothing of where.
+_RAISED = re.compile(r"(?P<cause>\[USER_RAISED_EXCEPTION\] [^\n]*?)(?: SQLSTATE: \w+)?(?:\n|\Z)")
+_RAISING = re.compile(r"\b(?:raise_error|assert_true)\b", re.IGNORECASE)
+
 
 def _slices_of_sql(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
     return [sf for sf in sfs if sf.sql is not None and found["text"].strip() in sf.sql]
@@ -201,6 +206,10 @@ def _slices_at(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[Sli
     """Return the Column functions that a line is in, or all where it is in none: a function's."""
     columns = [sf for sf in sfs if sf.kind is SliceKind.COLUMN]
     return [sf for sf in columns if _has_line(sf, found["file"], int(found["line"]))] or columns
+
+
+def _slices_that_raise(sfs: Sequence[SlicingFunction], _: re.Match[str]) -> list[SlicingFunction]:
+    return [sf for sf in sfs if sf.sql is not None and _RAISING.search(sf.sql)]
 
 
 def _has_line(sf: SlicingFunction, file: str, line: int) -> bool:

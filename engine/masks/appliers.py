@@ -240,7 +240,7 @@ class SparkSFApplier(_Applier):
         from engine.masks.checks import spark_table
         from engine.masks.lookups import with_own_lookups
 
-        df = spark_table("SparkSFApplier.apply", "df", df)
+        df = spark_table("SparkSFApplier.apply", "df", df, stream=True)
         looked_up, added = with_own_lookups(df, self.sfs)
         masked: DataFrame = compile_slices(self.sfs, looked_up.schema).apply(looked_up)
         return masked.drop(*added)

@@ -29,8 +29,17 @@ EXAMPLES = 3
 _FOLDER = 255  # bytes of a folder's name
 
 
-def spark_table(call: str, argument: str, value: Any) -> DataFrame:
+def spark_table(call: str, argument: str, value: Any, *, stream: bool = False) -> DataFrame:
     """Return a Spark DataFrame that was given as one.
+
+    Parameters
+    ----------
+    call, argument
+        What was called, and with what.
+    value
+        What was given.
+    stream
+        Whether it may be one whose rows are still to come.
 
     Raises
     ------
@@ -46,6 +55,9 @@ def spark_table(call: str, argument: str, value: Any) -> DataFrame:
     from pyspark.sql import DataFrame
 
     if isinstance(value, DataFrame):
+        if value.isStreaming and not stream:
+            hint = "; call it on each batch, in writeStream.foreachBatch"
+            raise ArgumentError(call, argument, "a Spark DataFrame that is no stream", value, hint)
         return value
     local = hasattr(value, "columns") or hasattr(value, "dtype")
     hint = "; make it one with spark.createDataFrame(...)" if local else ""

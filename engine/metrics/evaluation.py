@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
@@ -18,6 +20,7 @@ from engine.arguments import flag, text, texts, whole
 from engine.compile.faults import explained
 from engine.compile.plan import compile_slices
 from engine.errors import (
+    ArgumentError,
     MetricInputError,
     NoReplicatesError,
     NoSuchMaskError,
@@ -326,14 +329,25 @@ class Evaluation:
         return self.table.copy()
 
     def to_delta(self, path: str) -> None:
-        """Write the table to a new Delta table, with the metrics table's types."""
+        """Write the table to a new Delta table, with the metrics table's types.
+
+        Raises
+        ------
+        ArgumentError
+            If there is a table already, or Spark can't write there.
+        """
         text("to_delta", "path", path, "a path")
         spark = SparkSession.active()
         known = cast("StructType", StructType.fromDDL(METRICS.schema))
         schema = StructType([known[c] for c in self.table.columns])
         rows = self.table.astype(object).where(self.table.notna(), None)
         records = list(rows.itertuples(index=False, name=None))
-        spark.createDataFrame(records, schema).write.format("delta").save(path)
+        try:
+            spark.createDataFrame(records, schema).write.format("delta").save(path)
+        except (PySparkException, Py4JJavaError) as error:
+            wanted = "where Spark can write, and no table is yet"
+            said = str(error).partition("\n")[0]
+            raise ArgumentError("to_delta", "path", wanted, path, f": {said}") from None
 
     def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
         if text("Evaluation", "to", to, "a slice's id") == COMPLEMENT:

@@ -87,6 +87,17 @@ def has_prediction(at: int) -> str:
     return f"{name_sql(prediction(at))} IS NOT NULL"
 
 
+def is_prediction(column: str) -> bool:
+    """Tell whether a column of joined rows is a model's prediction.
+
+    Examples
+    --------
+    >>> is_prediction("@prediction_0"), is_prediction("price")
+    (True, False)
+    """
+    return column.startswith(f"{_PREDICTION}_")
+
+
 def predicted(at: int, name: str) -> str:
     """Return what joined rows have of a prediction: its label, weight, pred or prob."""
     return f"{name_sql(prediction(at))}.{name}"

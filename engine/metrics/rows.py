@@ -13,7 +13,7 @@ from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.splits import AnySplit, is_split, split_sql
-from engine.metrics.joined import number, position, predicted, probabilities_type
+from engine.metrics.joined import is_prediction, number, position, predicted, probabilities_type
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.states import OVERALL
 from engine.sql import name_sql
@@ -61,14 +61,14 @@ def worst_rows(
     seed
         What decides the sample.
     """
-    check_columns(joined, "the rows", {"columns": columns})
+    _check_shown(joined, columns)
     rows = joined.withColumn(_LOSS, _loss(joined, spec, model)).where(F.col(_LOSS).isNotNull())
     rows = rows.where(F.col(_LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
     order = [F.desc(_LOSS), key_hash_column(joined, list(key), seed)]
-    of_model = (f"{predicted(model, name)} AS {name}" for name in ("label", "pred", "prob"))
+    outputs = ["label", "pred", "prob"]
     shown = [
-        *map(name_sql, dict.fromkeys([*key, *columns])),
-        *of_model,
+        *_shown(key, columns, [*outputs, LOSS]),
+        *(f"{predicted(model, name)} AS {name}" for name in outputs),
         f"{name_sql(_LOSS)} AS {LOSS}",
     ]
     return rows.orderBy(*order).limit(n).selectExpr(*shown).toPandas()
@@ -97,8 +97,9 @@ def flipped_rows(
     n
         How many rows of each kind, by the least hash of their key.
     """
-    check_columns(joined, "the rows", {"columns": columns})
+    _check_shown(joined, columns)
     label = position(joined, models[0], "label", spec.classes)
+    preds = {f"pred_{spec.models[i]}": i for i in models}
     first, second = (position(joined, i, "pred", spec.classes) for i in models)
     told = f"{label} >= 0 AND {first} >= 0 AND {second} >= 0"
     kinds = {
@@ -108,15 +109,25 @@ def flipped_rows(
     rows = joined.where(told).where(_chosen(joined, spec, slice_id, split))
     order = key_hash_column(joined, list(key), seed)
     shown = [
-        *map(name_sql, dict.fromkeys([*key, *columns])),
+        *_shown(key, columns, ["flip", "label", *preds]),
         f"{predicted(models[0], 'label')} AS label",
-        *(f"{predicted(i, 'pred')} AS {name_sql('pred_' + spec.models[i])}" for i in models),
+        *(f"{predicted(i, 'pred')} AS {name_sql(name)}" for name, i in preds.items()),
     ]
     parts = [
         rows.where(flipped).orderBy(order).limit(n).selectExpr(f"'{kind}' AS flip", *shown)
         for kind, flipped in kinds.items()
     ]
     return parts[0].unionByName(parts[1]).toPandas()
+
+
+def _check_shown(joined: DataFrame, columns: Sequence[str]) -> None:
+    own = joined.drop(*(c for c in joined.columns if is_prediction(c)))
+    check_columns(own, "the rows", {"columns": columns})
+
+
+def _shown(key: Sequence[str], columns: Sequence[str], outputs: Sequence[str]) -> list[str]:
+    """Return key and columns in SQL; what is named as an output is shown as that."""
+    return [name_sql(c) for c in dict.fromkeys([*key, *columns]) if c not in outputs or c in key]
 
 
 def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: AnySplit) -> Column:

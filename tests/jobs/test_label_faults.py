@@ -275,7 +275,8 @@ def test_a_module_that_executors_lack_is_named(bench, monkeypatch):
 def test_the_python_interface_names_slice_and_row_too(spark):
     from pyspark.errors import PySparkException
 
-    from engine import SparkSFApplier, slicing_function
+    from engine import SparkSFApplier, evaluate, slicing_function, where
+    from engine.errors import ArgumentError, PredicateError, SliceFaultError
 
     @slicing_function()
     def seven(x):
@@ -285,6 +286,21 @@ def test_the_python_interface_names_slice_and_row_too(spark):
     with pytest.raises(PySparkException) as raised:
         SparkSFApplier([seven]).apply(df).collect()
     assert '"key":"id=2","fault":{"slice":"seven","read":"text=\'x\'"' in str(raised.value)
+    with pytest.raises(SliceFaultError) as fault:
+        evaluate(df.selectExpr("*", "1 label", "1 pred"), key="id", slices=[seven])
+    assert str(fault.value).startswith("slice 'seven' failed on row id=2 having text='x': ")
+    raising = where("raising", "raise_error('no such ' || text) IS NULL")
+    with pytest.raises(PredicateError) as wrong:
+        evaluate(df.selectExpr("*", "1 label", "1 pred"), key="id", slices=[raising])
+    assert "slice 'raising'" in str(wrong.value)
+    assert "[USER_RAISED_EXCEPTION] no such x" in str(wrong.value)
+    stream = spark.readStream.format("rate").load().selectExpr("value id", "1 label", "1 pred")
+    with pytest.raises(ArgumentError) as streaming:
+        evaluate(stream, key="id", slices=[raising])
+    assert str(streaming.value) == (
+        "evaluate: masks must be a Spark DataFrame that is no stream, found a pyspark DataFrame; "
+        "call it on each batch, in writeStream.foreachBatch"
+    )
 
 
 UNREADABLE = """

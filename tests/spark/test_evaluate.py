@@ -6,10 +6,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 from sklearn import metrics as sk
 
 from engine import Scorer, evaluate, slicing_function, where
 from engine.errors import (
+    ArgumentError,
     ClassOrderError,
     MetricInputError,
     MissingColumnError,
@@ -326,6 +328,28 @@ def test_an_evaluation_is_written_as_the_metrics_table_has_it(spark, tables, tmp
     assert stored["a"]["value"] == found.by_slice["value"][0]
     assert stored["overall"]["p_value"] is None
     assert stored["nobody"]["status"] == "empty"
+    with pytest.raises(ArgumentError) as caught:
+        found.to_delta(str(tmp_path / "figures"))
+    assert str(caught.value).startswith(
+        "to_delta: path must be where Spark can write, and no table is yet, found "
+    )
+
+
+def test_rows_are_shown_once_where_a_column_is_named_as_an_output(tables):
+    masks, one, best, _ = tables
+    masks = masks.withColumn("label", F.lit("other")).withColumn("flip", F.lit(1))
+    models = {"one": one, "best": best}
+    found = evaluate(masks, models, key="id", metrics=["accuracy"], columns={"prob": "score"})
+    for rows in (
+        found.flipped_rows("one", "best", columns=["label", "flip"]),
+        found.worst_rows(columns=["label"]),
+    ):
+        assert rows.columns.is_unique
+        assert set(rows["label"]) <= {0, 1}
+    assert found.flipped_rows("one", "one").empty
+    with pytest.raises(MissingColumnError) as caught:
+        found.worst_rows(columns=["nothing like it"])
+    assert "@prediction" not in str(caught.value)
 
 
 def test_evaluate_takes_one_table_and_slicing_functions(tables, rows):

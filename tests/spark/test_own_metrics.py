@@ -64,6 +64,11 @@ def careful(y_true, y_pred, y_prob, weight):
     return np.float32(0.5) if len(y_true) < 60 else float("inf")
 
 
+@metric
+def leaving(y_true, y_pred, y_prob, weight):
+    raise SystemExit("no more")
+
+
 def test_what_fails_has_a_status_and_the_rest_goes_on(spark, caplog):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"id": np.arange(N), "label": np.arange(N) % 3 == 0, "part": "t"})
@@ -77,7 +82,8 @@ def test_what_fails_has_a_status_and_the_rest_goes_on(spark, caplog):
     with caplog.at_level(logging.WARNING, "engine"):
         found = evaluate(
             df.select("id", "label", "part"), models, key="id", split="part", slices=slices,
-            metrics=["accuracy", "roc_auc", few, ragged, listed, careful], n_replicates=20,
+            metrics=["accuracy", "roc_auc", few, ragged, listed, careful, leaving],
+            n_replicates=20,
         )  # fmt: skip
     table = found.table.set_index(["model_id", "slice", "metric"])
     status = table["status"].unstack().loc["old"]
@@ -87,7 +93,7 @@ def test_what_fails_has_a_status_and_the_rest_goes_on(spark, caplog):
     assert status["ragged"].to_dict() == {
         "overall": "ok", "rest": "failed", "third": "ok", "none": "empty",
     }  # fmt: skip
-    assert set(status["listed"]) == {"failed", "empty"}
+    assert set(status["listed"]) == set(status["leaving"]) == {"failed", "empty"}
     assert status["careful"].to_dict() == {
         "overall": "undefined", "rest": "undefined", "third": "failed", "none": "empty",
     }  # fmt: skip
@@ -95,15 +101,16 @@ def test_what_fails_has_a_status_and_the_rest_goes_on(spark, caplog):
     assert table.loc[("old", "third", "few"), "value"] == 30
     assert table["value"][table["status"] == "failed"].isna().all()
     failures = found.failures
-    assert len(failures) == 2 * (2 + 1 + 3 + 1)
+    assert len(failures) == 2 * (2 + 1 + 3 + 1 + 3)
     assert set(failures["problem"]) == {
         "ValueError: too many rows",
         "TypeError: its state must be an array of numbers, found None",
         "TypeError: it must return a number, found [1, 2]",
         "TypeError: it must return a number, found None",
+        "SystemExit: no more",
     }
     said = [r.getMessage() for r in caplog.records if "failed" in r.getMessage()]
-    assert len(said) == 4
+    assert len(said) == 5
     assert said[0] == (
         "metric 'few' failed on slice 'overall' of model 'new', split 't': ValueError: too many "
         "rows (and 3 more); such figures have the status failed, and Evaluation.failures has all "
