@@ -2,8 +2,8 @@
 
 Reads the mask table and prediction tables, joined by key. Writes the metrics table, to which a
 run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
-intervals; + and - mark slices that differ from the rows outside them (corrected p-value), ? those
-of too few rows to be tested.
+intervals; + marks slices that are better than the rows outside them, - those that are worse
+(corrected p-value), ~ what differs where neither way is better, ? too few rows to be tested.
 
   python -m jobs.evaluate_slices --project conf/spam.yaml
   python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
