@@ -179,9 +179,13 @@ def test_types_that_can_be_neither_are_refused_before_the_scan(spark):
     assert message(MissingColumnError, prob="named_struct('0', 0.5D, 'one', 0.5D)") == (
         "probabilities prob of predictions of 'model': there is no column '1'; known: 0, one"
     )
+    empty = "[] (of a map: one of its keys is no class)"
     assert message(PredictionValueError, prob="map(0, 0.5D, 7, 0.5D)") == (
         "column 'prob' of predictions of 'model' is not 2 probabilities from 0 to 1 on 3 rows, the "
-        "first are [] at id=0; [] at id=1; [] at id=2; correct them, or make them null"
+        "first are "
+        + "; ".join(f"{empty} at id={i}" for i in range(3))
+        + "; correct them, or make "
+        "them null"
     )
     assert message(UnknownClassError, label="0.5D") == (
         "column 'label' of predictions of 'model' has values that are not in classes [0, 1]: 0.5"
