@@ -104,9 +104,18 @@ def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:
 
 
 def _as_spark(value: Any) -> str:
-    """Return a date or time as Spark writes it: years after 9999 with a sign."""
+    """Return a date or time as Spark writes it: years of four digits, after 9999 with a sign.
+
+    Examples
+    --------
+    >>> [_as_spark(np.datetime64(days, "D")) for days in (-719529, -1000000, 2932900)]
+    ['-0001-12-31', '-0768-02-04', '+10000-01-04']
+    """
     said = str(value)
-    return f"+{said}" if said.find("-", 1) > len("9999") and said[0] != "-" else said
+    before = said.startswith("-")
+    year, _, rest = said.removeprefix("-").partition("-")
+    sign = "-" if before else "+" if len(year) > len("9999") else ""
+    return f"{sign}{year:0>4}-{rest}"
 
 
 NOT_UTF8 = "text that is not UTF-8"
