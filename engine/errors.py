@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -534,7 +535,8 @@ class TrainerSettingError(InputError):
     """A trainer's setting has a value that it can't have."""
 
     def __init__(self, setting: str, value: object, wanted: str) -> None:
-        super().__init__(f"Trainer: {setting} is {brief(value)}{wanted}")
+        given = repr(str(value)) if isinstance(value, Path) else brief(value)  # a path is whole
+        super().__init__(f"Trainer: {setting} is {given}{wanted}")
 
 
 class TrainerKeywordError(InputError):

@@ -607,12 +607,12 @@ def _check_places(config: TrainerConfig) -> None:
         place = Path(value)
         if place.exists() and place.is_dir() is of_file:
             is_one = "which is a folder, and must be a file" if of_file else "which is a file"
-            raise TrainerSettingError(name, str(value), f", {is_one}")
+            raise TrainerSettingError(name, place, f", {is_one}")
         try:
             (place.parent if of_file else place).mkdir(parents=True, exist_ok=True)
         except OSError as e:
             end = f", which can't be made: {e.strerror}"
-            raise TrainerSettingError(name, str(value), end) from e
+            raise TrainerSettingError(name, place, end) from e
 
 
 def usable_cores() -> int:

