@@ -461,7 +461,7 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
     if flat.dtype.kind not in "biuf":
         flat = _typed(flat, name, "not an integer")
     if flat.dtype.kind == "f":
-        off = np.flatnonzero(~(np.mod(flat, 1) == 0))
+        off = np.flatnonzero((flat != np.floor(flat)) | np.isinf(flat))
         if len(off):
             raise LabelValueError(name, f"{flat[off[0]]:g} at row {off[0]}", "not an integer")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
