@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.classifier.data import DictDataLoader, SliceLabels, hard, pred_label
+from engine.classifier.history import EpochLog
 from engine.classifier.settings import OVERALL, monitored
 from engine.errors import MonitorError, listed
 from engine.metrics import spec
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from engine.classifier.model import SlicingClassifier
-    from engine.classifier.train import EpochLog
 
 
 @dataclass(frozen=True)

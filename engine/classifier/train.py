@@ -33,7 +33,7 @@ from engine.classifier.data import (
     check_loaders,
     hard,
 )
-from engine.classifier.distributed import Processes, processes
+from engine.classifier.history import EpochLog, write_history
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import (
     Monitor,
@@ -47,6 +47,7 @@ from engine.classifier.monitor import (
     slice_table,
 )
 from engine.classifier.optimizers import OPTIMIZERS
+from engine.classifier.processes import Processes, processes
 from engine.classifier.settings import SEED, TrainerConfig, lr_factor
 from engine.errors import (
     EmptyTrainingError,
@@ -99,39 +100,6 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-@dataclass(frozen=True)
-class EpochLog:
-    """What one epoch showed.
-
-    Parameters
-    ----------
-    epoch, step
-        Epochs and steps done, from 1.
-    seconds, rows_per_second
-        Time spent training in the epoch, without evaluation.
-    lr
-        Learning rate of its last step.
-    loss
-        The sum of all tasks' losses, mean over its steps.
-    task_losses
-        Label to its mean loss over the rows where it was active; tasks without one are absent.
-    metrics
-        ``score_slices`` of the valid split's loaders, if there are any.
-    monitored
-        The monitor's value, if there is a monitor.
-    """
-
-    epoch: int
-    step: int
-    seconds: float
-    rows_per_second: float
-    lr: float
-    loss: float
-    task_losses: dict[str, float]
-    metrics: dict[str, float]
-    monitored: float | None = None
-
-
 @dataclass
 class Standing:
     """How far training has come.
@@ -161,19 +129,6 @@ class Standing:
     done: bool = False
     history: list[EpochLog] = field(default_factory=list)
     best_weights: state.Tensors = field(default_factory=dict)
-
-
-def write_history(path: str | os.PathLike[str], history: Sequence[EpochLog]) -> None:
-    """Write one line of JSON per epoch; a score that is NaN becomes null."""
-    lines = []
-    for epoch in history:
-        metrics = {key: None if math.isnan(v) else v for key, v in epoch.metrics.items()}
-        monitored = epoch.monitored
-        if monitored is not None and math.isnan(monitored):
-            monitored = None
-        fixed = asdict(epoch) | {"metrics": metrics, "monitored": monitored}
-        lines.append(json.dumps(fixed) + "\n")
-    Path(path).write_text("".join(lines), encoding="utf-8")
 
 
 _MODEL_SETTINGS = (

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from engine.classifier.data import DictDataset, SliceLabels
-from engine.classifier.distributed import Processes, processes, train_together
+from engine.classifier.distributed import train_together
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.processes import Processes, processes
 from engine.classifier.train import Trainer
 
 BATCH, ROWS = 9, 9 * 10 - 8  # the last batch of an epoch is one row: one process has none
