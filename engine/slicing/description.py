@@ -20,10 +20,11 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
 import pickle
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,19 @@ from typing import Any
 from engine.slicing import places
 from engine.slicing.expr import Const, Expr, Lookup, Mask
 from engine.slicing.functions import Preprocessor, SlicingFunction
+from engine.slicing.loading import Loaded
 from engine.slicing.origin import MEANING, file_digest, is_own, package, version_of
 from engine.slicing.parts import Home, Named, Parts, parts_of
 from engine.slicing.source import Function, SourceError, located
 from engine.slicing.uses import Chain, Import, Uses, text_of, uses_of
 
+# What a function says without effect, and the names by which it is read all the same.
+_TOLD = {
+    "__annotations__": frozenset({
+        "__annotations__", "get_type_hints", "get_annotations", "signature", "getfullargspec",
+    }),
+    "__doc__": frozenset({"__doc__", "getdoc"}),
+}  # fmt: skip
 _PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None), type(Ellipsis)})
 # Names of a module that say where it is, not what it does.
 _ABOUT_MODULES = frozenset(
@@ -132,16 +141,20 @@ class _Changed:
         Names of attributes, of whatever object.
     items
         Names of classes that change their own items.
+    told
+        What is read that else says nothing: docstrings, annotations.
     """
 
     names: dict[tuple[int, str], set[str]] = field(default_factory=dict)
     cells: dict[int, types.CellType] = field(default_factory=dict)
     attributes: set[str] = field(default_factory=set)
     items: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def matters(self, attributes: set[str]) -> bool:
         """Tell whether something that was described by its value is such a place."""
-        return bool(self.names or self.cells or self.items or self.attributes & attributes)
+        own = self.names or self.cells or self.items or self.told
+        return bool(own or self.attributes & attributes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,8 +285,10 @@ class _Walk:
         self.trees.add(tree)
         self._note(f, uses)
         below = [*self._defaults(f, node, uses), *self._used(f, uses, f.__code__)]
-        below += self._held(f, [(k, v) for k, v in vars(f).items() if k != "__wrapped__"], tree)
+        below += self._held(f, [(k, v) for k, v in vars(f).items() if k != "__wrapped__"],
+                            places.around(tree, node))  # fmt: skip
         below += [(called, _Unknown("import", why)) for called, why in uses.unknown.items()]
+        below += [(told, getattr(f, told)) for told in sorted(self.changed.told)]
         name = f.__code__.co_name
         return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below])
 
@@ -319,7 +334,10 @@ class _Walk:
         given = [*zip(reversed(names), reversed(f.__defaults__ or ()), strict=False)]
         for name, value in sorted([*given, *(f.__kwdefaults__ or {}).items()]):
             made = places.of_default(node, name) if node and name in uses.changed else None
-            yield name, value if made is None else self._making(made, f, ("default", name))
+            if made is None or self._loaded.may_have_changed(name, around=_around(f)):
+                yield name, value
+            else:
+                yield name, self._making(made, f, ("default", name))
 
     def _used(self, f: types.FunctionType, uses: Uses, code: types.CodeType) -> Iterator[Named]:
         """Yield what a function reads of what is around it."""
@@ -328,8 +346,10 @@ class _Walk:
                 yield from self._read(name, self._in_cell(f, name, cell), uses.chains[name])
         names = f.__globals__
         for name in sorted(_global_names(code) & uses.chains.keys()):
-            if name in names and name not in _ABOUT_MODULES:
+            if name in names and (name not in _ABOUT_MODULES or name == "__doc__"):
                 yield from self._read(name, self._in_module(f, name), uses.chains[name])
+            elif name not in names and _is_put_into_builtins(name):
+                yield name, getattr(builtins, name)
         if uses.whole:
             yield "globals", _Whole(names)
         for taken in uses.imports:
@@ -340,9 +360,23 @@ class _Walk:
             yield name, value
             if any("__subclasses__" in chain for chain in chains) and isinstance(value, type):
                 yield f"{name}.__subclasses__", _subclasses(value)
+            if issubclass(type(value), types.ModuleType):
+                for chain in sorted(chains):
+                    yield from self._put_there(name, value, chain)
             return
         for chain in sorted(chains):
             yield from self._along(name, value, chain)
+
+    def _put_there(self, path: str, value: Any, chain: Chain) -> Iterator[Named]:
+        """Yield what of the user's a chain of attributes finds in a module of others."""
+        for name in chain:
+            if not issubclass(type(value), types.ModuleType):
+                return
+            path, value = f"{path}.{name}", vars(value).get(name)
+        is_code = type(value) is types.FunctionType and self._is_own_code(value)
+        kind = value if isinstance(value, type) else type(value)
+        if is_code or self._is_own_class(kind) or isinstance(value, abc.ABCMeta):
+            yield path, value
 
     def _along(self, path: str, module: types.ModuleType, chain: Chain) -> Iterator[Named]:
         """Yield what a chain of attributes leads to: the first that is no module of the user's."""
@@ -400,6 +434,9 @@ class _Walk:
     def _note(self, f: types.FunctionType, uses: Uses) -> None:
         """Note which places around it a function changes."""
         code = f.__code__
+        for told, readers in _TOLD.items():
+            if not readers.isdisjoint(name for c in _codes(code) for name in c.co_names):
+                self.found.told.add(told)
         for name in uses.changed:
             if name in code.co_freevars:
                 cell = _cells(f).get(name)
@@ -422,7 +459,9 @@ class _Walk:
         if writers is None and kind not in self.changed.items and kind not in _DRAWN_FROM:
             return value
         made = places.of_global(located(f)[1], name, writers or ())
-        return value if made is None else self._making(made, f, key)
+        if made is None or self._loaded.may_have_changed(name, f.__globals__, value):
+            return value
+        return self._making(made, f, key)
 
     def _in_cell(self, f: types.FunctionType, name: str, cell: types.CellType) -> Any:
         kind = type(cell.cell_contents).__name__
@@ -433,10 +472,15 @@ class _Walk:
         except SourceError:
             return cell.cell_contents
         made = places.of_variable(tree, node, name)
-        return cell.cell_contents if made is None else self._making(made, f, id(cell))
+        if made is None or self._loaded.may_have_changed(name, around=_around(f)):
+            return cell.cell_contents
+        return self._making(made, f, id(cell))
 
     def _held(
-        self, owner: Any, items: Iterable[Named], tree: ast.Module | None = None
+        self,
+        owner: Any,
+        items: Iterable[Named],
+        made_in: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | None = None,
     ) -> Iterator[Named]:
         """Yield the attributes of an object or a function, those that change as they were made."""
         for name, value in sorted(items, key=lambda item: item[0]):
@@ -444,11 +488,13 @@ class _Walk:
             if name not in self.changed.attributes:
                 yield name, value
                 continue
-            if tree is not None:
+            if made_in is not None:
                 beside: types.FunctionType | None = owner
-                made = places.of_attribute(self.trees, tree, name)
+                made = places.of_attribute(self.trees, made_in, name)
             else:
                 made, beside = self._making_attribute(type(owner), name)
+            if made is not False and self._changed_while_loading(owner, name):
+                made = False
             if made is False or beside is None:
                 yield name, value
             elif isinstance(made, ast.expr):
@@ -479,6 +525,24 @@ class _Walk:
                 return made, method
             found = made
         return found, beside
+
+    def _changed_while_loading(self, owner: Any, name: str) -> bool:
+        """Tell whether an attribute may have been changed since it was made."""
+        if isinstance(owner, types.FunctionType):  # its attributes are made by naming them
+            return self._loaded.may_have_changed(name, around=_around(owner), made=1)
+        kind = owner if isinstance(owner, type) else type(owner)
+        around = {part for k in kind.__mro__ for part in _around(k)}
+        return self._loaded.may_have_changed(name, around=around)
+
+    @functools.cached_property
+    def _loaded(self) -> Loaded:
+        """Return the user's modules that are loaded, with their source."""
+        found: dict[tuple[int, str], tuple[Mapping[str, Any], str]] = {}
+        for name in _own_modules((*sys.modules,), frozenset(self._homes)):
+            module = sys.modules[name]
+            for text in _texts_of(module):
+                found[id(vars(module)), text] = vars(module), text
+        return Loaded([*found.values()])
 
     def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> _Made:
         return self._made.setdefault((key, id(node)), _Made(node, beside))
@@ -512,7 +576,8 @@ class _Walk:
     def _class(self, kind: type) -> Parts:
         if not self._is_own_class(kind):
             label = f"class:{kind.__module__}.{kind.__qualname__}"
-            return Parts(label, [("", Home(kind.__module__))])
+            registered = [(n, c) for n, c in _registered(kind) if self._is_own_class(c)]
+            return Parts(label, [("", Home(kind.__module__)), *registered])
         below: list[Named] = [("", base) for base in kind.__bases__]
         if type(kind) is not type:
             below.append(("metaclass", type(kind)))
@@ -520,6 +585,7 @@ class _Walk:
             below += [(n, m._value_) for n, m in kind.__members__.items()]  # type: ignore[attr-defined]
         below += [*_fields_of(kind), *_registered(kind)]
         members = [(n, v) for n, v in vars(kind).items() if self._is_said(kind, n, v)]
+        members += [("__doc__", d) for d in {kind.__doc__} if "__doc__" in self.changed.told]
         name = kind.__name__
         return Parts(
             f"class:{kind.__qualname__}",
@@ -531,7 +597,11 @@ class _Walk:
             self.seen.add(name)
             if name in self.changed.attributes and not callable(value):
                 made, beside = self._making_attribute(kind, name, of_class=True)
-                if isinstance(made, ast.expr) and beside is not None:
+                if (
+                    isinstance(made, ast.expr)
+                    and beside is not None
+                    and not self._changed_while_loading(kind, name)
+                ):
                     yield name, self._making(made, beside, (id(kind), name))
                     continue
             yield name, value
@@ -637,12 +707,7 @@ class _Walk:
         return version_of(package(module))
 
     def _is_own_module(self, value: Any) -> bool:
-        if not issubclass(type(value), types.ModuleType):
-            return False
-        file = getattr(value, "__file__", None)
-        if file is None:  # a package without __init__.py
-            file = next(iter(getattr(value, "__path__", ())), None)
-        return self._is_own(value.__name__, file)
+        return _is_own_module(value, self._homes)
 
     def _is_own_code(self, f: types.FunctionType) -> bool:
         module = f.__globals__.get("__name__")
@@ -657,11 +722,13 @@ class _Walk:
         module = kind.__module__
         if module == "builtins":  # made where there is no module, or Python's
             return bool(kind.__flags__ & _HEAP) and not hasattr(builtins, kind.__name__)
+        if module == "types":  # made by dataclasses.make_dataclass, or types' own
+            return not hasattr(types, kind.__name__)
         known = sys.modules.get(module)
         return self._is_own(module, getattr(known, "__file__", None))
 
     def _is_own(self, module: str | None, file: str | None) -> bool:
-        return package(module) in {"__main__", *self._homes} or is_own(file)
+        return _is_own(module, file, self._homes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -682,6 +749,8 @@ class _Unknown:
 _SLOTS = (types.GetSetDescriptorType, types.MemberDescriptorType)
 # Types whose objects change when they are asked.
 _DRAWN_FROM = frozenset({"Random", "Generator", "RandomState", "count", "cycle"})
+# Types of which Python has nothing among its builtins.
+_PUT = frozenset({str, bytes, int, float, list, tuple, dict, set, frozenset})
 _HEAP = 1 << 9  # CPython's flag of a class that Python code made
 _OWN: dict[type, Callable[[_Walk, Any], Parts]] = {
     SlicingFunction: _Walk._slice,
@@ -766,6 +835,15 @@ def _is_said_of(name: str, value: Any) -> bool:
     return not name.startswith("__") and isinstance(value, (*plain, types.MethodType))
 
 
+def _is_put_into_builtins(name: str) -> bool:
+    """Tell whether a name of everywhere isn't Python's."""
+    value = getattr(builtins, name, None)
+    home = getattr(value, "__module__", None) or type(value).__module__
+    return value is not None and (
+        home not in {"builtins", "_sitebuiltins", "io", "_io"} or type(value) in _PUT
+    )
+
+
 def _subclasses(kind: type) -> list[type]:
     below: list[type] = sorted(type.__subclasses__(kind), key=lambda k: k.__qualname__)
     return [*below, *(k for b in below for k in _subclasses(b))]
@@ -807,6 +885,37 @@ def _fields_of(kind: type) -> Iterator[Named]:
         yield "dataclass", [getattr(params, a) for a in ("init", "eq", "order", "frozen")]
     if "_fields" in vars(kind) and issubclass(kind, tuple):
         yield "fields", [kind._fields, kind._field_defaults]  # type: ignore[attr-defined]
+
+
+def _is_own(module: str | None, file: str | None, homes: Collection[str]) -> bool:
+    return package(module) in {"__main__", *homes} or is_own(file)
+
+
+def _is_own_module(value: Any, homes: Collection[str]) -> bool:
+    if not issubclass(type(value), types.ModuleType):
+        return False
+    file = getattr(value, "__file__", None)
+    if file is None:  # a package without __init__.py
+        file = next(iter(getattr(value, "__path__", ())), None)
+    return _is_own(value.__name__, file, homes)
+
+
+@functools.lru_cache(maxsize=8)
+def _own_modules(names: tuple[str, ...], homes: frozenset[str]) -> list[str]:
+    return [n for n in names if _is_own_module(sys.modules.get(n), homes)]
+
+
+def _around(made: types.FunctionType | type) -> set[str]:
+    """Return the names of the functions that a function or a class is made in."""
+    name = made.__code__.co_qualname if isinstance(made, types.FunctionType) else made.__qualname__
+    before, _, _ = name.rpartition(".<locals>.")
+    return {*before.split(".")} - {"", "<locals>"}
+
+
+def _texts_of(module: types.ModuleType) -> Iterator[str]:
+    """Yield a module's source; of a notebook, each cell that ran."""
+    yield "".join(linecache.getlines(getattr(module, "__file__", None) or "", vars(module)))
+    yield from (c for c in vars(module).get("In", ()) if type(c) is str)
 
 
 def _is_unseeded(node: ast.expr) -> bool:

@@ -37,18 +37,30 @@ def of_global(tree: ast.Module, name: str, writers: Collection[str]) -> ast.expr
     >>> of_global(ast.parse("SEEN = {}; SEEN['a'] = 1"), "SEEN", ()) is None
     True
     """
-    outside = list(_outside(tree.body))
-    called = [n.func for n in outside if isinstance(n, ast.Call)]
-    called += [d for n in outside for d in getattr(n, "decorator_list", ())]
-    if any(isinstance(f, ast.Name) and f.id in writers for f in called):
+    mentions, called = _at_the_top(tree)
+    if not called.isdisjoint(writers) or len(mentions.get(name, ())) != 1:
         return None
-    return _only_assignment(tree.body, outside, name)
+    return _assigned(tree.body, mentions[name][0])
+
+
+@functools.lru_cache(maxsize=64)
+def _at_the_top(tree: ast.Module) -> tuple[dict[str, list[ast.Name]], set[str]]:
+    """Return where a module mentions variables, outside of functions, and which it calls."""
+    mentions: dict[str, list[ast.Name]] = {}
+    called = set[str]()
+    for node in _outside(tree.body):
+        if isinstance(node, ast.Name):
+            mentions.setdefault(node.id, []).append(node)
+        functions = [node.func] if isinstance(node, ast.Call) else []
+        functions += getattr(node, "decorator_list", ())
+        called |= {f.id for f in functions if isinstance(f, ast.Name)}
+    return mentions, called
 
 
 def of_variable(tree: ast.Module, inner: Function, name: str) -> ast.expr | None:
     """Return the expression that makes a variable of a function around another one."""
     node: ast.AST = inner
-    parents = _parents(tree)
+    parents = parents_of(tree)
     while node in parents:
         node = parents[node]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -72,7 +84,7 @@ def of_default(node: Function, name: str) -> ast.expr | None:
 
 def of_attribute(
     trees: Collection[ast.Module],
-    owner: ast.ClassDef | ast.Module,
+    owner: ast.ClassDef | ast.Module | ast.FunctionDef | ast.AsyncFunctionDef,
     name: str,
     of_class: bool = False,
 ) -> ast.expr | bool:
@@ -85,18 +97,21 @@ def of_attribute(
     trees
         The modules whose functions may set it.
     owner
-        The class, or the module of a function that has the attribute.
+        The class; of a function that has the attribute, the module or function it is made in.
     name
         The attribute.
     of_class
         Whether it is the class's own, not an object's.
     """
-    if isinstance(owner, ast.Module):
-        mentions = [n for t in trees for n in _outside(t.body) if _names(n, name)]
+    if not isinstance(owner, ast.ClassDef):
+        bodies = [t.body for t in trees] + ([] if isinstance(owner, ast.Module) else [owner.body])
+        mentions = [n for body in bodies for n in _outside(body) if _names(n, name)]
         values = [v for s in owner.body for v in _values_set(s, name)]
         if not mentions:
             return True
-        return (_fresh(values[0]) or False) if len(values) == len(mentions) == 1 else False
+        if len(values) != 1 or len(mentions) != 1:
+            return False
+        return _of_outside(_fresh(values[0]), owner) or False
     if any(name in _changed_outside(tree, owner) for tree in trees):
         return False
     makers = [m for m in owner.body if isinstance(m, ast.FunctionDef) and m.name in MAKING]
@@ -129,9 +144,19 @@ def _is_no_argument(value: ast.expr | None) -> bool:
     )
 
 
+def around(
+    tree: ast.Module, inner: Function
+) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef:
+    """Return the function that a function is made in, or its module."""
+    node, parents = parents_of(tree).get(inner), parents_of(tree)
+    while node is not None and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        node = parents.get(node)
+    return tree if node is None else node
+
+
 def class_of(tree: ast.Module, method: Function) -> ast.ClassDef | None:
     """Return the class that a method is written in."""
-    parent = _parents(tree).get(method)
+    parent = parents_of(tree).get(method)
     return parent if isinstance(parent, ast.ClassDef) else None
 
 
@@ -152,9 +177,12 @@ def _outside(body: list[ast.stmt]) -> Iterator[ast.AST]:
 
 def _only_assignment(body: list[ast.stmt], outside: list[ast.AST], name: str) -> ast.expr | None:
     mentions = [n for n in outside if isinstance(n, ast.Name) and n.id == name]
-    if len(mentions) != 1:
-        return None
-    return next((_fresh(v) for s in body for t, v in _pairs(s) if t is mentions[0]), None)
+    return _assigned(body, mentions[0]) if len(mentions) == 1 else None
+
+
+def _assigned(body: list[ast.stmt], target: ast.Name) -> ast.expr | None:
+    """Return what one of some statements assigns to a variable that stands there."""
+    return next((_fresh(v) for s in body for t, v in _pairs(s) if t is target), None)
 
 
 def _values_set(s: ast.stmt, name: str) -> Iterator[ast.expr]:
@@ -198,6 +226,8 @@ def _of_outside(value: ast.expr | None, *makers: ast.AST) -> ast.expr | None:
     """Return an expression unless it reads a function's own variables: those differ by call."""
     if value is None:
         return None
+    if makers and isinstance(makers[0], ast.Module):
+        return value
     own = {n.arg for m in makers for n in ast.walk(m) if isinstance(n, ast.arg)}
     own |= {n.id for m in makers for n in ast.walk(m)
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}  # fmt: skip
@@ -218,5 +248,6 @@ _MAKERS = frozenset({
 
 
 @functools.lru_cache(maxsize=64)
-def _parents(tree: ast.Module) -> dict[ast.AST, ast.AST]:
+def parents_of(tree: ast.Module) -> dict[ast.AST, ast.AST]:
+    """Return the node that each node of a module is in."""
     return {below: node for node in ast.walk(tree) for below in ast.iter_child_nodes(node)}

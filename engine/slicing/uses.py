@@ -147,8 +147,8 @@ def _says_nothing(node: object) -> bool:
     return isinstance(node, ast.Pass)
 
 
-def uses_of(node: ast.AST) -> Uses:
-    """Return what a function or an expression uses.
+def uses_of(node: ast.AST, inner: bool = True) -> Uses:
+    """Return what a function or an expression uses; also the functions in it, or without them.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def uses_of(node: ast.AST) -> Uses:
     >>> sorted(used.chains["words"])
     [('bad',), ('worse',)]
     """
-    walk = _Walk()
+    walk = _Walk(inner)
     for part in body_of(node):
         walk.visit(part)
     walk.uses.changed |= {walk.aliases.get(n, n) for n in walk.uses.changed}
@@ -164,8 +164,8 @@ def uses_of(node: ast.AST) -> Uses:
 
 
 class _Walk:
-    def __init__(self) -> None:
-        self.uses = Uses()
+    def __init__(self, inner: bool) -> None:
+        self.uses, self.inner = Uses(), inner
         self.aliases: dict[str, str] = {}
 
     def visit(self, root: ast.AST) -> None:
@@ -275,7 +275,8 @@ class _Walk:
         args: ast.arguments = node.args  # type: ignore[attr-defined]
         yield from getattr(node, "decorator_list", ())
         yield from (d for d in (*args.defaults, *args.kw_defaults) if d is not None)
-        yield from body_of(node)
+        if self.inner or isinstance(node, ast.Lambda):
+            yield from body_of(node)
 
 
 def _below(node: ast.AST) -> Iterator[ast.AST]:
