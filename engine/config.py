@@ -43,9 +43,10 @@ from engine.metrics.classes import as_class, different
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.spec import KINDS, MetricSpec, parse_metric
 from engine.names import is_catalog_name, is_catalog_schema
-from engine.slicing.algebra import Composition, compositions, is_composition, parse
+from engine.slicing.algebra import is_composition, parse
+from engine.slicing.compositions import Composition, compositions
 from engine.slicing.functions import SlicingFunction, where
-from engine.slicing.identity import slug
+from engine.slicing.ids import slug
 from engine.slicing.lookups import lookup
 from engine.slicing.modules import load_slices
 from engine.slicing.values import TOP, By, distinct

@@ -13,7 +13,8 @@ from engine.masks.lookups import check_lookups, marked, with_lookups
 from engine.masks.values import FoundValues, check_by, families, find_values
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.lookups import joined, key_tables, versioned
+from engine.slicing.joins import joined, key_tables
+from engine.slicing.lookups import versioned
 from engine.slicing.values import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 
 if TYPE_CHECKING:

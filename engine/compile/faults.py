@@ -20,7 +20,8 @@ from engine.errors import (
     SliceFaultError,
     listed,
 )
-from engine.slicing.functions import SliceKind, SlicingFunction
+from engine.slicing.functions import SlicingFunction
+from engine.slicing.slices import SliceKind
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -33,8 +33,9 @@ from engine.errors import UnreadableValueError
 from engine.plain import plain
 from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
 from engine.slicing.expr import Expr
-from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
+from engine.slicing.functions import SlicingFunction, series_parameters
 from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
+from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
 _CAUSE = 500  # characters of what an exception says

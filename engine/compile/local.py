@@ -16,7 +16,7 @@ from engine.compile.values import pandas_values
 from engine.compile.vectors import kind_of
 from engine.errors import NeedsSparkError, SliceFaultError
 from engine.masks.local import MARKS, mark_of, marked_field
-from engine.slicing.identity import check_ids
+from engine.slicing.ids import check_ids
 
 if TYPE_CHECKING:
     from engine.compile.plan import MaskPlan

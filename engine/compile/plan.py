@@ -45,12 +45,14 @@ from engine.errors import (
 )
 from engine.masks.words import WORD
 from engine.plain import SENTENCE, plain
-from engine.slicing.algebra import with_parts
+from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import of_row, wrong_return
 from engine.slicing.expr import Call, Expr, Mask
-from engine.slicing.functions import SliceKind, SlicingFunction, functions
-from engine.slicing.identity import check_ids, unknowns
-from engine.slicing.lookups import FEW, check_local, joined
+from engine.slicing.functions import SlicingFunction, functions
+from engine.slicing.identity import unknowns
+from engine.slicing.ids import check_ids
+from engine.slicing.joins import FEW, check_local, joined
+from engine.slicing.slices import SliceKind
 
 if TYPE_CHECKING:
     from pyspark.sql import Column as SparkColumn

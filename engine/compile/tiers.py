@@ -18,8 +18,9 @@ from engine.compile.vectors import kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
 from engine.plain import NAME, plain
 from engine.slicing.expr import Call, Column, Expr, shown
-from engine.slicing.functions import SliceKind, SlicingFunction, series_parameters
-from engine.slicing.lookups import without_lookups
+from engine.slicing.functions import SlicingFunction, series_parameters
+from engine.slicing.joins import without_lookups
+from engine.slicing.slices import SliceKind
 
 
 class Tier(StrEnum):

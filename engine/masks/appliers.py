@@ -25,11 +25,13 @@ from engine.errors import (
     SliceFormError,
     TableTypeError,
 )
-from engine.slicing.algebra import is_composed, with_parts
+from engine.slicing.algebra import is_composed
+from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import codes, field_of
-from engine.slicing.functions import SliceKind, SlicingFunction, functions
-from engine.slicing.lookups import check_local
+from engine.slicing.functions import SlicingFunction, functions
+from engine.slicing.joins import check_local
 from engine.slicing.rows import Row
+from engine.slicing.slices import SliceKind
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -153,7 +155,7 @@ class SFApplier(_Applier):
         self._require(SliceKind.ROW)
         kernel = Kernel(self._functions)
         made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
-        trees = sorted(made_of, key=is_composed)
+        trees = sorted(made_of, key=lambda sf: is_composed(sf.expr))
 
         def run(start: int) -> _Batch:
             points = [_row(x) for x in data_points[start : start + BATCH]]

@@ -14,7 +14,7 @@ from engine.masks.checks import quoted
 from engine.names import FORMATS, is_catalog_name
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.lookups import joined
+from engine.slicing.joins import joined
 from engine.slicing.values import family
 
 if TYPE_CHECKING:

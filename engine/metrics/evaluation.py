@@ -71,7 +71,7 @@ from engine.metrics.spec import KINDS, badness, better, parse_metric
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
-from engine.slicing.algebra import with_parts
+from engine.slicing.compositions import with_parts
 
 if TYPE_CHECKING:
     from engine.slicing.functions import SlicingFunction

@@ -16,7 +16,6 @@ import copyreg
 import dis
 import enum
 import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -31,7 +30,7 @@ from typing import Any
 
 from engine.slicing import places
 from engine.slicing.expr import Const, Expr, Lookup, Mask
-from engine.slicing.functions import Preprocessor, SlicingFunction
+from engine.slicing.ids import digest
 from engine.slicing.loading import Loaded
 from engine.slicing.origin import MEANING, file_digest, is_own, package, version_of
 from engine.slicing.parts import Home, Named, Parts, parts_of
@@ -64,12 +63,6 @@ _ABOUT = frozenset(
         "protocol_attrs", "static_attributes", "type_params", "weakref",
     )
 ) | {"_abc_impl", "_is_protocol", "_is_runtime_protocol"}  # fmt: skip
-_VARIABLE_KEYWORDS = inspect.CO_VARKEYWORDS
-
-
-def digest(text: str) -> str:
-    """Return the hex SHA-256 of a text."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def references(f: types.FunctionType) -> dict[str, Any]:
@@ -85,6 +78,19 @@ def references(f: types.FunctionType) -> dict[str, Any]:
     return {name: f.__globals__[name] for name in used if name in f.__globals__} | {
         name: cell.cell_contents for name, cell in _cells(f).items()
     }
+
+
+def describe(kind: type, parts: Callable[[Any], Parts]) -> None:
+    """Say what the objects of a type depend on, where the type is above this file.
+
+    Parameters
+    ----------
+    kind
+        The type.
+    parts
+        Returns an object's parts.
+    """
+    _OWN[kind] = lambda _, value: parts(value)
 
 
 @dataclass(frozen=True)
@@ -250,27 +256,6 @@ class _Walk:
             return self._module(value)
         known = parts_of(value, self.text)
         return self._object(value) if known is None else known
-
-    # Slices
-
-    def _slice(self, sf: SlicingFunction) -> Parts:
-        about = [("version", sf.version)] if sf.version is not None else []
-        if sf.expr is not None:
-            ids = sorted(sf.parts)
-            parts = [("", sf.parts[i]) for i in ids]
-            return Parts(f"slice:{sf.kind}:{ids}", [*about, ("", sf.expr), *parts])
-        resources = [*sf.resources.items()]
-        code = getattr(sf.f, "__code__", None)
-        if code is not None and not code.co_flags & _VARIABLE_KEYWORDS:
-            resources.sort()  # keyword arguments have no order
-        pandas = [("", Home("pandas"))] if sf.kind == "pandas" else []
-        below = [*about, ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
-        return Parts(f"slice:{sf.kind}", below)
-
-    def _preprocessor(self, p: Preprocessor) -> Parts:
-        about = [("version", p.version)] if p.version is not None else []
-        key = p.memoize_key if p.memoize else None
-        return Parts("preprocessor", [*about, ("", p.f), ("key", key), ("pre", p.pre)])
 
     # Functions
 
@@ -753,8 +738,6 @@ _DRAWN_FROM = frozenset({"Random", "Generator", "RandomState", "count", "cycle"}
 _PUT = frozenset({str, bytes, int, float, list, tuple, dict, set, frozenset})
 _HEAP = 1 << 9  # CPython's flag of a class that Python code made
 _OWN: dict[type, Callable[[_Walk, Any], Parts]] = {
-    SlicingFunction: _Walk._slice,
-    Preprocessor: _Walk._preprocessor,
     types.FunctionType: _Walk._function,
     types.CodeType: _Walk._code,
     _Made: _Walk._made_by,

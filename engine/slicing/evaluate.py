@@ -17,9 +17,9 @@ import pandas as pd
 
 from engine.errors import SliceFaultError
 from engine.slicing.expr import Call, Column, Const, Expr, Mask
-from engine.slicing.functions import SliceKind, SlicingFunction
-from engine.slicing.lookups import without_lookups
+from engine.slicing.joins import without_lookups
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
+from engine.slicing.slices import Slice, SliceKind
 
 
 def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
@@ -41,7 +41,7 @@ def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
     return _answer(_value(tree, masks.__getitem__, lambda c: masks[c]))
 
 
-def of_row(tree: Expr, x: Any, parts: Mapping[str, SlicingFunction]) -> bool | None:
+def of_row(tree: Expr, x: Any, parts: Mapping[str, Slice]) -> bool | None:
     """Evaluate a tree on a row: its columns read from ``x``, its slices called with it.
 
     Examples
@@ -53,7 +53,7 @@ def of_row(tree: Expr, x: Any, parts: Mapping[str, SlicingFunction]) -> bool | N
     return _answer(_value(tree, lambda s: mask_of(parts[s], x), lambda c: field_of(x, c)))
 
 
-def mask_of(sf: SlicingFunction, x: Any) -> bool | None:
+def mask_of(sf: Slice, x: Any) -> bool | None:
     """Return a slice's mask of one row: what the slice answers, by the mask law.
 
     A row function that raises on a row where a column that it read is null can't decide.
@@ -67,6 +67,7 @@ def mask_of(sf: SlicingFunction, x: Any) -> bool | None:
 
     Examples
     --------
+    >>> from engine.slicing.functions import SlicingFunction
     >>> few = SlicingFunction("few", lambda x: x.n < 3)
     >>> mask_of(few, Row({"n": 1})), mask_of(few, Row({"n": None}))
     (True, None)
@@ -123,7 +124,7 @@ _RETURNS = (bool, int, np.bool_, np.integer)  # what a slicing function may retu
 _MASKS = frozenset({True, False, -1})
 
 
-def _reads_null(sf: SlicingFunction, x: Any) -> bool:
+def _reads_null(sf: Slice, x: Any) -> bool:
     """Call a function again, on a row that notes what it reads: whether any of it is null."""
     values = _values(x)
     if values is None:

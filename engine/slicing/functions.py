@@ -10,7 +10,6 @@ import copy
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, cast
 
 from engine.arguments import entries, flag, mapping, text
@@ -21,18 +20,15 @@ from engine.errors import (
     SliceFormError,
     VersionTypeError,
 )
+from engine.slicing.algebra import composed
+from engine.slicing.description import describe
+from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
+from engine.slicing.ids import composition_id, slug
+from engine.slicing.joins import check_local
+from engine.slicing.parts import Home, Parts
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
-
-
-class SliceKind(StrEnum):
-    """How a slicing function is written."""
-
-    ROW = "row"  # a Python function of a row
-    PANDAS = "pandas"  # a function of pandas Series, named like columns
-    COLUMN = "column"  # a function without row that returns a Spark Column
-    SQL = "sql"  # a SQL predicate
-    EXPR = "expression"  # a tree over columns and other slices
+from engine.slicing.slices import SliceKind
 
 
 class Preprocessor:
@@ -251,11 +247,7 @@ class SlicingFunction:
     def id(self) -> str:
         """The mask column's name."""
         if self.text is not None:
-            from engine.slicing.algebra import composition_id
-
             return composition_id(self.text)
-        from engine.slicing.identity import slug
-
         return slug(self.name)
 
     @property
@@ -266,9 +258,6 @@ class SlicingFunction:
     def __call__(self, *args: Any) -> Any:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
         if self.expr is not None:
-            from engine.slicing.evaluate import of_row
-            from engine.slicing.lookups import check_local
-
             check_local([self])
             return of_row(self.expr, args[0], self.parts)
         if self.f is None:
@@ -291,8 +280,6 @@ class SlicingFunction:
         >>> where("short", "length(text) < 20").named("Short text").id
         'short_text'
         """
-        from engine.slicing.identity import slug
-
         new = copy.copy(self)
         new.name, new.id, new.text = name, slug(name) if id is None else id, None
         new.description = self.description if description is None else description
@@ -311,11 +298,12 @@ class SlicingFunction:
         return self._composed("kleene_not")
 
     def _composed(self, op: str, *others: SlicingFunction) -> SlicingFunction:
-        from engine.slicing.algebra import compose
-
         if not all(isinstance(o, SlicingFunction) for o in others):
             return cast("SlicingFunction", NotImplemented)  # Python then says so
-        return compose(op, self, *others)
+        made = composed(op, self, *others)
+        sf = SlicingFunction(made.text, expr=made.tree, parts=made.parts)
+        sf.text = sf.description = made.text
+        return sf
 
     def __bool__(self) -> bool:
         """Refuse: Python's ``a and b`` would be ``b``, without a word."""
@@ -506,3 +494,29 @@ def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
 def _is_series(annotation: Any) -> bool:
     name = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
     return name.partition("[")[0].rpartition(".")[2].strip("'\" ") == "Series"
+
+
+# What of a slice and of a preprocessor is in a fingerprint.
+def _slice_parts(sf: SlicingFunction) -> Parts:
+    about = [("version", sf.version)] if sf.version is not None else []
+    if sf.expr is not None:
+        ids = sorted(sf.parts)
+        parts = [("", sf.parts[i]) for i in ids]
+        return Parts(f"slice:{sf.kind}:{ids}", [*about, ("", sf.expr), *parts])
+    resources = [*sf.resources.items()]
+    code = getattr(sf.f, "__code__", None)
+    if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
+        resources.sort()  # keyword arguments have no order
+    pandas = [("", Home("pandas"))] if sf.kind == "pandas" else []
+    below = [*about, ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
+    return Parts(f"slice:{sf.kind}", below)
+
+
+def _preprocessor_parts(p: Preprocessor) -> Parts:
+    about = [("version", p.version)] if p.version is not None else []
+    key = p.memoize_key if p.memoize else None
+    return Parts("preprocessor", [*about, ("", p.f), ("key", key), ("pre", p.pre)])
+
+
+describe(SlicingFunction, _slice_parts)
+describe(Preprocessor, _preprocessor_parts)

@@ -1,84 +1,21 @@
-"""Which slice is this: its id, and a fingerprint that changes when its source does."""
+"""A fingerprint of a slice, which changes when its source does."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
-from engine.errors import DuplicateSliceError, SliceIdError
-from engine.slicing.description import Described, described, digest
-from engine.slicing.functions import SlicingFunction
+from engine.errors import DuplicateSliceError
+from engine.slicing.description import Described, described
+from engine.slicing.ids import digest
+from engine.slicing.slices import Slice
 
-RESERVED_IDS = frozenset({"base", "complement", "overall", "other"})
-MAX_ID = 64
+S = TypeVar("S", bound=Slice)
+
 UNKNOWN = "-unknown"  # how the fingerprint ends of a slice that uses what can't be described
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def slug(name: str) -> str:
-    """Make a slice id of a free name.
-
-    An identifier stays as it is. Anything else is lower-cased, runs of characters other than
-    ASCII letters, digits and ``_`` become one ``_``, a leading digit gets ``s_`` before it, and
-    what is longer than 64 characters ends in 8 hex digits of the name's SHA-256.
-
-    Examples
-    --------
-    >>> slug("short_link"), slug("Short link!"), slug("80+")
-    ('short_link', 'short_link', 's_80')
-    """
-    if _IDENTIFIER.fullmatch(name) and len(name) <= MAX_ID:
-        return name
-    made = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
-    if not made:
-        return "s_" + digest(name)[:8]
-    if made[0].isdigit():
-        made = f"s_{made}"
-    return made if len(made) <= MAX_ID else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
-
-
-def check_ids(sfs: Sequence[SlicingFunction], columns: Mapping[str, str] | None = None) -> None:
-    """Check the ids of all slices of a run.
-
-    Parameters
-    ----------
-    sfs
-        The run's slicing functions.
-    columns
-        Column names that an id must not take, with what each is ("key", "split", …).
-
-    Raises
-    ------
-    SliceIdError
-        If an id is not an identifier of at most 64 characters, or is taken.
-    DuplicateSliceError
-        If two ids are equal, ignoring case.
-
-    Examples
-    --------
-    >>> check_ids([SlicingFunction("base", len)])
-    Traceback (most recent call last):
-    engine.errors.SliceIdError: slice 'base': the id 'base' is reserved; give the slice another id
-    """
-    taken = {name.lower(): role for name, role in (columns or {}).items()}
-    seen: dict[str, SlicingFunction] = {}
-    for sf in sfs:
-        if not (_IDENTIFIER.fullmatch(sf.id) and len(sf.id) <= MAX_ID):
-            raise SliceIdError(
-                sf.name,
-                sf.id,
-                f"is not an identifier of at most {MAX_ID} letters, digits and underscores",
-            )
-        if sf.id.lower() in RESERVED_IDS:
-            raise SliceIdError(sf.name, sf.id, "is reserved")
-        if sf.id.lower() in taken:
-            raise SliceIdError(sf.name, sf.id, f"is the name of a {taken[sf.id.lower()]} column")
-        if sf.id.lower() in seen:
-            raise DuplicateSliceError(sf.id, seen[sf.id.lower()].name, sf.name)
-        seen[sf.id.lower()] = sf
-
-
-def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
+def fingerprint(sf: Slice, zone: str = "UTC") -> str:
     """Return 16 hex digits that change when what decides the slice changes.
 
     Covered are the function's source without comments, formatting and docstring, the constants
@@ -89,6 +26,7 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
 
     Examples
     --------
+    >>> from engine.slicing.functions import SlicingFunction
     >>> a = SlicingFunction("a", sql="length(text) < 20")
     >>> fingerprint(a) == fingerprint(SlicingFunction("other name", sql="length(text) < 20"))
     True
@@ -100,12 +38,13 @@ def fingerprint(sf: SlicingFunction, zone: str = "UTC") -> str:
     return digits + UNKNOWN if about.unknown else digits
 
 
-def unknowns(sf: SlicingFunction) -> tuple[str, ...]:
+def unknowns(sf: Slice) -> tuple[str, ...]:
     """Say what a slice uses that can't be described, a clause each; empty where all is known.
 
     Examples
     --------
     >>> import threading
+    >>> from engine.slicing.functions import SlicingFunction
     >>> guarded = SlicingFunction("a", lambda x, lock: x.n > 1, {"lock": threading.Lock()})
     >>> fingerprint(guarded).endswith("-unknown")
     True
@@ -115,7 +54,33 @@ def unknowns(sf: SlicingFunction) -> tuple[str, ...]:
     return _described(sf).unknown
 
 
-def _described(sf: SlicingFunction) -> Described:
+def _described(sf: Slice) -> Described:
     slices = (sf, *sf.parts.values())
     functions = [f for part in slices for f in (part.f, *(p.f for p in part.chain))]
     return described(sf, [f for f in functions if f is not None])
+
+
+def both(some: Mapping[str, S], others: Mapping[str, S]) -> Mapping[str, S]:
+    """Return slices by id, each once.
+
+    Raises
+    ------
+    DuplicateSliceError
+        If two different ones have the same id.
+    """
+    for shared in some.keys() & others.keys():  # of a thousand and one: one look-up
+        _check_same(some[shared], others[shared])
+    return {**some, **others}
+
+
+def merged(slices: Iterable[S]) -> Mapping[str, S]:
+    """Return slices by id, each once, as :func:`both` does."""
+    by_id: dict[str, S] = {}
+    for sf in slices:
+        _check_same(by_id.setdefault(sf.id, sf), sf)
+    return by_id
+
+
+def _check_same(first: Slice, sf: Slice) -> None:
+    if first is not sf and fingerprint(first) != fingerprint(sf):
+        raise DuplicateSliceError(sf.id, first.name, sf.name)

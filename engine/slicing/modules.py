@@ -13,8 +13,8 @@ from typing import Any
 
 from engine.arguments import entries, text
 from engine.errors import ArgumentError, ModuleImportError, NoSlicesError
-from engine.slicing.description import digest
 from engine.slicing.functions import SlicingFunction
+from engine.slicing.ids import digest
 from engine.slicing.origin import is_own
 
 

@@ -16,10 +16,9 @@ from typing import Any, Literal, cast
 
 from engine.arguments import entries, flag
 from engine.errors import SliceFormError, ValueTypeError, brief
-from engine.slicing.description import digest
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.identity import MAX_ID, slug
+from engine.slicing.ids import MAX_ID, digest, slug
 
 TOP = 100  # values of a column that get a slice, the most frequent first
 SHOWN = 60  # characters of a value in a name

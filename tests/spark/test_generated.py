@@ -24,7 +24,7 @@ from engine.masks.lookups import check_lookups, marked, reader, with_lookups, wi
 from engine.masks.values import check_by, find_values
 from engine.slicing.evaluate import kleene
 from engine.slicing.expr import Mask
-from engine.slicing.lookups import FEW, joined
+from engine.slicing.joins import FEW, joined
 from engine.slicing.values import By
 from tests.unit.test_algebra import MASKS, TREES
 

@@ -22,19 +22,13 @@ from engine.errors import (
     SliceFormError,
     UnknownSliceError,
 )
-from engine.slicing.algebra import (
-    Composition,
-    composition_id,
-    compositions,
-    is_composition,
-    parse,
-    text_of,
-    with_parts,
-)
+from engine.slicing.algebra import is_composition, parse, text_of
+from engine.slicing.compositions import Composition, compositions, with_parts
 from engine.slicing.evaluate import codes, kleene
 from engine.slicing.expr import Call, Column, Const, Mask, constant_key
-from engine.slicing.functions import SliceKind
-from engine.slicing.identity import check_ids, fingerprint
+from engine.slicing.identity import fingerprint
+from engine.slicing.ids import check_ids, composition_id
+from engine.slicing.slices import SliceKind
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

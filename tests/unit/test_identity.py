@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from engine import SlicingFunction, preprocessor, slicing_function, where
 from engine.errors import DuplicateSliceError, SliceIdError
 from engine.slicing import identity
-from engine.slicing.identity import MAX_ID, check_ids, fingerprint, slug
+from engine.slicing.identity import fingerprint
+from engine.slicing.ids import MAX_ID, check_ids, slug
 from engine.slicing.modules import load_slices
 from engine.slicing.origin import is_own
 
@@ -125,7 +126,10 @@ _COUNT = itertools.count()
 def print_of(tmp_path):
     """Fingerprint the slice `s` of a module with this source, and of others beside it."""
 
+    made = set()
+
     def compute(source: str, zone: str = "UTC", **others: str) -> str:
+        made.update(others)
         folder = tmp_path / f"v{next(_COUNT)}"
         folder.mkdir()
         for name, text in others.items():
@@ -141,7 +145,9 @@ def print_of(tmp_path):
             sys.path.remove(str(folder))
         return fingerprint(loaded["s"], zone)
 
-    return compute
+    yield compute
+    for name in made:  # other tests have modules of these names, too
+        sys.modules.pop(name, None)
 
 
 SOURCE = '''

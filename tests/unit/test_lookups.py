@@ -13,7 +13,8 @@ from engine import PandasSFApplier, SFApplier, SlicingFunction, lookup
 from engine.errors import MissingColumnError, SliceFormError
 from engine.slicing.expr import Lookup
 from engine.slicing.identity import fingerprint
-from engine.slicing.lookups import FEW, joined, key_tables, versioned, without_lookups
+from engine.slicing.joins import FEW, joined, key_tables, without_lookups
+from engine.slicing.lookups import versioned
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

@@ -18,7 +18,8 @@ from engine.compile.faults import explained
 from engine.compile.tiers import Tier
 from engine.errors import SliceDepthError
 from engine.slicing import expr
-from engine.slicing.algebra import Composition, compositions, parse, text_of
+from engine.slicing.algebra import parse, text_of
+from engine.slicing.compositions import Composition, compositions
 from engine.slicing.expr import Call, Column, Const, Expr, shown
 
 ROWS = pa.table({"k": [1, 2, None, 300, 5_000], "t": ["a", "b", None, "w9", "149"]})

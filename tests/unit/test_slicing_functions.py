@@ -13,7 +13,8 @@ import pytest
 
 from engine import Preprocessor, SlicingFunction, preprocessor, slicing_function, where
 from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
-from engine.slicing.functions import SliceKind, series_parameters
+from engine.slicing.functions import series_parameters
+from engine.slicing.slices import SliceKind
 
 
 def longer(x: Any, least: int = 3) -> bool:

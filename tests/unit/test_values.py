@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from engine import PandasSFApplier, by, cross
 from engine.errors import ValueTypeError
 from engine.slicing.evaluate import codes
-from engine.slicing.identity import check_ids, fingerprint
+from engine.slicing.identity import fingerprint
+from engine.slicing.ids import check_ids
 from engine.slicing.values import By, Pin, Slot, distinct, name_of, value_slices
 
 TEXTS = st.one_of(

@@ -1,0 +1,103 @@
+"""Compositions that a project gives as texts of slice ids, and the slices that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from engine.errors import CompositionCycleError, DuplicateSliceError, UnknownSliceError
+from engine.slicing.algebra import is_composition, parse, parts_of, text_of, tree_of
+from engine.slicing.expr import Expr, Mask, replaced
+from engine.slicing.functions import SlicingFunction
+from engine.slicing.identity import merged
+from engine.slicing.ids import composition_id
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A slice given as a text of slice ids.
+
+    Attributes
+    ----------
+    name, id, description
+        As a :class:`SlicingFunction` has them.
+    text
+        ``short_link & (~please | long_comment)``.
+    """
+
+    name: str
+    text: str
+    id: str
+    description: str
+
+
+def compositions(
+    asked: Sequence[Composition], known: Sequence[SlicingFunction]
+) -> list[SlicingFunction]:
+    """Return the slices that texts describe; they may name each other, in any order.
+
+    Raises
+    ------
+    CompositionError, UnknownSliceError, CompositionCycleError
+        If a text can't be read, names no slice, or its own.
+    DuplicateSliceError
+        If two slices have the same id.
+
+    Examples
+    --------
+    >>> text = Composition("Short or long", "short | long", "either", "")
+    >>> compositions([text], [SlicingFunction(name, len) for name in ("short", "long")])
+    [SlicingFunction Short or long (expression)]
+    """
+    slices = {sf.id: sf for sf in known}
+    names = {sf.id: sf.name for sf in known}
+    trees: dict[str, Expr] = {}
+    by_id: dict[str, Composition] = {}
+    for c in asked:
+        if c.id in names:
+            raise DuplicateSliceError(c.id, names[c.id], c.name)
+        by_id[c.id], trees[c.id], names[c.id] = c, parse(c.text), c.name
+    named = {i: _ids(tree) for i, tree in trees.items()}
+    for i, ids in named.items():
+        for other in ids:
+            if other not in slices and other not in by_id:
+                raise UnknownSliceError(by_id[i].name, other, names)
+    try:
+        order = list(TopologicalSorter(named).static_order())
+    except CycleError as error:
+        raise CompositionCycleError(error.args[1][::-1]) from None
+    for i in order:
+        if i in by_id:
+            slices[i] = _of(by_id[i], trees[i], [slices[other] for other in named[i]])
+    return [slices[c.id] for c in asked]
+
+
+def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
+    """Return slices, and after them those that compositions need and that aren't among them.
+
+    Raises
+    ------
+    DuplicateSliceError
+        If a composition needs a slice whose id another one has.
+
+    Examples
+    --------
+    >>> a, b = (SlicingFunction(name, len) for name in "ab")
+    >>> [sf.id for sf in with_parts([b, a & b])]
+    ['b', 'a_and_b', 'a']
+    """
+    return list(merged([*sfs, *(part for sf in sfs for part in sf.parts.values())]).values())
+
+
+def _of(c: Composition, written: Expr, operands: Sequence[SlicingFunction]) -> SlicingFunction:
+    tree = replaced(written, {Mask(sf.id): tree_of(sf) for sf in operands})
+    parts = merged(part for sf in operands for part in parts_of(sf).values())
+    made = SlicingFunction(c.name, expr=tree, parts=parts, id=c.id, description=c.description)
+    if is_composition(c.name) and c.id == composition_id(c.name):
+        made.text = text_of(parse(c.name))
+    return made
+
+
+def _ids(tree: Expr) -> list[str]:
+    return [node.slice_id for node in tree.walk() if isinstance(node, Mask)]

@@ -1,0 +1,113 @@
+"""Which id a slice has: made of its name, checked against the others of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from engine.errors import DuplicateSliceError, SliceIdError
+
+RESERVED_IDS = frozenset({"base", "complement", "overall", "other"})
+MAX_ID = 64
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Named(Protocol):
+    """What has an id and a name of its own."""
+
+    @property
+    def name(self) -> str:
+        """A free name."""
+
+    @property
+    def id(self) -> str:
+        """The mask column's name."""
+
+
+def digest(text: str) -> str:
+    """Return the hex SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def slug(name: str) -> str:
+    """Make a slice id of a free name.
+
+    An identifier stays as it is. Anything else is lower-cased, runs of characters other than
+    ASCII letters, digits and ``_`` become one ``_``, a leading digit gets ``s_`` before it, and
+    what is longer than 64 characters ends in 8 hex digits of the name's SHA-256.
+
+    Examples
+    --------
+    >>> slug("short_link"), slug("Short link!"), slug("80+")
+    ('short_link', 'short_link', 's_80')
+    """
+    if _IDENTIFIER.fullmatch(name) and len(name) <= MAX_ID:
+        return name
+    made = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
+    if not made:
+        return "s_" + digest(name)[:8]
+    if made[0].isdigit():
+        made = f"s_{made}"
+    return made if len(made) <= MAX_ID else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
+
+
+def composition_id(text: str) -> str:
+    """Return the id of a composition without a name of its own.
+
+    ``&`` is ``and``, ``|`` is ``or``, ``~`` is ``not``. Where there are parentheses, or more than
+    64 characters, it ends in 8 hex digits of the text's SHA-256.
+
+    Examples
+    --------
+    >>> composition_id("short_link & ~please"), composition_id("a & (b | c)")
+    ('short_link_and_not_please', 'a_and_b_or_c_1cd5b887')
+    """
+    words = text.replace(" & ", "_and_").replace(" | ", "_or_").replace("~", "not_")
+    if "(" not in words:
+        return slug(words)
+    plain = words.replace("(", "").replace(")", "")
+    return f"{plain[: MAX_ID - 9].lower()}_{digest(text)[:8]}"
+
+
+def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) -> None:
+    """Check the ids of all slices of a run.
+
+    Parameters
+    ----------
+    sfs
+        The run's slicing functions.
+    columns
+        Column names that an id must not take, with what each is ("key", "split", …).
+
+    Raises
+    ------
+    SliceIdError
+        If an id is not an identifier of at most 64 characters, or is taken.
+    DuplicateSliceError
+        If two ids are equal, ignoring case.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> check_ids([SimpleNamespace(name="base", id="base")])
+    Traceback (most recent call last):
+    engine.errors.SliceIdError: slice 'base': the id 'base' is reserved; give the slice another id
+    """
+    taken = {name.lower(): role for name, role in (columns or {}).items()}
+    seen: dict[str, Named] = {}
+    for sf in sfs:
+        if not (_IDENTIFIER.fullmatch(sf.id) and len(sf.id) <= MAX_ID):
+            raise SliceIdError(
+                sf.name,
+                sf.id,
+                f"is not an identifier of at most {MAX_ID} letters, digits and underscores",
+            )
+        if sf.id.lower() in RESERVED_IDS:
+            raise SliceIdError(sf.name, sf.id, "is reserved")
+        if sf.id.lower() in taken:
+            raise SliceIdError(sf.name, sf.id, f"is the name of a {taken[sf.id.lower()]} column")
+        if sf.id.lower() in seen:
+            raise DuplicateSliceError(sf.id, seen[sf.id.lower()].name, sf.name)
+        seen[sf.id.lower()] = sf
