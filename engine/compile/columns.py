@@ -170,6 +170,23 @@ def plain_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return plain_array(array.cast(kind))
 
 
+def taken_from(array: pa.Array, at: pa.Array) -> pa.Array:
+    """Return an array's values at some positions; null where the position is null.
+
+    Examples
+    --------
+    >>> views = pa.array([["a"], ["b"]], pa.list_(pa.string_view()))
+    >>> taken_from(views, pa.array([1, None])).to_pylist()
+    [['b'], None]
+    """
+    try:
+        return array.take(at)
+    except pa.ArrowNotImplementedError:  # views inside others can be cut, but not taken
+        nothing = pa.nulls(1, array.type)
+        rows = [nothing if i is None else array.slice(i, 1) for i in at.to_pylist()]
+        return pa.concat_arrays([array.slice(0, 0), *rows])
+
+
 def _floored(array: pa.Array) -> pa.Array:
     """Return nanoseconds as the microseconds before them, before 1970 too, as pandas does."""
     ticks = array.view(pa.int64())

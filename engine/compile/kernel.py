@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
+from engine.compile.columns import taken_from
 from engine.compile.combine import Found, combined, is_combination, masks_needed
 from engine.compile.patterns import Search
 from engine.compile.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
@@ -301,7 +302,7 @@ class _Source:
 
     def _values(self, column: str, at: pa.Array | None) -> list[Any]:
         array = self.columns[column]
-        values = python_values(array if at is None else array.take(at))
+        values = python_values(array if at is None else taken_from(array, at))
         decode = self.decoders.get(column)
         return values if decode is None else decoded(values, decode)
 

@@ -33,6 +33,7 @@ from types import (
 )
 from typing import Any
 
+from engine.compile.notes import is_random
 from engine.slicing.exact import SCALARS, as_compared, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.source import SourceError, function_node
@@ -89,7 +90,6 @@ _LISTS = frozenset({
 })  # fmt: skip
 _MUTABLE = (list, set, dict)
 _ROW_METHODS = frozenset({"get", "keys", "asDict"})
-_RANDOM = frozenset({"random", "secrets", "uuid", "numpy.random"})
 
 
 @dataclass(frozen=True)
@@ -1109,11 +1109,7 @@ def _called(f: Any) -> str:
 
 
 def _call_problem(f: Any) -> str:
-    owner = getattr(f, "__self__", None)
-    home = getattr(f, "__module__", None) or type(owner).__module__
-    if home in _RANDOM or type(owner).__module__ in _RANDOM:
-        return f"it calls {_called(f)}, which is random"
-    return f"it calls {_called(f)}"
+    return f"it calls {_called(f)}{', which is random' * is_random(f)}"
 
 
 def _shown(value: Any) -> str:

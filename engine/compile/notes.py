@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
-from types import BuiltinMethodType, CodeType, FunctionType, ModuleType
+from collections.abc import Container, Iterable, Iterator, Mapping
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from engine.compile.regex import backtracks
 from engine.slicing.description import references
 from engine.slicing.expr import Const, Expr
 from engine.slicing.functions import SlicingFunction
+from engine.slicing.source import SourceError, located
+from engine.slicing.uses import uses_of
 
 _RANDOM = ("random", "numpy.random", "secrets", "uuid")
+# Of these modules, what says the same of the same values.
+_NOT_DRAWN = frozenset({"UUID", "uuid3", "uuid5", "compare_digest"})
 _SEEDS = frozenset({"seed", "Random", "default_rng", "RandomState", "SystemRandom"})
 
 
@@ -63,19 +67,48 @@ def randomness(f: FunctionType) -> str | None:
     ('random.random', None)
     """
     names = {n for code in _codes(f.__code__) for n in code.co_names}
-    if names & _SEEDS:
+    used = {n: v for n, v in references(f).items() if _may_draw(v)}
+    if names & _SEEDS or not used:
         return None
-    for used in references(f).values():
-        if isinstance(used, ModuleType) and used.__name__ in _RANDOM:
-            drawn = sorted(n for n in names if callable(getattr(used, n, None)))
-            if drawn:
-                return f"{used.__name__}.{drawn[0]}"
-        owner = getattr(used, "__self__", None)  # `from random import random`
-        if isinstance(used, BuiltinMethodType) or callable(used):
-            home = getattr(used, "__module__", None) or type(owner).__module__
-            if home in _RANDOM and not isinstance(used, type):
-                return f"{home}.{getattr(used, '__name__', used)}"
+    for value in _values(f, used, names):
+        if callable(value) and not isinstance(value, type) and is_random(value):
+            return f"{_home(value)}.{getattr(value, '__name__', value)}"
     return None
+
+
+def _may_draw(value: Any) -> bool:
+    names_some = isinstance(value, ModuleType) and value.__name__ in (*_RANDOM, "numpy")
+    return names_some or is_random(value)
+
+
+def _values(f: FunctionType, used: Mapping[str, Any], names: Iterable[str]) -> Iterator[Any]:
+    """Yield what a function reads from modules that it uses, and what else it uses."""
+    try:
+        chains = uses_of(located(f)[0]).chains
+    except SourceError:  # every name may be one of every module
+        chains = {name: {(n,) for n in names} for name in used}
+    for name, value in used.items():
+        for chain in sorted(chains.get(name, ())):
+            found = value
+            for attribute in chain:
+                found = getattr(found, attribute, None) if isinstance(found, ModuleType) else found
+            yield found
+
+
+def is_random(f: Any) -> bool:
+    """Tell whether a function is one of Python's or numpy's that draw.
+
+    Examples
+    --------
+    >>> import random, uuid
+    >>> is_random(random.random), is_random(uuid.uuid4), is_random(uuid.UUID), is_random(len)
+    (True, True, False, False)
+    """
+    return _home(f) in _RANDOM and getattr(f, "__name__", None) not in _NOT_DRAWN
+
+
+def _home(f: Any) -> str:
+    return getattr(f, "__module__", None) or type(getattr(f, "__self__", None)).__module__
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.compile.columns import dense, plain_array
+from engine.compile.columns import dense, plain_array, taken_from
 from engine.slicing.rows import Row, Unreadable
 
 
@@ -88,7 +88,7 @@ def _apart(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
         except (ValueError, OverflowError, pa.ArrowException) as error:
             bad[i] = _unreadable(scalar, error)
     rows = np.arange(len(array))
-    return array.take(pa.array(rows, mask=np.isin(rows, list(bad)))), bad
+    return taken_from(array, pa.array(rows, mask=np.isin(rows, list(bad)))), bad
 
 
 def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:

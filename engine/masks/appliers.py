@@ -266,11 +266,14 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
     try:
         return df.iloc[rows] if isinstance(df, pd.DataFrame) else df.take(rows)
     except pa.ArrowNotImplementedError:  # some types can be cut, but not taken from
-        parts = [slice(r, r + 1) for r in rows.tolist()] or [slice(0, 0)]
         if isinstance(df, pd.DataFrame):
-            return pd.concat([df.iloc[part] for part in parts])
-        tables = [pa.table(df)[part] for part in parts]
-        return type(df).from_batches(pa.concat_tables(tables).to_batches())
+            return pd.concat([df.iloc[:0], *(df.iloc[r : r + 1] for r in rows.tolist())])
+        table = pa.table(df)
+        parts = pa.concat_tables([table.slice(0, 0), *(table.slice(r, 1) for r in rows.tolist())])
+        if isinstance(df, pa.Table):
+            return parts
+        whole = [c.combine_chunks() for c in parts.columns]
+        return pa.RecordBatch.from_arrays(whole, schema=df.schema)
 
 
 def _check_points(given: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
 import pickle
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from engine.errors import UnreadableValueError
@@ -248,6 +250,10 @@ class TracedMutableRow(TracedRow, MutableRow):
         super().__delattr__(name)
 
 
+# What lists and structs are full of: nobody can change it, and Python copies it slowly.
+_UNCHANGING = frozenset({
+    bool, bytes, dt.date, dt.datetime, dt.timedelta, Decimal, float, int, str, type(None),
+})  # fmt: skip
 # Values that one slicing function could change in place under the next one.
 _CONTAINERS = (list, dict, set, bytearray, Row)
 
@@ -295,6 +301,8 @@ def own_copy(value: Any) -> Any:
     {'a': [Row(b=1)]}
     """
     kind = type(value)
+    if kind in _UNCHANGING:
+        return value
     if kind is list:
         return [own_copy(v) for v in value]
     if kind is dict:

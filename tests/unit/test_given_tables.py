@@ -478,6 +478,34 @@ def test_batches_stay_batches_and_keep_their_metadata():
     assert slice_dataframe(pa.table(batch), sf)["t"].to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.list_(pa.string_view()), ["a", None]),
+        (pa.list_(pa.binary_view()), [b"a"]),
+        (pa.list_(pa.string_view(), 2), ["a", "b"]),
+        (pa.struct([("k", pa.string_view())]), {"k": "a"}),
+        (pa.map_(pa.string(), pa.string_view()), [("k", "a")]),
+    ],
+    ids=str,
+)
+def test_views_inside_others(kind, value):
+    """pyarrow can't take from them, which a form does that leaves a few rows to Python."""
+    c = pa.array([value, None] * 50, kind)
+    table = pa.table({"c": c, "n": pa.array(range(100))})
+    few = SlicingFunction("few", lambda x: 1 // (x.n - 7) >= 0 if x.n != 7 else x.c is None)
+    none = SlicingFunction("none", lambda x: len(repr(x.c)) == 0)
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    for given in (table, table.to_batches()[0], frame):
+        assert PandasSFApplier([few]).apply(given, False)["few"].tolist() == [0] * 7 + [1] * 93
+        for sf, rows in ((few, range(7, 100)), (none, ())):
+            found = slice_dataframe(given, sf)
+            assert type(found) is type(given)
+            assert list(found["n"].tolist() if given is frame else found["n"].to_pylist()) == list(
+                rows
+            )
+
+
 WIDE = {"i": np.int64, "f": np.float64}
 
 
