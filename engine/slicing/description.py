@@ -529,7 +529,10 @@ class _Walk:
                 found[id(vars(module)), text] = vars(module), text
         return Loaded([*found.values()])
 
-    def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> _Made:
+    def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> Any:
+        """Return what a place is described by: what was made there if that can be told."""
+        for value in places.made_value(node):
+            return value  # so that it is the same whether it may have changed or not
         return self._made.setdefault((key, id(node)), _Made(node, beside))
 
     def _made_by(self, made: _Made) -> Parts:
@@ -885,7 +888,15 @@ def _is_own_module(value: Any, homes: Collection[str]) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _own_modules(names: tuple[str, ...], homes: frozenset[str]) -> list[str]:
-    return [n for n in names if _is_own_module(sys.modules.get(n), homes)]
+    """Return those of the modules that are the user's; what runs as a script by its file."""
+    found = []
+    for name in names:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        script = name == "__main__" and file is not None
+        if is_own(file) if script else _is_own_module(module, homes):
+            found.append(name)
+    return found
 
 
 def _around(made: types.FunctionType | type) -> set[str]:

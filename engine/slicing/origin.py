@@ -15,6 +15,7 @@ from pathlib import Path
 MEANING = 1
 
 _ENGINE = Path(__file__).resolve().parents[1]
+_OURS = (_ENGINE, _ENGINE.parent / "jobs")
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -25,7 +26,7 @@ def is_own(file: str | None) -> bool:
     path = Path(file).resolve()
     if _is_sparks(path):
         return False
-    return not any(path.is_relative_to(place) for place in (_ENGINE, *_installed()))
+    return not any(path.is_relative_to(place) for place in (*_OURS, *_installed()))
 
 
 def _is_sparks(path: Path) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from engine.slicing.source import Function
 from engine.slicing.uses import uses_of
@@ -222,6 +223,24 @@ def _fresh(value: ast.expr) -> ast.expr | None:
     return value
 
 
+def made_value(node: ast.expr) -> tuple[Any, ...]:
+    """Return what an expression makes, in a tuple, where its text alone tells; else nothing.
+
+    Examples
+    --------
+    >>> [made_value(ast.parse(t, mode="eval").body) for t in ("{}", "set()", "[0]", "other")]
+    [({},), (set(),), ([0],), ()]
+    """
+    empty = isinstance(node, ast.Call) and not node.args and not node.keywords
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and empty:
+        make = _EMPTY.get(node.func.id)
+        return () if make is None else (make(),)
+    try:
+        return (ast.literal_eval(node),)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return ()
+
+
 def _of_outside(value: ast.expr | None, *makers: ast.AST) -> ast.expr | None:
     """Return an expression unless it reads a function's own variables: those differ by call."""
     if value is None:
@@ -239,6 +258,7 @@ def _called(f: ast.expr) -> str:
     return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "open")
 
 
+_EMPTY: dict[str, type] = {"dict": dict, "list": list, "set": set, "frozenset": frozenset}
 # What makes the same of the same arguments, though its name is no class's.
 _MAKERS = frozenset({
     "dict", "list", "set", "tuple", "frozenset", "int", "str", "float", "bool", "bytes",

@@ -111,6 +111,22 @@ def test_a_call_leaves_the_fingerprint(tmp_path, source):
         assert unknowns(sf) == ()
 
 
+def test_a_script_that_may_fill_a_cache_and_does_not_leaves_the_fingerprint(tmp_path):
+    source = (
+        "SEEN = {}\nclass R:\n    def __init__(self): self.kept, self.n = set(), 0\n"
+        "    def put(self, t):\n        self.kept.add(t)\n        self.n += 1\n"
+        "        SEEN[t] = self.n\n        return self.n > 1\nr = R()\n"
+        "@slicing_function()\ndef s(x): return r.put(x.t)"
+    )
+    with project(tmp_path, source) as sf:
+        before = fingerprint(sf)
+        (tmp_path / "script.py").write_text("class P:\n    def put(self): pass\nP().put()")
+        importlib.import_module("script")
+        assert fingerprint(sf) == before
+        sf(SimpleNamespace(t="a"))
+        assert fingerprint(sf) != before  # here the script may have filled it
+
+
 UNKNOWN = idioms("unknown")
 
 
