@@ -304,10 +304,10 @@ class WordColumnError(InputError):
 
 
 class NoSuchMaskError(InputError):
-    """A mask table has no such slice."""
+    """A mask table, or what was made of one, has no such slice."""
 
-    def __init__(self, slice_id: str, known: Iterable[str]) -> None:
-        super().__init__(f"the mask table has no slice {slice_id!r}{near(slice_id, known)}")
+    def __init__(self, slice_id: str, known: Iterable[str], of: str = "the mask table") -> None:
+        super().__init__(f"{of} has no slice {slice_id!r}{near(slice_id, known)}")
 
 
 class JavaMissingError(EngineError):
@@ -1422,6 +1422,21 @@ class NotEvaluatedError(InputError):
 
     def __init__(self, what: str, name: object, known: Iterable[str]) -> None:
         super().__init__(f"{what} {name!r} was not evaluated{near(str(name), known)}")
+
+
+class MetricCellsError(InputError):
+    """A metric isn't made of the cells that are to be shown."""
+
+    def __init__(
+        self, metric: str | None, cells: str, known: Sequence[object], example: str
+    ) -> None:
+        what = "no metric evaluated has any" if metric is None else f"metric {metric!r} has no"
+        there = (
+            f"of those evaluated {listed(known)} {'has' if len(known) == 1 else 'have'}"
+            if known
+            else f"evaluate one that has, such as {example!r}"
+        )
+        super().__init__(f"{what} {cells}; {there}")
 
 
 class PositiveClassError(InputError):

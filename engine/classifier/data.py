@@ -25,7 +25,6 @@ from engine.errors import (
     LabelTypeError,
     LoaderSettingError,
     MaskLengthError,
-    MaskValueError,
     NotANumberFeatureError,
     SliceMasksMissingError,
     SoftLabelShapeError,
@@ -33,6 +32,7 @@ from engine.errors import (
     TaskLabelsMissingError,
     near,
 )
+from engine.masks.codes import codes_of
 
 # Gradients as large as the weights are allocated anew at every step; without huge pages the
 # page faults cost more than the arithmetic (385 against 100 ms a step at 90 M weights). torch
@@ -379,7 +379,8 @@ def with_masks(
     task
         The task's name.
     S
-        One field per slice, n values each: 1 or True is in, 0 or False is out, -1 is undecided.
+        One field per slice, n values each: 1 or True is in, 0 or False is out, -1 or null is
+        undecided.
         The slice ``base``, where absent, holds every row.
     known
         The slices whose columns come first, in this order.
@@ -402,7 +403,7 @@ def with_masks(
         raise TaskLabelsMissingError(task, dataset.name, list(dataset.Y_dict))
     if len(S) != len(dataset):
         raise MaskLengthError(len(S), dataset.name, len(dataset))
-    columns = {name: _mask(name, S[name]) for name in S.dtype.names or ()}
+    columns = {name: codes_of(name, S[name]) for name in S.dtype.names or ()}
     columns.setdefault("base", np.ones(len(S), np.int8))
     if missing := [name for name in known if name not in columns]:
         raise SliceMasksMissingError(missing, list(columns))
@@ -517,15 +518,6 @@ def _not_numbers(values: Any) -> list[int]:
     suspects = (~flat.sum(1).isfinite()).nonzero().flatten()
     found: list[int] = suspects[~flat[suspects].isfinite().all(1)].tolist()
     return found
-
-
-def _mask(name: str, values: Iterable[Any]) -> np.ndarray[Any, np.dtype[np.int8]]:
-    raw = np.asarray(values)
-    wrong = np.flatnonzero([v not in (INACTIVE, 0, 1) for v in raw.tolist()]
-                           if raw.dtype == object else ~np.isin(raw, (INACTIVE, 0, 1)))  # fmt: skip
-    if len(wrong):
-        raise MaskValueError(name, raw[wrong].tolist()[0], int(wrong[0]))
-    return raw.astype(np.int8)
 
 
 def _rows(values: Any, rows: Tensor) -> Any:

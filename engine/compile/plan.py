@@ -280,7 +280,7 @@ class MaskPlan:
         """Return the plan of some of its slices, none of them a combination."""
         for s in texts("MaskPlan.only", "ids", ids, "a list of slice ids"):
             if s not in self.all_sfs:
-                raise NoSuchMaskError(s, self.ids)
+                raise NoSuchMaskError(s, self.ids, "the plan")
         sfs = tuple(self.all_sfs[s] for s in ids)
         return replace(self, sfs=sfs, all_sfs={sf.id: sf for sf in sfs})
 

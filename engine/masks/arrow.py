@@ -54,15 +54,14 @@ def words_in(batch: pa.RecordBatch, held: Held) -> tuple[np.ndarray, np.ndarray,
 def _packed(
     batch: pa.RecordBatch, columns: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    inside, undecided = (_bits(batch.column(c)) for c in columns)
+    both = [batch.column(c) for c in columns]
+    inside, undecided = (
+        (c.fill_null(0) if c.null_count else c).to_numpy().view(np.uint64) for c in both
+    )
+    if any(c.null_count for c in both):  # of a row without words all slices are null
+        without = np.logical_or(*(np.asarray(c.is_null()) for c in both))
+        undecided = np.where(without, ~np.uint64(0), undecided)
     return inside, undecided if undecided.any() else None
-
-
-def _bits(column: pa.Array) -> np.ndarray:
-    """Return BIGINTs as words; a null has no bit."""
-    whole = column.fill_null(0) if column.null_count else column
-    found: np.ndarray = whole.to_numpy().view(np.uint64)
-    return found
 
 
 def _of_booleans(

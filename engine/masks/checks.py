@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -167,6 +168,31 @@ def _no_partition(column: str) -> Iterator[tuple[str, str, str]]:
     cause, most = "no folder can be named so", _FOLDER - len(f"{column}=".encode())
     yield f"octet_length({name}) > {most}", f"is longer than {most} bytes", cause
     yield f"instr({name}, CAST(X'00' AS STRING)) > 0", "has a NUL character", cause
+
+
+def check_no_null_keys(tables: Mapping[str, DataFrame], key: Sequence[str]) -> None:
+    """Check that no row of some tables has a key that is null; one job for all of them.
+
+    Raises
+    ------
+    NullKeyError
+        With the first table and column, and how many rows.
+    """
+    null = {c: f"{name_sql(c)} IS NULL" for c in key}
+    any_null = " OR ".join(null.values())
+    some = [
+        df.where(any_null).limit(1).selectExpr(f"{i} AS at")
+        for i, df in enumerate(tables.values())
+        if any(df.schema[c].nullable for c in key)
+    ]
+    if not some:
+        return
+    for row in functools.reduce(lambda a, b: a.unionAll(b), some).collect()[:1]:
+        table, df = list(tables.items())[row["at"]]
+        counts = (F.count_if(F.expr(sql)).alias(f"n_{i}") for i, sql in enumerate(null.values()))
+        rows, *n = df.agg(F.count(F.lit(1)), *counts).collect()[0]
+        column, n_null = next((c, int(m)) for c, m in zip(key, n, strict=True) if m)
+        raise NullKeyError(table, column, n_null, int(rows))
 
 
 def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:

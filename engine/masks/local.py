@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
+from engine.masks.codes import codes_of
 from engine.slicing.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
         If none are named and none are marked.
     NoSuchMaskError, MaskColumnError
         If there is no such slice, or its column can't be a mask.
+    MaskValueError
+        If a record array holds what is neither 1, 0, -1 nor null.
 
     Examples
     --------
@@ -98,8 +101,8 @@ _BOOLEAN = ("bool", "boolean", "bool[pyarrow]")
 
 def _column(masks: Any, at: int) -> np.ndarray:
     if isinstance(masks, np.ndarray):
-        names = masks.dtype.names or ()
-        return np.asarray(masks[names[at]] == 1)  # -1 is undecided, which is out
+        name = (masks.dtype.names or ())[at]
+        return np.asarray(codes_of(name, masks[name]) == 1)  # undecided is out
     if isinstance(masks, pd.DataFrame):
         return np.asarray(masks.iloc[:, at].fillna(False).to_numpy(bool))
     column = masks.column(at).fill_null(False)

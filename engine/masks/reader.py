@@ -165,9 +165,10 @@ class MaskTable:
         at, columns = self._at, self._word_columns
         needed = self._needed(packed)
         first = {k: i * WORD for i, k in enumerate(needed)}
-        nulls = [columns[len(columns) // 2 + k] for k in needed]
-        # Null is never in, whoever wrote the words.
-        in_words = [f"{columns[k]} & ~{null}" for k, null in zip(needed, nulls, strict=True)]
+        pairs = [(columns[k], columns[len(columns) // 2 + k]) for k in needed]
+        # Null is never in, whoever wrote the words; of a row without words all slices are null.
+        nulls = [f"IF({a} IS NULL OR {b} IS NULL, -1L, {b})" for a, b in pairs]
+        in_words = [f"COALESCE({a} & ~{b}, 0L)" for a, b in pairs]
         bit = {s: first[at[s] // WORD] + at[s] % WORD for s in packed}
         undecided = [f"{null} != 0L" for null in nulls]
         made = Bits(tuple(StoredSlice(s, s, "") for s in plain))

@@ -21,6 +21,7 @@ from engine.errors import (
     NotBinaryError,
     ProbabilityError,
 )
+from engine.masks.codes import are_codes, codes_of
 from engine.masks.words import WORD, packed, set_bits
 from engine.metrics.exact import LARGEST
 from engine.metrics.families import addends_of, compute
@@ -70,6 +71,11 @@ def no_slices(n: int) -> Slices:
 def slices_of(S: np.recarray) -> Slices:  # noqa: N803 - the slice matrix, as everywhere
     """Return the slices of a record array; a row is in one where its field is 1.
 
+    Raises
+    ------
+    MaskValueError
+        If a field holds what is neither 1, 0, -1 nor null.
+
     Examples
     --------
     >>> slices_of(np.rec.fromarrays([[1, 0, -1], [1, 1, 0]], names="a,b")).rows.tolist()
@@ -87,13 +93,13 @@ def _blocks(S: np.ndarray, names: Sequence[str]) -> Iterator[np.ndarray]:  # noq
     first = S.dtype[0]
     alike = all(S.dtype[name] == first for name in names) and not first.hasobject
     dense = alike and S.dtype.itemsize == first.itemsize * len(names) and S.flags.c_contiguous
-    step = _CHUNK // 8
+    step = _CHUNK // 32  # they are looked at more than once
     for start in range(0, len(S), step):
         block = S[start : start + step]
-        if dense:
-            yield block.view(first).reshape(len(block), len(names)) == 1
+        if dense and are_codes(values := block.view(first).reshape(len(block), len(names))):
+            yield values == 1
         else:
-            yield np.stack([block[name] == 1 for name in names], axis=1)
+            yield np.stack([codes_of(name, block[name], start) == 1 for name in names], axis=1)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
-from engine.masks.checks import EXAMPLES, check_unique, key_text
+from engine.masks.checks import EXAMPLES, check_no_null_keys, check_unique, key_text
 from engine.metrics.joined import (
     MAX_NUMBER,
     MAX_WEIGHT,
@@ -48,10 +48,12 @@ def check_joined(
     allow_missing
         Whether rows may lack a prediction.
     sources
-        The tables that were joined, by name.
+        The tables that were joined, by name; that of masks is the first.
 
     Raises
     ------
+    NullKeyError
+        If a row of a table has no key; with how many.
     DuplicateKeyError
         If a key names more than one row of a table; with the first.
     UnknownClassError
@@ -61,6 +63,9 @@ def check_joined(
     MissingPredictionsError
         If rows lack a prediction; with how many and the first keys.
     """
+    # Of masks the scan has looked for keys that are null; predictions without one aren't joined.
+    unseen = list(sources.items())[0 if found.repeats else 1 :]
+    check_no_null_keys(dict(unseen), key)
     if found.repeats:
         for table, df in sources.items():
             check_unique(df, table, key)

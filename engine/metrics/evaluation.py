@@ -21,16 +21,17 @@ from engine.compile.faults import explained
 from engine.compile.plan import compile_slices
 from engine.errors import (
     ArgumentError,
-    MetricInputError,
+    MetricCellsError,
     NoReplicatesError,
     NoSuchMaskError,
     NoSuchModelError,
     NotEvaluatedError,
+    listed,
 )
 from engine.hashing import KeyHash
 from engine.masks.checks import check_columns, quoted, spark_table
 from engine.masks.reader import named_masks, read_masks
-from engine.masks.splits import AnySplit, by_split, check_split, in_split
+from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.masks.table import split_column
 from engine.metrics.checks import check_joined
 from engine.metrics.classification import confusions
@@ -67,7 +68,7 @@ from engine.metrics.request import (
 )
 from engine.metrics.rows import flipped_rows, worst_rows
 from engine.metrics.scan import EvaluationSpec, Scan, scan
-from engine.metrics.spec import KINDS, badness, better, parse_metric
+from engine.metrics.spec import KINDS, MetricSpec, badness, better, parse_metric
 from engine.metrics.states import OVERALL
 from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.records import METRICS
@@ -269,21 +270,17 @@ class Evaluation:
 
         Raises
         ------
-        MetricInputError
-            If it wasn't evaluated, or none was.
+        NotEvaluatedError, MetricCellsError
+            If it wasn't evaluated, or has no such matrix.
         """
         at = self._slice(slice_id)
-        wanted = None if metric is None else parse_metric(text("confusion", "metric", metric))
-        made = [m for m in self.spec.metrics if m.family == "confusion" and wanted in (None, m)]
-        if not made:
-            needed = metric or "a metric of predicted classes"
-            raise MetricInputError("confusion", f"{needed} among the metrics evaluated")
+        of = self._made_of("confusion", metric, "confusion matrix", "accuracy")
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
         tables = []
         for (model, split), part in by_split(self._scan.parts):
             rows, weight = (
-                confusions(made[0], of, self.spec.labels)[at].ravel()
-                for of in (part.state.rows, part.state.weights)
+                confusions(of, cells, self.spec.labels)[at].ravel()
+                for cells in (part.state.rows, part.state.weights)
             )
             columns = {
                 "model_id": model, "split": split, "label": label, "pred": pred, "rows": rows,
@@ -292,7 +289,7 @@ class Evaluation:
             tables.append(pd.DataFrame(columns))
         return pd.concat(tables, ignore_index=True)
 
-    def calibration(self, slice_id: str = OVERALL, metric: str = "ece") -> pd.DataFrame:
+    def calibration(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows, mean confidence and share right, per bin of confidence.
 
         Parameters
@@ -300,17 +297,15 @@ class Evaluation:
         slice_id
             The slice.
         metric
-            An ``ece`` that was evaluated; its bins.
+            An ``ece`` that was evaluated; its bins. By default the first.
 
         Raises
         ------
-        MetricInputError
-            If it wasn't evaluated.
+        NotEvaluatedError, MetricCellsError
+            If it wasn't evaluated, or has no bins.
         """
         at = self._slice(slice_id)
-        of = parse_metric(text("calibration", "metric", metric, "a metric's name"))
-        if of not in self.spec.metrics or of.family != "calibration":
-            raise MetricInputError("calibration", f"{metric} among the metrics evaluated")
+        of = self._made_of("calibration", metric, "bins of confidence", "ece")
         tables = []
         for (model, split), part in by_split(self._scan.parts):
             rows, confidence, right = bins_of(of, part.state.at(at))
@@ -352,14 +347,14 @@ class Evaluation:
     def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
         if text("Evaluation", "to", to, "a slice's id") == COMPLEMENT:
             return found["value"] - found["effect"]
-        self._slice(to)
+        self._slice(to, [COMPLEMENT])
         of = self.table[self.table["slice"] == to].set_index(_ONE)["value"]
         return pd.Series(of.reindex(pd.MultiIndex.from_frame(found[_ONE])).to_numpy(), found.index)
 
-    def _slice(self, slice_id: str) -> int:
+    def _slice(self, slice_id: str, others: Sequence[str] = ()) -> int:
         names = [OVERALL, *self.spec.slice_ids]
         if text("Evaluation", "slice_id", slice_id, "a slice's id") not in names:
-            raise NoSuchMaskError(slice_id, self.spec.slice_ids)
+            raise NoSuchMaskError(slice_id, [*names, *others], "the evaluation")
         return names.index(slice_id)
 
     def _model(self, model: str) -> int:
@@ -378,9 +373,39 @@ class Evaluation:
             raise NotEvaluatedError("metric", metric, known)
         return name
 
+    def _made_of(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
+        """Return the evaluated metric that is named, or the first, which must be of a family."""
+        known = {str(m): m for m in self.spec.metrics if m.family == family}
+        name = None
+        if metric is not None:
+            name, evaluated = (
+                text("Evaluation", "metric", metric).strip(),
+                set(self.table["metric"]),
+            )
+            if name not in evaluated:
+                of = parse_metric(name)
+                name = str(of)
+                if of.family == family and name not in known:
+                    raise NotEvaluatedError("metric", name, known or evaluated)
+        if not known or name not in (None, *known):
+            raise MetricCellsError(name, cells, list(known), example)
+        return known[name or next(iter(known))]
+
     def better(self, metric: str) -> str:
         """Return which values of a metric are better: ``high``, ``low``, or nothing."""
-        return better(metric, (*self.spec.custom, *self._functions))
+        name = text("better", "metric", metric, "a metric's name")
+        return better(name, (*self.spec.custom, *self._functions))
+
+    def __repr__(self) -> str:
+        splits = map(split_name, self.table["split"].astype(object).unique())
+        told = {
+            "models": self.spec.models,
+            "splits": [] if self.spec.split is None else list(splits),
+            "slices": self.spec.slice_ids,
+            "metrics": list(dict.fromkeys(self.table["metric"])),
+        }
+        said = "; ".join(f"{what}: {listed(of, 5)}" for what, of in told.items() if of)
+        return f"Evaluation({said}; {len(self.table):,} figures, in .table)"
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")

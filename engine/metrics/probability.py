@@ -10,7 +10,7 @@ from engine.metrics.exact import Term
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.ranking import bin_of
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, Addend, Count, State, Sum, Values, mean, quotient
+from engine.metrics.states import LEAST, OK, Addend, Count, State, Sum, Values, mean, quotient
 
 
 def log_losses(of: Outputs) -> np.ndarray:
@@ -40,11 +40,29 @@ def squared_errors(of: Outputs) -> np.ndarray:
     >>> squared_errors(of).round(2).tolist()
     [0.25, 0.81]
     """
+    return np.asarray((_errors(of) ** 2).sum(axis=1))
+
+
+def _errors(of: Outputs) -> np.ndarray:
+    """Return errors of all classes' probabilities, or of the positive one's of two, ``[n, C]``."""
     if of.classes.n <= 2:  # noqa: PLR2004
-        return np.asarray((of.score - (of.label == of.classes.positive)) ** 2)
+        return np.asarray(of.score - (of.label == of.classes.positive))[:, None]
     off = of.probabilities.copy()
     off[np.arange(len(off)), np.clip(of.label, 0, None)] -= 1
-    return np.asarray((off**2).sum(axis=1))
+    return off
+
+
+def _squares(of: Outputs) -> tuple[Term, ...]:
+    """Return squared errors, by powers of two where float64 has no such squares."""
+    off, square = _errors(of), squared_errors(of)
+    small = np.flatnonzero((square < LEAST) & off.any(axis=1))
+    if not len(small):
+        return ((square,),)
+    exponent = np.frexp(np.abs(off[small]).max(axis=1))[1]
+    square[small] = (np.ldexp(off[small], -exponent[:, None]) ** 2).sum(axis=1)
+    scale = np.ones(len(square))
+    scale[small] = np.ldexp(1.0, exponent)
+    return ((square, scale, scale),)
 
 
 def ranks(of: Outputs) -> np.ndarray:
@@ -65,7 +83,7 @@ def _of_label(of: Outputs) -> np.ndarray:
 _PROBABLE = Count("probable", 1, lambda of: np.where(of.probable, 0, -1))
 _LOSSES: Mapping[str, Sum] = {
     "log_loss": Sum("log_loss", _PROBABLE, lambda of: ((log_losses(of),),)),
-    "brier": Sum("brier", _PROBABLE, lambda of: ((squared_errors(of),),)),
+    "brier": Sum("brier", _PROBABLE, _squares),
 }
 
 

@@ -9,7 +9,19 @@ import numpy as np
 from engine.metrics.exact import BITS, Exact, Term
 from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, OVERFLOW, UNDEFINED, Addend, Count, State, Sum, Values, mean
+from engine.metrics.states import (
+    LEAST,
+    OK,
+    OVERFLOW,
+    UNDEFINED,
+    UNDERFLOW,
+    Addend,
+    Count,
+    State,
+    Sum,
+    Values,
+    mean,
+)
 
 
 def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +43,7 @@ def _relative(of: Outputs) -> tuple[Term, ...]:
     with np.errstate(all="ignore"):
         quotient = apart / size
         # Where float64 has no such quotient, powers of two are what is left out of it.
-        odd = (apart > 0) & (size > 0) & ~((quotient >= _LEAST) & (quotient < np.inf))
+        odd = (apart > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
     if not odd.any():
         return ((quotient,),)
     (above, up), (below, down) = (np.frexp(each[odd]) for each in (apart, size))
@@ -70,7 +82,6 @@ def _divisible(of: Outputs) -> np.ndarray:
     return np.where(np.isnan(_apart(of)) | (_label(of) == 0), -1, 0)
 
 
-_LEAST = float(np.finfo(np.float64).tiny)
 _PAIRED = Count("paired", 1, _paired)
 _DIVISIBLE = Count("divisible", 1, _divisible)
 _ERROR = Sum("error", _PAIRED, _error, rounded=False)
@@ -145,9 +156,10 @@ def _quotient(found: int, spread: int) -> tuple[float, int]:
     if spread == 0:
         return float(found == 0), UNDEFINED
     try:
-        return found / spread, OK
+        value = found / spread
     except OverflowError:
         return np.nan, OVERFLOW
+    return (np.nan, UNDERFLOW) if found and abs(value) < LEAST else (value, OK)
 
 
 def _undefined(state: State) -> Values:

@@ -1,73 +1,53 @@
-"""Keys that name more than one row, suspected while rows are scanned: no scan of its own.
+"""Keys that are null or name more than one row, found while rows are scanned: no scan of its own.
 
-A join gives the rows of one key one after the other, so that of two predictions of a row both come
-next to each other. Other repeats show among the least hashes, of which each task keeps as many:
-all keys of a small table, and a sample of a large one, whose every copy is in the sample too.
+Each task sends the hashes of its rows' keys, in blocks of like hashes; Spark brings a block's
+together and compares them, wherever the rows are. Two keys that hash alike seem to repeat, too: so
+the tables are asked then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
-KEPT = 4_096  # hashes that a task keeps
+from engine.sql import name_sql
 
-
-class Repeats:
-    """What a task sees of its rows' keys.
-
-    Examples
-    --------
-    >>> seen = Repeats()
-    >>> for keys in ([5, 9], [9, 7]):
-    ...     seen.take(np.array(keys, np.uint64))
-    >>> suspected([seen.packed()]), suspected([Repeats().packed()])
-    (True, False)
-    """
-
-    def __init__(self) -> None:
-        self.last: np.uint64 | None = None
-        self.adjacent = False
-        self.least = np.empty(0, np.uint64)
-
-    def take(self, keys: np.ndarray) -> None:
-        """Look at the hashes of rows' keys, ``[n]`` uint64, in the rows' order."""
-        if not len(keys):
-            return
-        self.adjacent |= bool((keys[1:] == keys[:-1]).any()) or keys[0] == self.last
-        self.last = keys[-1]
-        if len(self.least) == KEPT:
-            keys = keys[keys < self.least[-1]]
-        if len(keys):
-            self.least = np.sort(np.concatenate([self.least, keys]))[:KEPT]
-
-    def packed(self) -> bytes:
-        """Return what was seen as bytes."""
-        return np.concatenate([np.array([self.adjacent], np.uint64), self.least]).tobytes()
+_BLOCK_BITS = 8  # of a hash, that say which block it is in
+_NULL = 0  # in place of the hash of a key that is null
+_ALL = "flatten(collect_list(keys))"
+# Of a block's keys, in SQL.
+REPEATED: Final = f"size({_ALL}) > size(array_distinct({_ALL})) OR array_contains({_ALL}, {_NULL})"
 
 
-def suspected(parts: Sequence[bytes]) -> bool:
-    """Tell whether keys of several tasks' rows seem to repeat; two that hash alike seem to.
-
-    Parameters
-    ----------
-    parts
-        What the tasks packed.
+def key_sql(columns: Sequence[str]) -> str:
+    """Return the hash of a row's key in SQL.
 
     Examples
     --------
-    >>> tasks = Repeats(), Repeats()
-    >>> for task in tasks:
-    ...     task.take(np.array([3, 4], np.uint64))
-    >>> suspected([task.packed() for task in tasks])
-    True
+    >>> key_sql(["day", "id"])
+    'IF(`day` IS NULL OR `id` IS NULL, 0L, xxhash64(`day`, `id`))'
     """
-    tasks = [np.frombuffer(part, np.uint64) for part in parts]
-    if any(task[0] for task in tasks):
-        return True
-    full = [task[-1] for task in tasks if len(task) > KEPT]
-    hashes = np.concatenate([np.empty(0, np.uint64), *(task[1:] for task in tasks)])
-    # Above the least of what a full task kept last, others kept what it didn't.
-    known = np.sort(hashes if not full else hashes[hashes < min(full)])
-    return bool((known[1:] == known[:-1]).any())
+    names = [name_sql(c) for c in columns]
+    null = " OR ".join(f"{name} IS NULL" for name in names)
+    return f"IF({null}, {_NULL}L, xxhash64({', '.join(names)}))"
+
+
+def blocks(hashes: Sequence[np.ndarray]) -> tuple[np.ndarray, pa.ListArray]:
+    """Return which blocks hashes ``[n]`` int64 are in, and the hashes of each.
+
+    Examples
+    --------
+    >>> of, keys = blocks([np.array([1, -1]), np.array([2])])
+    >>> of.tolist(), keys.to_pylist()
+    ([0, 255], [[1, 2], [-1]])
+    """
+    every = np.concatenate([np.empty(0, np.int64), *hashes])
+    of = (every.view(np.uint64) >> np.uint64(64 - _BLOCK_BITS)).astype(np.uint8)
+    each = np.bincount(of, minlength=1 << _BLOCK_BITS)
+    held = np.flatnonzero(each)
+    ends = np.concatenate([[0], np.cumsum(each[held])]).astype(np.int32)
+    order = np.argsort(of, kind="stable")  # of bytes it is a radix sort
+    return held, pa.ListArray.from_arrays(pa.array(ends), pa.array(every[order]))

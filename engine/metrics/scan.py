@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -57,7 +58,7 @@ from engine.metrics.kernel import (
 )
 from engine.metrics.outputs import MISSING, UNKNOWN_CLASS, Classes, Outputs, least_of
 from engine.metrics.predictions import OURS
-from engine.metrics.repeats import Repeats, suspected
+from engine.metrics.repeats import REPEATED, blocks, key_sql
 from engine.metrics.spec import MetricSpec
 from engine.metrics.states import State
 from engine.plain import plain
@@ -82,6 +83,7 @@ _NAN = "double('NaN')"
 _MOST_SUMS = 64  # in a row that is sent
 _SENT = 2**20  # sums in a batch
 _GATHERED = 2**24  # sums that the driver adds up itself
+_KEY_ROW = -(2**31)  # where hashes of keys are
 _PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 
 
@@ -223,7 +225,7 @@ class Scan:
         Two models and a split to ``[1 + S, 4]`` rows with a label and both predictions: both
         right, only the first, only the second, neither.
     repeats
-        Whether keys seem to name more than one row.
+        Whether a key seems to be null, or to name more than one row.
     """
 
     parts: Mapping[tuple[str, Split], Part]
@@ -393,7 +395,10 @@ def _added_up(
     sums = ", ".join(f"{c} long" for c in form.sums)
     schema = f"split string, row long, rep int, block int, {sums}, payload binary"
     totals = [f"sum({c}) AS {c}" for c in form.sums]
-    if form.spec.ranked or form.spec.custom or form.key:
+    if form.key:
+        schema += ", keys array<long>"
+        totals.append(f"{REPEATED} AS repeated")
+    if form.spec.ranked or form.spec.custom:
         few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
         totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
     plainly, parcel = plain(), Parcel(form)
@@ -450,7 +455,7 @@ def columns_of(df: DataFrame, form: Form, hashed: KeyHash | None) -> dict[str, s
     if form.replicates and hashed is not None:
         found["hash"] = hashed.sql(df)
     if form.key:
-        found["key"] = f"xxhash64({', '.join(map(name_sql, form.key))})"
+        found["key"] = key_sql(form.key)
     for i in range(len(spec.models)):
         found |= {f"{name}_{i}": sql for name, sql in _of_model(df, i, spec).items()}
     for j, name in enumerate(spec.columns):
@@ -503,13 +508,13 @@ class _Task:
         self.kept: dict[tuple[Split, int], Kept] = {}
         self.own: dict[tuple[Split, int, int, int], Any] = {}
         self.rows: dict[tuple[Split, int], np.ndarray] = {}
-        self.repeats = Repeats()
+        self.keys: list[np.ndarray] = []
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
         spec = self.form.spec
         if self.form.key:
-            self.repeats.take(chunk.numbers("key").view(np.uint64))
+            self.keys.append(chunk.numbers("key"))
         if spec.split is None:
             self._take(ALL, chunk)
             return
@@ -607,14 +612,8 @@ class _Task:
         for (split, i, j, at), state in self.own.items():
             row = _own_row(form.spec, i, j)
             yield _sent(split, row, [at], [0], [_state_bytes(form.spec.custom[j], state)], form)
-        if form.key and self.rows:
-            split, _ = next(iter(self.rows))  # of which all splits are
-            seen = [self.repeats.packed()]
-            yield _sent(split, _key_row(form.spec), [self.width - 1], [0], seen, form)
-
-
-def _key_row(spec: EvaluationSpec) -> int:
-    return -1 - len(spec.models) * (1 + len(spec.custom))
+        if self.keys:
+            yield _of_keys(self.keys, form)
 
 
 def _state_bytes(metric: CustomMetric, state: Any) -> bytes:
@@ -679,17 +678,26 @@ def _row_batch(
     sums: Iterable[Any],
     payload: pa.Array,
     form: Form,
+    keys: pa.Array | None = None,
 ) -> pa.RecordBatch:
-    return pa.record_batch(
-        [
-            pa.repeat(pa.scalar(split, pa.string()), len(row)),
-            pa.array(row.astype(np.int64)),
-            *(pa.array(a.astype(np.int32)) for a in (rep, block)),
-            *(a if isinstance(a, pa.Array) else pa.array(a) for a in sums),
-            payload,
-        ],
-        [*_OUT, *form.sums, "payload"],
-    )
+    columns = [
+        pa.repeat(pa.scalar(split, pa.string()), len(row)),
+        pa.array(row.astype(np.int64)),
+        *(pa.array(a.astype(np.int32)) for a in (rep, block)),
+        *(a if isinstance(a, pa.Array) else pa.array(a) for a in sums),
+        payload,
+    ]
+    if form.key:
+        columns.append(pa.nulls(len(row), pa.list_(pa.int64())) if keys is None else keys)
+    return pa.record_batch(columns, [*_OUT, *form.sums, "payload", "keys"][: len(columns)])
+
+
+def _of_keys(hashes: Sequence[np.ndarray], form: Form) -> pa.RecordBatch:
+    """Return hashes of rows' keys as they are sent."""
+    block, keys = blocks(hashes)
+    n = len(block)
+    row, sums = np.full(n, _KEY_ROW), [pa.nulls(n, pa.int64())] * len(form.sums)
+    return _row_batch(ALL, row, np.zeros(n), block, sums, pa.nulls(n, pa.binary()), form, keys)
 
 
 def outputs_of(
@@ -732,23 +740,26 @@ def _prob(column: pa.Array, n_classes: int) -> np.ndarray:
 
 def _arranged(table: pa.Table, form: Form) -> Scan:
     """Arrange Spark's sums by split, model and slice."""
-    spec = form.spec
+    spec, repeats = form.spec, False
+    if form.key:
+        of_keys = pc.equal(table.column("row"), _KEY_ROW)
+        repeats = bool(pc.any(table.filter(of_keys).column("repeated")).as_py())
+        table = table.filter(pc.invert(of_keys))
     names = table.column("split").to_pylist()
     split_at: dict[tuple[Split], list[int]] = {}
     for at, name in enumerate(names):
         split_at.setdefault((name,), []).append(at)
-    parts, nulls, pairs, keys = {}, {}, {}, []
+    parts, nulls, pairs = {}, {}, {}
     for (name,), rows in by_split(split_at):
         held = _Held(table.take(pa.array(rows)), form)
         nulls[name] = held.slices(held.total(form.null_row, 1))[:, 0]
         nulls[name][0] = 0
-        keys += [one for _, found in held.sent(_key_row(spec)) for one in found]
         for i, model in enumerate(spec.models):
             parts[model, name] = held.part(i)
         for j, (a, b) in enumerate(form.pairs):
             found = held.total(form.pair_row + j * _PAIR_CELLS, _PAIR_CELLS)
             pairs[spec.models[a], spec.models[b], name] = held.slices(found)
-    return Scan(parts, nulls, pairs, suspected(keys))
+    return Scan(parts, nulls, pairs, repeats)
 
 
 class _Held:

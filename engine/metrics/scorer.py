@@ -13,6 +13,7 @@ import pandas as pd
 
 from engine.arguments import choice, flag, mapping, number, text, texts, whole
 from engine.errors import ArgumentError, EmptyLabelsError, LabelValueError, ProbabilityError
+from engine.masks.codes import codes_of
 from engine.metrics.arrays import (
     ABSTAIN,
     Arrays,
@@ -126,7 +127,8 @@ class Scorer:
     ) -> dict[str, dict[str, float]] | pd.DataFrame:
         """Score all rows ("overall") and the rows of each slice.
 
-        A row is in a slice where its mask is 1; -1 (undecided) is out. An empty slice gives NaN.
+        A row is in a slice where its mask is 1 or True; 0, False and -1 or null (undecided) are
+        out, and nothing else is a mask. An empty slice gives NaN.
 
         Parameters
         ----------
@@ -140,7 +142,8 @@ class Scorer:
         Raises
         ------
         ValueError
-            If there are no labels, a metric lacks its input, or lengths differ.
+            If there are no labels, a metric lacks its input, lengths differ, or a mask holds
+            anything else.
         """
         call = "score_slices"
         check_masks(call, S)
@@ -165,7 +168,7 @@ class Scorer:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
                 continue
             _warn(found, 1 + i)
-            at = S[name] == 1 if own else slice(0)  # which nobody looks at
+            at = codes_of(name, S[name]) == 1 if own else slice(0)  # which nobody looks at
             own_rows = (None if a is None else a[at] for a in (golds, of_preds, of_probs))
             scores[name] = self._named(found, 1 + i, name, *own_rows)
         return pd.DataFrame(scores).transpose() if as_dataframe else scores

@@ -263,7 +263,7 @@ class Signatures:
         if slice_id == OVERALL:  # an id that is reserved
             return np.ones(len(self.counts), dtype=np.int8)
         if slice_id not in self.at:
-            raise NoSuchMaskError(slice_id, self.ids)
+            raise NoSuchMaskError(slice_id, self.ids, "the table of signatures")
         k, bit = divmod(self.at[slice_id], WORD)
         member, undecided = ((w[:, k] >> bit) & 1 for w in (self.in_words, self.null_words))
         return (member - undecided).astype(np.int8)

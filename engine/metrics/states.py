@@ -64,8 +64,9 @@ class Sum:
 Addend = Count | Sum
 
 # Positions in STATUSES.
-OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW = range(5)
-STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow")
+OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW, UNDERFLOW = range(6)
+STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow", "underflow")
+LEAST = float(np.finfo(np.float64).tiny)  # of less, float64 has fewer digits
 INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
 FAILED = "failed"  # a metric of the user's own raised, or gave no number
 OVERALL = "overall"  # all rows, among slices
@@ -101,7 +102,7 @@ def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
     """Divide exact sums and raise the quotient to a power, 1 or 1/2; NaN where n is 0.
 
     A mean of numbers whose sum float64 can't hold is right; one that it can't hold itself is NaN
-    with the status "overflow".
+    with the status "overflow", or "underflow" where it isn't 0 and float64 has no digits for it.
 
     Examples
     --------
@@ -115,9 +116,11 @@ def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
         value = above / np.where(none, 1.0, below)
         if power != 1:  # an even exponent has a whole half
             value, exponent = np.sqrt(np.ldexp(value, exponent % 2)), exponent // 2
-        value = np.ldexp(value, exponent)
-    over = np.isinf(value) & ~none
-    return Values(np.where(none | over, np.nan, value), np.where(over, OVERFLOW, OK))
+        found = np.ldexp(value, exponent)
+        under = (np.abs(found) < LEAST) & (np.ldexp(found, -exponent) != value) & ~none
+    over = np.isinf(found) & ~none
+    status = np.where(over, OVERFLOW, np.where(under, UNDERFLOW, OK))
+    return Values(np.where(none | over | under, np.nan, found), status)
 
 
 @dataclass(frozen=True)

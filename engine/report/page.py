@@ -52,6 +52,7 @@ _STATUS = {
     "single_class": "one class only",
     "weightless": "weights are all 0",
     "overflow": "too large",
+    "underflow": "too small",
     "undefined": "undefined",
     "failed": "failed",
     "insufficient": "few rows",

@@ -25,6 +25,7 @@ _UNDEFINED = STATUSES[UNDEFINED]
 _NONE = {
     FAILED: "failed",
     "overflow": "too large",
+    "underflow": "too small",
     "weightless": "no weight",
     "single_class": "one class",
 }

@@ -13,12 +13,13 @@ from engine import Scorer, evaluate, slicing_function, where
 from engine.errors import (
     ArgumentError,
     ClassOrderError,
-    MetricInputError,
+    MetricCellsError,
     MissingColumnError,
     NoMasksError,
     NoReplicatesError,
     NoSuchMaskError,
     NoSuchModelError,
+    NotEvaluatedError,
     PositiveClassError,
     PredictionColumnError,
     PredictionValueError,
@@ -509,8 +510,7 @@ def test_confusions_are_those_of_the_rows(spark):
             assert told[column].to_numpy().reshape(3, 3) == pytest.approx(expected, abs=1e-12)
     with pytest.raises(NoSuchMaskError):
         found.confusion("many")
-    needs, among = "metric 'confusion' needs", "among the metrics evaluated, which was not given"
-    with pytest.raises(MetricInputError, match=f"^{needs} accuracy {among}$"):
+    with pytest.raises(NotEvaluatedError, match=r"^metric 'accuracy' was not evaluated"):
         found.confusion("few", "accuracy")
 
 
@@ -528,11 +528,10 @@ def test_confusions_are_of_a_metrics_own_threshold(tables, rows):
         assert found.confusion(metric=metric)["rows"].tolist() == expected.ravel().tolist()
     assert found.confusion().equals(found.confusion(metric="accuracy"))
     none = evaluate(all_in_one, key="id", metrics=["log_loss"], columns={"prob": "score"})
-    with pytest.raises(MetricInputError) as told:
-        none.confusion()
+    with pytest.raises(MetricCellsError) as told:
+        none.confusion(metric="log_loss")
     assert str(told.value) == (
-        "metric 'confusion' needs a metric of predicted classes among the metrics evaluated, which "
-        "was not given"
+        "metric 'log_loss' has no confusion matrix; evaluate one that has, such as 'accuracy'"
     )
 
 
@@ -550,7 +549,8 @@ def test_calibration_is_told_bin_by_bin(tables, rows):
             assert row["accuracy"] == pytest.approx(right[held].mean(), abs=1e-12)
     apart = (bins["weight"] / N * (bins["confidence"] - bins["accuracy"]).abs()).sum()
     assert found.overall["value"][0] == pytest.approx(apart, abs=1e-12)
-    with pytest.raises(MetricInputError):
+    assert found.calibration().equals(bins)
+    with pytest.raises(NotEvaluatedError):
         found.calibration("overall", "ece")
 
 

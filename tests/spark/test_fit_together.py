@@ -18,7 +18,14 @@ from engine import (
     signatures,
     where,
 )
-from engine.errors import DuplicateKeyError, KeyTypesError, MaskColumnError, NoMasksError
+from engine.errors import (
+    DuplicateKeyError,
+    KeyTypesError,
+    MaskColumnError,
+    NoMasksError,
+    NullKeyError,
+)
+from engine.masks.coverage import coverage
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks
 from engine.masks.table import TableForm, slices_of
@@ -155,9 +162,61 @@ def test_keys_that_repeat_are_found_in_the_same_scan(spark, rows, masks):
     )
     with pytest.raises(DuplicateKeyError, match=r"the key \(id\) of the mask table is not unique"):
         evaluate(masks.union(masks.where("id = 9")), given, key="id", n_replicates=0)
+    with pytest.raises(DuplicateKeyError, match=r"the key \(id, label\) of the mask table is not"):
+        evaluate(rows.union(rows.where("id = 9")).withColumn("odd", F.expr("id > 3")), given,
+                 key=["id", "label"], slices=["odd"], n_replicates=0)  # fmt: skip
     with pytest.raises(KeyTypesError) as caught:
         evaluate(masks, given.withColumn("id", F.col("id").cast("string")), key="id")
     assert str(caught.value) == (
         "key column 'id' is bigint in the masks and string in the predictions of 'model': cast "
         "one of them"
     )
+
+
+def test_one_row_of_many_that_is_there_twice_is_found(spark):
+    """Its copy is in another partition, and the join moves no mask row."""
+    n = 20_000
+    made = spark.range(0, n, 1, 3).selectExpr("id", "id % 3 = 0 AS third")
+    twice = made.union(made.where("id = 12345"))
+    given = F.broadcast(spark.range(n).selectExpr("id", "id % 2 AS label", "id % 5 % 2 AS pred"))
+    asked = {"key": "id", "slices": ["third"], "metrics": ["accuracy"], "n_replicates": 0}
+    with pytest.raises(DuplicateKeyError) as caught:
+        evaluate(twice, given, **asked)
+    assert str(caught.value) == (
+        "the key (id) of the mask table is not unique: 1 keys name more than one row, the first "
+        "are id=12345 (2 rows)"
+    )
+    assert evaluate(made, given, **asked).overall["support"].tolist() == [n]
+
+
+def test_rows_without_a_key_are_refused(rows, masks):
+    """They belong to no row, and once were left out without a word."""
+    given = rows.select("id", "label", "pred")
+    none = given.where("id < 2").withColumn("id", F.lit(None).cast("long"))
+    for allow_missing in (False, True):
+        with pytest.raises(NullKeyError) as caught:
+            evaluate(masks, {"a": given, "b": given.union(none)}, key="id", n_replicates=0,
+                     allow_missing=allow_missing)  # fmt: skip
+        assert str(caught.value) == (
+            "key column 'id' of predictions of 'b' is null on 2 of 62 rows; every row needs a key"
+        )
+    odd = masks.withColumn("id", F.expr("IF(id = 7, NULL, id)"))
+    with pytest.raises(NullKeyError) as caught:
+        evaluate(odd, given, key="id", n_replicates=0, allow_missing=True)
+    assert str(caught.value) == (
+        "key column 'id' of the mask table is null on 1 of 60 rows; every row needs a key"
+    )
+
+
+def test_of_a_row_without_words_all_slices_are_null(spark, rows, masks, tmp_path):
+    """A left join makes such rows; their words once were any number."""
+    bits = Bits((StoredSlice("odd", "odd", ""), StoredSlice("few", "Few!", "")))
+    packed = TableForm(("id",), Layout.PACKED, bits).rows(masks, [F.col(s) for s in IDS])
+    some = rows.join(packed.where("id < 40"), "id", "left")
+    some.write.format("delta").save(str(tmp_path / "packed"))
+    for df in (some, spark.read.format("delta").load(str(tmp_path / "packed"))):
+        found = evaluate(df, key="id", metrics=["count"], n_replicates=0).table
+        assert found["value"].tolist() == [60, 20, 20]
+        assert found["n_null"].tolist() == [0, 20, 20]
+        assert [c.n_null for c in coverage(df, IDS, None)] == [20, 20]
+        assert overlap(df).counts.tolist() == [[20, 10], [10, 20]]

@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -313,7 +313,7 @@ CALLS = [
     Call(
         lambda **given: evaluation().calibration(**given),
         {"metric": "ece@bins=5"},
-        {"slice_id": WRONG, "metric": WRONG | {"not evaluated": "ece"}},
+        {"slice_id": WRONG, "metric": no("none") | {"not evaluated": "ece"}},
     ),
     Call(lambda **given: evaluation().to_delta(**given), {}, {"path": TEXT}),
     Call(
@@ -677,6 +677,29 @@ SENTENCES = {
         "Confidence: level must be a number from 0 to 1, found 95; write level=0.95 for 95 %"
     ),
     lambda: Confidence(level=1): "Confidence: level must be between 0 and 1, found 1",
+    lambda: evaluation().confusion(metric="log_loss"): (
+        "metric 'log_loss' has no confusion matrix; of those evaluated accuracy has"
+    ),
+    lambda: evaluation().confusion(metric="ece@bins=5"): (
+        "metric 'ece@bins=5' has no confusion matrix; of those evaluated accuracy has"
+    ),
+    lambda: evaluation().confusion(metric="f1"): ("metric 'f1' was not evaluated; known: accuracy"),
+    lambda: evaluation().confusion(metric="acuracy"): (
+        "unknown metric 'acuracy'; did you mean 'accuracy'?"
+    ),
+    lambda: evaluation().confusion("A"): "the evaluation has no slice 'A'; did you mean 'a'?",
+    lambda: evaluation().calibration(metric="f1"): (
+        "metric 'f1' has no bins of confidence; of those evaluated ece@bins=5 has"
+    ),
+    lambda: evaluation().calibration(metric="ece"): (
+        "metric 'ece' was not evaluated; known: ece@bins=5"
+    ),
+    lambda: evaluation().difference(to="Complement"): (
+        "the evaluation has no slice 'Complement'; did you mean 'complement'?"
+    ),
+    lambda: evaluation().better(3): "better: metric must be a metric's name, found 3",
+    lambda: SIGNED.rows_in("b"): "the table of signatures has no slice 'b'; known: a",
+    lambda: PLAN.only(["lng"]): "the plan has no slice 'lng'; did you mean 'long'?",
     lambda: evaluation().worst(metric="recall"): (
         "metric 'recall' was not evaluated; known: accuracy, ece@bins=5"
     ),
@@ -726,3 +749,29 @@ def test_the_sentence_of_a_wrong_argument(call, sentence):
     with pytest.raises(EngineError) as caught:
         call()
     assert str(caught.value) == sentence
+
+
+def test_an_evaluation_is_shown_in_a_line():
+    shown = "slices: a; metrics: accuracy, ece@bins=5; 4 figures, in .table)"
+    assert repr(evaluation()) == f"Evaluation(models: model; {shown}"
+    many = replace(evaluation().spec, slice_ids=[f"s{i}" for i in range(900)], split="part")
+    found = replace(evaluation(), spec=many)
+    assert "splits: all; slices: s0, s1, s2, s3, s4 and 895 more; metrics" in repr(found)
+    assert len(repr(found)) < 200
+    # By default the first metric that has any.
+    assert len(evaluation().calibration()) == 5
+
+
+def test_metrics_without_cells_are_told_what_to_evaluate():
+    losses = replace(evaluation().spec, metrics=[parse_metric("log_loss")])
+    found = replace(evaluation(), spec=losses)
+    told = {
+        found.confusion: "no metric evaluated has any confusion matrix; evaluate one "
+        "that has, such as 'accuracy'",
+        lambda: found.calibration(metric="log_loss"): "metric 'log_loss' has no bins of "
+        "confidence; evaluate one that has, such as 'ece'",
+    }
+    for call, sentence in told.items():
+        with pytest.raises(EngineError) as caught:
+            call()
+        assert str(caught.value) == sentence

@@ -41,9 +41,10 @@ def test_packed_columns_without_nulls_undecided_are_taken_as_they_are():
     )
     held = Held(Layout.PACKED, (("in_0", "null_0"), ("in_1", "null_1")))
     found, undecided, nulls = (w.view(np.int64).tolist() for w in words_in(words, held))
-    assert found == [[5, -(2**63), 0, 3], [5, -1, 0, 3]]
-    assert undecided == [1]
-    assert nulls == [[2**63 - 1], [0]]
+    # Of a row without words all slices are null.
+    assert found == [[5, -(2**63), 0, 0], [5, -1, 0, 3]]
+    assert undecided == [1, 2, 3]
+    assert nulls == [[2**63 - 1, -1, -1], [0, -1, 0]]
 
 
 def test_without_slices_there_is_a_word():

@@ -437,6 +437,10 @@ SENTENCES = [
         "metric 'f1' needs preds, which was not given",
     ),
     (
+        e.MetricCellsError("mae", "confusion matrix", ["accuracy", "f1"], "accuracy"),
+        "metric 'mae' has no confusion matrix; of those evaluated accuracy, f1 have",
+    ),
+    (
         e.NotBinaryError("f1", "try f1_micro or f1_macro"),
         "metric 'f1' is for binary problems: try f1_micro or f1_macro",
     ),

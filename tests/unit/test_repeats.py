@@ -1,52 +1,32 @@
-"""Keys that repeat are suspected in the scan; keys that don't are not."""
+"""A key's repeats meet in one block, whatever tasks saw them."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.metrics.repeats import KEPT, Repeats, suspected
+from engine.metrics.repeats import blocks
+
+HASHES = st.integers(-(2**63), 2**63 - 1)
 
 
-def seen(tasks):
-    packed = []
-    for chunks in tasks:
-        task = Repeats()
-        for chunk in chunks:
-            task.take(np.array(chunk, np.uint64))
-        packed.append(task.packed())
-    return suspected(packed)
-
-
-@given(
-    keys=st.lists(st.integers(0, 2**64 - 1), max_size=60),
-    cuts=st.lists(st.integers(0, 60), max_size=5),
-)
+@given(st.lists(st.lists(st.lists(HASHES, max_size=20), max_size=3), max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_of_few_rows_every_repeat_is_seen(keys, cuts):
-    at = sorted({0, len(keys), *(c for c in cuts if c < len(keys))})
-    tasks = [[keys[a:b]] for a, b in itertools.pairwise(at)]
-    assert seen(tasks) == (len(set(keys)) < len(keys))
+def test_every_hash_is_sent_once_in_its_block(tasks):
+    together: dict[int, list[int]] = {}
+    for chunks in tasks:
+        of, keys = blocks([np.array(chunk, np.int64) for chunk in chunks])
+        assert len(set(of.tolist())) == len(of) == len(keys)
+        for block, some in zip(of.tolist(), keys.to_pylist(), strict=True):
+            assert some
+            together.setdefault(block, []).extend(some)
+    every = [key for chunks in tasks for chunk in chunks for key in chunk]
+    assert sorted(k for some in together.values() for k in some) == sorted(every)
+    assert sum(len(set(some)) for some in together.values()) == len(set(every))
 
 
-def test_of_many_rows_neighbours_and_repeats_in_the_sample_are_seen():
-    rng = np.random.default_rng(0)
-    keys = rng.integers(0, 2**64, 20 * KEPT, np.uint64)
-    halves = [[part] for part in np.split(keys, 4)]
-    assert not seen(halves)
-    assert not seen([np.split(keys, 8)])
-    assert seen([*halves, [keys[:100]]]) == (np.sort(keys)[: KEPT // 2][-1] > keys[:100].min())
-    assert seen([*halves, [keys]])  # the table, twice
-    assert seen([[keys, keys[-1:]]])  # next to each other, across chunks
-    assert not seen([])
-    assert not seen([[[]], [[]]])
-
-
-def test_tasks_that_are_full_hide_no_repeat_below_what_they_kept():
-    low, high = np.arange(KEPT), np.arange(10 * KEPT, 12 * KEPT)
-    assert not seen([[low], [high]])
-    assert seen([[low], [high], [[3]]])
-    assert not seen([[low], [high], [[11 * KEPT]]])  # beyond the sample
+def test_blocks_are_few_and_even():
+    of, keys = blocks([np.random.default_rng(0).integers(-(2**63), 2**63, 2**16)])
+    assert of.tolist() == list(range(256))
+    assert 150 < min(map(len, keys)) <= max(map(len, keys)) < 370

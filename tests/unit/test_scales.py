@@ -22,7 +22,7 @@ from engine.metrics.outputs import Classes, Outputs
 from engine.metrics.scan import EvaluationSpec
 from engine.metrics.scorer import Scorer
 from engine.metrics.spec import parse_metric
-from engine.metrics.states import OK, OVERFLOW, STATUSES, UNDEFINED, Values
+from engine.metrics.states import OK, OVERFLOW, STATUSES, UNDEFINED, UNDERFLOW, Values
 from engine.metrics.uncertainty import Confidence, with_uncertainty
 from tests.unit.scanned import scan_of
 
@@ -148,7 +148,7 @@ CASES = {
     "ten million, and one": (1e7 + np.array([-1.0, 1, -1, 1]), 1e7 + np.array([-1.0, 1, 1, 1])),
     "tiny": (1e-10 * np.array([1.0, -2, 3]), 1e-10 * np.array([1.5, -1, 2])),
     "its mean predicted": (np.array([1.0, 2, 4]), np.full(3, 7 / 3)),
-    "subnormal": (np.array([5e-324, 1e-323, 2e-323]), np.array([5e-324, 5e-324, 5e-324])),
+    "subnormal": (np.array([5e-324, 1e-323, 2e-323]), np.array([5e-324, 5e-324, 1e-323])),
     "near and far": (np.array([1e-300, 1e300, -1e300]), np.array([2e-300, 1e300, -1e300])),
 }
 
@@ -178,6 +178,50 @@ def test_figures_that_float64_cannot_hold_have_a_status():
     assert none["r2"].status == OVERFLOW
     assert none["mape"].status == OVERFLOW
     assert figures([2.0, 1e-300], [3.0, 2e-300])["mape"].value == 0.75
+
+
+def test_figures_too_small_for_float64_have_a_status():
+    """Errors of 1e-200 once had an mse of 0.0 that was ok."""
+    target, predicted = np.array([1e-200, 3e-200]), np.array([2e-200, 1e-200])
+    found = figures(target, predicted)
+    assert found["rmse"].value == pytest.approx(math.sqrt(2.5) * 1e-200, rel=1e-15)
+    assert found["mae"].value == 1.5e-200
+    assert found["r2"] == Values(pytest.approx(-1.5), OK)
+    assert found["mape"] == Values(pytest.approx(5 / 6), OK)
+    assert math.isnan(found["mse"].value)
+    assert STATUSES[found["mse"].status] == "underflow"
+    weighted = figures(target, predicted, np.array([1e-200, 3e-200]))
+    assert (weighted["mse"].status, weighted["rmse"].status) == (UNDERFLOW, OK)
+    # What isn't the mean that float64 would have is none; what is, is.
+    least = 5e-324
+    assert figures([least, 0.0], [0.0, 0.0])["mae"].status == UNDERFLOW
+    assert figures([2 * least, 0.0], [0.0, 0.0])["mae"] == Values(least, OK)
+    assert figures([1.0, 2.0], [1.0, 2.0])["mse"] == Values(0.0, OK)
+    assert figures([2.0**-511, 0.0], [0.0, 0.0])["mse"] == Values(2.0**-1023, OK)
+    rows = {"label": -1, "pred": -1, "hash": 0, "a": 1, "b": [1, 0]}
+    table = pd.DataFrame({**rows, "number_label": target, "number_pred": predicted})
+    spec = EvaluationSpec([parse_metric("mse")], ["a", "b"], (), 0)
+    of = figures_of(scan_of(table, None, spec), spec)
+    assert of["status"].tolist() == ["underflow"] * 3
+    assert of["value"].isna().all()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_brier_scores_of_tiny_errors_are_no_zeros(classes):
+    high = np.array([1e-160, 3e-160])
+    rest = np.full((2, classes - 2), 0.0)
+    prob = np.column_stack([np.ones(2), high, rest])
+    found = {}
+    for scale in (1e-160, 1e-100):
+        prob[:, 1] = np.array([1.0, 3.0]) * scale
+        of = Arrays(np.zeros(2, int), np.zeros(2, int), prob)
+        slices = slices_of(np.rec.fromarrays([[0, 1]], names="s"))
+        found[scale] = values_of([parse_metric("brier")], of, slices)[parse_metric("brier")]
+    assert found[1e-100].value == pytest.approx([5e-200, 9e-200], rel=1e-14)
+    assert found[1e-160].status.tolist() == [UNDERFLOW, UNDERFLOW]
+    assert np.isnan(found[1e-160].value).all()
+    mixed = Arrays(np.array([0, 1]), np.zeros(2, int), prob)
+    assert values_of([parse_metric("brier")], mixed, slices)[parse_metric("brier")].status[0] == OK
 
 
 def test_weights_of_any_size_weigh():

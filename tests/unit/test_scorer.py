@@ -13,12 +13,13 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Scorer, metric, preds_to_probs, probs_to_preds, set_seed
+from engine import Scorer, metric, overlap, preds_to_probs, probs_to_preds, set_seed
 from engine.errors import (
     ArgumentError,
     EmptyLabelsError,
     LabelValueError,
     LengthError,
+    MaskValueError,
     MetricInputError,
     NotBinaryError,
     ProbabilityError,
@@ -544,6 +545,59 @@ def test_a_class_of_minus_one_is_told_from_an_abstention():
 def test_what_is_no_array_of_numbers_but_holds_numbers_is_taken():
     assert Scorer(["accuracy"]).score([0, 1], [True, True]) == {"accuracy": 0.5}
     assert Scorer(["accuracy"]).score(pd.Series([0, 1]), np.array([0, 1], object))["accuracy"] == 1
+
+
+NO_MASKS = {
+    "seven": (np.array([1, 0, 7, 1]), "7 in row 2"),
+    "minus two": (np.array([1, 0, 1, -2], np.int8), "-2 in row 3"),
+    "unsigned": (np.array([1, 200, 0, 0], np.uint8), "200 in row 1"),
+    "half": (np.array([0.5, 0, 1, 1]), "0.5 in row 0"),
+    "infinite": (np.array([0, 1, np.inf, 1]), "inf in row 2"),
+    "text": (np.array(["True", "False", "True", "True"]), "'True' in row 0"),
+    "digits": (np.array(["1", "0", "1", "1"]), "'1' in row 0"),
+    "bytes": (np.array([b"1", b"0", b"1", b"1"]), "b'1' in row 0"),
+    "texts among flags": (np.array([True, None, "no", True], object), "'no' in row 2"),
+    "a list": (np.array([1, 0, [1], 0], object), "[1] in row 2"),
+    "complex": (np.array([1, 0, 1j, 0]), "(1+0j) in row 0"),
+    "a decimal": (np.array([1, Decimal("0.5"), 0, 0], object), "Decimal('0.5') in row 1"),
+    "dates": (np.array(["2024-01-01"] * 4, "datetime64[D]"), "datetime.date(2024, 1, 1) in row 0"),
+}
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("name", NO_MASKS)
+def test_what_is_no_mask_is_named_with_its_slice_and_row(name, beside):
+    values, found = NO_MASKS[name]
+    fields = [np.array([1, 1, 0, -1]), values] if beside else [values]
+    S = np.rec.fromarrays(fields, names="fine,odd" if beside else "odd")
+    told = (
+        f"the mask of slice 'odd' holds {found}; a mask is 1 (in), 0 (out) or -1 (could not be "
+        "decided)"
+    )
+    with pytest.raises(MaskValueError) as caught:
+        Scorer(["accuracy"]).score_slices(S, GOLDS, PREDS, PROBS)
+    assert str(caught.value) == told
+    if values.dtype.kind in "bi":  # what overlap takes for masks
+        with pytest.raises(MaskValueError) as caught:
+            overlap(S)
+        assert str(caught.value) == told
+
+
+def test_a_value_that_is_no_mask_is_found_in_any_row():
+    n = 70_000
+    S = masks(a=np.zeros(n, int), b=np.zeros(n, int))
+    S["b"][n - 2] = 9
+    with pytest.raises(MaskValueError, match="'b' holds 9 in row 69998;"):
+        Scorer(["accuracy"]).score_slices(S, np.zeros(n), np.zeros(n), None)
+
+
+@pytest.mark.parametrize("null", [None, np.nan, pd.NA, pd.NaT, -1, np.float32("nan")])
+def test_a_null_in_a_mask_is_undecided(null):
+    S = masks(a=np.array([1, null, 1.0, np.False_], object))
+    scorer = Scorer(["accuracy"], {"rows": lambda golds, *_: len(golds)})
+    assert scorer.score_slices(S, GOLDS, PREDS, PROBS)["a"] == {"accuracy": 0.5, "rows": 2.0}
+    S = masks(a=np.array([1, np.nan, 1, 0]), b=[1, 0, 0, 1])
+    assert scorer.score_slices(S, GOLDS, PREDS, PROBS)["a"] == {"accuracy": 0.5, "rows": 2.0}
 
 
 def test_masks_must_be_a_record_array():

@@ -73,10 +73,17 @@ def test_figures_of_any_scale_say_something():
 
 
 def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
-    statuses = ["failed", "overflow", "weightless", "empty", "single_class"]
-    rows = figures(slice=["overall", *"abcd"], value=[np.nan] * 5, status=statuses)
+    statuses = ["failed", "overflow", "underflow", "weightless", "empty", "single_class"]
+    rows = figures(slice=["overall", *"abcde"], value=[np.nan] * 6, status=statuses)
     found = sections.figures(rows, list(rows["slice"]), ["m"], None, 0.95, spec.better)
-    assert [row[-1] for row in found.rows] == ["failed", "too large", "no weight", "-", "one class"]
+    assert [row[-1] for row in found.rows] == [
+        "failed",
+        "too large",
+        "too small",
+        "no weight",
+        "-",
+        "one class",
+    ]
 
 
 def test_what_is_0_of_0_says_so_and_does_not_lead():
