@@ -21,7 +21,7 @@ BITS = 40  # of a digit
 LOWEST, PLACES = -84, 168  # a place's unit is 2^(BITS * place)
 MOST_PARTS = 8  # that a row's number is cut from: 2 products of 3 factors
 LARGEST = 2.0**1022  # of a number that is added up: two of them can be taken from each other
-_ROWS = 4096  # that are cut at a time, so that they stay in the processor's cache
+_ROWS = 2**14  # that are cut at a time, so that they stay in the processor's cache
 _BAND = 64  # powers of two that rows of extreme magnitudes are cut together in
 _USUAL = 2.0**100  # products of three factors from its inverse to it, and their errors, are normal
 _SPLIT = 2.0**27 + 1
@@ -29,6 +29,7 @@ _PIECE = 24  # bits that can be moved by less than a digit's and fit into 64
 _WINDOW = 62  # bits that a float is rounded from
 _BLOCK = 2**15  # numbers that are rounded at a time, so that they stay in the processor's cache
 
+_Halves = tuple[np.ndarray, np.ndarray]
 Term = tuple[np.ndarray, ...]  # factors [n]; a row's number is the sum of some terms' products
 
 
@@ -224,7 +225,8 @@ def _cut(
     for start in range(0, n, _ROWS):
         rows = slice(start, start + _ROWS)
         own = {id(f): f[rows] for term in terms for f in term}  # the same array, the same part
-        waiting = [p for term in terms for p in _parts([own[id(f)] for f in term], rounded)]
+        halves: dict[int, _Halves] = {}  # of factors, as terms share them
+        waiting = [p for term in terms for p in _parts([own[id(f)] for f in term], rounded, halves)]
         left: list[np.ndarray] = []
         at = first
         while left or waiting:
@@ -246,29 +248,35 @@ def _cut(
                 left = [part for part in left if part.any()]
 
 
-def _parts(factors: Sequence[np.ndarray], rounded: bool) -> list[tuple[np.ndarray, int]]:
+def _parts(
+    factors: Sequence[np.ndarray], rounded: bool, halves: dict[int, _Halves]
+) -> list[tuple[np.ndarray, int]]:
     """Return parts that add up to a product, and how many bits below its size each is at least."""
     parts = [(factors[0], 0)]
     for i, factor in enumerate(factors[1:]):
         if rounded:
             parts = [(parts[0][0] * factor, 0)]
         else:
-            same = i == 0 and factor is factors[0]
+            for one in factors[: i + 2]:
+                if id(one) not in halves:
+                    halves[id(one)] = _split(one)
+            cut = halves[id(factor)]
             parts = [
                 (each, below + more)
                 for part, below in parts
                 for each, more in zip(
-                    _product(part, part if same else factor), (0, 53), strict=False
+                    _product(part, factor, halves.get(id(part)) or _split(part), cut),
+                    (0, 53),
+                    strict=False,
                 )
             ]
     return parts
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+def _product(a: np.ndarray, b: np.ndarray, of_a: _Halves, of_b: _Halves) -> list[np.ndarray]:
     """Return the rounded product and its error, which add up to the exact one."""
     product = a * b
-    a_high, a_low = _split(a)
-    b_high, b_low = (a_high, a_low) if b is a else _split(b)
+    (a_high, a_low), (b_high, b_low) = of_a, of_b
     error = a_high * b_high
     error -= product
     error += a_high * b_low
@@ -277,7 +285,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
     return [product, error] if error.any() else [product]
 
 
-def _split(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _split(a: np.ndarray) -> _Halves:
     """Return two parts of 26 bits, which add up to the number (Veltkamp 1968)."""
     high = a * _SPLIT
     high -= high - a

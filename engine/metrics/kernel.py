@@ -220,6 +220,7 @@ def add(
     for one in work.sums:
         sums[one.by.name].append(one)
     every = None  # how many rows each mask has in all
+    whole: dict[Count, dict[str, _Numbers]] = {}  # counts in whose one cell all rows are
     for count in sorted(work.counts, key=lambda c: c.cells == 1):
         numbers = {one.name: _Numbers(one.of(outputs), one.rounded) for one in sums[count.name]}
         if weight is not None:
@@ -231,8 +232,11 @@ def add(
             _add_row_by_row(added, count, members, at, numbers, held)
         elif count.cells > MANY and held is None:
             _add_histogram(added, count, masks, at, numbers)
+        elif count.cells == 1 and held is None and not (at < 0).any():
+            whole[count] = numbers
         else:
             every = _add_cells(added, count, masks, at, numbers, held, every)
+    _add_whole(added, whole, masks, every)
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,11 @@ class _Numbers:
     terms: tuple[Term, ...]
     rounded: bool = True
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Which arrays they are made of, and how."""
+        return self.rounded, *(tuple(map(id, term)) for term in self.terms)
+
     def weighted(self, weight: np.ndarray) -> _Numbers:
         """Return the numbers times the rows' weights."""
         return replace(self, terms=tuple((*term, weight) for term in self.terms))
@@ -265,11 +274,11 @@ class _Numbers:
 
 
 def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
-    return {
-        Line(name, exponent): column
-        for name, of in numbers.items()
-        for exponent, column in columns(of.terms, bits, rounded=of.rounded).items()
-    }
+    made: dict[tuple[object, ...], dict[int, np.ndarray]] = {}  # of the same arrays, once
+    for of in numbers.values():
+        if of.key not in made:
+            made[of.key] = columns(of.terms, bits, rounded=of.rounded)
+    return {Line(name, e): c for name, of in numbers.items() for e, c in made[of.key].items()}
 
 
 def _add_row_by_row(
@@ -373,29 +382,51 @@ def _add_cells(
         here = slice(start, end)
         some = {line: column[here] for line, column in cut.items()}
         if some:
-            _add_products(added, count, cell, words[:, here], some)
+            _add_products(added, count.cells, cell, words[:, here], some)
         if drawn is not None:
             unweighted = count.name not in numbers
             _add_draws(added, count, cell, words[:, here], some, drawn[here], rows=unweighted)
     return every
 
 
+def _add_whole(
+    added: Added,
+    counts: Mapping[Count, Mapping[str, _Numbers]],
+    masks: Masks,
+    every: np.ndarray | None,
+) -> None:
+    """Add counts that have all rows in one cell, and their numbers, in one go."""
+    if not counts:
+        return
+    every = set_bits(masks.words) if every is None else every
+    for count in counts:
+        rows = added.total(Line(count.name, PLAIN), 1, masks.width)
+        rows[0, :-1] += every
+        rows[0, -1] += masks.words.shape[1]
+    numbers = {name: of for each in counts.values() for name, of in each.items()}
+    if cut := _columns_of(numbers, _PRODUCT_BITS):
+        _add_products(added, 1, 0, masks.words, cut)
+
+
 def _add_products(
-    added: Added, count: Count, cell: int, words: np.ndarray, cut: Mapping[Line, np.ndarray]
+    added: Added, cells: int, cell: int, words: np.ndarray, cut: Mapping[Line, np.ndarray]
 ) -> None:
     """Add the columns of the rows of one cell."""
     n, width = words.shape[1], len(words) * WORD + 1
-    block = _block(len(cut))
-    sums = np.zeros((width, len(cut)), np.int64)
+    different = {id(column): column for column in cut.values()}  # weights are many counts'
+    block = _block(len(different))
+    sums = np.zeros((width, len(different)), np.int64)
     for start in range(0, n, block):
         part = slice(start, start + block)
-        some = np.stack([column[part] for column in cut.values()])
+        some = np.stack([column[part] for column in different.values()])
         for k, word in enumerate(words[:, part]):
             members = unpacked(word[:, None]).astype(np.float64)
             sums[k * WORD : (k + 1) * WORD] += (members.T @ some.T).astype(np.int64)
         sums[-1] += some.sum(axis=1).astype(np.int64)
-    for line, column, total in zip(cut, cut.values(), sums.T, strict=True):
-        added.total(line, count.cells, width, _most(column))[cell] += total
+    total = dict(zip(different, sums.T, strict=True))
+    most = {key: _most(column) for key, column in different.items()}
+    for line, column in cut.items():
+        added.total(line, cells, width, most[id(column)])[cell] += total[id(column)]
 
 
 def _block(columns: int) -> int:
