@@ -77,7 +77,7 @@ def shown(value: object, most: int = 60) -> str:
         single = getattr(value, "shape", None) == ()  # a number of numpy's
         return str(value) if single else f"a {module} {kind.__name__}"
     said = repr(value)
-    if " object at 0x" in said:
+    if " at 0x" in said:
         return f"a {kind.__name__}"
     return said if len(said) <= most else f"{said[: most - 3]}..."
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +37,8 @@ SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
 _CHUNK = 2**16  # rows that are added up at a time, so that they stay in the processor's cache
 _MOST_SUMS = 2**24  # of more sums, as of very many classes, slices are added up one by one
 _TWO = 2
+_MOST = np.float64(2**63)  # a label is below
+_NUMBERS = (int, float, Decimal, np.integer, np.floating, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -380,6 +383,9 @@ def array_of(call: str, name: str, value: Any) -> np.ndarray:
     """
     listed = isinstance(value, np.ndarray | list | tuple) or hasattr(value, "__array__")
     frame = hasattr(value, "columns") and name != "probs"
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        hint = f"; write {name}.filled(...), or leave these rows out"
+        raise ArgumentError(call, name, "an array without masked values", value, hint)
     if listed and not frame and not isinstance(value, np.generic):
         try:
             found = np.asarray(value)
@@ -442,12 +448,12 @@ def _typed(flat: np.ndarray, name: str, wanted: str) -> np.ndarray:
     LabelValueError
         With the first that is none.
     """
-    odd = [i for i, v in enumerate(flat.tolist()) if not isinstance(v, int | float)]
+    odd = [i for i, v in enumerate(flat.tolist()) if not isinstance(v, _NUMBERS)]
     if odd or flat.dtype.kind != "O":
         at = odd[0] if odd else 0
         found = f"{flat.tolist()[at]!r} at row {at}" if len(flat) else str(flat.dtype)
         raise LabelValueError(name, found, wanted)
-    return np.array(flat.tolist())
+    return np.array([float(v) if isinstance(v, Decimal) else v for v in flat.tolist()])
 
 
 def integers(values: np.ndarray, name: str) -> np.ndarray:
@@ -470,5 +476,9 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
         off = np.flatnonzero((flat != np.floor(flat)) | np.isinf(flat))
         if len(off):
             raise LabelValueError(name, f"{flat[off[0]]:g} at row {off[0]}", "not an integer")
+    large = np.flatnonzero(np.abs(flat) >= _MOST) if flat.dtype.kind in "uf" else np.arange(0)
+    if len(large):
+        found = f"{flat[large[0]]:g} at row {large[0]}"
+        raise LabelValueError(name, found, "larger than a label can be")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
     return whole

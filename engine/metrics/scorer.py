@@ -25,9 +25,10 @@ from engine.metrics.arrays import (
     slices_of,
     values_of,
 )
+from engine.metrics.code import MOST_CLASSES
 from engine.metrics.custom import RAISED, figure_of, problem
 from engine.metrics.spec import MetricSpec, parse_metric
-from engine.metrics.states import UNDEFINED, Values
+from engine.metrics.states import OVERALL, UNDEFINED, Values
 
 
 class Scorer:
@@ -215,7 +216,8 @@ def _of_function(
 ) -> dict[str, float]:
     """Return what a custom metric says; NaN, and a warning, where it fails."""
     try:
-        given = function(*arrays)
+        # Of its own, for it may sort them.
+        given = function(*(None if a is None else a.copy() for a in arrays))
         named = given if isinstance(given, dict) else {name: given}
         return {str(each): figure_of(value) for each, value in named.items()}
     except RAISED as error:
@@ -250,6 +252,12 @@ as PandasSFApplier.apply gives it, found a pandas DataFrame; write \
 S.astype("int64").to_records(index=False)
     """
     if isinstance(masks, np.ndarray) and masks.dtype.names is not None and masks.ndim == 1:
+        for name in masks.dtype.names:
+            if name == OVERALL:
+                raise ArgumentError(call, "each field of S", "a slice other than all rows", name)
+            if shape := masks.dtype[name].shape:
+                field = f"field {name!r} of S"
+                raise ArgumentError(call, field, "a value per row", np.empty(shape))
         return
     hint = (
         '; write S.astype("int64").to_records(index=False)'
@@ -282,6 +290,7 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
     """
     num_classes = whole("preds_to_probs", "num_classes", num_classes, 1)
     flat = integers(array_of("preds_to_probs", "preds", preds), "preds")
+    _check_size("preds_to_probs", "num_classes", num_classes)
     outside = flat[(flat < 0) | (flat >= num_classes)]
     if len(outside):
         raise LabelValueError(
@@ -289,6 +298,11 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
         )
     probs: np.ndarray = np.eye(num_classes)[flat]
     return probs
+
+
+def _check_size(call: str, argument: str, classes: int) -> None:
+    if classes > MOST_CLASSES:
+        raise ArgumentError(call, argument, f"at most {MOST_CLASSES:,}", classes)
 
 
 def probs_to_preds(

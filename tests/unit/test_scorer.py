@@ -17,6 +17,7 @@ from engine import Scorer, metric, overlap, preds_to_probs, probs_to_preds, set_
 from engine.errors import (
     ArgumentError,
     EmptyLabelsError,
+    InputError,
     LabelValueError,
     LengthError,
     MaskValueError,
@@ -645,3 +646,56 @@ def test_a_custom_function_that_fails_is_nan_and_the_rest_goes_on(name):
 def test_a_custom_function_may_give_any_number(value):
     found = Scorer(custom_metric_funcs={"f": lambda *_: value}).score(np.array([0, 1]))
     assert found == {"f": float(value)}
+
+
+@pytest.mark.parametrize("of", [Decimal, np.int32, np.float16, bool])
+def test_labels_and_weights_of_any_type_of_number(of):
+    golds, preds, weights = (
+        np.array([of(int(v)) for v in a], object) for a in (GOLDS, PREDS, GOLDS)
+    )
+    found = Scorer(["accuracy", "f1", "mae"]).score(golds, preds, weights=weights)
+    assert found == Scorer(["accuracy", "f1", "mae"]).score(GOLDS, PREDS, weights=GOLDS)
+
+
+ODD = {
+    lambda: Scorer(["accuracy"]).score(np.array([1e300, 0]), [0, 0]): (
+        "golds: 1e+300 at row 0 is larger than a label can be"
+    ),
+    lambda: Scorer(["accuracy"]).score([0, 0], np.array([0, 2**63], np.uint64)): (
+        "preds: 9.22337e+18 at row 1 is larger than a label can be"
+    ),
+    lambda: Scorer(["mae"]).score(np.ma.array([0, 1], mask=[0, 1]), [0, 0]): (
+        "score: golds must be an array without masked values, found a numpy MaskedArray; write "
+        "golds.filled(...), or leave these rows out"
+    ),
+    lambda: Scorer(["accuracy"]).score((i for i in [0, 1]), [0, 0]): (
+        "score: golds must be an array with an entry per row, found a generator"
+    ),
+    lambda: Scorer(["accuracy"]).score_slices(masks(overall=[1, 0]), [0, 1], [0, 1], None): (
+        "score_slices: each field of S must be a slice other than all rows, found 'overall'"
+    ),
+    lambda: Scorer(["accuracy"]).score_slices(
+        np.zeros(2, [("a", int, (2,))]), [0, 1], [0, 1], None
+    ): "score_slices: field 'a' of S must be a value per row, found a numpy ndarray",
+    lambda: preds_to_probs([0, 1], 10**15): (
+        "preds_to_probs: num_classes must be at most 268,435,454, found 1000000000000000"
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "sentence"), ODD.items())
+def test_odd_arrays_are_refused_in_a_sentence(call, sentence):
+    with pytest.raises(InputError) as caught:
+        call()
+    assert str(caught.value) == sentence
+
+
+def test_a_metric_that_sorts_what_it_is_given_changes_nothing_else():
+    golds, preds = GOLDS.copy(), PREDS.copy()
+    own = {
+        "sorts": lambda g, p, q: g.sort() or p.sort() or 1,
+        "right": lambda g, p, q: (g == p).mean(),
+    }
+    found = Scorer(["accuracy"], own).score_slices(masks(a=[1, 1, 1, 1]), golds, preds, PROBS)
+    assert found["a"] == found["overall"] == {"accuracy": 0.5, "sorts": 1.0, "right": 0.5}
+    assert (golds.tolist(), preds.tolist()) == (GOLDS.tolist(), PREDS.tolist())
