@@ -30,6 +30,7 @@ from engine.errors import (
     SoftLabelShapeError,
     SoftLabelValueError,
     TaskLabelsMissingError,
+    brief,
     near,
 )
 from engine.masks.codes import codes_of
@@ -474,7 +475,12 @@ def _check_loader(dataset: DictDataset, settings: dict[str, Any]) -> None:
         value = settings.get(name, least)
         if (not is_whole(value) or value < least) and not (name == "batch_size" and value is None):
             end = f"and must be a whole number of at least {least}"
-            raise LoaderSettingError(dataset.name, f"{name} is {value!r}, {end}")
+            raise LoaderSettingError(dataset.name, f"{name} is {brief(value)}, {end}")
+    for name in ("shuffle", "drop_last", "persistent_workers"):
+        value = settings.get(name)
+        if not (value is None or isinstance(value, bool | np.bool_)):
+            end = "and must be True or False"
+            raise LoaderSettingError(dataset.name, f"{name} is {brief(value)}, {end}")
     if settings.get("batch_size", 1) is None and settings.get("batch_sampler") is None:
         raise LoaderSettingError(dataset.name, "batch_size is None, and rows come in batches")
     if not len(dataset):  # torch can't shuffle no rows

@@ -243,6 +243,10 @@ def test_what_data_sets_and_loaders_say(make):
         assert message(DictDataLoader, made.data, batch_size=size) == (
             f"{loader}batch_size is {size}, and must be a whole number of at least 1"
         )
+    for shuffle in ("no", torch.ones(2), 0.5):
+        assert message(DictDataLoader, made.data, shuffle=shuffle).startswith(
+            f"{loader}shuffle is {shuffle!r}, and must be True or False"
+        )
     assert message(DictDataLoader, made.data, bacth_size=2) == (
         f"{loader}no setting 'bacth_size'; did you mean 'batch_size'?"
     )
