@@ -11,14 +11,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from delta.tables import DeltaTable
 from py4j.java_gateway import is_instance_of
 from pyspark import SparkContext
 from pyspark.sql import functions as F  # noqa: N812
@@ -26,12 +25,11 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.session import meaning
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 CONTENT = 2**30  # bytes of files that are known by their content
 _WHOLE = 2**25  # bytes of a file that an executor holds; larger ones are read in pieces
 _PIECE = 2**20
-_HISTORY = 50  # commits looked at first
 _CHANGES = re.compile(rb'"dataChange"\s*:\s*true|"metaData"\s*:\s*\{')
 _LONGEST = 64  # bytes that a match of that has at most, about
 _MAINTENANCE = {  # operations that change no row, though some of them write metadata
@@ -122,6 +120,35 @@ class Commit:
     metadata: str | None
 
 
+@dataclass(frozen=True)
+class CommitFile:
+    """What a commit's file says.
+
+    Attributes
+    ----------
+    version, mark
+        As a :class:`Commit` has them.
+    info
+        What its writer said of it, as Delta calls it ``commitInfo``.
+    changes
+        Whether it changes rows or columns.
+    """
+
+    version: int
+    mark: str
+    info: Mapping[str, Any]
+    changes: bool
+
+
+@dataclass(frozen=True)
+class DeltaLeaf:
+    """A Delta table as a plan reads it: its own id, its log's folder, its version."""
+
+    id: str
+    log: str
+    version: int
+
+
 def delta_identity(table_id: str, commit: Commit) -> str:
     """Return what a Delta table's rows are known by.
 
@@ -133,67 +160,88 @@ def delta_identity(table_id: str, commit: Commit) -> str:
     return f"delta:{table_id}@{commit.version}:{commit.mark}"
 
 
-def last_change(
-    spark: SparkSession, table: DeltaTable, location: str, version: int | None = None
-) -> tuple[int, Commit]:
-    """Return a Delta table's version, and the commit that made its rows what they are there.
+def delta_leaf(df: DataFrame) -> DeltaLeaf:
+    """Return the Delta table that a DataFrame reads, as it is now."""
+    for node in _nodes(df._jdf.queryExecution().analyzed()):
+        if _kind(node) == "LogicalRelation" and _kind(node.relation().location()) == _DELTA_INDEX:
+            return _leaf(node.relation().location())
+    raise AssertionError("the plan reads no Delta table")
+
+
+def _leaf(index: Any) -> DeltaLeaf:
+    snapshot = index.getSnapshot()
+    log = str(snapshot.deltaLog().logPath().toString())
+    return DeltaLeaf(str(snapshot.metadata().id()), log, int(snapshot.version()))
+
+
+def last_change(spark: SparkSession, log: str, version: int) -> Commit:
+    """Return the commit that made a Delta table's rows what they are at a version.
 
     Commits that rewrite files but change no row are passed over, and a restore to a version is
     followed there. Where the log no longer has that commit, the one at the version stands for it.
 
     Parameters
     ----------
-    spark, table
-        The table.
-    location
-        Its folder.
+    spark
+        The session.
+    log
+        The table's log, a folder.
     version
-        The version; the newest if it is None.
+        The version.
     """
-    at = newest = version
-    for commit in _history(table):
-        found, operation = int(commit["version"]), commit["operation"]
-        if newest is None or at is None:
-            at = newest = found
-        if found > at or operation in _MAINTENANCE:
-            continue
-        back = (commit["operationParameters"] or {}).get("version")
-        if operation == "RESTORE" and back is not None:
-            at = int(back)
-            continue
-        mark, changes = _commit_file(spark, location, found)
-        if changes:
-            return newest, Commit(found, mark, commit["userMetadata"])
-    assert newest is not None  # a table has a commit
-    return newest, Commit(newest, _commit_file(spark, location, newest)[0], None)
+    newest, at = None, version
+    while at >= 0:
+        commit = read_commit(spark, log, at)
+        if commit is None:
+            break
+        newest = newest or commit
+        operation, back = commit.info.get("operation"), _restored(commit.info)
+        if back is not None:
+            at = back
+        elif operation in _MAINTENANCE or not commit.changes:
+            at -= 1
+        else:
+            return Commit(at, commit.mark, commit.info.get("userMetadata"))
+    return Commit(version, newest.mark if newest else "", None)
 
 
-def _history(table: DeltaTable) -> Iterator[Row]:
-    """Yield commits from the newest on; most tables need the first few alone."""
-    first = table.history(_HISTORY).collect()
-    yield from first
-    if len(first) == _HISTORY:
-        yield from islice(table.history().collect(), _HISTORY, None)
+def _restored(info: Mapping[str, Any]) -> int | None:
+    """Return the version that a commit went back to, if it did and says so."""
+    back = (info.get("operationParameters") or {}).get("version")
+    return int(back) if info.get("operation") == "RESTORE" and back is not None else None
 
 
-def _commit_file(spark: SparkSession, location: str, version: int) -> tuple[str, bool]:
-    """Return a hash of how a commit's file starts, and whether it changes rows or columns."""
+def read_commit(spark: SparkSession, log: str, version: int) -> CommitFile | None:
+    """Read a commit's file by pieces until it says whether it changes rows; None if it is gone."""
     try:
-        files, path = file_system(spark, f"{location}/_delta_log/{version:020d}.json")
+        files, path = file_system(spark, f"{log}/{version:020d}.json")
         stream = files.open(path)
-    except Exception:  # a log of another kind; whatever it says may be a change
-        return "", True
+    except Exception:  # cleaned up, or a log of another kind
+        return None
     try:
         piece = bytes(stream.readNBytes(_PIECE))
         mark = hashlib.sha256(piece).hexdigest()[:16]
+        start = piece  # what our jobs say of a commit may be long, for it names all slices
+        while b"\n" not in start and (more := bytes(stream.readNBytes(_PIECE))):
+            start += more
+        piece, info = start, _commit_info(start)
         while piece:
             if _CHANGES.search(piece):
-                return mark, True
+                return CommitFile(version, mark, info, True)
             more = bytes(stream.readNBytes(_PIECE))
             piece = piece[-_LONGEST:] + more if more else b""
     finally:
         stream.close()
-    return mark, False
+    return CommitFile(version, mark, info, False)
+
+
+def _commit_info(start: bytes) -> Mapping[str, Any]:
+    """Return what a commit's writer said of it, which most write first."""
+    for line in start.split(b"\n"):
+        if line.startswith(b'{"commitInfo"'):
+            with suppress(ValueError):  # a last line that wasn't read to its end
+                return dict(json.loads(line)["commitInfo"])
+    return {}
 
 
 def file_system(spark: SparkSession, path: str) -> tuple[Any, Any]:
@@ -230,7 +278,9 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
         if not _is_a(relation, "org.apache.spark.sql.execution.datasources.HadoopFsRelation"):
             reasons.append(f"reads {_SOURCES.get(_kind(relation), _kind(relation))}, {_NO_VERSION}")
         elif _kind(relation.location()) == _DELTA_INDEX:
-            parts.append(_delta_leaf(df.sparkSession, relation.location()))
+            leaf = _leaf(relation.location())
+            commit = last_change(df.sparkSession, leaf.log, leaf.version)
+            parts.append(delta_identity(leaf.id, commit))
         else:
             parts.append(_layout(relation))
             own = list(relation.location().inputFiles())
@@ -357,13 +407,6 @@ def _view(node: Any) -> str:
     configs = {s._1(): s._2() for s in _items(about.viewSQLConfigs())}
     kept = {k: v for k, v in configs.items() if k.startswith("spark.sql.")}
     return json.dumps([str(text.get()) if text.isDefined() else "", kept], sort_keys=True)
-
-
-def _delta_leaf(spark: SparkSession, index: Any) -> str:
-    snapshot, place = index.getSnapshot(), str(index.path().toString())
-    table_id, version = str(snapshot.metadata().id()), int(snapshot.version())
-    table = DeltaTable.forPath(spark, place)
-    return delta_identity(table_id, last_change(spark, table, place, version)[1])
 
 
 def _layout(relation: Any) -> str:

@@ -34,7 +34,13 @@ from engine.names import FORMATS, is_catalog_name
 from engine.session import settings
 from engine.source_files import read_files
 from engine.sql import name_sql
-from engine.table_identity import delta_identity, file_system, last_change, plan_identity
+from engine.table_identity import (
+    delta_identity,
+    delta_leaf,
+    file_system,
+    last_change,
+    plan_identity,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row, SparkSession
@@ -121,15 +127,21 @@ def find(spark: SparkSession, table: str) -> Snapshot | None:
     """Read a Delta table at its newest version; None where there is none."""
     if not exists(spark, table):
         return None
-    delta = _delta(spark, table)
-    about = delta.detail().select("id", "location").collect()[0]
-    version, commit = last_change(spark, delta, about["location"])
-    reader = spark.read.option("versionAsOf", version)
-    df = reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
-    identity = delta_identity(about["id"], commit)
+    if is_catalog_name(table):
+        _delta(spark, table)  # which says so if it is a view, or a table of another format
+    leaf = delta_leaf(_rows(spark, table))
+    commit = last_change(spark, leaf.log, leaf.version)
+    df = _rows(spark, table, leaf.version)
+    identity = delta_identity(leaf.id, commit)
     facts = _facts(commit.metadata)
     made = str(commit.version)
-    return Snapshot(table, df, str(version), about["id"], identity, made, facts=facts)
+    return Snapshot(table, df, str(leaf.version), leaf.id, identity, made, facts=facts)
+
+
+def _rows(spark: SparkSession, table: str, version: int | None = None) -> DataFrame:
+    """Read a Delta table at a version, or as it is at each time."""
+    reader = spark.read if version is None else spark.read.option("versionAsOf", version)
+    return reader.table(table) if is_catalog_name(table) else reader.format("delta").load(table)
 
 
 def read(spark: SparkSession, table: str, role: str = "table") -> Snapshot:
@@ -267,6 +279,8 @@ def overwrite(
         if partition_by:
             writer = writer.partitionBy(*partition_by)
         new = first or not exists(spark, table)
+        if named and new:
+            _make_schema(spark, table)
         writer = writer.options(**_names(df, table, new))
         if where is not None and not new:
             writer = writer.option("replaceWhere", where)
@@ -278,7 +292,6 @@ def overwrite(
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
         ):
             if named:
-                _make_schema(spark, table)
                 writer.saveAsTable(table)
             else:
                 writer.save(table)
@@ -319,28 +332,44 @@ def _first(spark: SparkSession, table: str, attempt: str) -> Iterator[None]:
     OccupiedPlaceError
         If there are files that no write left.
     """
-    if is_catalog_name(table):
+    folder = _folder(spark, table)
+    if folder is None:
         yield
         return
-    files, place = file_system(spark, table)
-    log = _path(spark, table, "_delta_log")
+    files, place = file_system(spark, folder)
+    log = _path(spark, folder, "_delta_log")
     begun, before = bool(files.exists(log)), _listing(files, place)
     others = begun or any(name.startswith(_UNDER_WAY) for name in before)
     if before and not others:
-        raise OccupiedPlaceError(table)
+        raise OccupiedPlaceError(folder)
     mark = f"{_UNDER_WAY}{attempt}"
-    files.create(_path(spark, table, mark), False).close()
+    files.create(_path(spark, folder, mark), False).close()
     try:
         yield
     except BaseException:
         now = _listing(files, place) - {mark}
-        if not others and not any(n.startswith((_UNDER_WAY, "_delta_log/")) for n in now):
+        log_there = any(name.startswith("_delta_log/") for name in now)
+        if not others and not log_there and not any(n.startswith(_UNDER_WAY) for n in now):
             for name in {mark, *now}:
-                files.delete(_path(spark, table, name), False)
+                files.delete(_path(spark, folder, name), False)
             _prune(files, place)
-        raise
-    finally:
-        files.delete(_path(spark, table, mark), False)
+        elif log_there:
+            files.delete(_path(spark, folder, mark), False)
+        raise  # else the mark stays: it tells the next run that a write left the files
+    for status in files.listStatus(place):
+        if str(status.getPath().getName()).startswith(_UNDER_WAY):
+            files.delete(status.getPath(), False)  # the commit says now that a table is here
+
+
+def _folder(spark: SparkSession, table: str) -> str | None:
+    """Return where a new table's files will be; None where another catalog than Spark's decides."""
+    if not is_catalog_name(table):
+        return table
+    state = spark._jsparkSession.sessionState()
+    of = state.sqlParser().parseTableIdentifier(table)
+    if of.catalog().isDefined() and of.catalog().get() != "spark_catalog":
+        return None
+    return str(state.catalog().defaultTablePath(of).toString())
 
 
 def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
@@ -407,6 +436,8 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
         try:
             return overwrite(df, table, facts={}, first=True)
         except MeanwhileError:  # the rows of whoever was first stay
+            if is_catalog_name(table):  # who died before the catalog knew of them left a log
+                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta")
             stored = read(spark, table)
     added = [f for f in df.schema if f.name not in stored.df.columns]
     old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})

@@ -351,6 +351,57 @@ def test_a_setting_that_decides_masks_or_acceptance_is_a_fact(bench, spark):
     module = bench.module("@slicing_function()\ndef f(x):\n    return 1 / (len(x.text) - 1)\n")
     loose = {"sf_modules": [module], "check_key": "off", "on_error": "null"}
     bench.done("label_slices", bench.project(**loose, max_error_rate=1.0))
-    assert "max_error_rate=0.1" in bench.run(
-        "label_slices", bench.project(**loose, max_error_rate=0.1)
-    ).error  # fmt: skip
+    accepted = bench.masks()
+    strict = bench.project(**loose, max_error_rate=0.1)
+    for _ in range(2):  # what is refused leaves the table that was accepted under the looser budget
+        error = bench.run("label_slices", strict).error
+        assert "max_error_rate=0.1 allows: 'f' on 2 of 2 rows; " in error
+        assert "was restored to version" in error
+        assert bench.masks() == accepted
+    assert not labelled(bench, bench.project(**loose, max_error_rate=1.0))
+
+
+def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark):
+    """The same rows make no model and no commit; other ones do, though the masks stay."""
+    words = ("buy this now", "nice song")
+    jobs = {
+        "label_slices": "masks", "train_baseline": "predictions_baseline", "train_classifier": "",
+        "score_table": "predictions_slice_aware",
+    }  # fmt: skip
+
+    def made(more: str = "") -> None:
+        rows = [(i, words[i % 2] + more, i % 2, ("train", "valid")[i > 7]) for i in range(12)]
+        df = spark.createDataFrame(rows, "id int, text string, y int, split string")
+        df.createOrReplaceGlobalTempView("texts")
+
+    def models() -> dict[str, int]:
+        found = (bench.folder / "out" / "models").rglob("*.*")
+        return {f.name: f.stat().st_mtime_ns for f in found if f.is_file()}
+
+    made()
+    project = bench.project(
+        source={"table": "global_temp.texts"}, text="text", label="y", split="split",
+        classes=[0, 1], slices=[{**SHORT, "where": "id % 3 = 0"}], check_key="off",
+        classifier={"n_epochs": 1, "base": {"kind": "mlp", "layers": 1, "width": 4}},
+    )  # fmt: skip
+    for job in jobs:
+        bench.done(job, project)
+    versions, files = bench.versions(), models()
+    why = "global_temp.texts has rows that are in memory: looked at again, and"
+    for job, same in jobs.items():
+        out = bench.done(job, project)
+        what = f"{bench.place(same)} has the same rows" if same else "the sample is the same"
+        assert f"{why} {what}\n" in out
+        assert "\nwrote " not in out
+    assert (bench.versions(), models()) == (versions, files)
+
+    made(" again")
+    outs = [bench.done(job, project) for job in jobs]
+    assert UNCHANGED.format(bench.place("masks")) in outs[0]
+    assert f"{why} {bench.place('predictions_baseline')} got other rows\n" in outs[1]
+    assert "\nwrote " in outs[2]
+    now = models()
+    assert all(now[name] > at for name, at in files.items())
+    assert bench.versions() == {
+        **versions, "predictions_baseline": 1, "predictions_slice_aware": 1,
+    }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
@@ -167,9 +168,49 @@ def test_a_write_is_taken_back_if_it_is_the_newest(spark, tmp_path):
 
 def test_writers_of_a_catalog(spark, tmp_path):
     spark.sql("CREATE DATABASE IF NOT EXISTS meet")
+    folder = Path(spark.sql("DESCRIBE DATABASE meet").collect()[2][1].removeprefix("file:"))
     place = "meet.masks"
+    for fails, error in ((True, "no such row"), (False, MADE.format(place))):
+        slow = Slow(spark, place, tmp_path / f"slow {fails}", fails=fails)
+        tables.overwrite(spark.range(10, 12), place, facts={"by": "quick"})
+        slow.ends()
+        assert error in str(slow.error)
+        assert sorted(r.id for r in spark.table(place).collect()) == [10, 11]
+        assert tables.read(spark, place).facts["by"] == "quick"
+        assert not [name for name in files(str(folder)) if name.startswith("_writing")]
+        spark.sql(f"DROP TABLE {place}")
+
+    # A first write that fails, for its rows or before its commit, leaves nothing.
+    good, other = spark.range(40, numPartitions=4), folder / "other"
+    bad = good.select(F.expr("if(id < 39, id, raise_error('no'))").cast("long").alias("id"))
+    for _ in range(2):
+        with pytest.raises((PySparkException, Py4JJavaError)):
+            tables.overwrite(bad, "meet.other", facts={})
+        assert not other.exists()
+    # A killed one leaves files, and a commit of which the catalog doesn't know.
+    other.mkdir()
+    (other / "_writing-dead").touch()
+    (other / "part-00000.snappy.parquet").touch()
+    tables.overwrite(good, "meet.other", facts={})
+    assert spark.table("meet.other").count() == 40
+    assert "_writing-dead" not in files(str(other))
+    spark.range(3).write.format("delta").save(str(folder / "third"))
+    tables.insert_missing(spark.range(1, 5), "meet.third", ["id"])
+    assert sorted(r.id for r in spark.table("meet.third").collect()) == [0, 1, 2, 3, 4]
+    (folder / "fourth").mkdir()
+    (folder / "fourth" / "notes.txt").touch()
+    with pytest.raises(OccupiedPlaceError):
+        tables.overwrite(good, "meet.fourth", facts={})
+    assert files(str(folder / "fourth")) == ["notes.txt"]
+
+
+def test_files_that_may_be_of_two_writers_hinder_no_later_one(spark, tmp_path):
+    place = str(tmp_path / "table")
     slow = Slow(spark, place, tmp_path / "slow", fails=True)
-    tables.overwrite(spark.range(10, 12), place, facts={"by": "quick"})
+    bad = spark.range(4, numPartitions=2).select(F.expr("if(id < 2, id, raise_error('no'))"))
+    with pytest.raises(PySparkException):
+        tables.overwrite(bad, place, facts={})
     slow.ends()
-    assert "no such row" in str(slow.error)
-    assert sorted(r.id for r in spark.table(place).collect()) == [10, 11]
+    tables.overwrite(spark.range(2), place, facts={})
+    assert ids(spark, place) == [0, 1]
+    assert not [name for name in files(place) if name.startswith("_writing")]

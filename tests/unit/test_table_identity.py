@@ -5,82 +5,99 @@ from __future__ import annotations
 import pytest
 
 from engine import table_identity
-from engine.table_identity import Commit, last_change
+from engine.table_identity import Commit, CommitFile, last_change
 
 W, Z, V, S = "WRITE", "OPTIMIZE", "VACUUM END", "SET TBLPROPERTIES"
 
 
-class Table:
-    """A Delta table that is its history alone."""
-
-    def __init__(self, operations, restores=(), left=0):
-        self.asked = []
-        self.commits = [
-            {
-                "version": v, "operation": operation, "userMetadata": f"facts {v}",
-                "operationParameters": {"version": str(dict(restores)[v])} if v in dict(restores)
-                else None,
-            }
-            for v, operation in enumerate(operations) if v >= left
-        ][::-1]  # fmt: skip
-
-    def history(self, n=None):
-        self.asked.append(n)
-        found = self.commits[:n]
-        return type("Rows", (), {"collect": lambda self: found})()
-
-
 @pytest.fixture
 def change(monkeypatch):
-    """Return the commit that is found; those in `quiet` change nothing by their files."""
+    """Find a commit; those in `quiet` change nothing, those before `left` are gone."""
 
-    def find(table, version=None, quiet=()):
+    def find(operations, restores=(), version=None, quiet=(), left=0):
         read = []
 
-        def file(spark, location, v):
+        def commit(spark, log, v):
             read.append(v)
-            return f"mark {v}", v not in quiet
+            if v < left:
+                return None
+            back = {"version": str(dict(restores)[v])} if v in dict(restores) else {}
+            info = {
+                "operation": operations[v],
+                "userMetadata": f"facts {v}",
+                "operationParameters": back,
+            }
+            return CommitFile(v, f"mark {v}", info, v not in quiet)
 
-        monkeypatch.setattr(table_identity, "_commit_file", file)
-        newest, commit = last_change(None, table, "", version)
-        return newest, commit.version, commit.metadata, read
+        monkeypatch.setattr(table_identity, "read_commit", commit)
+        newest = len(operations) - 1 if version is None else version
+        found = last_change(None, "", newest)
+        return found.version, found.metadata, read
 
     return find
 
 
 def test_the_newest_commit_that_changes_rows(change):
-    assert change(Table([W, W])) == (1, 1, "facts 1", [1])
-    assert change(Table([W, Z, V, S])) == (3, 0, "facts 0", [0])
-    assert change(Table([W, W, W]), quiet=[1, 2]) == (2, 0, "facts 0", [2, 1, 0])
-    assert change(Table([W, W, Z]), version=0) == (0, 0, "facts 0", [0])
-    assert change(Table(["ADD COLUMNS", Z])) == (1, 0, "facts 0", [0])
+    assert change([W, W]) == (1, "facts 1", [1])
+    assert change([W, Z, V, S]) == (0, "facts 0", [3, 2, 1, 0])
+    assert change([W, W, W], quiet=[1, 2]) == (0, "facts 0", [2, 1, 0])
+    assert change([W, W, Z], version=0) == (0, "facts 0", [0])
+    assert change(["ADD COLUMNS", Z]) == (0, "facts 0", [1, 0])
 
 
 def test_a_restore_is_followed(change):
-    assert change(Table([W, W, "RESTORE"], {2: 0})) == (2, 0, "facts 0", [0])
-    assert change(Table([W, Z, W, "RESTORE", Z], {3: 1})) == (4, 0, "facts 0", [0])
-    twice = Table([W, W, "RESTORE", W, "RESTORE"], {2: 0, 4: 2})
-    assert change(twice) == (4, 0, "facts 0", [0])
-    assert change(Table([W, W, "RESTORE"])) == (2, 2, "facts 2", [2])  # to a time
-
-
-def test_more_commits_are_looked_at_where_the_first_change_nothing(change):
-    table = Table([W, *[Z] * 200])
-    assert change(table) == (200, 0, "facts 0", [0])
-    assert table.asked == [50, None]
-    few = Table([W, Z])
-    change(few)
-    assert few.asked == [50]
+    assert change([W, W, "RESTORE"], {2: 0}) == (0, "facts 0", [2, 0])
+    assert change([W, Z, W, "RESTORE", Z], {3: 1}) == (0, "facts 0", [4, 3, 1, 0])
+    twice = [W, W, "RESTORE", W, "RESTORE"]
+    assert change(twice, {2: 0, 4: 2}) == (0, "facts 0", [4, 2, 0])
+    assert change([W, W, "RESTORE"]) == (2, "facts 2", [2])  # to a time
 
 
 def test_a_log_that_has_lost_the_commit(change):
     """The newest stands for it, so that rows are labelled again rather than not."""
-    assert change(Table([W, Z, Z, Z], left=1)) == (3, 3, None, [3])
+    assert change([W, Z, Z, Z], left=1) == (3, None, [3, 2, 1, 0])
+    assert change([W, Z], left=2) == (1, None, [1])
 
 
 def test_copies_that_went_on_apart_are_told_apart():
     one, other = (table_identity.delta_identity("id", Commit(3, m, None)) for m in ("a", "b"))
     assert one != other
+
+
+class Stream:
+    """A commit's file as Hadoop gives it."""
+
+    def __init__(self, content: bytes):
+        self.content = content
+
+    def readNBytes(self, n):
+        piece, self.content = self.content[:n], self.content[n:]
+        return piece
+
+    def close(self):
+        pass
+
+
+ADD = b'{"add":{"path":"a","dataChange":%s}}'
+
+
+@pytest.mark.parametrize("piece", [7, 64, 2**20])
+def test_a_commits_file_is_read_until_it_says_so(monkeypatch, piece):
+    def read(*lines: bytes):
+        files = type("Files", (), {"open": lambda self, path: Stream(b"\n".join(lines) + b"\n")})()
+        monkeypatch.setattr(table_identity, "file_system", lambda spark, path: (files, path))
+        monkeypatch.setattr(table_identity, "_PIECE", piece)
+        return table_identity.read_commit(None, "log", 3)
+
+    said = b'{"commitInfo":{"operation":"WRITE","userMetadata":"{\\"slices\\": %s}"}}' % (
+        b"1" * 300
+    )
+    commit = read(said, ADD % b"false", ADD % b"true")
+    assert (commit.info["operation"], commit.changes) == ("WRITE", True)
+    assert commit.info["userMetadata"] == '{"slices": ' + "1" * 300 + "}"
+    assert not read(said, ADD % b"false", ADD % b"false").changes
+    assert read(said, b'{"metaData":{"id":"x"}}').changes
+    assert read(ADD % b"true").info == {}
 
 
 def test_what_a_session_counts_up_is_no_part_of_a_plan():
