@@ -369,7 +369,10 @@ def _folder(spark: SparkSession, table: str) -> str | None:
     of = state.sqlParser().parseTableIdentifier(table)
     if of.catalog().isDefined() and of.catalog().get() != "spark_catalog":
         return None
-    return str(state.catalog().defaultTablePath(of).toString())
+    assert spark._jvm is not None  # a classic session
+    return str(
+        spark._jvm.org.apache.hadoop.fs.Path(state.catalog().defaultTablePath(of)).toString()
+    )
 
 
 def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

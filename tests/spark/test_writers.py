@@ -168,7 +168,8 @@ def test_a_write_is_taken_back_if_it_is_the_newest(spark, tmp_path):
 
 def test_writers_of_a_catalog(spark, tmp_path):
     spark.sql("CREATE DATABASE IF NOT EXISTS meet")
-    folder = Path(spark.sql("DESCRIBE DATABASE meet").collect()[2][1].removeprefix("file:"))
+    about = dict(map(tuple, spark.sql("DESCRIBE DATABASE meet").collect()))
+    folder = Path(about["Location"].removeprefix("file:"))
     place = "meet.masks"
     for fails, error in ((True, "no such row"), (False, MADE.format(place))):
         slow = Slow(spark, place, tmp_path / f"slow {fails}", fails=fails)
