@@ -273,32 +273,37 @@ def overwrite(
                 return unchanged(unless)
         elif kept is not None:
             kept.count()
-        writer = df.write.format("delta").mode("errorifexists" if first else "overwrite")
+        # A catalog makes no table where a write that failed left files, but replaces one.
+        mode = "errorifexists" if first and not named else "overwrite"
+        writer = df.write.format("delta").mode(mode)
         said = json.dumps({**facts, "attempt": attempt}, sort_keys=True)
         writer = writer.option("userMetadata", said)
         if partition_by:
             writer = writer.partitionBy(*partition_by)
         new = first or not exists(spark, table)
-        if named and new:
-            _make_schema(spark, table)
         writer = writer.options(**_names(df, table, new))
         if where is not None and not new:
             writer = writer.option("replaceWhere", where)
         else:
             writer = writer.option("overwriteSchema", "true")
         with (
-            _first(spark, table, attempt) if new else nullcontext(),
+            _first(spark, table, attempt) if new and not named else nullcontext(),
             _told(spark, table, new),
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
         ):
             if named:
+                _make_schema(spark, table)
                 writer.saveAsTable(table)
             else:
                 writer.save(table)
     finally:
         if kept is not None:
             kept.unpersist()
-    return _written(spark, table, start, attempt)
+    written = _written(spark, table, start, attempt)
+    if first and int(written.version):  # rows that were committed meanwhile, and replaced
+        undo(spark, written)
+        raise MeanwhileError(table, new)
+    return written
 
 
 @contextmanager
@@ -321,58 +326,41 @@ def _concurrent(error: Exception) -> bool:
 
 
 @contextmanager
-def _first(spark: SparkSession, table: str, attempt: str) -> Iterator[None]:
+def _first(spark: SparkSession, place: str, attempt: str) -> Iterator[None]:
     """Mark a place while a first write is under way there, and clean up after one that fails.
 
     Delta leaves the files of a write that fails. They are removed if nobody else had begun a table
     there or has committed one; else it can't be known whose they are, and VACUUM removes them.
+    Marks stay until a commit, for they tell that the files are those of writes.
 
     Raises
     ------
     OccupiedPlaceError
         If there are files that no write left.
     """
-    folder = _folder(spark, table)
-    if folder is None:
-        yield
-        return
-    files, place = file_system(spark, folder)
-    log = _path(spark, folder, "_delta_log")
-    begun, before = bool(files.exists(log)), _listing(files, place)
-    others = begun or any(name.startswith(_UNDER_WAY) for name in before)
-    if before and not others:
-        raise OccupiedPlaceError(folder)
+    files, folder = file_system(spark, place)
+    begun, before = files.exists(_path(spark, place, "_delta_log")), _listing(files, folder)
+    marks = {name for name in before if name.startswith(_UNDER_WAY)}
+    if before and not marks and not begun:
+        raise OccupiedPlaceError(place)
     mark = f"{_UNDER_WAY}{attempt}"
-    files.create(_path(spark, folder, mark), False).close()
+    files.create(_path(spark, place, mark), False).close()
     try:
         yield
     except BaseException:
-        now = _listing(files, place) - {mark}
-        log_there = any(name.startswith("_delta_log/") for name in now)
-        if not others and not log_there and not any(n.startswith(_UNDER_WAY) for n in now):
-            for name in {mark, *now}:
-                files.delete(_path(spark, folder, name), False)
-            _prune(files, place)
-        elif log_there:
-            files.delete(_path(spark, folder, mark), False)
-        raise  # else the mark stays: it tells the next run that a write left the files
-    for status in files.listStatus(place):
-        if str(status.getPath().getName()).startswith(_UNDER_WAY):
-            files.delete(status.getPath(), False)  # the commit says now that a table is here
-
-
-def _folder(spark: SparkSession, table: str) -> str | None:
-    """Return where a new table's files will be; None where another catalog than Spark's decides."""
-    if not is_catalog_name(table):
-        return table
-    state = spark._jsparkSession.sessionState()
-    of = state.sqlParser().parseTableIdentifier(table)
-    if of.catalog().isDefined() and of.catalog().get() != "spark_catalog":
-        return None
-    assert spark._jvm is not None  # a classic session
-    return str(
-        spark._jvm.org.apache.hadoop.fs.Path(state.catalog().defaultTablePath(of)).toString()
-    )
+        now = _listing(files, folder) - {mark}
+        others = begun or marks or any(name.startswith(_UNDER_WAY) for name in now)
+        if any(name.startswith("_delta_log/") for name in now):
+            gone = [*marks, mark]
+        else:
+            gone = [] if others else [*now, mark]  # the mark last: it tells whose the others are
+        for name in gone:
+            files.delete(_path(spark, place, name), False)
+        if gone:
+            _prune(files, folder)
+        raise
+    for name in (*marks, mark):
+        files.delete(_path(spark, place, name), False)
 
 
 def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
@@ -439,8 +427,6 @@ def _merge(df: DataFrame, table: str, on: Sequence[str], compare: Sequence[str])
         try:
             return overwrite(df, table, facts={}, first=True)
         except MeanwhileError:  # the rows of whoever was first stay
-            if is_catalog_name(table):  # who died before the catalog knew of them left a log
-                spark.sql(f"CREATE TABLE IF NOT EXISTS {table} USING delta")
             stored = read(spark, table)
     added = [f for f in df.schema if f.name not in stored.df.columns]
     old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})
