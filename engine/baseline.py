@@ -69,8 +69,7 @@ class Baseline:
             "facts": dict(facts or {}),
         }
         about, file = json.dumps(described, indent=2) + "\n", folder / _FACTS
-        there = file.is_file() and (folder / _MODEL).is_file()
-        if there and file.read_text(encoding="utf-8") == about:
+        if _whole(folder) and file.read_text(encoding="utf-8") == about:
             return False
         joblib.dump(self.pipeline, folder / _MODEL)
         file.write_text(about, encoding="utf-8")
@@ -86,11 +85,26 @@ class Baseline:
             If there is none in the folder.
         """
         folder = Path(folder)
-        if not (folder / _FACTS).is_file() or not (folder / _MODEL).is_file():
+        if not _whole(folder):
             raise BaselineMissingError(folder)
         described = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         pipeline = joblib.load(folder / _MODEL)
         return cls(pipeline, tuple(described["classes"]), described["text"])
+
+
+def stored_facts(folder: str | Path) -> Mapping[str, Any]:
+    """Return the facts of a saved baseline without loading it; empty where there is none."""
+    if not _whole(Path(folder)):
+        return {}
+    try:
+        described = json.loads((Path(folder) / _FACTS).read_text(encoding="utf-8"))
+    except ValueError:
+        return {}
+    return described.get("facts", {}) if isinstance(described, dict) else {}
+
+
+def _whole(folder: Path) -> bool:
+    return (folder / _FACTS).is_file() and (folder / _MODEL).is_file()
 
 
 def _digest(pipeline: Pipeline) -> str:

@@ -1053,21 +1053,31 @@ class StaleMasksError(InputError):
     """The source changed since it was labelled."""
 
     def __init__(self, masks: str, source: str, labelled: str, now: str, rows: str = "") -> None:
+        # A table that is made again begins with the same version.
+        came = "was made again since" if labelled == now else f"is now at version {now}"
         where = f", on {rows}" if rows else ""
         super().__init__(
-            f"{masks} was labelled from version {labelled} of {source}, which is now at version "
-            f"{now}{where}; run `python -m jobs.label_slices` again, or set on_stale: count"
+            f"{masks} was labelled from version {labelled} of {source}, which {came}{where}; run "
+            f"`python -m jobs.label_slices` {_again(bool(rows))}, or set on_stale: count"
         )
 
 
 class StaleRowsError(InputError):
     """Two tables that meet were made from different versions of the source."""
 
-    def __init__(self, first: str, second: str, rows: str, jobs: Sequence[str]) -> None:
+    def __init__(
+        self, first: str, second: str, rows: str, jobs: Sequence[str], partly: bool = False
+    ) -> None:
         run = " and ".join(f"`python -m jobs.{job}`" for job in jobs)
         super().__init__(
-            f"{first}, and {second}: this is so on {rows}; run {run} again, or set on_stale: count"
+            f"{first}, and {second}: this is so on {rows}; run {run} {_again(partly)}, or set "
+            "on_stale: count"
         )
+
+
+def _again(partly: bool) -> str:
+    """Say how jobs are to be run: those that wrote single partitions leave the others as old."""
+    return "for all partitions, without --where" if partly else "again"
 
 
 class CheckpointMixError(InputError):

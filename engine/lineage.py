@@ -36,12 +36,15 @@ class Reading:
         The source's name, and its version as people are told it.
     identity
         What versions are told apart by; empty where nothing is known.
+    unknown
+        A sentence that says why rows may be others though ``identity`` is the same; else None.
     """
 
     where: str | None
     source: str
     version: str
     identity: str
+    unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Stale:
 
 def reading(source: Snapshot, where: str | None = None) -> Reading:
     """Return what is read of a source: all of it, or the rows that a predicate names."""
-    return Reading(where, source.name, source.version, source.identity)
+    return Reading(where, source.name, source.version, source.identity, source.unknown)
 
 
 def deciding(facts: Any) -> Any:
@@ -98,7 +101,7 @@ def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:
     Examples
     --------
     >>> readings({"read": [{"where": None, "source": "s", "version": "3", "identity": "x@3"}]})
-    (Reading(where=None, source='s', version='3', identity='x@3'),)
+    (Reading(where=None, source='s', version='3', identity='x@3', unknown=None),)
     >>> readings({})
     ()
     """

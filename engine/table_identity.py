@@ -37,7 +37,10 @@ _MAINTENANCE = {  # operations that change no row, though some of them write met
     "UPGRADE PROTOCOL", "ADD CONSTRAINT", "DROP CONSTRAINT", "CLUSTER BY", "COMPUTE STATS",
     "ADD FEATURE", "DROP FEATURE", "ROW TRACKING BACKFILL", "ROW TRACKING UNBACKFILL",
     "DOMAIN METADATA CLEANUP", "RESET ZCUBE", "FSCK",
+    "CHANGE COLUMN", "CHANGE COLUMNS",  # what matters of these is in the schema
 }  # fmt: skip
+_MAPPED_TO = "delta.columnMapping.physicalName"
+_NO_ROWS = {"comment", "delta.columnMapping.id"}  # of a column's metadata, what changes no row
 _DELTA_INDEX = "TahoeLogFileIndex"
 # Nodes of a plan whose rows their children's decide.
 _DECIDED = {
@@ -142,22 +145,44 @@ class CommitFile:
 
 @dataclass(frozen=True)
 class DeltaLeaf:
-    """A Delta table as a plan reads it: its own id, its log's folder, its version."""
+    """A Delta table as a plan reads it: its own id, its log's folder, its version, its columns."""
 
     id: str
     log: str
     version: int
+    columns: str
 
 
-def delta_identity(table_id: str, commit: Commit) -> str:
+def delta_identity(leaf: DeltaLeaf, commit: Commit) -> str:
     """Return what a Delta table's rows are known by.
 
     Examples
     --------
-    >>> delta_identity("0dd2048b", Commit(3, "9f2c", None))
-    'delta:0dd2048b@3:9f2c'
+    >>> delta_identity(DeltaLeaf("0dd2048b", "t/_delta_log", 7, "e1"), Commit(3, "9f2c", None))
+    'delta:0dd2048b@3:9f2c:e1'
     """
-    return f"delta:{table_id}@{commit.version}:{commit.mark}"
+    return f"delta:{leaf.id}@{commit.version}:{commit.mark}:{leaf.columns}"
+
+
+def _columns(schema: Any) -> Any:
+    """Return a schema's JSON without what changes no row: comments, and whether nulls may come.
+
+    Examples
+    --------
+    >>> _columns({"name": "a", "type": "long", "nullable": True, "metadata": {"comment": "b"}})
+    {'name': 'a', 'type': 'long', 'metadata': {}}
+    """
+    if isinstance(schema, list):
+        return [_columns(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {k: _columns(v) for k, v in schema.items() if k not in {"nullable", "metadata"}}
+    if "metadata" in schema:
+        name, about = schema.get("name"), schema["metadata"]
+        kept["metadata"] = {
+            k: v for k, v in about.items() if k not in _NO_ROWS and (k, v) != (_MAPPED_TO, name)
+        }
+    return kept
 
 
 def delta_leaf(df: DataFrame) -> DeltaLeaf:
@@ -170,8 +195,9 @@ def delta_leaf(df: DataFrame) -> DeltaLeaf:
 
 def _leaf(index: Any) -> DeltaLeaf:
     snapshot = index.getSnapshot()
-    log = str(snapshot.deltaLog().logPath().toString())
-    return DeltaLeaf(str(snapshot.metadata().id()), log, int(snapshot.version()))
+    about, log = snapshot.metadata(), str(snapshot.deltaLog().logPath().toString())
+    columns = _hashed(json.dumps(_columns(json.loads(about.schemaString()))))
+    return DeltaLeaf(str(about.id()), log, int(snapshot.version()), columns)
 
 
 def last_change(spark: SparkSession, log: str, version: int) -> Commit:
@@ -280,7 +306,7 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
         elif _kind(relation.location()) == _DELTA_INDEX:
             leaf = _leaf(relation.location())
             commit = last_change(df.sparkSession, leaf.log, leaf.version)
-            parts.append(delta_identity(leaf.id, commit))
+            parts.append(delta_identity(leaf, commit))
         else:
             parts.append(_layout(relation))
             own = list(relation.location().inputFiles())

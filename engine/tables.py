@@ -132,7 +132,7 @@ def find(spark: SparkSession, table: str) -> Snapshot | None:
     leaf = delta_leaf(_rows(spark, table))
     commit = last_change(spark, leaf.log, leaf.version)
     df = _rows(spark, table, leaf.version)
-    identity = delta_identity(leaf.id, commit)
+    identity = delta_identity(leaf, commit)
     facts = _facts(commit.metadata)
     made = str(commit.version)
     return Snapshot(table, df, str(leaf.version), leaf.id, identity, made, facts=facts)

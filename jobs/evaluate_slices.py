@@ -175,16 +175,22 @@ def _stale(
             continue
         stale = stale_rows(rows, labelled, scored, project.partition_by)
         if stale is None:
-            found[model_id] = 0, ""
+            why = next((r.unknown for r in (*labelled, *scored) if r.unknown), None)
+            told = why and f"{why}, so {masks.name} and {snapshot.name} may be of other rows"
+            found[model_id] = (None if why else 0), told or ""
+            if told:
+                cli.log.warning("%s: label and score again first", told)
             continue
         first = f"{masks.name} was labelled from version {stale.ours} of {labelled[-1].source}"
+        again = ", which was made again in between" if stale.ours == stale.theirs else ""
         second = (
             f"{snapshot.name} (model {model_id!r}) was scored from version {stale.theirs} of "
-            f"{scored[-1].source}"
+            f"{scored[-1].source}{again}"
         )
         scores = "train_baseline" if model_id == project.baseline.model_id else "score_table"
         if project.on_stale == "refuse":
-            raise StaleRowsError(first, second, str(stale), ["label_slices", scores])
+            partly = stale.rows < stale.all_rows
+            raise StaleRowsError(first, second, str(stale), ["label_slices", scores], partly)
         found[model_id] = stale.rows, f"{first}, and {second}: this is so on {stale}"
         cli.log.warning("%s", found[model_id][1])
     return found

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine import cli, tables
-from engine.baseline import Baseline, fit_baseline
+from engine.baseline import Baseline, fit_baseline, stored_facts
 from engine.config import Baseline as BaselineSettings
 from engine.config import Project
 from engine.errors import EmptyTableError, UnknownClassError
@@ -61,7 +61,9 @@ def job(args: argparse.Namespace) -> None:
     place, facts = project.prediction_table(project.baseline.model_id), _facts(project, source)
     stored = tables.find(spark, place)
     same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
-    if same is not None and source.unknown is None:
+    folder = project.file(f"models/{project.baseline.model_id}")
+    fitted = tables.same(stored_facts(folder), facts)  # the folder may have been removed
+    if same is not None and fitted and source.unknown is None:
         print(tables.unchanged(same))
         return
     readers = {text: ["text"], label: ["label"]}
@@ -71,7 +73,6 @@ def job(args: argparse.Namespace) -> None:
     if project.check_key == "full":
         check_unique(source.df, source.name, project.join_columns)
     baseline = _fit(project, source, text, label)
-    folder = project.file(f"models/{project.baseline.model_id}")
     did = "wrote" if baseline.save(folder, facts) else "unchanged"
     cli.step(f"scoring {source.name} on executors")
     predictions = with_predictions(

@@ -93,8 +93,11 @@ def job(args: argparse.Namespace) -> None:
     if not sample["train"].num_rows:
         raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
     facts[SAMPLE] = sample_digest(sample)
-    if same and before.get(SAMPLE) == facts[SAMPLE]:
-        print(f"{source.unknown}: looked at again, and the sample is the same")
+    as_was = before.get(SAMPLE) == facts[SAMPLE]
+    if same:
+        came = "the sample is the same" if as_was else "the sample has other rows"
+        print(f"{source.unknown}: looked at again, and {came}")
+    if same and as_was:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
         return
     _train(project, sample, slices, facts, folder)

@@ -323,11 +323,11 @@ def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
 
 def stored_facts(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Return the facts of a checkpoint without loading its weights; empty where there is none."""
-    file = Path(path) / FACTS
-    if not file.is_file():
+    folder = Path(path)
+    if not all((folder / name).is_file() for name in (FACTS, WEIGHTS)):
         return {}
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except ValueError:
         return {}
     return described.get("facts", {}) if isinstance(described, dict) else {}

@@ -83,6 +83,7 @@ def test_commits_that_change_no_row_are_no_change(bench, spark):
     name = f"delta.`{bench.source}`"
     spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
     spark.sql(f"ALTER TABLE {name} ADD CONSTRAINT positive CHECK (id > 0)")
+    spark.sql(f"ALTER TABLE {name} CHANGE COLUMN text COMMENT 'what they wrote'")
     spark.sql(f"VACUUM {name}")
     rows = spark.read.format("delta").load(bench.source).coalesce(1)
     rows.write.format("delta").mode("overwrite").option("dataChange", "false").save(bench.source)
@@ -98,7 +99,10 @@ def test_commits_that_change_no_row_are_no_change(bench, spark):
     table.restoreToVersion(int(source.version))
     assert tables.read_source(spark, bench.source).identity == known
     spark.sql(f"ALTER TABLE {name} ADD COLUMNS (more int)")
-    assert tables.read_source(spark, bench.source).identity != known
+    more = tables.read_source(spark, bench.source).identity
+    assert more != known
+    spark.sql(f"ALTER TABLE {name} CHANGE COLUMN more FIRST")
+    assert tables.read_source(spark, bench.source).identity not in (more, known)
 
 
 def test_files_are_known_by_content(bench, spark):
@@ -361,7 +365,7 @@ def test_a_setting_that_decides_masks_or_acceptance_is_a_fact(bench, spark):
     assert not labelled(bench, bench.project(**loose, max_error_rate=1.0))
 
 
-def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark):
+def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop):
     """The same rows make no model and no commit; other ones do, though the masks stay."""
     words = ("buy this now", "nice song")
     jobs = {
@@ -369,10 +373,16 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark):
         "score_table": "predictions_slice_aware",
     }  # fmt: skip
 
+    spark.sql(
+        f"CREATE TABLE {shop}.texts USING jdbc OPTIONS (url 'jdbc:derby:memory:again;create=true', "
+        "dbtable 'texts')"
+    )
+
     def made(more: str = "") -> None:
         rows = [(i, words[i % 2] + more, i % 2, ("train", "valid")[i > 7]) for i in range(12)]
         df = spark.createDataFrame(rows, "id int, text string, y int, split string")
-        df.createOrReplaceGlobalTempView("texts")
+        options = {"url": "jdbc:derby:memory:again;create=true", "dbtable": "texts"}
+        df.write.format("jdbc").options(**options).mode("overwrite").save()
 
     def models() -> dict[str, int]:
         found = (bench.folder / "out" / "models").rglob("*.*")
@@ -380,25 +390,32 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark):
 
     made()
     project = bench.project(
-        source={"table": "global_temp.texts"}, text="text", label="y", split="split",
+        source={"table": f"{shop}.texts"}, text="text", label="y", split="split",
         classes=[0, 1], slices=[{**SHORT, "where": "id % 3 = 0"}], check_key="off",
         classifier={"n_epochs": 1, "base": {"kind": "mlp", "layers": 1, "width": 4}},
     )  # fmt: skip
     for job in jobs:
         bench.done(job, project)
     versions, files = bench.versions(), models()
-    why = "global_temp.texts has rows that are in memory: looked at again, and"
+    why = (
+        f"{shop}.texts reads a table by JDBC, of which Spark knows no version: looked at again, and"
+    )
     for job, same in jobs.items():
         out = bench.done(job, project)
         what = f"{bench.place(same)} has the same rows" if same else "the sample is the same"
         assert f"{why} {what}\n" in out
         assert "\nwrote " not in out
     assert (bench.versions(), models()) == (versions, files)
+    shutil.rmtree(bench.folder / "out" / "models" / "baseline")
+    out = bench.done("train_baseline", project)
+    assert f"wrote {bench.folder / 'out' / 'models' / 'baseline'}: scikit-learn pipeline" in out
+    assert bench.versions() == versions
 
     made(" again")
     outs = [bench.done(job, project) for job in jobs]
     assert UNCHANGED.format(bench.place("masks")) in outs[0]
     assert f"{why} {bench.place('predictions_baseline')} got other rows\n" in outs[1]
+    assert f"{why} the sample has other rows\n" in outs[2]
     assert "\nwrote " in outs[2]
     now = models()
     assert all(now[name] > at for name, at in files.items())

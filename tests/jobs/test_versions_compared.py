@@ -54,14 +54,14 @@ def test_figures_of_two_versions_are_refused_or_counted(bench, project):
     )
     before = bench.read(bench.place("metrics"))
     assert bench.run("evaluate_slices", project).error == (
-        f"{told}; run `python -m jobs.label_slices` and `python -m jobs.train_baseline` again, or "
-        "set on_stale: count"
+        f"{told}; run `python -m jobs.label_slices` and `python -m jobs.train_baseline` for all "
+        "partitions, without --where, or set on_stale: count"
     )
     assert bench.read(bench.place("metrics")) == before
     assert bench.run("train_classifier", project).error == (
         f"{masks} was labelled from version 0 of {source}, which is now at version 1, on 20 of 40 "
-        "rows in 1 partition, the first is ds='a'; run `python -m jobs.label_slices` again, or set "
-        "on_stale: count"
+        "rows in 1 partition, the first is ds='a'; run `python -m jobs.label_slices` for all "
+        "partitions, without --where, or set on_stale: count"
     )
     bench.done("evaluate_slices", project, "on_stale=count")
     assert (newest(bench, "n_stale"), newest(bench, "source_version")) == (20, "0 and 1")

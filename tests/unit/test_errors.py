@@ -538,6 +538,17 @@ SENTENCES = [
         "`python -m jobs.label_slices` again, or set on_stale: count",
     ),
     (
+        e.StaleMasksError("out/masks", "rows", "0", "0", "8 of 16 rows in 1 partition"),
+        "out/masks was labelled from version 0 of rows, which was made again since, on 8 of 16 "
+        "rows in 1 partition; run `python -m jobs.label_slices` for all partitions, without "
+        "--where, or set on_stale: count",
+    ),
+    (
+        e.StaleRowsError("a was labelled", "b was scored", "3 of 4 rows", ["x"], partly=True),
+        "a was labelled, and b was scored: this is so on 3 of 4 rows; run `python -m jobs.x` for "
+        "all partitions, without --where, or set on_stale: count",
+    ),
+    (
         e.PartitionValueError("rows", "ds", "is ''", "Delta writes that as null", 2, 3, "id=1"),
         "partition column 'ds' of rows is '' on 2 of 3 rows, the first is id=1: Delta writes that "
         "as null; give it another value in the source, or leave the column out of partition_by",

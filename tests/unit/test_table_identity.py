@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine import table_identity
-from engine.table_identity import Commit, CommitFile, last_change
+from engine.table_identity import Commit, CommitFile, DeltaLeaf, last_change
 
 W, Z, V, S = "WRITE", "OPTIMIZE", "VACUUM END", "SET TBLPROPERTIES"
 
@@ -42,6 +42,7 @@ def test_the_newest_commit_that_changes_rows(change):
     assert change([W, Z, V, S]) == (0, "facts 0", [3, 2, 1, 0])
     assert change([W, W, W], quiet=[1, 2]) == (0, "facts 0", [2, 1, 0])
     assert change([W, W, Z], version=0) == (0, "facts 0", [0])
+    assert change([W, "CHANGE COLUMN"]) == (0, "facts 0", [1, 0])  # in the schema, if it matters
     assert change(["ADD COLUMNS", Z]) == (0, "facts 0", [1, 0])
 
 
@@ -60,8 +61,34 @@ def test_a_log_that_has_lost_the_commit(change):
 
 
 def test_copies_that_went_on_apart_are_told_apart():
-    one, other = (table_identity.delta_identity("id", Commit(3, m, None)) for m in ("a", "b"))
+    leaf = DeltaLeaf("id", "log", 4, "columns")
+    one, other = (table_identity.delta_identity(leaf, Commit(3, m, None)) for m in ("a", "b"))
     assert one != other
+
+
+def test_of_columns_that_counts_by_which_rows_are_others():
+    def known(name="a", kind="long", nullable=True, **metadata):
+        field = {"name": name, "type": kind, "nullable": nullable, "metadata": metadata}
+        return table_identity._columns({"type": "struct", "fields": [field]})
+
+    mapped = "delta.columnMapping.physicalName"
+    plain = known()
+    assert known(nullable=False) == plain
+    assert known(comment="what it is") == plain
+    assert known(**{"delta.columnMapping.id": 1, mapped: "a"}) == plain
+    others = [
+        known("b"), known(kind="int"), known(**{mapped: "col-1"}), known(**{mapped: "col-2"}),
+        known(slice="a"), known(kind={"type": "struct", "fields": []}),
+    ]  # fmt: skip
+    assert all(other != plain for other in others)
+    assert others[2] != others[3]  # dropped, and added again by the same name
+    nested = [
+        known(kind={"type": "struct", "fields": [
+            {"name": "n", "type": "long", "nullable": nullable, "metadata": {"comment": comment}}
+        ]})
+        for nullable, comment in ((True, ""), (False, "x"))
+    ]  # fmt: skip
+    assert nested[0] == nested[1]
 
 
 class Stream:
