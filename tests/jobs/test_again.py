@@ -365,7 +365,7 @@ def test_a_setting_that_decides_masks_or_acceptance_is_a_fact(bench, spark):
     assert not labelled(bench, bench.project(**loose, max_error_rate=1.0))
 
 
-def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop):
+def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop, caplog):
     """The same rows make no model and no commit; other ones do, though the masks stay."""
     words = ("buy this now", "nice song")
     jobs = {
@@ -373,33 +373,31 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop
         "score_table": "predictions_slice_aware",
     }  # fmt: skip
 
-    spark.sql(
-        f"CREATE TABLE {shop}.texts USING jdbc OPTIONS (url 'jdbc:derby:memory:again;create=true', "
-        "dbtable 'texts')"
-    )
+    derby = {"url": "jdbc:derby:memory:again;create=true", "dbtable": "texts"}
 
     def made(more: str = "") -> None:
         rows = [(i, words[i % 2] + more, i % 2, ("train", "valid")[i > 7]) for i in range(12)]
         df = spark.createDataFrame(rows, "id int, text string, y int, split string")
-        options = {"url": "jdbc:derby:memory:again;create=true", "dbtable": "texts"}
-        df.write.format("jdbc").options(**options).mode("overwrite").save()
+        df.write.format("jdbc").options(**derby).mode("overwrite").save()
 
     def models() -> dict[str, int]:
         found = (bench.folder / "out" / "models").rglob("*.*")
         return {f.name: f.stat().st_mtime_ns for f in found if f.is_file()}
 
     made()
+    options = ", ".join(f"{k} '{v}'" for k, v in derby.items())
+    spark.sql(f"CREATE TABLE {shop}.texts USING jdbc OPTIONS ({options})")
     project = bench.project(
         source={"table": f"{shop}.texts"}, text="text", label="y", split="split",
         classes=[0, 1], slices=[{**SHORT, "where": "id % 3 = 0"}], check_key="off",
+        metrics=["count"], certainty={"replicates": 0}, audit={"overlap": False, "trend": 0},
         classifier={"n_epochs": 1, "base": {"kind": "mlp", "layers": 1, "width": 4}},
     )  # fmt: skip
     for job in jobs:
         bench.done(job, project)
     versions, files = bench.versions(), models()
-    why = (
-        f"{shop}.texts reads a table by JDBC, of which Spark knows no version: looked at again, and"
-    )
+    reads = f"{shop}.texts reads a table by JDBC, of which Spark knows no version"
+    why = f"{reads}: looked at again, and"
     for job, same in jobs.items():
         out = bench.done(job, project)
         what = f"{bench.place(same)} has the same rows" if same else "the sample is the same"
@@ -422,3 +420,11 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop
     assert bench.versions() == {
         **versions, "predictions_baseline": 1, "predictions_slice_aware": 1,
     }  # fmt: skip
+
+    # Versions that are equal by their names say nothing of rows either.
+    bench.done("evaluate_slices", project, "--model", "baseline")
+    assert {r["n_stale"] for r in bench.read(bench.place("metrics"))} == {None}
+    assert (
+        f"{reads}, so {bench.place('masks')} and {bench.place('predictions_baseline')} may be of "
+        "other rows: label and score again first"
+    ) in caplog.messages
