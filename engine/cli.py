@@ -6,7 +6,7 @@ import argparse
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pyspark.errors import PySparkException
 
 from engine.config import Project, load_project
 from engine.errors import ConfigError, EngineError
+from engine.lineage import changes
 from engine.plain import SENTENCE, plain
 from engine.report.sections import Section, cell
 from engine.tables import Snapshot, Written, read_source
@@ -126,6 +127,12 @@ def tell_again(written: Written, unknown: Sequence[str]) -> None:
     came = "got other rows" if written.changed else "has the same rows"
     for why in unknown:
         print(f"{why}: looked at again, and {written.name} {came}")
+
+
+def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Say what isn't as it was when a table or a model was made, if anything."""
+    if found := changes(stored, facts):
+        print(f"{name} is made again, for this changed: {', '.join(found)}")
 
 
 def step(text: str) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 READ = "read"  # where facts hold readings
 # Facts that people read and runs don't compare: a table has other versions without other rows.
+_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people are told
+_SHOWN = 5  # names of what changed
 _TOLD = {"attempt", "mask_version", "source_version", "version"}
 
 
@@ -93,6 +95,32 @@ def deciding(facts: Any) -> Any:
     if isinstance(facts, dict):
         return {k: deciding(v) for k, v in facts.items() if k not in _TOLD}
     return facts
+
+
+def changes(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Name what decides a table and isn't as it was; nothing where nothing is stored.
+
+    Examples
+    --------
+    >>> changes({"seed": 1, "slices": {"a": "f1", "b": "f2"}}, {"seed": 1, "slices": {"a": "f3"}})
+    ['slices (a, b)']
+    >>> changes({READ: [{"identity": "x@0"}]}, {READ: [{"identity": "x@1"}]})
+    ['source']
+    >>> changes({}, {"seed": 1})
+    []
+    """
+    old, new = deciding(dict(stored)), deciding(dict(facts))
+    found = []
+    for key in sorted((old.keys() | new.keys()) - {"where"}) if old else ():
+        before, now = old.get(key), new.get(key)
+        name = _NAMES.get(key) or key.replace("_", " ")
+        if isinstance(before, dict) and isinstance(now, dict):
+            names = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
+            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            name += f" ({', '.join(names[:_SHOWN])}{more})"
+        if before != now and name not in found:
+            found.append(name)
+    return found
 
 
 def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:

@@ -108,6 +108,7 @@ def job(args: argparse.Namespace) -> None:
         written, facts = tables.unchanged(same), dict(same.facts)
         cli.tell_again(written, unsure)
     else:
+        cli.tell_changes(place, stored.facts if stored else {}, facts)
         if args.where and stored is not None:
             check_same_slices(place, stored.facts.get("slices", {}), prints)
         rows = _check(project, plan, df, source.name, args.where)

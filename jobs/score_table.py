@@ -92,6 +92,7 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and source.unknown is None:
         print(tables.unchanged(same))
         return
+    cli.tell_changes(place, stored.facts if stored else {}, facts)
     df = source.df
     if args.where:
         by = stored.facts.get("checkpoint") if stored else None

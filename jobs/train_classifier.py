@@ -29,7 +29,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 
 import engine
 from engine import cli, tables
-from engine.classifier.checkpoint import save, stored_facts
+from engine.classifier.checkpoint import check_target, save, stored_facts
 from engine.classifier.distributed import Trained, train_together
 from engine.classifier.features import input_columns
 from engine.classifier.fitting import TASK, Recipe, check_setup, from_files, write_sample
@@ -77,11 +77,13 @@ def job(args: argparse.Namespace) -> None:
     folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), _facts(project, masks, source, stale)
     check_setup(project.classifier, list(slices), len(project.classes))
+    check_target(folder)
     before = stored_facts(folder)
     same = _deciding(before) == _deciding(facts) and not args.force
     if same and source.unknown is None:
         print(f"unchanged {folder}: checkpoint of {len(slices)} slices")
         return
+    cli.tell_changes(str(folder), _deciding(before), _deciding(facts))
     coverage = tables.find(spark, project.place("coverage"))
     stored = coverage.df if coverage else None
     counts = slice_counts(project, masks, stored, list(slices))

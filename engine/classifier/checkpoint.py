@@ -229,9 +229,8 @@ def save(
     if len(classes) != model.n_classes:
         raise CheckpointClassesError(classes, model.n_classes)
     target = Path(path)
+    check_target(target)
     before = target.exists()
-    if before and not (target / FACTS).exists():
-        raise CheckpointTargetError(target)
     described = {
         "format": FORMAT,
         "model": {name: getattr(model, name) for name in _MODEL_SETTINGS},
@@ -265,6 +264,20 @@ def save(
     finally:
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Check that a checkpoint can be written: where there is none, another one, or nothing.
+
+    Raises
+    ------
+    CheckpointTargetError
+        If there is something else.
+    """
+    target = Path(path)
+    empty = target.is_dir() and not any(target.iterdir())
+    if target.exists() and not empty and not (target / FACTS).exists():
+        raise CheckpointTargetError(target)
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:

@@ -188,6 +188,16 @@ def test_what_is_no_checkpoint_is_not_replaced(saved, tmp_path):
     assert (tmp_path / "data" / "rows.csv").read_text() == "1"
 
 
+def test_a_checkpoint_without_its_weights_is_none(saved, tmp_path):
+    path = tmp_path / "empty"
+    path.mkdir()  # where one may be written
+    saved(path)
+    assert checkpoint.stored_facts(path)["source_version"] == "3"
+    (path / checkpoint.WEIGHTS).unlink()
+    assert checkpoint.stored_facts(path) == {}
+    checkpoint.check_target(path)  # and it may be written again
+
+
 def test_a_checkpoint_that_is_not_there(saved, tmp_path):
     assert message(ValueError, checkpoint.load, tmp_path / "none") == (
         f"no checkpoint at '{tmp_path}/none': checkpoint.json is not there; train one first, or "
