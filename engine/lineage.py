@@ -70,6 +70,19 @@ class Stale:
     ours: str
     theirs: str
 
+    def other(self, source: str) -> str:
+        """Name the second table's version; a table that is made again begins with the same ones.
+
+        Examples
+        --------
+        >>> Stale(1, 2, 0, {}, "0", "0").other("rows")
+        'version 0 of rows, which was made again in between'
+        >>> Stale(1, 2, 0, {}, "0", "1").other("rows")
+        'version 1 of rows'
+        """
+        again = ", which was made again in between" if self.ours == self.theirs else ""
+        return f"version {self.theirs} of {source}{again}"
+
     def __str__(self) -> str:
         there = ", ".join(f"{k}={v!r}" for k, v in self.first.items())
         n = f"{self.partitions:,} partition{'s' if self.partitions > 1 else ''}"

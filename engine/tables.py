@@ -199,7 +199,13 @@ def read_source(
         text, unknown = known.text, known.unknown
         return Snapshot(table, df, text, identity=text, unknown=unknown, known_by=known.files)
     except AnalysisException as error:
-        raise SourceReadError(table, _first_line(error)) from None
+        problem = _first_line(error)
+        if table.isidentifier() and spark.catalog.tableExists(table):
+            problem = (
+                "a name without a schema is a path; name the table or view with its schema, and "
+                f"make a temporary view a global one (global_temp.{table})"
+            )
+        raise SourceReadError(table, problem) from None
 
 
 def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> DataFrame:

@@ -182,11 +182,8 @@ def _stale(
                 cli.log.warning("%s: label and score again first", told)
             continue
         first = f"{masks.name} was labelled from version {stale.ours} of {labelled[-1].source}"
-        again = ", which was made again in between" if stale.ours == stale.theirs else ""
-        second = (
-            f"{snapshot.name} (model {model_id!r}) was scored from version {stale.theirs} of "
-            f"{scored[-1].source}{again}"
-        )
+        other = stale.other(scored[-1].source)
+        second = f"{snapshot.name} (model {model_id!r}) was scored from {other}"
         scores = "train_baseline" if model_id == project.baseline.model_id else "score_table"
         if project.on_stale == "refuse":
             partly = stale.rows < stale.all_rows

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from engine import tables
+from engine.errors import SourceReadError
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
 SCHEMA = "id int, text string, y int"
@@ -232,6 +233,13 @@ def test_what_views_may_hide_is_unknown(bench, spark, shop):
 
     spark.udf.register("of_python", lambda n: n, "int")
     rows = spark.read.format("delta").load(bench.source)
+    rows.createOrReplaceTempView("of_a_session")
+    with pytest.raises(SourceReadError) as caught:
+        tables.read_source(spark, "of_a_session")
+    assert str(caught.value) == (
+        "source of_a_session can't be read: a name without a schema is a path; name the table or "
+        "view with its schema, and make a temporary view a global one (global_temp.of_a_session)"
+    )
     rows.selectExpr("of_python(id) AS id").createOrReplaceGlobalTempView("v")
     assert tables.read_source(spark, "global_temp.v").unknown == (
         "global_temp.v calls the function of_python, whose code Spark doesn't show"
