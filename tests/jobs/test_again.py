@@ -384,16 +384,18 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop
 
     derby = {"url": "jdbc:derby:memory:again;create=true", "dbtable": "texts"}
 
-    def made(more: str = "") -> None:
-        rows = [(i, words[i % 2] + more, i % 2, ("train", "valid")[i > 7]) for i in range(12)]
+    def made(first: str) -> None:
+        rows = [(i, words[i % 2], i % 2, ("train", "valid")[i > 7]) for i in range(1, 12)]
+        rows.append((0, first, 0, "train"))
         df = spark.createDataFrame(rows, "id int, text string, y int, split string")
-        df.write.format("jdbc").options(**derby).mode("overwrite").save()
+        kinds = {"createTableColumnTypes": "text varchar(50), split varchar(9)"}
+        df.write.format("jdbc").options(**derby, **kinds).mode("overwrite").save()
 
     def models() -> dict[str, int]:
         found = (bench.folder / "out" / "models").rglob("*.*")
         return {f.name: f.stat().st_mtime_ns for f in found if f.is_file()}
 
-    made()
+    made(words[0])
     options = ", ".join(f"{k} '{v}'" for k, v in derby.items())
     spark.sql(f"CREATE TABLE {shop}.texts USING jdbc OPTIONS ({options})")
     project = bench.project(
@@ -418,7 +420,7 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop
     assert f"wrote {bench.folder / 'out' / 'models' / 'baseline'}: scikit-learn pipeline" in out
     assert bench.versions() == versions
 
-    made(" again")
+    made(words[1])
     outs = [bench.done(job, project) for job in jobs]
     assert UNCHANGED.format(bench.place("masks")) in outs[0]
     assert f"{why} {bench.place('predictions_baseline')} got other rows\n" in outs[1]
