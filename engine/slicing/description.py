@@ -31,7 +31,7 @@ from typing import Any
 from engine.slicing import places
 from engine.slicing.expr import Const, Expr, Lookup, Mask
 from engine.slicing.ids import digest
-from engine.slicing.loading import Loaded
+from engine.slicing.loading import Loaded, together
 from engine.slicing.origin import MEANING, file_digest, is_own, package, version_of
 from engine.slicing.parts import Home, Named, Parts, parts_of
 from engine.slicing.source import Function, SourceError, located
@@ -521,12 +521,15 @@ class _Walk:
 
     @functools.cached_property
     def _loaded(self) -> Loaded:
-        """Return the user's modules that are loaded, with their source."""
-        found: dict[tuple[int, str], tuple[Mapping[str, Any], str]] = {}
-        for name in _own_modules((*sys.modules,), frozenset(self._homes)):
-            module = sys.modules[name]
-            for text in _texts_of(module):
-                found[id(vars(module)), text] = vars(module), text
+        """Return the user's modules that may reach the functions', with their source."""
+        names = _own_modules((*sys.modules,), frozenset(self._homes))
+        modules = {n: (sys.modules[n], [*_texts_of(sys.modules[n])]) for n in names}
+        about = [m for m in map(_module_of, self.functions) if m is not None]
+        found = {
+            (id(vars(modules[n][0])), text): (vars(modules[n][0]), text)
+            for n in sorted(together(about, modules))
+            for text in modules[n][1]
+        }
         return Loaded([*found.values()])
 
     def _making(self, node: ast.expr, beside: types.FunctionType, key: Any) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import importlib.util
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
@@ -115,6 +116,52 @@ class Loaded:
         return any(not part.calls.isdisjoint(called) for part in ran)
 
 
+def together(
+    start: Iterable[str], modules: Mapping[str, tuple[ModuleType, Sequence[str]]]
+) -> set[str]:
+    """Return the modules that some import, that import these, and so on: others can't reach them.
+
+    Parameters
+    ----------
+    start
+        Names of modules.
+    modules
+        All modules of the user that are loaded, each with its source.
+    """
+    beside: dict[str, set[str]] = {name: set() for name in modules}
+    for name, (module, texts) in modules.items():
+        home = getattr(module, "__package__", None) or ""
+        for other in {m for text in texts for m in _imports(text, home)} & modules.keys():
+            beside[name].add(other)
+            beside[other].add(name)
+    found, left = set[str](), [name for name in start if name in modules]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += beside[name]
+    return found
+
+
+@functools.lru_cache(maxsize=10_000)
+def _imports(text: str, home: str) -> frozenset[str]:
+    """Return the names of the modules that a module may import, also in its functions."""
+    found = set[str]()
+    for node in ast.walk(_parsed(text)):
+        match node:
+            case ast.Import(names=names):
+                found |= {a.name for a in names}
+            case ast.ImportFrom(module=name, names=names, level=level):
+                with contextlib.suppress(ImportError):
+                    full = importlib.util.resolve_name("." * level + (name or ""), home)
+                    found |= {full, *(f"{full}.{a.name}" for a in names)}
+            case ast.Call(func=f, args=[ast.Constant(value=str(name)), *_]):
+                if _last_name(f) in ("import_module", "__import__"):
+                    found.add(name)
+    parts = (name.split(".") for name in found)
+    return frozenset(".".join(p[: i + 1]) for p in parts for i in range(len(p)))
+
+
 _known: dict[tuple[int, str], tuple[tuple[int, ...], list[_Part]]] = {}
 
 
@@ -191,16 +238,20 @@ def _is_others(value: object) -> bool:
 
 @functools.lru_cache(maxsize=10_000)
 def _codes(text: str) -> tuple[_Code, ...]:
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ()
+    tree = _parsed(text)
     parents = parents_of(tree)
     found = [_code(tree, frozenset())]
     for node in ast.walk(tree):
         if isinstance(node, _DEFINITIONS):
             found.append(_code(node, frozenset(_known_as(node, parents.get(node)))))
     return tuple(found)
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
 
 
 def _known_as(

@@ -120,7 +120,9 @@ def test_a_script_that_may_fill_a_cache_and_does_not_leaves_the_fingerprint(tmp_
     )
     with project(tmp_path, source) as sf:
         before = fingerprint(sf)
-        (tmp_path / "script.py").write_text("class P:\n    def put(self): pass\nP().put()")
+        (tmp_path / "script.py").write_text(
+            "import slices\nclass P:\n    def put(self): pass\nP().put()"
+        )
         importlib.import_module("script")
         assert fingerprint(sf) == before
         sf(SimpleNamespace(t="a"))
