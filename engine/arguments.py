@@ -6,7 +6,7 @@ They run before anything else does, so that a wrong argument costs no scan and n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -39,14 +39,52 @@ def texts(
     engine.errors.ArgumentError: worst_rows: columns must be a list of columns, found 'price'; \
 write columns=['price']
     """
-    if isinstance(value, str):
-        hint = f"; write {argument}=[{value!r}]" if value.strip() else ""
-        raise ArgumentError(call, argument, wanted, value, hint)
-    items = entries(call, argument, value, wanted, least=least)
-    for item in items:
-        if not isinstance(item, str) or not item.strip():
-            raise ArgumentError(call, f"each of {argument}", "a text", item)
-    return [str(item) for item in items]
+    found = members(
+        call, argument, value, str, wanted, "a text",
+        write=lambda one: f"{argument}=[{one!r}]", least=least,
+    )  # fmt: skip
+    return [str(item) for item in found]
+
+
+def members(
+    call: str,
+    argument: str,
+    value: Any,
+    kinds: type | tuple[type, ...],
+    wanted: str,
+    each: str,
+    *,
+    write: Callable[[Any], str],
+    hint: Callable[[Any], str] = lambda _: "",
+    least: int = 0,
+) -> list[Any]:
+    """Return a list of things of some kinds; one of them alone is none, nor is a blank text one.
+
+    Parameters
+    ----------
+    call, argument, value
+        What was called, and with what.
+    kinds
+        The types that each may be of.
+    wanted, each
+        What the list is in words, and what one of it is.
+    write
+        How to write a list of the one that was given alone.
+    hint
+        What to do with one that is of no such kind.
+    least
+        How many there must be.
+    """
+    if isinstance(value, kinds):
+        says = not isinstance(value, str) or value.strip()
+        raise ArgumentError(
+            call, argument, wanted, value, f"; write {write(value)}" if says else ""
+        )
+    found = entries(call, argument, value, wanted, least=least)
+    for one in found:
+        if not isinstance(one, kinds) or (isinstance(one, str) and not one.strip()):
+            raise ArgumentError(call, f"each of {argument}", each, one, hint(one))
+    return found
 
 
 def entries(call: str, argument: str, value: Any, wanted: str, *, least: int = 0) -> list[Any]:

@@ -46,7 +46,7 @@ from engine.names import is_catalog_name, is_catalog_schema
 from engine.slicing.algebra import is_composition, parse
 from engine.slicing.compositions import Composition, compositions
 from engine.slicing.functions import SlicingFunction, where
-from engine.slicing.ids import slug
+from engine.slicing.ids import check_id, slug
 from engine.slicing.lookups import lookup
 from engine.slicing.modules import load_slices
 from engine.slicing.values import TOP, By, distinct
@@ -165,7 +165,8 @@ class InlineSlice(_Model):
         if self.where is None or not is_composition(self.where):
             return None
         about = self.where if self.description is None else self.description
-        return Composition(self.name, self.where, self.id or slug(self.name), about)
+        slice_id = slug(self.name) if self.id is None else check_id(self.name, self.id)
+        return Composition(self.name, self.where, slice_id, about)
 
     @property
     def slicing_function(self) -> SlicingFunction:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyspark.sql import DataFrame
 
-from engine.arguments import entries, mapping, text, texts
+from engine.arguments import mapping, members, text, texts
 from engine.compile.ship import unsendable
 from engine.errors import (
     ArgumentError,
@@ -22,7 +22,7 @@ from engine.metrics.classes import as_class, given_classes
 from engine.metrics.custom import CustomMetric
 from engine.metrics.spec import MetricSpec, parse_metric
 from engine.metrics.uncertainty import Confidence
-from engine.slicing.functions import SlicingFunction
+from engine.slicing.functions import SlicingFunction, how_to_slice
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -56,14 +56,12 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     MetricDefinitionError
         If two have one name, or one can't be sent to executors.
     """
-    wanted = "a list of metrics, such as ['accuracy', 'f1']"
-    if isinstance(metrics, str):
-        raise ArgumentError(call, "metrics", wanted, metrics, f"; write metrics=[{metrics!r}]")
-    given = entries(call, "metrics", metrics, wanted, least=1)
-    for one in given:
-        if not isinstance(one, str | CustomMetric):
-            hint = "; make it a metric with @metric" if callable(one) else ""
-            raise ArgumentError(call, "each of metrics", "a name or made by @metric", one, hint)
+    given = members(
+        call, "metrics", metrics, (str, CustomMetric),
+        "a list of metrics, such as ['accuracy', 'f1']", "a name or made by @metric",
+        write=lambda one: f"metrics=[{one!r}]" if isinstance(one, str) else f"[{one.name}]",
+        hint=lambda one: "; make it a metric with @metric" if callable(one) else "", least=1,
+    )  # fmt: skip
     parsed = list(dict.fromkeys(parse_metric(m) for m in given if isinstance(m, str)))
     own = list(dict.fromkeys(m for m in given if isinstance(m, CustomMetric)))
     names = [*map(str, parsed), *(m.name for m in own)]
@@ -150,24 +148,15 @@ def slices_of(slices: Any) -> tuple[list[SlicingFunction], list[str]]:
     ArgumentError
         If they are no list of these.
     """
-    wanted = "a list of slicing functions, or of slices that the table has"
-    if isinstance(slices, str | SlicingFunction):
-        shown = repr(slices) if isinstance(slices, str) else slices.id
-        raise ArgumentError("evaluate", "slices", wanted, slices, f"; write slices=[{shown}]")
-    functions, names = [], []
-    for one in entries("evaluate", "slices", slices, wanted):
-        if isinstance(one, SlicingFunction):
-            functions.append(one)
-        elif isinstance(one, str) and one.strip():
-            names.append(str(one))
-        else:
-            hint = ""
-            if isinstance(one, list | tuple):
-                hint = "; write [*by(...), other] to put lists together"
-            elif callable(one):
-                hint = "; make it one with @slicing_function()"
-            each = "a slicing function, or a slice that the table has"
-            raise ArgumentError("evaluate", "each of slices", each, one, hint)
+    given = members(
+        "evaluate", "slices", slices, (str, SlicingFunction),
+        "a list of slicing functions, or of slices that the table has",
+        "a slicing function, or a slice that the table has",
+        write=lambda one: f"slices=[{one!r}]" if isinstance(one, str) else f"slices=[{one.id}]",
+        hint=how_to_slice,
+    )  # fmt: skip
+    functions = [one for one in given if isinstance(one, SlicingFunction)]
+    names = [str(one) for one in given if isinstance(one, str)]
     return functions, list(dict.fromkeys(names))
 
 

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
-from engine.arguments import entries, flag, mapping, text
+from engine.arguments import flag, mapping, members, text
 from engine.errors import (
     ArgumentError,
     DecoratorParenthesesError,
@@ -24,7 +24,7 @@ from engine.slicing.algebra import composed
 from engine.slicing.description import describe
 from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
-from engine.slicing.ids import composition_id, slug
+from engine.slicing.ids import check_id, composition_id, slug
 from engine.slicing.joins import check_local
 from engine.slicing.parts import Home, Parts
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
@@ -186,7 +186,7 @@ class SlicingFunction:
     ------
     ValueError
         If not exactly one of ``f``, ``sql`` and ``expr`` is given, ``pre`` goes with another
-        form than a row function, or ``version`` is something else.
+        form than a row function, ``id`` is no identifier, or ``version`` is something else.
 
     Examples
     --------
@@ -226,7 +226,7 @@ class SlicingFunction:
         self.pre = tuple(pre or ())
         self.text: str | None = None
         if id is not None:
-            self.id = id
+            self.id = check_id(name, id)
         self.sql = sql
         self.pure = pure
         self.version = _version("slice", name, version)
@@ -280,8 +280,10 @@ class SlicingFunction:
         >>> where("short", "length(text) < 20").named("Short text").id
         'short_text'
         """
+        name = text("SlicingFunction.named", "name", name)
+        _check_parts("SlicingFunction.named", None, None, None, id, description)
         new = copy.copy(self)
-        new.name, new.id, new.text = name, slug(name) if id is None else id, None
+        new.name, new.id, new.text = name, slug(name) if id is None else check_id(name, id), None
         new.description = self.description if description is None else description
         return new
 
@@ -407,17 +409,18 @@ def functions(call: str, given: Any) -> tuple[SlicingFunction, ...]:
     engine.errors.ArgumentError: SFApplier: each of sfs must be a slicing function, found the \
 function 'len'; make it one with @slicing_function()
     """
-    wanted = "a list of slicing functions"
-    if isinstance(given, SlicingFunction):
-        raise ArgumentError(call, "sfs", wanted, given, f"; write [{given.id}]")
-    found = entries(call, "sfs", given, wanted)
-    for one in found:
-        if not isinstance(one, SlicingFunction):
-            hint = "; make it one with @slicing_function()" if callable(one) else ""
-            if isinstance(one, list | tuple):
-                hint = "; write [*by(...), other] to put lists together"
-            raise ArgumentError(call, "each of sfs", "a slicing function", one, hint)
+    found = members(
+        call, "sfs", given, SlicingFunction, "a list of slicing functions", "a slicing function",
+        write=lambda sf: f"[{sf.id}]", hint=how_to_slice,
+    )  # fmt: skip
     return tuple(found)
+
+
+def how_to_slice(found: Any) -> str:
+    """Say what makes a slicing function of something else, as the end of a sentence."""
+    if isinstance(found, list | tuple):
+        return "; write [*by(...), other] to put lists together"
+    return "; make it one with @slicing_function()" if callable(found) else ""
 
 
 def _check_parts(
@@ -429,16 +432,14 @@ def _check_parts(
     if resources is not None:
         for name in mapping(call, "resources", resources, "a dict of arguments by name"):
             text(call, "each name in resources", name)
-    if isinstance(pre, Preprocessor):
-        raise ArgumentError(
-            call, "pre", "a list of preprocessors", pre, f"; write pre=[{pre.name}]"
-        )
-    for one in () if pre is None else entries(call, "pre", pre, "a list of preprocessors"):
-        if not isinstance(one, Preprocessor):
-            hint = "; make it one with @preprocessor()" if callable(one) else ""
-            raise ArgumentError(call, "each of pre", "a preprocessor", one, hint)
-    if slice_id is not None:
-        text(call, "id", slice_id)
+    if pre is not None:
+        members(
+            call, "pre", pre, Preprocessor, "a list of preprocessors", "a preprocessor",
+            write=lambda one: f"pre=[{one.name}]",
+            hint=lambda one: "; make it one with @preprocessor()" if callable(one) else "",
+        )  # fmt: skip
+    if slice_id is not None and not isinstance(slice_id, str):
+        raise ArgumentError(call, "id", "a text", slice_id)
     if description is not None and not isinstance(description, str):
         raise ArgumentError(call, "description", "a text", description)
 

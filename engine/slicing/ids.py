@@ -31,6 +31,31 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text can be a slice's id.
+
+    Examples
+    --------
+    >>> is_id("short_link"), is_id("short link"), is_id("")
+    (True, False, False)
+    """
+    return len(text) <= MAX_ID and _IDENTIFIER.fullmatch(text) is not None
+
+
+def check_id(name: str, slice_id: str) -> str:
+    """Return a slice's id.
+
+    Raises
+    ------
+    SliceIdError
+        If it is not an identifier of at most 64 characters.
+    """
+    if not is_id(slice_id):
+        problem = f"is not an identifier of at most {MAX_ID} letters, digits and underscores"
+        raise SliceIdError(name, slice_id, problem)
+    return slice_id
+
+
 def slug(name: str) -> str:
     """Make a slice id of a free name.
 
@@ -43,7 +68,7 @@ def slug(name: str) -> str:
     >>> slug("short_link"), slug("Short link!"), slug("80+")
     ('short_link', 'short_link', 's_80')
     """
-    if _IDENTIFIER.fullmatch(name) and len(name) <= MAX_ID:
+    if is_id(name):
         return name
     made = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
     if not made:
@@ -98,12 +123,7 @@ def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) ->
     taken = {name.lower(): role for name, role in (columns or {}).items()}
     seen: dict[str, Named] = {}
     for sf in sfs:
-        if not (_IDENTIFIER.fullmatch(sf.id) and len(sf.id) <= MAX_ID):
-            raise SliceIdError(
-                sf.name,
-                sf.id,
-                f"is not an identifier of at most {MAX_ID} letters, digits and underscores",
-            )
+        check_id(sf.name, sf.id)
         if sf.id.lower() in RESERVED_IDS:
             raise SliceIdError(sf.name, sf.id, "is reserved")
         if sf.id.lower() in taken:

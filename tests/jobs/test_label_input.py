@@ -136,9 +136,7 @@ def test_ids_that_collide(bench, names, said):
 
 def test_ids_that_are_no_identifiers(bench):
     bench.rows(ROWS, SCHEMA)
-    said = refused(bench, slices=[{"name": "n", "id": "", "where": "id > 0"}])
-    assert said == "SlicingFunction: id must be a text, found ''"
-    for bad in ("a-b", "1a", "é", "x" * 65):
+    for bad in ("a-b", "1a", "", " ", "é", "x" * 65):
         assert refused(bench, slices=[{"name": "n", "id": bad, "where": "id > 0"}]) == (
             f"slice 'n': the id {bad!r} is not an identifier of at most 64 letters, digits and "
             "underscores; give the slice another id"

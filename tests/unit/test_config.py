@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import Project, load_project
-from engine.errors import ConfigError, NoSlicesError, UnknownSliceError
+from engine.errors import ConfigError, NoSlicesError, SliceIdError, UnknownSliceError
 from engine.slicing.values import by
 
 ROOT = Path(__file__).parents[2]
@@ -415,6 +415,18 @@ def test_what_is_composed_is_checked_once_all_slices_are_known(load):
     assert [sf.id for sf in project.slicing_functions(generated=us)] == [
         "many", "both", "country_us", "country_null", "country_other",
     ]  # fmt: skip
+
+
+def test_an_id_that_is_none_is_refused_whatever_the_slice_is(load):
+    said = "is not an identifier of at most 64 letters, digits and underscores"
+    for where in ("likes > 3", "many & ~many"):
+        for given in ("", " ", "a-b"):
+            project = load(GOOD + f"  - {{name: n, id: '{given}', where: {where}}}\n")
+            with pytest.raises(SliceIdError) as caught:
+                project.slicing_functions()
+            assert str(caught.value) == (
+                f"slice 'n': the id {given!r} {said}; give the slice another id"
+            )
 
 
 def test_a_models_id_is_a_part_of_a_tables_name(load, refused):
