@@ -131,7 +131,7 @@ class _Accessor:
 
 
 def null_series(array: pa.Array) -> NullSeries:
-    """Return an Arrow array as a Series that keeps null.
+    """Return an Arrow array of a plain type as a Series that keeps null.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def null_series(array: pa.Array) -> NullSeries:
     Int64Dtype()
     """
     with nan_apart():
-        return NullSeries(plain_array(array).to_pandas(types_mapper=_DTYPES.get))
+        return NullSeries(array.to_pandas(types_mapper=_DTYPES.get))
 
 
 def pandas_series(column: pd.Series) -> NullSeries:
@@ -155,7 +155,7 @@ def pandas_series(column: pd.Series) -> NullSeries:
     column = dense(column)
     dtype: Any = column.dtype
     if isinstance(dtype, pd.ArrowDtype):
-        made = null_series(column.array.__arrow_array__())
+        made = null_series(plain_array(column.array.__arrow_array__()))
         made.index = column.index
         return made
     if isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):

@@ -21,7 +21,7 @@ class PartialValues(list[Any]):
 
 
 def python_values(array: pa.Array) -> list[Any]:
-    r"""Return an Arrow array as the Python values that a collected Spark row has.
+    r"""Return an Arrow array of a plain type as the Python values that a collected Spark row has.
 
     Where Python can't hold one of them, :class:`PartialValues`.
 
@@ -32,7 +32,6 @@ def python_values(array: pa.Array) -> list[Any]:
     >>> python_values(pa.array([b"a", b"\xff"]).view(pa.string()))
     ['a', X'FF']
     """
-    array = plain_array(array)
     try:
         values: list[Any] = array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
@@ -59,7 +58,7 @@ def _in_zone(values: list[Any], zone: str) -> list[Any]:
 
 
 def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
-    r"""Return an Arrow array with null for what Python can't hold, and what that is by row.
+    r"""Return a plain array with null for what Python can't hold, and what that is by row.
 
     Examples
     --------
@@ -67,7 +66,6 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     >>> array.to_pylist(), bad
     (['a', None], {1: X'FF'})
     """
-    array = plain_array(array)
     try:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
