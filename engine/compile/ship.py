@@ -6,6 +6,7 @@ from. Own means: neither the engine's, nor Python's, nor installed.
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
 import importlib.util
@@ -13,7 +14,9 @@ import io
 import pickle
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -33,6 +36,15 @@ _PLACE = frozenset({"__builtins__", "__cached__", "__loader__", "__spec__"})
 T = TypeVar("T")
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A module that doesn't pickle, as it was written: what imports it runs it again."""
+
+    text: str
+    file: str
+    is_package: bool
+
+
 class Parcel(Generic[T]):
     """A value that is sent to executors, with the user's own modules that it needs there.
 
@@ -42,9 +54,14 @@ class Parcel(Generic[T]):
     3
     """
 
-    def __init__(self, value: T, modules: Mapping[str, ModuleType] | None = None) -> None:
+    def __init__(
+        self,
+        value: T,
+        modules: Mapping[str, ModuleType] | None = None,
+        sources: Mapping[str, _Source] | None = None,
+    ) -> None:
         self._value = value
-        self._modules = modules or {}
+        self._modules, self._sources = modules or {}, sources or {}
 
     def __reduce__(self) -> tuple[Callable[[bytes], Parcel[T]], tuple[bytes]]:
         return _opened, (_pickled(self._value),)
@@ -54,7 +71,45 @@ class Parcel(Generic[T]):
         for name, module in self._modules.items():
             if hasattr(sys.modules.get(name, module), _SENT):  # none of the executor's own
                 sys.modules[name] = module
+        if self._sources:
+            _Finder.offer(self._sources)
         return self._value
+
+
+class _Finder:
+    """Finds modules that came as source, where the executor has none of that name."""
+
+    sources: ClassVar[dict[str, _Source]] = {}
+
+    @classmethod
+    def offer(cls, sources: Mapping[str, _Source]) -> None:
+        for name, source in sources.items():
+            if getattr(sys.modules.get(name), _SENT, source) != source:  # another run's
+                del sys.modules[name]
+        cls.sources.update(sources)
+        if cls not in sys.meta_path:
+            sys.meta_path.append(cls)  # type: ignore[arg-type]
+
+    @classmethod
+    def find_spec(cls, name: str, *_: Any) -> ModuleSpec | None:
+        source, loader = cls.sources.get(name), cls()
+        if source is None:
+            return None
+        spec = ModuleSpec(name, loader, origin=source.file, is_package=source.is_package)
+        spec.has_location = True  # a module that reads its own file says which it lacks
+        return spec
+
+    def create_module(self, _: ModuleSpec) -> None:
+        return None
+
+    def get_source(self, name: str) -> str:
+        return self.sources[name].text
+
+    def exec_module(self, module: ModuleType) -> None:
+        source = self.sources[module.__name__]
+        setattr(module, _SENT, source)
+        code = compile(source.text, source.file, "exec", dont_inherit=True)
+        exec(code, vars(module))
 
 
 def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
@@ -80,7 +135,7 @@ def unsendable(value: Any) -> str | None:
     (None, "TypeError: cannot pickle '_thread.lock' object")
     """
     try:
-        _dumps(value)
+        _needed(_dumps(value)[1])
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
@@ -92,18 +147,48 @@ def _opened(data: bytes) -> Parcel[Any]:
 
 def _pickled(value: Any) -> bytes:
     """Pickle a value with the modules that its functions import, and that these import."""
-    data, left = _dumps((value, {}))
-    sent: dict[str, ModuleType | None] = {}
+    data, imports = _dumps((value,))
+    modules, sources = _needed(imports)
+    return _dumps((value, modules, sources))[0] if modules or sources else data
+
+
+def _needed(
+    imports: Mapping[str, ModuleType],
+) -> tuple[dict[str, ModuleType], dict[str, _Source]]:
+    """Return modules and what they import; as source those that don't pickle.
+
+    Raises
+    ------
+    Exception
+        What pickling raises, where a module's source can't be read either.
+    """
+    left, seen = dict(imports), set()
+    modules, sources = {}, {}
     while left:
         name, module = left.popitem()
-        if name not in sent:
-            try:
-                left |= _dumps(module)[1]
-                sent[name] = module
-            except Exception:  # it may be on executors; if not, the row's fault says so
-                sent[name] = None
-    modules = {name: module for name, module in sent.items() if module is not None}
-    return _dumps((value, modules))[0] if modules else data
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            left |= _dumps(module)[1]
+            modules[name] = module
+        except Exception as error:
+            text = _text_of(module)
+            if text is None:
+                said = f"{error}, in the module {name!r}, whose source can't be read"
+                raise type(error)(said) from None
+            sources[name] = _Source(text, module.__file__ or name, hasattr(module, "__path__"))
+            used = uses_of(ast.parse(text)).imports
+            left |= {m.__name__: m for m in _own_modules(used, module.__package__ or "")}
+    return modules, sources
+
+
+def _text_of(module: ModuleType) -> str | None:
+    try:
+        found = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
+    except (AttributeError, ImportError, OSError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _dumps(value: Any) -> tuple[bytes, dict[str, ModuleType]]:
@@ -184,6 +269,11 @@ def _imported(f: FunctionType) -> Iterator[ModuleType]:
     except SourceError:
         return
     home = f.__globals__.get("__package__") or f.__module__.rpartition(".")[0]
+    yield from _own_modules(imports, home)
+
+
+def _own_modules(imports: Iterable[Import], home: str) -> Iterator[ModuleType]:
+    """Yield the user's own among modules that code of a package imports."""
     for taken in imports:
         for name in _names(taken, home):
             try:

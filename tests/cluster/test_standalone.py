@@ -102,9 +102,15 @@ def any_word(x, words):
 def first(text):
     return text.split()[:1]
 """
+# Doesn't pickle: executors run it again.
 LATE = """
+import threading
+
+LOCK = threading.Lock()
+
 def loud(words):
-    return words == [w.upper() for w in words]
+    with LOCK:
+        return words == [w.upper() for w in words]
 """
 PROJECT = """
 name: cluster

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import textwrap
 import threading
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from pyspark.sql.types import StructType
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
 from engine.compile.faults import FaultCounts, explained, fault_counts
 from engine.compile.plan import Tier
+from engine.compile.ship import Parcel, _Source, check_picklable
 from engine.errors import (
     ExecutorImportError,
     MissingColumnError,
@@ -237,14 +240,53 @@ sf = SlicingFunction("s", same)"""
     assert elsewhere(tmp_path, made) == "True"
 
 
-def test_a_module_that_does_not_pickle_is_looked_for_on_executors(tmp_path, mine):
-    (tmp_path / "mine_l.py").write_text("import threading\nLOCK = threading.Lock()\n")
+def test_a_module_that_does_not_pickle_is_made_again_of_its_source(tmp_path, mine):
+    package = tmp_path / "mine_k"
+    package.mkdir()
+    (package / "__init__.py").write_text("import threading\nLOCK = threading.Lock()\n")
+    (package / "words.py").write_text("from . import LOCK\nBAD = {'a'}\n")
+    (package / "deep.py").write_text("from .words import BAD\n")
+    (tmp_path / "mine_l.py").write_text(
+        "import threading\nLOCK = threading.Lock()\n"
+        "def bad(t):\n    from mine_k.deep import BAD\n    with LOCK:\n        return t in BAD\n"
+    )
     made = """
 def locked(x):
     import mine_l
-    return not mine_l.LOCK.locked()
+    from mine_l import bad as is_bad
+    return not mine_l.LOCK.locked() and is_bad(x.text[0])
 sf = SlicingFunction("s", locked)"""
-    assert elsewhere(tmp_path, made) == "ModuleNotFoundError: No module named 'mine_l'"
+    assert elsewhere(tmp_path, made) == "True"
+
+
+def test_a_module_that_can_not_be_sent_is_refused(tmp_path, monkeypatch):
+    module = ModuleType("mine_m")
+    module.__file__, module.LOCK = str(tmp_path / "mine_m.py"), threading.Lock()
+    monkeypatch.setitem(sys.modules, "mine_m", module)
+
+    def locked(x):
+        import mine_m
+
+        return not mine_m.LOCK.locked()
+
+    with pytest.raises(UnpicklableSliceError) as caught:
+        check_picklable([SlicingFunction("locked", locked)])
+    assert str(caught.value) == (
+        "slice 'locked' cannot be sent to executors: TypeError: cannot pickle '_thread.lock' "
+        "object, in the module 'mine_m', whose source can't be read; make its resources and "
+        "globals picklable, or build them inside the function"
+    )
+
+
+def test_another_runs_module_is_not_kept(tmp_path, monkeypatch):
+    texts = ["N = 1\n", "N = 2\n", "N = 2\n"]
+    found = []
+    for text in texts:
+        Parcel(None, {}, {"mine_again": _Source(text, "mine_again.py", False)}).unpack()
+        found.append(importlib.import_module("mine_again"))
+    assert [m.N for m in found] == [1, 2, 2]
+    assert found[1] is found[2]
+    monkeypatch.delitem(sys.modules, "mine_again")
 
 
 def test_plans_pickle_and_come_back():
