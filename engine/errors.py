@@ -7,6 +7,7 @@ the sentence can be tested in one place and the facts stay readable as attribute
 from __future__ import annotations
 
 import difflib
+import dis
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,28 @@ class EngineError(Exception):
 
 class InputError(EngineError, ValueError):
     """Something the user gave can't be used; also a ``ValueError``, as callers expect."""
+
+
+def interrupts(error: BaseException) -> bool:
+    """Tell whether someone pressed Ctrl-C.
+
+    A function that raises KeyboardInterrupt itself fails like any other that raises.
+
+    >>> try:
+    ...     raise KeyboardInterrupt
+    ... except KeyboardInterrupt as error:
+    ...     interrupts(error)
+    False
+    """
+    last = error.__traceback__
+    if not isinstance(error, KeyboardInterrupt) or last is None:
+        return False
+    while last.tb_next is not None:
+        last = last.tb_next
+    return last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+
+
+_RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ Needs numpy, pandas and pyarrow alone. All row functions of a run share one list
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import traceback
@@ -30,7 +29,7 @@ from engine.compile.program import Program
 from engine.compile.reads import slice_reads
 from engine.compile.series import nan_apart, null_series
 from engine.compile.values import decoded, python_values, readable, taken, unreadable_rows
-from engine.errors import UnreadableValueError
+from engine.errors import UnreadableValueError, interrupts
 from engine.plain import plain
 from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
 from engine.slicing.expr import Expr
@@ -363,9 +362,9 @@ def _run_rows(
                 raise x.error  # noqa: TRY301 - judged below as the function's own
             given = type(x)(isolated(values_of(x))) if shares and isinstance(x, Row) else x
             y = f(given, **resources)
-        except KeyboardInterrupt:  # someone wants all of it to end
-            raise
         except BaseException as error:  # sys.exit() too is the row's own
+            if interrupts(error):
+                raise
             codes[i] = -1
             read = _reads(sf, prepared, i)
             if not _any_null(source[i], read):
@@ -392,8 +391,11 @@ def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
     read, source = map(set, prepared.trace(i))
     x = prepared.rows[i]
     if isinstance(x, Row) and sf.f is not None:
-        with contextlib.suppress(BaseException):  # the failure is the one being explained
+        try:
             sf.f(TracedRow(isolated(values_of(x)), read, source), **sf.resources)
+        except BaseException as error:  # the failure is the one being explained
+            if interrupts(error):
+                raise
     return read
 
 
@@ -410,7 +412,9 @@ def _cause(error: BaseException) -> str:
         return str(error)  # nothing is wrong with the line
     try:
         said = str(error)
-    except Exception:  # of a class of the user's own
+    except BaseException as own:  # of a class of the user's own
+        if interrupts(own):
+            raise
         said = "(what it says can't be told)"
     # The outermost frame that isn't the engine's is the line of the user's function.
     frames = traceback.walk_tb(error.__traceback__)
@@ -487,7 +491,9 @@ def _fill_series(
     own = {name: s.copy() if n == len(s) else s.iloc[at] for name, s in series.items()}
     try:
         codes[at] = _series_codes(sf.f(**own, **sf.resources), n)
-    except Exception as error:
+    except BaseException as error:
+        if interrupts(error):
+            raise
         null = np.logical_or.reduce([s.iloc[at].isna().to_numpy(np.bool_) for s in series.values()])
         if n > 1:
             apart = np.arange(n) < n // 2 if null.all() or not null.any() else null

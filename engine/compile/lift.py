@@ -34,6 +34,7 @@ from types import (
 from typing import Any
 
 from engine.compile.notes import is_random
+from engine.errors import interrupts
 from engine.slicing.exact import SCALARS, as_compared, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.source import SourceError, function_node
@@ -167,7 +168,11 @@ def lift(
         return NotLifted("it is nested too deeply")
     except PatternSyntaxError:
         raise
-    except Exception as error:  # of a constant that refuses to be compared, or to be true or false
+    except (
+        BaseException
+    ) as error:  # of a constant that refuses to be compared, or to be true or false
+        if interrupts(error):
+            raise
         return NotLifted(f"its constants raise {type(error).__name__} when they are worked with")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine.compile.reads import reads
-from engine.errors import PreprocessorReturnError
+from engine.errors import PreprocessorReturnError, interrupts
 from engine.plain import plain
 from engine.slicing.functions import Preprocessor
 from engine.slicing.rows import (
@@ -165,9 +165,9 @@ def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
     read: set[str] = set()
     try:
         return run(x, read)
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:  # sys.exit() too is the row's own
+        if interrupts(error):
+            raise
         return Undecided(error, read)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from types import FunctionType, ModuleType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyspark import cloudpickle
 
@@ -27,6 +27,9 @@ from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
 from engine.slicing.source import SourceError, located
 from engine.slicing.uses import Import, uses_of
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 _SENT = "__sent__"  # set in modules that came with a parcel
 # What Python says of the place that a module was read from, and makes itself.
@@ -88,11 +91,11 @@ class _Finder:
                 del sys.modules[name]
         cls.sources.update(sources)
         if cls not in sys.meta_path:
-            sys.meta_path.append(cls)  # type: ignore[arg-type]
+            sys.meta_path.append(cls)
 
     @classmethod
     def find_spec(cls, name: str, *_: Any) -> ModuleSpec | None:
-        source, loader = cls.sources.get(name), cls()
+        source, loader = cls.sources.get(name), cast("Loader", cls())
         if source is None:
             return None
         spec = ModuleSpec(name, loader, origin=source.file, is_package=source.is_package)

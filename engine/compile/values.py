@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.compile.columns import dense, plain_array, taken_from
+from engine.errors import interrupts
 from engine.slicing.rows import Row, Unreadable
 
 
@@ -135,7 +136,9 @@ def decoded(values: Sequence[Any], decode: Callable[[Any], Any]) -> list[Any]:
     for value in values:
         try:
             out.append(value if type(value) is Unreadable else decode(value))
-        except Exception as error:
+        except BaseException as error:  # of a type of the user's own
+            if interrupts(error):
+                raise
             out.append(Unreadable(f"a value ({type(error).__name__}: {error})", repr(value)))
     return out if any(type(v) is Unreadable for v in out) else list(out)
 

@@ -25,7 +25,7 @@ from engine.slicing.identity import UNKNOWN
 from engine.slicing.modules import load_module
 
 _FAILED = b"failed: "  # a state's bytes begin otherwise
-RAISED = (Exception, SystemExit)  # what a metric of the user's own may end in
+RAISED = (Exception, SystemExit, GeneratorExit)  # what a metric of the user's own may end in
 _MOST_SAID = 300
 NEEDS = ("pred", "prob", "numbers")
 BETTER = ("high", "low", "")

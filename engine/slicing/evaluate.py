@@ -6,7 +6,6 @@ side settles the answer.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.errors import SliceFaultError
+from engine.errors import SliceFaultError, interrupts
 from engine.slicing.expr import Call, Column, Const, Expr, Mask
 from engine.slicing.joins import without_lookups
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
@@ -74,8 +73,8 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
     """
     try:
         y = sf(x)
-    except Exception:
-        if sf.kind is SliceKind.ROW and _reads_null(sf, x):
+    except BaseException as error:
+        if not interrupts(error) and sf.kind is SliceKind.ROW and _reads_null(sf, x):
             return None
         raise
     if not is_mask(y):
@@ -114,7 +113,9 @@ def short(value: Any) -> str:
     """
     try:
         text = repr(value)
-    except Exception as error:  # of a class of the user's own
+    except BaseException as error:  # of a class of the user's own
+        if interrupts(error):
+            raise
         text = f"<a {type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
@@ -131,8 +132,11 @@ def _reads_null(sf: Slice, x: Any) -> bool:
         return False
     read: set[str] = set()
     kind = TracedMutableRow if sf.chain else TracedRow
-    with contextlib.suppress(Exception):  # the one that is being explained
+    try:
         sf(kind(dict(values), read, set(values)))
+    except BaseException as error:  # the one that is being explained
+        if interrupts(error):
+            raise
     return any(values[name] is None for name in read)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import signal
 from collections import namedtuple
 from decimal import Decimal
 from types import SimpleNamespace
@@ -140,6 +141,8 @@ RAISED = {
     "none of Exception's": (raises(Stop("enough")), "Stop: enough"),
     "it ends the process": (raises(SystemExit(3)), "SystemExit: 3"),
     "a generator's end": (raises(StopIteration()), "StopIteration: "),
+    "a generator's closing": (raises(GeneratorExit()), "GeneratorExit: "),
+    "its own Ctrl-C": (raises(KeyboardInterrupt("no")), "KeyboardInterrupt: no"),
     "memory": (raises(MemoryError()), "MemoryError: "),
     "half of a pair": (raises(ValueError("\ud83d")), "ValueError: \\ud83d"),
     "a long message": (raises(ValueError("a" * 10_000)), "ValueError: " + "a" * 497 + "..."),
@@ -171,9 +174,55 @@ def test_what_is_raised_or_returned_is_the_rows_fault(what, pre):
     pa.array([fault.cause for fault in out.faults])
 
 
-def test_ctrl_c_ends_it_all():
+@pytest.mark.parametrize("what", [w for w, (_, cause) in RAISED.items() if "returned" not in cause])
+def test_what_a_function_of_series_raises_is_the_rows_fault(what):
+    f, cause = RAISED[what]
+
+    def series(k: pd.Series):
+        if (k == 2).any():
+            f(None)
+        return k > 1
+
+    out = Kernel([SlicingFunction("s", series)]).run({"k": pa.array([1, 2, None, 3])})
+    assert out.masks["s"].tolist() == [0, -1, -1, 1]
+    (fault,) = out.faults
+    assert (fault.row, fault.read) == (1, "k=2")
+    assert fault.cause.startswith(cause)
+
+
+def pressed(_: Any) -> bool:
+    signal.raise_signal(signal.SIGINT)
+    return True
+
+
+def of_series(k: pd.Series):
+    return k == pressed(None)
+
+
+@pytest.mark.parametrize(
+    "sf",
+    [
+        SlicingFunction("s", pressed), SlicingFunction("s", of_series),
+        SlicingFunction("s", lambda x: True, pre=[preprocessor("p")(pressed)]),
+    ],
+    ids=["row", "Series", "preprocessor"],
+)  # fmt: skip
+def test_ctrl_c_ends_it_all(sf):
     with pytest.raises(KeyboardInterrupt):
-        Kernel([SlicingFunction("s", raises(KeyboardInterrupt()))]).run({"k": pa.array([1])})
+        Kernel([sf]).run({"k": pa.array([1, None])})
+
+
+def test_ctrl_c_ends_it_while_a_failure_is_explained():
+    calls = []
+
+    def once(x):
+        calls.append(x.k)
+        if len(calls) > 1:
+            pressed(None)
+        raise ValueError
+
+    with pytest.raises(KeyboardInterrupt):
+        Kernel([SlicingFunction("s", once)]).run({"k": pa.array([1])})
 
 
 def test_a_fault_in_a_preprocessor_names_its_line():
