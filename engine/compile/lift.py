@@ -168,9 +168,7 @@ def lift(
         return NotLifted("it is nested too deeply")
     except PatternSyntaxError:
         raise
-    except (
-        BaseException
-    ) as error:  # of a constant that refuses to be compared, or to be true or false
+    except BaseException as error:  # of a constant that refuses to be compared, or to be true
         if interrupts(error):
             raise
         return NotLifted(f"its constants raise {type(error).__name__} when they are worked with")
