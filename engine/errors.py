@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import dis
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -403,10 +404,25 @@ class SliceFaultError(EngineError):
     def __init__(self, name: str, key: str, read: str, cause: str) -> None:
         row = f"row {key}" if key else "a row"
         having = f" having {read}" if read else ""
-        super().__init__(
-            f"slice {name!r} failed on {row}{having}: {cause}; fix the function, or set "
-            'on_error: "null" to leave such rows undecided and count them'
-        )
+        super().__init__(f"slice {name!r} failed on {row}{having}: {cause}{self.HOW}")
+
+    HOW = '; fix the function, or set on_error: "null" to leave such rows undecided and count them'
+
+    @classmethod
+    def found_in(cls, text: str) -> SliceFaultError | None:
+        """Return the error that a text tells among other things.
+
+        >>> text = f"[E] {SliceFaultError('s', 'id=1', '', 'ValueError: no')} SQLSTATE: P0001"
+        >>> str(SliceFaultError.found_in(text)).partition(";")[0]
+        "slice 's' failed on row id=1: ValueError: no"
+        """
+        start = re.search(r"slice (['\"]).*?\1 failed on (a row|row )", text)
+        end = -1 if start is None else text.find(cls.HOW, start.start())
+        if start is None or end < 0:
+            return None
+        error = cls("", "", "", "")
+        error.args = (text[start.start() : end] + cls.HOW,)
+        return error
 
 
 class UnreadableValueError(InputError):

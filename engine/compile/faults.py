@@ -26,7 +26,6 @@ from engine.slicing.slices import SliceKind
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_MARK = "SLICE_FAULT "
 _STACK = "java.lang.StackOverflowError"
 _FAULT_PATH = f"{FAULTS}.{FAULT}"
 
@@ -63,7 +62,7 @@ class FaultCounts:
 def stop_at_fault(
     df: DataFrame, key: Sequence[str], native: Mapping[str, Column] | None = None
 ) -> DataFrame:
-    """Return ``df`` so that evaluating a row with a fault fails, naming slice, row and cause.
+    """Return ``df`` so that evaluating a row with a fault fails, in a SliceFaultError's words.
 
     The key never crosses to Python for it: Spark adds it to the message.
 
@@ -74,18 +73,22 @@ def stop_at_fault(
     key
         The columns that name a row.
     native
-        Slice id to the faults of a slice that Spark runs.
+        Slice id to the faults of a slice that Spark runs, as :func:`named_fault` has them.
     """
-    faults = [_of_slice(s, fault) for s, fault in (native or {}).items()]
+    faults = list((native or {}).values())
     if FAULTS in df.columns:
         faults.append(F.col(_FAULT_PATH)[0])
     if not faults:
         return df
     test: Any = F
     for fault in faults:
-        facts = F.struct(key_text(key).alias("key"), fault.alias("fault"))
-        failed = F.raise_error(F.concat(F.lit(_MARK), F.to_json(facts))).cast("boolean")
-        test = test.when(fault.isNotNull(), failed)
+        row = F.concat(F.lit("row "), key_text(key)) if key else F.lit("a row")
+        having = F.when(fault["read"] != "", F.concat(F.lit(" having "), fault["read"]))
+        said = F.concat(
+            F.lit("slice "), fault["name"], F.lit(" failed on "), row,
+            F.coalesce(having, F.lit("")), F.lit(": "), fault["cause"], F.lit(SliceFaultError.HOW),
+        )  # fmt: skip
+        test = test.when(fault.isNotNull(), F.raise_error(said).cast("boolean"))
     return df.where(test.otherwise(F.lit(True)))
 
 
@@ -104,7 +107,7 @@ def fault_metrics(
         metrics.append(F.collect_list(shown).alias("examples"))
         metrics.append(F.collect_list(path[0]["batch"]).alias("batches"))
     for s, fault in (native or {}).items():
-        one = F.array(_of_slice(s, fault)).alias("faults")
+        one = F.array(fault).alias("faults")
         facts = F.to_json(F.struct(key_text(key).alias("key"), one))
         metrics.append(F.count(fault).alias(f"{_COUNT}{s}"))
         metrics.append(F.min(F.when(fault.isNotNull(), facts)).alias(f"{_EXAMPLE}{s}"))
@@ -114,11 +117,11 @@ def fault_metrics(
 _COUNT, _EXAMPLE = "faults of ", "example of "
 
 
-def _of_slice(slice_id: str, fault: Column) -> Column:
+def named_fault(sf: SlicingFunction, fault: Column) -> Column:
     """Return the fault of a slice that Spark runs, in the form of one that Python runs."""
-    named = F.struct(F.lit(slice_id).alias("slice"), fault["read"].alias("read"),
-                     fault["cause"].alias("cause"))  # fmt: skip
-    return F.when(fault.isNotNull(), named)
+    about = {"slice": F.lit(sf.id), "name": F.lit(repr(sf.name)),
+             "read": fault["read"], "cause": fault["cause"]}  # fmt: skip
+    return F.when(fault.isNotNull(), F.struct(*(c.alias(name) for name, c in about.items())))
 
 
 def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) -> FaultCounts:
@@ -165,11 +168,8 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
 
 
 def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
-    if _MARK in text:
-        facts, _ = json.JSONDecoder().raw_decode(text[text.index(_MARK) + len(_MARK) :])
-        fault, names = facts["fault"], {sf.id: sf.name for sf in sfs}
-        name = names.get(fault["slice"], fault["slice"])
-        return SliceFaultError(name, facts.get("key", ""), fault["read"], fault["cause"])
+    if (fault := SliceFaultError.found_in(text)) is not None:
+        return fault
     if _STACK in text and sfs:
         deepest = max(sfs, key=lambda sf: len(sf.sql or sf.text or sf.description))
         return SliceDepthError(deepest.name)
@@ -199,8 +199,21 @@ _RAISED = re.compile(r"(?P<cause>\[USER_RAISED_EXCEPTION\] [^\n]*?)(?: SQLSTATE:
 _RAISING = re.compile(r"\b(?:raise_error|assert_true)\b", re.IGNORECASE)
 
 
+def named_sql(sf: SlicingFunction) -> str:
+    """Return a predicate that says which slice's it is: what Spark says of it shows its line.
+
+    Examples
+    --------
+    >>> named_sql(SlicingFunction("short", sql="length(text) < 20"))
+    'length(text) < 20 /* slice short */'
+    """
+    assert sf.sql is not None  # a predicate
+    return sf.sql if "\n" in sf.sql else f"{sf.sql} /* slice {sf.id} */"
+
+
 def _slices_of_sql(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
-    return [sf for sf in sfs if sf.sql is not None and found["text"].strip() in sf.sql]
+    text = found["text"].strip()
+    return [sf for sf in sfs if sf.sql is not None and text in named_sql(sf)]
 
 
 def _slices_at(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:

@@ -20,6 +20,7 @@ from engine.compile.catalyst import Native, translated, unreadable_columns
 from engine.compile.collected import Decode, crossing, decoder
 from engine.compile.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.combine import masks_needed
+from engine.compile.faults import named_fault, named_sql, stop_at_fault
 from engine.compile.kernel import Kernel
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
@@ -312,10 +313,12 @@ class MaskPlan:
 
         Notes
         -----
-        A row of a Spark DataFrame on which a function fails stops the Spark job with the slice,
-        the kept columns and the cause in the message.
+        A row of a Spark DataFrame on which a function fails stops the Spark job: what ends in
+        ``.collect()`` raises pyspark's error then, with the sentence of a SliceFaultError in it. A
+        SQL predicate or a Column that fails is Spark's own: the message has the value, and the
+        predicate with the slice's id, but not the row. Where rows may be such, write
+        ``try_cast``, ``try_divide`` and the like, which give null.
         """
-        from engine.compile.faults import stop_at_fault
         from engine.masks.lookups import with_own_lookups
 
         local = _is_local(df)
@@ -354,7 +357,6 @@ class MaskPlan:
         >>> found.rows, found.n_in, found.n_null
         (3, 1, 1)
         """
-        from engine.compile.faults import stop_at_fault
         from engine.masks.coverage import coverage
         from engine.masks.lookups import with_own_lookups
         from engine.masks.table import form_of, mask_rows
@@ -394,7 +396,8 @@ class MaskPlan:
     @property
     def native_faults(self) -> Mapping[str, SparkColumn]:
         """Slice id to the faults of a slice that Spark runs; see :class:`Native`."""
-        return {s: n.fault for s, n in self._native.items() if n.fault is not None}
+        failing = {s: n.fault for s, n in self._native.items() if n.fault is not None}
+        return {s: named_fault(self.all_sfs[s], fault) for s, fault in failing.items()}
 
     @property
     def failing(self) -> tuple[SlicingFunction, ...]:
@@ -672,7 +675,7 @@ def _native(sf: SlicingFunction) -> SparkColumn:
     from pyspark.sql import Column as SparkColumn
 
     if sf.sql is not None:
-        return F.expr(sf.sql)
+        return F.expr(named_sql(sf))
     made: Any = sf()
     if not isinstance(made, SparkColumn):
         problem = wrong_return(made).replace("True, False or None", "a Spark Column")

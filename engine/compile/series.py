@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.compile.columns import dense, plain_array
+from engine.compile.values import python_values
 
 _TEXT = pd.StringDtype("python")  # `.str` then uses Python's `re`, as rows do
 
@@ -31,6 +32,7 @@ _DTYPES: dict[pa.DataType, Any] = {
 }
 
 
+_TEXT_TYPE = str  # `str` of a Series is something else
 _PLAIN: Any = pd.Series  # whose stubs lack what subclasses override
 
 
@@ -76,6 +78,12 @@ class NullSeries(pd.Series):
             return NullSeries(known | null, self.index, name=self.name)
         return NullSeries(pd.arrays.BooleanArray(known, null), self.index, name=self.name)
 
+    def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the values in another dtype; pandas 2 makes text of null, too."""
+        made = _PLAIN.astype(self, dtype, *args, **kwargs)
+        text = dtype is _TEXT_TYPE or (isinstance(dtype, _TEXT_TYPE) and dtype == "str")
+        return kept(made.where(self.notna(), None)) if text else made
+
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a function, or a mapping, gives of each value; as pandas does."""
         return kept(_as_objects(self).map(*args, **kwargs))
@@ -89,7 +97,7 @@ class NullSeries(pd.Series):
         plain: Any = pd.Series(self) if args or kwargs else _as_objects(self)
         return plain.to_numpy(*args, **kwargs)
 
-    dt = property(lambda self: _Accessor(self, pd.Series(self).dt))
+    dt = property(lambda self: _Accessor(self, pd.Series(_times(self)).dt))
     str = property(lambda self: _Accessor(self, pd.Series(self).str))
 
 
@@ -112,12 +120,16 @@ class _Accessor:
         self._series, self._accessor = series, accessor
 
     def __getattr__(self, name: str) -> Any:
+        if name == "get":
+            return self.__getitem__
         found = getattr(self._accessor, name)
         if not callable(found):
             return self._kept(found)
         return lambda *args, **kwargs: self._kept(found(*args, **kwargs))
 
     def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, str):  # of a map, or a struct
+            return self._series.map(lambda value: value.get(at), na_action="ignore")
         return self._kept(self._accessor[at])
 
     def _kept(self, found: Any) -> Any:
@@ -138,6 +150,8 @@ def null_series(array: pa.Array) -> NullSeries:
     >>> null_series(pa.array([1, None])).dtype
     Int64Dtype()
     """
+    if pa.types.is_map(array.type) or pa.types.is_struct(array.type):  # dicts, and rows
+        return NullSeries(python_values(array), dtype=object)
     with nan_apart():
         return NullSeries(array.to_pandas(types_mapper=_DTYPES.get))
 
@@ -228,6 +242,19 @@ def _as_objects(series: NullSeries) -> pd.Series:
         return pd.Series(series)
     objects = series.astype(object)
     return pd.Series(objects.where(series.notna(), None) if series.dtype.kind in "Mm" else objects)
+
+
+def _times(series: NullSeries) -> pd.Series:
+    """Return dates as the times at which they begin, of any year: pandas has `.dt` of times."""
+    if series.dtype != object:
+        return series
+    null = series.isna().to_numpy(bool)
+    kind = pd.api.types.infer_dtype(pd.Series(series)[~null])
+    if kind not in ("date", "empty"):
+        return series
+    days = np.full(len(series), np.datetime64("NaT"), "datetime64[D]")
+    days[~null] = np.array(series[~null].tolist(), "datetime64[D]")
+    return pd.Series(days.astype("datetime64[s]"), series.index, name=series.name)
 
 
 def _as_it_is(series: pd.Series) -> pd.Series:

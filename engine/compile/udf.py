@@ -22,12 +22,12 @@ FAULTS = "_slices"  # the struct column: words of masks, and FAULT
 FAULT = "_fault"
 EXAMPLES = 3  # faults per slice and task that are marked as examples
 
-_FAULT_TYPE = StructType().add("slice", "string").add("read", "string").add("cause", "string")
-_FAULT_TYPE = _FAULT_TYPE.add("example", "boolean").add("batch", "string")
+_FAULT_TYPE = StructType().add("slice", "string").add("name", "string").add("read", "string")
+_FAULT_TYPE = _FAULT_TYPE.add("cause", "string").add("example", "boolean").add("batch", "string")
 _FAULT_ARROW = pa.struct(
     [
-        ("slice", pa.string()), ("read", pa.string()), ("cause", pa.string()),
-        ("example", pa.bool_()), ("batch", pa.string()),
+        ("slice", pa.string()), ("name", pa.string()), ("read", pa.string()),
+        ("cause", pa.string()), ("example", pa.bool_()), ("batch", pa.string()),
     ]
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def fused_udf(
     from its result.
     """
     parcel = Parcel(kernel)
-    names, n_words = tuple(columns), words_of(bits)
+    inputs, n_words = tuple(columns), words_of(bits)
     words = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
     result = StructType()
     for word in words:
@@ -71,15 +71,18 @@ def fused_udf(
     result = result.add(FAULT, ArrayType(_FAULT_TYPE))
     ids, places = tuple(bits), tuple(bits.values())
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
+    named = {sf.id: repr(sf.name) for sf in kernel.sfs}
     plainly = plain()
 
     def run(*arrays: pa.Array) -> pa.Array:
         begin(plainly)
         n = len(arrays[0])
-        out = parcel.unpack().run(dict(zip(names, arrays, strict=False)), n)
+        out = parcel.unpack().run(dict(zip(inputs, arrays, strict=False)), n)
         made = packed([out.found[i] for i in ids], places, n_words, n)
         values = [pa.array(word) for part in made for word in part]
-        return pa.StructArray.from_arrays([*values, _faults(out.faults, n, shown)], [*words, FAULT])
+        return pa.StructArray.from_arrays(
+            [*values, _faults(out.faults, n, named, shown)], [*words, FAULT]
+        )
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.
@@ -87,7 +90,9 @@ def fused_udf(
     return made
 
 
-def _faults(faults: Sequence[Fault], n: int, shown: Counter[str]) -> pa.Array:
+def _faults(
+    faults: Sequence[Fault], n: int, names: Mapping[str, str], shown: Counter[str]
+) -> pa.Array:
     kind = pa.list_(_FAULT_ARROW)
     if not faults:
         return pa.nulls(n, kind)
@@ -98,6 +103,7 @@ def _faults(faults: Sequence[Fault], n: int, shown: Counter[str]) -> pa.Array:
         shown[fault.slice_id] += 1
         found = {
             "slice": fault.slice_id,
+            "name": names[fault.slice_id],
             "read": fault.read,
             "cause": fault.cause,
             "example": shown[fault.slice_id] <= EXAMPLES,

@@ -235,8 +235,7 @@ class SparkSFApplier(_Applier):
         ------
         EngineError
             As :func:`engine.compile_slices` does, before anything runs. A function that fails on
-            a row stops the Spark action that evaluates it, with slice, row and cause in the
-            message.
+            a row stops the Spark action that evaluates it, see :meth:`MaskPlan.apply`.
         """
         from engine.compile.plan import compile_slices
         from engine.masks.checks import spark_table

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from engine import SlicingFunction, compile_slices, preprocessor, slicing_function
-from engine.compile.faults import fault_counts, fault_metrics
+from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
+from engine.compile.faults import explained, fault_counts, fault_metrics
 from engine.compile.tiers import Tier
 from engine.compile.udf import FAULT, FAULTS
 from engine.compile.verify import verify
-from engine.errors import SliceFaultError, VerifyError
+from engine.errors import PredicateError, SliceFaultError, VerifyError
 
 BAD = "cast(unhex('61FF') as string)"
 # Rows 1 and 3 have values that Python can't hold; row 2 has nulls.
@@ -123,12 +124,11 @@ def test_a_run_that_stops_names_slice_row_and_value(rows):
     for tier in ("spark", "arrow", "row"):
         sf = SlicingFunction("Is ab", lambda x: x.s == "ab")
         plan = compile_slices([sf], rows.schema, tier=tier)
-        with pytest.raises(Exception, match="SLICE_FAULT") as caught:
+        with pytest.raises(PySparkException) as caught:
             plan.apply(rows, keep=["id"]).collect()
-        from engine.compile.faults import explained
-
         with pytest.raises(SliceFaultError) as told, explained([sf]):
             raise caught.value
+        assert str(caught.value) == f"[USER_RAISED_EXCEPTION] {told.value} SQLSTATE: P0001"
         assert str(told.value) == (
             "slice 'Is ab' failed on row id=1 having s=X'61FF': the column 's' has text that is "
             "not UTF-8 there, which Python can't read; fix the function, or set on_error: "
@@ -317,3 +317,64 @@ def test_a_large_function_runs_over_arrow_columns(spark):
     assert plan.tiers["large"] is Tier.ARROW
     assert plan.candidates["large"].refused[Tier.SPARK] == "it says more than 200 things"
     assert plan.apply(df, keep=["id"]).where("large").count() == 500
+
+
+def ends(x):
+    raise SystemExit(3)
+
+
+def closes(x):
+    raise GeneratorExit
+
+
+def interrupted(x):
+    raise KeyboardInterrupt("mine")
+
+
+def deep(x, n=0):
+    return deep(x, n + 1)
+
+
+def stops(x):
+    return next(iter([]))
+
+
+def grows(x):
+    return x.id == ["a"] * 10**15
+
+
+def of_series(n: pd.Series):
+    raise SystemExit(4)
+
+
+RAISED = {
+    ends: "SystemExit: 3 (", closes: "GeneratorExit:  (", interrupted: "KeyboardInterrupt: mine (",
+    deep: "RecursionError: maximum recursion depth exceeded", stops: "StopIteration:  (",
+    grows: "MemoryError:  (", of_series: "SystemExit: 4 (",
+}  # fmt: skip
+
+
+def test_whatever_a_function_raises_is_a_fault_of_the_row(rows):
+    sfs = [SlicingFunction(f.__name__, f) for f in RAISED]
+    sfs.append(SlicingFunction("fine", lambda x: x.id > 1))
+    masks, told = asked(rows, sfs, None)
+    assert masks["fine", 2] is True
+    for f, said in RAISED.items():
+        assert [masks[f.__name__, i] for i in range(6)] == [None] * 6
+        read = range(1 if f is of_series else 0, 6)  # on a null that it reads it can't decide
+        assert [told[f.__name__, i].startswith(said) for i in read] == [True] * len(read), f
+
+
+def test_a_predicate_that_fails_on_a_row_is_named_in_what_spark_says(rows):
+    bad = where("Is number", "cast(s as int) > 1")
+    with pytest.raises(PySparkException) as caught:
+        compile_slices([bad], rows.schema).apply(rows.where("id = 0"), keep=["id"]).collect()
+    said = str(caught.value)
+    assert said.startswith("[CAST_INVALID_INPUT] The value 'ab' of the type")
+    assert "\ncast(s as int) > 1 /* slice is_number */\n" in said
+    with pytest.raises(PredicateError) as told, explained([bad]):
+        raise caught.value
+    assert str(told.value).startswith(
+        "slice 'Is number': the predicate 'cast(s as int) > 1' failed on a row: "
+        "[CAST_INVALID_INPUT] The value 'ab' of the type"
+    )

@@ -318,9 +318,9 @@ def test_what_was_observed_is_counted_and_the_first_few_kept():
 
 
 FAULT = (
-    "[USER_RAISED_EXCEPTION] SLICE_FAULT {"
-    '"key":"id=7","fault":{"slice":"s","read":"n=0","cause":"oops","example":true}}'
-    " SQLSTATE: P0001"
+    "An error occurred\n[USER_RAISED_EXCEPTION] slice 'A slice' failed on row id=7 having n=0: "
+    'oops; fix the function, or set on_error: "null" to leave such rows undecided and count them '
+    "SQLSTATE: P0001"
 )
 
 
@@ -341,7 +341,7 @@ FAULT = (
         ),
         (
             "[CAST_INVALID_INPUT] The value 'x' cannot be cast to INT. SQLSTATE: 22018\n"
-            "== SQL (line 1, position 1) ==\ncast(text as int) > 1\n^^^\n",
+            "== SQL (line 1, position 1) ==\ncast(text as int) > 1 /* slice q */\n^^^\n",
             PredicateError,
             "slice 'q': the predicate 'cast(text as int) > 1' failed on a row: "
             "[CAST_INVALID_INPUT] The value 'x' cannot be cast to INT.",
