@@ -940,6 +940,13 @@ class NullKeyError(InputError):
         )
 
 
+class SeveralProblemsError(InputError):
+    """Several things are wrong with a table's rows, each with its sentence."""
+
+    def __init__(self, problems: Sequence[InputError]) -> None:
+        super().__init__("; besides, ".join(map(str, problems)))
+
+
 class DuplicateKeyError(InputError):
     """A key names more than one row."""
 

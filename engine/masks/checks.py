@@ -16,9 +16,11 @@ from engine.errors import (
     DuplicateColumnError,
     DuplicateKeyError,
     EmptyTableError,
+    InputError,
     MissingColumnError,
     NullKeyError,
     PartitionValueError,
+    SeveralProblemsError,
 )
 from engine.hashing import check_key_type
 from engine.sql import name_sql, text_sql
@@ -134,6 +136,9 @@ def check_rows(
     Raises
     ------
     EmptyTableError, NullKeyError, AllNullColumnError, PartitionValueError
+        Of one problem.
+    SeveralProblemsError
+        Of more.
     """
     columns = list(dict.fromkeys([*key, *readers]))
     counts = [F.count(quoted(c)).alias(f"n_{i}") for i, c in enumerate(columns)]
@@ -144,18 +149,21 @@ def check_rows(
     rows = int(found["rows"])
     if not rows:
         raise EmptyTableError(table, where)
+    wrong: list[InputError] = []
     for i, column in enumerate(columns):
         filled = int(found[f"n_{i}"])
         if column in key and filled < rows:
-            raise NullKeyError(table, column, rows - filled, rows)
-        if not filled:
-            raise AllNullColumnError(table, column, rows, readers[column])
+            wrong.append(NullKeyError(table, column, rows - filled, rows))
+        elif not filled:
+            wrong.append(AllNullColumnError(table, column, rows, readers[column]))
     for i, (column, sql, problem, cause) in enumerate(lost):
         if n := int(found[f"lost_{i}"]):
             order = [*map(quoted, key)]
             first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
             name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
-            raise PartitionValueError(table, column, problem, cause, n, rows, name)
+            wrong.append(PartitionValueError(table, column, problem, cause, n, rows, name))
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else SeveralProblemsError(wrong)
     return rows
 
 

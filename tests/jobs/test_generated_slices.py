@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from engine.masks.reader import read_masks
+
 SCHEMA = "id int, text string, country string, customer bigint"
 ROWS = [
     (1, "a", "US", 10),
@@ -121,6 +123,45 @@ def test_values_are_pinned_and_added_on_request(bench, spark):
     versions = bench.versions()
     bench.done("label_slices", project)
     assert bench.versions() == versions
+
+
+@pytest.mark.parametrize("layout", ["boolean", "packed"])
+def test_a_value_that_leaves_the_top_leaves_with_its_masks(bench, layout):
+    bench.rows(ROWS, SCHEMA)
+
+    def labelled(values: list[str]) -> tuple[str, dict[str, list[bool]]]:
+        module = bench.module(
+            f"from engine import by\nslices = by('country', {values!r}, top=2)\n"
+            "either = (slices[0] | slices[1]).named('either')\n"
+        )
+        given = {"sf_modules": [module], "slices": [SHORT], "layout": layout}
+        out = bench.done("label_slices", bench.project(**given))
+        stored = read_masks(bench.spark.read.format("delta").load(bench.place("masks")))
+        found = stored.df.select("id", *stored.masks(stored.ids)).orderBy("id").collect()
+        return out, {s: [r[s] for r in found] for s in stored.ids}
+
+    _, masks = labelled(["US", "US", "US", "DE", "DE", "us"])
+    assert sorted(masks) == [
+        "country_de", "country_null", "country_other", "country_us", "either", "short",
+    ]  # fmt: skip
+    assert masks["country_other"] == [False, False, False, True, False, False]
+    # DE drops out, and `us` comes in
+    again, masks = labelled(["us", "us", "us", "US", "US", "DE"])
+    (new,) = set(masks) - {"country_null", "country_other", "country_us", "either", "short"}
+    assert masks[new] == [False, False, False, True, False, False]
+    assert masks["country_other"] == [False, False, True, False, False, False]
+    assert masks["either"] == [True, True, False, True, False, True]
+    assert "country_de" not in again
+    counts = {
+        (r["mask_version"], r["slice"]): r["n_in"] for r in bench.read(bench.place("coverage"))
+    }
+    assert counts["0", "country_de"] == 1
+    assert ("1", "country_de") not in counts
+    assert (counts["1", new], counts["1", "country_other"]) == (1, 1)
+    # It comes back as what it was.
+    _, masks = labelled(["US", "US", "US", "DE", "DE", "us"])
+    assert masks["country_de"] == [False, False, True, False, False, False]
+    assert new not in masks
 
 
 def test_other_keys_are_other_masks(bench, spark):

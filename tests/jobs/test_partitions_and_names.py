@@ -43,6 +43,20 @@ def test_a_text_that_no_partition_can_have_is_refused(bench, value, problem, sho
     assert not (bench.folder / "out").exists()
 
 
+def test_all_that_is_wrong_with_a_partition_is_told_at_once(bench):
+    rows = [("x", 1, 0), ("", 2, 0), (None, 3, 1), ("a\0b", 4, 1)]
+    bench.rows(rows, "ds string, id int, n int")
+    project = bench.project(partition_by=["ds"], slices=SLICES)
+    how = "give it another value in the source, or leave the column out of partition_by"
+    assert bench.run("label_slices", project).error == (
+        f"key column 'ds' of {bench.source} is null on 1 of 4 rows; every row needs a key; "
+        f"besides, partition column 'ds' of {bench.source} is '' on 1 of 4 rows, the first is "
+        f"ds='', id=2: {NULL}; {how}; besides, partition column 'ds' of {bench.source} has a NUL "
+        f"character on 1 of 4 rows, the first is ds='a\\x00b', id=4: {FOLDER}; {how}"
+    )
+    assert not (bench.folder / "out").exists()
+
+
 def test_other_values_of_partitions_come_back_as_they_are(bench):
     texts = [" ", "a ", "a/b", "a:b", "a=b", "a%20b", "é🙂", "a\nb", "a'b\"", "null", ".", "A", "a"]
     early = dt.datetime(1800, 1, 1, 0, 0, 0, 500001)

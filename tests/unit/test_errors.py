@@ -484,6 +484,11 @@ SENTENCES = [
         " source, or leave them out",
     ),
     (
+        e.SeveralProblemsError([e.NullKeyError("rows", i, 1, 2) for i in ("a", "b")]),
+        "key column 'a' of rows is null on 1 of 2 rows; every row needs a key; besides, key "
+        "column 'b' of rows is null on 1 of 2 rows; every row needs a key",
+    ),
+    (
         e.NullKeyError("rows", "id", 1000, 2000),
         "key column 'id' of rows is null on 1,000 of 2,000 rows; every row needs a key",
     ),
