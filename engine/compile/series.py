@@ -59,16 +59,21 @@ class NullSeries(pd.Series):
         return NullFrame
 
     def _cmp_method(self, other: Any, op: Any) -> Any:
-        return _of_known(self, other, lambda a, b: _PLAIN._cmp_method(a, b, op))
+        try:
+            return _mask(_of_known(self, other, lambda a, b: _PLAIN._cmp_method(a, b, op)))
+        except TypeError:  # such as all null, taken for another type than it is
+            if not self.isna().all():
+                raise
+            return _mask(_nothing(self))
 
     def _arith_method(self, other: Any, op: Any) -> Any:
         return _of_known(self, other, lambda a, b: _PLAIN._arith_method(a, b, op))
 
     def _logical_method(self, other: Any, op: Any) -> Any:
-        return _PLAIN._logical_method(_by_inference(self), _by_inference(other), op)
+        return _PLAIN._logical_method(_mask(self), _mask(other), op)
 
     def __invert__(self) -> Any:  # type: ignore[misc]
-        return _PLAIN.__invert__(_by_inference(self))
+        return _PLAIN.__invert__(_mask(self))
 
     def isin(self, values: Any) -> Any:
         """Return whether each value is among some; NA for null, unless null is among them."""
@@ -81,8 +86,12 @@ class NullSeries(pd.Series):
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the values in another dtype; pandas 2 makes text of null, too."""
         made = _PLAIN.astype(self, dtype, *args, **kwargs)
-        text = dtype is _TEXT_TYPE or (isinstance(dtype, _TEXT_TYPE) and dtype == "str")
-        return kept(made.where(self.notna(), None)) if text else made
+        if dtype is _TEXT_TYPE or (isinstance(dtype, _TEXT_TYPE) and dtype == "str"):
+            made = made.where(self.notna(), None)
+        is_text = made.dtype == object or isinstance(made.dtype, pd.StringDtype)
+        if not is_text or dtype is object or dtype == "object":
+            return made
+        return kept(pd.Series(made))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a function, or a mapping, gives of each value; as pandas does."""
@@ -122,7 +131,10 @@ class _Accessor:
     def __getattr__(self, name: str) -> Any:
         if name == "get":
             return self.__getitem__
-        found = getattr(self._accessor, name)
+        accessor = self._accessor
+        if not hasattr(accessor, name) and self._series.isna().all():
+            accessor = pd.Series(self._series).astype("timedelta64[s]").dt  # nulls are of any type
+        found = getattr(accessor, name)
         if not callable(found):
             return self._kept(found)
         return lambda *args, **kwargs: self._kept(found(*args, **kwargs))
@@ -184,6 +196,7 @@ def kept(value: Any) -> Any:
         return NullFrame(value)
     if not isinstance(value, pd.Series):
         return value
+    value = pd.Series(value)
     kind = value.dtype.kind if isinstance(value.dtype, np.dtype) else ""
     if isinstance(value.dtype, pd.StringDtype):
         value = value.astype(_TEXT)
@@ -246,15 +259,20 @@ def _as_objects(series: NullSeries) -> pd.Series:
 
 def _times(series: NullSeries) -> pd.Series:
     """Return dates as the times at which they begin, of any year: pandas has `.dt` of times."""
-    if series.dtype != object:
-        return series
     null = series.isna().to_numpy(bool)
-    kind = pd.api.types.infer_dtype(pd.Series(series)[~null])
-    if kind not in ("date", "empty"):
+    if series.dtype.kind in "mM" or (series.dtype != object and not null.all()):
+        return series
+    if pd.api.types.infer_dtype(pd.Series(series)[~null]) not in ("date", "empty"):
         return series
     days = np.full(len(series), np.datetime64("NaT"), "datetime64[D]")
     days[~null] = np.array(series[~null].tolist(), "datetime64[D]")
     return pd.Series(days.astype("datetime64[s]"), series.index, name=series.name)
+
+
+def _nothing(series: pd.Series) -> NullSeries:
+    """Return null for every value, of no type."""
+    nulls = np.full(len(series), pd.NA, object)
+    return NullSeries(nulls, series.index, dtype=object, name=series.name)
 
 
 def _as_it_is(series: pd.Series) -> pd.Series:
@@ -267,8 +285,15 @@ def _by_inference(series: Any) -> Any:
         return series
     kind = pd.api.types.infer_dtype(pd.Series(series)[series.notna().to_numpy()])
     with contextlib.suppress(OverflowError, TypeError, ValueError, UnicodeError):
-        return NullSeries(_INFERRED.get(kind, _as_it_is)(series))
+        return NullSeries(_INFERRED.get(kind, _as_it_is)(pd.Series(series)))
     return NullSeries(series)
+
+
+def _mask(series: Any) -> Any:
+    """Return a Series of objects in the nullable dtype of its values; nulls alone are a mask."""
+    if isinstance(series, pd.Series) and series.dtype in (object, _TEXT) and series.isna().all():
+        return NullSeries(pd.Series(series).astype(object).astype("boolean"))
+    return _by_inference(series)
 
 
 def _of_known(series: NullSeries, other: Any, run: Callable[[Any, Any], Any]) -> Any:
@@ -284,6 +309,8 @@ def _of_known(series: NullSeries, other: Any, run: Callable[[Any, Any], Any]) ->
     if not null.any():
         return kept(run(series, other))
     known = ~null
+    if not known.any():
+        return _nothing(series)
     part = kept(run(series[known], values[known] if by_row else other))
     places = np.where(known, np.cumsum(known) - 1, -1)
     return NullSeries(part.array.take(places, allow_fill=True), series.index, name=series.name)

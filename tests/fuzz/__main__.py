@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.compile.tiers import Tier
-from tests.fuzz import differ, oracle, strategies
+from tests.fuzz import differ, oracle, series, strategies
 from tests.fuzz.differ import Mismatch, Suite
 from tests.fuzz.smaller import smaller_row, smaller_source
 
@@ -43,9 +43,14 @@ LOCAL: Mapping[str, Ask] = {
     "pandas": differ.by_pandas, "plain": differ.by_plain, "composed": differ.by_composed,
     "forms": differ.by_arrow,
 }  # fmt: skip
+SERIES = "series"  # functions of Series, which are others' than those of rows
+SPARK_SERIES = "spark series"
 SPARK_TIERS: Mapping[str, str | None] = {
     "spark": "spark", "spark arrow": "arrow", "spark row": "row", "spark auto": None,
 }  # fmt: skip
+
+
+ALL = (*LOCAL, SERIES, *SPARK_TIERS, SPARK_SERIES)
 
 
 class Fuzz:
@@ -98,6 +103,32 @@ class Fuzz:
                 self.counted["functions"] += len(suite)
         return None
 
+    def series(self) -> Mismatch | None:
+        """Compare functions of Series, with a table or frame of one form."""
+        suite = self.series_suite(FUNCTIONS // 2)
+        form = self.random.choice(["arrow", "pandas", *differ.FORMS])
+        columns = strategies.values(self.random, self.random.choice((300, 300, 20)))
+        if form == "pandas" or form in differ.NAN_FOR_NULL:
+            columns = differ.null_for_nan(columns)
+        ask: Ask = {"arrow": differ.by_series, "pandas": differ.by_pandas}.get(
+            form, functools.partial(differ.by_form, form)
+        )
+        bad = self.check(SERIES, suite, columns, differ.by_oracle(suite, columns), ask)
+        if bad is not None:
+            print(f"(in the form of {form})")
+        return bad
+
+    def series_suite(self, n: int) -> Suite:
+        """Draw functions of Series."""
+        return differ.load([series.function(self.random) for _ in range(n)], self.folder)
+
+    def spark_series(self, session: SparkSession) -> Mismatch | None:
+        """Compare functions of Series in Spark."""
+        suite = self.series_suite(SPARK_FUNCTIONS)
+        columns = strategies.values(self.random, SPARK_ROWS // 10)
+        ask = functools.partial(_by_spark, session, None, [])
+        return self.check(SPARK_SERIES, suite, columns, differ.by_oracle(suite, columns), ask)
+
     def spark(self, session: SparkSession, tiers: Sequence[str]) -> Mismatch | None:
         """Compare one batch in Spark."""
         suite = self.suite(SPARK_FUNCTIONS, odd=False)
@@ -145,6 +176,8 @@ class Fuzz:
             return next(differ.mismatches(bad.tier, suite, one, expected, found), None)
 
         print(f"a mismatch, before it is made small:\n\n{bad}\n", flush=True)
+        if bad.tier in (SERIES, SPARK_SERIES):  # two functions, which are the same only as they are
+            return bad
         if wrong(bad.source, bad.row) is None:
             print("(not alone: it takes the other rows or functions of its batch)")
             return bad
@@ -168,11 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spark_help = "comparisons per tier of Spark; a tenth of --rows by default"
     parser.add_argument("--spark", type=int, default=None, help=spark_help)
     parser.add_argument("--seed", type=int, default=None)
-    parser.add_argument("--tiers", default=",".join((*LOCAL, *SPARK_TIERS)))
+    parser.add_argument("--tiers", default=",".join(ALL))
     given = parser.parse_args(arguments)
     seed = time.time_ns() % 10**9 if given.seed is None else given.seed
     tiers = [t.strip() for t in given.tiers.split(",")]
-    goals = {t: given.rows if t in LOCAL else
+    goals = {t: given.rows if t in (*LOCAL, SERIES) else
              given.rows // 10 if given.spark is None else given.spark for t in tiers}  # fmt: skip
     logging.getLogger("engine").setLevel(logging.ERROR)  # notes on patterns
     warnings.simplefilter("ignore")
@@ -196,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(fuzz: Fuzz, goals: Mapping[str, int]) -> Mismatch | None:
     from engine.session import open_session
 
-    session = open_session("fuzz") if goals.keys() & SPARK_TIERS.keys() else None
+    needed = goals.keys() & {*SPARK_TIERS, SPARK_SERIES}
+    session = open_session("fuzz") if needed else None
     started = said = time.monotonic()
     while True:
         left = [t for t, goal in goals.items() if fuzz.compared[t] < goal]
@@ -205,6 +239,10 @@ def _run(fuzz: Fuzz, goals: Mapping[str, int]) -> Mismatch | None:
         if not left:
             return None
         bad = fuzz.local(local) if local else None
+        if bad is None and SERIES in left:
+            bad = fuzz.series()
+        if bad is None and SPARK_SERIES in left and session is not None:
+            bad = fuzz.spark_series(session)
         if bad is None and in_spark and session is not None:
             bad = fuzz.spark(session, in_spark)
         if bad is not None:

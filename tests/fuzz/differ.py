@@ -30,6 +30,7 @@ from engine.compile.tiers import Tier
 from engine.compile.udf import FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from tests.fuzz import oracle
+from tests.fuzz.series import HELPERS
 from tests.fuzz.strategies import COLUMNS, HEADER, table
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def load(sources: Sequence[str], folder: Path) -> Suite:
     """Write functions to a module, so that they have a source to be lifted from; import it."""
     name = f"fuzzed_{next(_NUMBERS)}"
     path = folder / f"{name}.py"
-    parts = [HEADER, *(s.replace("_N_", str(i)) for i, s in enumerate(sources))]
+    parts = [HEADER, HELPERS, *(s.replace("_N_", str(i)) for i, s in enumerate(sources))]
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -98,8 +99,10 @@ def by_oracle(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
 
 
 def _f(sf: SlicingFunction) -> Callable[..., Any]:
+    """Return a function of a row, which one of Series has beside it."""
     assert sf.f is not None
-    return sf.f
+    law: Callable[..., Any] = getattr(sf.f, "law", sf.f)
+    return law
 
 
 # Tiers without Spark
@@ -182,6 +185,20 @@ def by_composed(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarra
         for fault in out.faults:
             codes[places[fault.slice_id], start + fault.row] = oracle.FAULT
     return codes
+
+
+def by_series(suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """Ask functions of Series of a table of Arrow."""
+    given = table(columns)
+    return by_plan(suite, compile_slices(suite.sfs, given.schema), given)
+
+
+def null_for_nan(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return rows with null for NaN, as functions of Series have a DataFrame's floats."""
+    return {
+        c: [None if isinstance(x, float) and x != x else x for x in v]  # noqa: PLR0124
+        for c, v in columns.items()
+    }
 
 
 def by_form(name: str, suite: Suite, columns: Mapping[str, Sequence[Any]]) -> np.ndarray:

@@ -24,6 +24,12 @@ def small(monkeypatch):
 TIERS = ("row,arrow,given,pandas", "plain,composed,forms,arrow")
 
 
+def test_functions_of_series_say_what_they_say_of_values(small, capsys):
+    arguments = ["--rows", "5000", "--seed", "1", "--tiers", "series"]
+    assert fuzz.main(arguments) == 0, capsys.readouterr().out
+    assert "figure fuzz_series: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("seed", "tiers"), [(1, TIERS[0]), (2, TIERS[1])])
 def test_every_tier_says_what_python_says(seed, tiers, small, capsys):
     arguments = ["--rows", "20000", "--seed", str(seed), "--tiers", tiers]
