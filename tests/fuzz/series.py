@@ -128,13 +128,13 @@ class _Writer:
             return self.atom()
         a, law_a = self.mask(depth - 1)
         if kind == 2:
-            return f"~({a})", f"no({law_a})"
+            return f"~({a})", f"null_not({law_a})"
         if kind == 3:
             return f"({a}).fillna(False)", f"({law_a}) or False"
         b, law_b = self.mask(depth - 1)
         if kind == 4:
-            return f"({a}) == ({b})", f"same({law_a}, {law_b})"
-        sign, name = (("&", "both"), ("|", "either"))[kind - 5]
+            return f"({a}) == ({b})", f"null_same({law_a}, {law_b})"
+        sign, name = (("&", "null_and"), ("|", "null_or"))[kind - 5]
         return f"({a}) {sign} ({b})", f"{name}({law_a}, {law_b})"
 
 
@@ -157,8 +157,8 @@ def function(r: Random) -> str:
 
 # What laws are written with.
 HELPERS = """
-def no(a): return None if a is None else not a
-def same(a, b): return None if a is None or b is None else bool(a) == bool(b)
-def both(a, b): return False if a is False or b is False else None if None in (a, b) else True
-def either(a, b): return True if a is True or b is True else None if None in (a, b) else False
+def null_not(a): return None if a is None else not a
+def null_same(a, b): return None if a is None or b is None else bool(a) == bool(b)
+def null_and(a, b): return False if a is False or b is False else None if None in (a, b) else True
+def null_or(a, b): return True if a is True or b is True else None if None in (a, b) else False
 """
