@@ -157,6 +157,7 @@ class Kernel:
         n: int | None = None,
         lists: Mapping[str, Sequence[Any]] | None = None,
         series: Mapping[str, pd.Series] | None = None,
+        unreadable: Mapping[str, Mapping[int, Unreadable]] | None = None,
     ) -> BatchMasks:
         """Run all slices over a batch of ``n`` rows.
 
@@ -168,9 +169,12 @@ class Kernel:
             The number of rows; that of the columns by default.
         lists, series
             Columns as Python values or Series, where they are known as such.
+        unreadable
+            What Python can't hold, by row, of columns known as Series.
         """
         n = len(next(iter(columns.values()))) if n is None else n
         source = _Source(columns, n, lists or {}, self.decoders)
+        source.unreadable = dict(unreadable or {})
         faults: list[Fault] = []
         found: dict[str, Found] = {}
         if len(self.trees) > len(self._combined):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,7 +98,10 @@ def batches(
     columns = columns_of(df, [c for c in plan.crossing if c not in of_series - plan.by_row])
     if not _fits(plan, columns):
         plan = plan.as_python()  # compiled for values of another kind, which trees tell apart
-    series = _series(df, of_series) if isinstance(df, pd.DataFrame) else {}
+    series, unreadable = {}, {}
+    if isinstance(df, pd.DataFrame):
+        for c, at in places_of(names_of(df), of_series).items():
+            series[c], unreadable[c] = pandas_series(df.iloc[:, at])
     for start in starts:
         n = min(BATCH, columns.n - start)
         part = slice(start, start + n)
@@ -107,7 +110,9 @@ def batches(
             n,
             {c: pandas_values(s.iloc[part]) for c, s in columns.objects.items()},
             {c: s.iloc[part] for c, s in series.items()},
-        )
+            {c: {i - start: v for i, v in bad.items() if start <= i < start + n}
+             for c, bad in unreadable.items()},
+        )  # fmt: skip
         yield start, n, out
 
 
@@ -117,8 +122,3 @@ def _fits(plan: MaskPlan, columns: Columns) -> bool:
         for c, a in columns.arrays.items()
         if not pa.types.is_null(plan.kinds[c])
     ) and all(pa.types.is_null(plan.kinds[c]) for c in columns.objects)
-
-
-def _series(df: pd.DataFrame, names: Iterable[str]) -> Mapping[str, pd.Series]:
-    places = places_of(names_of(df), names)
-    return {c: pandas_series(df.iloc[:, at]) for c, at in places.items()}

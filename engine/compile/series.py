@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.compile.columns import dense, plain_array
-from engine.compile.values import python_values
+from engine.compile.values import pandas_values, python_values, readable
+from engine.slicing.rows import Unreadable
 
 _TEXT = pd.StringDtype("python")  # `.str` then uses Python's `re`, as rows do
 
@@ -168,26 +170,40 @@ def null_series(array: pa.Array) -> NullSeries:
         return NullSeries(array.to_pandas(types_mapper=_DTYPES.get))
 
 
-def pandas_series(column: pd.Series) -> NullSeries:
+def pandas_series(column: pd.Series) -> tuple[NullSeries, Mapping[int, Unreadable]]:
     """Return a DataFrame's column as a Series that keeps null, as Spark's would be.
 
-    NaN of a column of floats is null, which pandas can't tell from it there.
+    NaN of a column of floats is null, which pandas can't tell from it there. So is what Python
+    can't hold, which is given beside it by row.
 
     Examples
     --------
-    >>> pandas_series(pd.Series([1.5, None])).tolist()
+    >>> pandas_series(pd.Series([1.5, None]))[0].tolist()
     [1.5, <NA>]
     """
     column = dense(column)
     dtype: Any = column.dtype
     if isinstance(dtype, pd.ArrowDtype):
-        made = null_series(plain_array(column.array.__arrow_array__()))
+        array, bad = readable(plain_array(column.array.__arrow_array__()))
+        made = null_series(array)
         made.index = column.index
-        return made
+        return made, bad
     if isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):
         column = column.astype(np.dtype(str(dtype).lower()))
-    result: NullSeries = kept(column)
-    return result
+    bad = {}
+    if _may_be_unreadable(column):
+        values = pandas_values(column)
+        bad = {i: v for i, v in enumerate(values) if type(v) is Unreadable}
+        column = column.mask(np.isin(np.arange(len(column)), list(bad)))
+    return kept(column), bad
+
+
+def _may_be_unreadable(column: pd.Series) -> bool:
+    """Tell whether some times, or lengths of time, are none that Python can hold."""
+    if column.dtype.kind == "M":
+        return not column.dt.year.dropna().between(dt.MINYEAR, dt.MAXYEAR).all()
+    most = dt.timedelta.max.days
+    return column.dtype.kind == "m" and not column.dt.days.dropna().between(-most, most - 1).all()
 
 
 def kept(value: Any) -> Any:

@@ -217,7 +217,7 @@ def _moments(series: pd.Series) -> list[Any]:
             kind: Any = f"{series.dtype.kind}8[{series.dt.unit}]"
             value = one.to_numpy(kind)[0]
             what = NO_TIME if is_time else "a length of time that is too long"
-            found.append(Unreadable(what, _as_spark(value)))
+            found.append(Unreadable(what, _as_spark(value) if is_time else str(value)))
     return found
 
 

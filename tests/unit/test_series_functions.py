@@ -290,6 +290,6 @@ def test_answers_are_series_too():
     assert type(texts.str.split().str.len()) is NullSeries
     assert type(texts.str.split(" ", expand=True)[0]) is NullSeries
     assert type(texts.to_frame("t")["t"]) is NullSeries
-    times = pandas_series(pd.Series([NAIVE, None]))
+    times, _ = pandas_series(pd.Series([NAIVE, None]))
     assert (times.dt.hour > 11).tolist() == [True, pd.NA]
     assert dir(texts.str) == dir(pd.Series(texts).str)

@@ -330,3 +330,28 @@ def test_a_data_frame_of_numpys_times(unit, zone):
     assert (found["s"].tolist(), meta.faults) == ([1, -1, -1, -1], {"s": 2})
     assert pandas_values(times)[2].shown.startswith("+12020-01-01T00:00:00")
     assert pandas_values(times)[1].what == TIME
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_functions_of_series_say_so_too_whatever_holds_the_column(name):
+    array, what, shown = COLUMNS[name]
+
+    def known(c: pd.Series):
+        return c.map(lambda _: True)
+
+    sf = SlicingFunction("known", known)
+    arrow = pd.arrays.ArrowExtensionArray(pa.chunked_array([array[:1], array[1:]]))
+    forms = [pa.table({"c": array}), pd.DataFrame({"c": arrow}, [7, 7, 8])]
+    if name in ("time", "naive", "tokyo", "long"):
+        forms.append(pd.DataFrame({"c": array.to_pandas()}))
+    for form in forms:
+        plan = compile_slices([sf], form)
+        ((_, _, out),) = batches(plan, form, [0])
+        assert out.masks["known"].tolist() == [1, -1, 1]
+        (fault,) = out.faults
+        if name == "long" and form is forms[-1]:
+            shown, what = "4611686018427387904 seconds", "a length of time that is too long"
+        assert (fault.row, fault.read) == (1, f"c={shown}")
+        assert what in fault.cause
+    S = PandasSFApplier([sf]).apply(forms[1], fault_tolerant=True, progress_bar=False)
+    assert S["known"].tolist() == [1, -1, 1]
