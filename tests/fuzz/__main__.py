@@ -41,8 +41,10 @@ Ask = Callable[[Suite, Columns], np.ndarray]
 LOCAL: Mapping[str, Ask] = {
     "row": differ.by_kernel, "arrow": differ.by_arrow, "given": differ.by_given,
     "pandas": differ.by_pandas, "plain": differ.by_plain, "composed": differ.by_composed,
-    "forms": differ.by_arrow,
+    "forms": differ.by_arrow, "unreadable": differ.by_arrow,
 }  # fmt: skip
+# What is asked of rows some of whose values Python can't hold.
+UNREADABLE: Sequence[Ask] = (differ.by_kernel, differ.by_arrow, differ.by_plain)
 SERIES = "series"  # functions of Series, which are others' than those of rows
 SPARK_SERIES = "spark series"
 SPARK_TIERS: Mapping[str, str | None] = {
@@ -87,6 +89,11 @@ class Fuzz:
         for tier in tiers:
             nan = tier == "pandas" or (tier == "forms" and form in differ.NAN_FOR_NULL)
             given = differ.for_pandas(columns) if nan else columns
+            if tier == "unreadable":
+                bad = self.unreadable(suite, columns)
+                if bad is not None:
+                    return bad
+                continue
             told = functools.partial(differ.by_form, form) if tier == "forms" else LOCAL[tier]
             ask = functools.partial(differ.in_parts, told, size)
             with differ.asked() as noted, differ.ENVIRONMENTS[environment]():
@@ -102,6 +109,12 @@ class Fuzz:
                 self.counted["functions lifted"] += sum(answers // n for answers, _ in noted)
                 self.counted["functions"] += len(suite)
         return None
+
+    def unreadable(self, suite: Suite, columns: Columns) -> Mismatch | None:
+        """Compare one batch of which Python can't hold some values."""
+        given = strategies.with_unreadable(self.random, columns)
+        ask = self.random.choice(UNREADABLE)
+        return self.check("unreadable", suite, given, differ.by_oracle(suite, given), ask)
 
     def series(self) -> Mismatch | None:
         """Compare functions of Series, with a table or frame of one form."""

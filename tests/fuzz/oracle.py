@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tests.fuzz.strategies import Bad
+
 IN, OUT, NULL, FAULT = 1, 0, -1, 2
 WORDS = {IN: "in the slice", OUT: "out", NULL: "undecided", FAULT: "a fault"}
 
@@ -28,6 +30,27 @@ class Plain:
         return self.__dict__.get(name, default)
 
 
+class Partial(Plain):
+    """A row some of whose values can't be read."""
+
+    def __getattribute__(self, name: str) -> Any:
+        value = object.__getattribute__(self, name)
+        return read(value)
+
+    def __getitem__(self, name: str) -> Any:
+        return read(self.__dict__[name])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return read(self.__dict__.get(name, default))
+
+
+def read(value: Any) -> Any:
+    """Return a value, if Python can hold it."""
+    if type(value) is Bad:
+        raise ValueError("Python can't hold it")
+    return value
+
+
 class Watched:
     """A row that notes whether a null was read from it."""
 
@@ -38,7 +61,7 @@ class Watched:
         return self[name]
 
     def __getitem__(self, name: str) -> Any:
-        value = self._values[name]
+        value = read(self._values[name])
         self.read_null |= value is None
         return value
 
@@ -69,8 +92,9 @@ def answer(f: Callable[..., Any], resources: Mapping[str, Any], x: Plain) -> int
 
 def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[Plain]:
     """Return columns as rows."""
+    kind = Partial if any(type(v) is Bad for values in columns.values() for v in values) else Plain
     return [
-        Plain(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+        kind(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
     ]
 
 

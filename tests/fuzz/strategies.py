@@ -139,9 +139,46 @@ def values(r: Random, n: int) -> dict[str, list[Any]]:
     return made
 
 
+@dataclass(frozen=True)
+class Bad:
+    """A value that Arrow and Spark hold, and Python can't: bytes of a text, a number of a time."""
+
+    raw: bytes | int
+
+
+_BAD: Mapping[str, Sequence[bytes | int]] = {
+    "t": (b"\xff", b"check\xc3", b"\xed\xa0\x80k", b"\xf4\x90\x80\x80"),
+    "u": (b"a\xff", b"\xc0\x80"),
+    "day": (-719_163, 2_932_897, -(2**31)),
+    "at": (-62_135_596_800 * 10**6 - 1, 253_402_300_800 * 10**6, 2**62),
+}
+
+
+def with_unreadable(r: Random, columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return rows some of whose texts, dates and times are such as Python can't hold."""
+    return {
+        c: [Bad(r.choice(_BAD[c])) if c in _BAD and r.randrange(6) == 0 else v for v in values]
+        for c, values in columns.items()
+    }
+
+
 def table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
     """Return rows as an Arrow table."""
-    return pa.table({c: pa.array(v, COLUMNS[c]) for c, v in columns.items()})
+    return pa.table({c: _array(v, COLUMNS[c]) for c, v in columns.items()})
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if not any(type(v) is Bad for v in values):
+        return pa.array(values, kind)
+    if pa.types.is_string(kind):
+        raw = [v.raw if type(v) is Bad else None if v is None else v.encode() for v in values]
+        return pa.array(raw, pa.binary()).view(kind)
+    width = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    known = pa.array([None if type(v) is Bad else v for v in values], kind).view(width)
+    return pa.array(
+        [v.raw if type(v) is Bad else n for v, n in zip(values, known.to_pylist(), strict=True)],
+        width,
+    ).view(kind)
 
 
 # Constants

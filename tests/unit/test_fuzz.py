@@ -21,7 +21,7 @@ def small(monkeypatch):
     monkeypatch.setattr(fuzz, "_ROWS", (200, 3))
 
 
-TIERS = ("row,arrow,given,pandas", "plain,composed,forms,arrow")
+TIERS = ("row,arrow,given,pandas", "plain,composed,forms,arrow,unreadable")
 
 
 def test_functions_of_series_say_what_they_say_of_values(small, capsys):
