@@ -131,7 +131,7 @@ def test_a_value_that_leaves_the_top_leaves_with_its_masks(bench, layout):
 
     def labelled(values: list[str]) -> tuple[str, dict[str, list[bool]]]:
         module = bench.module(
-            f"from engine import by\nslices = by('country', {values!r}, top=2)\n"
+            f"from engine import by\nslices = by('text', {values!r}, top=2)\n"
             "either = (slices[0] | slices[1]).named('either')\n"
         )
         given = {"sf_modules": [module], "slices": [SHORT], "layout": layout}
@@ -140,28 +140,25 @@ def test_a_value_that_leaves_the_top_leaves_with_its_masks(bench, layout):
         found = stored.df.select("id", *stored.masks(stored.ids)).orderBy("id").collect()
         return out, {s: [r[s] for r in found] for s in stored.ids}
 
-    _, masks = labelled(["US", "US", "US", "DE", "DE", "us"])
-    assert sorted(masks) == [
-        "country_de", "country_null", "country_other", "country_us", "either", "short",
-    ]  # fmt: skip
-    assert masks["country_other"] == [False, False, False, True, False, False]
-    # DE drops out, and `us` comes in
-    again, masks = labelled(["us", "us", "us", "US", "US", "DE"])
-    (new,) = set(masks) - {"country_null", "country_other", "country_us", "either", "short"}
-    assert masks[new] == [False, False, False, True, False, False]
-    assert masks["country_other"] == [False, False, True, False, False, False]
-    assert masks["either"] == [True, True, False, True, False, True]
-    assert "country_de" not in again
-    counts = {
-        (r["mask_version"], r["slice"]): r["n_in"] for r in bench.read(bench.place("coverage"))
-    }
-    assert counts["0", "country_de"] == 1
-    assert ("1", "country_de") not in counts
-    assert (counts["1", new], counts["1", "country_other"]) == (1, 1)
+    _, masks = labelled(["a", "a", "b"])
+    assert sorted(masks) == ["either", "short", "text_a", "text_b", "text_null", "text_other"]
+    assert masks["text_other"] == [False, True, False, False, True, True]
+    # b drops out, and c comes in.
+    again, masks = labelled(["a", "c", "c", "b"])
+    assert sorted(masks) == ["either", "short", "text_a", "text_c", "text_null", "text_other"]
+    assert masks["text_c"] == [False, False, False, False, False, True]
+    assert masks["text_other"] == [False, True, False, True, True, False]
+    assert masks["either"] == [True, False, False, False, False, True]
+    assert "text_b" not in again
+    coverage = bench.read(bench.place("coverage"))
+    counts = {(r["mask_version"], r["slice"]): r["n_in"] for r in coverage}
+    assert counts["0", "text_b"] == 1
+    assert ("1", "text_b") not in counts
+    assert (counts["1", "text_c"], counts["1", "text_other"]) == (1, 3)
     # It comes back as what it was.
-    _, masks = labelled(["US", "US", "US", "DE", "DE", "us"])
-    assert masks["country_de"] == [False, False, True, False, False, False]
-    assert new not in masks
+    _, masks = labelled(["a", "a", "b"])
+    assert masks["text_b"] == [False, False, False, True, False, False]
+    assert "text_c" not in masks
 
 
 def test_other_keys_are_other_masks(bench, spark):
