@@ -45,6 +45,17 @@ class Baseline:
     classes: tuple[Any, ...]
     text: str
 
+    @property
+    def fitted(self) -> str:
+        """A digest of what was fitted; the file has addresses in it, which differ each time."""
+        words, model = self.pipeline[0], self.pipeline[-1]
+        found = hashlib.sha256(
+            repr([(w, int(n)) for w, n in sorted(words.vocabulary_.items())]).encode()
+        )
+        for numbers in (model.classes_, model.coef_, model.intercept_):
+            found.update(np.ascontiguousarray(numbers).tobytes())
+        return found.hexdigest()[:16]
+
     def predict_proba(self, texts: pd.Series[Any]) -> np.ndarray:
         """Return the probability of each class; ``[n, classes]`` float64."""
         if texts.empty:  # scikit-learn refuses to predict nothing
@@ -65,7 +76,7 @@ class Baseline:
             "classes": self.classes,
             "text": self.text,
             "scikit_learn": sklearn.__version__,
-            "fitted": _digest(self.pipeline),
+            "fitted": self.fitted,
             "facts": dict(facts or {}),
         }
         about, file = json.dumps(described, indent=2) + "\n", folder / _FACTS
@@ -105,17 +116,6 @@ def stored_facts(folder: str | Path) -> Mapping[str, Any]:
 
 def _whole(folder: Path) -> bool:
     return (folder / _FACTS).is_file() and (folder / _MODEL).is_file()
-
-
-def _digest(pipeline: Pipeline) -> str:
-    """Return a digest of what was fitted; the file has addresses in it, which differ each time."""
-    words, model = pipeline[0], pipeline[-1]
-    found = hashlib.sha256(
-        repr([(w, int(n)) for w, n in sorted(words.vocabulary_.items())]).encode()
-    )
-    for numbers in (model.classes_, model.coef_, model.intercept_):
-        found.update(np.ascontiguousarray(numbers).tobytes())
-    return found.hexdigest()[:16]
 
 
 def fit_baseline(

@@ -84,7 +84,7 @@ def job(args: argparse.Namespace) -> None:
         weight=project.weight,
         model_id=project.baseline.model_id,
         classes=project.classes,
-        identity=str(facts),
+        identity=f"{facts} {baseline.fitted}",  # the same facts may be of other rows
         load=lambda: _predictor(baseline, text, len(project.classes)),
     )
     written = tables.overwrite(

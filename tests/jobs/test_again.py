@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 
+import pandas as pd
 import pytest
 
 from engine import tables
+from engine.baseline import Baseline
 from engine.errors import SourceReadError
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
@@ -424,6 +426,11 @@ def test_models_of_what_may_be_other_rows_are_looked_at_again(bench, spark, shop
     outs = [bench.done(job, project) for job in jobs]
     assert UNCHANGED.format(bench.place("masks")) in outs[0]
     assert f"{why} {bench.place('predictions_baseline')} got other rows\n" in outs[1]
+    # Workers, which keep models, scored with the new one.
+    fitted = Baseline.load(bench.folder / "out" / "models" / "baseline")
+    wanted = dict(zip(words, fitted.predict_proba(pd.Series(words)).tolist(), strict=True))
+    scored = {r["id"]: r["prob"] for r in bench.read(bench.place("predictions_baseline"))}
+    assert scored == {i: pytest.approx(wanted[words[i % 2 or not i]]) for i in range(12)}
     assert f"{why} the sample has other rows\n" in outs[2]
     assert "\nwrote " in outs[2]
     now = models()

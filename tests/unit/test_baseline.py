@@ -186,3 +186,11 @@ def test_liblinear_is_for_two_classes():
     assert str(caught.value) == (
         "the solver 'liblinear' tells two classes apart and the training labels have 3; use 'lbfgs'"
     )
+
+
+def test_what_was_fitted_tells_models_of_the_same_settings_apart():
+    texts = pd.Series(["buy now", "nice song", "buy it", "a song"], name="text")
+    one, same = (fit_baseline(texts, [1, 0, 1, 0]) for _ in range(2))
+    other = fit_baseline(texts.replace("a song", "buy"), [1, 0, 1, 0])
+    assert one.fitted == same.fitted
+    assert one.fitted != other.fitted
