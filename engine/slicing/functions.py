@@ -22,7 +22,6 @@ from engine.errors import (
 )
 from engine.slicing.algebra import composed
 from engine.slicing.description import describe
-from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
 from engine.slicing.ids import check_id, composition_id, slug
 from engine.slicing.joins import check_local
@@ -259,6 +258,8 @@ class SlicingFunction:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
         if self.expr is not None:
             check_local([self])
+            from engine.slicing.evaluate import of_row  # which takes pandas
+
             return of_row(self.expr, args[0], self.parts)
         if self.f is None:
             raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
