@@ -382,11 +382,7 @@ def _mark(spark: SparkSession, name: str) -> str:
 def _reasons(plan: Any, nodes: Sequence[Any], tree: Any) -> Iterator[str]:
     """Yield why a plan may have other rows though it and its sources are the same."""
     found = dict(_classes(tree))
-    for kind in sorted(_FUNCTIONS & found.keys()):
-        name = found[kind].get("name")
-        yield f"calls {f'the function {name}' if name else kind}, whose code Spark doesn't show"
-    for kind in sorted(_MOMENT.keys() & found.keys()):
-        yield f"depends on {_MOMENT[kind]}"
+    yield from _undecided(found)
     for kind in sorted(_ORDER & found.keys()):
         yield f"computes {kind}, which may depend on the order of rows"
     for kind in map(_kind, nodes):
@@ -397,6 +393,24 @@ def _reasons(plan: Any, nodes: Sequence[Any], tree: Any) -> Iterator[str]:
             (e.sql() for n in nodes for e in _items(n.expressions()) if not e.deterministic()), ""
         )
         yield f"computes {shorten(sql, _SHOWN, placeholder=' …')}, which may differ from run to run"
+
+
+def _undecided(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what expressions depend on besides rows, given what is said of each class of them."""
+    for kind in sorted(_FUNCTIONS & found.keys()):
+        name = found[kind].get("name")
+        yield f"calls {f'the function {name}' if name else kind}, whose code Spark doesn't show"
+    for kind in sorted(_MOMENT.keys() & found.keys()):
+        yield f"depends on {_MOMENT[kind]}"
+
+
+def why_changing(df: DataFrame) -> str | None:
+    """Say why a predicate over rows may choose others another time; None where it can't."""
+    if not hasattr(df, "_jdf"):  # Spark Connect doesn't show
+        return None
+    plan = df._jdf.queryExecution().analyzed()
+    why = next(_undecided(dict(_classes(json.loads(plan.toJSON())))), None)
+    return why or (None if plan.deterministic() else "is random")
 
 
 def _classes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:

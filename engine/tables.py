@@ -40,6 +40,7 @@ from engine.table_identity import (
     file_system,
     last_change,
     plan_identity,
+    why_changing,
 )
 
 if TYPE_CHECKING:
@@ -214,15 +215,19 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
     Raises
     ------
     WherePredicateError
-        If it names anything but partition columns.
+        If it names anything but partition columns, or may name other rows another time.
     """
     if not partition_by:
         raise WherePredicateError(where, partition_by, "the project has no partition_by")
     only = StructType([df.schema[c] for c in partition_by])
     try:
-        df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
+        chosen = df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
     except AnalysisException as error:
         raise WherePredicateError(where, partition_by, _first_line(error)) from None
+    why = why_changing(chosen)
+    if why is not None:
+        raise WherePredicateError(where, (), f"it {why}, and would name other rows later; write "
+                                  "the values themselves")  # fmt: skip
     return df.where(where)
 
 

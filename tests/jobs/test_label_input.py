@@ -206,6 +206,15 @@ def test_partitions_that_cannot_be_chosen(bench):
     assert refused(bench, "--where", "split =", **by).startswith(
         "where='split =' can't choose partitions: it may name split only: [PARSE_SYNTAX_ERROR]"
     )
+    for where, why in (
+        ("split = cast(current_date() AS string)", "it depends on the date"),
+        ("split >= concat(current_user(), now())", "it depends on the user"),
+        ("rand() < 2", "it is random"),
+    ):
+        assert refused(bench, "--where", where, **by) == (
+            f"where={where!r} can't choose partitions: {why}, and would name other rows later; "
+            "write the values themselves"
+        )
     source = bench.source
     assert refused(bench, "--where", "split = 'none'", **by) == (
         f"{source} has no rows where split = 'none'; nothing was written"
