@@ -167,14 +167,14 @@ def problem(error: BaseException) -> str:
     >>> problem(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
-    said = " ".join(str(error).split())
+    said = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
     text = f"{type(error).__name__}: {said}" if said else type(error).__name__
     return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 3]}..."
 
 
 def failure(error: BaseException) -> bytes:
     """Return what went wrong as a task sends it in place of a state."""
-    return _FAILED + problem(error).encode("utf-8", "backslashreplace")
+    return _FAILED + problem(error).encode()
 
 
 def failed(parts: Sequence[bytes]) -> str | None:

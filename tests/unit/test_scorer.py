@@ -619,6 +619,7 @@ FAILING = {
     "none": (lambda *_: None, "TypeError: it must return a number, found None"),
     "array": (lambda *_: np.ones(2), "TypeError: it must return a number, found a numpy ndarray"),
     "text": (lambda *_: "0.5", "TypeError: it must return a number, found '0.5'"),
+    "no text": (lambda *_: (_ for _ in ()).throw(ValueError("\ud800")), "ValueError: \\ud800"),
     "leaves": (lambda *_: sys.exit("no more"), "SystemExit: no more"),
     "complex": (lambda *_: 1j, "TypeError: it must return a number, found 1j"),
 }
