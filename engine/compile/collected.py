@@ -26,7 +26,7 @@ from pyspark.sql.types import (
 )
 from pyspark.sql.types import Row as SparkRow
 
-from engine.slicing.rows import Row, values_of
+from engine.slicing.rows import Row, Struct, values_of
 
 Decode = Callable[[Any], Any]
 
@@ -128,4 +128,4 @@ def _struct(fields: Mapping[str, Decode], value: Row | None) -> Row | None:
     if value is None:
         return None
     own = values_of(value)
-    return Row({**own, **{name: decode(own[name]) for name, decode in fields.items()}})
+    return Struct({**own, **{name: decode(own[name]) for name, decode in fields.items()}})

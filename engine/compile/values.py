@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from engine.compile.columns import dense, plain_array, taken_from
 from engine.errors import interrupts
-from engine.slicing.rows import Row, Unreadable
+from engine.slicing.rows import Struct, Unreadable
 
 
 class PartialValues(list[Any]):
@@ -161,7 +161,7 @@ def _nested(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_struct(kind):
-        return Row({f.name: _nested(value[f.name], f.type) for f in kind})
+        return Struct({f.name: _nested(value[f.name], f.type) for f in kind})
     if pa.types.is_map(kind):
         return {_nested(k, kind.key_type): _nested(v, kind.item_type) for k, v in value}
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):

@@ -91,6 +91,51 @@ class Row:
         return dict(values_of(self))
 
 
+class Struct(Row):
+    """A struct's value: its fields have an order too, as those of a collected Spark row.
+
+    Examples
+    --------
+    >>> home = Struct({"lat": 40.7, "lon": -74.0})
+    >>> lat, lon = home
+    >>> lat == home.lat == home["lat"] == home[0], len(home), home < (50.0, 0.0), "lat" in home
+    (True, 2, True, True)
+    """
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(values_of(self).values())
+
+    def __len__(self) -> int:
+        return len(values_of(self))
+
+    def __getitem__(self, name: Any) -> Any:
+        if isinstance(name, int | slice):
+            return _fields(self)[name]
+        return super().__getitem__(name)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Struct | tuple):
+            return bool(_fields(self) == _fields(other))
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(_fields(self))
+
+    def __lt__(self, other: Any) -> Any:
+        return _fields(self) < _fields(other)
+
+    def __le__(self, other: Any) -> Any:
+        return _fields(self) <= _fields(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return _fields(self) > _fields(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return _fields(self) >= _fields(other)
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """Stands for a value that Python can't hold: a function that reads it fails on that row.
@@ -262,6 +307,10 @@ def values_of(row: Row) -> dict[str, Any]:
     """Return a row's own dict, whatever its columns are called, and without tracing reads."""
     values: dict[str, Any] = object.__getattribute__(row, "__dict__")
     return values
+
+
+def _fields(value: Any) -> Any:
+    return tuple(values_of(value).values()) if isinstance(value, Struct) else value
 
 
 def _value(name: str, values: Mapping[str, Any]) -> Any:

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyspark.sql import Row as SparkRow
 
 from engine import SlicingFunction
 from tests.fuzz.oracle import Plain, answer
 
 
 def rows_of(table: pa.Table) -> list[Plain]:
-    """Return a table's rows as Python has them: structs have attributes, maps are dicts, times
+    """Return a table's rows as Python has them: structs are Spark's rows, maps are dicts, times
     have the column's zone."""
     columns = {f.name: [_value(v, f.type) for v in table[f.name].to_pylist()] for f in table.schema}
     return [
@@ -63,7 +64,7 @@ def _value(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_struct(kind):
-        return Plain({f.name: _value(value[f.name], f.type) for f in kind})
+        return SparkRow(**{f.name: _value(value[f.name], f.type) for f in kind})
     if pa.types.is_map(kind):
         return {k: _value(v, kind.item_type) for k, v in value}
     if pa.types.is_list(kind):

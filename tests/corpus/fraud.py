@@ -438,6 +438,12 @@ def far_from_home(t):
 
 
 @slicing_function()
+def outside_of_box(t):
+    lat, lon = t.home
+    return not (lat - 1 <= t.lat <= lat + 1 and lon - 1 <= t.lon <= lon + 1)
+
+
+@slicing_function()
 def impossible_place(t):
     return not (-90 <= t.lat <= 90 and -180 <= t.lon <= 180)
 

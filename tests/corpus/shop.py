@@ -429,6 +429,11 @@ def most_expensive(o):
 
 
 @slicing_function()
+def several_of_an_item(o):
+    return any(price is not None and qty and qty > 2 for _, qty, price in o.items)
+
+
+@slicing_function()
 def item_codes(o):
     return "".join(sorted(i.sku or "" for i in o.items)) in ("A", "AB")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib.util
 import inspect
 import itertools
@@ -14,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -254,13 +254,23 @@ def _loaded(source: str, folder: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, edited=module):
+    with _named(module):
         spec.loader.exec_module(module)
     return module
 
 
+@contextlib.contextmanager
+def _named(module: ModuleType) -> Iterator[None]:
+    """Let a module be found by its name."""
+    sys.modules["edited"] = module
+    try:
+        yield
+    finally:
+        del sys.modules["edited"]
+
+
 def _prints(module: ModuleType) -> dict[str, str]:
-    with mock.patch.dict(sys.modules, edited=module):
+    with _named(module):
         made = (v for v in vars(module).values() if isinstance(v, SlicingFunction))
         return {sf.name: fingerprint(sf) for sf in made}
 

@@ -18,7 +18,7 @@ class Plain:
     """A row, by attribute and by item."""
 
     def __init__(self, values: dict[str, Any]) -> None:
-        self.__dict__ = values
+        vars(self).update(values)
 
     def __getitem__(self, name: str) -> Any:
         return self.__dict__[name]

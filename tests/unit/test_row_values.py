@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
+import pickle
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -11,10 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from engine import SlicingFunction, compile_slices
 from engine.compile.columns import plain_array
 from engine.compile.series import null_series, pandas_series
 from engine.compile.values import pandas_values, python_values
-from engine.slicing.rows import Row
+from engine.slicing.rows import Struct, own_copy
 
 NAN = float("nan")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -58,16 +61,19 @@ ARROW = {
     "fixed list": (pa.array([[1, 2]], pa.list_(pa.int64(), 2)), [[1, 2]]),
     "struct": (
         pa.array([{"x": 1, "y": {"z": "a"}}, None]),
-        [Row({"x": 1, "y": Row({"z": "a"})}), None],
+        [Struct({"x": 1, "y": Struct({"z": "a"})}), None],
     ),
-    "struct of null": (pa.array([{"x": None}], pa.struct([("x", pa.int64())])), [Row({"x": None})]),
+    "struct of null": (
+        pa.array([{"x": None}], pa.struct([("x", pa.int64())])),
+        [Struct({"x": None})],
+    ),
     "map": (
         pa.array([[("k", 1), ("", None)], [], None], pa.map_(pa.string(), pa.int64())),
         [{"k": 1, "": None}, {}, None],
     ),
     "map of structs": (
         pa.array([[("k", {"x": 1})]], pa.map_(pa.string(), pa.struct([("x", pa.int64())]))),
-        [{"k": Row({"x": 1})}],
+        [{"k": Struct({"x": 1})}],
     ),
     "list of maps": (
         pa.array([[[("k", 1)]]], pa.list_(pa.map_(pa.string(), pa.int64()))),
@@ -135,7 +141,7 @@ PANDAS = {
     "lists": (pd.Series([["a"], None]), [["a"], None]),
     "arrow struct": (
         pd.Series(pd.arrays.ArrowExtensionArray(pa.array([{"x": 1}, None]))),
-        [Row({"x": 1}), None],
+        [Struct({"x": 1}), None],
     ),
     "no rows": (pd.Series([], dtype="str"), []),
 }
@@ -193,3 +199,76 @@ def test_series_at_the_pandas_edge(series, dtype):
     made, unreadable = pandas_series(series)
     assert (str(made.dtype), unreadable) == (dtype, {})
     assert made.isna().tolist() == series.isna().tolist()
+
+
+STRUCTS = {
+    "its fields in order": lambda s: [v for v in s],  # noqa: C416
+    "a list of it": list,
+    "unpacked": lambda s: [(c, b, a) for a, b, c in [s]],
+    "its length": len,
+    "by place": lambda s: (s[0], s[-1], s[1:]),
+    "by name": lambda s: (s.a, s["b"]),
+    "beyond its end": lambda s: s[3],
+    "no field": lambda s: s["d"],
+    "a name in it": lambda s: ("a" in s, "d" in s, 1 in s),
+    "equal": lambda s: (
+        s == (1, "x", None),
+        operator.eq((1, "x", None), s),
+        s == [1, "x", None],
+        s != (1,),
+    ),
+    "in a set": lambda s: s in {(1, "x", None)},
+    "smaller": lambda s: (s < (2,), s >= (1, "x"), operator.lt((0,), s), max(s, s) == s),
+    "sorted": lambda s: [tuple(v) for v in sorted([s, (0,)])],
+    "a dict of it": lambda s: s.asDict(),
+    "true": bool,
+}
+
+
+@pytest.mark.parametrize("ask", STRUCTS.values(), ids=STRUCTS)
+def test_a_struct_is_what_a_collected_row_has(ask):
+    from pyspark.sql import Row as SparkRow
+
+    def said(struct):
+        try:
+            return ask(struct)
+        except Exception as error:
+            return LookupError if isinstance(error, LookupError | ValueError) else type(error)
+
+    fields = [("a", pa.int64()), ("b", pa.string()), ("c", pa.int64())]
+    given = {"a": 1, "b": "x", "c": None}
+    (value,) = python_values(pa.array([given], pa.struct(fields)))
+    assert said(value) == said(SparkRow(**given))
+    assert said(own_copy(value)) == said(pickle.loads(pickle.dumps(value))) == said(value)
+
+
+def test_every_tier_reads_structs_as_rows_do(both_ways):
+    kind = pa.struct([("low", pa.int64()), ("high", pa.int64())])
+    table = pa.table({
+        "s": pa.array([{"low": 1, "high": 5}, {"low": 9, "high": 2}, None], kind),
+        "l": pa.array([[{"low": 3, "high": 0}, {"low": 1, "high": 7}]] * 3, pa.list_(kind)),
+    })  # fmt: skip
+
+    def unpacked(x):
+        low, high = x.s
+        return low < high
+
+    sfs = [
+        SlicingFunction("unpacked", unpacked),
+        SlicingFunction("item", lambda x: x.s[0] < x.s[1]),
+        SlicingFunction("length", lambda x: len(x.s) == 2),
+        SlicingFunction("equal", lambda x: x.s == (1, 5)),
+        SlicingFunction("total", lambda x: sum(x.s) == 6),
+        SlicingFunction("smallest", lambda x: min(x.l).low == 1),
+        SlicingFunction("later", lambda x: x.s > (2, 0)),
+    ]
+    masks = compile_slices(sfs, table.schema).apply(table)
+    assert {sf.name: masks[sf.name].to_pylist() for sf in sfs} == {
+        "unpacked": [True, False, None],
+        "item": [True, False, None],
+        "length": [True, True, None],
+        "equal": [True, False, False],
+        "total": [True, False, None],
+        "smallest": [True, True, True],
+        "later": [False, True, None],
+    }
