@@ -447,7 +447,7 @@ def _run_series(
     bad = sorted({i for name in names for i in unreadable.get(name, ())})
     own = {name: series[name] for name in names}
     with nan_apart():
-        _fill_series(sf, own, np.setdiff1d(np.arange(n), bad), codes, faults)
+        _fill_series(sf, own, np.delete(np.arange(n), np.array(bad, np.intp)), codes, faults)
     for i in bad:
         row = PartialRow(
             {name: unreadable.get(name, {}).get(i, _item(s, i)) for name, s in own.items()}
@@ -522,6 +522,9 @@ def _series_codes(y: Any, n: int) -> np.ndarray:
         raise _NotAMaskError(wrong_return(y).replace("True, False or None", "a boolean Series"))
     if len(y) != n:
         raise _NotAMaskError(f"it returned {len(y)} values for {n} rows")
+    if y.dtype in (bool, "boolean"):
+        answers: Any = y.array.astype("boolean")
+        return answers.to_numpy(np.int8, na_value=-1)  # type: ignore[no-any-return]
     null = y.isna().to_numpy(dtype=bool)
     known = y[~null]
     if not all(map(is_mask, known.unique())):

@@ -62,6 +62,10 @@ class NullSeries(pd.Series):
 
     def _cmp_method(self, other: Any, op: Any) -> Any:
         try:
+            if self.dtype.kind in "mM" and pd.api.types.is_scalar(other) and not pd.isna(other):
+                found = _PLAIN._cmp_method(pd.Series(self), other, op)
+                answers = pd.arrays.BooleanArray(found.to_numpy(bool), self.isna().to_numpy(bool))
+                return NullSeries(answers, self.index, name=self.name)
             return _mask(_of_known(self, other, lambda a, b: _PLAIN._cmp_method(a, b, op)))
         except TypeError:  # such as all null, taken for another type than it is
             if not self.isna().all():

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.compile.columns import dense, plain_array, taken_from
 from engine.errors import interrupts
@@ -71,7 +72,7 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
             return array, {}
-        if _always_readable(array.type):
+        if _always_readable(array.type) or _in_range(array):
             return array, {}
         array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
@@ -127,7 +128,30 @@ def _is_text(kind: pa.DataType) -> Any:
 
 
 def _always_readable(kind: pa.DataType) -> Any:
+    if pa.types.is_decimal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
     return pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
+
+
+# Python's first and last day, each with room for a zone.
+_DAYS = np.datetime64(dt.date.min) + 2, np.datetime64(dt.date.max) - 2
+
+
+def _in_range(array: pa.Array) -> bool:
+    """Tell whether dates or times are far enough from the ends of what Python holds, at once."""
+    kind = array.type
+    if not (kind == pa.date32() or (pa.types.is_timestamp(kind) and kind.unit in _UNITS)):
+        return False
+    unit = "D" if kind == pa.date32() else kind.unit
+    numbers = array.view(pa.int32() if unit == "D" else pa.int64())
+    ends = pc.min_max(numbers).as_py()
+    if ends["min"] is None:
+        return True
+    first, last = (int(day.astype(f"datetime64[{unit}]").astype(np.int64)) for day in _DAYS)
+    return bool(first <= ends["min"] and ends["max"] <= last)
+
+
+_UNITS = ("s", "ms", "us")  # what Python's times can hold, too
 
 
 def decoded(values: Sequence[Any], decode: Callable[[Any], Any]) -> list[Any]:
