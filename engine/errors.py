@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import dis
 import re
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,11 @@ def interrupts(error: BaseException) -> bool:
     last = error.__traceback__
     if not isinstance(error, KeyboardInterrupt) or last is None:
         return False
-    while last.tb_next is not None:
+    handler = getattr(signal.getsignal(signal.SIGINT), "__code__", None)  # Spark's, say
+    while last.tb_next is not None and last.tb_frame.f_code is not handler:
         last = last.tb_next
-    return last.tb_frame.f_code.co_code[last.tb_lasti] != _RAISE
+    code = last.tb_frame.f_code
+    return code is handler or code.co_code[last.tb_lasti] != _RAISE
 
 
 _RAISE = dis.opmap["RAISE_VARARGS"]

@@ -195,6 +195,11 @@ def pressed(_: Any) -> bool:
     return True
 
 
+def of_library(number: int, frame: Any) -> None:
+    """Raise as Spark's own handler does, which replaces Python's."""
+    raise KeyboardInterrupt
+
+
 def of_series(k: pd.Series):
     return k == pressed(None)
 
@@ -207,9 +212,14 @@ def of_series(k: pd.Series):
     ],
     ids=["row", "Series", "preprocessor"],
 )  # fmt: skip
-def test_ctrl_c_ends_it_all(sf):
-    with pytest.raises(KeyboardInterrupt):
-        Kernel([sf]).run({"k": pa.array([1, None])})
+@pytest.mark.parametrize("handler", [signal.default_int_handler, of_library])
+def test_ctrl_c_ends_it_all(sf, handler):
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Kernel([sf]).run({"k": pa.array([1, None])})
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_ends_it_while_a_failure_is_explained():
