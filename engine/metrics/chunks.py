@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,7 +89,13 @@ def chunks(batches: Iterable[pa.RecordBatch], words: int, rows: int = CHUNK) -> 
         if batch.num_rows:
             held.append(batch)
         if sum(b.num_rows for b in held) >= rows:
-            yield chunk_of(pa.concat_batches(held), words)
+            yield from _joined(held, words)
             held = []
     if held:
-        yield chunk_of(pa.concat_batches(held), words)
+        yield from _joined(held, words)
+
+
+def _joined(batches: Sequence[pa.RecordBatch], words: int) -> Iterator[Chunk]:
+    """Yield batches as one chunk; as several where a column of texts would be too long."""
+    for whole in pa.Table.from_batches(batches).combine_chunks().to_batches():
+        yield chunk_of(whole, words)
