@@ -215,7 +215,8 @@ class Signatures:
         wanted = "a list of metrics"
         specs = [_computable(m) for m in texts("figures", "metrics", metrics, wanted, least=1)]
         member = self._codes(expr) == 1
-        confusion, in_rows = self._weighed(member, split), self._confusion(member, split)
+        in_rows = self._confusion(member, split)
+        confusion = in_rows if self.weights is None else self._weighed(member, split)
         counts = np.where(member & self._of(split), self.counts, 0)
         support, n = int(counts[self._scored()].sum()), int(counts.sum())
         unscored = UNSCORED if n else EMPTY
