@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -270,10 +269,12 @@ class Signatures:
         return (member - undecided).astype(np.int8)
 
     def _of(self, split: AnySplit) -> np.ndarray:
-        if isinstance(split, str) or not (split is None or split is ...):
+        if split is ...:
+            return np.ones(len(self.counts), dtype=bool)
+        if split is not None:
             text("Signatures", "split", split)
         found: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
-        if not isinstance(split, EllipsisType) and not found.any() and self.complete:
+        if not found.any() and self.complete:
             known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
             raise SignatureSplitError(split, known)
         return found
