@@ -116,6 +116,16 @@ def choice(call: str, argument: str, value: Any, known: Sequence[str]) -> str:
     return value
 
 
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number; True and False are none."""
+    return isinstance(value, Integral) and not _is_bool(value)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number; True and False are none."""
+    return isinstance(value, Real) and not _is_bool(value) and math.isfinite(value)
+
+
 def whole(
     call: str, argument: str, value: Any, least: int | None = None, most: int | None = None
 ) -> int:
@@ -128,8 +138,7 @@ def whole(
     engine.errors.ArgumentError: evaluate: n_replicates must be a whole number of at least 0, \
 found -5
     """
-    is_whole = isinstance(value, Integral) and not _is_bool(value)
-    if not is_whole or not _between(value, least, most):
+    if not is_whole(value) or not _between(value, least, most):
         raise ArgumentError(call, argument, f"a whole number{_range(least, most)}", value)
     return int(value)
 
@@ -143,8 +152,7 @@ def number(
     hint: str = "",
 ) -> float:
     """Return a finite number in a range."""
-    is_number = isinstance(value, Real) and not _is_bool(value)
-    if not is_number or not math.isfinite(value) or not _between(value, least, most):
+    if not is_number(value) or not _between(value, least, most):
         raise ArgumentError(call, argument, f"a number{_range(least, most)}", value, hint)
     return float(value)
 

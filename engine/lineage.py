@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from engine.tables import Snapshot
 
 READ = "read"  # where facts hold readings
-# Facts that people read and runs don't compare: a table has other versions without other rows.
 _NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people are told
 _SHOWN = 5  # names of what changed
+# Facts that people read and runs don't compare: a table has other versions without other rows.
 _TOLD = {"attempt", "mask_version", "source_version", "version"}
 
 

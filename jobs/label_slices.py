@@ -43,7 +43,8 @@ from engine.masks.splits import split_name
 from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
 from engine.names import is_catalog_name
 from engine.session import ZONE, meaning
-from engine.slicing.identity import fingerprint, unknowns
+from engine.slicing.functions import SlicingFunction
+from engine.slicing.identity import UNKNOWN, fingerprint, unknowns
 
 SHOWN = 100  # slices printed
 
@@ -87,23 +88,25 @@ def job(args: argparse.Namespace) -> None:
     for note in slices.notes:
         print(note)
     plan = compile_slices(slices.sfs, slices.schema, roles, tier=project.tier, tiers=project.tiers)
+    prints = {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs}
+    odd = [sf for sf in plan.sfs if prints[sf.id].endswith(UNKNOWN)]
+    unsure = _unknown(source, slices, odd)
     if args.explain:
-        print(_explanation(project, plan, source, _unknown(source, slices, plan)))
+        print(_explanation(project, plan, source, unsure))
         return
     df, place = source.df, project.place("masks")
     if args.where:
         df = tables.where_partitions(df, args.where, project.partition_by)
     stored = tables.find(spark, place)
-    prints = {sf.id: fingerprint(sf, ZONE) for sf in plan.sfs}
     schema = stored.df.schema if stored else None
     form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
     facts = _facts(project, form, prints, source, args.where, stored)
     facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
-    unsure = _unknown(source, slices, plan)
     of_tables = source.unknown or slices.unknown
     if same is not None and (
-        not unsure or (not of_tables and _as_stored(project, slices, df, roles, same, args.where))
+        not unsure
+        or (not of_tables and _as_stored(project, slices, odd, df, roles, same, args.where))
     ):
         written, facts = tables.unchanged(same), dict(same.facts)
         cli.tell_again(written, unsure)
@@ -132,18 +135,18 @@ def job(args: argparse.Namespace) -> None:
 def _as_stored(
     project: Project,
     slices: project_slices.ProjectSlices,
+    odd: Sequence[SlicingFunction],
     df: DataFrame,
     roles: Mapping[str, str],
     stored: tables.Snapshot,
     where: str | None,
 ) -> bool:
     """Tell whether the table has the masks of the slices that can't be described."""
-    odd = [sf for sf in slices.sfs if unknowns(sf)]
     part = compile_slices(odd, slices.schema, roles, tier=project.tier, tiers=project.tiers)
     key = [quoted(c) for c in project.join_columns]
     masked = part.with_faults(slices.looked_up(df))
-    if part.python_sfs and project.on_error != "null":
-        masked = stop_at_fault(masked, project.join_columns)
+    if project.on_error != "null":
+        masked = stop_at_fault(masked, project.join_columns, part.native_faults)
     before = read_masks(stored.df if where is None else stored.df.where(where))
     with explained(part.sfs):
         now = row_digest(masked.select(*key, *part.mask_columns()))
@@ -313,11 +316,11 @@ def _facts(
 
 
 def _unknown(
-    source: tables.Snapshot, slices: project_slices.ProjectSlices, plan: MaskPlan
+    source: tables.Snapshot, slices: project_slices.ProjectSlices, odd: Sequence[SlicingFunction]
 ) -> tuple[str, ...]:
     """Return why masks may be others though all facts are the same, a sentence for each cause."""
     of_tables = (*([source.unknown] if source.unknown else []), *slices.unknown)
-    return (*of_tables, *(f"slice {sf.name!r} {why}" for sf in plan.sfs for why in unknowns(sf)))
+    return (*of_tables, *(f"slice {sf.name!r} {why}" for sf in odd for why in unknowns(sf)))
 
 
 def _explanation(

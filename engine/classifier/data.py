@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from engine.classifier.rules import is_whole
+from engine.arguments import is_whole
 from engine.classifier.sparse import SparseRows
 from engine.errors import (
     ArgumentTypeError,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.arguments import is_number
 from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data import (
     INACTIVE,
@@ -34,7 +35,7 @@ from engine.classifier.data import (
     with_masks,
 )
 from engine.classifier.losses import at_least_single, cross_entropy, soft_cross_entropy
-from engine.classifier.rules import is_names, is_number
+from engine.classifier.rules import is_names
 from engine.classifier.rules import plain as python_value
 from engine.classifier.settings import MODEL, default_metrics
 from engine.errors import (

@@ -5,14 +5,13 @@ Nothing here loads torch, so that a project file is checked by the rules that tr
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
+from engine.arguments import is_number, is_whole
 from engine.errors import near
 
 Test = Callable[[Any], bool]
@@ -46,16 +45,6 @@ class Rule:
 def optional(rule: Rule) -> Rule:
     """Return a rule that None meets too."""
     return Rule(rule.tests, or_none=True)
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is a finite number."""
-    return type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
 
 
 def whole(least: int, most: int | None = None) -> Rule:

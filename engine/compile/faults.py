@@ -26,7 +26,7 @@ from engine.slicing.slices import SliceKind
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-_STACK = "java.lang.StackOverflowError"
+STACK = "java.lang.StackOverflowError"
 _FAULT_PATH = f"{FAULTS}.{FAULT}"
 
 
@@ -170,7 +170,7 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
 def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     if (fault := SliceFaultError.found_in(text)) is not None:
         return fault
-    if _STACK in text and sfs:
+    if STACK in text and sfs:
         deepest = max(sfs, key=lambda sf: len(sf.sql or sf.text or sf.description))
         return SliceDepthError(deepest.name)
     missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)

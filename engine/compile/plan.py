@@ -20,7 +20,7 @@ from engine.compile.catalyst import Native, translated, unreadable_columns
 from engine.compile.collected import Decode, crossing, decoder
 from engine.compile.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.combine import masks_needed
-from engine.compile.faults import named_fault, named_sql, stop_at_fault
+from engine.compile.faults import STACK, named_fault, named_sql, stop_at_fault
 from engine.compile.kernel import Kernel
 from engine.compile.notes import notes_on
 from engine.compile.tiers import (
@@ -44,6 +44,7 @@ from engine.errors import (
     listed,
     near,
 )
+from engine.masks.checks import quoted
 from engine.masks.words import WORD
 from engine.plain import SENTENCE, plain
 from engine.slicing.compositions import with_parts
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engine")
 
-_STACK = "java.lang.StackOverflowError"
 _AGAIN = "{}: it can't be known to be the same, so every run labels it again"
 _PYTHON = (Tier.ARROW, Tier.PANDAS, Tier.ROW)
 _KLEENE_IN_SPARK: Mapping[str, Callable[..., SparkColumn]] = {
@@ -332,7 +332,7 @@ class MaskPlan:
         check_ids(self.sfs, dict.fromkeys(kept, "table"))
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
         masked = stop_at_fault(masked, kept[:1] if keep is None else kept, self.native_faults)
-        return masked.select(*(_quoted(c) for c in kept), *self._marked())
+        return masked.select(*(quoted(c) for c in kept), *self._marked())
 
     def _marked(self) -> list[SparkColumn]:
         """Return the masks with the marks by which whatever reads masks finds them."""
@@ -428,8 +428,8 @@ class MaskPlan:
 
     def _input(self, column: str) -> SparkColumn:
         if self.schema is None:
-            return _quoted(column)
-        return crossing(_quoted(column), self.schema[column].dataType)
+            return quoted(column)
+        return crossing(quoted(column), self.schema[column].dataType)
 
     def mask_columns(self, bits: Mapping[str, int] | None = None) -> list[SparkColumn]:
         """Return one BOOLEAN Column per slice, over what :meth:`with_faults` returned."""
@@ -699,7 +699,7 @@ def _check_native(
         except (AnalysisException, ParseException) as error:
             raise PredicateError(sf.name, text, _analysis_problem(error, schema)) from None
         except Exception as error:  # of the JVM, which pyspark doesn't translate
-            if _STACK not in str(error):
+            if STACK not in str(error):
                 raise
             raise SliceDepthError(sf.name) from None
         if not isinstance(kind, BooleanType):
@@ -716,7 +716,3 @@ def _analysis_problem(error: AnalysisException | ParseException, schema: StructT
         return f"is not SQL: syntax error at or near {facts.get('error', '')}"
     first = str(error).partition("\n")[0].partition(" SQLSTATE")[0]
     return f"can't be used: {first}"
-
-
-def _quoted(name: str) -> SparkColumn:
-    return F.col("`" + name.replace("`", "``") + "`")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +23,6 @@ from engine.masks.reader import named_masks, read_masks
 from engine.masks.words import WORD, packed, unpacked
 from engine.plain import plain
 from engine.workers import begin
-
-if TYPE_CHECKING:
-    pass
 
 # Rows multiplied at once. Their counts are exact in 32 bits up to 2^24 rows; the best of 1,024 to
 # 65,536 at 1,000 slices, as the block of 16 MiB stays near the cache.

@@ -18,7 +18,8 @@ from engine.masks.splits import ALL
 from engine.masks.words import unpacked
 from engine.metrics.chunks import chunks
 from engine.metrics.scan import EvaluationSpec, Form, form_of, narrowed, outputs_of
-from engine.workers import keep_imports
+from engine.plain import plain
+from engine.workers import begin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,10 +125,10 @@ def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int
 
 
 def _spread(form: Form, models: Sequence[int]) -> Callable[[Iterable[Any]], Iterable[Any]]:
-    bits, parcel = np.array(form.bits, dtype=np.int64), Parcel(form)
+    bits, plainly, parcel = np.array(form.bits, dtype=np.int64), plain(), Parcel(form)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        keep_imports()
+        begin(plainly)
         form = parcel.unpack()
         spec = form.spec
         for chunk in chunks(batches, form.words, 2**12):
