@@ -92,13 +92,13 @@ python:
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo '$(NO_VENV)' >&2; exit 1; }
 
 java: python
-	@"$(PYTHON)" -m engine.java
+	@"$(PYTHON)" -m engine.storage.java
 
 $(SETUP): pyproject.toml | java
 	@echo 'Installing into .venv; the first time this takes some minutes.'
 	@test -x $(BIN)/pip || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,demo]'
-	@$(BIN)/python -m engine.session
+	@$(BIN)/python -m engine.storage.session
 	@touch $@
 
 $(DEV): $(SETUP)

@@ -11,58 +11,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.classifier.data import DictDataLoader as DictDataLoader
-    from engine.classifier.data import DictDataset as DictDataset
+    from engine.classifier.data.dataset import DictDataLoader as DictDataLoader
+    from engine.classifier.data.dataset import DictDataset as DictDataset
     from engine.classifier.model import SliceAwareClassifier as SliceAwareClassifier
     from engine.classifier.model import SlicingClassifier as SlicingClassifier
     from engine.classifier.train import Trainer as Trainer
     from engine.classifier.train import set_seed as set_seed
-    from engine.compile.plan import MaskPlan as MaskPlan
-    from engine.compile.plan import compile_slices as compile_slices
     from engine.errors import EngineError as EngineError
-    from engine.masks.appliers import PandasSFApplier as PandasSFApplier
-    from engine.masks.appliers import SFApplier as SFApplier
-    from engine.masks.appliers import SparkSFApplier as SparkSFApplier
-    from engine.masks.appliers import slice_dataframe as slice_dataframe
+    from engine.label.appliers import PandasSFApplier as PandasSFApplier
+    from engine.label.appliers import SFApplier as SFApplier
+    from engine.label.appliers import SparkSFApplier as SparkSFApplier
+    from engine.label.appliers import slice_dataframe as slice_dataframe
+    from engine.label.plan import MaskPlan as MaskPlan
+    from engine.label.plan import compile_slices as compile_slices
     from engine.masks.overlap import Overlap as Overlap
     from engine.masks.overlap import overlap as overlap
     from engine.metrics.custom import metric as metric
     from engine.metrics.evaluation import Evaluation as Evaluation
     from engine.metrics.evaluation import evaluate as evaluate
+    from engine.metrics.explore.signatures import Signatures as Signatures
+    from engine.metrics.explore.signatures import signatures as signatures
+    from engine.metrics.explore.trend import trend as trend
+    from engine.metrics.inference.uncertainty import Confidence as Confidence
     from engine.metrics.scorer import Scorer as Scorer
     from engine.metrics.scorer import preds_to_probs as preds_to_probs
     from engine.metrics.scorer import probs_to_preds as probs_to_preds
-    from engine.metrics.signatures import Signatures as Signatures
-    from engine.metrics.signatures import signatures as signatures
-    from engine.metrics.trend import trend as trend
-    from engine.metrics.uncertainty import Confidence as Confidence
-    from engine.session import open_session as open_session
+    from engine.slicing.by_value import by as by
+    from engine.slicing.by_value import cross as cross
     from engine.slicing.functions import Preprocessor as Preprocessor
     from engine.slicing.functions import SlicingFunction as SlicingFunction
     from engine.slicing.functions import preprocessor as preprocessor
     from engine.slicing.functions import slicing_function as slicing_function
     from engine.slicing.functions import where as where
     from engine.slicing.lookups import lookup as lookup
-    from engine.slicing.values import by as by
-    from engine.slicing.values import cross as cross
+    from engine.storage.session import open_session as open_session
 
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "classifier.data": ("DictDataLoader", "DictDataset"),
+    "classifier.data.dataset": ("DictDataLoader", "DictDataset"),
     "classifier.model": ("SliceAwareClassifier", "SlicingClassifier"),
     "classifier.train": ("Trainer", "set_seed"),
-    "compile.plan": ("MaskPlan", "compile_slices"),
+    "label.plan": ("MaskPlan", "compile_slices"),
     "errors": ("EngineError",),
-    "masks.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
+    "label.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
     "masks.overlap": ("Overlap", "overlap"),
     "metrics.custom": ("metric",),
     "metrics.evaluation": ("Evaluation", "evaluate"),
     "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),
-    "metrics.signatures": ("Signatures", "signatures"),
-    "metrics.trend": ("trend",),
-    "metrics.uncertainty": ("Confidence",),
-    "session": ("open_session",),
+    "metrics.explore.signatures": ("Signatures", "signatures"),
+    "metrics.explore.trend": ("trend",),
+    "metrics.inference.uncertainty": ("Confidence",),
+    "storage.session": ("open_session",),
     "slicing.functions": (
         "Preprocessor",
         "SlicingFunction",
@@ -71,7 +71,7 @@ _ROOMS = {
         "where",
     ),
     "slicing.lookups": ("lookup",),
-    "slicing.values": ("by", "cross"),
+    "slicing.by_value": ("by", "cross"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -384,7 +384,7 @@ def class_counts(
     Parameters
     ----------
     labels
-        ``_split``, ``_label`` (class position, as :func:`engine.metrics.joined.class_position`
+        ``_split``, ``_label`` (class position, as :func:`engine.metrics.scan.joined.class_position`
         has it) and the label itself as ``_value``.
     table, column
         The label's table and column, for the message.

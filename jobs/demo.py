@@ -16,8 +16,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from engine import cli
 from engine.errors import EngineError
+from engine.project import cli
 
 FLOW: tuple[tuple[str, ...], ...] = (
     ("label_slices",),

@@ -22,26 +22,27 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 import engine
-from engine import cli, records, tables
-from engine.config import Predictions, Project
 from engine.errors import NoPredictionsError, SplitMissingError, StaleRowsError
-from engine.lineage import READ, deciding, readings, stale_rows
 from engine.masks.checks import check_columns, check_unique, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, measured
-from engine.metrics.joined import join_predictions
+from engine.metrics.inference.uncertainty import Confidence, how_sure, needs_replicates
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.request import check_summed, classes_of, sendable
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.uncertainty import Confidence, how_sure, needs_replicates
+from engine.metrics.scan.joined import join_predictions
+from engine.metrics.scan.scan import EvaluationSpec
 from engine.plain import SENTENCE, plain
-from engine.project_audit import RowColumns, row_columns, sections_of, trend_of
+from engine.project import cli, records
+from engine.project.audit import RowColumns, row_columns, sections_of, trend_of
+from engine.project.config import Predictions, Project
 from engine.report import sections
 from engine.report.page import render
 from engine.report.sections import Section
+from engine.storage import tables
+from engine.storage.lineage import READ, deciding, readings, stale_rows
 
 _LATE = "@late"  # named as no column of a prediction table is
 

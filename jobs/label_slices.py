@@ -21,30 +21,32 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation, SparkSession
 
 import engine
-from engine import cli, project_slices, records, tables
-from engine.compile.faults import (
+from engine.errors import FaultBudgetError
+from engine.label.plan import MaskPlan, compile_slices
+from engine.label.verify import at_least, verify
+from engine.masks.checks import check_columns, check_rows, check_unique, quoted
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.layout import Layout
+from engine.masks.reader import read_masks, view_select
+from engine.masks.splits import split_name
+from engine.masks.table import TableForm, check_same_slices, table_form
+from engine.project import cli, records
+from engine.project import slices as project_slices
+from engine.project.config import Project
+from engine.run.faults import (
     FaultCounts,
     explained,
     fault_counts,
     fault_metrics,
     stop_at_fault,
 )
-from engine.compile.plan import MaskPlan, compile_slices
-from engine.compile.verify import at_least, verify
-from engine.config import Project
-from engine.digest import row_digest
-from engine.errors import FaultBudgetError
-from engine.lineage import READ, read_again, reading, readings, versions
-from engine.masks.checks import check_columns, check_rows, check_unique, quoted
-from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout
-from engine.masks.reader import read_masks, view_select
-from engine.masks.splits import split_name
-from engine.masks.table import TableForm, check_same_slices, mask_rows, table_form
-from engine.names import is_catalog_name
-from engine.session import ZONE, meaning
+from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.identity import UNKNOWN, fingerprint, unknowns
+from engine.storage import tables
+from engine.storage.digest import row_digest
+from engine.storage.lineage import READ, read_again, reading, readings, versions
+from engine.storage.names import is_catalog_name
+from engine.storage.session import ZONE, meaning
 
 SHOWN = 100  # slices printed
 
@@ -170,7 +172,7 @@ def _label(
         masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
     else:
         masked = stop_at_fault(masked, key, plan.native_faults)
-    rows = mask_rows(plan, masked, form)
+    rows = plan.rows(masked, form)
     with explained(plan.sfs):
         written = tables.overwrite(
             rows,

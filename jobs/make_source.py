@@ -16,8 +16,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from engine import cli, tables
-from engine.demo_data import generate_comments, read_youtube_spam
+from engine.project import cli
+from engine.project.demo_data import generate_comments, read_youtube_spam
+from engine.storage import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:

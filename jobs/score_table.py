@@ -21,14 +21,13 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 import engine
-from engine import cli, tables
 from engine.classifier.checkpoint import load, stored_facts
-from engine.config import Project
 from engine.errors import CheckpointMixError, CheckpointSlicesError
-from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.masks.table import slices_of
 from engine.metrics.predictions import check_key_names
+from engine.project import cli
+from engine.project.config import Project
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
@@ -38,6 +37,8 @@ from engine.scoring import (
     slice_differences,
     with_predictions,
 )
+from engine.storage import tables
+from engine.storage.lineage import READ, read_again, reading
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 

@@ -22,20 +22,21 @@ import sklearn
 from pyspark.sql import functions as F  # noqa: N812
 
 import engine
-from engine import cli, tables
 from engine.baseline import Baseline, fit_baseline, stored_facts
-from engine.config import Baseline as BaselineSettings
-from engine.config import Project
 from engine.errors import EmptyTableError, UnknownClassError
 from engine.hashing import unit_interval_column
-from engine.lineage import READ, read_again, reading
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
-from engine.metrics.outputs import UNKNOWN_CLASS
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.predictions import check_key_names
+from engine.project import cli
+from engine.project.config import Baseline as BaselineSettings
+from engine.project.config import Project
 from engine.scoring import Predict, with_predictions
 from engine.sql import name_sql
+from engine.storage import tables
+from engine.storage.lineage import READ, read_again, reading
 
 _MB = 2**20
 

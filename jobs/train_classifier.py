@@ -28,26 +28,27 @@ import torch
 from pyspark.ml.torch.distributor import TorchDistributor
 
 import engine
-from engine import cli, tables
 from engine.classifier.checkpoint import check_target, save, stored_facts
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.features import input_columns
-from engine.classifier.fitting import TASK, Recipe, check_setup, from_files, write_sample
+from engine.classifier.features.features import input_columns
 from engine.classifier.monitor import first_better, slice_figures
-from engine.config import Project
 from engine.errors import EmptyTableError, StaleMasksError
-from engine.lineage import READ, deciding, reading, readings, stale_rows
 from engine.masks.checks import check_columns
 from engine.masks.table import slices_of
-from engine.project_sample import (
+from engine.project import cli
+from engine.project.config import Project
+from engine.project.fitting import TASK, Recipe, check_setup, from_files, write_sample
+from engine.project.records import run_id
+from engine.project.sample import (
     check_sample_names,
     mask_column,
     sample_digest,
     slice_counts,
     training_sample,
 )
-from engine.records import run_id
 from engine.sampling import LABEL, P
+from engine.storage import tables
+from engine.storage.lineage import READ, deciding, reading, readings, stale_rows
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # of a checkpoint's facts, what training found
 SHOWN = 20  # slices in the table at the end; the log has all

@@ -45,7 +45,7 @@ def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
-    from engine.session import open_session
+    from engine.storage.session import open_session
 
     session = open_session(
         "tests",

@@ -23,11 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.classifier.bases import build_base
-from engine.classifier.data import check_is
-from engine.classifier.features import FEATURES, Features, take_rows
+from engine.classifier.data.dataset import check_is
+from engine.classifier.features.features import FEATURES, Features, take_rows
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.resume import apart
 from engine.classifier.rules import whole
-from engine.classifier.state import apart
 from engine.errors import (
     ArgumentTypeError,
     CheckpointClassesError,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from engine.classifier.data import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.classifier.attention import BINARY, log_odds
-from engine.classifier.data import INACTIVE
+from engine.classifier.data.dataset import INACTIVE
 from engine.plain import plain
 
 Sums = tuple[Tensor, Tensor, Tensor]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from engine.arguments import is_number
 from engine.classifier.attention import ATTENTIONS
-from engine.classifier.data import (
+from engine.classifier.data.dataset import (
     INACTIVE,
     DictDataLoader,
     DictDataset,

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.classifier.data import DictDataLoader, SliceLabels, hard, pred_label
+from engine.classifier.data.dataset import DictDataLoader, SliceLabels, hard, pred_label
 from engine.classifier.history import EpochLog
 from engine.classifier.settings import OVERALL, monitored
 from engine.errors import MonitorError, listed
-from engine.metrics import spec
-from engine.metrics.spec import MetricSpec, badness
+from engine.metrics import catalog as spec
+from engine.metrics.catalog import MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table

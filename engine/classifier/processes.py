@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from engine.classifier.data import Batch, take
+from engine.classifier.data.dataset import Batch, take
 
 
 @dataclass(frozen=True)

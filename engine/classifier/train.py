@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from engine.classifier import state
-from engine.classifier.data import (
+from engine.classifier import resume as state
+from engine.classifier.data.dataset import (
     INACTIVE,
     Batch,
     DictDataLoader,

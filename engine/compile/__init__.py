@@ -1,1 +1,6 @@
-"""Slicing functions to a MaskPlan; the only place that builds pandas and Arrow UDFs."""
+"""Trees to what runs them: whole Arrow columns, SQL text for Spark, and which way is cheapest.
+
+May import: lift, arrow, slicing, matching, ops and the ground floor.
+Start reading: `tiers` (where a slice may run, and what that costs), then `program` and `catalyst`.
+`vectors` has what each operation does to whole columns, `combine` how masks are combined.
+"""

@@ -29,8 +29,8 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from engine.arrow.values import NO_DATE, NOT_UTF8
 from engine.compile.program import as_mask
-from engine.compile.values import NO_DATE, NOT_UTF8
 from engine.compile.vectors import is_plain_collection
 from engine.errors import UnreadableValueError
 from engine.slicing.evaluate import SHOWN

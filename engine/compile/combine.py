@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.masks.words import WORD
-from engine.masks.words import packed as as_words
 from engine.plain import plain
 from engine.slicing.expr import Call, Expr, Mask
+from engine.words import WORD
+from engine.words import packed as as_words
 
 
 @dataclass(frozen=True)

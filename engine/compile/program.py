@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.compile.combine import Found
-from engine.compile.patterns import PatternSet, Search
 from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf, strict_fail
+from engine.matching.patterns import PatternSet, Search
 from engine.slicing.expr import Call, Column, Const, Expr
 
 # Operations whose answer, where there is one, is True or False.

@@ -11,11 +11,11 @@ from pyspark.sql.types import StructType
 
 from engine.compile.catalyst import NotTranslatedError, translated
 from engine.compile.combine import is_combination
-from engine.compile.lift import Lifted, NotLifted, PatternSyntaxError, lift
 from engine.compile.program import FORMS, search_of
-from engine.compile.reads import slice_reads
 from engine.compile.vectors import kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
+from engine.lift.lift import Lifted, NotLifted, PatternSyntaxError, lift
+from engine.lift.reads import slice_reads
 from engine.plain import NAME, plain
 from engine.slicing.expr import Call, Column, Expr, shown
 from engine.slicing.functions import SlicingFunction, series_parameters

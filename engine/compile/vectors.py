@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.compile.lift import METHODS
-from engine.compile.text import TextBatch, char_lengths, word_counts
-from engine.compile.values import python_values, readable, unreadable_rows
+from engine.arrow.values import python_values, readable, unreadable_rows
+from engine.lift.lift import METHODS
+from engine.matching.text import TextBatch, char_lengths, word_counts
 from engine.slicing.expr import Call, Column, Const, Expr
 
 NULL, ASK = 1, 2  # why a row has no value: it raises for a null that was read, or Python must say

@@ -1,1 +1,6 @@
-"""Masks: applying a plan, the mask table's columns, coverage, and the appliers people know."""
+"""Stored masks: the mask table's two layouts, its one reader, and what is counted of it.
+
+May import: slicing, storage and the ground floor; knows no tiers and no plans.
+Start reading: `layout` (BOOLEAN columns or words of bits), then `reader` and `table`.
+`counts`, `coverage` and `overlap` count rows for thousands of slices in one scan.
+"""

@@ -17,8 +17,8 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import IntegerType, LongType, StructField, StructType
 
-from engine.masks.words import WORD, bit_counts, bit_sums
 from engine.plain import plain
+from engine.words import WORD, bit_counts, bit_sums
 from engine.workers import begin
 
 if TYPE_CHECKING:

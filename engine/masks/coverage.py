@@ -12,7 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.masks.counts import tally
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, by_split, split_sql
-from engine.masks.words import WORD
+from engine.words import WORD
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

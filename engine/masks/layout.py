@@ -16,8 +16,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import LayoutFixedError, WordColumnError
 from engine.masks.checks import quoted
-from engine.masks.words import WORD
 from engine.sql import name_sql
+from engine.words import WORD
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

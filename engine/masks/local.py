@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
 from engine.masks.codes import codes_of
-from engine.slicing.identity import fingerprint
+from engine.slicing.fingerprint.identity import fingerprint
 
 if TYPE_CHECKING:
     from engine.slicing.functions import SlicingFunction

@@ -20,8 +20,8 @@ from engine.arguments import number, texts
 from engine.masks.checks import spark_table
 from engine.masks.local import inside, is_local
 from engine.masks.reader import named_masks, read_masks
-from engine.masks.words import WORD, packed, unpacked
 from engine.plain import plain
+from engine.words import WORD, packed, unpacked
 from engine.workers import begin
 
 # Rows multiplied at once. Their counts are exact in 32 bits up to 2^24 rows; the best of 1,024 to

@@ -23,9 +23,9 @@ from engine.masks.layout import (
     stored_bits,
     words_sql,
 )
-from engine.masks.words import WORD
-from engine.names import is_catalog_name
 from engine.sql import name_sql
+from engine.storage.names import is_catalog_name
+from engine.words import WORD
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

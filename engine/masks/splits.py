@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.arguments import text
 from engine.errors import NotEvaluatedError
-from engine.slicing.values import shown
+from engine.slicing.by_value import shown
 from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
-    from engine.compile.plan import MaskPlan
-
 
 @dataclass(frozen=True)
 class TableForm:
@@ -85,14 +83,6 @@ class TableForm:
         """Return a packed table's rows, of rows that have the columns, and the words in SQL."""
         columns = map(quoted, self.columns)
         return masked.select(*columns, *described_words(words, self.bits))
-
-
-def mask_rows(plan: MaskPlan, masked: DataFrame, form: TableForm) -> DataFrame:
-    """Return a mask table's rows, of rows with the plan's faults for ``form.places``."""
-    if form.layout is Layout.BOOLEAN:
-        return form.rows(masked, plan.mask_columns())
-    words = plan.word_columns(form.bits.at, form.bits.words)
-    return form.rows_of_words(masked.select(*unmarked(masked, form.columns), *words))
 
 
 def form_of(sfs: Sequence[SlicingFunction]) -> TableForm:

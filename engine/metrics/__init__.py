@@ -1,1 +1,6 @@
-"""Slice metrics: mergeable states, pure formulas, and the scan that computes them."""
+"""Figures per slice: mergeable states under masks, one scan for all, formulas on the driver.
+
+May import: label, run, masks and the rooms below them; knows no project and no torch.
+Start reading: `evaluation.evaluate`, which names each step; then `formulas`, `scan`, `inference`.
+`catalog` has the names of metrics and their parameters, `custom` those of the user's own.
+"""

@@ -23,14 +23,14 @@ from engine.errors import (
     ProbabilityError,
 )
 from engine.masks.codes import are_codes, codes_of
-from engine.masks.words import WORD, packed, set_bits
-from engine.metrics.exact import LARGEST
-from engine.metrics.families import addends_of, compute
-from engine.metrics.kernel import Added, Masks, Work, add, state_of
-from engine.metrics.outputs import MISSING, Classes, Outputs, least_of
-from engine.metrics.ranking import RANKINGS, histogram_of
-from engine.metrics.spec import MetricSpec
-from engine.metrics.states import OK, State, Values
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.exact import LARGEST
+from engine.metrics.formulas.families import addends_of, compute
+from engine.metrics.formulas.outputs import MISSING, Classes, Outputs, least_of
+from engine.metrics.formulas.ranking import RANKINGS, histogram_of
+from engine.metrics.formulas.states import OK, State, Values
+from engine.metrics.scan.kernel import Added, Masks, Work, add, state_of
+from engine.words import WORD, packed, set_bits
 
 ABSTAIN = -1
 SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
@@ -202,7 +202,7 @@ def values_of(
 
     Examples
     --------
-    >>> from engine.metrics.spec import parse_metric
+    >>> from engine.metrics.catalog import parse_metric
     >>> of, f1 = Arrays(np.array([1, 0, 1]), np.array([1, 1, 0])), parse_metric("f1")
     >>> slices = slices_of(np.rec.fromarrays([[1, 1, 0], [0, 0, 0]], names="a,b"))
     >>> values_of([f1], of, slices)[f1].value.round(3).tolist()

@@ -15,8 +15,8 @@ from typing import Any
 
 from engine.arguments import entries
 from engine.errors import ArgumentError
-from engine.metrics.outputs import MISSING, UNKNOWN_CLASS
-from engine.slicing.values import plain
+from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
+from engine.slicing.by_value import plain
 from engine.sql import text_sql
 
 INTEGERS = frozenset({"tinyint", "smallint", "int", "bigint"})

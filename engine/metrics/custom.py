@@ -19,10 +19,10 @@ from typing import Any, overload
 import numpy as np
 
 from engine.errors import MetricDefinitionError, shown
-from engine.metrics.outputs import Outputs
-from engine.slicing.description import Described, described
-from engine.slicing.identity import UNKNOWN
-from engine.slicing.modules import load_module
+from engine.metrics.formulas.outputs import Outputs
+from engine.slicing.discovery import load_module
+from engine.slicing.fingerprint.description import Described, described
+from engine.slicing.fingerprint.identity import UNKNOWN
 
 _FAILED = b"failed: "  # a state's bytes begin otherwise
 RAISED = (Exception, SystemExit, GeneratorExit)  # what a metric of the user's own may end in

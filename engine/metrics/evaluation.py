@@ -17,8 +17,6 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.arguments import flag, text, texts, whole
-from engine.compile.faults import explained
-from engine.compile.plan import compile_slices
 from engine.errors import (
     ArgumentError,
     MetricCellsError,
@@ -29,23 +27,22 @@ from engine.errors import (
     listed,
 )
 from engine.hashing import KeyHash
+from engine.label.plan import compile_slices
 from engine.masks.checks import check_columns, quoted, spark_table
 from engine.masks.reader import named_masks, read_masks
 from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.masks.table import split_column
-from engine.metrics.checks import check_joined
-from engine.metrics.classification import confusions
-from engine.metrics.compare import compare, flips
+from engine.metrics.catalog import KINDS, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
-from engine.metrics.delong import paired_areas
-from engine.metrics.direct import Own
-from engine.metrics.figures import Problem, figures_and_problems
-from engine.metrics.joined import (
-    join_predictions,
-    predicted,
-    with_own_predictions,
-)
-from engine.metrics.per_slice import per_slice
+from engine.metrics.explore.rows import flipped_rows, worst_rows
+from engine.metrics.formulas.classification import confusions
+from engine.metrics.formulas.probability import bins_of
+from engine.metrics.formulas.states import OVERALL
+from engine.metrics.inference.compare import compare, flips
+from engine.metrics.inference.delong import paired_areas
+from engine.metrics.inference.figures import Problem, figures_and_problems
+from engine.metrics.inference.per_slice import per_slice
+from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.predictions import (
     fields_of,
     has_weights,
@@ -54,7 +51,6 @@ from engine.metrics.predictions import (
     own_names,
     with_arrays,
 )
-from engine.metrics.probability import bins_of
 from engine.metrics.request import (
     check_summed,
     classes_of,
@@ -66,12 +62,16 @@ from engine.metrics.request import (
     slices_of,
     sureness,
 )
-from engine.metrics.rows import flipped_rows, worst_rows
-from engine.metrics.scan import EvaluationSpec, Scan, scan
-from engine.metrics.spec import KINDS, MetricSpec, badness, better, parse_metric
-from engine.metrics.states import OVERALL
-from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
-from engine.records import METRICS
+from engine.metrics.scan.checks import check_joined
+from engine.metrics.scan.direct import Own
+from engine.metrics.scan.joined import (
+    join_predictions,
+    predicted,
+    with_own_predictions,
+)
+from engine.metrics.scan.scan import EvaluationSpec, Scan, scan
+from engine.metrics.schema import SCHEMA
+from engine.run.faults import explained
 from engine.slicing.compositions import with_parts
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Evaluation:
         return rows.loc[worse.nlargest(n).index].reset_index(drop=True)
 
     def compare(self, first: str, second: str) -> pd.DataFrame:
-        """Compare two models on the same rows; see :func:`engine.metrics.compare.compare`.
+        """Compare two models on the same rows, as :mod:`engine.metrics.inference.compare` does.
 
         For roc_auc the rows are read again, and those of a slice brought together; with weights
         or ``cluster`` it is left out, since nothing draws replicates of rankings.
@@ -203,7 +203,7 @@ class Evaluation:
         return compare(self._scan, self.spec, self.sure, first, second, areas)
 
     def flips(self, first: str, second: str) -> pd.DataFrame:
-        """Count rows won and lost by the second model; see :func:`engine.metrics.compare.flips`.
+        """Count the rows won and lost by the second model.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class Evaluation:
         columns: Sequence[str] = (),
         split: AnySplit = ...,
     ) -> pd.DataFrame:
-        """Return rows that flip; see :func:`engine.metrics.rows.flipped_rows`."""
+        """Return rows that flip; see :func:`engine.metrics.explore.rows.flipped_rows`."""
         self._slice(slice_id)
         check_split("flipped_rows", split, self.table["split"])
         n = whole("flipped_rows", "n", n, 1)
@@ -241,7 +241,7 @@ class Evaluation:
         columns: Sequence[str] = (),
         split: AnySplit = ...,
     ) -> pd.DataFrame:
-        """Return a slice's rows of largest loss; see :func:`engine.metrics.rows.worst_rows`."""
+        """Return a slice's rows of largest loss, as :mod:`engine.metrics.explore.rows` does."""
         self._slice(slice_id)
         check_split("worst_rows", split, self.table["split"])
         n = whole("worst_rows", "n", n, 1)
@@ -333,7 +333,7 @@ class Evaluation:
         """
         text("to_delta", "path", path, "a path")
         spark = SparkSession.active()
-        known = cast("StructType", StructType.fromDDL(METRICS.schema))
+        known = cast("StructType", StructType.fromDDL(SCHEMA))
         schema = StructType([known[c] for c in self.table.columns])
         rows = self.table.astype(object).where(self.table.notna(), None)
         records = list(rows.itertuples(index=False, name=None))

@@ -10,7 +10,6 @@ import numpy as np
 from pyspark.sql import DataFrame
 
 from engine.arguments import mapping, members, text, texts
-from engine.compile.ship import unsendable
 from engine.errors import (
     ArgumentError,
     MetricDefinitionError,
@@ -18,10 +17,11 @@ from engine.errors import (
     PredictionTypeError,
 )
 from engine.masks.checks import spark_table
+from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.classes import as_class, given_classes
 from engine.metrics.custom import CustomMetric
-from engine.metrics.spec import MetricSpec, parse_metric
-from engine.metrics.uncertainty import Confidence
+from engine.metrics.inference.uncertainty import Confidence
+from engine.run.ship import unsendable
 from engine.slicing.functions import SlicingFunction, how_to_slice
 
 if TYPE_CHECKING:

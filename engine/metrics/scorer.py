@@ -25,10 +25,10 @@ from engine.metrics.arrays import (
     slices_of,
     values_of,
 )
-from engine.metrics.code import MOST_CLASSES
+from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.custom import RAISED, figure_of, problem
-from engine.metrics.spec import MetricSpec, parse_metric
-from engine.metrics.states import OVERALL, UNDEFINED, Values
+from engine.metrics.formulas.states import OVERALL, UNDEFINED, Values
+from engine.metrics.scan.code import MOST_CLASSES
 
 
 class Scorer:

@@ -1,1 +1,6 @@
-"""What people look at: an HTML page made from results."""
+"""Tables and pages that people read, made from frames of figures.
+
+May import: metrics, masks and the ground floor; no Spark, no torch.
+Start reading: `sections` (the tables, the same on the terminal and on the page).
+`page` puts them into one HTML file.
+"""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from engine.masks.splits import split_name
-from engine.metrics.significance import mark
+from engine.metrics.inference.significance import mark
 from engine.report.sections import Line, Section, cell, ends, worst_first
 
 _STYLE = """

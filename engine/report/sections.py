@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from engine.masks.splits import split_name
-from engine.metrics.significance import mark
-from engine.metrics.spec import badness, quality
-from engine.metrics.states import FAILED, INSUFFICIENT, OVERALL, STATUSES, UNDEFINED
+from engine.metrics.catalog import badness, quality
+from engine.metrics.formulas.states import FAILED, INSUFFICIENT, OVERALL, STATUSES, UNDEFINED
+from engine.metrics.inference.significance import mark
 
 MOST_SHOWN = 20  # rows of a section; the tables have all
 _MOST_DIGITS = 17  # of a float
@@ -332,7 +332,7 @@ def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
     Parameters
     ----------
     found
-        What :func:`engine.metrics.trend.trend` returned.
+        What :func:`engine.metrics.explore.trend.trend` returned.
     better
         Of a metric's name: ``high``, ``low`` or nothing.
     """

@@ -1,1 +1,6 @@
-"""Slicing functions: what they are, how they are written and identified. No Spark here."""
+"""What a slicing function is: its id, its tree, its rows, and the algebra over slices.
+
+May import: matching, storage, ops and the ground floor; knows no Spark and no torch.
+Start reading: `functions` (what users write), then `expr` (the tree) and `rows` (what they see).
+`evaluate` says what a tree means, row by row: every faster way is held against it.
+"""

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from engine.errors import CompositionError
 from engine.slicing.expr import Call, Expr, Mask
-from engine.slicing.identity import both
+from engine.slicing.fingerprint.identity import both
 from engine.slicing.slices import Slice
 
 S = TypeVar("S", bound=Slice)

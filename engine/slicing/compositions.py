@@ -9,8 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from engine.errors import CompositionCycleError, DuplicateSliceError, UnknownSliceError
 from engine.slicing.algebra import is_composition, parse, parts_of, text_of, tree_of
 from engine.slicing.expr import Expr, Mask, replaced
+from engine.slicing.fingerprint.identity import merged
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.identity import merged
 from engine.slicing.ids import composition_id
 
 

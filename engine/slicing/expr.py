@@ -1,6 +1,6 @@
 """What a slice says, as a tree over columns: what tiers translate.
 
-A tree is made by lifting a Python function (:mod:`engine.compile.lift`) or by a factory (a slice
+A tree is made by lifting a Python function (:mod:`engine.lift.lift`) or by a factory (a slice
 of a column's value, a composition of slices). It says *what*, in Python's terms: a tier that
 translates an operation must give what Python gives, or leave the row to Python.
 """
@@ -227,7 +227,7 @@ class Lookup(Expr):
     """Whether a column's value is one of many keys: null where it is null.
 
     Where keys are many or in a table, Spark joins them and leaves the answer in a BOOLEAN column
-    that is named :attr:`marker` (:mod:`engine.masks.lookups`).
+    that is named :attr:`marker` (:mod:`engine.label.lookup_joins`).
     """
 
     column: str

@@ -16,7 +16,7 @@ def without_lookups(tree: Expr, few: float = FEW) -> Expr:
     """Return a tree in which look-ups are other operations.
 
     A look-up of few given keys becomes ``None if column is None else column in keys``. Any other
-    one becomes the BOOLEAN column in which :mod:`engine.masks.lookups` leaves its answer.
+    one becomes the BOOLEAN column in which :mod:`engine.label.lookup_joins` leaves its answer.
 
     Examples
     --------

@@ -9,10 +9,10 @@ from typing import Any, Literal, cast
 
 from engine.arguments import choice, entries, text
 from engine.errors import SliceFormError
+from engine.slicing.by_value import plain
 from engine.slicing.expr import Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.joins import joined, key_tables
-from engine.slicing.values import plain
 
 _TYPES = (str, bool, int, dt.date)
 _HOW = ("auto", "broadcast", "join")

@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from engine.masks.layout import Layout
 from engine.metrics.evaluation import evaluate
-from engine.session import open_session
+from engine.storage.session import open_session
 from tests.benchmarks.audit_tables import model_columns, write_tables
 from tests.benchmarks.turns import Claims, PeakMemory
 

@@ -12,8 +12,8 @@ from pyspark.sql import functions as F
 
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.table import TableForm
-from engine.masks.words import packed
-from engine.tables import overwrite
+from engine.storage.tables import overwrite
+from engine.words import packed
 
 COVERAGES = (0.001, 0.3)
 COLUMNS = ("id", "label", "pred", "prob")

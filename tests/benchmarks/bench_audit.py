@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from engine.masks.layout import Layout
 from engine.metrics.evaluation import Evaluation, evaluate
-from engine.session import open_session
+from engine.storage.session import open_session
 from tests.benchmarks.audit_tables import ids_of, write_tables
 from tests.benchmarks.turns import Claims, medians
 

@@ -38,8 +38,9 @@ from snorkel.slicing import PandasSFApplier
 from snorkel.slicing import SlicingFunction as SnorkelSF
 from snorkel.slicing.apply.spark import SparkSFApplier
 
-from engine import MaskPlan, compile_slices, tables
-from engine.session import open_session
+from engine import MaskPlan, compile_slices
+from engine.storage import tables
+from engine.storage.session import open_session
 from sfs import spam
 from tests.benchmarks.comments import comments
 from tests.benchmarks.turns import Claims, medians

@@ -24,11 +24,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from engine import SlicingFunction, compile_slices, tables
-from engine.compile.verify import verify
+from engine import SlicingFunction, compile_slices
+from engine.label.verify import verify
 from engine.masks.coverage import coverage
-from engine.masks.table import mask_rows, table_form
-from engine.session import open_session
+from engine.masks.table import table_form
+from engine.storage import tables
+from engine.storage.session import open_session
 from tests.benchmarks.comments import comments
 from tests.benchmarks.turns import Claims, PeakMemory
 
@@ -121,7 +122,7 @@ def run(spark: SparkSession, folder: Path, claims: Claims, rows: int, slices: in
         plan = compile_slices(sfs, df.schema)
         form = table_form(["comment_id"], sfs, {sf.id: "" for sf in sfs}, "packed", None, place)
         masked = plan.with_faults(df, form.places)
-        written = tables.overwrite(mask_rows(plan, masked, form), place, facts={})
+        written = tables.overwrite(plan.rows(masked, form), place, facts={})
         minutes = (time.perf_counter() - start) / 60
     tiers = {str(t): sum(a.tier is t for a in plan.assignments) for t in set(plan.tiers.values())}
     print(f"{written}; {tiers}")

@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from snorkel.slicing import PandasSFApplier, SlicingFunction
 
 import engine
-from engine.compile.patterns import Search
+from engine.matching.patterns import Search
 
 ROWS, BATCH, FUNCTIONS, TURNS = 1_000_000, 10_000, 500, 3
 PYARROW_ROWS, SNORKEL_ROWS, RE_ROWS = 50_000, 500, 5_000

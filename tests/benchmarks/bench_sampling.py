@@ -32,12 +32,12 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import Checkpoint, load, save
-from engine.classifier.features import BagOfWords
+from engine.classifier.features.features import BagOfWords
 from engine.classifier.model import SlicingClassifier
-from engine.demo_data import generate_comments
+from engine.project.demo_data import generate_comments
 from engine.sampling import Counts, Quota, draw
 from engine.scoring import checkpoint_predictor, identity_of, with_predictions
-from engine.session import open_session
+from engine.storage.session import open_session
 
 ROWS, SLICES, PER_SLICE, TURNS = 10_000_000, 50, 2000, 3
 TEXTS, WIDTH, HEADS = 1_000_000, 64, 50

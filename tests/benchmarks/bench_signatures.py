@@ -19,8 +19,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from engine.masks.layout import Layout
-from engine.metrics.signatures import Signatures, signatures
-from engine.session import open_session
+from engine.metrics.explore.signatures import Signatures, signatures
+from engine.storage.session import open_session
 from tests.benchmarks.audit_tables import write_tables
 from tests.benchmarks.turns import Claims, medians
 

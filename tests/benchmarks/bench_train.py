@@ -29,11 +29,11 @@ from snorkel.classification.data import DictDataset as SnorkelDataset
 from snorkel.slicing import SliceAwareClassifier as SnorkelClassifier
 from torch import nn
 
-from engine.classifier.data import DictDataset
-from engine.classifier.features import BagOfWords
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.features.features import BagOfWords
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.train import Trainer, set_seed
-from engine.demo_data import generate_comments, read_youtube_spam
+from engine.project.demo_data import generate_comments, read_youtube_spam
 
 ROWS, WIDTH, BATCH, TURNS = 4096, 64, 64, 3
 YOUTUBE = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"

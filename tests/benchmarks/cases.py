@@ -37,7 +37,7 @@ def timed(**runs: Callable[[], Any]) -> None:
 def labels(folder: Path) -> None:
     """The tutorial's functions over a Delta table, to the noop sink and to Delta."""
     from engine import compile_slices
-    from engine.session import open_session
+    from engine.storage.session import open_session
     from tests.benchmarks import bench_label as bench
 
     spark = open_session("cases", {"spark.driver.memory": "8g"})
@@ -71,7 +71,7 @@ def plans(_: Path) -> None:
     import pyarrow as pa
 
     from engine import PandasSFApplier, compile_slices
-    from engine.slicing.identity import fingerprint
+    from engine.slicing.fingerprint.identity import fingerprint
     from tests.benchmarks import bench_label
     from tests.benchmarks import bench_many as bench
     from tests.benchmarks.comments import comments
@@ -92,7 +92,7 @@ def audit(folder: Path) -> None:
     """Evaluations of a million rows, and of their probabilities."""
     from engine import evaluate
     from engine.masks.layout import Layout
-    from engine.session import open_session
+    from engine.storage.session import open_session
     from tests.benchmarks import bench_audit as bench
     from tests.benchmarks.audit_tables import write_tables
 
@@ -129,8 +129,8 @@ def scores(_: Path) -> None:
 def signed(folder: Path) -> None:
     """Signatures of two million rows, and questions to them."""
     from engine.masks.layout import Layout
-    from engine.metrics.signatures import signatures
-    from engine.session import open_session
+    from engine.metrics.explore.signatures import signatures
+    from engine.storage.session import open_session
     from tests.benchmarks import bench_signatures as bench
     from tests.benchmarks.audit_tables import write_tables
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from engine.demo_data import generate_comments
+from engine.project.demo_data import generate_comments
 
 _POOL = 20_000  # comments that others are put together from
 

@@ -23,9 +23,18 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import beta, norm
 
 from engine.hashing import key_hash
-from engine.metrics.classification import values
-from engine.metrics.exact import exact
-from engine.metrics.intervals import (
+from engine.metrics.catalog import parse_metric
+from engine.metrics.formulas.classification import values
+from engine.metrics.formulas.exact import exact
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.probability import (
+    calibration_addends,
+    calibration_error,
+    log_losses,
+    squared_errors,
+)
+from engine.metrics.formulas.states import State
+from engine.metrics.inference.intervals import (
     Interval,
     auc_interval,
     average_precision_interval,
@@ -33,15 +42,7 @@ from engine.metrics.intervals import (
     effective_n,
     wilson,
 )
-from engine.metrics.outputs import Classes, Outputs
-from engine.metrics.probability import (
-    calibration_addends,
-    calibration_error,
-    log_losses,
-    squared_errors,
-)
-from engine.metrics.replicates import REPLICATES, weights
-from engine.metrics.significance import (
+from engine.metrics.inference.significance import (
     Method,
     adjusted,
     fisher,
@@ -49,8 +50,7 @@ from engine.metrics.significance import (
     row_variance,
     sufficient,
 )
-from engine.metrics.spec import parse_metric
-from engine.metrics.states import State
+from engine.metrics.scan.replicates import REPLICATES, weights
 from tests.benchmarks.study_pages import filled
 
 SEED = 20

@@ -24,9 +24,9 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from engine import PandasSFApplier
-from engine.classifier.features import BagOfWords, Tabular
-from engine.demo_data import read_youtube_spam
-from engine.slicing.modules import load_slices
+from engine.classifier.features.features import BagOfWords, Tabular
+from engine.project.demo_data import read_youtube_spam
+from engine.slicing.discovery import load_slices
 from tests.benchmarks import study_pages as pages
 from tests.benchmarks.methods import METHODS, Budget
 from tests.benchmarks.planted import Rows, planted_rows

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.classifier.data import DictDataset
+from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SlicingClassifier
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data import (
+from engine.classifier.data.dataset import (
     DictDataLoader,
     DictDataset,
     SliceLabels,

@@ -10,10 +10,10 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data import DictDataLoader, DictDataset, check_features
-from engine.classifier.features import FEATURES, BagOfWords, TfIdf, fit_features
-from engine.classifier.sparse import SparseRows
-from engine.classifier.state import fingerprint
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_features
+from engine.classifier.data.sparse import SparseRows
+from engine.classifier.features.features import FEATURES, BagOfWords, TfIdf, fit_features
+from engine.classifier.resume import fingerprint
 
 TEXTS = ["Check THIS out", "out, out now: http://bit.ly/x", "a I é漢字 😀", ""]
 

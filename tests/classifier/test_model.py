@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from engine.classifier.attention import ATTENTIONS
-from engine.classifier.data import DictDataset
+from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SliceAwareClassifier, SlicingClassifier, StackedLinear
 from engine.classifier.train import Trainer
 from engine.metrics.scorer import Scorer

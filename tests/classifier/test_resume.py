@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
-from engine.classifier import state
-from engine.classifier.data import DictDataset
+from engine.classifier import resume as state
+from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.train import Trainer

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data import DictDataLoader, DictDataset
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table
 from engine.classifier.optimizers import OPTIMIZERS

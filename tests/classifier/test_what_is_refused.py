@@ -17,13 +17,13 @@ import torch
 from torch import nn
 
 from engine import DictDataLoader, DictDataset, SlicingClassifier, Trainer, by, cross, set_seed
-from engine.classifier import attention, bases, checkpoint, features, optimizers, settings
+from engine.classifier import attention, bases, checkpoint, optimizers, settings
 from engine.classifier.checkpoint import load, save
-from engine.classifier.features import BagOfWords, Tabular, TfIdf, fit_features
-from engine.classifier.fitting import check_setup
+from engine.classifier.features.features import BagOfWords, Tabular, TfIdf, features, fit_features
 from engine.classifier.settings import TrainerConfig
-from engine.config import Classifier
 from engine.errors import EngineError
+from engine.project.config import Classifier
+from engine.project.fitting import check_setup
 from engine.sampling import Quota
 
 # What nothing takes but arguments of any kind; those that take one of them are told below.

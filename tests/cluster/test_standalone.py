@@ -19,7 +19,7 @@ import pandas as pd
 import pyspark
 import pytest
 
-from engine.session import delta_jars
+from engine.storage.session import delta_jars
 
 # Many processes that each start a JVM: on a busy machine they take their time.
 pytestmark = pytest.mark.timeout(1800)
@@ -195,7 +195,7 @@ def package(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def projects(tmp_path_factory):
     """Write the same project twice, for the cluster and for a local run, over one source."""
-    from engine.demo_data import generate_comments
+    from engine.project.demo_data import generate_comments
 
     folder = tmp_path_factory.mktemp("projects")
     comments = generate_comments(400)
@@ -282,7 +282,7 @@ def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
 ):
     from engine.classifier.bases import build_base
     from engine.classifier.checkpoint import load, save
-    from engine.classifier.features import BagOfWords
+    from engine.classifier.features.features import BagOfWords
     from engine.classifier.model import SlicingClassifier
 
     comments = pd.read_parquet(projects / "source.parquet")

@@ -9,8 +9,8 @@ import re
 import sys
 from collections import Counter
 
-from engine.compile.plan import compile_slices
 from engine.compile.tiers import Tier
+from engine.label.plan import compile_slices
 from tests.corpus import UNSEEN, WORKED, domains, part
 
 

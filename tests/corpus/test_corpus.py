@@ -22,9 +22,9 @@ import pyarrow as pa
 import pytest
 
 from engine import PandasSFApplier, SFApplier, SlicingFunction, compile_slices
-from engine.compile import local
-from engine.compile.ship import Parcel
-from engine.slicing.identity import fingerprint, unknowns
+from engine.label import local
+from engine.run.ship import Parcel
+from engine.slicing.fingerprint.identity import fingerprint, unknowns
 from tests.corpus import DOMAINS, UNSEEN, WORKED, Domain, domains, part
 from tests.corpus.ask import answers, frame_of, rows_of
 from tests.fuzz.oracle import FAULT, IN, NULL, OUT

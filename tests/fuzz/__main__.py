@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fuzz: Fuzz, goals: Mapping[str, int]) -> Mismatch | None:
-    from engine.session import open_session
+    from engine.storage.session import open_session
 
     needed = goals.keys() & {*SPARK_TIERS, SPARK_SERIES}
     session = open_session("fuzz") if needed else None

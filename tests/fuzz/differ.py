@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.compile import local
-from engine.compile.kernel import BatchMasks, Kernel
-from engine.compile.local import batches
-from engine.compile.plan import MaskPlan, compile_slices
 from engine.compile.program import Program
 from engine.compile.tiers import Tier
-from engine.compile.udf import FAULT, FAULTS
+from engine.label import local
+from engine.label.local import batches
+from engine.label.plan import MaskPlan, compile_slices
+from engine.run.kernel import BatchMasks, Kernel
+from engine.run.udf import FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from tests.fuzz import oracle
 from tests.fuzz.series import HELPERS

@@ -8,9 +8,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from engine import tables
 from engine.baseline import Baseline
 from engine.errors import SourceReadError
+from engine.storage import tables
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
 SCHEMA = "id int, text string, y int"
@@ -148,7 +148,7 @@ def test_files_are_known_by_content(bench, spark):
 
 
 def test_large_files_are_known_by_what_a_listing_says(spark, tmp_path, monkeypatch):
-    from engine import table_identity
+    from engine.storage import identity as table_identity
 
     file = tmp_path / "a b%20.csv"
     file.write_text("id\n1\n")
@@ -313,7 +313,7 @@ def test_what_is_unknown_is_looked_at_again(bench, spark):
 
 
 def test_a_slice_that_cant_be_described_is_looked_at_again(bench, monkeypatch):
-    from engine.slicing.identity import UNKNOWN
+    from engine.slicing.fingerprint.identity import UNKNOWN
     from jobs import label_slices
 
     bench.rows(ROWS, SCHEMA)
@@ -354,7 +354,7 @@ def test_a_slice_that_cant_be_described_is_looked_at_again(bench, monkeypatch):
 
 
 def test_a_setting_that_decides_masks_or_acceptance_is_a_fact(bench, spark):
-    from engine.session import settings
+    from engine.storage.session import settings
 
     bench.rows([(1, "a", 0), (1, "b", 0)], SCHEMA)
     project = bench.project(slices=[SHORT], check_key="off")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine import PandasSFApplier, Scorer
-from engine.demo_data import read_youtube_spam
+from engine.project.demo_data import read_youtube_spam
 from sfs import spam
 
 ROOT = Path(__file__).parents[2]

@@ -257,7 +257,7 @@ def test_a_module_that_executors_lack_is_named(bench, monkeypatch):
     package.mkdir()
     (package / "only_here.py").write_text("def f(t):\n    return sorted(t) is not None\n")
     monkeypatch.syspath_prepend(str(package))
-    monkeypatch.setattr("engine.compile.ship._is_own", lambda module: False)
+    monkeypatch.setattr("engine.run.ship._is_own", lambda module: False)
     bench.rows(ROWS, SCHEMA)
     module = bench.module(
         "import only_here\n@slicing_function()\ndef gone(x):\n    return only_here.f(x.text)\n"

@@ -123,7 +123,7 @@ def test_a_new_source_version_is_labelled(bench, spark):
 def test_maintenance_and_restoring_keep_what_the_table_is(bench, spark):
     from delta.tables import DeltaTable
 
-    from engine import tables
+    from engine.storage import tables
 
     bench.rows([(1, "a"), (2, "bcd")], SCHEMA)
     project = bench.project(slices=[SHORT])
@@ -230,7 +230,7 @@ def write_files(folder: Path, kind: str) -> str:
 @pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
 def test_files_of_any_format_and_place(bench, kind):
     """The folder's name has what URLs escape."""
-    from engine import tables
+    from engine.storage import tables
 
     folder = write_files(bench.folder / "a b%20é", kind)
     source = tables.read_source(bench.spark, folder)
@@ -264,7 +264,7 @@ def test_a_csv_is_labelled_and_again_when_it_changes(bench):
 
 
 def test_partitioned_parquet_and_format_options(bench, spark):
-    from engine import tables
+    from engine.storage import tables
 
     place = str(bench.folder / "parts")
     frame = spark.createDataFrame([(1, "x", "a"), (2, "y", "b")], "id int, text string, ds string")
@@ -336,7 +336,7 @@ def test_explain_reads_no_row_and_writes_nothing(bench):
 
 
 def test_tables_are_compressed_by_lz4_or_as_the_session_says(bench, spark):
-    from engine.session import settings
+    from engine.storage.session import settings
 
     bench.rows([(1, "a"), (2, "bcd")], SCHEMA)
     for codec, name in ((None, "lz4raw"), ("zstd", "zstd")):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from engine import evaluate, signatures, tables
-from engine.config import load_project
-from engine.project_sample import slice_counts
+from engine import evaluate, signatures
+from engine.project.config import load_project
+from engine.project.sample import slice_counts
 from engine.sampling import Counts
+from engine.storage import tables
 
 SPLITS = {None: 10, "null": 20, "test": 30}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine import tables
 from engine.masks.reader import read_masks
+from engine.storage import tables
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
 WITH_A = {"name": "with_a", "where": "text like '%a%'"}

@@ -7,8 +7,8 @@ import datetime as dt
 import pytest
 
 from engine.errors import CaseError
-from engine.files import files_of
 from engine.masks.checks import check_columns
+from engine.storage.files import files_of
 
 SLICES = [{"name": "s", "where": "n = 0"}]
 ODD = "@slicing_function()\ndef odd(x): return x['q`r'] + x['a b'] > 3\n"

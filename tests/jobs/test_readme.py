@@ -63,6 +63,6 @@ def test_commands_run_in_the_order_given():
 
 
 def test_the_package_that_the_readme_names_is_the_one_installed():
-    from engine.session import delta_package
+    from engine.storage.session import delta_package
 
     assert f"--packages {delta_package()} " in (ROOT / "README.md").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from engine.compile import lift
+from engine.lift import lift
 
 SCHEMA = "id int, text string, likes bigint"
 ROWS = [(i, f"text {i}" if i % 3 else None, i) for i in range(60)]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from engine.lineage import Reading, read_again, readings
-from engine.project_audit import RowColumns
+from engine.project.audit import RowColumns
+from engine.storage.lineage import Reading, read_again, readings
 
 SCHEMA = "ds string, id int, n int, label int, text string"
 

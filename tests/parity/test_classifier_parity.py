@@ -18,7 +18,7 @@ from snorkel.classification import Trainer as SnorkelTrainer
 from snorkel.classification.data import DictDataset as SnorkelDataset
 from snorkel.slicing import SliceAwareClassifier as SnorkelClassifier
 
-from engine.classifier.data import DictDataset
+from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.train import Trainer, set_seed
 

@@ -13,8 +13,8 @@ import snorkel.slicing
 from textblob import TextBlob
 
 import engine
-from engine.demo_data import read_youtube_spam
-from engine.slicing.modules import load_slices
+from engine.project.demo_data import read_youtube_spam
+from engine.slicing.discovery import load_slices
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.compile.plan import compile_slices
-from engine.demo_data import YOUTUBE_FILES, generate_comments
+from engine.label.plan import compile_slices
+from engine.project.demo_data import YOUTUBE_FILES, generate_comments
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"
 SCRIPT = '''

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from pyspark.sql import functions as F
 
-from engine.digest import row_digest
+from engine.storage.digest import row_digest
 
 
 def test_rows_of_all_kinds(spark):

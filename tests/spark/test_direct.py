@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 
 from engine import evaluate
-from engine.files import Files, Span, batches, files_of, shared
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_mask, described_words, words_sql
-from engine.metrics import direct, evaluation
-from engine.metrics import scan as scan_module
-from engine.metrics.scan import form_of, narrowed
+from engine.metrics import evaluation
+from engine.metrics.scan.scan import direct, form_of, narrowed
+from engine.metrics.scan.scan import scan as scan_module
+from engine.storage.files import Files, Span, batches, files_of, shared
 
 N = 700
 NAMES = ["a", "b", "c", *(f"s{i}" for i in range(70))]  # two words

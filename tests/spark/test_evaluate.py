@@ -27,14 +27,14 @@ from engine.errors import (
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
 from engine.metrics import custom
-from engine.metrics.compare import compare
-from engine.metrics.figures import figures
-from engine.metrics.joined import join_predictions
+from engine.metrics.catalog import parse_metric
+from engine.metrics.inference.compare import compare
+from engine.metrics.inference.figures import figures
+from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.predictions import normalised
-from engine.metrics.replicates import weights
-from engine.metrics.scan import EvaluationSpec, scan
-from engine.metrics.spec import parse_metric
-from engine.metrics.uncertainty import Confidence, with_uncertainty
+from engine.metrics.scan.joined import join_predictions
+from engine.metrics.scan.replicates import weights
+from engine.metrics.scan.scan import EvaluationSpec, scan
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
 N = 400

@@ -11,9 +11,9 @@ import pytest
 from sklearn import metrics as sk
 
 from engine import evaluate
-from engine.metrics.code import MOST_CLASSES, code_of, code_sql
+from engine.metrics.explore.signatures import signatures
+from engine.metrics.scan.code import MOST_CLASSES, code_of, code_sql
 from engine.metrics.scorer import Scorer
-from engine.metrics.signatures import signatures
 
 N = 400
 NUMBERS = ["mae", "mse", "rmse", "bias", "r2", "mape"]

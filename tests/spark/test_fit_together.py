@@ -29,7 +29,7 @@ from engine.masks.coverage import coverage
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks
 from engine.masks.table import TableForm, slices_of
-from engine.slicing.identity import fingerprint
+from engine.slicing.fingerprint.identity import fingerprint
 
 N = 60
 SLICES = [where("odd", "id % 2 = 1"), SlicingFunction("Few!", lambda x: x.id < 20)]

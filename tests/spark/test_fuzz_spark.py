@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 
 from engine.compile import catalyst
 from engine.compile.catalyst import CATALYST, Term
-from engine.compile.plan import compile_slices
 from engine.compile.tiers import Tier
+from engine.label.plan import compile_slices
 from tests.fuzz import differ, strategies
 from tests.fuzz.differ import Suite
 

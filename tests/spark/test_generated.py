@@ -20,12 +20,12 @@ from engine.errors import (
     ValueMismatchError,
     ValueTypeError,
 )
-from engine.masks.lookups import check_lookups, marked, reader, with_lookups, with_own_lookups
-from engine.masks.values import check_by, find_values
+from engine.label.frequent_values import check_by, find_values
+from engine.label.lookup_joins import check_lookups, marked, reader, with_lookups, with_own_lookups
+from engine.slicing.by_value import By
 from engine.slicing.evaluate import kleene
 from engine.slicing.expr import Mask
 from engine.slicing.joins import FEW, joined
-from engine.slicing.values import By
 from tests.unit.test_algebra import MASKS, TREES
 
 SQL = {"kleene_and": "({} AND {})", "kleene_or": "({} OR {})", "kleene_not": "(NOT {})"}
@@ -97,7 +97,7 @@ def test_small_numbers_and_floats_keep_their_values(spark):
 
 def test_the_source_is_read_once(spark, tmp_path, plan_text):
     """The most frequent values and their totals share one aggregation."""
-    from engine.masks import values
+    from engine.label import frequent_values as values
 
     spark.range(9).selectExpr("id % 3 AS a", "id AS b").write.parquet(str(tmp_path / "t"))
     df, plans = spark.read.parquet(str(tmp_path / "t")), []

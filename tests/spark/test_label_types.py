@@ -20,8 +20,8 @@ from engine.errors import (
     UnknownClassError,
 )
 from engine.metrics.classes import class_position, given_classes
-from engine.metrics.direct import _positions
 from engine.metrics.predictions import fields_of, with_arrays
+from engine.metrics.scan.direct import _positions
 
 TYPES = {
     "boolean": [False, True, None, True],

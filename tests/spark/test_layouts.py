@@ -11,21 +11,21 @@ import pytest
 from pyspark.sql import functions as F
 
 from engine import compile_slices
-from engine.demo_data import generate_comments, read_youtube_spam
 from engine.errors import NoSuchMaskError
 from engine.masks.coverage import coverage
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks, view_select
 from engine.masks.table import TableForm, slices_of
-from engine.masks.words import packed
-from engine.metrics.figures import figures
-from engine.metrics.joined import join_predictions
+from engine.metrics.catalog import parse_metric
+from engine.metrics.inference.figures import figures
 from engine.metrics.predictions import normalised
-from engine.metrics.scan import FLAGS, EvaluationSpec, scan
-from engine.metrics.spec import parse_metric
+from engine.metrics.scan.joined import join_predictions
+from engine.metrics.scan.scan import FLAGS, EvaluationSpec, scan
+from engine.project.demo_data import generate_comments, read_youtube_spam
 from engine.sampling import Chances, draw
-from engine.slicing.modules import load_slices
+from engine.slicing.discovery import load_slices
 from engine.slicing.rows import Row
+from engine.words import packed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 N = 600

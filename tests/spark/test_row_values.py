@@ -11,11 +11,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
-from engine.compile.faults import explained, fault_counts, fault_metrics
 from engine.compile.tiers import Tier
-from engine.compile.udf import FAULT, FAULTS
-from engine.compile.verify import verify
 from engine.errors import PredicateError, SliceFaultError, VerifyError
+from engine.label.verify import verify
+from engine.run.faults import explained, fault_counts, fault_metrics
+from engine.run.udf import FAULT, FAULTS
 
 BAD = "cast(unhex('61FF') as string)"
 # Rows 1 and 3 have values that Python can't hold; row 2 has nulls.

@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.session import delta_jars, delta_package, settings
+from engine.storage.session import delta_jars, delta_package, settings
 
 START = """
-from engine.session import open_session
+from engine.storage.session import open_session
 spark = open_session("test", {"spark.sql.warehouse.dir": "%s"})
 print(spark.conf.get("spark.jars"))
 spark.range(3).write.format("delta").save("%s")
@@ -49,7 +49,7 @@ def test_a_session_after_set_up_needs_no_network(tmp_path):
 
 
 def test_without_jars_and_network_one_sentence_says_what_to_run(tmp_path):
-    ran = python(["-m", "engine.session"], tmp_path, tmp_path / "cache")
+    ran = python(["-m", "engine.storage.session"], tmp_path, tmp_path / "cache")
     assert ran.returncode == 1
     what = delta_package().replace(":", "#", 1).replace(":", ";", 1)
     assert ran.stderr.splitlines()[-1] == (

@@ -13,7 +13,7 @@ from engine.errors import (
     SignatureSplitError,
 )
 from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
-from engine.metrics.signatures import RowCount, signatures
+from engine.metrics.explore.signatures import RowCount, signatures
 
 N, IDS = 600, ("a", "b", "c")
 ASKED = ["a", "~a", "a & b", "a | ~b", "~(a | b) & c", "a & ~(b | c)", "(a | b) & (b | ~c)"]

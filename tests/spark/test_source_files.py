@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine import tables
 from engine.errors import SourceEncodingError, SourceReadError
+from engine.storage import tables
 
 LATIN = 'id,text\n1,"café über,\nalles"\n2,ok\n'
 SHORT = {"name": "accent", "where": "text like '%é%'"}

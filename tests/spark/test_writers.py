@@ -11,8 +11,8 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from engine import tables
 from engine.errors import OccupiedPlaceError
+from engine.storage import tables
 
 
 class Slow(threading.Thread):
@@ -96,7 +96,7 @@ def test_a_first_write_that_fails_leaves_one_under_way_alone(spark, tmp_path):
 def test_a_first_write_that_fails_alone_leaves_nothing(spark, tmp_path):
     place = str(tmp_path / "table")
     good = spark.range(4, numPartitions=2)
-    commit = "engine.tables._written"
+    commit = "engine.storage.tables._written"
     bad = good.select(F.expr("if(id < 2, id, raise_error('no'))").cast("long").alias("id"))
     with pytest.raises(PySparkException):
         tables.overwrite(bad, place, facts={})
@@ -124,7 +124,7 @@ def test_rows_that_are_merged_into_a_table_made_meanwhile_are_added(spark, tmp_p
             real(spark.range(10, 12), table, facts={})
         return real(df, table, **options)
 
-    with mock.patch("engine.tables.overwrite", late):
+    with mock.patch("engine.storage.tables.overwrite", late):
         tables.insert_missing(spark.range(11, 14), place, ["id"])
     assert ids(spark, place) == [10, 11, 12, 13]
 

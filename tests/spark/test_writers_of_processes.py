@@ -13,7 +13,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from engine import tables
+from engine.storage import tables
 
 # Begins a first write at each place, of which one task has written its file and one waits; makes a
 # table that the catalog of the other process doesn't know.
@@ -21,8 +21,8 @@ WRITER = """
 import sys, threading, time
 from pathlib import Path
 from pyspark.sql import functions as F
-from engine import tables
-from engine.session import open_session
+from engine.storage import tables
+from engine.storage.session import open_session
 
 folder, warehouse = Path(sys.argv[1]), sys.argv[2]
 spark = open_session("writer", {

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.masks.words import packed
-from engine.metrics import scan as scanning
-from engine.metrics.chunks import chunk_of
-from engine.metrics.code import code_of
-from engine.metrics.scan import EvaluationSpec, Form, Scan
+from engine.metrics.scan.chunks import chunk_of
+from engine.metrics.scan.code import code_of
+from engine.metrics.scan.scan import EvaluationSpec, Form, Scan
+from engine.metrics.scan.scan import scan as scanning
+from engine.words import packed
 
 
 def form_of(spec: EvaluationSpec, replicates: int = 0) -> Form:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from engine import PandasSFApplier
-from engine.slicing.modules import load_slices
+from engine.slicing.discovery import load_slices
 
 SLICES = {sf.name: sf for sf in load_slices("sfs.adult")}
 

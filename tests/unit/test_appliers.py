@@ -25,7 +25,7 @@ from engine.errors import (
     SliceFaultError,
     SliceFormError,
 )
-from engine.masks import appliers
+from engine.label import appliers
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

@@ -51,10 +51,10 @@ from engine import (
     where,
 )
 from engine.errors import EngineError
+from engine.metrics.catalog import parse_metric
 from engine.metrics.evaluation import measured  # noqa: F401 - what evaluate ends in
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.spec import parse_metric
-from engine.slicing.modules import load_slices
+from engine.metrics.scan.scan import EvaluationSpec
+from engine.slicing.discovery import load_slices
 from tests.unit.scanned import scan_of
 
 NAN = math.nan
@@ -181,8 +181,8 @@ def evaluation() -> Evaluation:
     model = pd.DataFrame(
         {"label": [0, 1, 1, 0], "pred": [0, 1, 0, 0], "score": [0.1, 0.9, 0.4, 0.3]}
     )
-    from engine.metrics.figures import figures
-    from engine.metrics.uncertainty import with_uncertainty
+    from engine.metrics.inference.figures import figures
+    from engine.metrics.inference.uncertainty import with_uncertainty
 
     found = scan_of(rows, {"model": model}, spec)
     table = with_uncertainty(figures(found, spec), found, spec, Confidence(min_support=0))

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.masks.arrow import words_in
+from engine.masks.columns import words_in
 from engine.masks.layout import Layout
 from engine.masks.reader import Held
-from engine.masks.words import WORD, packed, transposed
+from engine.words import WORD, packed, transposed
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 63, 1000])

@@ -14,13 +14,13 @@ from sklearn.metrics import accuracy_score, f1_score
 from textblob import TextBlob
 
 from engine.baseline import Baseline, fit_baseline
-from engine.demo_data import read_youtube_spam
 from engine.errors import (
     BaselineMissingError,
     BinarySolverError,
     NoWordsError,
     SingleClassError,
 )
+from engine.project.demo_data import read_youtube_spam
 
 YOUTUBE = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import cli
-from engine.config import load_project
 from engine.errors import ConfigError, EmptyTableError
+from engine.project import cli
+from engine.project.config import load_project
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import PandasSFApplier, SlicingFunction, preprocessor
-from engine.compile.kernel import Kernel
-from engine.compile.values import python_values
+from engine.arrow.values import python_values
+from engine.run.kernel import Kernel
 from engine.slicing.rows import Row
 
 pytestmark = pytest.mark.usefixtures("both_ways")

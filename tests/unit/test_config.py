@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import Project, load_project
 from engine.errors import ConfigError, NoSlicesError, SliceIdError, UnknownSliceError
-from engine.slicing.values import by
+from engine.project.config import Project, load_project
+from engine.slicing.by_value import by
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\

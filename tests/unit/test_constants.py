@@ -9,9 +9,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from engine.compile.lift import Lifted, lift
-from engine.compile.plan import compile_slices
 from engine.compile.tiers import Tier
+from engine.label.plan import compile_slices
+from engine.lift.lift import Lifted, lift
 from engine.slicing.exact import as_compared, is_constant
 from engine.slicing.expr import Const, constant_key
 from tests.fuzz import differ, oracle

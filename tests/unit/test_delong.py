@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.metrics.compare import COMPARED, compare
-from engine.metrics.delong import Paired, paired
-from engine.metrics.scan import EvaluationSpec, Part, Scan
-from engine.metrics.spec import parse_metric
-from engine.metrics.uncertainty import Confidence
+from engine.metrics.catalog import parse_metric
+from engine.metrics.inference.compare import COMPARED, compare
+from engine.metrics.inference.delong import Paired, paired
+from engine.metrics.inference.uncertainty import Confidence
+from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
 
 
 def direct(positive, scores):

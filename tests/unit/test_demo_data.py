@@ -15,9 +15,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from textblob import TextBlob
 
 from engine.baseline import fit_baseline
-from engine.demo_data import COLUMNS, YOUTUBE_FILES, generate_comments, read_youtube_spam
 from engine.errors import DemoDataError
 from engine.hashing import unit_interval
+from engine.project.demo_data import COLUMNS, YOUTUBE_FILES, generate_comments, read_youtube_spam
 
 ROOT = Path(__file__).parents[2]
 YOUTUBE = ROOT.parent / "shared" / "data" / "youtube-spam"
@@ -130,7 +130,7 @@ def test_no_comments_keep_the_columns():
 @pytest.mark.parametrize("hash_seed", ["0", "1"])
 def test_the_same_in_another_process(comments, hash_seed):
     code = (
-        "from engine.demo_data import generate_comments; import sys; "
+        "from engine.project.demo_data import generate_comments; import sys; "
         "sys.stdout.buffer.write(generate_comments().to_json().encode())"
     )
     ran = subprocess.run(

@@ -12,11 +12,11 @@ import pytest
 from engine import Confidence, Evaluation, metric
 from engine.classifier.monitor import Monitor, SliceRows, find_monitor, slice_figures
 from engine.errors import MonitorError
-from engine.metrics.scan import EvaluationSpec, Scan
+from engine.metrics.catalog import KINDS, MetricSpec, better, parse_metric, quality
+from engine.metrics.explore.trend import trend
+from engine.metrics.inference.significance import mark
+from engine.metrics.scan.scan import EvaluationSpec, Scan
 from engine.metrics.scorer import Scorer
-from engine.metrics.significance import mark
-from engine.metrics.spec import KINDS, MetricSpec, better, parse_metric, quality
-from engine.metrics.trend import trend
 from engine.report import sections
 from engine.report.page import render
 

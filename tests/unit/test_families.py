@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from engine.masks.words import packed
-from engine.metrics.families import addends_of, compute, family, is_share
-from engine.metrics.kernel import Added, Masks, Work, add, state_of
-from engine.metrics.outputs import MISSING, Classes, Outputs
-from engine.metrics.ranking import bound
-from engine.metrics.spec import KINDS, parse_metric
-from engine.metrics.states import OK, SINGLE_CLASS, UNDEFINED, State
+from engine.metrics.catalog import KINDS, parse_metric
+from engine.metrics.formulas.families import addends_of, compute, family, is_share
+from engine.metrics.formulas.outputs import MISSING, Classes, Outputs
+from engine.metrics.formulas.ranking import bound
+from engine.metrics.formulas.states import OK, SINGLE_CLASS, UNDEFINED, State
+from engine.metrics.scan.kernel import Added, Masks, Work, add, state_of
+from engine.words import packed
 
 N = 600
 CLOSE = 1e-9

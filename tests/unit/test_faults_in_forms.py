@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function
-from engine.compile.kernel import Kernel
-from engine.compile.local import batches
 from engine.errors import SliceFaultError
+from engine.label.local import batches
+from engine.run.kernel import Kernel
 from engine.slicing.rows import Row
 from tests.fuzz import oracle
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from engine.hashing import key_hash
 from engine.masks.splits import split_name
+from engine.metrics.catalog import KINDS, parse_metric
 from engine.metrics.classes import class_text
-from engine.metrics.figures import ROW_COLUMNS, figures
-from engine.metrics.ranking import histogram_of, roc_auc
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.spec import KINDS, parse_metric
-from engine.metrics.uncertainty import Confidence, with_uncertainty
+from engine.metrics.formulas.ranking import histogram_of, roc_auc
+from engine.metrics.inference.figures import ROW_COLUMNS, figures
+from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
+from engine.metrics.scan.scan import EvaluationSpec
 from tests.unit.scanned import parts_of, scan_of
 
 SLICES = ("a", "b")

@@ -25,11 +25,11 @@ import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
-from engine.compile.plan import compile_slices
 from engine.errors import VersionTypeError
-from engine.slicing import description
-from engine.slicing.identity import fingerprint, unknowns
-from engine.slicing.modules import load_slices
+from engine.label.plan import compile_slices
+from engine.slicing.discovery import load_slices
+from engine.slicing.fingerprint import description
+from engine.slicing.fingerprint.identity import fingerprint, unknowns
 from engine.slicing.origin import version_of
 
 _COUNT = itertools.count()

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 
-from engine import tables
 from engine.errors import OccupiedPlaceError
+from engine.storage import tables
 
 
 class Status:

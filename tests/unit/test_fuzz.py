@@ -7,9 +7,9 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from engine.compile.local import batches
-from engine.compile.plan import compile_slices
 from engine.compile.vectors import VECTORS, each
+from engine.label.local import batches
+from engine.label.plan import compile_slices
 from tests.fuzz import __main__ as fuzz
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.smaller import smaller_row, smaller_source

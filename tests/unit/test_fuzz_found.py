@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from engine import SlicingFunction
-from engine.compile.plan import compile_slices
+from engine.label.plan import compile_slices
 from tests.fuzz import differ, strategies
 from tests.fuzz.differ import Suite
 

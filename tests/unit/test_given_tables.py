@@ -24,7 +24,7 @@ from engine import (
     preprocessor,
     slice_dataframe,
 )
-from engine.compile.columns import names_of
+from engine.arrow.columns import names_of
 from engine.errors import (
     DuplicateColumnError,
     MissingColumnError,
@@ -259,7 +259,7 @@ def expected_codes(functions, values):
 
 def found_codes(plan, table):
     """Ask a plan of a table; faults are told apart."""
-    from engine.compile.local import batches
+    from engine.label.local import batches
 
     codes = {s: [] for s in plan.ids}
     for _, _, out in batches(plan, table, range(0, len(table), 4)):

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
 from engine.errors import DuplicateSliceError, SliceIdError
-from engine.slicing import identity
-from engine.slicing.identity import fingerprint
+from engine.slicing.discovery import load_slices
+from engine.slicing.fingerprint import identity
+from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.ids import MAX_ID, check_ids, slug
-from engine.slicing.modules import load_slices
 from engine.slicing.origin import is_own
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -472,8 +472,8 @@ def test_the_same_in_every_process(tmp_path):
     )  # fmt: skip
     code = textwrap.dedent(
         """
-        from engine.slicing.identity import fingerprint
-        from engine.slicing.modules import load_slices
+        from engine.slicing.fingerprint.identity import fingerprint
+        from engine.slicing.discovery import load_slices
         print(*(fingerprint(sf) for sf in load_slices("mine.py")))
         """
     )

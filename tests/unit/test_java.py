@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import java
 from engine.errors import JavaMissingError, JavaUnsupportedError
-from engine.java import check_java, install_command, main, system_names
+from engine.storage import java
+from engine.storage.java import check_java, install_command, main, system_names
 
 APT = "sudo apt-get install openjdk-17-jre-headless"
 ROOT = Path(__file__).parents[2]
@@ -160,7 +160,8 @@ def test_main_is_silent_when_java_is_fine(tmp_path, capsys):
 def test_it_runs_with_the_standard_library_alone():
     # -I and -S leave out site-packages and whatever else isn't the standard library.
     code = (
-        "import sys\nsys.path.append(sys.argv[1])\nfrom engine.java import main\nsys.exit(main())"
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "from engine.storage import java; sys.exit(java.main())"
     )
     ran = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, str(ROOT)],

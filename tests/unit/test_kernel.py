@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.masks.words import packed, set_bits
-from engine.metrics import kernel
-from engine.metrics.exact import gathered
-from engine.metrics.families import addends_of
-from engine.metrics.kernel import (
+from engine.metrics.catalog import parse_metric
+from engine.metrics.formulas.exact import gathered
+from engine.metrics.formulas.families import addends_of
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.states import Sum
+from engine.metrics.scan.kernel import (
     PLAIN,
     Added,
     Kept,
@@ -28,10 +29,9 @@ from engine.metrics.kernel import (
     scores_bytes,
     scores_from,
 )
-from engine.metrics.outputs import Classes, Outputs
-from engine.metrics.replicates import weights as replicate_weights
-from engine.metrics.spec import parse_metric
-from engine.metrics.states import Sum
+from engine.metrics.scan.replicates import weights as replicate_weights
+from engine.metrics.scan.scan import kernel
+from engine.words import packed, set_bits
 
 SLICES, REPLICATES = 70, 6
 METRICS = ["f1", "f1@threshold=0.3", "log_loss", "ece", "ece@bins=90", "roc_auc@bins=50", "r2"]

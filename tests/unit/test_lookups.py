@@ -12,7 +12,7 @@ import pytest
 from engine import PandasSFApplier, SFApplier, SlicingFunction, lookup
 from engine.errors import MissingColumnError, SliceFormError
 from engine.slicing.expr import Lookup
-from engine.slicing.identity import fingerprint
+from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.joins import FEW, joined, key_tables, without_lookups
 from engine.slicing.lookups import versioned
 

@@ -10,9 +10,10 @@ import pytest
 import sklearn.metrics as sk
 
 from engine.errors import TooManyClassesError
-from engine.metrics import scan as scanning
-from engine.metrics.classification import MOST_SHOWN, confusions
-from engine.metrics.code import (
+from engine.metrics.catalog import parse_metric
+from engine.metrics.formulas.classification import MOST_SHOWN, confusions
+from engine.metrics.inference.figures import figures
+from engine.metrics.scan.code import (
     FLAGS,
     MOST_CLASSES,
     SHIFTS,
@@ -20,9 +21,8 @@ from engine.metrics.code import (
     flags_in,
     positions_in,
 )
-from engine.metrics.figures import figures
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.spec import parse_metric
+from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.scan.scan import scan as scanning
 from tests.unit.scanned import scan_of
 from tests.unit.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 
@@ -80,7 +80,7 @@ def test_metrics_without_a_confusion_are_those_with_one(weighted, monkeypatch):
     names = [*BINARY_ORACLES, *AVERAGES]
     values = []
     for most in (MOST_SHOWN, 2):
-        monkeypatch.setattr("engine.metrics.classification.MOST_SHOWN", most)
+        monkeypatch.setattr("engine.metrics.formulas.classification.MOST_SHOWN", most)
         rows, masks = drawn(3, 5, weighted, positive=2)
         values.append(figures_of(rows, masks, names))
     pd.testing.assert_frame_equal(*values, rtol=1e-13)

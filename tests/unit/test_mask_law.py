@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import SlicingFunction, preprocessor, slicing_function
-from engine.compile.kernel import Fault, Kernel
+from engine.run.kernel import Fault, Kernel
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

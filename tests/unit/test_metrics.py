@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import MetricDefinitionError, MetricParameterError, UnknownMetricError
-from engine.metrics.classification import of_confusions
+from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.custom import custom_metrics
-from engine.metrics.ranking import (
+from engine.metrics.formulas.classification import of_confusions
+from engine.metrics.formulas.ranking import (
     RANKINGS,
     average_precision,
     bin_of,
@@ -21,9 +22,8 @@ from engine.metrics.ranking import (
     in_blocks,
     roc_auc,
 )
+from engine.metrics.formulas.states import OK, UNDEFINED
 from engine.metrics.request import metrics_of
-from engine.metrics.spec import KINDS, MetricSpec, parse_metric
-from engine.metrics.states import OK, UNDEFINED
 
 SKLEARN = {
     "accuracy": sk.accuracy_score,

@@ -9,7 +9,7 @@ import pytest
 
 import engine
 from engine.errors import ModuleImportError, NoSlicesError
-from engine.slicing.modules import load_slices
+from engine.slicing.discovery import load_slices
 
 GOOD = """
 from engine import SlicingFunction, slicing_function, where

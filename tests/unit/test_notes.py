@@ -14,7 +14,7 @@ import pytest
 from numpy.random import rand
 
 from engine import SlicingFunction, compile_slices
-from engine.compile.notes import randomness
+from engine.lift.notes import randomness
 
 DRAWN = {
     "random.random": lambda x: random.random() < 0.5,

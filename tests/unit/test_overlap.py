@@ -13,7 +13,7 @@ from engine import PandasSFApplier, SlicingFunction, compile_slices
 from engine.errors import MaskColumnError, NoMasksError
 from engine.masks import overlap
 from engine.masks.overlap import Overlap, add_pairs
-from engine.masks.words import WORD, packed
+from engine.words import WORD, packed
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

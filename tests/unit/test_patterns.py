@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.compile.dialect import translate
-from engine.compile.methods import Linear, Python, Scan
-from engine.compile.patterns import MATCHERS, PatternSet, Search, _anchored
-from engine.compile.regex import parse
-from engine.compile.scan import Needle, Scanner
-from engine.compile.text import FORMS, TextBatch
+from engine.matching.dialect import translate
+from engine.matching.methods import Linear, Python, Scan
+from engine.matching.patterns import MATCHERS, PatternSet, Search, _anchored
+from engine.matching.regex import parse
+from engine.matching.scan import Needle, Scanner
+from engine.matching.text import FORMS, TextBatch
 from tests.unit.nasty import PIECES, array_of, arrays, built_from, texts
 
 REGEX_KINDS = ("search", "match", "fullmatch")

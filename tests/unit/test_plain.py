@@ -13,22 +13,22 @@ import torch
 
 from engine import SlicingFunction, lookup, preprocessor
 from engine.classifier.checkpoint import Checkpoint
-from engine.classifier.features import TfIdf
-from engine.classifier.fitting import Recipe
-from engine.classifier.sparse import SparseRows
+from engine.classifier.data.sparse import SparseRows
+from engine.classifier.features.features import TfIdf
 from engine.compile.combine import Found, packed
-from engine.compile.local import batches
-from engine.compile.plan import compile_slices
 from engine.compile.program import Program
 from engine.compile.tiers import Tier
-from engine.config import Classifier
+from engine.label.local import batches
+from engine.label.plan import compile_slices
 from engine.masks.overlap import add_pairs
-from engine.masks.words import bit_counts, bit_sums, set_bits
-from engine.metrics.families import addends_of
-from engine.metrics.kernel import Added, Masks, Work, add
-from engine.metrics.outputs import Classes, Outputs
-from engine.metrics.spec import parse_metric
+from engine.metrics.catalog import parse_metric
+from engine.metrics.formulas.families import addends_of
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.scan.kernel import Added, Masks, Work, add
 from engine.plain import obey, plain
+from engine.project.config import Classifier
+from engine.project.fitting import Recipe
+from engine.words import bit_counts, bit_sums, set_bits
 from tests.fuzz import differ, oracle, strategies
 
 

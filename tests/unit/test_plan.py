@@ -15,9 +15,6 @@ from pyspark import cloudpickle
 from pyspark.sql.types import StructType
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
-from engine.compile.faults import FaultCounts, explained, fault_counts
-from engine.compile.plan import Tier
-from engine.compile.ship import Parcel, _Source, check_picklable
 from engine.errors import (
     ExecutorImportError,
     MissingColumnError,
@@ -26,6 +23,9 @@ from engine.errors import (
     SliceIdError,
     UnpicklableSliceError,
 )
+from engine.label.plan import Tier
+from engine.run.faults import FaultCounts, explained, fault_counts
+from engine.run.ship import Parcel, _Source, check_picklable
 
 SCHEMA = StructType().add("id", "string").add("text", "string").add("likes", "integer")
 
@@ -195,7 +195,7 @@ def elsewhere(folder, made):
 SEND = """
 import functools, pickle, sys
 from engine import SlicingFunction
-from engine.compile.ship import Parcel
+from engine.run.ship import Parcel
 {}
 sys.stdout.buffer.write(pickle.dumps(Parcel(sf)))
 """

@@ -22,8 +22,8 @@ from engine import (
     compile_slices,
     preprocessor,
 )
-from engine.compile import preprocess
-from engine.compile.kernel import Kernel
+from engine.run import preprocess
+from engine.run.kernel import Kernel
 
 
 def seen_by(sfs_of, columns, pre=()):

@@ -85,9 +85,10 @@ def test_slicing_and_kernel_run_with_numpy_pandas_and_pyarrow_alone():
     code = """
     import pyarrow as pa
     import engine.errors, engine.hashing
-    import engine.metrics.classification, engine.metrics.ranking, engine.metrics.scorer
+    import engine.metrics.formulas.classification, engine.metrics.formulas.ranking
+    import engine.metrics.scorer
     from engine import PandasSFApplier, SFApplier, preprocessor, slicing_function
-    from engine.compile.kernel import Kernel
+    from engine.run.kernel import Kernel
 
     @preprocessor(memoize=True)
     def words(x):
@@ -111,7 +112,7 @@ def test_slicing_and_kernel_run_with_numpy_pandas_and_pyarrow_alone():
 
 
 def test_the_fused_udf_needs_pyspark_besides():
-    code = "import engine.compile.udf, engine.compile.faults, engine.compile.plan, engine.hashing"
+    code = "import engine.run.udf, engine.run.faults, engine.label.plan, engine.hashing"
     block = textwrap.dedent(BLOCK.format(allowed=SCIENCE | {"pyspark", "py4j"}))
     assert python(block + code + "\nprint('torch' in sys.modules)") == "False"
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.compile.reads import Reads, reads, slice_reads
+from engine.lift.reads import Reads, reads, slice_reads
 from engine.slicing.functions import Preprocessor, SlicingFunction
 from engine.slicing.rows import Row, TracedRow
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.compile.charsets import FOLD_TO_ASCII, Charset
-from engine.compile.dialect import translate
-from engine.compile.regex import At, Choice, Joined, Opaque, Repeat, backtracks, parse, required
-from engine.compile.text import beyond_ascii
-from engine.compile.windows import chains
+from engine.matching.charsets import FOLD_TO_ASCII, Charset
+from engine.matching.dialect import translate
+from engine.matching.regex import At, Choice, Joined, Opaque, Repeat, backtracks, parse, required
+from engine.matching.text import beyond_ascii
+from engine.matching.windows import chains
 
 EVERY = "".join(map(chr, (*range(0x80), *beyond_ascii())))
 

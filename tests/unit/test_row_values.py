@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, compile_slices
-from engine.compile.columns import plain_array
-from engine.compile.series import null_series, pandas_series
-from engine.compile.values import pandas_values, python_values
+from engine.arrow.columns import plain_array
+from engine.arrow.values import pandas_values, python_values
+from engine.run.series import null_series, pandas_series
 from engine.slicing.rows import Struct, own_copy
 
 NAN = float("nan")

@@ -13,8 +13,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from engine.compile import columns, lift, methods, patterns, text, tiers, values, vectors, windows
+from engine.arrow import columns, values
+from engine.compile import tiers, vectors
 from engine.compile.vectors import VECTORS, Vec, each, first_fail
+from engine.lift import lift
+from engine.matching import methods, patterns, text, windows
 from engine.slicing import expr
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite

@@ -13,17 +13,17 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.masks.words import packed
 from engine.metrics.arrays import Arrays, slices_of, values_of
-from engine.metrics.families import addends_of, compute
-from engine.metrics.figures import figures as figures_of
-from engine.metrics.kernel import Added, Masks, Work, add, state_of
-from engine.metrics.outputs import Classes, Outputs
-from engine.metrics.scan import EvaluationSpec
+from engine.metrics.catalog import parse_metric
+from engine.metrics.formulas.families import addends_of, compute
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.states import OK, OVERFLOW, STATUSES, UNDEFINED, UNDERFLOW, Values
+from engine.metrics.inference.figures import figures as figures_of
+from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
+from engine.metrics.scan.kernel import Added, Masks, Work, add, state_of
+from engine.metrics.scan.scan import EvaluationSpec
 from engine.metrics.scorer import Scorer
-from engine.metrics.spec import parse_metric
-from engine.metrics.states import OK, OVERFLOW, STATUSES, UNDEFINED, UNDERFLOW, Values
-from engine.metrics.uncertainty import Confidence, with_uncertainty
+from engine.words import packed
 from tests.unit.scanned import scan_of
 
 NUMBERS = ("mae", "mse", "rmse", "bias", "r2", "mape")

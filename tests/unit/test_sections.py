@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 
-from engine.metrics import spec
-from engine.metrics.trend import trend
+from engine.metrics import catalog as spec
+from engine.metrics.explore.trend import trend
 from engine.report import sections
 from engine.report.page import render
 from engine.report.sections import Line, Section, cell

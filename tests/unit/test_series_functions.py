@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from engine import PandasSFApplier, SlicingFunction, compile_slices
-from engine.compile.series import NullSeries, null_series, pandas_series
+from engine.run.series import NullSeries, null_series, pandas_series
 
 D = Decimal
 DAY, DAYS = dt.date(2024, 2, 29), dt.timedelta(days=1)

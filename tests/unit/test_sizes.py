@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, compile_slices, where
-from engine.compile.faults import explained
 from engine.compile.tiers import Tier
 from engine.errors import SliceDepthError
+from engine.run.faults import explained
 from engine.slicing import expr
 from engine.slicing.algebra import parse, text_of
 from engine.slicing.compositions import Composition, compositions

@@ -8,14 +8,14 @@ import pytest
 
 from engine.errors import SignatureSplitError, SplitMissingError
 from engine.hashing import key_hash
-from engine.metrics.compare import compare, flips
+from engine.metrics.catalog import better, parse_metric
 from engine.metrics.evaluation import Evaluation
-from engine.metrics.figures import figures
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.signatures import RowCount, Signatures
-from engine.metrics.spec import better, parse_metric
-from engine.metrics.trend import trend
-from engine.metrics.uncertainty import Confidence, with_uncertainty
+from engine.metrics.explore.signatures import RowCount, Signatures
+from engine.metrics.explore.trend import trend
+from engine.metrics.inference.compare import compare, flips
+from engine.metrics.inference.figures import figures
+from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
+from engine.metrics.scan.scan import EvaluationSpec
 from engine.report import sections
 from engine.report.page import render
 from tests.unit.scanned import scan_of

@@ -12,8 +12,8 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chisquare, fisher_exact, norm, poisson, t
 
 from engine.hashing import key_hash
-from engine.metrics import intervals, replicates
-from engine.metrics.intervals import (
+from engine.metrics.inference import intervals
+from engine.metrics.inference.intervals import (
     AreaVariance,
     area_variance_at,
     auc_interval,
@@ -24,8 +24,7 @@ from engine.metrics.intervals import (
     rough,
     wilson,
 )
-from engine.metrics.replicates import LEAST, weights
-from engine.metrics.significance import (
+from engine.metrics.inference.significance import (
     adjusted,
     auc_test,
     fisher,
@@ -33,6 +32,8 @@ from engine.metrics.significance import (
     row_variance,
     sufficient,
 )
+from engine.metrics.scan.replicates import LEAST, weights
+from engine.metrics.scan.scan import replicates
 
 Z = norm.ppf(0.975)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine import table_identity
-from engine.table_identity import Commit, CommitFile, DeltaLeaf, last_change
+from engine.storage import identity as table_identity
+from engine.storage.identity import Commit, CommitFile, DeltaLeaf, last_change
 
 W, Z, V, S = "WRITE", "OPTIMIZE", "VACUUM END", "SET TBLPROPERTIES"
 

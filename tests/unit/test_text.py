@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.compile.text import (
+from engine.matching.text import (
     FORMS,
     WIDE_SPACES,
     Characters,

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from engine.errors import NotEvaluatedError
-from engine.metrics.trend import TREND, trend
+from engine.metrics.explore.trend import TREND, trend
 
 
 def rows():

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.hashing import key_hash
-from engine.metrics.compare import compare, flips, mcnemar
-from engine.metrics.figures import figures
-from engine.metrics.intervals import auc_variance, bootstrap_interval, wilson
-from engine.metrics.replicates import weights
-from engine.metrics.scan import EvaluationSpec
-from engine.metrics.significance import adjusted, fisher, mark, replicate_test
-from engine.metrics.spec import parse_metric
-from engine.metrics.uncertainty import Confidence, needs_replicates, with_uncertainty
+from engine.metrics.catalog import parse_metric
+from engine.metrics.inference.compare import compare, flips, mcnemar
+from engine.metrics.inference.figures import figures
+from engine.metrics.inference.intervals import auc_variance, bootstrap_interval, wilson
+from engine.metrics.inference.significance import adjusted, fisher, mark, replicate_test
+from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
+from engine.metrics.scan.replicates import weights
+from engine.metrics.scan.scan import EvaluationSpec
 from tests.unit.scanned import scan_of
 
 N = 20  # replicates

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function
-from engine.compile.kernel import Kernel
-from engine.compile.local import batches
-from engine.compile.values import pandas_values, python_values, readable
+from engine.arrow.values import pandas_values, python_values, readable
 from engine.errors import SliceFaultError, UnreadableValueError
-from engine.masks.appliers import PandasSFApplier
+from engine.label.appliers import PandasSFApplier
+from engine.label.local import batches
+from engine.run.kernel import Kernel
 from engine.slicing.expr import Call, Column, Const
 from engine.slicing.rows import MutableRow, PartialRow, Row, Unreadable, values_of
 from tests.unit.nasty import texts
@@ -308,7 +308,7 @@ def is_utf8(raw: bytes) -> bool:
 def test_a_batch_without_such_values_is_looked_through_once(monkeypatch):
     """A validation per column and batch, and nothing per value."""
     seen: list[Any] = []
-    from engine.compile import values
+    from engine.arrow import values
 
     monkeypatch.setattr(values, "_apart", seen.append)
     table = pa.table({"s": ["a", None], "d": [dt.date(1, 1, 1), dt.date(9999, 12, 31)]})

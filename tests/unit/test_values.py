@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from engine import PandasSFApplier, by, cross
 from engine.errors import ValueTypeError
+from engine.slicing.by_value import By, Pin, Slot, distinct, name_of, value_slices
 from engine.slicing.evaluate import codes
-from engine.slicing.identity import fingerprint
+from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.ids import check_ids
-from engine.slicing.values import By, Pin, Slot, distinct, name_of, value_slices
 
 TEXTS = st.one_of(
     st.text(max_size=8),

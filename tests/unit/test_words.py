@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from engine.compile import combine
 from engine.compile.combine import Found
 from engine.masks.counts import batch_counts
-from engine.masks.words import WORD, bit_counts, bit_sums, packed, unpacked
+from engine.words import WORD, bit_counts, bit_sums, packed, unpacked
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

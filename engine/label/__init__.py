@@ -1,0 +1,6 @@
+"""A plan applied to a table, of Spark, pandas or pyarrow: rows go in, masks come out.
+
+May import: run, masks and the rooms below them.
+Start reading: `plan` (`compile_slices` and `MaskPlan`), then `local` (the same without Spark).
+`appliers` has Snorkel's interface, `lookup_joins` the tables of keys that Spark joins.
+"""

@@ -1,0 +1,125 @@
+r"""A Python regular expression, written for RE2, which needs time linear in the text's length.
+
+RE2 comes with pyarrow. The two disagree on ``\w``, ``\s``, ``$``, case and more, so nothing is
+handed over as written: every set is spelled out as the code points that Python gives it, and only
+what both engines take to mean the same is used. What has no such form isn't translated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from re import _constants as c  # type: ignore[attr-defined]
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.matching.charsets import ASCII_SIZE, Charset
+from engine.matching.regex import At, Choice, Joined, Node, Opaque, Repeat, nodes
+
+_MOST_REPEATS = 1000  # RE2 refuses more, nested ones multiplied
+_NOTHING = r"[^\x{0}-\x{10FFFF}]"
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A pattern for RE2.
+
+    Attributes
+    ----------
+    pattern
+        To be searched for, whatever the original was for.
+    ascii_only
+        Whether the two agree on texts of ASCII characters only.
+    """
+
+    pattern: str
+    ascii_only: bool
+
+
+class _NoTranslationError(Exception):
+    """RE2 has no form of it that means the same."""
+
+
+def translate(node: Node) -> Translation | None:
+    r"""Write an expression that is searched for in RE2's dialect, or return None.
+
+    Examples
+    --------
+    >>> from engine.matching.regex import parse
+    >>> translate(parse("[ab]+c$")).pattern
+    '(?:[\\x{61}-\\x{62}])+[\\x{63}-\\x{63}](?:\\n?\\z)'
+    >>> translate(parse(r"(a)\1")) is None
+    True
+    """
+    try:
+        full = Translation(_text(node, True, 1, ASCII_SIZE), True)
+        if not _ascii_only(node):
+            full = Translation(_text(node, True, 1, None), False)
+        pc.match_substring_regex(pa.array([""]), full.pattern)
+    except (_NoTranslationError, pa.ArrowInvalid):
+        return None
+    return full
+
+
+def _ascii_only(node: Node) -> bool:
+    return any(isinstance(n, At) and n.kind is c.AT_BOUNDARY and not n.ascii for n in nodes(node))
+
+
+def _text(node: Node, last: bool, repeats: int, below: int | None) -> str:
+    """Write a node; ``last``: nothing comes after it; ``below``: larger code points don't occur."""
+    match node:
+        case Charset():
+            return _set(node, below)
+        case At():
+            return _condition(node, last)
+        case Joined(parts=parts):
+            end = len(parts) - 1
+            return "".join(
+                _group(part, last and i == end, repeats, below) for i, part in enumerate(parts)
+            )
+        case Choice(parts=parts):
+            return "|".join(_text(part, last, repeats, below) for part in parts)
+        case Repeat(part=part, least=least, most=most):
+            repeats *= max(least, most or 1)
+            if repeats > _MOST_REPEATS:
+                raise _NoTranslationError
+            return f"(?:{_text(part, False, repeats, below)}){_quantifier(least, most)}"
+        case Opaque():
+            raise _NoTranslationError
+
+
+def _group(node: Node, last: bool, repeats: int, below: int | None) -> str:
+    text = _text(node, last, repeats, below)
+    return f"(?:{text})" if isinstance(node, Choice) else text
+
+
+def _quantifier(least: int, most: int | None) -> str:
+    return {(0, None): "*", (1, None): "+", (0, 1): "?"}.get(
+        (least, most), f"{{{least},{'' if most is None else most}}}"
+    )
+
+
+def _set(charset: Charset, below: int | None) -> str:
+    ranges = charset.ranges
+    if below is not None:
+        ranges = tuple((a, min(b, below - 1)) for a, b in ranges if a < below)
+    spelled = "".join(f"\\x{{{a:X}}}-\\x{{{b:X}}}" for a, b in ranges)
+    return f"[{spelled}]" if spelled else _NOTHING
+
+
+def _condition(at: At, last: bool) -> str:
+    if at.kind not in _CONDITIONS or (at.kind is c.AT_END and not last):
+        raise _NoTranslationError
+    return _CONDITIONS[at.kind]
+
+
+_CONDITIONS: dict[Any, str] = {
+    c.AT_BEGINNING: r"\A",
+    c.AT_BEGINNING_STRING: r"\A",
+    c.AT_BEGINNING_LINE: r"(?m:^)",
+    c.AT_END: r"(?:\n?\z)",  # Python's $ holds before a final line feed too; see `last`
+    c.AT_END_LINE: r"(?m:$)",
+    c.AT_END_STRING: r"\z",
+    c.AT_BOUNDARY: r"\b",  # ASCII letters only in RE2
+}

@@ -1,0 +1,419 @@
+r"""Regular expressions of a fixed shape, decided for a whole batch around the hits of a literal.
+
+A window is a row of character sets and conditions on the place, as many as the text that it
+matches has characters. A repeat at either end of a search is as many characters as it has to be:
+``\w+\.ly`` occurs where ``\w\.ly`` does. A chain is windows with ``.*`` or ``.+`` between them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from re import _constants as c  # type: ignore[attr-defined]
+from typing import Any
+
+import numpy as np
+
+from engine.matching.charsets import ASCII_SIZE, Charset
+from engine.matching.regex import At, Choice, Joined, Node, Opaque, Repeat, parse
+from engine.matching.scan import SHARE, Needle
+from engine.matching.text import TextBatch, code_points, widths
+
+_MOST_CHAINS = 128
+_MOST_ELEMENTS = 60
+_MOST_VARIANTS = 12  # lengths of one repeat that are tried one by one
+_WIDE_SHARE = 0.02  # of a text's bytes, expected to begin a character beyond ASCII
+
+Element = Charset | At
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Any characters between two windows, ``least`` of them or more; line feeds if allowed."""
+
+    least: int
+    newline: bool
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is around a literal, or around one character; both sides are read outwards.
+
+    Attributes
+    ----------
+    anchor
+        The literal, or the set of the character.
+    before, after
+        What has to hold on either side.
+    twins
+        Whether a character of ``charsets.FOLD_TO_ASCII`` may stand for one of the literal's.
+    """
+
+    anchor: Needle | Charset
+    before: tuple[Element, ...]
+    after: tuple[Element, ...]
+    twins: bool = False
+
+    @property
+    def expected(self) -> float:
+        """Hits of the anchor expected per byte of text."""
+        return self.anchor.expected if isinstance(self.anchor, Needle) else _share(self.anchor)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Windows that follow one another, with a gap between each and the next."""
+
+    windows: tuple[Window, ...]
+    gaps: tuple[Gap, ...]
+
+
+class _NotFixedError(Exception):
+    """The expression isn't a handful of chains."""
+
+
+def chains(node: Node) -> tuple[Chain, ...] | None:
+    r"""Return chains of which one occurs wherever the expression does, and nowhere else.
+
+    Examples
+    --------
+    >>> [chain] = chains(parse(r"\w+\.ly"))
+    >>> chain.windows[0].anchor.text, len(chain.windows[0].before)
+    (b'.ly', 1)
+    >>> chains(parse(r"a\s+b")) is None
+    True
+    """
+    try:
+        every = [
+            sequence
+            for unfolded in _sequences(node)
+            for shorter in _shortened(unfolded, 1)
+            for shortest in _shortened(shorter[::-1], -1)
+            for sequence in _spread(shortest[::-1])
+        ]
+        if len(every) > _MOST_CHAINS:
+            return None
+        return tuple(map(_chain, dict.fromkeys(every)))
+    except _NotFixedError:
+        return None
+
+
+_Sequence = tuple[Any, ...]  # of elements, repeats and gaps
+
+
+def _sequences(node: Node) -> list[_Sequence]:
+    """Return the alternatives of a node; what may be of several lengths stays as it is."""
+    match node:
+        case Charset() | At():
+            return [(node,)]
+        case Joined():
+            return _product([_sequences(part) for part in node.parts])
+        case Choice():
+            return [s for part in node.parts for s in _sequences(part)]
+        case Repeat(part=part, least=least, most=most):
+            if least != most:
+                return [(node,)]
+            if least > _MOST_ELEMENTS:
+                raise _NotFixedError
+            return _product([_sequences(part)] * least)
+        case Opaque():
+            raise _NotFixedError
+
+
+def _product(parts: list[list[_Sequence]]) -> list[_Sequence]:
+    made: list[_Sequence] = [()]
+    for alternatives in parts:
+        if len(made) * len(alternatives) > _MOST_CHAINS:
+            raise _NotFixedError
+        made = [a + b for a in made for b in alternatives]
+    return made
+
+
+def _shortened(sequence: _Sequence, step: int) -> Iterator[_Sequence]:
+    """Give a repeat at the beginning the length that it must have: a search may start later.
+
+    A search may end sooner too: with a step of -1 the sequence is one read backwards.
+    """
+    if not (sequence and isinstance(sequence[0], Repeat)):
+        yield sequence
+        return
+    least = Repeat(sequence[0].part, sequence[0].least, sequence[0].least)
+    for alternative in _sequences(least):
+        yield from _shortened(alternative[::step] + sequence[1:], step)
+
+
+def _spread(sequence: _Sequence) -> Iterator[_Sequence]:
+    """Write out the lengths of a repeat inside, or make it a gap."""
+    at = next((i for i, e in enumerate(sequence) if isinstance(e, Repeat)), None)
+    if at is None:
+        yield sequence
+        return
+    repeat = sequence[at]
+    if repeat.most is None:
+        middle: Iterable[_Sequence] = [(_gap(repeat),)]
+    elif repeat.most - repeat.least < _MOST_VARIANTS:
+        lengths = range(repeat.least, repeat.most + 1)
+        middle = [s for n in lengths for s in _sequences(Repeat(repeat.part, n, n))]
+    else:
+        raise _NotFixedError
+    rest = list(itertools.islice(_spread(sequence[at + 1 :]), _MOST_CHAINS + 1))
+    for inside, behind in itertools.product(middle, rest):
+        if any(isinstance(e, Repeat) for e in inside):
+            yield from _spread(sequence[:at] + inside + behind)
+        else:
+            yield sequence[:at] + inside + behind
+
+
+def _gap(repeat: Repeat) -> Gap:
+    part = repeat.part
+    if repeat.least > 1 or not isinstance(part, Charset) or part.item[0] is not c.ANY:
+        raise _NotFixedError
+    return Gap(repeat.least, ord("\n") in part.ascii)
+
+
+def _chain(sequence: _Sequence) -> Chain:
+    if len(sequence) > _MOST_ELEMENTS:
+        raise _NotFixedError
+    parts: list[list[Element]] = [[]]
+    gaps = [e for e in sequence if isinstance(e, Gap)]
+    for element in sequence:
+        if isinstance(element, Gap):
+            parts.append([])
+        else:
+            parts[-1].append(element)
+    return Chain(tuple(map(_window, parts)), tuple(gaps))
+
+
+def _window(elements: list[Element]) -> Window:
+    """Choose the literal, or the character, that is expected to occur least."""
+    candidates: list[tuple[float, int, int, Needle | Charset, bool]] = []
+    for begin, end, needle, twins in _runs(elements):
+        candidates.append((needle.expected, begin, end, needle, twins))
+    if not candidates:
+        candidates = [
+            (_share(e), i, i + 1, e, False)
+            for i, e in enumerate(elements)
+            if isinstance(e, Charset)
+        ]
+    if not candidates:
+        raise _NotFixedError
+    _, begin, end, anchor, twins = min(candidates, key=lambda candidate: candidate[:2])
+    return Window(anchor, tuple(elements[:begin][::-1]), tuple(elements[end:]), twins)
+
+
+def _runs(elements: list[Element]) -> Iterator[tuple[int, int, Needle, bool]]:
+    """Yield the literals of a window: where each begins and ends, and if it may have twins."""
+    begin, text, any_case, twins = 0, b"", None, False
+    for i, element in enumerate([*elements, None]):
+        piece, folds = _piece(element)
+        clash = None not in {any_case, folds} and any_case != folds
+        if text and (not piece or clash):
+            yield begin, i, Needle(text, bool(any_case)), twins
+            text, any_case, twins = b"", None, False
+        if piece:
+            begin = begin if text else i
+            text += piece
+            any_case = folds if any_case is None else any_case
+            twins = twins or (isinstance(element, Charset) and element.has_wide_twin)
+
+
+def _piece(element: Element | None) -> tuple[bytes, bool | None]:
+    """Return the bytes that an element is, and whether case doesn't count (None: either way)."""
+    if not isinstance(element, Charset):
+        return b"", None
+    if element.literal is not None:
+        folds = False if element.literal.isascii() and element.literal.isalpha() else None
+        return element.literal.encode(), folds
+    return (element.letter.encode(), True) if element.letter is not None else (b"", None)
+
+
+def _share(charset: Charset) -> float:
+    return float(SHARE[list(charset.ascii)].sum()) + _WIDE_SHARE * charset.beyond
+
+
+@dataclass(frozen=True)
+class _Spans:
+    """Where matches begin and end, and their rows; ascending."""
+
+    start: np.ndarray
+    end: np.ndarray
+    row: np.ndarray
+
+    def where(self, keep: np.ndarray) -> _Spans:
+        return _Spans(self.start[keep], self.end[keep], self.row[keep])
+
+
+def rows_of(
+    chain: Chain, text: TextBatch, hits: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Return the rows in which a chain occurs, maybe more than once.
+
+    Parameters
+    ----------
+    chain
+        The chain.
+    text
+        The batch.
+    hits
+        For each window, positions and rows of its anchor, ascending.
+    """
+    matches = [
+        _matched(window, text, position, row)
+        for window, (position, row) in zip(chain.windows, hits, strict=True)
+    ]
+    reached = matches[0]
+    for gap, later in zip(chain.gaps, matches[1:], strict=True):
+        reached = later.where(_reachable(gap, text, reached, later))
+    return reached.row
+
+
+def _reachable(gap: Gap, text: TextBatch, earlier: _Spans, later: _Spans) -> np.ndarray:
+    """Return which of the later matches have an earlier one before them: the nearest is enough."""
+    if not len(earlier.end):
+        return np.zeros(len(later.start), dtype=bool)
+    nearest = np.searchsorted(earlier.end, later.start - gap.least, "right") - 1
+    reachable: np.ndarray = (nearest >= 0) & (earlier.row[nearest] == later.row)
+    if not gap.newline and len(text.newlines):
+        before = np.searchsorted(text.newlines, earlier.end[nearest])
+        reachable &= np.searchsorted(text.newlines, later.start) <= before
+    return reachable
+
+
+def _matched(window: Window, text: TextBatch, position: np.ndarray, row: np.ndarray) -> _Spans:
+    """Return a window's matches."""
+    anchor = window.anchor
+    width = len(anchor.text) if isinstance(anchor, Needle) else widths(text.data, position)
+    spans = _Spans(position, position + width, row)
+    for element in window.after:
+        spans = _followed(element, text, spans)
+    for element in window.before:
+        spans = _preceded(element, text, spans)
+    return spans
+
+
+def _followed(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
+    """Keep the matches that an element follows, and add it to them."""
+    if isinstance(element, At):
+        return spans.where(_holds(element, text, spans.end, spans.row))
+    inside = spans.where(spans.end < text.offsets[spans.row + 1])
+    kept = inside.where(_member(element, text, inside.end))
+    return _Spans(kept.start, kept.end + widths(text.data, kept.end), kept.row)
+
+
+def _preceded(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
+    """Keep the matches that an element precedes, and add it to them."""
+    if isinstance(element, At):
+        return spans.where(_holds(element, text, spans.start, spans.row))
+    inside = spans.where(spans.start > text.offsets[spans.row])
+    wider = _Spans(_before(text, inside.start), inside.end, inside.row)
+    return wider.where(_member(element, text, wider.start))
+
+
+def _member(charset: Charset, text: TextBatch, position: np.ndarray) -> np.ndarray:
+    """Return which of the characters at some positions are in a set."""
+    byte = text.data[position]
+    member: np.ndarray = charset.table[byte]
+    if charset.beyond:
+        wide = np.flatnonzero(byte >= ASCII_SIZE)
+        if len(wide):
+            member[wide] = charset.wide.hold(code_points(text.data, position[wide]))
+    return member
+
+
+def _before(text: TextBatch, position: np.ndarray) -> np.ndarray:
+    """Return where the characters before some positions begin."""
+    before = position - 1
+    for _ in range(3):
+        inside = np.flatnonzero(text.data[before] & 0xC0 == 0x80)  # noqa: PLR2004 - 0b10xxxxxx
+        if not len(inside):
+            break
+        before[inside] -= 1
+    return before
+
+
+def _holds(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Return at which positions a condition on the place holds."""
+    return _CONDITIONS[at.kind](at, text, position, row)
+
+
+def _is_start(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    holds: np.ndarray = position == text.offsets[row]
+    return holds
+
+
+def _is_end(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    holds: np.ndarray = position == text.offsets[row + 1]
+    return holds
+
+
+def _is_line_start(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    newline = text.data[position - 1] == ord("\n")
+    holds: np.ndarray = newline | _is_start(at, text, position, row)
+    return holds
+
+
+def _is_line_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    newline = text.data[position] == ord("\n")
+    holds: np.ndarray = newline | _is_end(at, text, position, row)
+    return holds
+
+
+def _is_near_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    newline = text.data[position] == ord("\n")
+    newline &= _is_end(at, text, position + 1, row)
+    holds: np.ndarray = newline | _is_end(at, text, position, row)
+    return holds
+
+
+def _is_boundary(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    word = _word(at.ascii)
+    after: np.ndarray = position < text.offsets[row + 1]
+    after[after] = _member(word, text, position[after])
+    before: np.ndarray = position > text.offsets[row]
+    before[before] = _member(word, text, _before(text, position[before]))
+    holds: np.ndarray = before != after
+    return holds
+
+
+def _is_inside(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+    return ~_is_boundary(at, text, position, row)
+
+
+_CONDITIONS = {
+    c.AT_BEGINNING: _is_start,
+    c.AT_BEGINNING_STRING: _is_start,
+    c.AT_BEGINNING_LINE: _is_line_start,
+    c.AT_END: _is_near_end,
+    c.AT_END_LINE: _is_line_end,
+    c.AT_END_STRING: _is_end,
+    c.AT_BOUNDARY: _is_boundary,
+    c.AT_NON_BOUNDARY: _is_inside,
+}
+
+
+@functools.cache
+def _word(ascii_: bool) -> Charset:
+    word = parse(r"\w", re.ASCII if ascii_ else 0)
+    assert isinstance(word, Charset)
+    return word
+
+
+def places(charset: Charset, text: TextBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the characters of a set are, and in which rows; none in null rows."""
+    marks = np.frombuffer(text.data[: text.size].tobytes().translate(_marks(charset)), dtype=bool)
+    position = np.flatnonzero(marks)
+    if charset.beyond:
+        position = np.sort(np.concatenate([position, text.places(charset.wide)]))
+    row = text.rows_at(position)
+    if text.valid is not None:
+        known = text.valid[row]
+        position, row = position[known], row[known]
+    return position, row
+
+
+@functools.lru_cache(512)
+def _marks(charset: Charset) -> bytes:
+    return charset.table.tobytes()

@@ -1,0 +1,516 @@
+"""Signatures: the distinct patterns of masks with their counts, which answer any composition.
+
+Rows on which every slice says the same can't be told apart by slices. So the rows of a table,
+grouped by what all slices say, by split, label and prediction, are all that a question about
+``a & ~(b | c)`` needs; there are far fewer groups than rows, and they fit on the driver.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.arguments import text, texts, whole
+from engine.errors import (
+    NoSuchMaskError,
+    PredictionValueError,
+    SignatureColumnsError,
+    SignatureLimitError,
+    SignatureMetricError,
+    SignatureSplitError,
+    UnknownClassError,
+)
+from engine.masks.checks import EXAMPLES, check_columns, quoted, spark_table
+from engine.masks.reader import MaskTable, named_masks, read_masks
+from engine.masks.splits import AnySplit, in_split, split_sql
+from engine.metrics.catalog import MetricSpec, parse_metric
+from engine.metrics.classes import class_position, given_classes
+from engine.metrics.formulas.classification import of_confusions
+from engine.metrics.formulas.exact import BITS, Exact
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS
+from engine.metrics.formulas.states import OVERALL, STATUSES, WEIGHTLESS
+from engine.metrics.inference.figures import EMPTY, UNSCORED
+from engine.metrics.request import position_of
+from engine.metrics.scan.joined import MAX_WEIGHT, bad_weight
+from engine.slicing.algebra import parse
+from engine.slicing.evaluate import codes
+from engine.slicing.expr import Mask
+from engine.sql import name_sql
+from engine.words import WORD, packed
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+log = logging.getLogger("engine")
+
+FIGURES = ("metric", "value", "support", "status", "complete")
+_GROUPS = ["split", "label", "pred"]
+_ROWS, _WEIGHT, _BAD, _PLACE = "_rows", "_weight", "_bad", "_place"
+_LABEL, _PRED, _GIVEN = "@label", "@pred", "@weight"  # named as no slice can be
+_BAD_WEIGHT = bad_weight(name_sql(_GIVEN))
+_DIGITS = ("_digit_0", "_digit_1", "_digit_2")  # of a float64: 53 bits, of which a digit has 40
+_LOWEST, _HIGHEST = -27, 2  # places of weights, from 2^-1074 to 2^100
+
+
+@dataclass(frozen=True)
+class RowCount:
+    """How many rows a composition is true, false and undecided on.
+
+    Attributes
+    ----------
+    true, false, undecided
+        Rows among the signatures that were kept.
+    left_out
+        Rows of signatures that weren't; each may be any of the three.
+    """
+
+    true: int
+    false: int
+    undecided: int
+    left_out: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row was counted."""
+        return not self.left_out
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most rows that it can be true on.
+
+        Examples
+        --------
+        >>> RowCount(5, 3, 0, left_out=2).bounds
+        (5, 7)
+        """
+        return self.true, self.true + self.left_out
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """The distinct combinations of masks, split, label and prediction, the most frequent first.
+
+    Attributes
+    ----------
+    ids
+        The slices.
+    in_words, null_words
+        ``[P, words]`` int64: which slices a signature is in, and which are undecided on it.
+    at
+        Slice id to its bit in both.
+    groups
+        ``[P]`` rows of ``split``, ``label`` and ``pred``, the last two as class positions, -1
+        where there is none.
+    counts
+        ``[P]`` int64: the signature's rows.
+    weights
+        ``[P]``: their weights, added up exactly; None without weights.
+    classes, positive
+        Label values in class order, and the position of the positive one.
+    n_patterns
+        How many signatures the table has; more than P where some were left out.
+    rows_left_out
+        Their rows.
+    missing
+        Which of ``label`` and ``pred`` the signatures were made without.
+    """
+
+    ids: tuple[str, ...]
+    in_words: np.ndarray = field(repr=False)
+    null_words: np.ndarray = field(repr=False)
+    at: Mapping[str, int] = field(repr=False)
+    groups: pd.DataFrame = field(repr=False)
+    counts: np.ndarray = field(repr=False)
+    weights: Exact | None = field(repr=False)
+    classes: tuple[Any, ...]
+    positive: int
+    n_patterns: int
+    rows_left_out: int = 0
+    missing: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """The table's rows, those left out too."""
+        return int(self.counts.sum()) + self.rows_left_out
+
+    @property
+    def complete(self) -> bool:
+        """Whether no signature was left out."""
+        return not self.rows_left_out
+
+    def rows_in(self, expr: str, split: AnySplit = ...) -> RowCount:
+        """Count the rows that a composition is true, false and undecided on.
+
+        Parameters
+        ----------
+        expr
+            Slice ids with ``&``, ``|``, ``~`` and parentheses; ``overall`` is every row.
+        split
+            The split whose rows are counted, None for that of rows whose split is null; by
+            default all.
+
+        Raises
+        ------
+        CompositionError
+            If it can't be read.
+        NoSuchMaskError
+            If it names a slice that isn't among them.
+        SignatureSplitError
+            If there is no such split.
+        """
+        found, counts = self._codes(expr), np.where(self._of(split), self.counts, 0)
+        true, false, undecided = (int(counts[found == code].sum()) for code in (1, 0, -1))
+        return RowCount(true, false, undecided, self.rows_left_out)
+
+    def confusion(self, expr: str, split: AnySplit = ...) -> np.ndarray:
+        """Return the confusion ``[C, C]`` of the rows that a composition is true on.
+
+        Returns
+        -------
+        np.ndarray
+            ``[i, j]``: rows of class i predicted class j, int64; with weights their sums, float64.
+
+        Raises
+        ------
+        SignatureColumnsError
+            If the signatures have no label or no prediction; and as :meth:`rows_in`.
+        """
+        return self._weighed(self._codes(expr) == 1, split)
+
+    def figures(
+        self,
+        expr: str,
+        metrics: Sequence[str] = ("accuracy", "f1"),
+        split: AnySplit = ...,
+    ) -> pd.DataFrame:
+        """Compute metrics of the rows that a composition is true on.
+
+        Parameters
+        ----------
+        expr, split
+            As :meth:`rows_in` takes them.
+        metrics
+            Metrics of classes without a threshold.
+
+        Returns
+        -------
+        pd.DataFrame
+            Columns ``metric, value, support, status, complete``: support counts rows with a label
+            and a prediction, and ``complete`` is False where signatures were left out.
+
+        Raises
+        ------
+        SignatureMetricError
+            If a metric needs scores or has a threshold.
+        UnknownMetricError, MetricParameterError, SignatureColumnsError
+            If there is no such metric, or nothing to compute it of; and as :meth:`rows_in`.
+        """
+        wanted = "a list of metrics"
+        specs = [_computable(m) for m in texts("figures", "metrics", metrics, wanted, least=1)]
+        member = self._codes(expr) == 1
+        in_rows = self._confusion(member, split)
+        confusion = in_rows if self.weights is None else self._weighed(member, split)
+        counts = np.where(member & self._of(split), self.counts, 0)
+        support, n = int(counts[self._scored()].sum()), int(counts.sum())
+        unscored = UNSCORED if n else EMPTY
+        none = (None, STATUSES[WEIGHTLESS] if support else unscored)
+        rows = []
+        for m in specs:
+            found = of_confusions(m, confusion, self.positive, in_rows)
+            figure = (float(found.value), STATUSES[int(found.status)])
+            value, status = figure if support and confusion.sum() else none
+            rows.append((str(m), value, support, status, self.complete))
+        return pd.DataFrame(rows, columns=list(FIGURES)).astype({"value": float})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row per signature, with a column per slice.
+
+        Returns
+        -------
+        pd.DataFrame
+            ``@split``, ``@label`` and ``@pred`` (class values, None where there is none),
+            ``@rows``, with weights ``@weight``, and each slice as nullable booleans. No slice can
+            be named as the former.
+        """
+        names = np.array([*self.classes, None], dtype=object)  # -1 is the last
+        columns: dict[str, Any] = {
+            "@split": self.groups["split"].astype(object).where(self.groups["split"].notna(), None)
+        }
+        for name in ("label", "pred"):
+            if name not in self.missing:
+                columns[f"@{name}"] = pd.Series(names[self.groups[name].to_numpy()], dtype=object)
+        columns["@rows"] = self.counts
+        if self.weights is not None:
+            columns["@weight"] = self.weights.value
+        for slice_id in self.ids:
+            found = self._mask(slice_id)
+            columns[slice_id] = pd.arrays.BooleanArray(found == 1, found == -1)
+        return pd.DataFrame(columns)
+
+    def _codes(self, expr: str) -> np.ndarray:
+        """Return what a composition is of each signature: 1 true, 0 false, -1 undecided."""
+        tree = parse(text("Signatures", "expr", expr, "slice ids with &, | and ~"))
+        named = [node.slice_id for node in tree.walk() if isinstance(node, Mask)]
+        return codes(tree, {s: self._mask(s) for s in named}, list, len(self.counts))
+
+    def _mask(self, slice_id: str) -> np.ndarray:
+        if slice_id == OVERALL:  # an id that is reserved
+            return np.ones(len(self.counts), dtype=np.int8)
+        if slice_id not in self.at:
+            raise NoSuchMaskError(slice_id, self.ids, "the table of signatures")
+        k, bit = divmod(self.at[slice_id], WORD)
+        member, undecided = ((w[:, k] >> bit) & 1 for w in (self.in_words, self.null_words))
+        return (member - undecided).astype(np.int8)
+
+    def _of(self, split: AnySplit) -> np.ndarray:
+        if split is ...:
+            return np.ones(len(self.counts), dtype=bool)
+        if split is not None:
+            text("Signatures", "split", split)
+        found: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
+        if not found.any() and self.complete:
+            known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
+            raise SignatureSplitError(split, known)
+        return found
+
+    def _scored(self) -> np.ndarray:
+        scored: np.ndarray = ((self.groups[["label", "pred"]] >= 0).all(axis=1)).to_numpy()
+        return scored
+
+    def _confusion(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
+        """Return the confusion of rows."""
+        return np.asarray(self._cells(member, split, self.counts[None])[0])
+
+    def _weighed(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
+        """Return the confusion of weights, of rows where there are none."""
+        if self.weights is None:
+            return self._confusion(member, split)
+        cells = self._cells(member, split, self.weights.digits)
+        return Exact(self.weights.low, cells).value
+
+    def _cells(self, member: np.ndarray, split: AnySplit, values: np.ndarray) -> np.ndarray:
+        """Add up whole numbers ``[k, P]`` of signatures by label and prediction, ``[k, C, C]``."""
+        if self.missing:
+            raise SignatureColumnsError(self.missing)
+        chosen = member & self._of(split) & self._scored()
+        label, pred = (self.groups[c].to_numpy()[chosen] for c in ("label", "pred"))
+        filled = np.zeros((len(values), len(self.classes), len(self.classes)), dtype=np.int64)
+        for into, each in zip(filled, values, strict=True):
+            np.add.at(into, (label, pred), each[chosen])
+        return filled
+
+
+def signatures(
+    df: DataFrame,
+    ids: Sequence[str] | None = None,
+    *,
+    label: str | None = None,
+    pred: str | None = None,
+    split: str | None = None,
+    weight: str | None = None,
+    classes: Sequence[Any] = (0, 1),
+    positive: Any = None,
+    limit: int = 100_000,
+) -> Signatures:
+    """Group a mask table's rows by what all slices say of them, in one scan.
+
+    At most ``limit`` rows come to the driver; where there are more signatures, the most frequent
+    are kept, a second scan counts the others, and a warning is logged.
+
+    Parameters
+    ----------
+    df
+        The rows of a mask table of either layout, with the columns named below.
+    ids
+        The slices; by default all. There are fewer signatures of fewer slices.
+    label, pred, split, weight
+        Columns; rows are apart by the first three. A weight that is null is 1.
+    classes, positive
+        Label values in class order, and the positive one (the last by default).
+    limit
+        How many signatures are kept.
+
+    Raises
+    ------
+    NoSuchMaskError, MissingColumnError
+        If there is no such slice or column.
+    SignatureLimitError
+        If the limit isn't positive.
+    UnknownClassError, PredictionValueError
+        If a label or prediction is no class, or a weight isn't a finite number of at least 0.
+
+    Examples
+    --------
+    ::
+
+        found = signatures(scored, label="label", pred="pred", split="split")
+        found.rows_in("short & ~(link | please)")
+        found.figures("short | link", ["accuracy", "f1"], split="test")
+    """
+    call = "signatures"
+    df = spark_table(call, "df", df)
+    asked = None if ids is None else texts(call, "ids", ids, "a list of slice ids")
+    if whole(call, "limit", limit) <= 0:
+        raise SignatureLimitError(limit)
+    classes = given_classes(call, classes)
+    at_positive = position_of(classes, positive)
+    for role, column in (("label", label), ("pred", pred), ("split", split), ("weight", weight)):
+        if column is not None:
+            text(call, role, column, "a column")
+    named = {"label": label, "pred": pred, "split": split, "weight": weight}
+    check_columns(df, "the table", {role: [c] for role, c in named.items() if c is not None})
+    wanted = named_masks(df, asked, "ids") if asked is None or asked else ()
+    rows = df.withColumns(_given(label, pred, weight))
+    table = read_masks(rows)
+    kinds = {name: rows.schema[name].dataType.simpleString() for name in (_LABEL, _PRED)}
+    words, at = _words(table, wanted)
+    by = {
+        "split": split_sql(split),
+        "label": class_position(name_sql(_LABEL), kinds[_LABEL], classes),
+        "pred": class_position(name_sql(_PRED), kinds[_PRED], classes),
+        **{f"_word_{i}": w for i, w in enumerate(words)},
+    }
+    grouped = _grouped(rows, by, weighted=weight is not None)
+    # Ties are broken by the signature itself, so that a table always keeps the same ones.
+    kept = grouped.orderBy(F.desc(_ROWS), *by).limit(limit).toPandas()
+    n_patterns, left_out = _left_out(grouped, kept, limit)
+    _check(kept, rows, classes, grouped if left_out else None)
+    if left_out:
+        log.warning(
+            "%s of %s signatures were kept; the others have %s of %s rows, which no answer counts",
+            *(f"{n:,}" for n in (len(kept), n_patterns, left_out, left_out + kept[_ROWS].sum())),
+        )
+    held = kept[[f"_word_{i}" for i in range(len(words))]].to_numpy(np.int64)
+    return Signatures(
+        ids=wanted,
+        in_words=held[:, : len(words) // 2],
+        null_words=held[:, len(words) // 2 :],
+        at=at,
+        groups=kept[_GROUPS],
+        counts=kept[_ROWS].to_numpy(np.int64),
+        weights=None if weight is None else _exact(kept[_WEIGHT]),
+        classes=tuple(classes),
+        positive=at_positive,
+        n_patterns=n_patterns,
+        rows_left_out=left_out,
+        missing=tuple(name for name in ("label", "pred") if named[name] is None),
+    )
+
+
+def _given(label: str | None, pred: str | None, weight: str | None) -> dict[str, Column]:
+    none = F.lit(None).cast("string")
+    return {
+        _LABEL: none if label is None else quoted(label),
+        _PRED: none if pred is None else quoted(pred),
+        _GIVEN: (none if weight is None else quoted(weight)).cast("double"),
+    }
+
+
+def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+    """Return the words with the bits of these slices alone, in then null, and their bits."""
+    held = table.words(ids)
+    asked = np.zeros((1, len(held.in_words) * WORD), dtype=bool)
+    asked[0, list(held.at.values())] = True
+    # Other slices of a word would tell rows apart that the slices asked for don't.
+    masks = packed(asked)[0].tolist()
+    words = [
+        f"({w}) & {m}L"
+        for kind in (held.in_words, held.null_words)
+        for w, m in zip(kind, masks, strict=True)
+    ]
+    return words, dict(held.at)
+
+
+def _grouped(rows: DataFrame, by: Mapping[str, str], weighted: bool) -> DataFrame:
+    if not weighted:
+        narrow = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in by.items()))
+        return narrow.groupBy(*by).agg(F.expr("count(1)").alias(_ROWS))
+    given = f"coalesce(IF({_BAD_WEIGHT}, 0D, {name_sql(_GIVEN)}), 1D)"
+    digits = _weight_digits(rows, by, given, _BAD_WEIGHT)
+    # Weights of one place at a time, so that whole numbers add up; then the few places there are.
+    sums = {_ROWS: "count(1)", _BAD: f"count_if({_BAD})", **{d: f"sum({d})" for d in _DIGITS}}
+    placed = digits.groupBy(*by, _PLACE).agg(*(F.expr(sql).alias(n) for n, sql in sums.items()))
+    held = f"collect_list(struct({_PLACE}, {', '.join(_DIGITS)}))"
+    found = {_ROWS: f"sum({_ROWS})", _BAD: f"sum({_BAD})", _WEIGHT: held}
+    return placed.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in found.items()))
+
+
+def _weight_digits(rows: DataFrame, by: Mapping[str, str], weight: str, bad: str) -> DataFrame:
+    """Return each row's weight as digits of 40 bits, the first of a place; exactly."""
+    place = f"coalesce(CAST(floor(log2({_WEIGHT}) / {BITS}) AS INT), 0)"
+    # 2^(-40 · place) in two factors, since for the least places it is no float64.
+    halves = ", ".join(f"{2.0 ** (-BITS // 2 * p)!r}D" for p in range(_LOWEST, _HIGHEST + 1))
+    unit = f"{2.0**BITS!r}D"
+    given = {**by, _WEIGHT: weight, _BAD: bad}
+    names, left = [*by, _BAD], "_left"
+    found = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in given.items()))
+    found = found.selectExpr(*names, _WEIGHT, f"{place} AS {_PLACE}")
+    half = f"get(array({halves}), {_PLACE} - ({_LOWEST}))"
+    names.append(_PLACE)
+    found = found.selectExpr(*names, f"{_WEIGHT} * {half} * {half} AS {left}")
+    for digit in _DIGITS:
+        rest = f"({left} - floor({left})) * {unit}"
+        found = found.selectExpr(
+            *names, f"CAST(floor({left}) AS BIGINT) AS {digit}", f"{rest} AS {left}"
+        )
+        names.append(digit)
+    return found.select(*names)
+
+
+def _exact(sums: pd.Series) -> Exact:
+    """Return signatures' weights of their places' digits."""
+    low = _LOWEST - len(_DIGITS) + 1
+    digits = np.zeros((_HIGHEST - low + 1, len(sums)), np.int64)
+    for i, places in enumerate(sums):
+        for place, *found in (
+            tuple(each.values() if isinstance(each, dict) else each) for each in places
+        ):
+            for j, digit in enumerate(found):
+                digits[place - j - low, i] += digit
+    return Exact(low, digits).carried()
+
+
+def _left_out(grouped: DataFrame, kept: pd.DataFrame, limit: int) -> tuple[int, int]:
+    """Return how many signatures there are, and the rows of those that weren't kept."""
+    if len(kept) < limit:
+        return len(kept), 0
+    n, rows = grouped.agg(F.count(F.lit(1)), F.sum(_ROWS)).collect()[0]
+    return int(n), int(rows - kept[_ROWS].sum())
+
+
+def _check(
+    kept: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
+) -> None:
+    """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
+    for column, held in (("label", _LABEL), ("pred", _PRED)):
+        kind = rows.schema[held].dataType.simpleString()
+        unknown = f"{class_position(name_sql(held), kind, classes)} = {UNKNOWN_CLASS}"
+        if others is not None or (kept[column] == UNKNOWN_CLASS).any():
+            bad = rows.where(unknown).select(held).distinct().limit(6).collect()
+            if bad:
+                raise UnknownClassError(
+                    "the table", column, sorted(str(r[0]) for r in bad), classes
+                )
+    if _BAD in kept and (others is not None or kept[_BAD].any()):
+        wrong = rows.where(_BAD_WEIGHT).select(_GIVEN)
+        if n := wrong.count():
+            values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
+            problem = f"is not a number from 0 to {MAX_WEIGHT:.0e}"
+            raise PredictionValueError("the table", "weight", n, problem, values)
+
+
+def _computable(text: str) -> MetricSpec:
+    metric = parse_metric(text)
+    if metric.kind.family != "confusion":
+        raise SignatureMetricError(str(metric), "it is not made of labels and predictions alone")
+    if metric.needs != "pred":
+        raise SignatureMetricError(
+            str(metric), "its predictions are made of scores, which signatures do not hold"
+        )
+    return metric

@@ -1,0 +1,382 @@
+"""Metrics of classes: the state is a confusion matrix, which adds up over any partition of rows.
+
+``confusion[i, j]`` is the (weighted) number of rows of class i that were predicted class j. Of very
+many classes it would fill the memory. There the state is what metrics are made of: the positive
+class against all others, or each class's rows that are right, labelled and predicted so.
+Undefined ratios (0/0) are 0 with the status "undefined", as scikit-learn's default has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.errors import TooManyClassesError
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.states import OK, UNDEFINED, Addend, Count, State, Values
+
+MOST_SHOWN = 512  # classes; of more there is no confusion
+
+
+class Margins(NamedTuple):
+    """What averages over classes are made of, each class's rows ``[..., C]``."""
+
+    right: np.ndarray
+    actual: np.ndarray
+    predicted: np.ndarray
+
+
+def margins(m: np.ndarray) -> Margins:
+    """Return the margins of confusions ``[..., C, C]``."""
+    return Margins(np.diagonal(m, axis1=-2, axis2=-1), m.sum(axis=-1), m.sum(axis=-2))
+
+
+def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.ndarray:
+    """Compute a metric of many confusion matrices at once, such as slices and their replicates.
+
+    Parameters
+    ----------
+    metric
+        One whose family is a confusion's.
+    confusions
+        ``[..., C, C]`` counts or weights.
+    positive
+        Position of the positive class, for binary metrics.
+
+    Returns
+    -------
+    np.ndarray
+        ``[...]``; NaN where the metric is 0/0 of a matrix, or it is all 0.
+
+    Examples
+    --------
+    >>> from engine.metrics.catalog import parse_metric
+    >>> values(parse_metric("recall"), np.array([[[3, 1], [1, 3]], [[0, 0], [0, 0]]])).tolist()
+    [0.75, nan]
+    """
+    return of_confusions(metric, confusions, positive).defined
+
+
+def ratio(
+    metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a metric's values ``[...]`` and where they are 0/0, of matrices ``[..., C, C]``.
+
+    ``rows`` are the same in rows, by which classes occur that have no weight.
+    """
+    m = confusions.astype(np.float64)
+    if confusions.dtype.kind == "f":  # products of weights must neither overflow nor vanish
+        m = np.ldexp(m, -np.frexp(m.sum(axis=(-2, -1), keepdims=True))[1])
+    if metric.name in _OF_MARGINS:
+        return _OF_MARGINS[metric.name](margins(m), None if rows is None else margins(rows))
+    return _OF_POSITIVE[metric.name](m, positive, metric)
+
+
+def proportion(
+    metric: MetricSpec, confusions: np.ndarray, positive: int
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None.
+
+    Examples
+    --------
+    >>> from engine.metrics.catalog import parse_metric
+    >>> k, n = proportion(parse_metric("recall"), np.array([[3, 1], [1, 3]]), 1)
+    >>> float(k), float(n)
+    (3.0, 4.0)
+    """
+    counts = PROPORTIONS.get(metric.name)
+    return counts(confusions.astype(np.float64), positive) if counts else None
+
+
+_Pair = tuple[np.ndarray, np.ndarray]
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> _Pair:
+    zero = np.asarray(below == 0)
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=~zero), zero
+
+
+def _f(tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray, beta: float) -> _Pair:
+    # Van Rijsbergen 1979: (1+b²)·tp / (b²·actual + predicted)
+    return _divided((1 + beta**2) * tp, beta**2 * actual + predicted)
+
+
+def _of_class(m: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the true positives, predicted and actual rows of one class."""
+    return m[..., c, c], m[..., :, c].sum(axis=-1), m[..., c, :].sum(axis=-1)
+
+
+def _correct(m: np.ndarray, _: int) -> _Pair:
+    # In the order in which margins are added up: of weights another one has other last bits.
+    return np.diagonal(m, axis1=-2, axis2=-1).sum(axis=-1), m.sum(axis=-1).sum(axis=-1)
+
+
+def _precise(m: np.ndarray, p: int) -> _Pair:
+    tp, predicted, _ = _of_class(m, p)
+    return tp, predicted
+
+
+def _recalled(m: np.ndarray, p: int) -> _Pair:
+    tp, _, actual = _of_class(m, p)
+    return tp, actual
+
+
+def _missed(m: np.ndarray, p: int) -> _Pair:
+    actual = m[..., p, :]
+    return np.delete(actual, p, axis=-1).sum(axis=-1), actual.sum(axis=-1)
+
+
+def _false_alarms(m: np.ndarray, p: int) -> _Pair:
+    # Added up and not taken from all rows: of weights that would leave a rest where there is none.
+    others = np.delete(m, p, axis=-2)
+    return others[..., p].sum(axis=-1), others.sum(axis=(-2, -1))
+
+
+def _rejected(m: np.ndarray, p: int) -> _Pair:
+    others = np.delete(m, p, axis=-2)
+    return np.delete(others, p, axis=-1).sum(axis=(-2, -1)), others.sum(axis=(-2, -1))
+
+
+def _selected(m: np.ndarray, p: int) -> _Pair:
+    return m[..., :, p].sum(axis=-1), m.sum(axis=(-2, -1))
+
+
+# Metrics that are a share of rows: their numerators and denominators.
+PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
+    "accuracy": _correct,
+    "precision": _precise,
+    "recall": _recalled,
+    "specificity": _rejected,
+    "false_positive_rate": _false_alarms,
+    "false_negative_rate": _missed,
+    "selection_rate": _selected,
+    # With one label per row they are the same.
+    "f1_micro": _correct,
+    "precision_micro": _correct,
+    "recall_micro": _correct,
+}
+
+
+def _f1(m: np.ndarray, p: int, _: MetricSpec) -> _Pair:
+    return _f(*_of_class(m, p), 1.0)
+
+
+def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> _Pair:
+    return _f(*_of_class(m, p), metric.parameter("beta"))
+
+
+_Average = Callable[[Margins, Margins | None], _Pair]
+
+
+def _averaged(
+    of_classes: Callable[[Margins], _Pair],
+    weigh: Callable[[Margins, Margins], np.ndarray],
+) -> _Average:
+    """Return the mean of a metric over classes, which ``weigh`` says the weights of."""
+
+    def formula(m: Margins, rows: Margins | None) -> _Pair:
+        each, _ = _divided(*of_classes(m))
+        weight = weigh(m, m if rows is None else rows)
+        return _divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
+
+    return formula
+
+
+def _f1_of_each(m: Margins) -> _Pair:
+    return 2 * m.right, m.predicted + m.actual
+
+
+def _precision_of_each(m: Margins) -> _Pair:
+    return m.right, m.predicted
+
+
+def _recall_of_each(m: Margins) -> _Pair:
+    return m.right, m.actual
+
+
+def _occurring(m: Margins, rows: Margins) -> np.ndarray:
+    # Classes that occur neither as label nor as prediction don't count, as in scikit-learn, and
+    # those do that occur in rows of the weight 0 alone.
+    total = m.actual + m.predicted + rows.actual + rows.predicted
+    return np.asarray(total > 0, dtype=np.float64)
+
+
+def _labelled(m: Margins, _: Margins) -> np.ndarray:
+    return np.asarray(m.actual > 0, dtype=np.float64)
+
+
+def _by_support(m: Margins, _: Margins) -> np.ndarray:
+    return m.actual
+
+
+def _matthews(m: Margins, _: Margins | None) -> _Pair:
+    # Gorodkin 2004, the multiclass form of Matthews 1975.
+    above = m.right.sum(axis=-1) * m.actual.sum(axis=-1) - (m.actual * m.predicted).sum(axis=-1)
+    return _divided(above, np.sqrt(_spread(m.predicted) * _spread(m.actual)))
+
+
+def _spread(each: np.ndarray) -> np.ndarray:
+    """Return n² less the classes' squares: products with all others, exactly 0 of one class."""
+    before = np.cumsum(each, axis=-1)[..., :-1]
+    after = np.cumsum(each[..., ::-1], axis=-1)[..., ::-1][..., 1:]
+    lower, upper = (before * each[..., 1:]).sum(axis=-1), (after * each[..., :-1]).sum(axis=-1)
+    return np.asarray(lower + upper)
+
+
+def _right(m: Margins, _: Margins | None = None) -> _Pair:
+    return _divided(m.right.sum(axis=-1), m.actual.sum(axis=-1))
+
+
+def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
+    return lambda m, p, _: _divided(*counts(m, p))
+
+
+_ALIKE = ("accuracy", "f1_micro", "precision_micro", "recall_micro")  # with one label per row
+_OF_MARGINS: Mapping[str, _Average] = {
+    **dict.fromkeys(_ALIKE, _right),
+    "balanced_accuracy": _averaged(_recall_of_each, _labelled),
+    "f1_macro": _averaged(_f1_of_each, _occurring),
+    "f1_weighted": _averaged(_f1_of_each, _by_support),
+    "precision_macro": _averaged(_precision_of_each, _occurring),
+    "precision_weighted": _averaged(_precision_of_each, _by_support),
+    "recall_macro": _averaged(_recall_of_each, _occurring),
+    "recall_weighted": _averaged(_recall_of_each, _by_support),
+    "matthews_corrcoef": _matthews,
+}
+_OF_POSITIVE: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
+    **{name: _share(counts) for name, counts in PROPORTIONS.items() if name not in _ALIKE},
+    "f1": _f1,
+    "fbeta": _fbeta,
+}
+
+
+def addends(metric: MetricSpec, classes: Classes) -> tuple[Addend, ...]:
+    """Return the confusion that a metric is made of: by the prediction, or by a threshold."""
+    threshold, n = metric.parameter("threshold"), classes.n
+
+    def pair(of: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pred = of.pred if threshold is None else sides(of, threshold)
+        return of.label, pred, (of.label >= 0) & (pred >= 0)
+
+    def at(of: Outputs) -> np.ndarray:
+        label, pred, held = pair(of)
+        return np.where(held, label * n + pred, -1)
+
+    def against_others(of: Outputs) -> np.ndarray:
+        label, pred, held = pair(of)
+        side = 2 * (label == classes.positive) + (pred == classes.positive)
+        return np.where(held, side, -1)
+
+    def margin(i: int) -> Callable[[Outputs], np.ndarray]:
+        def cell(of: Outputs) -> np.ndarray:
+            label, pred, held = pair(of)
+            return np.where(held & (label == pred) if i == 0 else held, (label, label, pred)[i], -1)
+
+        return cell
+
+    name = _name(metric)
+    if n <= MOST_SHOWN:
+        return (Count(name, n * n, at),)
+    if metric.kind.binary:
+        return (Count(f"{name} of one", 4, against_others),)
+    return tuple(Count(f"{name} {part}", n, margin(i)) for i, part in enumerate(Margins._fields))
+
+
+def sides(of: Outputs, threshold: float) -> np.ndarray:
+    """Return what a threshold predicts ``[n]``: the positive class at or above it; -1 without."""
+    positive = of.classes.positive
+    side = np.where(of.score >= threshold, positive, 1 - positive)
+    return np.where(np.isnan(of.score), -1, side)
+
+
+def _name(metric: MetricSpec) -> str:
+    threshold = metric.parameter("threshold")
+    return "confusion" if threshold is None else f"confusion@{threshold!r}"
+
+
+def confusions(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes
+) -> np.ndarray:
+    """Return a state's rows or weights as confusions ``[..., C, C]``.
+
+    Raises
+    ------
+    TooManyClassesError
+        If there are so many classes that it holds none.
+    """
+    if classes.n > MOST_SHOWN:
+        raise TooManyClassesError("confusion", classes.n, MOST_SHOWN)
+    return _matrices(counts[_name(metric)])
+
+
+def _matrices(cells: np.ndarray) -> np.ndarray:
+    n = int(np.sqrt(cells.shape[-1]))
+    return cells.reshape(*cells.shape[:-1], n, n)
+
+
+def _positive(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes
+) -> tuple[np.ndarray, int]:
+    """Return confusions, of the positive class and others if of many, and where it is in them."""
+    if classes.n <= MOST_SHOWN:
+        return confusions(metric, counts, classes), classes.positive
+    return _matrices(counts[f"{_name(metric)} of one"]), 1
+
+
+def _margins(metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes) -> Margins:
+    if classes.n <= MOST_SHOWN:
+        return margins(confusions(metric, counts, classes))
+    return Margins(*(counts[f"{_name(metric)} {part}"] for part in Margins._fields))
+
+
+def of_state(metric: MetricSpec, state: State, classes: Classes, _: State) -> Values:
+    """Compute a metric of a state."""
+    if classes.n <= MOST_SHOWN or metric.kind.binary:
+        m, positive = _positive(metric, state.weights, classes)
+        return of_confusions(metric, m, positive, _positive(metric, state.rows, classes)[0])
+    m_, rows = (_margins(metric, of, classes) for of in (state.weights, state.rows))
+    total = m_.actual.sum(axis=-1, keepdims=True)
+    scaled = Margins(*(np.ldexp(each.astype(np.float64), -np.frexp(total)[1]) for each in m_))
+    return _told(*_OF_MARGINS[metric.name](scaled, rows), total[..., 0] <= 0)
+
+
+def of_confusions(
+    metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
+) -> Values:
+    """Compute a metric of confusions ``[..., C, C]``; NaN of one that is all 0."""
+    empty = np.asarray(confusions.sum(axis=(-2, -1)) <= 0)
+    return _told(*ratio(metric, confusions, positive, rows), empty)
+
+
+def _told(value: np.ndarray, undefined: np.ndarray, empty: np.ndarray) -> Values:
+    return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED, OK))
+
+
+def share(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, _: State
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None."""
+    if metric.name not in PROPORTIONS:
+        return None
+    if classes.n <= MOST_SHOWN or metric.kind.binary:
+        return proportion(metric, *_positive(metric, counts, classes))
+    m = _margins(metric, counts, classes)
+    return m.right.sum(axis=-1).astype(np.float64), m.actual.sum(axis=-1).astype(np.float64)
+
+
+def support(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
+    """Return how many rows have a label and a prediction, ``[...]``."""
+    first = addends(metric, classes)[-1]  # of margins, all rows' predictions
+    return np.asarray(state.rows[first.name].sum(axis=-1))
+
+
+def rests_on(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
+    """Return how many rows a figure that is no share rests on, ``[...]``."""
+    if metric.name not in ("f1", "fbeta"):
+        return support(metric, state, classes)
+    rows, positive = _positive(metric, state.rows, classes)
+    either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
+    return np.asarray(either - rows[..., positive, positive])

@@ -1,0 +1,237 @@
+"""Metrics of scores: the state is a histogram of scores per class, which adds up over rows.
+
+Rows in one bin count as ties. :func:`bound` says how far a figure can be from the exact one; with
+a bin per distinct score it is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas import classification
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.states import OK, SINGLE_CLASS, Addend, Count, State, Values
+
+BINS = 4096  # of a metric at a share of the rows
+_BLOCK = 2**18  # histogram cells handled at a time, so that they stay in the processor's cache
+
+
+def histogram_of(
+    golds: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count negatives and positives per distinct score, ascending: the exact state.
+
+    With weights they are added up instead.
+
+    Examples
+    --------
+    >>> histogram_of(np.array([0, 1, 1]), np.array([0.1, 0.1, 0.9]))[1].tolist()
+    [1, 1]
+    """
+    _, at = np.unique(scores, return_inverse=True)
+    bins = int(at.max()) + 1 if len(at) else 0
+    positive = golds == 1
+
+    def count(of_class: np.ndarray) -> np.ndarray:
+        return np.bincount(at[of_class], None if weights is None else weights[of_class], bins)
+
+    return count(~positive), count(positive)
+
+
+def roc_auc(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Compute areas under the ROC curve from counts per score ``[..., bins]``, ascending.
+
+    The probability that a random positive scores higher than a random negative, ties half
+    (Mann and Whitney 1947; Bamber 1975). NaN without rows of either class.
+
+    Examples
+    --------
+    >>> float(roc_auc(np.array([1, 0]), np.array([0, 1])))
+    1.0
+    """
+    negatives, positives = _scaled(negatives), _scaled(positives)
+    below = np.cumsum(negatives, axis=-1) - negatives
+    wins = (positives * (below + negatives / 2)).sum(axis=-1)
+    return _per_pair(wins, negatives, positives)
+
+
+def average_precision(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Compute average precisions, the area under the precision-recall curve in steps.
+
+    The mean over positives of the precision among the rows that score as high or higher, as
+    scikit-learn has it.
+
+    Examples
+    --------
+    >>> float(average_precision(np.array([1, 1, 0]), np.array([0, 1, 1])))
+    0.8333333333333333
+    """
+    negatives, positives = _scaled(negatives, positives), _scaled(positives, negatives)
+    hits, others = (_from_top(side) for side in (positives, negatives))
+    precision = hits / np.maximum(hits + others, np.finfo(float).tiny)
+    p, n = positives.sum(axis=-1), negatives.sum(axis=-1)
+    with np.errstate(all="ignore"):
+        mean = (positives * precision).sum(axis=-1) / p
+    return np.asarray(np.where((p > 0) & (n > 0), mean, np.nan))
+
+
+def _roc_bound(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    return _per_pair((negatives * positives).sum(axis=-1) / 2, negatives, positives)
+
+
+def _precision_bound(negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """Bound by each bin's positives standing above all its negatives, or below."""
+    hits, others = (_from_top(side) for side in (positives, negatives))
+    before_hits, before_others = hits - positives, others - negatives
+    tiny = np.finfo(float).tiny
+    precision = hits / np.maximum(hits + others, tiny)
+    best = hits / np.maximum(hits + before_others, tiny)
+    worst = before_hits / np.maximum(before_hits + others, tiny)
+    mixed = (negatives > 0) | (before_others > 0)  # otherwise all are positive down to here
+    off = np.where(mixed, np.maximum(best - precision, precision - worst), 0.0)
+    # Positives alone in a bin have the precision that they have with a bin for each score.
+    p = positives.sum(axis=-1)
+    with np.errstate(all="ignore"):
+        return np.asarray((positives * off).sum(axis=-1) / p)
+
+
+def _from_top(side: np.ndarray) -> np.ndarray:
+    return np.asarray(np.cumsum(side[..., ::-1], axis=-1, dtype=np.float64)[..., ::-1])
+
+
+def _scaled(side: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Return weights times a power of two, so that their products neither overflow nor vanish.
+
+    Counts are what they were. The largest of all that are given ends between 1/2 and 1.
+    """
+    if side.dtype.kind != "f" or not side.size:
+        return side
+    largest = np.max([of.max(axis=-1, keepdims=True) for of in (side, *others)], axis=0)
+    return np.asarray(np.ldexp(side, -np.frexp(largest)[1]))
+
+
+def _per_pair(wins: np.ndarray, negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    pairs = negatives.sum(axis=-1, dtype=np.float64) * positives.sum(axis=-1, dtype=np.float64)
+    none = np.full(np.shape(pairs), np.nan)
+    return np.asarray(np.divide(wins, pairs, out=none, where=pairs > 0))
+
+
+RANKINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "roc_auc": roc_auc,
+    "pr_auc": average_precision,
+}
+_BOUNDS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "roc_auc": _roc_bound,
+    "pr_auc": _precision_bound,
+}
+
+
+def bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
+    """Return the bin of each score in [0, 1]: equal widths, 1.0 in the last.
+
+    Examples
+    --------
+    >>> bin_of(np.array([0.0, 0.5, 1.0]), 4).tolist()
+    [0, 2, 3]
+    """
+    return np.clip((scores * bins).astype(np.int64), 0, bins - 1)
+
+
+def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
+    """Return the histogram that a metric is made of: negatives' bins, then positives'."""
+    bins = _bins(metric)
+
+    def at(of: Outputs) -> np.ndarray:
+        held = (of.label >= 0) & ~np.isnan(of.score)
+        side = (of.label == of.classes.positive) * bins
+        return np.where(held, side + bin_of(np.where(held, of.score, 0.0), bins), -1)
+
+    return (Count(f"scores@{bins}", 2 * bins, at),)
+
+
+def _bins(metric: MetricSpec) -> int:
+    return int(metric.parameter("bins") or BINS)
+
+
+def histograms(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a state's rows or weights as histograms ``[..., bins]`` of negatives and positives."""
+    bins = _bins(metric)
+    cells = counts[f"scores@{bins}"]
+    return cells[..., :bins], cells[..., bins:]
+
+
+def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
+    """Compute a metric of a state."""
+    value = in_blocks(RANKINGS[metric.name], *histograms(metric, state.weights))
+    some = state.weights[f"scores@{_bins(metric)}"].sum(axis=-1) > 0
+    return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
+
+
+def bound(metric: MetricSpec, state: State) -> np.ndarray:
+    """Return how far a figure of bins can be from that of the scores themselves, ``[...]``."""
+    return in_blocks(_BOUNDS[metric.name], *histograms(metric, state.weights))
+
+
+def in_blocks(
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray], negatives: np.ndarray, positives: np.ndarray
+) -> np.ndarray:
+    """Apply a function of histograms to some slices at a time."""
+    if negatives.ndim == 1:
+        return of(negatives, positives)
+    step = max(1, _BLOCK // negatives.shape[-1])
+    return np.concatenate(
+        [
+            of(negatives[i : i + step], positives[i : i + step])
+            for i in range(0, len(negatives), step)
+        ]
+    )
+
+
+def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
+    """Return how many rows have a label and a score, ``[...]``."""
+    return np.asarray(state.rows[f"scores@{_bins(metric)}"].sum(axis=-1))
+
+
+def chosen(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, whole: State
+) -> np.ndarray:
+    """Return confusions ``[..., 2, 2]`` of choosing the share of all rows that score highest.
+
+    All rows in the bin that completes the share are chosen, since a bin's rows are ties.
+    """
+    negatives, positives = histograms(metric, counts)
+    first = _first_chosen(metric, whole)
+    p = classes.positive
+    found = np.zeros((*negatives.shape[:-1], 2, 2))
+    for side, rows in ((p, positives), (1 - p, negatives)):
+        found[..., side, p] = rows[..., first:].sum(axis=-1)
+        found[..., side, 1 - p] = rows[..., :first].sum(axis=-1)
+    return found
+
+
+def _first_chosen(metric: MetricSpec, whole: State) -> int:
+    negatives, positives = histograms(metric, whole.weights)
+    from_top = np.cumsum((negatives + positives)[::-1], dtype=np.float64)
+    wanted = metric.parameter("top") * from_top[-1]
+    if wanted <= 0:
+        return len(from_top)
+    return len(from_top) - 1 - int(np.searchsorted(from_top, wanted * (1 - 1e-12)))
+
+
+def of_chosen(metric: MetricSpec, state: State, classes: Classes, whole: State) -> Values:
+    """Compute a metric of choosing a share of all rows."""
+    confusions = chosen(metric, state.weights, classes, whole)
+    return classification.of_confusions(metric, confusions, classes.positive)
+
+
+def chosen_share(
+    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, whole: State
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None."""
+    confusions = chosen(metric, counts, classes, whole)
+    return classification.proportion(metric, confusions, classes.positive)

@@ -1,0 +1,179 @@
+"""Metrics of numbers predicted: the state is sums of errors and of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.exact import BITS, Exact, Term
+from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.states import (
+    LEAST,
+    OK,
+    OVERFLOW,
+    UNDEFINED,
+    UNDERFLOW,
+    Addend,
+    Count,
+    State,
+    Sum,
+    Values,
+    mean,
+)
+
+
+def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
+    if of.target is None or of.predicted is None:
+        none = np.full(len(of.label), np.nan)
+        return none, none
+    return of.target, of.predicted
+
+
+def _apart(of: Outputs) -> np.ndarray:
+    """Return how far each row's prediction is from its label, ``[n]``."""
+    target, predicted = _known(of)
+    return np.asarray(np.abs(predicted - target))
+
+
+def _relative(of: Outputs) -> tuple[Term, ...]:
+    target, _ = _known(of)
+    apart, size = _apart(of), np.abs(target)
+    with np.errstate(all="ignore"):
+        quotient = apart / size
+        # Where float64 has no such quotient, powers of two are what is left out of it.
+        odd = (apart > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
+    if not odd.any():
+        return ((quotient,),)
+    (above, up), (below, down) = (np.frexp(each[odd]) for each in (apart, size))
+    quotient[odd] = above / below
+    scale = np.ones((3, len(odd)))
+    half, exponent = (up - down) // 2, up - down
+    scale[0, odd], scale[1, odd] = np.ldexp(1.0, half), np.ldexp(1.0, exponent - half)
+    return ((quotient, scale[0], scale[1]),)
+
+
+def _squared(of: Outputs) -> tuple[Term, ...]:
+    apart = _apart(of)
+    return ((apart, apart),)
+
+
+def _label(of: Outputs) -> np.ndarray:
+    return _known(of)[0]
+
+
+def _error(of: Outputs) -> tuple[Term, ...]:
+    target, predicted = _known(of)
+    return (predicted,), (-target,)
+
+
+def _explained(of: Outputs) -> tuple[Term, ...]:
+    """Return the label's square less that of the error, without the label's cancelling itself."""
+    target, predicted = _known(of)
+    return (2 * target, predicted), (-predicted, predicted)
+
+
+def _paired(of: Outputs) -> np.ndarray:
+    return np.where(np.isnan(_apart(of)), -1, 0)
+
+
+def _divisible(of: Outputs) -> np.ndarray:
+    return np.where(np.isnan(_apart(of)) | (_label(of) == 0), -1, 0)
+
+
+_PAIRED = Count("paired", 1, _paired)
+_DIVISIBLE = Count("divisible", 1, _divisible)
+_ERROR = Sum("error", _PAIRED, _error, rounded=False)
+_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_apart(of),),))
+_SQUARED = Sum("squared_error", _PAIRED, _squared)
+# What r2 takes from each other, and so no rounding may touch.
+_LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)
+_LABEL_SQUARED = Sum(
+    "squared_label", _PAIRED, lambda of: ((_label(of), _label(of)),), rounded=False
+)
+_EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
+_SHARE = Sum("relative_error", _DIVISIBLE, _relative)
+
+_MADE_OF: Mapping[str, tuple[Addend, ...]] = {
+    "mae": (_PAIRED, _ABSOLUTE),
+    "mse": (_PAIRED, _SQUARED),
+    "rmse": (_PAIRED, _SQUARED),
+    "bias": (_PAIRED, _ERROR),
+    "r2": (_PAIRED, _LABEL, _LABEL_SQUARED, _EXPLAINED),
+    "mape": (_DIVISIBLE, _SHARE),
+    "mape_undefined": (_PAIRED, _DIVISIBLE),
+}
+
+
+def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
+    """Return the sums that a metric is made of."""
+    return _MADE_OF[metric.name]
+
+
+def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
+    """Compute a metric of a state."""
+    return _FORMULAS[metric.name](state)
+
+
+def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
+    """Return how many rows have a label and a prediction, ``[...]``; for mape a label not 0."""
+    return state.rows[_MADE_OF[metric.name][0].name][..., 0]
+
+
+def _mean(total: Sum, power: float = 1.0) -> Callable[[State], Values]:
+    def of(state: State) -> Values:
+        n = state.weight(total.by.name)[..., 0]
+        return mean(state.sums[total.name][..., 0], n, power)
+
+    return of
+
+
+def _share_explained(state: State) -> Values:
+    """Return 1 less the squared error over that of the labels' mean, of integers.
+
+    Of labels that are all the same it is 0/0: 1 where all predictions are right, else 0.
+    """
+    sums = (state.sums[s.name] for s in (_LABEL, _LABEL_SQUARED, _EXPLAINED))
+    n, label, squared, explained = (one[..., 0] for one in (state.weight("paired"), *sums))
+    # Σe² is Σy² less what is explained, and the spread of labels Σy² less (Σy)²/Σw.
+    low = min(2 * label.low, n.low + squared.low, n.low + explained.low)
+
+    def integers(one: Exact, other: Exact) -> np.ndarray:
+        units = 1 << BITS * (one.low + other.low - low)
+        return np.asarray(one.integers * other.integers * units, object).reshape(-1)
+
+    square = integers(label, label)
+    spread, found = integers(n, squared) - square, integers(n, explained) - square
+    some = np.flatnonzero(n.scaled[0].reshape(-1) > 0)
+    value, status = np.full(len(square), np.nan), np.full(len(square), OK)
+    for at in some:
+        value[at], status[at] = _quotient(found[at], spread[at])
+    return Values(value.reshape(n.shape), status.reshape(n.shape))
+
+
+def _quotient(found: int, spread: int) -> tuple[float, int]:
+    if spread == 0:
+        return float(found == 0), UNDEFINED
+    try:
+        value = found / spread
+    except OverflowError:
+        return np.nan, OVERFLOW
+    return (np.nan, UNDERFLOW) if found and abs(value) < LEAST else (value, OK)
+
+
+def _undefined(state: State) -> Values:
+    rows = (state.rows[c.name][..., 0] for c in (_PAIRED, _DIVISIBLE))
+    paired, divisible = rows
+    return Values((paired - divisible).astype(np.float64), np.full(paired.shape, OK))
+
+
+_FORMULAS: Mapping[str, Callable[[State], Values]] = {
+    "mae": _mean(_ABSOLUTE),
+    "mse": _mean(_SQUARED),
+    "rmse": _mean(_SQUARED, 0.5),
+    "bias": _mean(_ERROR),
+    "r2": _share_explained,
+    "mape": _mean(_SHARE),
+    "mape_undefined": _undefined,
+}

@@ -1,0 +1,178 @@
+"""States: what a scan adds up for metrics, and what their formulas are computed from.
+
+There are two kinds of addends. A :class:`Count` puts each row into a cell, such as its label and
+prediction; a :class:`Sum` has a number for each row in a cell. Both are added up per slice, so the
+states of any partition of the rows add up to the state of all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.metrics.formulas.exact import Exact, Term, exact
+from engine.metrics.formulas.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class Count:
+    """Rows counted, and their weights added up, by cell.
+
+    Attributes
+    ----------
+    name
+        Its name in the state; the same name is the same count.
+    cells
+        How many cells there are.
+    at
+        Each row's cell ``[n]``; -1 for a row that doesn't count.
+    """
+
+    name: str
+    cells: int
+    at: Callable[[Outputs], np.ndarray] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Numbers added up by the cells of a count, exactly.
+
+    Attributes
+    ----------
+    name
+        Its name in the state.
+    by
+        The count in whose cells the numbers are added up; rows that it leaves out have none.
+    of
+        Each row's number as a sum of products of ``[n]`` float64; what rows that don't count have
+        is not looked at.
+    rounded
+        Whether a row's product is rounded to float64. So it may be where all numbers have one
+        sign, which no sum can take from each other.
+    """
+
+    name: str
+    by: Count
+    of: Callable[[Outputs], tuple[Term, ...]] = field(compare=False)
+    rounded: bool = True
+
+
+Addend = Count | Sum
+
+# Positions in STATUSES.
+OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW, UNDERFLOW = range(6)
+STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow", "underflow")
+LEAST = float(np.finfo(np.float64).tiny)  # of less, float64 has fewer digits
+INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
+FAILED = "failed"  # a metric of the user's own raised, or gave no number
+OVERALL = "overall"  # all rows, among slices
+
+
+class Values(NamedTuple):
+    """A metric's values ``[...]``, NaN where there is none, and their statuses' positions."""
+
+    value: np.ndarray
+    status: np.ndarray
+
+    @property
+    def defined(self) -> np.ndarray:
+        """The values ``[...]``, NaN too where they are 0/0."""
+        return np.where(self.status == OK, self.value, np.nan)
+
+
+def quotient(above: np.ndarray, below: np.ndarray) -> Values:
+    """Divide; 0/0 is 0 with the status "undefined", as scikit-learn's default has it.
+
+    Examples
+    --------
+    >>> quotient(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+    Values(value=array([0.5, 0. ]), status=array([0, 1]))
+    """
+    zero = np.asarray(below == 0)
+    shape = np.broadcast_shapes(np.shape(above), np.shape(below))
+    value = np.divide(above, below, out=np.zeros(shape), where=~zero)
+    return Values(value, np.where(zero, UNDEFINED, OK))
+
+
+def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
+    """Divide exact sums and raise the quotient to a power, 1 or 1/2; NaN where n is 0.
+
+    A mean of numbers whose sum float64 can't hold is right; one that it can't hold itself is NaN
+    with the status "overflow", or "underflow" where it isn't 0 and float64 has no digits for it.
+
+    Examples
+    --------
+    >>> mean(exact([3.0, 0.0]), exact([2, 0]))
+    Values(value=array([1.5, nan]), status=array([0, 0]))
+    """
+    (above, up), (below, down) = total.scaled, n.scaled
+    none = below == 0
+    exponent = up - down
+    with np.errstate(over="ignore", under="ignore"):
+        value = above / np.where(none, 1.0, below)
+        if power != 1:  # an even exponent has a whole half
+            value, exponent = np.sqrt(np.ldexp(value, exponent % 2)), exponent // 2
+        found = np.ldexp(value, exponent)
+        under = (np.abs(found) < LEAST) & (np.ldexp(found, -exponent) != value) & ~none
+    over = np.isinf(found) & ~none
+    status = np.where(over, OVERFLOW, np.where(under, UNDERFLOW, OK))
+    return Values(np.where(none | over | under, np.nan, found), status)
+
+
+@dataclass(frozen=True)
+class State:
+    """What was added up, of any number of sets of rows: slices, and their replicates.
+
+    Attributes
+    ----------
+    rows
+        Count to rows per cell, ``[..., cells]`` int64.
+    weighed
+        Count to the sum of weights per cell, ``[..., cells]``; none where each row counts one.
+    sums
+        Sum to its (weighted) numbers per cell, ``[..., cells]``.
+
+    Examples
+    --------
+    >>> one = State({"c": np.array([[3, 1], [1, 0]])})
+    >>> one.less(one.at(0)).rows["c"].tolist()
+    [[0, 0], [2, 1]]
+    """
+
+    rows: Mapping[str, np.ndarray]
+    weighed: Mapping[str, Exact] = field(default_factory=dict)
+    sums: Mapping[str, Exact] = field(default_factory=dict)
+
+    @cached_property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Count to the sum of weights per cell as float64; the rows where there are none."""
+        return {**self.rows, **{name: each.value for name, each in self.weighed.items()}}
+
+    def weight(self, name: str) -> Exact:
+        """Return a count's sum of weights per cell, or of rows."""
+        return self.weighed[name] if name in self.weighed else exact(self.rows[name])
+
+    def at(self, index: Any) -> State:
+        """Return the state of some of the sets, as numpy indexes the first axes."""
+        return self._each(lambda a: a[index])
+
+    def only(self, *names: str) -> State:
+        """Return the state with these counts and sums alone."""
+        parts = (self.rows, self.weighed, self.sums)
+        return State(*({k: v for k, v in part.items() if k in names} for part in parts))  # type: ignore[arg-type]
+
+    def less(self, whole: State) -> State:
+        """Return the state of the rows outside: the whole's less this one's."""
+        return State(
+            {k: whole.rows[k] - v for k, v in self.rows.items()},
+            {k: whole.weighed[k] - v for k, v in self.weighed.items()},
+            {k: whole.sums[k] - v for k, v in self.sums.items()},
+        )
+
+    def _each(self, of: Callable[[Any], Any]) -> State:
+        parts = (self.rows, self.weighed, self.sums)
+        return State(*({k: of(v) for k, v in part.items()} for part in parts))

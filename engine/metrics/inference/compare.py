@@ -1,0 +1,205 @@
+"""Two models on the same rows: differences per slice, with paired intervals and tests.
+
+Both models' figures come from the same replicates, which draw the same rows for both, so what
+varies between samples alike for both models is no part of the difference's spread. Areas under the
+ROC curve are compared by their placements instead (:mod:`engine.metrics.inference.delong`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom, norm
+
+from engine.masks.splits import by_split, in_split
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.families import compute, family
+from engine.metrics.formulas.states import OVERALL
+from engine.metrics.inference.intervals import bootstrap_interval
+from engine.metrics.inference.significance import (
+    adjusted,
+    replicate_test,
+    row_variance,
+    sufficient,
+    unit_of,
+)
+from engine.metrics.inference.uncertainty import Confidence, rests_on, units_of
+from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+
+COMPARED = (
+    "split",
+    "slice",
+    "metric",
+    "support",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p_value",
+    "p_adjusted",
+)
+FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adjusted")
+
+
+def compare(
+    found: Scan,
+    spec: EvaluationSpec,
+    sure: Confidence,
+    first: str,
+    second: str,
+    areas: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Compare two models on every slice, by every metric of which that can be done.
+
+    Parameters
+    ----------
+    found, spec
+        What was added up of both models, with replicates, and what was evaluated.
+    sure
+        How sure figures must be; where one rests on fewer rows than ``min_support`` it isn't
+        tested.
+    first, second
+        Model ids; a difference is the second's figure less the first's.
+    areas
+        What :func:`engine.metrics.inference.delong.paired_areas` returns; roc_auc needs it.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``COMPARED``, a row per split, metric and slice (overall first); ``support`` is
+        the smaller of the models'; ``p_adjusted`` corrects for all slices of a split and metric.
+    """
+    tables = []
+    for (split,), _ in by_split({(s,): None for _, s in found.parts}):
+        parts = (found.parts[first, split], found.parts[second, split])
+        for metric in spec.metrics:
+            if metric.name == "roc_auc" and areas is not None:
+                of = _by_delong(areas[in_split(areas["split"], split)], spec, sure)
+            elif metric in spec.replicable:
+                of = _by_replicates(parts, metric, spec, sure)
+            else:
+                continue
+            names = [OVERALL, *spec.slice_ids]
+            about = {"split": split, "slice": names, "metric": str(metric)}
+            told = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
+            tables.append(pd.DataFrame({**about, **told}))
+    if not tables:
+        return pd.DataFrame(columns=list(COMPARED))
+    return pd.concat(tables, ignore_index=True)[list(COMPARED)]
+
+
+class _Compared(NamedTuple):
+    """A metric's differences, ``[1 + S]`` each."""
+
+    support: np.ndarray
+    difference: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
+    p_value: np.ndarray
+
+
+def _by_replicates(
+    parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, sure: Confidence
+) -> _Compared:
+    of, classes = family(metric), spec.labels
+    value, each, rows = [], [], []
+    for part in parts:
+        rows.append(of.support(metric, part.state, classes))
+        value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
+        drawn = part.replicates
+        assert drawn is not None
+        each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
+    support = units_of(parts[1], np.minimum(*rows))
+    decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
+    difference, replicates = value[1] - value[0], each[1] - each[0]
+    interval = bootstrap_interval(difference, replicates, support, sure.level)
+    unit = unit_of(difference, replicates)
+    with np.errstate(all="ignore"):
+        floor = row_variance(replicates[0] / unit, support[0]) / support
+    p = replicate_test(difference / unit, replicates / unit, support, floor)
+    p = np.where(sufficient(decide, sure.min_support), p, np.nan)
+    return _Compared(support, difference, interval.low, interval.high, p)
+
+
+def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _Compared:
+    """Compare areas under the ROC curve; as everywhere, with no less spread than all rows have."""
+    each = areas.set_index("slice").reindex(range(1 + len(spec.slice_ids)))
+    m, n = (each[c].fillna(0).to_numpy(np.float64) for c in ("positives", "negatives"))
+    of_m, of_n = (each[c].to_numpy(np.float64) for c in ("of_positives", "of_negatives"))
+    difference = (each["second"] - each["first"]).to_numpy(np.float64)
+    with np.errstate(all="ignore"):
+        variance = np.fmax(of_m / m + of_n / n, of_m[0] / m + of_n[0] / n)
+        variance = np.where((m > 0) & (n > 0), variance, np.nan)
+        half = norm.ppf((1 + sure.level) / 2) * np.sqrt(variance)
+        p = 2 * norm.sf(np.abs(difference) / np.sqrt(variance))
+    p = np.where((variance == 0) & (difference == 0), 1.0, p)
+    p = np.where(sufficient(np.minimum(m, n), sure.min_support), p, np.nan)
+    low, high = (np.clip(difference + side * half, -1, 1) for side in (-1, 1))
+    return _Compared((m + n).astype(np.int64), difference, low, high, p)
+
+
+def flips(
+    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+) -> pd.DataFrame:
+    """Count the rows that the second model wins and loses against the first, on every slice.
+
+    Parameters
+    ----------
+    found, spec, sure, first, second
+        As for :func:`compare`; no replicates are needed.
+
+    Returns
+    -------
+    pd.DataFrame
+        Columns ``FLIPPED``, a row per split and slice (overall first): rows that both models
+        predict and that have a label, those that the second alone has right and wrong, and the
+        difference. ``p_value`` is McNemar's test (1947) in its exact form: were both models as
+        good, each row that flips would be won or lost as a coin falls. Slices with fewer rows
+        than ``min_support``, rows in clusters and rows with weights aren't tested.
+    """
+    tables = []
+    turned = (first, second) not in {(a, b) for a, b, _ in found.pairs}
+    for (a, b, split), cells in by_split(found.pairs):
+        if {a, b} != {first, second}:
+            continue
+        won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
+        support = cells.sum(axis=1)
+        p = mcnemar(won, lost)
+        p = np.where(sufficient(support, sure.min_support), p, np.nan)
+        p = np.full(len(p), np.nan) if spec.weighted or sure.clustered else p
+        tables.append(
+            pd.DataFrame(
+                {
+                    "split": split,
+                    "slice": [OVERALL, *spec.slice_ids],
+                    "support": support,
+                    "won": won,
+                    "lost": lost,
+                    "net": won - lost,
+                    "p_value": p,
+                    "p_adjusted": _corrected(p, sure),
+                }
+            )
+        )
+    if not tables:
+        return pd.DataFrame(columns=list(FLIPPED))
+    return pd.concat(tables, ignore_index=True)
+
+
+def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """Return two-sided p-values of McNemar's exact test; 1 where no row flips.
+
+    Examples
+    --------
+    >>> mcnemar(np.array([8, 3]), np.array([1, 3])).round(4).tolist()
+    [0.0391, 1.0]
+    """
+    won, lost = np.asarray(won), np.asarray(lost)
+    return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(won, lost), won + lost, 0.5)))
+
+
+def _corrected(p: np.ndarray, sure: Confidence) -> np.ndarray:
+    found = p.copy()  # all rows are one question, the slices are many
+    found[1:] = adjusted(p[1:], sure.correction)
+    return found

@@ -1,0 +1,309 @@
+"""Intervals, tests and supports of all figures: what is news, and what is a small slice's noise.
+
+A slice is tested against its complement, the rows of the split outside it. States add up, so the
+complement's is that of all rows less the slice's, and its replicates are so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from engine.arguments import choice, flag, number, whole
+from engine.errors import ArgumentError
+from engine.masks.splits import by_split
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.families import compute, family, is_share
+from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
+from engine.metrics.formulas.states import INSUFFICIENT, ROUGH
+from engine.metrics.inference.figures import OK, SURE_COLUMNS, UNDEFINED
+from engine.metrics.inference.intervals import (
+    Interval,
+    auc_interval,
+    auc_variance,
+    average_precision_interval,
+    bootstrap_interval,
+    rough,
+    wilson,
+)
+from engine.metrics.inference.significance import (
+    MIN_SUPPORT,
+    Method,
+    adjusted,
+    auc_test,
+    fisher,
+    replicate_test,
+    row_variance,
+    sufficient,
+    unit_of,
+)
+from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+
+_COUNTED = ("rows", "undefined")
+_SLICES = 64  # whose histograms are held at a time
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure figures must be.
+
+    Attributes
+    ----------
+    level
+        Confidence level of intervals.
+    min_support
+        A figure that rests on fewer rows has status "insufficient" and no test.
+    correction
+        ``bh``, ``by`` or ``none``: how p-values are corrected for the number of slices.
+    clustered
+        Whether replicates draw clusters of rows; then every interval is theirs.
+    """
+
+    level: float = 0.95
+    min_support: int = MIN_SUPPORT
+    correction: Method = "bh"
+    clustered: bool = False
+
+    def __post_init__(self) -> None:
+        level = self.level
+        percent = isinstance(level, int | float) and 1 < level < 100  # noqa: PLR2004
+        hint = f"; write level={level / 100:g} for {level:g} %" if percent else ""
+        number("Confidence", "level", level, 0, 1, hint)
+        if level in (0, 1):
+            raise ArgumentError("Confidence", "level", "between 0 and 1", level)
+        whole("Confidence", "min_support", self.min_support, 0)
+        choice("Confidence", "correction", self.correction, get_args(Method))
+        flag("Confidence", "clustered", self.clustered)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One metric of all slices: the figure's interval, and how it differs from the complement's."""
+
+    interval: Interval
+    effect: np.ndarray
+    p: np.ndarray
+    rests_on: np.ndarray  # rows, or clusters: a share's denominator, a class of an area
+    rough: np.ndarray | bool = False  # where the interval may cover less than it says
+
+
+def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
+    """Tell whether a metric's interval comes from replicates."""
+    no_formula = spec.weighted or clustered
+    return any(no_formula or not is_share(m) for m in spec.replicable)
+
+
+def how_sure(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -> str:
+    """Say where a metric's interval comes from.
+
+    Examples
+    --------
+    >>> spec = EvaluationSpec([], [], (0, 1), 1)
+    >>> [how_sure(MetricSpec(m), spec, False) for m in ("recall", "f1", "roc_auc", "count")]
+    ['Wilson', 'replicates', 'DeLong', 'none']
+    """
+    no_formula = spec.weighted or clustered
+    if metric.kind.family == "scores":
+        return "none" if no_formula else _INTERVALS[metric.name]
+    if is_share(metric) and not no_formula:
+        return "Wilson"
+    return "replicates" if metric in replace(spec, metrics=[metric]).replicable else "none"
+
+
+def with_uncertainty(
+    figures: pd.DataFrame, found: Scan, spec: EvaluationSpec, sure: Confidence
+) -> pd.DataFrame:
+    """Add to figures their intervals, differences to the complement and p-values.
+
+    Parameters
+    ----------
+    figures
+        What :func:`engine.metrics.inference.figures.figures` returned.
+    found, spec
+        What was added up, and what was evaluated.
+    sure
+        How sure figures must be.
+
+    Returns
+    -------
+    pd.DataFrame
+        The figures with ``ci_low, ci_high, p_value, p_adjusted, effect``, NaN where there is
+        none; ``effect`` is the slice's value less its complement's, which ``p_value`` is the test
+        of; ``p_adjusted`` corrects for all slices of a model, split and metric. The status of a
+        figure is "insufficient" where it rests on too few rows, and "rough" where its interval
+        may cover less than it says.
+    """
+    if figures.empty:
+        return figures.reindex(columns=[*figures.columns, *SURE_COLUMNS])
+    each, size = len(figures) // len(found.parts), 1 + len(spec.slice_ids)
+    shape = (size, each // size)
+    tables = []
+    for k, (_, part) in enumerate(by_split(found.parts)):
+        rows = figures.iloc[k * each : (k + 1) * each].copy()
+        columns = {name: np.full(shape, np.nan) for name in SURE_COLUMNS}
+        value, status = (rows[c].to_numpy().reshape(shape) for c in ("value", "status"))
+        status = status.astype(object)
+        exists = np.isin(status, [OK, UNDEFINED])
+        for i, metric in enumerate(spec.metrics):
+            find = _FIND.get(metric.family, _of_states)
+            of = find(part, metric, spec, sure, value[:, i])
+            here = exists[:, i]
+            status[here & of.rough, i] = ROUGH
+            enough = sufficient(of.rests_on, sure.min_support)
+            status[here & ~enough & (metric.family not in _COUNTED), i] = INSUFFICIENT
+            p = np.where(here & enough, of.p, np.nan)
+            p[0] = np.nan  # all rows have no complement
+            columns["ci_low"][:, i] = np.where(here, of.interval.low, np.nan)
+            columns["ci_high"][:, i] = np.where(here, of.interval.high, np.nan)
+            columns["effect"][1:, i] = np.where(here[1:], of.effect[1:], np.nan)
+            columns["p_value"][:, i] = p
+            columns["p_adjusted"][:, i] = adjusted(p, sure.correction)
+        # The user's own metrics have neither interval nor test, but few rows are few.
+        own = slice(len(spec.metrics), None)
+        few = rows["support"].to_numpy().reshape(shape) < sure.min_support
+        status[:, own][exists[:, own] & few[:, own]] = INSUFFICIENT
+        for name, values in columns.items():
+            rows[name] = values.ravel()
+        rows["status"] = status.ravel()
+        tables.append(rows)
+    return pd.concat(tables)
+
+
+def units_of(part: Part, rows: np.ndarray) -> np.ndarray:
+    """Return how many rows, or clusters of them, there were to draw of each slice."""
+    return rows if part.clusters is None else part.clusters
+
+
+def rests_on(metric: MetricSpec, part: Part, spec: EvaluationSpec) -> np.ndarray:
+    """Return how many rows decide a figure of each slice, ``[1 + S]``."""
+    of, whole = family(metric), part.state.at(0)
+    share = of.share(metric, part.state.rows, spec.labels, whole)
+    if share is not None:
+        return share[1]
+    rows = of.rests_on or of.support
+    return rows(metric, part.state, spec.labels)
+
+
+def _of_states(
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+) -> _Found:
+    of, classes, whole = family(metric), spec.labels, part.state.at(0)
+    rows = rests_on(metric, part, spec)
+    share = of.share(metric, part.state.weights, classes, whole)
+    made_of = part.state.only(*_made_of(metric, spec))
+    outside = made_of.less(made_of.at(0))
+    if share is not None:
+        k, n = share
+        others = of.share(metric, outside.weights, classes, whole)
+        assert others is not None
+        with np.errstate(all="ignore"):
+            effect = k / n - others[0] / others[1]
+        if not (spec.weighted or sure.clustered):
+            p = fisher(k, n, k[0] - k, n[0] - n)
+            return _Found(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
+    else:
+        effect = value - compute(metric, outside, classes, whole).defined
+    if part.replicates is None or metric not in spec.replicable:
+        return _nothing(effect, rows)
+    drawn = part.replicates.only(*_made_of(metric, spec))
+    all_drawn = drawn.at(0)
+    replicates = compute(metric, drawn, classes, all_drawn).defined
+    rest = compute(metric, drawn.less(all_drawn), classes, all_drawn).defined
+    rows = units_of(part, rows)
+    unit = unit_of(effect, replicates)
+    # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
+    with np.errstate(all="ignore"):
+        # A cluster may be in the slice and outside it, so none are known to be others.
+        rows_outside = np.inf if sure.clustered else rows[0] - rows
+        floor = row_variance(replicates[0] / unit, rows[0]) * (1 / rows + 1 / rows_outside)
+        smaller = np.minimum(rows, rows_outside)
+    return _Found(
+        bootstrap_interval(value, replicates, rows, sure.level),
+        effect,
+        replicate_test(effect / unit, (replicates - rest) / unit, smaller, floor),
+        rows,
+    )
+
+
+def _made_of(metric: MetricSpec, spec: EvaluationSpec) -> tuple[str, ...]:
+    return tuple(a.name for a in family(metric).addends(metric, spec.labels))
+
+
+def _scores(
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+) -> _Found:
+    negatives, positives = histograms(metric, part.state.weights)
+    rows = np.minimum(*(h.sum(axis=-1) for h in histograms(metric, part.state.rows)))
+    columns = [np.full(len(value), np.nan) for _ in range(4)]
+    whole = np.stack([negatives[:1], positives[:1]])
+    for start in range(0, len(value), _SLICES):
+        block = slice(start, start + _SLICES)
+        own = np.stack([negatives[block], positives[block]])
+        found = _RANKED[metric.name](own, whole, sure.level)
+        for column, values in zip(columns, found, strict=True):
+            column[block] = values
+    low, high, outside, p = columns
+    for at, (score, positive, _) in part.kept.items():  # a small slice's is of the scores
+        sides = np.stack(histogram_of(positive, score))[:, None]
+        low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, sure.level))
+    if spec.weighted or sure.clustered:
+        return _nothing(value - outside, rows)
+    return _Found(Interval(low, high), value - outside, p, rows)
+
+
+_Ranked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _roc(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
+    """Return ends, the complement's area and p of areas of histograms ``[2, slices, bins]``."""
+    area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
+    p = auc_test(area, outside, auc_variance(whole[0], whole[1]).value)
+    return *_roc_ends(own, level), outside.value, p
+
+
+def _precision_recall(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
+    outside = average_precision(*(whole - own))
+    return *_precision_ends(own, level), outside, np.full(own.shape[1], np.nan)
+
+
+def _roc_ends(own: np.ndarray, level: float) -> Interval:
+    return auc_interval(own[0], own[1], level)
+
+
+def _precision_ends(own: np.ndarray, level: float) -> Interval:
+    return average_precision_interval(average_precision(*own), own[1].sum(axis=-1), level)
+
+
+_RANKED: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Ranked]] = {
+    "roc_auc": _roc,
+    "pr_auc": _precision_recall,
+}
+_INTERVALS = {"roc_auc": "DeLong", "pr_auc": "Boyd"}
+_ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
+    "roc_auc": _roc_ends,
+    "pr_auc": _precision_ends,
+}
+
+
+def _counted(
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+) -> _Found:
+    """Find nothing: a count of rows is what it is."""
+    return _nothing(np.full(len(value), np.nan), value)
+
+
+def _nothing(effect: np.ndarray, rests_on: np.ndarray) -> _Found:
+    none = np.full(len(effect), np.nan)
+    return _Found(Interval(none, none), effect, none, rests_on)
+
+
+_Find = Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Found]
+_FIND: Mapping[str, _Find] = {
+    "scores": _scores,
+    "rows": _counted,
+    "undefined": _counted,
+}

@@ -1,0 +1,148 @@
+"""Mask rows with each model's predictions beside them, and what a scan reads of these, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql.types import StructType
+
+from engine.errors import KeyTypesError
+from engine.metrics.classes import INTEGERS, class_position
+from engine.metrics.formulas.exact import LARGEST
+from engine.metrics.predictions import OURS
+from engine.sql import name_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+MAX_WEIGHT = 2.0**100
+MAX_NUMBER = LARGEST
+_PREDICTION = "@prediction"  # named as no slice can be
+SLACK = 1e-6  # a probability computed in 32 bits may be that much over 1
+
+
+def prediction(at: int) -> str:
+    """Return the column that holds the predictions of the model at this position."""
+    return f"{_PREDICTION}_{at}"
+
+
+def join_predictions(
+    masks: DataFrame, predictions: Mapping[str, DataFrame], on: Sequence[str]
+) -> DataFrame:
+    """Return mask rows with a column per model that holds its prediction, null without one.
+
+    Parameters
+    ----------
+    masks
+        The mask table's rows.
+    predictions
+        Model id to columns ``on``, ``label``, ``weight``, ``pred``, ``prob``.
+    on
+        Partition and key columns.
+
+    Raises
+    ------
+    KeyTypesError
+        If a key is of another type in predictions, so that Spark would cast one of them.
+    """
+    for model, df in predictions.items():
+        for column in on:
+            ours, theirs = (d.schema[column].dataType.simpleString() for d in (masks, df))
+            if _key_family(ours) != _key_family(theirs):
+                raise KeyTypesError(column, ours, model, theirs)
+    joined = masks
+    for at, df in enumerate(predictions.values()):
+        held = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
+        joined = joined.join(held, list(on), "left")
+    return joined
+
+
+def _key_family(kind: str) -> str:
+    if kind in INTEGERS or kind.startswith("decimal"):
+        return "whole number"
+    return "text" if kind.startswith(("string", "varchar", "char")) else kind.partition("_")[0]
+
+
+def with_own_predictions(given: DataFrame, fields: Mapping[str, str]) -> DataFrame:
+    """Return rows that hold a model's predictions as if these had been joined to them.
+
+    Parameters
+    ----------
+    given
+        The rows.
+    fields
+        Label, weight, pred and prob in SQL.
+    """
+    return given.selectExpr("*", _struct(fields, 0)).drop("model_id", *OURS)
+
+
+def _struct(fields: Mapping[str, str], at: int) -> str:
+    values = ", ".join(f"'{name}', {sql}" for name, sql in fields.items())
+    return f"named_struct({values}) AS {name_sql(prediction(at))}"
+
+
+def has_prediction(at: int) -> str:
+    """Tell whether a row has a prediction."""
+    return f"{name_sql(prediction(at))} IS NOT NULL"
+
+
+def is_prediction(column: str) -> bool:
+    """Tell whether a column of joined rows is a model's prediction.
+
+    Examples
+    --------
+    >>> is_prediction("@prediction_0"), is_prediction("price")
+    (True, False)
+    """
+    return column.startswith(f"{_PREDICTION}_")
+
+
+def predicted(at: int, name: str) -> str:
+    """Return what joined rows have of a prediction: its label, weight, pred or prob."""
+    return f"{name_sql(prediction(at))}.{name}"
+
+
+def probabilities_type(df: DataFrame, at: int) -> str:
+    """Return the type of joined rows' probabilities: of 32 or of 64 bits."""
+    held = df.schema[prediction(at)].dataType
+    kind = held["prob"].dataType.simpleString() if isinstance(held, StructType) else ""
+    return "array<float>" if kind == "array<float>" else "array<double>"
+
+
+def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> str:
+    """Return a label's or prediction's class position, -1 for null, -2 for none of the classes."""
+    held = df.schema[prediction(at)].dataType
+    kind = held[name].dataType.simpleString() if isinstance(held, StructType) else "string"
+    return class_position(predicted(at, name), kind, classes)
+
+
+def number(value: str) -> str:
+    """Return a label or prediction as DOUBLE; null for text that is no number."""
+    return f"try_cast({value} AS DOUBLE)"
+
+
+def bad_number(value: str) -> str:
+    """Tell whether a label or prediction is there but is no number that can be summed."""
+    as_double = number(value)
+    large = f"isnan({as_double}) OR abs({as_double}) > {_double(MAX_NUMBER)}"
+    return f"({value} IS NOT NULL AND ({as_double} IS NULL OR {large}))"
+
+
+def bad_weight(weight: str) -> str:
+    """Tell whether a weight, a DOUBLE, is negative, too large or NaN."""
+    bad = f"{weight} < 0 OR isnan({weight}) OR {weight} > {_double(MAX_WEIGHT)}"
+    return f"COALESCE({bad}, false)"
+
+
+def bad_prob(prob: str, n_classes: int) -> str:
+    """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
+    prob = f"CAST({prob} AS ARRAY<DOUBLE>)"
+    # Functions of arrays that take lambdas would be interpreted row by row. NaN is the largest.
+    most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + SLACK)}"
+    outside = f"array_min({prob}) < {_double(-SLACK)} OR COALESCE({most}, false)"
+    return f"({prob} IS NOT NULL AND COALESCE(size({prob}) != {n_classes} OR {outside}, false))"
+
+
+def _double(value: float) -> str:
+    return f"{value!r}D"

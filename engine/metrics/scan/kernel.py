@@ -1,0 +1,563 @@
+"""What one task of the scan does: add up counts and sums of every slice, in numpy alone.
+
+All masks of a chunk of rows are words ``[W, n]``. Counts by a few cells are bit counts; sums and
+replicates are matrix products of a word's 64 masks with the columns that the rows' numbers are cut
+into, which float64 holds exactly; counts by many cells, which are histograms, are ``np.bincount``
+over the slices' rows. All that is added up are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from engine.metrics.formulas.exact import BITS, Exact, Term, columns, gathered
+from engine.metrics.formulas.outputs import Outputs
+from engine.metrics.formulas.states import Count, State, Sum
+from engine.metrics.scan.replicates import LEAST
+from engine.metrics.scan.replicates import weights as replicate_weights
+from engine.plain import plain
+from engine.words import WORD, set_bits, unpacked
+
+MANY = 64  # cells; a count by more that isn't replicated is a histogram
+_BLOCK = 4096  # rows whose masks are multiplied at a time
+_DRAWN_BLOCK = 1024  # the same where replicates draw numbers
+_SMALL = 10**6  # multiplications up to which BLAS has a quicker way, where it has one
+# Sums of as many numbers of as many bits, each in MOST_PARTS parts, are exact in float64: of a
+# block of rows, drawn up to eight times; of a chunk.
+_PRODUCT_BITS, _HISTOGRAM_BITS = 38, 33
+_FULL = 2.0**62  # a sum that may be larger is cut into digits
+_USUAL_PLACES = 4  # of an exact sum's digits that aren't 0
+PLAIN = None  # instead of an exponent: rows
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of sums: a count's rows, or a column of its weights' or of a sum's numbers.
+
+    Attributes
+    ----------
+    name
+        The count's or sum's name.
+    exponent
+        The sums are of units of 2^exponent; :data:`PLAIN` for rows.
+    """
+
+    name: str
+    exponent: int | None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is added up of each model.
+
+    Attributes
+    ----------
+    counts, sums
+        The addends.
+    weighted
+        Whether rows have weights.
+    replicates
+        How many replicates there are.
+    replicated
+        Counts that replicates are drawn of, with their sums.
+    """
+
+    counts: tuple[Count, ...]
+    sums: tuple[Sum, ...]
+    weighted: bool = False
+    replicates: int = 0
+    replicated: frozenset[str] = frozenset()
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers there usually are for each slice, but for replicates."""
+        return sum(c.cells for c in self.counts) + sum(self.exact.values()) * _USUAL_PLACES
+
+    @property
+    def exact(self) -> dict[str, int]:
+        """What is added up exactly, weights and sums, and in how many cells."""
+        weights = {c.name: c.cells for c in self.counts if self.weighted}
+        return weights | {s.name: s.by.cells for s in self.sums}
+
+
+@dataclass
+class Added:
+    """What was added up of one model in one split.
+
+    Attributes
+    ----------
+    totals
+        Line to ``[cells, 64 * W + 1]`` int64: each bit's, then all rows'.
+    drawn
+        Line to ``[cells, 64 * W + 1, replicates]`` int64.
+    """
+
+    totals: dict[Line, np.ndarray] = field(default_factory=dict)
+    drawn: dict[Line, np.ndarray] = field(default_factory=dict)
+    _most: dict[tuple[int, Line], float] = field(default_factory=dict, repr=False)
+
+    def total(self, line: Line, cells: int, width: int, most: float = 0.0) -> np.ndarray:
+        """Return a line's totals, to which numbers of a size of at most ``most`` are added."""
+        return self._room(self.totals, line, (cells, width), most)
+
+    def draws(self, line: Line, shape: tuple[int, int, int], most: float = 0.0) -> np.ndarray:
+        """Return a line's replicates, to be added to."""
+        return self._room(self.drawn, line, shape, most)
+
+    def carried(self) -> Added:
+        """Return the same with lines of digits, which are few and small."""
+        return Added(self._digits(self.totals), self._digits(self.drawn))
+
+    def exact(self, name: str, shape: tuple[int, ...]) -> Exact:
+        """Return the totals of a name's numbers."""
+        return gathered(_lines_of(self.totals, name), shape)
+
+    def _room(
+        self, lines: dict[Line, np.ndarray], line: Line, shape: tuple[int, ...], most: float
+    ) -> np.ndarray:
+        key = (len(shape), line)
+        if self._most.get(key, 0.0) + most > _FULL:
+            held = lines.pop(line)
+            self._most[key] = 0.0
+            for one, digit in _digits_of(line.name, {line.exponent or 0: held}, shape).items():
+                lines.setdefault(one, np.zeros(shape, np.int64))[...] += digit
+                at = (len(shape), one)
+                self._most[at] = self._most.get(at, 0.0) + 2.0**BITS
+        self._most[key] = self._most.get(key, 0.0) + most
+        if line not in lines:
+            lines[line] = np.zeros(shape, dtype=np.int64)
+        return lines[line]
+
+    @staticmethod
+    def _digits(lines: Mapping[Line, np.ndarray]) -> dict[Line, np.ndarray]:
+        found = {line: total for line, total in lines.items() if line.exponent is PLAIN}
+        for name in dict.fromkeys(line.name for line in lines if line.exponent is not PLAIN):
+            sums = _lines_of(lines, name)
+            found |= _digits_of(name, sums, next(iter(sums.values())).shape)
+        return found
+
+
+def _lines_of(lines: Mapping[Line, np.ndarray], name: str) -> dict[int, np.ndarray]:
+    return {
+        line.exponent: total
+        for line, total in lines.items()
+        if line.name == name and line.exponent is not None
+    }
+
+
+def _digits_of(
+    name: str, sums: Mapping[int, np.ndarray], shape: tuple[int, ...]
+) -> dict[Line, np.ndarray]:
+    found = gathered(sums, shape)
+    return {Line(name, BITS * (found.low + i)): digit for i, digit in enumerate(found.digits)}
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of some rows, and what their replicates are drawn by.
+
+    Attributes
+    ----------
+    words
+        ``[W, n]`` uint64.
+    hashes
+        ``[n]`` uint64; None without replicates.
+    """
+
+    words: np.ndarray
+    hashes: np.ndarray | None = None
+
+    @property
+    def width(self) -> int:
+        """How many sums there are: of each bit, and of all rows."""
+        return len(self.words) * WORD + 1
+
+
+def add(
+    added: Added,
+    work: Work,
+    masks: Masks,
+    outputs: Outputs,
+    weight: np.ndarray | None = None,
+) -> None:
+    """Add some rows of one model and split.
+
+    Parameters
+    ----------
+    added
+        What is added to.
+    work
+        What is added up.
+    masks, outputs
+        The rows.
+    weight
+        ``[n]`` float64; None without weights.
+
+    Examples
+    --------
+    >>> from engine.metrics.formulas.families import addends_of
+    >>> from engine.metrics.formulas.outputs import Classes
+    >>> from engine.metrics.catalog import parse_metric
+    >>> classes = Classes((0, 1), 1)
+    >>> work = Work(*addends_of([parse_metric("f1")], classes))
+    >>> of = Outputs(classes, np.array([1, 0, 1]), np.array([1, 1, 0]))
+    >>> add(found := Added(), work, Masks(np.array([[1, 3, 2]], np.uint64)), of)
+    >>> found.totals[Line("confusion", PLAIN)][:, [0, 1, -1]].tolist()
+    [[0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 1]]
+    """
+    drawn = None
+    if work.replicates and masks.hashes is not None:
+        drawn = replicate_weights(masks.hashes, work.replicates)
+    members = None
+    if plain():
+        every_row = np.ones((masks.words.shape[1], 1), np.uint8)
+        members = np.hstack([unpacked(masks.words.T), every_row]).astype(np.int64)
+    sums = defaultdict(list)
+    for one in work.sums:
+        sums[one.by.name].append(one)
+    every = None  # how many rows each mask has in all
+    whole: dict[Count, dict[str, _Numbers]] = {}  # counts in whose one cell all rows are
+    for count in sorted(work.counts, key=lambda c: c.cells == 1):
+        numbers = {one.name: _Numbers(one.of(outputs), one.rounded) for one in sums[count.name]}
+        if weight is not None:
+            numbers = {name: of.weighted(weight) for name, of in numbers.items()}
+            numbers[count.name] = _Numbers(((weight,),))
+        at = count.at(outputs)
+        held = drawn if count.name in work.replicated else None
+        if members is not None:
+            _add_row_by_row(added, count, members, at, numbers, held)
+        elif count.cells > MANY and held is None:
+            _add_histogram(added, count, masks, at, numbers)
+        elif count.cells == 1 and held is None and not (at < 0).any():
+            whole[count] = numbers
+        else:
+            every = _add_cells(added, count, masks, at, numbers, held, every)
+    _add_whole(added, whole, masks, every)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What rows bring to a sum.
+
+    Attributes
+    ----------
+    terms
+        Their numbers are the sum of these products.
+    rounded
+        Whether products are rounded.
+    """
+
+    terms: tuple[Term, ...]
+    rounded: bool = True
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Which arrays they are made of, and how."""
+        return self.rounded, *(tuple(map(id, term)) for term in self.terms)
+
+    def weighted(self, weight: np.ndarray) -> _Numbers:
+        """Return the numbers times the rows' weights."""
+        return replace(self, terms=tuple((*term, weight) for term in self.terms))
+
+    def take(self, rows: np.ndarray, taken: dict[int, np.ndarray]) -> _Numbers:
+        """Return some rows' numbers; ``taken`` has the arrays of which they were taken already."""
+        for term in self.terms:
+            for factor in term:
+                if id(factor) not in taken:
+                    taken[id(factor)] = factor[rows]
+        terms = tuple(tuple(taken[id(factor)] for factor in term) for term in self.terms)
+        return replace(self, terms=terms)
+
+
+def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
+    made: dict[tuple[object, ...], dict[int, np.ndarray]] = {}  # of the same arrays, once
+    for of in numbers.values():
+        if of.key not in made:
+            made[of.key] = columns(of.terms, bits, rounded=of.rounded)
+    return {Line(name, e): c for name, of in numbers.items() for e, c in made[of.key].items()}
+
+
+def _add_row_by_row(
+    added: Added,
+    count: Count,
+    members: np.ndarray,
+    at: np.ndarray,
+    numbers: Mapping[str, _Numbers],
+    drawn: np.ndarray | None,
+) -> None:
+    """Add a count and its numbers without packing, products or histograms: what these must equal.
+
+    ``members`` is ``[n, 64 * W + 1]``: which slices each row is in, all rows being the last.
+    """
+    held = np.flatnonzero(at >= 0)
+    cells, members, width = at[held], members[held], members.shape[1]
+    whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(held))}
+    taken: dict[int, np.ndarray] = {}
+    some = {name: of.take(held, taken) for name, of in numbers.items()}
+    whole |= _columns_of(some, _PRODUCT_BITS)
+    for line, digit in whole.items():
+        total = added.total(line, count.cells, width, _most(digit))
+        # Rows of a weighted count aren't drawn: their weights are.
+        is_drawn = drawn is not None and (line.exponent is not PLAIN or count.name not in numbers)
+        for cell in np.unique(cells):
+            rows = np.flatnonzero(cells == cell)
+            each = members[rows] * digit[rows].astype(np.int64)[:, None]
+            total[cell] += each.sum(axis=0)
+            if drawn is not None and is_drawn:
+                shape = (count.cells, width, drawn.shape[1])
+                sums = added.draws(line, shape, len(LEAST) * _most(digit))
+                sums[cell] += each.T @ drawn[held[rows]].astype(np.int64)
+
+
+def state_of(added: Added, work: Work, masks: int) -> State:
+    """Return what was added up as the state of all rows, then of each mask: ``[1 + masks, …]``.
+
+    Examples
+    --------
+    >>> from engine.metrics.formulas.columns import ROWS
+    >>> from engine.metrics.formulas.outputs import Classes
+    >>> of, work = Outputs(Classes(), np.zeros(3), np.zeros(3)), Work((ROWS,), ())
+    >>> add(found := Added(), work, Masks(np.array([[1, 3, 2]], np.uint64)), of)
+    >>> state_of(found, work, 2).rows["rows"].tolist()
+    [[3], [2], [2]]
+    """
+    width = next((total.shape[1] for total in added.totals.values()), masks + 1)
+    order = np.array([width - 1, *range(masks)])  # all rows are the first
+
+    def rows(name: str, cells: int) -> np.ndarray:
+        found = added.totals.get(Line(name, PLAIN))
+        return np.zeros((1 + masks, cells), np.int64) if found is None else found[:, order].T
+
+    def exact(name: str, cells: int) -> Exact:
+        found = added.exact(name, (cells, width))
+        return Exact(found.low, found.digits[:, :, order].swapaxes(1, 2))
+
+    held = {name: exact(name, cells) for name, cells in work.exact.items()}
+    weights = {c.name: held[c.name] for c in work.counts} if work.weighted else {}
+    sums = {s.name: held[s.name] for s in work.sums}
+    return State({c.name: rows(c.name, c.cells) for c in work.counts}, weights, sums)
+
+
+def _add_cells(
+    added: Added,
+    count: Count,
+    masks: Masks,
+    at: np.ndarray,
+    numbers: Mapping[str, _Numbers],
+    drawn: np.ndarray | None,
+    every: np.ndarray | None,
+) -> np.ndarray:
+    """Add a count by few cells, and the numbers that are added up by them.
+
+    ``every`` is the rows of each mask where they are known, for then a count of all rows is, too;
+    they are returned.
+    """
+    words, n_none = masks.words, int((at < 0).sum())
+    if count.cells > 1 or n_none:
+        narrow = np.int16 if count.cells < 2**15 else np.int64  # of 16 bits it is a radix sort
+        order = np.argsort(at.astype(narrow), kind="stable")
+        none, order = words[:, order[:n_none]], order[n_none:]
+        at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
+        taken: dict[int, np.ndarray] = {}
+        numbers = {name: of.take(order, taken) for name, of in numbers.items()}
+        drawn = None if drawn is None else drawn[order]
+    else:
+        none = words[:, :0]
+    cut = _columns_of(numbers, _PRODUCT_BITS)
+    rows = added.total(Line(count.name, PLAIN), count.cells, masks.width)
+    ends = np.cumsum(np.bincount(at, minlength=count.cells))
+    known = every if count.cells == 1 and not n_none else None
+    every = set_bits(none)
+    for cell, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        if start == end:
+            continue
+        found = set_bits(words[:, start:end]) if known is None else known
+        rows[cell, :-1] += found
+        rows[cell, -1] += end - start
+        every = every + found
+        here = slice(start, end)
+        some = {line: column[here] for line, column in cut.items()}
+        if some:
+            _add_products(added, count.cells, cell, words[:, here], some)
+        if drawn is not None:
+            unweighted = count.name not in numbers
+            _add_draws(added, count, cell, words[:, here], some, drawn[here], rows=unweighted)
+    return every
+
+
+def _add_whole(
+    added: Added,
+    counts: Mapping[Count, Mapping[str, _Numbers]],
+    masks: Masks,
+    every: np.ndarray | None,
+) -> None:
+    """Add counts that have all rows in one cell, and their numbers, in one go."""
+    if not counts:
+        return
+    every = set_bits(masks.words) if every is None else every
+    for count in counts:
+        rows = added.total(Line(count.name, PLAIN), 1, masks.width)
+        rows[0, :-1] += every
+        rows[0, -1] += masks.words.shape[1]
+    numbers = {name: of for each in counts.values() for name, of in each.items()}
+    if cut := _columns_of(numbers, _PRODUCT_BITS):
+        _add_products(added, 1, 0, masks.words, cut)
+
+
+def _add_products(
+    added: Added, cells: int, cell: int, words: np.ndarray, cut: Mapping[Line, np.ndarray]
+) -> None:
+    """Add the columns of the rows of one cell."""
+    n, width = words.shape[1], len(words) * WORD + 1
+    different = {id(column): column for column in cut.values()}  # weights are many counts'
+    block = _block(len(different))
+    sums = np.zeros((width, len(different)), np.int64)
+    for start in range(0, n, block):
+        part = slice(start, start + block)
+        some = np.stack([column[part] for column in different.values()])
+        for k, word in enumerate(words[:, part]):
+            members = unpacked(word[:, None]).astype(np.float64)
+            sums[k * WORD : (k + 1) * WORD] += (members.T @ some.T).astype(np.int64)
+        sums[-1] += some.sum(axis=1).astype(np.int64)
+    total = dict(zip(different, sums.T, strict=True))
+    most = {key: _most(column) for key, column in different.items()}
+    for line, column in cut.items():
+        added.total(line, cells, width, most[id(column)])[cell] += total[id(column)]
+
+
+def _block(columns: int) -> int:
+    """Return how many rows are multiplied at a time."""
+    rows = max(1, _SMALL // (WORD * columns))
+    return int(min(_BLOCK, max(_BLOCK >> 4, 1 << (rows.bit_length() - 1))))
+
+
+def _most(column: np.ndarray) -> float:
+    return float(np.abs(column).max(initial=0.0)) * len(column)
+
+
+def _add_draws(
+    added: Added,
+    count: Count,
+    cell: int,
+    words: np.ndarray,
+    cut: Mapping[Line, np.ndarray],
+    drawn: np.ndarray,
+    *,
+    rows: bool,
+) -> None:
+    """Add what replicates draw of the rows of one cell: their columns, and without weights rows."""
+    shape = (count.cells, len(words) * WORD + 1, drawn.shape[1])
+    into = {line: added.draws(line, shape, len(LEAST) * _most(c))[cell] for line, c in cut.items()}
+    if rows:
+        into[Line(count.name, PLAIN)] = added.draws(Line(count.name, PLAIN), shape)[cell]
+    block = _DRAWN_BLOCK if cut else _BLOCK
+    for start in range(0, len(drawn), block):
+        part = slice(start, start + block)
+        times = drawn[part].astype(np.float64 if cut else np.float32)
+        factors = {line: times * column[part, None] for line, column in cut.items()}
+        if rows:
+            factors[Line(count.name, PLAIN)] = times.astype(np.float32, copy=False)
+        for k in range(len(words) + 1):
+            if k < len(words):
+                members, at = unpacked(words[k, part][:, None]), slice(k * WORD, (k + 1) * WORD)
+            else:
+                members, at = np.ones((len(times), 1), np.uint8), slice(k * WORD, None)
+            as_factor = {
+                dtype: members.T.astype(dtype) for dtype in {f.dtype for f in factors.values()}
+            }
+            for line, factor in factors.items():
+                into[line][at] += (as_factor[factor.dtype] @ factor).astype(np.int64)
+
+
+def _add_histogram(
+    added: Added, count: Count, masks: Masks, at: np.ndarray, numbers: Mapping[str, _Numbers]
+) -> None:
+    """Add a count by many cells."""
+    held = np.flatnonzero(at >= 0)
+    at, n = at[held], count.cells
+    taken: dict[int, np.ndarray] = {}
+    cut = _columns_of({k: of.take(held, taken) for k, of in numbers.items()}, _HISTOGRAM_BITS)
+    rows = added.total(Line(count.name, PLAIN), n, masks.width)
+    rows[:, -1] += np.bincount(at, minlength=n)
+    totals = {line: added.total(line, n, masks.width, _most(c)) for line, c in cut.items()}
+    for line, column in cut.items():
+        totals[line][:, -1] += np.bincount(at, column, n).astype(np.int64)
+    for k, word in enumerate(masks.words):
+        found = np.flatnonzero(unpacked(word[held][:, None]))
+        row, bit = found >> 6, found & 63
+        where = at[row] * WORD + bit
+        part = slice(k * WORD, (k + 1) * WORD)
+        rows[:, part] += np.bincount(where, minlength=n * WORD).reshape(n, WORD)
+        for line, column in cut.items():
+            more = np.bincount(where, column[row], n * WORD).reshape(n, WORD)
+            totals[line][:, part] += more.astype(np.int64)
+
+
+@dataclass
+class Kept:
+    """The scores of slices that are small so far, with which rankings are exact.
+
+    Attributes
+    ----------
+    rows
+        ``[64 * W + 1]`` scored rows of each slice, and of all rows.
+    found
+        Per chunk: whose, score, whether the label is positive, weight; ``[pairs]`` each.
+    """
+
+    rows: np.ndarray
+    found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+
+
+def keep(kept: Kept, masks: Masks, outputs: Outputs, weight: np.ndarray | None, most: int) -> None:
+    """Keep the scores of slices that have no more than ``most`` scored rows so far."""
+    held = np.flatnonzero((outputs.label >= 0) & ~np.isnan(outputs.score))
+    every = np.ones((1, len(held)), np.uint64)  # a word whose lowest bit is all rows
+    words = np.concatenate([masks.words[:, held], every])
+    kept.rows += set_bits(words)[: masks.width]
+    small = np.zeros(len(words) * WORD, bool)
+    small[: masks.width] = kept.rows <= most
+    words &= np.packbits(small, bitorder="little").view(np.uint64)[:, None]
+    some = np.flatnonzero(words.any(axis=0))
+    row, bit = unpacked(words[:, some].T).nonzero()
+    at = held[some[row]]
+    positive = outputs.label[at] == outputs.classes.positive
+    weights = np.ones(len(at)) if weight is None else weight[at]
+    kept.found.append((bit, outputs.score[at], positive, weights))
+
+
+def kept_slices(
+    kept: Kept, most: int
+) -> Iterator[tuple[int, int, tuple[np.ndarray, np.ndarray, np.ndarray] | None]]:
+    """Yield each slice that has rows: whose, how many, and their scores if they are few enough."""
+    parts = [np.concatenate(part) for part in zip(*kept.found, strict=True)]
+    order = np.argsort(parts[0], kind="stable") if parts else np.arange(0)
+    whose, *columns = (part[order] for part in parts) if parts else (order,)
+    starts = np.searchsorted(whose, np.arange(len(kept.rows) + 1))
+    for at in np.flatnonzero(kept.rows):
+        part = slice(starts[at], starts[at + 1])
+        score, positive, weight = (c[part] for c in columns)
+        few = kept.rows[at] <= most
+        yield int(at), int(kept.rows[at]), (score, positive, weight) if few else None
+
+
+def scores_bytes(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> bytes:
+    """Return kept scores as bytes."""
+    return np.stack([score, positive.astype(np.float64), weight]).astype("<f8").tobytes()
+
+
+def scores_from(parts: Sequence[bytes]) -> np.ndarray:
+    """Return scores ``[3, n]`` of several tasks, in an order that none of them decides.
+
+    Examples
+    --------
+    >>> part = scores_bytes(np.array([0.5]), np.array([True]), np.array([1.0]))
+    >>> scores_from([part, part]).tolist()
+    [[0.5, 0.5], [1.0, 1.0], [1.0, 1.0]]
+    """
+    both = np.concatenate([np.frombuffer(p, "<f8").reshape(3, -1) for p in parts], axis=1)
+    return both[:, np.lexsort(both[::-1])]

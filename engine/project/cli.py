@@ -1,0 +1,181 @@
+"""What every job shares: arguments, log lines, tables on the terminal, errors as one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
+from engine.errors import ConfigError, EngineError
+from engine.plain import SENTENCE, plain
+from engine.project.config import Project, load_project
+from engine.report.sections import Section, cell
+from engine.storage.lineage import changes
+from engine.storage.tables import Snapshot, Written, read_source
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+log = logging.getLogger("engine")
+
+_WIDEST = 60  # letters of a column in a log, before its texts go over several lines
+_BETWEEN = 3  # columns
+
+_OVERRIDES = (
+    "key=value pairs after the options change settings of the project file, dots between levels: "
+    "classifier.n_epochs=5 root=/tmp/audit"
+)
+
+
+def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a job's argument parser, with what all jobs take."""
+    made = argparse.ArgumentParser(
+        description=description,
+        epilog=f"{epilog}\n\n{_OVERRIDES}".strip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--project", required=True, metavar="FILE", help="the project file (YAML)")
+    made.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
+    made.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
+    return made
+
+
+def project_of(args: argparse.Namespace) -> Project:
+    """Load the project that the arguments name."""
+    return load_project(args.project, args.overrides)
+
+
+def needed(project: Project, **settings: str | None) -> tuple[str, ...]:
+    """Return settings that a job can't do without.
+
+    Raises
+    ------
+    ConfigError
+        If one is not in the project file.
+    """
+    for name, value in settings.items():
+        if value is None:
+            raise ConfigError(project.name, f"this job needs the setting {name!r}")
+    return tuple(str(value) for value in settings.values())
+
+
+def session(project: Project, job: str) -> SparkSession:
+    """Open the job's Spark session."""
+    from engine.storage.session import open_session
+
+    return open_session(f"{job} {project.name}", project.spark, catalog=project.uses_catalog)
+
+
+def module_folders(args: argparse.Namespace) -> list[Path]:
+    """Return where users' modules are looked for: here, and beside the project file."""
+    return [Path.cwd(), Path(args.project).resolve().parent]
+
+
+def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    """Run a job; an error becomes one sentence on stderr and exit status 1."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for noisy in ("py4j", "SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    if plain():
+        log.warning(SENTENCE)
+    try:
+        job(args)
+    except (EngineError, PySparkException, Py4JJavaError) as error:
+        if args.verbose:
+            log.exception("the job failed")
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, EngineError):
+        return str(error)
+    text = str(error).strip()
+    causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)  # the last is the first cause
+    first = causes[-1] if causes else text.partition("\n")[0]
+    return f"Spark failed: {first} (--verbose shows all of it)"
+
+
+def source(project: Project, spark: SparkSession) -> Snapshot:
+    """Read the project's source; of files say how they are known."""
+    given = project.source
+    return told(read_source(spark, given.table, given.format, given.options))
+
+
+def told(read: Snapshot) -> Snapshot:
+    """Say how a table's files are known, if it is made of files that aren't Delta's."""
+    if read.known_by:
+        print(f"{read.name}: {read.known_by}")
+    return read
+
+
+def tell_again(written: Written, unknown: Sequence[str]) -> None:
+    """Say why a run looked again at what seems unchanged, and whether it was."""
+    came = "got other rows" if written.changed else "has the same rows"
+    for why in unknown:
+        print(f"{why}: looked at again, and {written.name} {came}")
+
+
+def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Say what isn't as it was when a table or a model was made, if anything."""
+    if found := changes(stored, facts):
+        print(f"{name} is made again, for this changed: {', '.join(found)}")
+
+
+def step(text: str) -> None:
+    """Log what starts now."""
+    log.info(text)
+
+
+def tell(section: Section) -> None:
+    """Print a section of a report to stdout."""
+    if section.rows:
+        show(section.title, section.columns, section.rows)
+    else:
+        print(section.title)
+    if section.note:
+        print(section.note)
+    print()
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the width at which no column is narrower than its texts, or than many letters."""
+    longest = (
+        (line for text in column for line in text.split("\n")) for column in zip(*rows, strict=True)
+    )
+    return sum(min(max(map(len, lines)), _WIDEST) + _BETWEEN for lines in longest)
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table to stdout; numbers are right-aligned, and floats as reports have them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text  # a name may have brackets, which are rich's markup
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(columns):
+        numeric = any(isinstance(r[i], int | float) for r in rows)
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
+    shown = [[cell(value) for value in row] for row in rows]
+    for texts in shown:
+        table.add_row(*map(Text, texts))
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:  # a log has no width to fit into
+        console = Console(file=sys.stdout, width=max(200, _width([columns, *shown])))
+    print(title, file=sys.stdout)  # rich would wrap it to the table's width
+    console.print(table)

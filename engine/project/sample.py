@@ -1,0 +1,198 @@
+"""The sample that one project's classifier is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import SampleColumnError
+from engine.masks.checks import quoted
+from engine.masks.reader import read_masks
+from engine.masks.splits import ALL, Split, split_name
+from engine.masks.table import split_column
+from engine.metrics.classes import class_position
+from engine.sampling import (
+    BY_CLASS,
+    LABEL,
+    SPLIT,
+    VALUE,
+    Counts,
+    P,
+    Quota,
+    check_groups,
+    class_counts,
+    collect,
+    counted,
+    draw,
+    hash_split,
+    stored_counts,
+)
+from engine.sql import name_sql
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+    from engine.project.config import Project
+    from engine.storage.tables import Snapshot
+
+_log = logging.getLogger(__name__)
+
+
+def mask_column(slice_id: str) -> str:
+    """Name a slice's column in the sample; a column of the source may have the slice's id."""
+    return f"_mask_{slice_id}"
+
+
+def check_sample_names(table: str, columns: Sequence[str]) -> None:
+    """Check that no column is named as one that the sample has for itself.
+
+    Raises
+    ------
+    SampleColumnError
+        With the first that is.
+    """
+    own = (P, SPLIT, LABEL, VALUE, BY_CLASS)
+    for column in columns:
+        if column.lower() in own or column.lower().startswith(mask_column("")):
+            raise SampleColumnError(table, column)
+
+
+def slice_counts(
+    project: Project,
+    masks: Snapshot,
+    coverage: DataFrame | None,
+    ids: Sequence[str],
+) -> dict[Split, Counts]:
+    """Return rows and slices of the splits to sample: as labelling stored them, else counted.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks
+        The mask table.
+    coverage
+        The coverage table, if there is one.
+    ids
+        The slices.
+    """
+    counts = stored_counts(coverage, masks.identity, ids) if coverage is not None else {}
+    # An earlier version of the engine counted rows whose split is null as those of 'null'.
+    unsure = "null" in counts and None not in counts and {None, "null"} & {*project.training_splits}
+    if not counts or unsure:
+        _log.warning(
+            "the coverage table has no counts of version %s of the mask table: counting its slices",
+            masks.version,
+        )
+        counts = counted(masks.df, ids, project.split)
+    if project.split:
+        return {name: counts[name] for name in project.training_splits if name in counts}
+    shares = project.sample.shares
+    return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
+
+
+def sample_digest(sample: Mapping[str, pa.Table]) -> str:
+    """Return a digest of a sample's rows.
+
+    Examples
+    --------
+    >>> rows = pa.table({"id": [1, None]})
+    >>> sample_digest({"train": rows}) == sample_digest({"valid": rows})
+    False
+    >>> sample_digest({"train": rows}) == sample_digest({"train": rows.slice(0, 0)})
+    False
+    """
+    digest = hashlib.sha256()
+    for split, rows in sorted(sample.items()):
+        whole = rows.take(pa.array(range(rows.num_rows), pa.int64())).combine_chunks()
+        digest.update(f"{split} {whole.schema.to_string()}\n".encode())
+        for column in whole.columns:
+            for buffer in (b for chunk in column.chunks for b in chunk.buffers()):
+                digest.update(b"-" if buffer is None else buffer)
+    return digest.hexdigest()[:16]
+
+
+def training_sample(
+    project: Project,
+    masks: DataFrame,
+    source: DataFrame,
+    counts: Mapping[Split, Counts],
+    inputs: Sequence[str],
+) -> dict[str, pa.Table]:
+    """Draw the sample and bring it to the driver; a table each for ``train`` and ``valid``.
+
+    A table has the key, ``inputs``, a mask per slice (:func:`mask_column`), ``_label`` (class
+    position) and ``sample_p``; rows without a label are left out, since they teach nothing.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks, source
+        The mask table and its source.
+    counts
+        What :func:`slice_counts` gave; its slices are those of the sample.
+    inputs
+        The columns that features read.
+
+    Raises
+    ------
+    GroupSplitError
+        If a group has rows in two splits.
+    UnknownClassError
+        If a label is none of the classes.
+    SampleBudgetError
+        If the sample would not fit.
+    """
+    wanted, key, on = project.sample, project.key, project.join_columns
+    table, label = project.source.table, str(project.label)
+    of_source, of_masks = _split_of(project, source), _split_of(project, masks)
+    if wanted.group and project.split:
+        check_groups(source, table, wanted.group, of_source)
+    kind = source.schema[label].dataType.simpleString()
+    position = F.expr(class_position(name_sql(label), kind, project.classes)).alias(LABEL)
+    about = (of_source.alias(SPLIT), position)
+    labels = source.select(*map(quoted, key), *about, quoted(label).alias(VALUE))
+    classes = class_counts(labels, table, label, project.classes)
+    full = {split: replace(c, classes=classes.get(split, ())) for split, c in counts.items()}
+    quota = Quota(wanted.per_slice, wanted.overall, wanted.per_class, wanted.kind)
+    chances = {split: quota.chances(c) for split, c in full.items()}
+    drawn = draw(masks, key, chances, project.seed, of_masks, labels)
+    mask = read_masks(masks).mask
+    slices = [mask(s).alias(mask_column(s)) for s in next(iter(counts.values())).slices]
+    most = sum(quota.expected(c) for c in full.values())
+    rows = sum(c.rows for c in full.values())
+    _log.info(
+        "sampling %s: at most about %s of %s rows",
+        " and ".join(map(split_name, full)),
+        f"{most:,}",
+        f"{rows:,}",
+    )
+    columns = map(quoted, dict.fromkeys([*on, *inputs]))
+    sample = collect(
+        drawn.select(*map(quoted, on), *slices, P, SPLIT),
+        source.select(*columns, position).where(f"{LABEL} >= 0"),
+        on,
+        most,
+        wanted.budget_mb,
+    )
+    roles = zip(("train", "valid"), project.training_splits, strict=True)
+    return {role: sample.filter(_is(sample[SPLIT], split)) for role, split in roles}
+
+
+def _is(splits: pa.ChunkedArray, split: Split) -> pa.ChunkedArray:
+    return pc.is_null(splits) if split is None else pc.equal(splits, split)
+
+
+def _split_of(project: Project, df: DataFrame) -> Column:
+    if project.split:
+        return split_column(project.split)
+    shares = project.sample.shares.model_dump()
+    return hash_split(df, project.key, shares, project.seed, project.sample.group)

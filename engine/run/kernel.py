@@ -1,0 +1,535 @@
+"""Slicing functions run over one batch of rows: what an executor does, and a driver too.
+
+Needs numpy, pandas and pyarrow alone. All row functions of a run share one list of rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import traceback
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.api.extensions import ExtensionArray
+
+from engine.arrow.columns import taken_from
+from engine.arrow.values import decoded, python_values, readable, taken, unreadable_rows
+from engine.compile.combine import Found, combined, is_combination, masks_needed
+from engine.compile.program import Program
+from engine.errors import UnreadableValueError, interrupts
+from engine.lift.reads import slice_reads
+from engine.matching.patterns import Search
+from engine.plain import plain
+from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
+from engine.run.series import nan_apart, null_series
+from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
+from engine.slicing.expr import Expr
+from engine.slicing.functions import SlicingFunction, series_parameters
+from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
+from engine.slicing.slices import SliceKind
+
+_UNKNOWN = -2  # a code that isn't known yet
+_CAUSE = 500  # characters of what an exception says
+_ENGINE = str(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row on which one slicing function failed.
+
+    Attributes
+    ----------
+    slice_id
+        The slice.
+    row
+        Position in the batch.
+    read
+        The columns that the function read, with the values found, as text.
+    cause
+        The exception's type, message and place, or what was returned.
+    """
+
+    slice_id: str
+    row: int
+    read: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class BatchMasks:
+    """Masks of one batch by slice id, and the faults; a faulted row's mask is null."""
+
+    found: Mapping[str, Found]
+    faults: Sequence[Fault]
+
+    @functools.cached_property
+    def masks(self) -> dict[str, np.ndarray]:
+        """``[n]`` int8 per slice id: 1 in, 0 out, -1 null."""
+        return {slice_id: found.codes for slice_id, found in self.found.items()}
+
+
+class Kernel:
+    """The Python slices of a run, ready for batches.
+
+    Parameters
+    ----------
+    sfs
+        Slicing functions of any kind but SQL and COLUMN. What a composition is made of is among
+        them.
+    trees
+        Slice id to what its function says, for those that run over whole columns.
+    kinds
+        Column to its Arrow type: those of the trees.
+    matcher
+        Which multi-pattern matcher is used.
+    decoders
+        Of a column that crosses in another form: what makes a value of what crossed.
+
+    Examples
+    --------
+    >>> kernel = Kernel([SlicingFunction("short", lambda x: len(x.text) < 3)])
+    >>> out = kernel.run({"text": pa.array(["a", "abc", None])})
+    >>> out.masks["short"].tolist(), len(out.faults)
+    ([1, 0, -1], 0)
+    """
+
+    def __init__(
+        self,
+        sfs: Sequence[SlicingFunction],
+        trees: Mapping[str, Expr] | None = None,
+        kinds: Mapping[str, pa.DataType] | None = None,
+        matcher: str = "auto",
+        decoders: Mapping[str, Callable[[Any], Any]] | None = None,
+    ) -> None:
+        self.sfs = tuple(sfs)
+        self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
+        self.decoders = dict(decoders or {})
+        self._preprocessing = Preprocessing()
+        self._answers: dict[str, dict[Hashable, int]] = {}
+        self._token = uuid.uuid4().hex
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders
+        return _kernel, (self._token, *parts)
+
+    @functools.cached_property
+    def _combined(self) -> dict[str, Expr]:
+        """Trees over other slices' masks: evaluated last."""
+        return {s: t for s, t in self.trees.items() if is_combination(t)}
+
+    @functools.cached_property
+    def _order(self) -> list[str]:
+        """Those trees' slices, each behind what it combines."""
+        needed = {s: masks_needed(t) & self._combined.keys() for s, t in self._combined.items()}
+        return list(TopologicalSorter(needed).static_order())
+
+    @functools.cached_property
+    def _program(self) -> tuple[list[str], Program]:
+        lifted = [sf.id for sf in self.sfs if sf.id in self.trees.keys() - self._combined.keys()]
+        return lifted, Program([self.trees[s] for s in lifted], self.kinds, self.matcher)
+
+    @property
+    def linear(self) -> set[str]:
+        """Patterns that are answered without backtracking."""
+        return self._program[1].linear
+
+    @property
+    def methods(self) -> dict[tuple[str, Search], str]:
+        """How each search in a column is answered."""
+        return self._program[1].methods
+
+    @property
+    def _by_row(self) -> list[SlicingFunction]:
+        return [sf for sf in self.sfs if sf.kind is SliceKind.ROW and sf.id not in self.trees]
+
+    def run(
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int | None = None,
+        lists: Mapping[str, Sequence[Any]] | None = None,
+        series: Mapping[str, pd.Series] | None = None,
+        unreadable: Mapping[str, Mapping[int, Unreadable]] | None = None,
+    ) -> BatchMasks:
+        """Run all slices over a batch of ``n`` rows.
+
+        Parameters
+        ----------
+        columns
+            Column to its Arrow values.
+        n
+            The number of rows; that of the columns by default.
+        lists, series
+            Columns as Python values or Series, where they are known as such.
+        unreadable
+            What Python can't hold, by row, of columns known as Series.
+        """
+        n = len(next(iter(columns.values()))) if n is None else n
+        source = _Source(columns, n, lists or {}, self.decoders)
+        source.unreadable = dict(unreadable or {})
+        faults: list[Fault] = []
+        found: dict[str, Found] = {}
+        if len(self.trees) > len(self._combined):
+            found |= self._run_trees(source, faults)
+        by_row = self._by_row
+        if by_row:
+            found |= self._run_functions(by_row, source.rows(), faults)
+        for sf in self.sfs:
+            if sf.kind is SliceKind.PANDAS:
+                given = series or source.series(self.series)
+                found[sf.id] = Found.of(_run_series(sf, given, source.unreadable, n, faults))
+        self._combine(found)
+        ids = [sf.id for sf in self.sfs]
+        return BatchMasks({s: found[s] for s in ids}, sorted(faults, key=lambda f: f.row))
+
+    def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, Found]:
+        """Run the program, and the functions themselves on the rows that it asks about."""
+        lifted, program = self._program
+        masks = program.run(source.columns, source.n)
+        found = dict(zip(lifted, masks, strict=True))
+        asked = {s: m for s, m in found.items() if m.ask is not None}
+        for sf in self.sfs:
+            if sf.id not in asked:
+                continue
+            mask = asked[sf.id]
+            at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
+            own: list[Fault] = []
+            python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
+            codes = _run_rows(python, Prepared(source.rows(at)), source.rows(at), own)
+            faults += [dataclasses.replace(f, row=int(at[f.row])) for f in own]
+            found[sf.id] = mask.answered(at, codes)
+        return found
+
+    def _run_functions(
+        self, sfs: Sequence[SlicingFunction], rows: Sequence[Any], faults: list[Fault]
+    ) -> dict[str, Found]:
+        states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
+        found, shared = {}, not plain()
+        for sf in sfs:
+            prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
+            run = self._once_each if sf.pure and shared else _run_rows
+            found[sf.id] = Found.of(run(sf, prepared, rows, faults))
+        return found
+
+    def _once_each(
+        self, sf: SlicingFunction, prepared: Prepared, rows: Sequence[Any], faults: list[Fault]
+    ) -> np.ndarray:
+        """Run a pure function once per distinct value of the columns that it reads."""
+        read = slice_reads(sf)
+        if read.escapes or not all(isinstance(x, Row) for x in rows):
+            return _run_rows(sf, prepared, rows, faults)
+        memo = self._answers.setdefault(sf.id, {})
+        needed = read.columns | read.covered
+        keys = [hashable({c: v for c, v in values_of(x).items() if c in needed}) for x in rows]
+        codes = np.fromiter((memo.get(k, _UNKNOWN) for k in keys), np.int8, len(keys))
+        first = {k: i for i, k in reversed(list(enumerate(keys))) if k not in memo}
+        if first:
+            at = np.array(sorted(first.values()))
+            own: list[Fault] = []
+            answers = _run_rows(sf, prepared.take(at.tolist()), [rows[i] for i in at], own)
+            wrong = {int(at[f.row]): f for f in own}
+            new = {keys[i]: int(code) for i, code in zip(at, answers, strict=True)}
+            for i in np.flatnonzero(codes == _UNKNOWN):
+                codes[i] = new[keys[i]]
+                fault = wrong.get(first[keys[i]])
+                if fault is not None:
+                    faults.append(dataclasses.replace(fault, row=int(i)))
+            # A row that fails is asked again each time, so that it is a fault each time.
+            failed = {keys[i] for i in wrong}
+            if len(memo) + len(new) > MEMO_SIZE:
+                memo.clear()
+            memo.update((k, code) for k, code in new.items() if k not in failed)
+        return codes
+
+    def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
+        """Run the row functions over rows: :class:`Row` or any object that they can read."""
+        faults: list[Fault] = []
+        found = self._run_functions(self._by_row, rows, faults)
+        self._combine(found)
+        return BatchMasks(found, faults)
+
+    def _combine(self, found: dict[str, Found]) -> None:
+        """Add combinations' masks; one may be of others."""
+        for slice_id in self._order:
+            found[slice_id] = combined(self.trees[slice_id], found)
+
+    @property
+    def series(self) -> frozenset[str]:
+        """Columns that vectorised functions take."""
+        return frozenset(
+            column
+            for sf in self.sfs
+            if sf.kind is SliceKind.PANDAS and sf.f is not None
+            for column in series_parameters(sf.f, sf.resources)
+        )
+
+
+class _Source:
+    """A batch's columns, as Arrow and as rows made when they are needed."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int,
+        lists: Mapping[str, Sequence[Any]],
+        decoders: Mapping[str, Callable[[Any], Any]],
+    ) -> None:
+        self.columns, self.n, self.lists, self.decoders = columns, n, lists, decoders
+        self.unreadable: dict[str, Mapping[int, Unreadable]] = {}
+        self._rows: list[Row] | None = None
+
+    def series(self, names: Iterable[str]) -> dict[str, pd.Series]:
+        """Return columns as Series, null for what Python can't hold; what that is stays noted."""
+        made = {}
+        for c in names:
+            if c in self.decoders:
+                values = self._values(c, None)
+                bad: Mapping[int, Unreadable] = {
+                    i: v for i, v in enumerate(values) if type(v) is Unreadable
+                }
+                made[c] = pd.Series([None if i in bad else v for i, v in enumerate(values)],
+                                    dtype=object)  # fmt: skip
+            else:
+                array, bad = readable(self.columns[c])
+                made[c] = null_series(array)
+            self.unreadable[c] = bad
+        return made
+
+    def _values(self, column: str, at: pa.Array | None) -> list[Any]:
+        array = self.columns[column]
+        values = python_values(array if at is None else taken_from(array, at))
+        decode = self.decoders.get(column)
+        return values if decode is None else decoded(values, decode)
+
+    def rows(self, at: np.ndarray | None = None) -> Sequence[Row]:
+        """Return all rows, or those at some positions."""
+        if at is not None and self._rows is None and len(at) < self.n // 2:
+            return self._made(at)
+        if self._rows is None:
+            self._rows = self._made(None)
+        return self._rows if at is None else [self._rows[i] for i in at.tolist()]
+
+    def _made(self, at: np.ndarray | None) -> list[Row]:
+        places = None if at is None else pa.array(at)
+        lists = {c: v if at is None else taken(v, at) for c, v in self.lists.items()}
+        for c in self.columns:
+            if c not in lists:
+                lists[c] = self._values(c, places)
+        n = self.n if at is None else len(at)
+        names = list(lists)
+        values = zip(*lists.values(), strict=True) if names else ((),) * n
+        made = [Row(dict(zip(names, v, strict=True))) for v in values]
+        for column in lists.values():
+            bad = unreadable_rows(column)
+            for i in np.flatnonzero(bad).tolist() if bad is not None else ():
+                made[i] = PartialRow(values_of(made[i]))
+        return made
+
+
+_KERNELS: OrderedDict[str, Kernel] = OrderedDict()
+_KEPT = 4  # kernels a Python worker keeps between tasks: what they compiled and memoized
+
+
+def _kernel(token: str, *parts: Any) -> Kernel:
+    """Return a run's kernel: the one that an earlier task of this process had, or a new one."""
+    if token not in _KERNELS:
+        _KERNELS[token] = Kernel(*parts)
+        _KERNELS[token]._token = token
+        while len(_KERNELS) > _KEPT:
+            _KERNELS.popitem(last=False)
+    _KERNELS.move_to_end(token)
+    return _KERNELS[token]
+
+
+def _of_tree(sf: SlicingFunction, tree: Expr) -> SlicingFunction:
+    """Return a slice made of a tree as a function: the tree's meaning."""
+    return SlicingFunction(sf.name, lambda x: of_row(tree, x, {}), id=sf.id)
+
+
+def _run_rows(
+    sf: SlicingFunction, prepared: Prepared, source: Sequence[Any], faults: list[Fault]
+) -> np.ndarray:
+    f, resources, shares = sf.f, sf.resources, prepared.shares
+    assert f is not None  # a ROW function has one
+    codes = np.empty(len(source), dtype=np.int8)
+    for i, x in enumerate(prepared.rows):
+        try:
+            if type(x) is Undecided:
+                raise x.error  # noqa: TRY301 - judged below as the function's own
+            given = type(x)(isolated(values_of(x))) if shares and isinstance(x, Row) else x
+            y = f(given, **resources)
+        except BaseException as error:  # sys.exit() too is the row's own
+            if interrupts(error):
+                raise
+            codes[i] = -1
+            read = _reads(sf, prepared, i)
+            if not _any_null(source[i], read):
+                faults.append(Fault(sf.id, i, _shown(source[i], read), _cause(error)))
+            continue
+        if y is True:
+            codes[i] = 1
+        elif y is False:
+            codes[i] = 0
+        elif is_mask(y):
+            codes[i] = -1 if is_undecided(y) else int(y)
+        else:
+            codes[i] = -1
+            read = _reads(sf, prepared, i)
+            faults.append(Fault(sf.id, i, _shown(source[i], read), wrong_return(y)))
+    return codes
+
+
+def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
+    """Return the source's columns that a function read of a row, preprocessors included.
+
+    The function is called again, on a row that records reads; only done on rows that failed.
+    """
+    read, source = map(set, prepared.trace(i))
+    x = prepared.rows[i]
+    if isinstance(x, Row) and sf.f is not None:
+        try:
+            sf.f(TracedRow(isolated(values_of(x)), read, source), **sf.resources)
+        except BaseException as error:  # the failure is the one being explained
+            if interrupts(error):
+                raise
+    return read
+
+
+def _any_null(raw: Any, read: Iterable[str]) -> bool:
+    return any(values_of(raw)[name] is None for name in read)
+
+
+def _shown(raw: Any, read: Iterable[str]) -> str:
+    return _text(", ".join(f"{name}={short(values_of(raw)[name])}" for name in sorted(read)))
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, UnreadableValueError):
+        return str(error)  # nothing is wrong with the line
+    try:
+        said = str(error)
+    except BaseException as own:  # of a class of the user's own
+        if interrupts(own):
+            raise
+        said = "(what it says can't be told)"
+    # The outermost frame that isn't the engine's is the line of the user's function.
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = ((f.f_code.co_filename, line) for f, line in frames)
+    file, line = next((at for at in lines if not at[0].startswith(_ENGINE)), ("", 0))
+    place = f" ({Path(file).name}:{line})" if file else ""
+    said = said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
+    return _text(f"{type(error).__name__}: {said}{place}")
+
+
+def _text(said: str) -> str:
+    """Return a text as UTF-8 can hold it: a message may have half of a pair in it."""
+    return said.encode("utf-8", "backslashreplace").decode()
+
+
+def _run_series(
+    sf: SlicingFunction,
+    series: Mapping[str, pd.Series],
+    unreadable: Mapping[str, Mapping[int, Unreadable]],
+    n: int,
+    faults: list[Fault],
+) -> np.ndarray:
+    assert sf.f is not None  # a PANDAS function has one
+    names = series_parameters(sf.f, sf.resources)
+    codes = np.full(n, -1, dtype=np.int8)
+    bad = sorted({i for name in names for i in unreadable.get(name, ())})
+    own = {name: series[name] for name in names}
+    with nan_apart():
+        _fill_series(sf, own, np.delete(np.arange(n), np.array(bad, np.intp)), codes, faults)
+    for i in bad:
+        row = PartialRow(
+            {name: unreadable.get(name, {}).get(i, _item(s, i)) for name, s in own.items()}
+        )
+        if not any(map(_is_null, values_of(row).values())):
+            error = next(_errors(row))
+            faults.append(Fault(sf.id, i, _shown(row, names), _cause(error)))
+    return codes
+
+
+def _errors(row: Row) -> Iterator[UnreadableValueError]:
+    """Yield what reading a row's values raises."""
+    for name in row:
+        try:
+            row[name]
+        except UnreadableValueError as error:
+            yield error
+
+
+def _item(series: pd.Series, i: int) -> Any:
+    value = series.iloc[i]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT
+
+
+def _fill_series(
+    sf: SlicingFunction,
+    series: Mapping[str, pd.Series],
+    at: np.ndarray,
+    codes: np.ndarray,
+    faults: list[Fault],
+) -> None:
+    """Run a vectorised function on some rows; where it fails, on fewer, until the bad are found.
+
+    Rows in which a column is null are apart first, since a function that can't take null fails on
+    all of those.
+    """
+    n = len(at)
+    if n == 0:
+        return
+    assert sf.f is not None  # a PANDAS function has one
+    own = {name: s.copy() if n == len(s) else s.iloc[at] for name, s in series.items()}
+    try:
+        codes[at] = _series_codes(sf.f(**own, **sf.resources), n)
+    except BaseException as error:
+        if interrupts(error):
+            raise
+        null = np.logical_or.reduce([s.iloc[at].isna().to_numpy(np.bool_) for s in series.values()])
+        if n > 1:
+            apart = np.arange(n) < n // 2 if null.all() or not null.any() else null
+            for part in (at[~apart], at[apart]):
+                _fill_series(sf, series, part, codes, faults)
+            return
+        codes[at] = -1
+        if not null[0]:
+            cause = str(error) if isinstance(error, _NotAMaskError) else _cause(error)
+            values = {name: _item(s, at[0]) for name, s in series.items()}
+            faults.append(Fault(sf.id, int(at[0]), _shown(Row(values), series), cause))
+
+
+class _NotAMaskError(Exception):
+    """A vectorised function returned something that isn't a mask per row."""
+
+
+def _series_codes(y: Any, n: int) -> np.ndarray:
+    """Turn a boolean Series (or array) into mask codes."""
+    y = pd.Series(y) if isinstance(y, np.ndarray | list | ExtensionArray) else y
+    if not isinstance(y, pd.Series):
+        raise _NotAMaskError(wrong_return(y).replace("True, False or None", "a boolean Series"))
+    if len(y) != n:
+        raise _NotAMaskError(f"it returned {len(y)} values for {n} rows")
+    if y.dtype in (bool, "boolean"):
+        answers: Any = y.array.astype("boolean")
+        return answers.to_numpy(np.int8, na_value=-1)  # type: ignore[no-any-return]
+    null = y.isna().to_numpy(dtype=bool)
+    known = y[~null]
+    if not all(map(is_mask, known.unique())):
+        bad = next(v for v in known if not is_mask(v))
+        raise _NotAMaskError(wrong_return(bad))
+    codes = np.full(n, -1, dtype=np.int8)
+    codes[~null] = known.astype("int8").to_numpy()
+    return codes

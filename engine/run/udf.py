@@ -1,0 +1,114 @@
+"""The one Arrow UDF that all Python slices of a run share."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import ArrayType, LongType, StructType
+
+from engine.compile.combine import packed
+from engine.plain import plain
+from engine.run.kernel import Fault, Kernel
+from engine.run.ship import Parcel
+from engine.words import WORD
+from engine.workers import begin
+
+FAULTS = "_slices"  # the struct column: words of masks, and FAULT
+FAULT = "_fault"
+EXAMPLES = 3  # faults per slice and task that are marked as examples
+
+_FAULT_TYPE = StructType().add("slice", "string").add("name", "string").add("read", "string")
+_FAULT_TYPE = _FAULT_TYPE.add("cause", "string").add("example", "boolean").add("batch", "string")
+_FAULT_ARROW = pa.struct(
+    [
+        ("slice", pa.string()), ("name", pa.string()), ("read", pa.string()),
+        ("cause", pa.string()), ("example", pa.bool_()), ("batch", pa.string()),
+    ]
+)  # fmt: skip
+
+
+def words_of(bits: Mapping[str, int]) -> int:
+    """Return how many words hold some slices' bits.
+
+    Examples
+    --------
+    >>> words_of({"a": 0, "b": 64}), words_of({})
+    (2, 0)
+    """
+    return max(bits.values(), default=-1) // WORD + 1
+
+
+def fused_udf(
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
+) -> Callable[..., Any]:
+    """Return a UDF from the crossing columns to words of masks and the row's faults.
+
+    Parameters
+    ----------
+    kernel
+        The slices.
+    columns
+        The names of the UDF's arguments.
+    bits
+        Slice id to its bit, of the slices whose masks are wanted.
+
+    Notes
+    -----
+    It is declared non-deterministic, so that Spark runs it once where several columns are taken
+    from its result.
+    """
+    parcel = Parcel(kernel)
+    inputs, n_words = tuple(columns), words_of(bits)
+    words = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
+    result = StructType()
+    for word in words:
+        result = result.add(word, LongType())
+    result = result.add(FAULT, ArrayType(_FAULT_TYPE))
+    ids, places = tuple(bits), tuple(bits.values())
+    shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
+    named = {sf.id: repr(sf.name) for sf in kernel.sfs}
+    plainly = plain()
+
+    def run(*arrays: pa.Array) -> pa.Array:
+        begin(plainly)
+        n = len(arrays[0])
+        out = parcel.unpack().run(dict(zip(inputs, arrays, strict=False)), n)
+        made = packed([out.found[i] for i in ids], places, n_words, n)
+        values = [pa.array(word) for part in made for word in part]
+        return pa.StructArray.from_arrays(
+            [*values, _faults(out.faults, n, named, shown)], [*words, FAULT]
+        )
+
+    run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
+    # pyspark's annotations lag behind: arrow_udf is there since 4.1.
+    made: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
+    return made
+
+
+def _faults(
+    faults: Sequence[Fault], n: int, names: Mapping[str, str], shown: Counter[str]
+) -> pa.Array:
+    kind = pa.list_(_FAULT_ARROW)
+    if not faults:
+        return pa.nulls(n, kind)
+    rows: list[list[dict[str, Any]] | None] = [None] * n
+    # The first fault carries the counts: thousands of slices then need no aggregate each.
+    batch: str | None = json.dumps(Counter(fault.slice_id for fault in faults))
+    for fault in faults:
+        shown[fault.slice_id] += 1
+        found = {
+            "slice": fault.slice_id,
+            "name": names[fault.slice_id],
+            "read": fault.read,
+            "cause": fault.cause,
+            "example": shown[fault.slice_id] <= EXAMPLES,
+            "batch": batch,
+        }
+        batch = None
+        rows[fault.row] = [*(rows[fault.row] or []), found]
+    return pa.array(rows, kind)

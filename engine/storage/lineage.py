@@ -1,0 +1,247 @@
+"""Which version of the source the rows of a table were made from, and whether two tables agree.
+
+A table that is written whole is of one version; ``--where`` writes some partitions again, of
+another. So the facts of a commit hold readings, each of the rows that its predicate names: of the
+readings that name a row the last one counts. What partitions there are isn't kept, only the
+predicates of the runs; what isn't known, as of a table of another tool, is compared with nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.sql import name_sql, text_sql
+from engine.storage.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+READ = "read"  # where facts hold readings
+_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people are told
+_SHOWN = 5  # names of what changed
+# Facts that people read and runs don't compare: a table has other versions without other rows.
+_TOLD = {"attempt", "mask_version", "source_version", "version"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A version of a source, and the rows that were made from it.
+
+    Attributes
+    ----------
+    where
+        The predicate over partition columns that names the rows; all of them where it is None.
+    source, version
+        The source's name, and its version as people are told it.
+    identity
+        What versions are told apart by; empty where nothing is known.
+    unknown
+        A sentence that says why rows may be others though ``identity`` is the same; else None.
+    """
+
+    where: str | None
+    source: str
+    version: str
+    identity: str
+    unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class Stale:
+    """Rows of which two tables were made from two versions.
+
+    Attributes
+    ----------
+    rows, all_rows
+        How many such rows there are, and how many in all.
+    partitions, first
+        How many partitions have such rows, and the first one's values; empty without partitions.
+    ours, theirs
+        The versions, as people are told them.
+    """
+
+    rows: int
+    all_rows: int
+    partitions: int
+    first: Mapping[str, Any]
+    ours: str
+    theirs: str
+
+    def other(self, source: str) -> str:
+        """Name the second table's version; a table that is made again begins with the same ones.
+
+        Examples
+        --------
+        >>> Stale(1, 2, 0, {}, "0", "0").other("rows")
+        'version 0 of rows, which was made again in between'
+        >>> Stale(1, 2, 0, {}, "0", "1").other("rows")
+        'version 1 of rows'
+        """
+        again = ", which was made again in between" if self.ours == self.theirs else ""
+        return f"version {self.theirs} of {source}{again}"
+
+    def __str__(self) -> str:
+        there = ", ".join(f"{k}={v!r}" for k, v in self.first.items())
+        n = f"{self.partitions:,} partition{'s' if self.partitions > 1 else ''}"
+        where = f" in {n}, the first is {there}" if there else ""
+        return f"{self.rows:,} of {self.all_rows:,} rows{where}"
+
+
+def reading(source: Snapshot, where: str | None = None) -> Reading:
+    """Return what is read of a source: all of it, or the rows that a predicate names."""
+    return Reading(where, source.name, source.version, source.identity, source.unknown)
+
+
+def deciding(facts: Any) -> Any:
+    """Return facts without those that people read.
+
+    Examples
+    --------
+    >>> deciding({"source": "t", "source_version": "4", READ: [{"version": "4", "identity": "x"}]})
+    {'source': 't', 'read': [{'identity': 'x'}]}
+    """
+    if isinstance(facts, list):
+        return [deciding(one) for one in facts]
+    if isinstance(facts, dict):
+        return {k: deciding(v) for k, v in facts.items() if k not in _TOLD}
+    return facts
+
+
+def changes(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Name what decides a table and isn't as it was; nothing where nothing is stored.
+
+    Examples
+    --------
+    >>> changes({"seed": 1, "slices": {"a": "f1", "b": "f2"}}, {"seed": 1, "slices": {"a": "f3"}})
+    ['slices (a, b)']
+    >>> changes({READ: [{"identity": "x@0"}]}, {READ: [{"identity": "x@1"}]})
+    ['source']
+    >>> changes({}, {"seed": 1})
+    []
+    """
+    old, new = deciding(dict(stored)), deciding(dict(facts))
+    found = []
+    for key in sorted((old.keys() | new.keys()) - {"where"}) if old else ():
+        before, now = old.get(key), new.get(key)
+        name = _NAMES.get(key) or key.replace("_", " ")
+        if isinstance(before, dict) and isinstance(now, dict):
+            names = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
+            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            name += f" ({', '.join(names[:_SHOWN])}{more})"
+        if before != now and name not in found:
+            found.append(name)
+    return found
+
+
+def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:
+    """Return what a table's facts say; nothing where they say nothing.
+
+    Examples
+    --------
+    >>> readings({"read": [{"where": None, "source": "s", "version": "3", "identity": "x@3"}]})
+    (Reading(where=None, source='s', version='3', identity='x@3', unknown=None),)
+    >>> readings({})
+    ()
+    """
+    return tuple(Reading(**r) for r in facts.get(READ, ()))
+
+
+def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str, Any]]:
+    """Return the readings that facts hold once some rows were made again.
+
+    Parameters
+    ----------
+    stored
+        The table's facts before; None where it is a new one.
+    new
+        What is read now. What was read of the same rows doesn't count any more.
+
+    Examples
+    --------
+    >>> first, day = Reading(None, "s", "0", "x@0"), Reading("ds = 1", "s", "1", "x@1")
+    >>> facts = {"read": read_again(None, first)}
+    >>> [r["version"] for r in read_again(facts, day)]
+    ['0', '1']
+    >>> [r["version"] for r in read_again({}, day)]  # nothing is known of the other rows
+    ['', '1']
+    """
+    if new.where is None or stored is None:
+        return [asdict(new)]
+    before = [r for r in readings(stored) if r.where != new.where]
+    if not readings(stored):
+        before = [Reading(None, new.source, "", "")]
+    found = [*before, new]
+    if found[0].where is None and len({r.identity for r in found}) == 1:
+        found = found[:1]  # all rows are of one version again
+    return [asdict(r) for r in found]
+
+
+def versions(found: Sequence[Reading]) -> str:
+    """Return the versions as they are told, each once.
+
+    Examples
+    --------
+    >>> versions([Reading(None, "s", "0", "x@0"), Reading("ds = 1", "s", "1", "x@1")])
+    '0 and 1'
+    """
+    return " and ".join(dict.fromkeys(r.version or "unknown" for r in found))
+
+
+def stale_rows(
+    rows: DataFrame, ours: Sequence[Reading], theirs: Sequence[Reading], by: Sequence[str]
+) -> Stale | None:
+    """Compare, row by row, which versions two tables were made from; None where they agree.
+
+    Spark counts rows only where the tables don't agree as a whole.
+
+    Parameters
+    ----------
+    rows
+        The rows of one of them, with its partition columns.
+    ours, theirs
+        What the tables' facts say.
+    by
+        Partition columns.
+    """
+    if not (ours and theirs) or len({r.identity for r in (*ours, *theirs)}) == 1:
+        return None
+    columns = {"@ours": _of(ours), "@theirs": _of(theirs)}
+    at = [name_sql(c) for c in by]
+    cells = rows.selectExpr(*at, *(f"{sql} AS {name_sql(n)}" for n, sql in columns.items()))
+    counts = cells.groupBy(*at, *map(name_sql, columns)).count()
+    first = f"min(IF(`@differ`, struct({', '.join(at)}), NULL))" if at else "NULL"
+    known = "`@ours`.identity != '' AND `@theirs`.identity != ''"
+    differ = f"{known} AND `@ours`.identity != `@theirs`.identity"
+    found = (
+        counts.selectExpr("*", f"{differ} AS `@differ`")
+        .selectExpr("*", "IF(`@differ`, `@ours`.version, NULL) AS `@a`")
+        .selectExpr("*", "IF(`@differ`, `@theirs`.version, NULL) AS `@b`")
+        .selectExpr(
+            "sum(IF(`@differ`, count, 0)) AS stale", "sum(count) AS all_rows",
+            "count_if(`@differ`) AS partitions", f"{first} AS first",
+            "array_sort(collect_set(`@a`)) AS ours", "array_sort(collect_set(`@b`)) AS theirs",
+        )
+        .collect()[0]
+    )  # fmt: skip
+    if not found["stale"]:
+        return None
+    return Stale(
+        int(found["stale"]),
+        int(found["all_rows"]),
+        int(found["partitions"]) if by else 0,
+        found["first"].asDict() if by else {},
+        " and ".join(found["ours"]),
+        " and ".join(found["theirs"]),
+    )
+
+
+def _of(found: Sequence[Reading]) -> str:
+    """Return a row's version and identity in SQL, by the last reading that names it."""
+    cases = [f"WHEN ({r.where or 'true'}\n) THEN {_struct(r)}" for r in reversed(found)]
+    return f"CASE {' '.join(cases)} ELSE {_struct(Reading(None, '', '', ''))} END"
+
+
+def _struct(of: Reading) -> str:
+    return f"named_struct('version', {text_sql(of.version)}, 'identity', {text_sql(of.identity)})"

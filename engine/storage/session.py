@@ -1,0 +1,240 @@
+"""A Spark session with Delta Lake: local, or the one that spark-submit started.
+
+``python -m engine.storage.session`` resolves Delta's JARs once; sessions after that start without a
+network look-up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.arguments import flag, mapping, text
+from engine.errors import ArgumentError, DeltaJarsError, DeltaMissingError
+from engine.storage.java import check_java
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+ZONE = "UTC"
+_EXTENSION = "io.delta.sql.DeltaSparkSessionExtension"
+_DELTA = {
+    "spark.sql.extensions": _EXTENSION,
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+# Rows cross between Spark and pandas as Arrow: faster, and a null string stays null.
+_ARROW = {"spark.sql.execution.arrow.pyspark.enabled": "true"}
+_MEANING = (
+    "spark.sql.ansi.enabled", "spark.sql.caseSensitive", "spark.sql.legacy.timeParserPolicy",
+)  # fmt: skip
+_LOCAL = {
+    "spark.driver.memory": "4g",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+def open_session(
+    app_name: str = "slice-engine",
+    conf: Mapping[str, str] | None = None,
+    catalog: bool = False,
+) -> SparkSession:
+    """Return a Spark session that reads and writes Delta tables.
+
+    The active session if there is one; under spark-submit one on its master; else a local one on
+    all cores, whose Python workers run this interpreter.
+
+    Parameters
+    ----------
+    app_name
+        The application's name in Spark's UI and logs.
+    conf
+        Further Spark settings.
+    catalog
+        Whether tables are named in a catalog: a local session then keeps one, in
+        ``metastore_db`` and ``spark-warehouse`` here (under spark-submit the cluster has its own).
+
+    Raises
+    ------
+    JavaMissingError, JavaUnsupportedError
+        If there is no Java that Spark can use.
+    DeltaMissingError
+        If spark-submit was started without Delta's JARs.
+    DeltaJarsError
+        If the JARs were never resolved and can't be now.
+    """
+    text("open_session", "app_name", app_name)
+    given = {} if conf is None else mapping("open_session", "conf", conf, "a dict of settings")
+    for key, value in given.items():
+        text("open_session", "each setting in conf", key)
+        if not isinstance(value, str | int | float):
+            raise ArgumentError("open_session", f"conf[{key!r}]", "a text", value)
+    catalog = flag("open_session", "catalog", catalog)
+    from pyspark.sql import SparkSession
+
+    session = SparkSession.getActiveSession()
+    if session is None:
+        kept = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        settings = {**_DELTA, **_ARROW, **given}
+        session = (
+            _submitted(app_name, settings) if submitted else _local(app_name, {**kept, **settings})
+        )
+        session.sparkContext.setLogLevel("FATAL")  # errors come back as exceptions, with a sentence
+    session.conf.set("spark.sql.session.timeZone", ZONE)
+    return session
+
+
+@contextmanager
+def settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
+    """Set some of Spark's settings for what runs in this block.
+
+    Examples
+    --------
+    ::
+
+        with settings(spark, {"spark.sql.shuffle.partitions": "8"}):
+            df.write.format("delta").save("build/table")
+    """
+    before = {key: spark.conf.get(key, None) for key in conf}
+    for key, value in conf.items():
+        spark.conf.set(key, value)
+    try:
+        yield
+    finally:
+        for key, old in before.items():
+            spark.conf.unset(key) if old is None else spark.conf.set(key, old)
+
+
+def meaning(spark: SparkSession) -> dict[str, str]:
+    """Return the settings that change what SQL and files mean, as a session has them."""
+    legacy = [key for key in spark.conf.getAll if key.startswith("spark.sql.legacy.")]
+    return {key: str(spark.conf.get(key)) for key in sorted({*_MEANING, *legacy})}
+
+
+def delta_package() -> str:
+    """Return the Maven coordinates of Delta Lake for ``spark-submit --packages``.
+
+    Examples
+    --------
+    >>> delta_package().split(":")[:1]
+    ['io.delta']
+    """
+    import pyspark
+
+    major, minor = pyspark.__version__.split(".")[:2]
+    return f"io.delta:delta-spark_{major}.{minor}_2.13:{version('delta-spark')}"
+
+
+def delta_jars() -> list[Path]:
+    """Return Delta's JARs, resolved once per machine and Delta version.
+
+    Raises
+    ------
+    DeltaJarsError
+        If they were never resolved and can't be fetched.
+    """
+    place = _jar_place()
+    if not place.is_dir():
+        _resolve(place)
+    return sorted(place.glob("*.jar"))
+
+
+def _jar_place() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "slice-engine" / delta_package().replace(":", "_")
+
+
+def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    check_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "spark_conf"))
+    jars = ",".join(str(jar) for jar in delta_jars())
+    builder = SparkSession.builder.appName(app_name).master("local[*]").config("spark.jars", jars)
+    logging.getLogger("py4j").setLevel(logging.ERROR)
+    return builder.config(map={**_LOCAL, **conf}).getOrCreate()
+
+
+def _submitted(app_name: str, conf: dict[str, str]) -> SparkSession:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    SparkContext._ensure_initialized()
+    jvm = SparkContext._jvm
+    assert jvm is not None  # the gateway that spark-submit opened
+    loader = jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()
+    try:
+        loader.loadClass(_EXTENSION)
+    except Exception:
+        raise DeltaMissingError(delta_package()) from None
+    return SparkSession.builder.appName(app_name).config(map=dict(conf)).getOrCreate()
+
+
+def _resolve(place: Path) -> None:
+    """Let Spark fetch Delta's packages in a process of its own, and keep the io.delta JARs."""
+    check_java()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        fetch = subprocess.run(
+            [sys.executable, "-c", _FETCH, delta_package(), scratch],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        jars = sorted(Path(scratch).glob("*.jar"))
+        if fetch.returncode or not jars:
+            raise DeltaJarsError(delta_package(), _reason(fetch.stdout + fetch.stderr))
+        ready = Path(scratch) / "ready"
+        ready.mkdir()
+        for jar in jars:
+            shutil.move(jar, ready)
+        if not place.is_dir():  # somebody else may have been faster
+            ready.rename(place)
+
+
+# Spark resolves packages only when a JVM starts, so a short-lived one is started for it.
+_FETCH = """
+import shutil, sys
+from pyspark.sql import SparkSession
+package, place = sys.argv[1:]
+spark = (SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
+         .config("spark.jars.packages", package).getOrCreate())
+for jar in spark.conf.get("spark.jars").split(","):
+    if "/io.delta_" in jar:
+        shutil.copy(jar.removeprefix("file://"), place)
+spark.stop()
+"""
+
+
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = re.findall(r"unresolved dependency: [^\]\n]+", output)
+    return (telling or lines or ["no output"])[-1]
+
+
+if __name__ == "__main__":
+    from engine.errors import EngineError
+
+    try:
+        found = delta_jars()
+    except EngineError as error:
+        sys.exit(f"error: {error}")
+    print(f"Delta Lake: {len(found)} JARs in {found[0].parent}")

@@ -1,0 +1,67 @@
+"""A table as it was read, and as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table as it was read.
+
+    Attributes
+    ----------
+    name
+        Path or catalog name.
+    df
+        Its rows; for Delta pinned at ``version``, however often it is read.
+    version
+        The Delta version, or a hash of what is known of its files or its plan; for people to read.
+    id
+        The Delta table's own id, which no other table has; empty for other sources.
+    identity
+        Another one where rows are others: by this, not by ``version``, tables are told apart.
+    made
+        The Delta version that made its rows, after which commits changed none.
+    unknown
+        A sentence that says why rows may be others though ``identity`` is the same; else None.
+    known_by
+        How its files are known, in words; empty for Delta.
+    facts
+        The metadata of the commit that made its rows, as its writer gave it; empty where it isn't
+        ours.
+    """
+
+    name: str
+    df: DataFrame
+    version: str
+    id: str = ""
+    identity: str = ""
+    made: str = ""
+    unknown: str | None = None
+    known_by: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
+
+    name: str
+    version: str
+    rows: int
+    seconds: float
+    changed: bool = True
+    attempt: str = ""
+
+    def __str__(self) -> str:
+        if not self.changed:
+            return f"unchanged {self.name} version {self.version} ({self.rows:,} rows)"
+        return (
+            f"wrote {self.name} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
+        )
