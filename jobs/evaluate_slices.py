@@ -43,12 +43,13 @@ from engine.report.page import render
 from engine.report.sections import Section
 from engine.storage import tables
 from engine.storage.lineage import READ, deciding, readings, stale_rows
+from engine.storage.snapshot import Snapshot
 
 _LATE = "@late"  # named as no column of a prediction table is
 
 
 # Model id to its predictions as they are stored and as they are read, and to late labels.
-Read = dict[str, tuple[tables.Snapshot, DataFrame, tables.Snapshot | None]]
+Read = dict[str, tuple[Snapshot, DataFrame, Snapshot | None]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -149,8 +150,8 @@ def job(args: argparse.Namespace) -> None:
 def _stale(
     project: Project,
     rows: DataFrame,
-    masks: tables.Snapshot,
-    predictions: Mapping[str, tables.Snapshot],
+    masks: Snapshot,
+    predictions: Mapping[str, Snapshot],
 ) -> dict[str, tuple[int | None, str]]:
     """Compare what masks and predictions were made from.
 
@@ -206,7 +207,7 @@ def _figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sec
 
 def _explanation(
     project: Project,
-    masks: tables.Snapshot,
+    masks: Snapshot,
     spec: EvaluationSpec,
     functions: Sequence[CustomMetric],
 ) -> str:
@@ -289,7 +290,7 @@ def _predictions(
 
 def _with_late_labels(
     spark: SparkSession, project: Project, df: DataFrame, given: Predictions
-) -> tuple[DataFrame, tables.Snapshot | None]:
+) -> tuple[DataFrame, Snapshot | None]:
     if given.label is None:
         return df, None
     late = cli.told(tables.read_source(spark, given.label.table, given.label.format))
@@ -319,7 +320,7 @@ def _input(project: Project, model_id: str, read: Read) -> list[Any]:
 
 def _run_id(
     project: Project,
-    masks: tables.Snapshot,
+    masks: Snapshot,
     read: Read,
     own: Sequence[CustomMetric],
     figures: pd.DataFrame,

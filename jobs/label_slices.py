@@ -47,6 +47,7 @@ from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, read_again, reading, readings, versions
 from engine.storage.names import is_catalog_name
 from engine.storage.session import ZONE, meaning
+from engine.storage.snapshot import Snapshot, Written
 
 SHOWN = 100  # slices printed
 
@@ -140,7 +141,7 @@ def _as_stored(
     odd: Sequence[SlicingFunction],
     df: DataFrame,
     roles: Mapping[str, str],
-    stored: tables.Snapshot,
+    stored: Snapshot,
     where: str | None,
 ) -> bool:
     """Tell whether the table has the masks of the slices that can't be described."""
@@ -162,8 +163,8 @@ def _label(
     form: TableForm,
     facts: dict[str, Any],
     where: str | None,
-    same: tables.Snapshot | None,
-) -> tables.Written:
+    same: Snapshot | None,
+) -> Written:
     """Write the mask table, unless ``same`` has its rows; over the fault budget, take it back."""
     key, place, observation = project.join_columns, project.place("masks"), Observation("faults")
     masked = plan.with_faults(df, form.places)
@@ -215,7 +216,7 @@ def _report(
     project: Project,
     plan: MaskPlan,
     spark: SparkSession,
-    written: tables.Written,
+    written: Written,
     facts: dict[str, Any],
     definitions: Mapping[str, str],
 ) -> None:
@@ -275,7 +276,7 @@ def _tell_faults(counts: FaultCounts) -> None:
         cli.log.warning("  %s", example)
 
 
-def _roles(project: Project, source: tables.Snapshot) -> dict[str, str]:
+def _roles(project: Project, source: Snapshot) -> dict[str, str]:
     """Check the columns that the project names; return them with their roles."""
     roles = {
         "key": project.key,
@@ -296,9 +297,9 @@ def _facts(
     project: Project,
     form: TableForm,
     fingerprints: Mapping[str, str],
-    source: tables.Snapshot,
+    source: Snapshot,
     where: str | None,
-    stored: tables.Snapshot | None,
+    stored: Snapshot | None,
 ) -> dict[str, Any]:
     """Return everything that decides the mask table's rows; kept as its commit's metadata."""
     read = read_again(stored.facts if stored else None, reading(source, where))
@@ -318,16 +319,14 @@ def _facts(
 
 
 def _unknown(
-    source: tables.Snapshot, slices: project_slices.ProjectSlices, odd: Sequence[SlicingFunction]
+    source: Snapshot, slices: project_slices.ProjectSlices, odd: Sequence[SlicingFunction]
 ) -> tuple[str, ...]:
     """Return why masks may be others though all facts are the same, a sentence for each cause."""
     of_tables = (*([source.unknown] if source.unknown else []), *slices.unknown)
     return (*of_tables, *(f"slice {sf.name!r} {why}" for sf in odd for why in unknowns(sf)))
 
 
-def _explanation(
-    project: Project, plan: MaskPlan, source: tables.Snapshot, unknown: Sequence[str]
-) -> str:
+def _explanation(project: Project, plan: MaskPlan, source: Snapshot, unknown: Sequence[str]) -> str:
     key = ", ".join(project.join_columns)
     unique = (
         f"({key}) is checked to be unique: one shuffle of these columns (check_key: off saves it)"

@@ -37,6 +37,7 @@ from engine.scoring import Predict, with_predictions
 from engine.sql import name_sql
 from engine.storage import tables
 from engine.storage.lineage import READ, read_again, reading
+from engine.storage.snapshot import Snapshot
 
 _MB = 2**20
 
@@ -97,7 +98,7 @@ def job(args: argparse.Namespace) -> None:
     print(written)
 
 
-def _fit(project: Project, source: tables.Snapshot, text: str, label: str) -> Baseline:
+def _fit(project: Project, source: Snapshot, text: str, label: str) -> Baseline:
     split = project.train_split if project.split else ALL
     train = source.df.where(is_split(split_sql(project.split), [split]))
     train = train.where(quoted(label).isNotNull())
@@ -163,7 +164,7 @@ def _predictor(baseline: Baseline, text: str, n_classes: int) -> Predict:
     return predict
 
 
-def _facts(project: Project, source: tables.Snapshot) -> dict[str, Any]:
+def _facts(project: Project, source: Snapshot) -> dict[str, Any]:
     return {
         "engine_version": engine.__version__,
         "scikit_learn": sklearn.__version__,

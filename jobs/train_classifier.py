@@ -49,6 +49,7 @@ from engine.project.sample import (
 from engine.sampling import LABEL, P
 from engine.storage import tables
 from engine.storage.lineage import READ, deciding, reading, readings, stale_rows
+from engine.storage.snapshot import Snapshot
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # of a checkpoint's facts, what training found
 SHOWN = 20  # slices in the table at the end; the log has all
@@ -183,7 +184,7 @@ def _train_in_processes(n: int, recipe: Recipe, sample: dict[str, pa.Table]) -> 
     return cast("Trained", trained)
 
 
-def _stale(project: Project, masks: tables.Snapshot, source: tables.Snapshot) -> int:
+def _stale(project: Project, masks: Snapshot, source: Snapshot) -> int:
     """Compare the source with what was labelled; return how many rows are of another version."""
     labelled, version = readings(masks.facts), str(masks.facts.get("source_version"))
     if not labelled:
@@ -206,9 +207,7 @@ def _deciding(facts: Mapping[str, Any]) -> Any:
     return deciding({k: v for k, v in facts.items() if k not in (METRICS, SAMPLE)})
 
 
-def _facts(
-    project: Project, masks: tables.Snapshot, source: tables.Snapshot, stale: int
-) -> dict[str, Any]:
+def _facts(project: Project, masks: Snapshot, source: Snapshot, stale: int) -> dict[str, Any]:
     """Return everything that decides the weights; a run with the same facts is not repeated."""
     return {
         "engine_version": engine.__version__,

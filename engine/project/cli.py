@@ -18,7 +18,8 @@ from engine.plain import SENTENCE, plain
 from engine.project.config import Project, load_project
 from engine.report.sections import Section, cell
 from engine.storage.lineage import changes
-from engine.storage.tables import Snapshot, Written, read_source
+from engine.storage.snapshot import Snapshot, Written
+from engine.storage.tables import read_source
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

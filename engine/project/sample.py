@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
     from engine.project.config import Project
-    from engine.storage.tables import Snapshot
+    from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from engine.slicing.functions import SlicingFunction
 from engine.slicing.joins import joined, key_tables
 from engine.slicing.lookups import versioned
 from engine.storage import tables
+from engine.storage.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -70,7 +71,7 @@ def load(project: Project, folders: Sequence[Path]) -> list[SlicingFunction]:
 
 def resolve(
     project: Project,
-    source: tables.Snapshot,
+    source: Snapshot,
     own: Sequence[SlicingFunction],
     repin: bool = False,
 ) -> ProjectSlices:

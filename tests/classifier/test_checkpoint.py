@@ -255,7 +255,7 @@ def test_scoring_needs_no_spark(saved):
     path, _ = saved()
     code = (
         "import sys; sys.modules['pyspark'] = sys.modules['delta'] = None\n"
-        "from engine.classifier import bases, checkpoint, data, features, model, train\n"
+        "from engine.classifier import bases, checkpoint, model, train\n"
         f"print(checkpoint.load({str(path)!r}).predict_proba(['check this', None]).shape)"
     )
     done = subprocess.run(

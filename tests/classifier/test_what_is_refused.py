@@ -19,7 +19,8 @@ from torch import nn
 from engine import DictDataLoader, DictDataset, SlicingClassifier, Trainer, by, cross, set_seed
 from engine.classifier import attention, bases, checkpoint, optimizers, settings
 from engine.classifier.checkpoint import load, save
-from engine.classifier.features.features import BagOfWords, Tabular, TfIdf, features, fit_features
+from engine.classifier.features import features
+from engine.classifier.features.features import BagOfWords, Tabular, TfIdf, fit_features
 from engine.classifier.settings import TrainerConfig
 from engine.errors import EngineError
 from engine.project.config import Classifier

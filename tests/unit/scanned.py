@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.metrics.scan import scan as scanning
 from engine.metrics.scan.chunks import chunk_of
 from engine.metrics.scan.code import code_of
 from engine.metrics.scan.scan import EvaluationSpec, Form, Scan
-from engine.metrics.scan.scan import scan as scanning
 from engine.words import packed
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.metrics.formulas.exact import BITS, MOST_PARTS, Exact, columns, exact, gathered
+from engine.metrics.scan import kernel
 from engine.metrics.scan.kernel import Added, Line
-from engine.metrics.scan.scan import kernel
 
 ODD = [0.0, -0.0, 5e-324, -5e-324, 2.0**-1022, 1e-300, 1e300, -(2.0**1022), 1.0, 2.0**-149]
 NUMBERS = st.one_of(

@@ -270,7 +270,7 @@ def found_codes(plan, table):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
-    for module in ("compile.local", "masks.appliers"):
+    for module in ("label.local", "label.appliers"):
         monkeypatch.setattr(f"engine.{module}.BATCH", 4)
 
 

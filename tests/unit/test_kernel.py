@@ -16,6 +16,7 @@ from engine.metrics.formulas.exact import gathered
 from engine.metrics.formulas.families import addends_of
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.states import Sum
+from engine.metrics.scan import kernel
 from engine.metrics.scan.kernel import (
     PLAIN,
     Added,
@@ -30,7 +31,6 @@ from engine.metrics.scan.kernel import (
     scores_from,
 )
 from engine.metrics.scan.replicates import weights as replicate_weights
-from engine.metrics.scan.scan import kernel
 from engine.words import packed, set_bits
 
 SLICES, REPLICATES = 70, 6

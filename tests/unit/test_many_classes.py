@@ -13,6 +13,7 @@ from engine.errors import TooManyClassesError
 from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.classification import MOST_SHOWN, confusions
 from engine.metrics.inference.figures import figures
+from engine.metrics.scan import scan as scanning
 from engine.metrics.scan.code import (
     FLAGS,
     MOST_CLASSES,
@@ -22,7 +23,6 @@ from engine.metrics.scan.code import (
     positions_in,
 )
 from engine.metrics.scan.scan import EvaluationSpec
-from engine.metrics.scan.scan import scan as scanning
 from tests.unit.scanned import scan_of
 from tests.unit.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 

@@ -32,8 +32,8 @@ from engine.metrics.inference.significance import (
     row_variance,
     sufficient,
 )
+from engine.metrics.scan import replicates
 from engine.metrics.scan.replicates import LEAST, weights
-from engine.metrics.scan.scan import replicates
 
 Z = norm.ppf(0.975)
 
