@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from engine.errors import SliceFaultError, interrupts
-from engine.slicing.expr import Call, Column, Const, Expr, Mask
-from engine.slicing.joins import without_lookups
+from engine.slicing.expr import Call, Column, Const, Expr, Mask, without_lookups
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 from engine.slicing.slices import Slice, SliceKind
 

@@ -8,12 +8,11 @@ translates an operation must give what Python gives, or leave the row to Python.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.slicing.exact import is_constant
+from engine.slicing.constants import constant_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +239,10 @@ class Lookup(Expr):
         text = f"{self.column}\n{self.keys.about}"
         return "__in_" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
+    def has_few_keys(self, few: float) -> bool:
+        """Whether the keys are given, and no more than ``few``."""
+        return self.keys.values is not None and len(self.keys.values) <= few
+
     def __str__(self) -> str:
         return f"lookup({self.column}, {self.keys.table or len(self.keys.values or ())})"
 
@@ -260,28 +263,27 @@ def replaced(tree: Expr, new: Mapping[Expr, Expr]) -> Expr:
     return done.get(tree, tree)
 
 
-def constant_key(value: Any) -> str:
-    """Return a text that two constants share only if no function can tell them apart.
+FEW = 10_000  # keys that are compared with directly; Spark joins more
 
-    What is no constant (:func:`engine.slicing.exact.is_constant`) shares its text with nothing.
+
+def without_lookups(tree: Expr, few: float = FEW) -> Expr:
+    """Return a tree in which look-ups are other operations.
+
+    A look-up of few given keys becomes ``None if column is None else column in keys``. Any other
+    one becomes the BOOLEAN column in which :mod:`engine.label.lookup_joins` leaves its answer.
 
     Examples
     --------
-    >>> constant_key(1) == constant_key(True), constant_key((1,)) == constant_key((1,))
-    (False, True)
+    >>> str(without_lookups(Lookup("a", Keys.given([1]))))
+    'if(is_none(a), None, in(a, frozenset({1})))'
     """
-    kind = type(value)
-    if kind is str:
-        return f"str:{value!r}"
-    if kind in (tuple, list):
-        return f"{kind.__name__}({','.join(map(constant_key, value))})"
-    if kind in (set, frozenset):
-        return f"{kind.__name__}({','.join(sorted(map(constant_key, value)))})"
-    if kind is dict:
-        items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
-        return f"dict({','.join(items)})"
-    if kind is re.Pattern:  # its repr is cut
-        return f"Pattern({constant_key(value.pattern)},{value.flags})"
-    if kind is int:
-        return f"int:{value:x}"  # its decimal digits may be too many
-    return f"{kind.__name__}:{value!r}" if is_constant(value) else f"object:{id(value)}"
+    lookups = [node for node in tree.walk() if isinstance(node, Lookup)]
+    return replaced(tree, {node: _compared(node, few) for node in lookups}) if lookups else tree
+
+
+def _compared(node: Lookup, few: float) -> Expr:
+    if not node.has_few_keys(few):
+        return Column(node.marker)
+    column = Column(node.column)
+    is_key = Call("in", (column, Const(node.keys.values, node.keys.about)))
+    return Call("if", (Call("is_none", (column,)), Const(None), is_key))

@@ -12,7 +12,7 @@ from engine.errors import SliceFormError
 from engine.slicing.by_value import plain
 from engine.slicing.expr import Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.joins import joined, key_tables
+from engine.slicing.slices import joined, key_tables
 
 _TYPES = (str, bool, int, dt.date)
 _HOW = ("auto", "broadcast", "join")
