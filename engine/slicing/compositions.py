@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from engine.errors import CompositionCycleError, DuplicateSliceError, UnknownSliceError
-from engine.slicing.algebra import is_composition, parse, parts_of, text_of, tree_of
+from engine.slicing.algebra import is_composition, parse, text_of
 from engine.slicing.expr import Expr, Mask, replaced
-from engine.slicing.fingerprint.identity import merged
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import composition_id
+from engine.slicing.operators import merged, parts_of, tree_of
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from engine.errors import (
     SliceFormError,
     VersionTypeError,
 )
-from engine.slicing.algebra import composed
 from engine.slicing.expr import Expr
 from engine.slicing.fingerprint.description import describe
 from engine.slicing.fingerprint.parts import Home, Parts
 from engine.slicing.ids import check_id, composition_id, slug
+from engine.slicing.operators import composed
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
 from engine.slicing.slices import SliceKind, check_local
 
