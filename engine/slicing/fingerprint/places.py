@@ -1,7 +1,7 @@
-"""Where a value that functions change as they run is made: the expression in the source.
+"""Which expression in the source makes a value that functions change as they run.
 
-A cache is empty at first and full later, and the same all the time. It is known by the one
-expression that makes it; where there may be another, there is none to know it by.
+A cache is empty at first and full later, and the same all the time. The one expression that makes
+it stands for it; where there may be another expression, nothing does.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def of_attribute(
         if isinstance(s, ast.AnnAssign) and getattr(s.target, "id", None) == name:
             return s.value if _is_no_argument(s.value) and s.value is not None else False
     outside = list(_outside(owner.body))
-    found = _only_assignment(owner.body, outside, name)
-    return found or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
+    value = _only_assignment(owner.body, outside, name)
+    return value or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -223,12 +223,12 @@ def _fresh(value: ast.expr) -> ast.expr | None:
     return value
 
 
-def made_value(node: ast.expr) -> tuple[Any, ...]:
+def value_of(node: ast.expr) -> tuple[Any, ...]:
     """Return what an expression makes, in a tuple, where its text alone tells; else nothing.
 
     Examples
     --------
-    >>> [made_value(ast.parse(t, mode="eval").body) for t in ("{}", "set()", "[0]", "other")]
+    >>> [value_of(ast.parse(t, mode="eval").body) for t in ("{}", "set()", "[0]", "other")]
     [({},), (set(),), ([0],), ()]
     """
     empty = isinstance(node, ast.Call) and not node.args and not node.keywords
