@@ -1,8 +1,8 @@
 """Which values are constants: those that mean the same to every tier as to Python.
 
 A constant is of an exact plain type, or a collection of such. An object of a subclass may compare,
-contain or count in a way of its own, so it isn't one. A scalar of numpy is told from Python's own
-value by arithmetic, not by comparison.
+contain or count in a way of its own, so it isn't one. A scalar of numpy differs from Python's own
+value in arithmetic, not in comparisons.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def is_constant(value: Any) -> bool:
 def constant_key(value: Any) -> str:
     """Return a text that two constants share only if no function can tell them apart.
 
-    What is no constant (:func:`is_constant`) shares its text with nothing.
+    Any other value (see :func:`is_constant`) shares its text with nothing.
 
     Examples
     --------
@@ -83,7 +83,9 @@ def constant_key(value: Any) -> str:
 
 
 def as_compared(value: Any) -> Any:
-    """Return what a numpy scalar, or a collection that has some, is compared and looked up as.
+    """Return Python's own value of a numpy scalar, or of a collection that has some.
+
+    It stands for the scalar where values are compared and looked up.
 
     Raises
     ------

@@ -7,12 +7,12 @@ translates an operation must give what Python gives, or leave the row to Python.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engine.slicing.constants import constant_key
+from engine.slicing.ids import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Expr:
         >>> [type(e).__name__ for e in Call("len", (Column("text"),)).walk()]
         ['Column', 'Call']
         """
-        seen: set[Expr] = set()
+        done: set[Expr] = set()
         left: list[tuple[Expr, bool]] = [(self, False)]
         while left:
             e, below_done = left.pop()
-            if e in seen:
+            if e in done:
                 continue
             if below_done:
-                seen.add(e)
+                done.add(e)
                 yield e
             else:
                 left.append((e, True))
@@ -58,7 +58,7 @@ class Column(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Const(Expr):
-    """A value known before any row is seen.
+    """A value that is the same for every row.
 
     Constants are the same where their types and texts are: 1, 1.0 and True are three.
     """
@@ -152,11 +152,11 @@ class Call(Expr):
 
 def _call(nodes: list[Any]) -> Expr:
     """Return a tree from its nodes, those below before those above."""
-    made: list[Expr] = []
+    trees: list[Expr] = []
     for node in nodes:
-        known = isinstance(node, Expr)
-        made.append(node if known else Call(node[0], tuple(made[i] for i in node[1])))
-    return made[-1]
+        is_leaf = isinstance(node, Expr)
+        trees.append(node if is_leaf else Call(node[0], tuple(trees[i] for i in node[1])))
+    return trees[-1]
 
 
 def _pieces(tree: Expr) -> Iterator[str]:
@@ -173,7 +173,7 @@ def _pieces(tree: Expr) -> Iterator[str]:
 
 
 def shown(tree: Expr, most: int) -> str:
-    """Return a tree as text, cut after some characters: of a large one no more is written.
+    """Return a tree as text, cut after some characters; what is cut off costs no time.
 
     Examples
     --------
@@ -190,16 +190,16 @@ def shown(tree: Expr, most: int) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a column's values are looked up in: given keys, or a column of a table.
+    """What a column's values are looked up in: a set of keys, or a column of a table.
 
     Attributes
     ----------
     about
         A text that two have in common only if they are the same keys.
     values
-        The keys, where they are given.
+        The keys; None where they are in a table.
     table, column, version
-        Where they are otherwise; the version is known once the table was looked at.
+        The place of keys in a table; the version is known once the table was looked at.
     """
 
     about: str
@@ -209,11 +209,10 @@ class Keys:
     version: str = ""
 
     @staticmethod
-    def given(values: Iterable[Any]) -> Keys:
-        """Return keys that are given; None is no key."""
-        kept = frozenset(v for v in values if v is not None)
-        texts = "\n".join(sorted(map(constant_key, kept)))
-        return Keys(hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest(), kept)
+    def of_values(values: Iterable[Any]) -> Keys:
+        """Return a set of keys; None is ignored."""
+        keys = frozenset(v for v in values if v is not None)
+        return Keys(digest("\n".join(sorted(map(constant_key, keys)))), keys)
 
     @staticmethod
     def of_table(table: str, column: str, version: str = "") -> Keys:
@@ -226,7 +225,7 @@ class Lookup(Expr):
     """Whether a column's value is one of many keys: null where it is null.
 
     Where keys are many or in a table, Spark joins them and leaves the answer in a BOOLEAN column
-    that is named :attr:`marker` (:mod:`engine.label.lookup_joins`).
+    with the name :attr:`marker` (:mod:`engine.label.lookup_joins`).
     """
 
     column: str
@@ -236,11 +235,10 @@ class Lookup(Expr):
     @property
     def marker(self) -> str:
         """Name of the column that the answer is in."""
-        text = f"{self.column}\n{self.keys.about}"
-        return "__in_" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return "__in_" + digest(f"{self.column}\n{self.keys.about}")[:16]
 
     def has_few_keys(self, few: float) -> bool:
-        """Whether the keys are given, and no more than ``few``."""
+        """Tell whether the keys are a set of at most ``few``."""
         return self.keys.values is not None and len(self.keys.values) <= few
 
     def __str__(self) -> str:
@@ -269,12 +267,12 @@ FEW = 10_000  # keys that are compared with directly; Spark joins more
 def without_lookups(tree: Expr, few: float = FEW) -> Expr:
     """Return a tree in which look-ups are other operations.
 
-    A look-up of few given keys becomes ``None if column is None else column in keys``. Any other
+    A look-up of few keys becomes ``None if column is None else column in keys``. Any other
     one becomes the BOOLEAN column in which :mod:`engine.label.lookup_joins` leaves its answer.
 
     Examples
     --------
-    >>> str(without_lookups(Lookup("a", Keys.given([1]))))
+    >>> str(without_lookups(Lookup("a", Keys.of_values([1]))))
     'if(is_none(a), None, in(a, frozenset({1})))'
     """
     lookups = [node for node in tree.walk() if isinstance(node, Lookup)]

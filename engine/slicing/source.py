@@ -1,4 +1,4 @@
-"""A function's syntax tree, found from its code: also of lambdas, several on a line."""
+"""A function's syntax tree, from its code: also of lambdas, several on a line."""
 
 from __future__ import annotations
 import __future__
@@ -48,10 +48,10 @@ def located(f: FunctionType) -> tuple[Function, ast.Module]:
     code = f.__code__
     if not os.path.exists(code.co_filename):  # a module in an archive: its loader has the text
         linecache.lazycache(code.co_filename, f.__globals__)
-    found = _node(code, code.co_filename)
-    if isinstance(found, str):
-        raise SourceError(found)
-    return found
+    place = _node(code, code.co_filename)
+    if isinstance(place, str):
+        raise SourceError(place)
+    return place
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -110,7 +110,7 @@ def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | Non
         for node in by_line.get(code.co_firstlineno, [])
         if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
     ]
-    if not spans and len(fitting) > 1:  # Python was told to keep no columns
+    if not spans and len(fitting) > 1:  # Python runs without columns in its code
         return None
     # The last that fits starts furthest right: the innermost.
     return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None

@@ -95,8 +95,7 @@ def function_of(member: Any) -> FunctionType | None:
 
 def enclosing(value: FunctionType | type) -> set[str]:
     """Return the names of the functions that a function or a class stands in."""
-    is_function = isinstance(value, FunctionType)
-    name = value.__code__.co_qualname if is_function else value.__qualname__
+    name = value.__qualname__ if isinstance(value, type) else value.__code__.co_qualname
     before, _, _ = name.rpartition(".<locals>.")
     return {*before.split(".")} - {"", "<locals>"}
 
