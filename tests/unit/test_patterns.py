@@ -58,7 +58,7 @@ literal_searches = st.builds(
     st.sampled_from(LITERAL_KINDS),
     literals,
     st.just(0),
-    st.sampled_from(["as_is", "lower"]),
+    FORMS,
 )
 
 
