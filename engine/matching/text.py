@@ -81,7 +81,7 @@ class Characters:
 
 @functools.cache
 def characters(points: frozenset[int]) -> Characters:
-    """Return a set of characters beyond ASCII, given as code points."""
+    """Return a set of characters beyond ASCII, from code points."""
     return Characters((c, c) for c in points)
 
 

@@ -65,7 +65,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class ValueSlice:
-    """A slice by value, and what it is made of.
+    """A slice by value, and what it stands for.
 
     Attributes
     ----------
@@ -134,7 +134,7 @@ def by(
     ValueTypeError
         If a value is not text, a boolean, a whole number, a date or a float.
     SliceFormError
-        If there are no values to slice by, or ``top`` is no number of slices.
+        If there are no values to slice by, or ``top`` isn't a number of slices.
 
     Examples
     --------
@@ -204,7 +204,7 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
             counts[cell] += 1
     cells = [cell for cell, _ in counts.most_common()]
     texts = {i for cell in cells for i, v in enumerate(cell) if not isinstance(v, float)}
-    # NaN among texts is how pandas says that there is none.
+    # Among texts, NaN is pandas' null.
     return [c for c in cells if not any(i in texts and _is_nan(v) for i, v in enumerate(c))]
 
 
@@ -251,8 +251,8 @@ def value_slices(
 def name_of(spec: By, slot: Slot) -> str:
     """Return a slice's name: the values as they are shown.
 
-    Text that could be taken for something else (``null``, a comma) is quoted, long text is cut
-    and ends in a hash.
+    Quotes mark text that looks like something else (``null``, a comma); long text is cut and ends
+    in a hash.
 
     Examples
     --------
@@ -322,7 +322,7 @@ def _any(trees: Sequence[Expr]) -> Expr:
 
 
 def shown(value: Any) -> str:
-    """Return a value as names show it: text that could be taken for something else is quoted.
+    """Return a value as names show it, with quotes around text that looks like something else.
 
     Examples
     --------

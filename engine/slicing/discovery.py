@@ -35,7 +35,7 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     ModuleImportError
         If it can't be imported.
     NoSlicesError
-        If there is no slicing function in it.
+        If it has no slicing function.
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
     loaded = load_module(module, _folders(folders))

@@ -59,7 +59,7 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
     Raises
     ------
     SliceFaultError
-        If it answers something that is no mask.
+        If its answer isn't a mask.
     Exception
         Whatever else it raises.
 

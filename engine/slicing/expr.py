@@ -1,8 +1,8 @@
 """What a slice says, as a tree over columns: what tiers translate.
 
-A tree is made by lifting a Python function (:mod:`engine.lift.lift`) or by a factory (a slice
-of a column's value, a composition of slices). It says *what*, in Python's terms: a tier that
-translates an operation must give what Python gives, or leave the row to Python.
+Lifting makes a tree of a Python function (:mod:`engine.lift.lift`), factories make one of a
+column's value or of slices. It says *what*, in Python's terms: a tier that translates an operation
+must give what Python gives, or leave the row to Python.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Call(Expr):
     args: tuple[Expr, ...]
     _hash: int = field(default=0, init=False, repr=False, compare=False)
 
-    def __hash__(self) -> int:  # kept: a tree of a thousand keywords is looked up often
+    def __hash__(self) -> int:  # once: a tree of a thousand keywords is looked up often
         left: list[Call] = [] if self._hash else [self]
         while left:
             below = [a for a in left[-1].args if isinstance(a, Call) and not a._hash]

@@ -158,7 +158,7 @@ class SlicingFunction:
     pre
         Preprocessors to run on the row first (row functions only).
     id
-        The mask column's name; by default made from ``name``, see :func:`slug`.
+        The mask column's name; by default the slug of ``name``, see :func:`slug`.
     description
         One sentence for reports; by default the first line of ``f``'s docstring.
     pure
@@ -185,7 +185,7 @@ class SlicingFunction:
     ------
     ValueError
         If not exactly one of ``f``, ``sql`` and ``expr`` is given, ``pre`` goes with another
-        form than a row function, ``id`` is no identifier, or ``version`` is something else.
+        form than a row function, ``id`` isn't an identifier, or ``version`` is something else.
 
     Examples
     --------
@@ -272,7 +272,7 @@ class SlicingFunction:
         id: str | None = None,  # noqa: A002
         description: str | None = None,
     ) -> SlicingFunction:
-        """Return the same slice under another name, and the id of that name unless one is given.
+        """Return the same slice with another name, and the id of that name unless ``id`` is another.
 
         Examples
         --------
@@ -301,9 +301,9 @@ class SlicingFunction:
     def _composed(self, op: str, *others: SlicingFunction) -> SlicingFunction:
         if not all(isinstance(o, SlicingFunction) for o in others):
             return cast("SlicingFunction", NotImplemented)  # Python then says so
-        about = composed(op, self, *others)
-        sf = SlicingFunction(about.text, expr=about.tree, parts=about.parts)
-        sf.text = sf.description = about.text
+        written, tree, parts = composed(op, self, *others)
+        sf = SlicingFunction(written, expr=tree, parts=parts)
+        sf.text = sf.description = written
         return sf
 
     def __bool__(self) -> bool:

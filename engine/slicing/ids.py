@@ -1,4 +1,4 @@
-"""A slice's id: made from its name, checked against the other ids of a run."""
+"""A slice's id: it follows from the name, and is unlike the other ids of a run."""
 
 from __future__ import annotations
 

@@ -1,15 +1,14 @@
 """What ``&``, ``|`` and ``~`` make of slices.
 
-A composed slice holds the slices that it is made of, so that it works wherever it is used. A
-composition of compositions is one tree, whose leaves are masks of slices that aren't composed.
+A composed slice holds its parts, so that it works wherever it is used. A composition of
+compositions is one tree, whose leaves are masks of slices that aren't composed.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from engine.errors import DuplicateSliceError
 from engine.slicing.algebra import call, is_composed, written
@@ -20,37 +19,16 @@ from engine.slicing.slices import Slice
 S = TypeVar("S", bound=Slice)
 
 
-@dataclass(frozen=True)
-class Composed(Generic[S]):
-    """What an operator makes of slices.
-
-    Attributes
-    ----------
-    text
-        The composition's text.
-    tree
-        Its tree, whose leaves are masks.
-    parts
-        Slice id to the slice that a mask means.
-    """
-
-    text: str
-    tree: Expr
-    parts: Mapping[str, S]
-
-
-def composed(op: str, *operands: S) -> Composed[S]:
-    """Compose slices with an operator.
+def composed(op: str, *operands: S) -> tuple[str, Expr, Mapping[str, S]]:
+    """Return an operation on slices: its text, its tree of masks, and the slices that these mean.
 
     Raises
     ------
     DuplicateSliceError
         If two different slices in it have the same id.
     """
-    parts = functools.reduce(both, map(parts_of, operands))
-    return Composed(
-        written(op, map(_text, operands)), call(op, tuple(map(tree_of, operands))), parts
-    )
+    tree = call(op, tuple(map(tree_of, operands)))
+    return written(op, map(_text, operands)), tree, functools.reduce(both, map(parts_of, operands))
 
 
 def tree_of(sf: Slice) -> Expr:

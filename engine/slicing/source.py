@@ -17,7 +17,7 @@ _FUTURE = __future__.annotations.compiler_flag
 
 
 class SourceError(Exception):
-    """A function's source can't be read, or is no longer what was compiled."""
+    """A function's source can't be read, or has changed since Python compiled it."""
 
 
 def function_node(f: FunctionType) -> Function:
@@ -26,7 +26,7 @@ def function_node(f: FunctionType) -> Function:
     Raises
     ------
     SourceError
-        If there is no source, or what the file now has compiles to something else.
+        If there is no source, or the file now compiles to something else.
 
     Examples
     --------
@@ -63,8 +63,8 @@ def _node(code: CodeType, filename: str) -> tuple[Function, ast.Module] | str:
     parsed = _parsed(text, filename, code.co_flags & _FUTURE)
     if parsed is None:
         return "its source can't be read"
-    tree, by_line, codes = parsed
-    if code not in codes:
+    tree, by_line, compiled = parsed
+    if code not in compiled:
         return "its source has changed since it was loaded"
     node = _at(by_line, code)
     return "its source can't be told from its neighbours'" if node is None else (node, tree)
@@ -88,14 +88,15 @@ def _parsed(
             decorators = getattr(node, "decorator_list", [])
             line = min([node.lineno, *(d.lineno for d in decorators)])
             by_line.setdefault(line, []).append(node)
-    return tree, by_line, set(_codes(code))
+    return tree, by_line, set(codes(code))
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a function's code and that of the functions in it."""
     yield code
     for const in code.co_consts:
         if isinstance(const, CodeType):
-            yield from _codes(const)
+            yield from codes(const)
 
 
 def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | None:

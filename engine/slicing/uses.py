@@ -37,7 +37,7 @@ class Import:
     module, level
         The module, and how many packages up from the function's it is looked for.
     name
-        What is taken from the module; None for the module itself.
+        What it imports from the module; None for the module itself.
     top
         Whether the name means the module's topmost package.
     """

@@ -17,7 +17,6 @@ from typing import Any
 from engine.slicing.fingerprint import places
 from engine.slicing.fingerprint.code import (
     cells,
-    codes,
     enclosing,
     function_of,
     stored_or_read,
@@ -26,7 +25,7 @@ from engine.slicing.fingerprint.loading import Loaded
 from engine.slicing.fingerprint.modules import read
 from engine.slicing.fingerprint.owners import Owners
 from engine.slicing.fingerprint.parts import Named, Parts
-from engine.slicing.source import Function, SourceError, located
+from engine.slicing.source import Function, SourceError, codes, located
 from engine.slicing.uses import Uses, text_of, uses_of
 
 # What a function says without effect, and the names by which it is read all the same.
@@ -36,7 +35,7 @@ _READERS = {
     }),
     "__doc__": frozenset({"__doc__", "getdoc"}),
 }  # fmt: skip
-# Types whose objects change when they are asked.
+# Types whose objects change with every value that they give.
 _DRAWN_FROM = frozenset({"Random", "Generator", "RandomState", "count", "cycle"})
 
 
@@ -231,8 +230,8 @@ class Changes:
         return True, beside
 
     def _may_have_changed(self, owner: Any, name: str) -> bool:
-        """Tell whether an attribute may have changed since it was made."""
-        if isinstance(owner, types.FunctionType):  # its attributes are made by naming them
+        """Tell whether an attribute may have changed as modules were loaded."""
+        if isinstance(owner, types.FunctionType):  # one mention makes its attribute
             return self._loaded.may_have_changed(name, around=enclosing(owner), mentions=1)
         kind = owner if isinstance(owner, type) else type(owner)
         around = {part for k in kind.__mro__ for part in enclosing(k)}

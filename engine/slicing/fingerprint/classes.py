@@ -161,7 +161,7 @@ def _own_object(value: Any, changes: Changes) -> Parts:
 
 
 def _as_base(value: Any) -> Iterator[Named]:
-    """Yield what an object holds as one of the type that its class is made from."""
+    """Yield what an object holds as one of the type that its class extends."""
     for kind, base_value in _BASES.items():
         if isinstance(value, kind):
             yield kind.__name__, base_value(value)
@@ -225,7 +225,7 @@ def _says_how(kind: type) -> bool:
 
 
 def _is_setting(name: str, value: Any) -> bool:
-    """Tell whether an attribute of others' wrapper is what it was made with, not what it counts."""
+    """Tell whether an attribute of others' wrapper is a setting, not a count of calls."""
     if name == "__wrapped__":
         return True
     plain = (str, bool, float, type(None), types.FunctionType, type, functools.partial)

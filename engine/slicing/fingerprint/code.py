@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
+from engine.slicing.source import codes
+
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
 
@@ -26,14 +28,6 @@ def references(f: FunctionType) -> dict[str, Any]:
     return {name: f.__globals__[name] for name in used if name in f.__globals__} | {
         name: cell.cell_contents for name, cell in cells(f).items()
     }
-
-
-def codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield a function's code and that of the functions in it."""
-    yield code
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from codes(const)
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -101,5 +95,5 @@ def enclosing(value: FunctionType | type) -> set[str]:
 
 
 def is_generated(f: FunctionType) -> bool:
-    """Tell whether a function was made of a text, as a dataclass's are."""
+    """Tell whether a function comes from a text, as a dataclass's do."""
     return f.__code__.co_filename.startswith("<string>")

@@ -1,10 +1,9 @@
-"""What a function depends on, described the same in every process: what fingerprints are made of.
+"""Describes what a function depends on, the same in every process: fingerprints are digests of it.
 
-What will run is described by its source, what has run by what it left: a function by its text and
-by what that names, a value by what it holds. The user's own code is described whole, others' by
-its name and version (:mod:`engine.slicing.origin`). A place that the functions themselves change,
-such as a cache, is described by the expression that makes it
-(:mod:`engine.slicing.fingerprint.changes`).
+Source describes what will run, and values describe what has run: a function is its text and what
+that names, a value is what it holds. The user's own code counts whole, others' by its name and
+version (:mod:`engine.slicing.origin`). A place that the functions themselves change, such as a
+cache, is the expression that makes it (:mod:`engine.slicing.fingerprint.changes`).
 """
 
 from __future__ import annotations
@@ -62,10 +61,10 @@ def described(value: Any, functions: Iterable[Callable[..., Any]]) -> Described:
     Parameters
     ----------
     value
-        What is described.
+        The value.
     functions
-        The functions that it is about: what is in their packages is the user's own, even where
-        it is installed.
+        The functions that use it: their packages are the user's own, even where they are
+        installed.
 
     Examples
     --------

@@ -21,9 +21,9 @@ from engine.slicing.origin import is_own
 from engine.slicing.uses import uses_of
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Methods that run where a class is named: it is made, subclassed, or called.
+# Methods that run where code names a class: to define, subclass or call it.
 _OF_CLASSES = MAKING | {"__init_subclass__", "__class_getitem__", "__prepare__"}
-# What keeps a function that it is given, and doesn't call it.
+# What keeps the functions among its arguments, and doesn't call them.
 _KEEPING = frozenset({
     "SlicingFunction", "Preprocessor", "slicing_function", "preprocessor", "wraps",
     "update_wrapper", "partial", "cache", "lru_cache", "staticmethod", "classmethod", "property",
@@ -36,7 +36,7 @@ _BY_NAME = frozenset({"getattr", "setattr", "methodcaller", "attrgetter"})
 class _Code:
     """A function's own code, without the functions in it, or a module's."""
 
-    known_as: frozenset[str]  # what it is called by; a module's has none
+    known_as: frozenset[str]  # names that call it; a module's has none
     names: frozenset[str]  # variables that it reads or sets
     attributes: tuple[tuple[str, str], ...]  # the variable, or nothing, and the attribute
     whole: frozenset[str]  # variables that it reads otherwise than for an attribute
@@ -45,7 +45,7 @@ class _Code:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Code among its module's variables: what it is called by, and what it may call."""
+    """Code among its module's variables: the names that call it, and those that it may call."""
 
     code: _Code
     called_as: frozenset[str]
@@ -87,9 +87,9 @@ class Loaded:
         value
             What is there, by which modules' other names for it are known.
         around
-            Functions that the place is made in: they ran.
+            Functions around the place: they ran.
         mentions
-            How often the attribute is named where it is made.
+            How often the code that makes the attribute names it.
         """
         places = {name} if at is not None else {name, ""}
         ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0

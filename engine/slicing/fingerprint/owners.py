@@ -1,6 +1,6 @@
-"""Whose a module, a function or a class is, seen from some functions of the user's.
+"""Whose a module, a function or a class is: the user's own, or others'.
 
-What is in the functions' own packages is the user's, even where it is installed.
+The packages of the user's functions are the user's own, even where they are installed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Named = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a value is made of.
+    """What a value consists of.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def _set(value: Any, text: Text) -> Parts:
 
 
 def _shallow(value: Any, text: Text, depth: int = 3) -> str:
-    """Return a text by which values of a set have an order that is the same in every process."""
+    """Return a text that gives a set's values the same order in every process."""
     plain = text(value)
     if plain is not None or depth == 0:
         return plain or type(value).__qualname__
@@ -251,7 +251,7 @@ def _tensor(value: Any) -> Parts | None:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Stands for a module of others' that isn't held itself."""
+    """Stands for a module of others', which a value needs by name alone."""
 
     module: str
 

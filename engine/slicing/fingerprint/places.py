@@ -75,7 +75,7 @@ def of_variable(tree: ast.Module, inner: Function, name: str) -> ast.expr | None
 
 
 def of_default(node: Function, name: str) -> ast.expr | None:
-    """Return the expression that a parameter's default was made by."""
+    """Return the expression that makes a parameter's default."""
     a = node.args
     plain = [*a.posonlyargs, *a.args]
     pairs = [*zip(reversed(plain), reversed(a.defaults), strict=False),
@@ -91,14 +91,14 @@ def of_attribute(
 ) -> ast.expr | bool:
     """Return the expression that makes an attribute of an object, a class or a function.
 
-    False where there may be more than one; True where there is none: it is made as functions run.
+    False where there may be more than one; True where there is none: functions make it as they run.
 
     Parameters
     ----------
     trees
         The modules whose functions may set it.
     owner
-        The class; of a function that has the attribute, the module or function it is made in.
+        The class; for an attribute of a function, the module or function around that.
     name
         The attribute.
     of_class
@@ -122,7 +122,7 @@ def of_attribute(
         if len(values) != 1 or len(mentions) != 1:
             return False
         return _of_outside(_fresh(values[0]), *makers) or False
-    for s in owner.body:  # what a dataclass' constructor may be given
+    for s in owner.body:  # what a dataclass' constructor may take
         if isinstance(s, ast.AnnAssign) and getattr(s.target, "id", None) == name:
             return s.value if _is_no_argument(s.value) and s.value is not None else False
     outside = list(_outside(owner.body))
@@ -138,7 +138,7 @@ def _changed_outside(tree: ast.Module, owner: ast.ClassDef) -> frozenset[str]:
 
 
 def _is_no_argument(value: ast.expr | None) -> bool:
-    """Tell whether a dataclass' field is said to be no argument of its constructor."""
+    """Tell whether a dataclass' field says that its constructor doesn't take it."""
     return isinstance(value, ast.Call) and any(
         k.arg == "init" and isinstance(k.value, ast.Constant) and k.value.value is False
         for k in value.keywords
@@ -148,7 +148,7 @@ def _is_no_argument(value: ast.expr | None) -> bool:
 def around(
     tree: ast.Module, inner: Function
 ) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef:
-    """Return the function that a function is made in, or its module."""
+    """Return the function around a function, or its module."""
     node, parents = parents_of(tree).get(inner), parents_of(tree)
     while node is not None and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         node = parents.get(node)
