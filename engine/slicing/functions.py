@@ -272,7 +272,7 @@ class SlicingFunction:
         id: str | None = None,  # noqa: A002
         description: str | None = None,
     ) -> SlicingFunction:
-        """Return the same slice with another name, and the id of that name unless ``id`` is another.
+        """Return the same slice with another name, and with the id of that name or ``id``.
 
         Examples
         --------
