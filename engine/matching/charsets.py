@@ -148,8 +148,8 @@ class Charset:
 
 @functools.lru_cache(4096)
 def charset(op: Any, value: Any, flags: int) -> Charset:
-    """Return the set that an item of a parsed expression stands for: equal ones are one object."""
-    return Charset((op, value), flags & KEPT_FLAGS)
+    """Return the set of an item of a parsed expression: equal sets are one object."""
+    return Charset((op, value), flags)
 
 
 def hashable(value: Any) -> Any:

@@ -17,7 +17,7 @@ from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from engine.matching.charsets import Charset, charset, hashable
+from engine.matching.charsets import KEPT_FLAGS, Charset, charset, hashable
 from engine.matching.scan import Needle
 
 _MOST_LITERALS = 256  # alternatives of one clause
@@ -99,7 +99,7 @@ def _joined(items: Iterable[tuple[Any, Any]], flags: int) -> Node:
 
 def _node(op: Any, value: Any, flags: int) -> Node:
     if op in _CHARSETS:
-        return charset(op, hashable(value), flags)
+        return charset(op, hashable(value), flags & KEPT_FLAGS)
     if op is c.SUBPATTERN:
         _, added, removed, inner = value
         outer = flags & ~_TYPES if added & _TYPES else flags
