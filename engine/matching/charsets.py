@@ -84,10 +84,11 @@ class Charset:
 
         The bytes are empty where the set is of several characters.
         """
-        if self.literal is not None:
-            cased = self.literal.isascii() and self.literal.isalpha()
-            return self.literal.encode(), False if cased else None
-        return (b"", None) if self.letter is None else (self.letter.encode(), True)
+        literal = self.literal
+        if literal is not None:
+            return literal.encode(), False if literal.isascii() and literal.isalpha() else None
+        letter = self.letter
+        return (b"", None) if letter is None else (letter.encode(), True)
 
     @functools.cached_property
     def ascii(self) -> frozenset[int]:
