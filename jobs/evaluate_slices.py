@@ -284,7 +284,7 @@ def _predictions(
         )
         found[model_id] = (snapshot, *_with_late_labels(spark, project, df, given))
     if not found:
-        raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
+        raise NoPredictionsError([str(project.prediction_table(m)) for m in project.predictions])
     return found
 
 

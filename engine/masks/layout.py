@@ -98,11 +98,11 @@ class Bits:
         that the run doesn't have is dropped for good: if it comes back, its bit is a new one.
         """
         run = {s.id: s for s in slices}
-        kept = [
+        before = [
             run.pop(s.id) if not s.dropped and s.id in run else replace(s, dropped=True)
             for s in self.slices
         ]
-        return Bits((*kept, *run.values()))
+        return Bits((*before, *run.values()))
 
 
 def words_sql(bits: Bits) -> list[str]:
@@ -182,7 +182,7 @@ def stored_bits(schema: StructType) -> Bits:
     words = {f.name: f.metadata[_WORD_META] for f in schema if _WORD_META in f.metadata}
     # Of each word one of the two is enough to know its slices by; a word that is not there at all
     # has bits that are no slice's.
-    about = {name.rpartition("_")[2]: found for name, found in words.items()}
+    about = {name.rpartition("_")[2]: slices for name, slices in words.items()}
     n = 1 + max((int(k) for k in about if k.isdigit()), default=-1)
     unknown = [StoredSlice("", "", "", dropped=True)] * WORD
     return Bits(
@@ -250,9 +250,7 @@ def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
 
 def bit_mask(bit: int) -> Column:
     """Return one bit of a packed table as a BOOLEAN Column."""
-    k, b = divmod(bit, WORD)
-    undecided = F.bit_get(quoted(f"{_NULL}{k}"), F.lit(b)) == 1
-    return F.when(undecided, None).otherwise(F.bit_get(quoted(f"{_IN}{k}"), F.lit(b)) == 1)
+    return F.expr(bit_sql(bit))
 
 
 def bit_sql(bit: int) -> str:
@@ -279,5 +277,5 @@ def _word_metadata(slices: Sequence[StoredSlice]) -> dict[str, Any]:
     return {_WORD_META: about}
 
 
-def _from_metadata(found: Mapping[str, Any]) -> StoredSlice:
-    return StoredSlice(found["id"], found["name"], found["fingerprint"], found["dropped"])
+def _from_metadata(about: Mapping[str, Any]) -> StoredSlice:
+    return StoredSlice(about["id"], about["name"], about["fingerprint"], about["dropped"])

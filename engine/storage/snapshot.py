@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.storage.place import Place
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -16,8 +18,8 @@ class Snapshot:
 
     Attributes
     ----------
-    name
-        Path or catalog name.
+    place
+        Where it is.
     df
         Its rows; for Delta pinned at ``version``, however often it is read.
     version
@@ -26,7 +28,7 @@ class Snapshot:
         The Delta table's own id, which no other table has; empty for other sources.
     identity
         Another one where rows are others: by this, not by ``version``, tables are told apart.
-    made
+    rows_version
         The Delta version that made its rows, after which commits changed none.
     unknown
         A sentence that says why rows may be others though ``identity`` is the same; else None.
@@ -37,27 +39,37 @@ class Snapshot:
         ours.
     """
 
-    name: str
+    place: Place
     df: DataFrame
     version: str
     id: str = ""
     identity: str = ""
-    made: str = ""
+    rows_version: str = ""
     unknown: str | None = None
     known_by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its path or catalog name."""
+        return str(self.place)
 
 
 @dataclass(frozen=True)
 class Written:
     """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
 
-    name: str
+    place: Place
     version: str
     rows: int
     seconds: float
     changed: bool = True
     attempt: str = ""
+
+    @property
+    def name(self) -> str:
+        """The table's path or catalog name."""
+        return str(self.place)
 
     def __str__(self) -> str:
         if not self.changed:
