@@ -34,21 +34,21 @@ _FOLDER = 255  # bytes of a folder's name
 
 
 def spark_table(call: str, argument: str, value: Any, *, stream: bool = False) -> DataFrame:
-    """Return a Spark DataFrame that was given as one.
+    """Return a value that must be a Spark DataFrame.
 
     Parameters
     ----------
     call, argument
-        What was called, and with what.
+        What the user called, and with which argument.
     value
-        What was given.
+        The argument's value.
     stream
         Whether it may be one whose rows are still to come.
 
     Raises
     ------
     ArgumentError
-        If it is none; a pandas or pyarrow table can be made one.
+        If it is something else; the message says how a pandas or pyarrow table becomes one.
 
     Examples
     --------

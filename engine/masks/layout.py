@@ -44,7 +44,7 @@ class StoredSlice:
     id, name, fingerprint
         Which.
     dropped
-        Whether its bit is only kept so that no other slice takes it.
+        Whether it is gone, and its bit stays so that no other slice takes it.
     """
 
     id: str
@@ -135,7 +135,7 @@ def described_words(words: Sequence[str], bits: Bits) -> list[Column]:
     Parameters
     ----------
     words
-        SQL; null is no slice.
+        SQL; a null word has no slice.
     bits
         Which bit is whose.
     """
@@ -152,9 +152,9 @@ def described_mask(mask: Column, stored: StoredSlice) -> Column:
 
 
 def unmarked(df: DataFrame, columns: Sequence[str]) -> list[Column]:
-    """Return columns of a source as a mask table carries them, none of which is a mask there.
+    """Return columns of a source as a mask table carries them, where none of them is a mask.
 
-    Masks of another run may be among them, and would be taken for slices of this one.
+    Masks of another run may be among them, and would pass for slices of this one.
     """
     marked = {f.name for f in df.schema if {_COLUMN_META, _WORD_META} & f.metadata.keys()}
     about = {"carried": True}

@@ -246,7 +246,7 @@ def read_masks(df: DataFrame) -> MaskTable:
 
 
 def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
-    """Return the slices that someone asks for of a table, or all that it has.
+    """Return the named slices of a table, or all that it has.
 
     Parameters
     ----------

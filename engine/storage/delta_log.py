@@ -1,4 +1,4 @@
-"""A Delta table's log: which commit made its rows what they are, and what they are known by."""
+"""A Delta table's log: which commit made its rows what they are, and how rows are identified."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Commit:
     mark
         A hash of how it starts, which no commit of another table with this id shares.
     metadata
-        What its writer said of it, or None.
+        What its writer says of it, or None.
     """
 
     version: int
@@ -57,7 +57,7 @@ class CommitFile:
     version, mark
         As a :class:`Commit` has them.
     info
-        What its writer said of it, as Delta calls it ``commitInfo``.
+        What its writer says of it, Delta's ``commitInfo``.
     changes
         Whether it changes rows or columns.
     """
@@ -79,7 +79,7 @@ class DeltaLeaf:
 
 
 def delta_identity(leaf: DeltaLeaf, commit: Commit) -> str:
-    """Return what a Delta table's rows are known by.
+    """Return what identifies a Delta table's rows.
 
     Examples
     --------
@@ -100,8 +100,8 @@ def leaf_of(index: Any) -> DeltaLeaf:
 def last_change(spark: SparkSession, log: str, version: int) -> Commit:
     """Return the commit that made a Delta table's rows what they are at a version.
 
-    Commits that rewrite files but change no row are passed over, and a restore to a version is
-    followed there. Where the log no longer has that commit, the one at the version stands for it.
+    Skips commits that rewrite files but change no row, and follows a restore to its version. Where
+    the log no longer has that commit, the one at the version stands for it.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def read_commit(spark: SparkSession, log: str, version: int) -> CommitFile | Non
 
 
 def _commit_info(start: bytes) -> Mapping[str, Any]:
-    """Return what a commit's writer said of it, which most write first."""
+    """Return what a commit's writer says of it; most write that first."""
     for line in start.split(b"\n"):
         if line.startswith(b'{"commitInfo"'):
             with suppress(ValueError):  # a last line that wasn't read to its end

@@ -1,4 +1,4 @@
-"""Delta's Parquet files, read by Python workers themselves instead of by way of the JVM.
+"""Python workers read Delta's Parquet files themselves instead of by way of the JVM.
 
 Spark hands rows to Python one by one: decoded, made into rows, written to Arrow, sent. Where a
 DataFrame is nothing but a table's files, and workers can open these, a worker that reads them
@@ -42,7 +42,7 @@ UNREADABLE = "a worker can't read"  # how a worker's message starts
 _LEAST = 2**22  # bytes that are worth a task
 _READ = 2**27  # bytes that are read at a time, about; large reads are quicker
 _SCHEME = "file:"
-# What is taken as it is; a rule of Spark's or of the catalog's that adds to it adds a node.
+# Workers read this plan alone; a rule of Spark's or of the catalog's that changes it adds a node.
 _FORMAT, _INDEX = "DeltaParquetFileFormat", "PreparedDeltaFileIndex"
 _VECTORS = "deletionVectors"
 

@@ -20,9 +20,9 @@ _MARK = "_writing-"  # how the name of a mark starts that a first write leaves w
 def first_write(spark: SparkSession, place: str, attempt: str) -> Iterator[None]:
     """Mark a place while a first write is under way there, and clean up after one that fails.
 
-    Delta leaves the files of a write that fails. They are removed if nobody else had begun a table
-    there or has committed one; else it can't be known whose they are, and VACUUM removes them.
-    Marks stay until a commit, for they tell that the files are those of writes.
+    Delta leaves the files of a write that fails. This removes them if nobody else had begun a table
+    there or has committed one; else nobody knows whose they are, and VACUUM removes them. Marks
+    stay until a commit: they show that the files are those of writes.
 
     Raises
     ------

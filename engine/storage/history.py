@@ -1,4 +1,4 @@
-"""A Delta table's commits: whose they are, what was said of them, and the way back."""
+"""A Delta table's commits: whose they are, their facts, and the way back."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def is_concurrent(error: Exception) -> bool:
 
 @contextmanager
 def alone(place: Place, new: bool) -> Iterator[None]:
-    """Turn what Delta says of a concurrent write into a sentence.
+    """Turn Delta's errors about a concurrent write into a sentence.
 
     Raises
     ------

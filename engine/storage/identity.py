@@ -25,7 +25,7 @@ from engine.storage.session import meaning
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-CONTENT = 2**30  # bytes of files that are known by their content
+CONTENT = 2**30  # bytes of files that are identified by their content
 _WHOLE = 2**25  # bytes of a file that an executor holds; larger ones are read in pieces
 _DELTA_INDEX = "TahoeLogFileIndex"
 # Nodes of a plan whose rows their children's decide.
@@ -78,12 +78,12 @@ class Identity:
     Attributes
     ----------
     text
-        Another one where the rows are known to be others.
+        Differs where the rows are known to differ.
     unknown
-        A sentence that says why the rows may be others though ``text`` is the same; None where
-        they can't be.
+        A sentence that says why the rows may differ though ``text`` is the same; None where they
+        can't.
     files
-        How the files that are read are known, in words; empty where there are none but Delta's.
+        How the files are identified, in words; empty where there are none but Delta's.
     """
 
     text: str
@@ -92,7 +92,7 @@ class Identity:
 
 
 def plan_identity(df: DataFrame, name: str) -> Identity:
-    """Return what the rows of files, a view or any other source are known by.
+    """Return what identifies the rows of files, a view or any other source.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def delta_leaf(df: DataFrame) -> DeltaLeaf:
 
 
 def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTENT) -> Identity:
-    """Return what files are known by: their content, or what a listing says where they are large.
+    """Identify files by their content, or by what a listing says where they are large.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTEN
     names
         Their URLs.
     content
-        How many bytes, all together, are known by their content.
+        How many bytes, all together, are identified by their content.
     """
     # Spark gives files as URLs and takes them as patterns.
     paths = [re.sub(r"([*?\[\]{}\\])", r"\\\1", unquote(name)) for name in names]
@@ -216,7 +216,7 @@ def _reasons(plan: Any, nodes: Sequence[Any], tree: Any) -> Iterator[str]:
 
 
 def _undecided(classes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what expressions depend on besides rows, given what is said of each class of them."""
+    """Yield what expressions depend on besides rows, by what the plan says of each class."""
     for kind in sorted(_FUNCTIONS & classes.keys()):
         name = classes[kind].get("name")
         yield f"calls {f'the function {name}' if name else kind}, whose code Spark doesn't show"
@@ -225,7 +225,7 @@ def _undecided(classes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 
 def why_changing(df: DataFrame) -> str | None:
-    """Say why a predicate over rows may choose others another time; None where it can't."""
+    """Say why a predicate may choose other rows another time; None where nothing shows it."""
     if not is_classic(df):
         return None
     plan = analyzed(df)
@@ -234,7 +234,7 @@ def why_changing(df: DataFrame) -> str | None:
 
 
 def _classes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the class of everything in a plan's JSON, with what is said of it."""
+    """Yield the class of everything in a plan's JSON, with what the plan says of it."""
     if isinstance(tree, list):
         for one in tree:
             yield from _classes(one)
@@ -245,7 +245,7 @@ def _classes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _normalised(tree: Any, ids: dict[str, int]) -> Any:
-    """Return a plan's JSON with its columns numbered as they come, less what a catalog adds."""
+    """Return a plan's JSON with its columns numbered in order, without what a catalog adds."""
     if isinstance(tree, list):
         return [_normalised(one, ids) for one in tree]
     if not isinstance(tree, dict):

@@ -1,6 +1,6 @@
 """What only a classic session has: its JVM, which Spark Connect doesn't show.
 
-No other file of the engine reaches for the JVM by a session, a context or a DataFrame.
+No other file reaches for the JVM by a session, a context or a DataFrame; a test holds that.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def items(sequence: Any) -> Iterator[Any]:
 
 
 def lines(spark: SparkSession, texts: Any) -> list[str]:
-    """Return an array of texts that have no line breaks, by one call instead of one for each."""
+    """Return an array of texts without line breaks, by one call instead of one for each."""
     return str(_jvm(spark).org.apache.hadoop.util.StringUtils.join("\n", texts)).split("\n")
 
 

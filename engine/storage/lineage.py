@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 READ = "read"  # where facts hold readings
-_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people are told
+_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people read them
 _SHOWN = 5  # names of what changed
 # Facts that people read and runs don't compare: a table has other versions without other rows.
 _ONLY_READ = {"attempt", "mask_version", "source_version", "version"}
@@ -34,11 +34,11 @@ class Reading:
     where
         The predicate over partition columns that names the rows; all of them where it is None.
     source, version
-        The source's name, and its version as people are told it.
+        The source's name, and its version as people read it.
     identity
-        What versions are told apart by; empty where nothing is known.
+        What tells versions apart; empty where nothing is known.
     unknown
-        A sentence that says why rows may be others though ``identity`` is the same; else None.
+        A sentence that says why rows may differ though ``identity`` is the same; else None.
     """
 
     where: str | None
@@ -59,7 +59,7 @@ class Stale:
     partitions, first
         How many partitions have such rows, and the first one's values; empty without partitions.
     ours, theirs
-        The versions, as people are told them.
+        The versions, as people read them.
     """
 
     rows: int
@@ -179,7 +179,7 @@ def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str,
 
 
 def versions(of: Sequence[Reading]) -> str:
-    """Return the versions as they are told, each once.
+    """Return the versions as people read them, each once.
 
     Examples
     --------

@@ -27,16 +27,15 @@ class Snapshot:
     id
         The Delta table's own id, which no other table has; empty for other sources.
     identity
-        Another one where rows are others: by this, not by ``version``, tables are told apart.
+        Differs where rows differ: this, not ``version``, tells tables apart.
     rows_version
-        The Delta version that made its rows, after which commits changed none.
+        The Delta version that made its rows; later commits changed none.
     unknown
-        A sentence that says why rows may be others though ``identity`` is the same; else None.
+        A sentence that says why rows may differ though ``identity`` is the same; else None.
     known_by
-        How its files are known, in words; empty for Delta.
+        How its files are identified, in words; empty for Delta.
     facts
-        The metadata of the commit that made its rows, as its writer gave it; empty where it isn't
-        ours.
+        The metadata of the commit that made its rows; empty where its writer isn't ours.
     """
 
     place: Place

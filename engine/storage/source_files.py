@@ -1,4 +1,4 @@
-"""Files of a source that Spark would read wrongly without a word, or not at all.
+"""Files of a source: their format, and what Spark would read wrongly without a word, or not at all.
 
 Text whose bytes aren't UTF-8 would lose them, and Parquet with nanoseconds would stop the run.
 """
@@ -80,7 +80,7 @@ def read_files(spark: SparkSession, path: str, kind: str, options: Mapping[str, 
 
 
 def _known(spark: SparkSession, path: str, encoding: str) -> str:
-    """Return an encoding as Spark calls it: it takes seven names, and Java's where it is told."""
+    """Return Spark's name of an encoding: it takes seven names, and Java's by a setting."""
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
@@ -125,7 +125,7 @@ def _with_microseconds(df: DataFrame) -> DataFrame:
 
 
 def _nanoseconds(df: DataFrame) -> dict[str, bool]:
-    """Return the columns that hold nanoseconds, and whether they are instants; of a file's footer.
+    """Return the columns of nanoseconds in a file's footer, and whether they are instants.
 
     Spark itself only says that there are some.
     """

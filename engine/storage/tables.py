@@ -145,7 +145,7 @@ def read_source(
     table
         Path or catalog name.
     kind
-        ``delta``, ``parquet``, ``csv`` or ``json``; told from the path where it is None.
+        ``delta``, ``parquet``, ``csv`` or ``json``; where it is None, the files' names say it.
     options
         Reader options, over sensible ones for CSV.
 
@@ -232,7 +232,7 @@ def overwrite(
     table
         Path or catalog name.
     facts
-        Kept as the commit's metadata (JSON).
+        The commit's metadata (JSON).
     partition_by
         The table's partition columns.
     where
@@ -305,7 +305,7 @@ def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 
 def _mapped(kind: DataType) -> bool:
-    """Tell whether a column's name has a character that Parquet has no names with.
+    """Tell whether a column's name has a character that Parquet allows in no name.
 
     Delta maps such names to others; readers of Delta know that since its reader version 2.
     """
@@ -317,7 +317,7 @@ def _mapped(kind: DataType) -> bool:
 
 
 def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
-    """Return what a writer is told so that a table may have the rows' names of columns."""
+    """Return the writer's options that let a table have the rows' names of columns."""
     if not _mapped(df.schema):
         return {}
     if new:

@@ -53,7 +53,7 @@ def test_defaults(load):
     assert project.metrics == ["accuracy", "f1"]
     assert str(project.place("masks")) == "./out/masks"
     assert project.file("report.html") == Path("./out/report.html")
-    assert project.prediction_table("baseline") == "./out/predictions_baseline"
+    assert str(project.prediction_table("baseline")) == "./out/predictions_baseline"
     assert (project.baseline.c, project.baseline.solver) == (0.001, "liblinear")
 
 
