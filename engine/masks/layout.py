@@ -248,11 +248,6 @@ def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
     return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(_signed(m))) != 0 for k, m in masks.items()]
 
 
-def bit_mask(bit: int) -> Column:
-    """Return one bit of a packed table as a BOOLEAN Column."""
-    return F.expr(bit_sql(bit))
-
-
 def bit_sql(bit: int) -> str:
     """Return one bit of a packed table as a BOOLEAN, in SQL.
 

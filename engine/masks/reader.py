@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F  # noqa: N812
+
 from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
 from engine.masks.arrow import StoredWords
 from engine.masks.checks import quoted
@@ -15,7 +17,6 @@ from engine.masks.layout import (
     Bits,
     Layout,
     StoredSlice,
-    bit_mask,
     bit_sql,
     boolean_slices,
     described_mask,
@@ -116,7 +117,7 @@ class MaskTable:
             If its column can't be a mask.
         """
         self.wanted([slice_id])
-        return bit_mask(self._at[slice_id]) if slice_id in self._at else quoted(slice_id)
+        return F.expr(bit_sql(self._at[slice_id])) if slice_id in self._at else quoted(slice_id)
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""
@@ -141,14 +142,13 @@ class MaskTable:
             If a column can't be a mask.
         """
         packed, plain = self._by_layout(self.wanted(ids))
-        at, columns = self._at, self._word_columns
         needed = self._needed(packed)
         first = {k: i * WORD for i, k in enumerate(needed)}
-        pairs = [(columns[k], columns[len(columns) // 2 + k]) for k in needed]
+        pairs = [self._columns_of_word(k) for k in needed]
         # Null is never in, whoever wrote the words; of a row without words all slices are null.
         nulls = [f"IF({a} IS NULL OR {b} IS NULL, -1L, {b})" for a, b in pairs]
         in_words = [f"COALESCE({a} & ~{b}, 0L)" for a, b in pairs]
-        bit = {s: first[at[s] // WORD] + at[s] % WORD for s in packed}
+        bit = {s: first[self._at[s] // WORD] + self._at[s] % WORD for s in packed}
         undecided = [f"{null} != 0L" for null in nulls]
         own = Bits(tuple(StoredSlice(s, s, "") for s in plain))
         words = words_sql(own)
