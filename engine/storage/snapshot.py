@@ -24,8 +24,6 @@ class Snapshot:
         Its rows; for Delta pinned at ``version``, however often it is read.
     version
         The Delta version, or a hash of what is known of its files or its plan; for people to read.
-    id
-        The Delta table's own id, which no other table has; empty for other sources.
     identity
         Differs where rows differ: this, not ``version``, tells tables apart.
     rows_version
@@ -41,7 +39,6 @@ class Snapshot:
     place: Place
     df: DataFrame
     version: str
-    id: str = ""
     identity: str = ""
     rows_version: str = ""
     unknown: str | None = None

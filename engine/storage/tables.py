@@ -45,7 +45,7 @@ from engine.storage.snapshot import Snapshot, Written
 from engine.storage.source_files import format_of, read_files
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
+    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
     from pyspark.sql.types import DataType
 
 _LATEST = 10  # commits in which a write looks for its own
@@ -89,7 +89,6 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
         place,
         _rows(spark, place, leaf.version),
         str(leaf.version),
-        leaf.id,
         delta_identity(leaf, commit),
         str(commit.version),
         facts=facts_of(commit.metadata),
@@ -262,22 +261,15 @@ def overwrite(
                 return unchanged(unless)
         elif cached is not None:
             cached.count()
-        # A catalog makes no table where a write that failed left files, but replaces one.
-        mode = "errorifexists" if first and not place.in_catalog else "overwrite"
-        metadata = json.dumps({**facts, ATTEMPT: attempt}, sort_keys=True)
-        writer = df.write.format("delta").mode(mode).option("userMetadata", metadata)
-        if partition_by:
-            writer = writer.partitionBy(*partition_by)
         new = first or not exists(spark, place)
-        writer = writer.options(**_names(df, place, new))
-        if where is not None and not new:
-            writer = writer.option("replaceWhere", where)
-        else:
-            writer = writer.option("overwriteSchema", "true")
+        by_path = new and not place.in_catalog
+        # A catalog makes no table where a write that failed left files, but replaces one.
+        mode = "errorifexists" if first and by_path else "overwrite"
+        metadata = json.dumps({**facts, ATTEMPT: attempt}, sort_keys=True)
+        writer = _writer(df, place, partition_by, where, new)
+        writer = writer.mode(mode).option("userMetadata", metadata)
         with (
-            first_write(spark, place.text, attempt)
-            if new and not place.in_catalog
-            else nullcontext(),
+            first_write(spark, place.text, attempt) if by_path else nullcontext(),
             alone(place, new),
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
         ):
@@ -291,6 +283,14 @@ def overwrite(
         undo(spark, written)
         raise MeanwhileError(str(place), new)
     return written
+
+
+def _writer(
+    df: DataFrame, place: Place, partition_by: Sequence[str], where: str | None, new: bool
+) -> DataFrameWriter:
+    rows = {"overwriteSchema": "true"} if new or where is None else {"replaceWhere": where}
+    writer = df.write.format("delta").options(**rows, **_names(df, place, new))
+    return writer.partitionBy(*partition_by) if partition_by else writer
 
 
 def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
