@@ -315,7 +315,7 @@ def _input(project: Project, model_id: str, read: Read) -> list[Any]:
     given = project.predictions.get(model_id, Predictions()).model_dump(mode="json")
     one, _, late = read[model_id]
     identities = [one.identity, late.identity if late else None]
-    return [model_id, project.prediction_table(model_id), given, identities]
+    return [model_id, str(project.prediction_table(model_id)), given, identities]
 
 
 def _run_id(
