@@ -10,7 +10,7 @@ import torch
 
 from engine.classifier import checkpoint
 from engine.classifier.bases import build_base
-from engine.classifier.features.features import BagOfWords
+from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
 from engine.errors import EngineError
 

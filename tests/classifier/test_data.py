@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import (
-    DictDataLoader,
-    DictDataset,
-    SliceLabels,
-    concatenate,
-    hard,
-    take,
-    with_masks,
-)
+from engine.classifier.data.dataset import DictDataset, with_masks
+from engine.classifier.data.labels import SliceLabels, classes_of, concatenate, take
+from engine.classifier.data.loader import DictDataLoader
 
 LABELS = torch.tensor([1, 0, 1, -1])
 
@@ -159,8 +153,8 @@ def test_soft_labels_are_classes_where_masks_and_metrics_ask():
     labels = with_masks(data, "task", masks(a=[1, 1, 1, 0]), ["a"]).Y_dict
     assert labels["task_slice:a_pred"].tolist() == [1, 0, -1, -1]
     assert torch.equal(labels["task"], soft)
-    assert hard(soft).tolist() == [1, 0, -1, 0]
-    assert hard(LABELS).tolist() == LABELS.tolist()
+    assert classes_of(soft).tolist() == [1, 0, -1, 0]
+    assert classes_of(LABELS).tolist() == LABELS.tolist()
 
 
 def test_a_data_set_without_labels_has_no_rows():

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.classifier.data.dataset import DictDataset, SliceLabels
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.labels import SliceLabels
 from engine.classifier.distributed import train_together
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.processes import Processes, processes

@@ -10,9 +10,12 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_features
+from engine.classifier.data.checks import check_features
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.features.features import FEATURES, BagOfWords, TfIdf, fit_features
+from engine.classifier.features.kinds import FEATURES, fit_features
+from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.resume import fingerprint
 
 TEXTS = ["Check THIS out", "out, out now: http://bit.ly/x", "a I é漢字 😀", ""]

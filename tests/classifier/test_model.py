@@ -12,7 +12,8 @@ from torch import nn
 
 from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data.dataset import DictDataset
-from engine.classifier.model import SliceAwareClassifier, SlicingClassifier, StackedLinear
+from engine.classifier.heads import StackedLinear
+from engine.classifier.model import SliceAwareClassifier, SlicingClassifier
 from engine.classifier.train import Trainer
 from engine.metrics.scorer import Scorer
 

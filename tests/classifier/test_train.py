@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.hardware import usable_cores
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.settings import LR_SCHEDULERS, TrainerConfig, lr_factor
-from engine.classifier.train import Trainer, set_seed, usable_cores
+from engine.classifier.train import Trainer, set_seed
 from engine.errors import EngineError
 from engine.metrics.scorer import Scorer
 
@@ -435,7 +437,7 @@ def test_no_more_threads_than_cores_and_back_to_those_before(make, monkeypatch):
 
     assert threads() == {1}  # a step is too little work to share
     assert threads(threads=2) == {2}
-    monkeypatch.setattr("engine.classifier.train._WORTH_SHARING", 1)
+    monkeypatch.setattr("engine.classifier.hardware._WORTH_SHARING", 1)
     assert threads() == {usable_cores()}
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(usable_cores()))
     assert threads() == {1}  # each of the processes of this machine has its share

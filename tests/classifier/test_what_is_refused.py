@@ -19,8 +19,10 @@ from torch import nn
 from engine import DictDataLoader, DictDataset, SlicingClassifier, Trainer, by, cross, set_seed
 from engine.classifier import attention, bases, checkpoint, optimizers, settings
 from engine.classifier.checkpoint import load, save
-from engine.classifier.features import features
-from engine.classifier.features.features import BagOfWords, Tabular, TfIdf, fit_features
+from engine.classifier.features import kinds as features
+from engine.classifier.features.kinds import fit_features
+from engine.classifier.features.tabular import Tabular
+from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.settings import TrainerConfig
 from engine.errors import EngineError
 from engine.project.config import Classifier
@@ -99,7 +101,8 @@ def test_every_argument_of_tabular_features(name):
     (settings.FEATURES, lambda spec: fit_features(spec, pa.table({"text": ["out now"]}), "text")),
 ])  # fmt: skip
 def test_every_setting_of_a_spec(kinds, make):
-    for kind, rules in kinds.items():
+    for kind, spec in kinds.items():
+        rules = settings.rules_of(spec)
         for name, junk in itertools.product(rules, JUNK):
             said = says(make, {"kind": kind, name: junk})
             if rules[name].broken(junk):
@@ -207,7 +210,7 @@ def test_every_argument_of_a_quota_and_of_slices_by_value():
          "Trainer: seed is 'a', and must be a whole number from 0 to 4294967295"),
         (lambda: bases.build_base("mlp", 5),
          "base architecture: it is 'mlp', and must be settings: {'kind': 'mlp'}, say"),
-        (lambda: bases.TabularMlp(dropout=1.5),
+        (lambda: settings.TabularMlpSpec(dropout=1.5),
          "base architecture: dropout is 1.5, and must be from 0 to below 1"),
         (lambda: Tabular.fit(pa.table({"age": [1]}), numeric="age"),
          "features: numeric is 'age', and must be a list of columns: write ['age']"),
@@ -515,10 +518,11 @@ def test_names_that_load_no_torch_are_those_of_the_tables():
     assert tuple(attention.ATTENTIONS) == settings.ATTENTION_NAMES
     assert settings.BASES.keys() == bases.BASES.keys()
     assert settings.FEATURES.keys() == features.FEATURES.keys()
-    for kind, cls in bases.BASES.items():
-        assert [f.name for f in dataclasses.fields(cls)] == list(settings.BASES[kind])
     for kind, cls in features.FEATURES.items():
-        assert set(settings.FEATURES[kind]) == set(list(inspect.signature(cls.fit).parameters)[1:])
+        names = settings.rules_of(settings.FEATURES[kind]).keys()
+        assert names == set(list(inspect.signature(cls.fit).parameters)[1:])
+    for kind, spec in (settings.BASES | settings.FEATURES).items():
+        assert spec().kind == kind
     assert settings.TRAINER.keys() == {f.name for f in dataclasses.fields(TrainerConfig)}
     assert settings.MODEL.keys() <= typing.get_type_hints(SlicingClassifier).keys() | {
         *MODEL_ARGUMENTS
