@@ -57,9 +57,9 @@ class Scores:
     prob
         Class probabilities, [n, classes].
     indicator
-        Per slice, and ``base``, the probability of being in it, [n, heads], where asked for.
+        Per slice, and ``base``, the probability of being in it, [n, heads], on request.
     attention
-        How much each slice's expert weighs, [n, heads], where asked for.
+        How much each slice's expert weighs, [n, heads], on request.
     """
 
     prob: np.ndarray[Any, np.dtype[np.float32]]

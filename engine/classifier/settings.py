@@ -251,10 +251,10 @@ def check_spec(
         named = isinstance(kind, str) and kind
         end = near(str(kind), kinds) if named else f"; known: {listed(sorted(kinds))}"
         raise error(f"there is no kind {brief(kind)}{end}")
-    known = rules_of(kinds[kind])
+    rules = rules_of(kinds[kind])
     for name in settings:
-        if name not in known:
-            raise error(f"{kind} has no setting {brief(name)}{near(str(name), known)}")
+        if name not in rules:
+            raise error(f"{kind} has no setting {brief(name)}{near(str(name), rules)}")
     return kinds[kind](**settings)
 
 

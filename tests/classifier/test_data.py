@@ -186,11 +186,11 @@ def test_messages():
         "the mask of slice 'a' holds 2 in row 2; a mask is 1 (in), 0 (out) or -1 (could not be "
         "decided)"
     )
-    said = np.rec.fromarrays([np.array([True, "True", False, True], dtype=object)], names=["a"])
-    assert message(ValueError, with_masks, data, "task", said, ["a"]) == (
+    sentence = np.rec.fromarrays([np.array([True, "True", False, True], dtype=object)], names=["a"])
+    assert message(ValueError, with_masks, data, "task", sentence, ["a"]) == (
         "the mask of slice 'a' holds 'True' in row 1; a mask is 1 (in), 0 (out) or -1 (could not "
         "be decided)"
     )
     none = np.rec.fromarrays([np.array([True, None, False, True], dtype=object)], names=["a"])
-    given = with_masks(data, "task", none, ["a"]).Y_dict
-    assert given["task_slice:a_ind"].tolist() == [1, -1, 0, 1]
+    labels = with_masks(data, "task", none, ["a"]).Y_dict
+    assert labels["task_slice:a_ind"].tolist() == [1, -1, 0, 1]

@@ -57,9 +57,9 @@ def setup(rows_seed=0, width=6):
     ]
 
 
-def run(folder, kill_after=None, midway=False, made=None, **settings):
+def run(folder, kill_after=None, midway=False, parts=None, **settings):
     """Train, or be killed after an epoch was kept, or in the middle of the one after it."""
-    model, loaders = made or setup()
+    model, loaders = parts or setup()
     defaults = {"n_epochs": 5, "seed": 4, "lr": 0.02, "lr_scheduler": "cosine", "warmup_steps": 3}
     trainer = Trainer(
         folder=folder, progress_bar=False, **(defaults | {"monitor": "overall/f1"} | settings)
@@ -161,8 +161,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     same(model, done)
     assert again.history == trainer.history
     assert again.best_epoch == trainer.best_epoch
-    kept = sorted(file.name for file in tmp_path.iterdir())
-    assert kept == [f"best-{trainer.best_epoch:06d}.safetensors", "training.safetensors"]
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [f"best-{trainer.best_epoch:06d}.safetensors", "training.safetensors"]
 
 
 def test_patience_counts_on_after_a_kill(tmp_path):
@@ -217,16 +217,16 @@ def test_another_training_is_not_gone_on_with(tmp_path):
     )
     model, loaders = setup()
     model.attention = "paper"
-    assert message(ValueError, run, tmp_path, made=(model, loaders)) == (
+    assert message(ValueError, run, tmp_path, parts=(model, loaders)) == (
         f"{start}attention was 'snorkel' and is 'paper'{end}"
     )
     model, loaders = setup()
     model.train_only(["a"])
-    assert message(ValueError, run, tmp_path, made=(model, loaders)) == f"{start}trained{end}"
-    assert message(ValueError, run, tmp_path, made=setup(rows_seed=1)) == (
+    assert message(ValueError, run, tmp_path, parts=(model, loaders)) == f"{start}trained{end}"
+    assert message(ValueError, run, tmp_path, parts=setup(rows_seed=1)) == (
         f"{start}training rows, validation rows{end}"
     )
-    assert message(ValueError, run, tmp_path, made=setup(width=7)) == (
+    assert message(ValueError, run, tmp_path, parts=setup(width=7)) == (
         f"{start}weights, training rows, validation rows{end}"
     )
 

@@ -1,41 +1,21 @@
-"""The kinds of features by name, so that a checkpoint can say in JSON what to rebuild."""
+"""The kinds of features by name, so that a checkpoint can say in JSON what to rebuild.
+
+Each reads ``columns``, gives ``width`` features per row, turns rows into a tensor by ``transform``
+and into a data set's field by ``field``; JSON holds all of it, nothing is fitted again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol, cast
+from typing import Any, TypeAlias, cast
 
-from torch import Tensor
-
-from engine.classifier.data.sparse import SparseRows
 from engine.classifier.features.columns import Rows
 from engine.classifier.features.tabular import Tabular
 from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.settings import FeatureSpec, feature_spec
 
-
-class Features(Protocol):
-    """What turns rows into a model's input; all of it is JSON, nothing is fitted again."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
-
-    @property
-    def width(self) -> int:
-        """How many features there are."""
-
-    def transform(self, rows: Any) -> Tensor:
-        """Turn n rows into float32 [n, width]."""
-
-    def field(self, rows: Any) -> Tensor | SparseRows:
-        """Give :meth:`transform` as a data set keeps it: sparse where most of it is zero."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the settings as JSON has them."""
-
-
+Features: TypeAlias = BagOfWords | TfIdf | Tabular
 FEATURES: Mapping[str, Any] = {"bag_of_words": BagOfWords, "tfidf": TfIdf, "tabular": Tabular}
 
 
@@ -65,6 +45,7 @@ def fit_features(
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> fit_features({"kind": "tfidf"}, pa.table({"body": ["out now"]}), text="body").width
     2
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -31,8 +32,43 @@ _ROW, _NEXT = "\0", -2  # between texts, and what stands for it; no token has it
 _TOKEN_OR_ROW = re.compile(rf"{TOKEN}|{_ROW}")
 
 
+class _TextFeatures(ABC):
+    """Features of texts, of which most are zero."""
+
+    @abstractmethod
+    def matrix(self, texts: Iterable[Any] | Rows) -> Sparse:
+        """Turn n texts into a sparse float32 [n, vocabulary]."""
+
+    def transform(self, texts: Iterable[Any] | Rows) -> Tensor:
+        """Turn n texts into float32 [n, vocabulary]; a null text counts as empty.
+
+        Raises
+        ------
+        TextTypeError
+            When something is neither text nor null.
+        """
+        return torch.from_numpy(self.matrix(texts).toarray())
+
+    def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
+        """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
+        matrix = self.matrix(texts)
+        starts, columns, values = map(
+            torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data)
+        )
+        with warnings.catch_warnings():  # only products of them are computed, which are tested
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                starts, columns, values, size=matrix.shape, check_invariants=False
+            )
+
+    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
+        """Give :meth:`transform` as rows that take memory for their tokens only."""
+        matrix = self.matrix(texts)
+        return torch.from_numpy(matrix.toarray()) if plain() else SparseRows.from_scipy(matrix)
+
+
 @dataclass(frozen=True)
-class BagOfWords:
+class BagOfWords(_TextFeatures):
     """Token counts over a fixed vocabulary, as scikit-learn's ``CountVectorizer`` counts them.
 
     Parameters
@@ -113,25 +149,7 @@ class BagOfWords:
         """How many features there are."""
         return len(self.vocabulary)
 
-    def transform(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Count tokens: n texts to float32 [n, vocabulary]; a null text counts as empty.
-
-        Raises
-        ------
-        TextTypeError
-            When something is neither text nor null.
-        """
-        return torch.from_numpy(self.counts(texts).toarray())
-
-    def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
-        return _sparse_tensor(self.counts(texts))
-
-    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
-        """Give :meth:`transform` as rows that take memory for their tokens only."""
-        return _sparse_rows(self.counts(texts))
-
-    def counts(self, texts: Iterable[Any] | Rows) -> Sparse:
+    def matrix(self, texts: Iterable[Any] | Rows) -> Sparse:
         """Count tokens, as a sparse float32 [n, vocabulary]."""
         texts = _texts(texts, self.column)
         joined = _ROW.join(texts)
@@ -181,7 +199,7 @@ class BagOfWords:
 
 
 @dataclass(frozen=True)
-class TfIdf:
+class TfIdf(_TextFeatures):
     """Token counts weighted by how rare a token is, each text scaled to length 1.
 
     A token's weight is ln((1 + n) / (1 + df)) + 1 for n training texts of which df have it, as
@@ -229,7 +247,7 @@ class TfIdf:
         """
         texts = _texts(texts, column)
         bag = BagOfWords.fit(texts, ngram_range, lowercase, token_pattern, max_words, column)
-        df = np.bincount(bag.counts(texts).indices, minlength=bag.width)  # [vocabulary]
+        df = np.bincount(bag.matrix(texts).indices, minlength=bag.width)  # [vocabulary]
         idf = np.log((1 + len(texts)) / (1 + df)) + 1
         return cls(bag, tuple(idf.tolist()), sublinear_tf)
 
@@ -243,17 +261,16 @@ class TfIdf:
         """How many features there are."""
         return self.bag.width
 
-    def transform(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Weigh tokens: n texts to float32 [n, vocabulary]; a null text counts as empty."""
-        return torch.from_numpy(self._weighted(texts).toarray())
-
-    def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
-        return _sparse_tensor(self._weighted(texts))
-
-    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
-        """Give :meth:`transform` as rows that take memory for their tokens only."""
-        return _sparse_rows(self._weighted(texts))
+    def matrix(self, texts: Iterable[Any] | Rows) -> Sparse:
+        """Weigh tokens, as a sparse float32 [n, vocabulary]."""
+        counts = self.bag.matrix(texts)  # [n, vocabulary], of which data has what isn't 0
+        if self.sublinear_tf:
+            counts.data = 1 + np.log(counts.data)
+        counts.data *= np.array(self.idf, np.float32)[counts.indices]
+        row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+        squares = np.bincount(row, counts.data.astype(np.float64) ** 2, minlength=counts.shape[0])
+        counts.data /= np.sqrt(squares)[row].astype(np.float32)
+        return counts
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""
@@ -263,16 +280,6 @@ class TfIdf:
     def from_json(cls, spec: Mapping[str, Any]) -> Self:
         """Build it from what ``to_json`` gave."""
         return cls(BagOfWords.from_json(spec), tuple(spec["idf"]), spec["sublinear_tf"])
-
-    def _weighted(self, texts: Iterable[Any] | Rows) -> Sparse:
-        counts = self.bag.counts(texts)  # [n, vocabulary], of which data has what isn't 0
-        if self.sublinear_tf:
-            counts.data = 1 + np.log(counts.data)
-        counts.data *= np.array(self.idf, np.float32)[counts.indices]
-        row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
-        squares = np.bincount(row, counts.data.astype(np.float64) ** 2, minlength=counts.shape[0])
-        counts.data /= np.sqrt(squares)[row].astype(np.float32)
-        return counts
 
 
 def _texts(rows: Iterable[Any] | Rows, column: str) -> list[str]:
@@ -297,16 +304,3 @@ def _null_as_empty(value: Any, row: int) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     raise TextTypeError(value, row)
-
-
-def _sparse_tensor(matrix: Sparse) -> Tensor:
-    starts, columns, values = map(torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data))
-    with warnings.catch_warnings():  # only products of them are computed, which are tested
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(
-            starts, columns, values, size=matrix.shape, check_invariants=False
-        )
-
-
-def _sparse_rows(matrix: Sparse) -> Tensor | SparseRows:
-    return torch.from_numpy(matrix.toarray()) if plain() else SparseRows.from_scipy(matrix)
