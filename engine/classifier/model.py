@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -26,9 +27,6 @@ from engine.classifier.network import SliceNetwork, evaluating, weights_of
 from engine.classifier.rules import check_is
 from engine.errors import TaskUnknownError
 from engine.metrics.scorer import Scorer
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Most rows are out of most slices, which accuracy would not show.
 _OF_INDICATORS = Scorer(metrics=["f1"])
@@ -226,8 +224,6 @@ class SlicingClassifier(SliceNetwork):
             for metric, value in scores.items()
         ]
         if as_dataframe:
-            import pandas as pd
-
             return pd.DataFrame(rows, columns=["label", "dataset", "split", "metric", "score"])
         return {"/".join(row[:4]): row[4] for row in rows}
 

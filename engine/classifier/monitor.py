@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
 from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.history import EpochLog
+from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import OVERALL, monitored
 from engine.errors import MonitorError, listed
 from engine.metrics import catalog as spec
@@ -17,8 +18,6 @@ from engine.metrics.catalog import MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from engine.classifier.model import SlicingClassifier
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,7 @@ def slice_table(
     most
         How many slices to show.
     """
-    from rich.table import Table
+    from rich.table import Table  # rich is for terminals alone
     from rich.text import Text  # a name may have brackets, which are rich's markup
 
     columns, lines = slice_figures(epoch, rows, task, better)

@@ -39,7 +39,7 @@ class Screen:
 @contextmanager
 def screen(config: TrainerConfig, steps: int) -> Iterator[Screen]:
     """Show a bar of the steps and a table per epoch on a terminal, nothing elsewhere."""
-    from rich.console import Console
+    from rich.console import Console  # rich is for terminals alone
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
@@ -63,7 +63,7 @@ class TensorBoardWriter:
     """
 
     def __init__(self, folder: str | os.PathLike[str], from_step: int | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # slow to load, and only for curves
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
 

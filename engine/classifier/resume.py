@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import xxhash
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
@@ -217,8 +218,6 @@ def restore_random_state(
 
 def fingerprint(dataset: DictDataset) -> str:
     """Hash a data set's fields, labels and masks."""
-    import xxhash  # executors that score do without it
-
     digest = xxhash.xxh3_64()
     labels = dataset.Y_dict
     values = [*dataset.X_dict.items(), *own_labels(labels).items()]
