@@ -30,8 +30,8 @@ from pyspark.ml.torch.distributor import TorchDistributor
 import engine
 from engine.classifier.checkpoint import check_target, save, stored_facts
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.features.features import input_columns
 from engine.classifier.monitor import first_better, slice_figures
+from engine.classifier.settings import feature_spec
 from engine.errors import EmptyTableError, StaleMasksError
 from engine.masks.checks import check_columns
 from engine.masks.table import slices_of
@@ -66,7 +66,7 @@ def job(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
-    inputs = input_columns(project.classifier.features, project.text)
+    inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = cli.source(project, spark)

@@ -13,16 +13,19 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 from engine.classifier.bases import build_base
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
-from engine.classifier.features.features import Features, Rows, fit_features, row_names
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.features.columns import Rows, row_names
+from engine.classifier.features.kinds import Features, fit_features
+from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import TrainerConfig, monitored
-from engine.classifier.train import Trainer, check_device, set_seed
+from engine.classifier.settings import WEIGHING, TrainerConfig, monitored
+from engine.classifier.train import Trainer, set_seed
 from engine.project.config import Classifier
 
 TASK = "task"
 WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
-_MODEL = ("temperature", "attention", "indicator_loss_weight", "slice_weights", "class_weights")
+_MODEL = WEIGHING.keys() - {"row_weights"}
 
 
 def mask_array(table: Rows, columns: Mapping[str, str]) -> np.recarray[Any, Any]:
@@ -141,7 +144,7 @@ class Recipe:
             task_name=TASK,
             n_classes=self.n_classes,
             row_weights=WEIGHT if self.settings.sample_weights else None,
-            **self.settings.model_dump(include=set(_MODEL)),
+            **self.settings.model_dump(include=_MODEL),
         )
         loaders = [
             self._loader(model, table, features, split)
@@ -202,7 +205,7 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
             slices,
             n_classes=n_classes,
             device="meta",
-            **settings.model_dump(include=set(_MODEL)),
+            **settings.model_dump(include=_MODEL),
         )
     if config.monitor is not None:
         monitored(config.monitor, model.head_names, list(model.scorer.metrics))

@@ -282,7 +282,7 @@ def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
 ):
     from engine.classifier.bases import build_base
     from engine.classifier.checkpoint import load, save
-    from engine.classifier.features.features import BagOfWords
+    from engine.classifier.features.text import BagOfWords
     from engine.classifier.model import SlicingClassifier
 
     comments = pd.read_parquet(projects / "source.parquet")
