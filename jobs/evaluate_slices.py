@@ -32,8 +32,8 @@ from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.inference.uncertainty import Confidence, how_sure, needs_replicates
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.request import check_summed, classes_of, sendable
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.scan.scan import EvaluationSpec
 from engine.plain import SENTENCE, plain
 from engine.project import cli, records
 from engine.project.audit import RowColumns, row_columns, sections_of, trend_of

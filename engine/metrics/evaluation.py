@@ -62,14 +62,15 @@ from engine.metrics.request import (
     slices_of,
     sureness,
 )
+from engine.metrics.scan.by_files import Own
 from engine.metrics.scan.checks import check_joined
-from engine.metrics.scan.direct import Own
+from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import (
     join_predictions,
     predicted,
     with_own_predictions,
 )
-from engine.metrics.scan.scan import EvaluationSpec, Scan, scan
+from engine.metrics.scan.scan import scan
 from engine.metrics.schema import SCHEMA
 from engine.run.faults import explained
 from engine.slicing.compositions import with_parts

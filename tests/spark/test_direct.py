@@ -12,9 +12,9 @@ from engine import evaluate
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_mask, described_words, words_sql
 from engine.metrics import evaluation
-from engine.metrics.scan import direct
+from engine.metrics.scan import by_files as direct
 from engine.metrics.scan import scan as scan_module
-from engine.metrics.scan.scan import form_of, narrowed
+from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.storage.files import Files, Span, batches, files_of, shared
 
 N = 700

@@ -21,7 +21,7 @@ from engine.errors import (
 )
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.predictions import fields_of, with_arrays
-from engine.metrics.scan.direct import _positions
+from engine.metrics.scan.by_files import _positions
 
 TYPES = {
     "boolean": [False, True, None, True],

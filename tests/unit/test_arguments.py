@@ -53,7 +53,7 @@ from engine import (
 from engine.errors import EngineError
 from engine.metrics.catalog import parse_metric
 from engine.metrics.evaluation import measured  # noqa: F401 - what evaluate ends in
-from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.scan.form import EvaluationSpec
 from engine.slicing.discovery import load_slices
 from tests.unit.scanned import scan_of
 

@@ -14,6 +14,7 @@ from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.splits import AnySplit, is_split, split_sql
 from engine.metrics.formulas.states import OVERALL
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import (
     is_prediction,
     number,
@@ -21,7 +22,6 @@ from engine.metrics.scan.joined import (
     predicted,
     probabilities_type,
 )
-from engine.metrics.scan.scan import EvaluationSpec
 from engine.sql import name_sql
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from engine.metrics.inference.significance import (
     unit_of,
 )
 from engine.metrics.inference.uncertainty import Confidence, rests_on, units_of
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 COMPARED = (
     "split",

@@ -14,7 +14,7 @@ from engine.metrics.custom import RAISED, failed, problem
 from engine.metrics.formulas.families import compute, family
 from engine.metrics.formulas.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.formulas.states import FAILED, OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"
 

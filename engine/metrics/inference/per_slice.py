@@ -15,8 +15,10 @@ import pyarrow as pa
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.inference.figures import Figures, told
+from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
-from engine.metrics.scan.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel
 from engine.words import unpacked

@@ -41,7 +41,7 @@ from engine.metrics.inference.significance import (
     sufficient,
     unit_of,
 )
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 _COUNTED = ("rows", "undefined")
 _SLICES = 64  # whose histograms are held at a time

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
 from engine.masks.checks import EXAMPLES, check_no_null_keys, check_unique, key_text
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
+from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import (
     MAX_NUMBER,
     MAX_WEIGHT,
@@ -22,8 +23,6 @@ from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
-
-    from engine.metrics.scan.scan import EvaluationSpec, Scan
 
 
 def check_joined(

@@ -1,8 +1,8 @@
 """What the scan reads, from a table's files: the twin of what it otherwise reads by Spark's SQL.
 
 A worker reads the columns that hold masks, labels, predictions and the rest from Parquet, and makes
-of them the chunk that Spark would have sent, column for column (:func:`.narrowed` and
-:mod:`engine.metrics.scan.joined` have the SQL). Types of which that isn't sure are left to Spark.
+of them the chunk that Spark would have sent, column for column (:mod:`.by_sql` and
+:mod:`.joined` have the SQL). Types of which that isn't sure are left to Spark.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
 from engine.metrics.scan.chunks import Chunk
 from engine.metrics.scan.code import code_of
+from engine.metrics.scan.form import EvaluationSpec, Form
 from engine.metrics.scan.joined import MAX_NUMBER, MAX_WEIGHT, SLACK
 from engine.storage.files import Files, batches, files_of
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from engine.hashing import KeyHash
-    from engine.metrics.scan.scan import EvaluationSpec, Form
 
 _NUMBERS = INTEGERS | {"float", "double"}
 _TEXTS = INTEGERS | {"boolean", "string"}  # Arrow shows these as text as Spark does
