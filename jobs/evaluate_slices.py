@@ -29,6 +29,7 @@ from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, measured
+from engine.metrics.in_spark import SparkRows
 from engine.metrics.inference.uncertainty import Confidence, how_sure, needs_replicates
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.request import check_summed, classes_of, sendable
@@ -99,13 +100,16 @@ def job(args: argparse.Namespace) -> None:
     joined = join_predictions(rows, {m: df for m, (_, df, _) in read.items()}, project.join_columns)
     sure = project.certainty
     evaluation = measured(
-        joined, spec, {model_id: snapshot.name for model_id, (snapshot, *_) in read.items()},
-        project.join_columns, project.key,
-        sure=Confidence(sure.level, sure.min_support, sure.correction),
+        SparkRows(
+            joined, spec, project.join_columns,
+            {masks.name: rows}
+            | {f"{s.name} (model {m!r})": df for m, (s, df, _) in read.items()},
+        ),
+        {model_id: snapshot.name for model_id, (snapshot, *_) in read.items()},
+        project.key,
+        confidence=Confidence(sure.level, sure.min_support, sure.correction),
         n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
         allow_missing=project.missing_predictions == "count", functions=functions,
-        sources={masks.name: rows}
-        | {f"{s.name} (model {m!r})": df for m, (s, df, _) in read.items()},
     )  # fmt: skip
     result = evaluation.table
     versions = {model_id: snapshot.version for model_id, (snapshot, *_) in read.items()}

@@ -321,7 +321,7 @@ def _added(
         for i in range(slices.count):
             rows = slices.members(i)
             own = None if weight is None else weight[rows]
-            yield _state(work, _taken(outputs, rows), own, no_slices(len(rows)))
+            yield _state(work, outputs.take(rows), own, no_slices(len(rows)))
 
     found = [[compute(m, one, classes, whole.at(0)) for m in metrics] for one in each()]
     return [Values(*map(np.concatenate, zip(*of, strict=True))) for of in zip(*found, strict=True)]
@@ -332,15 +332,8 @@ def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slic
     for start in range(0, len(outputs.label), _CHUNK):
         part = slice(start, start + _CHUNK)
         own = None if weight is None else weight[part]
-        add(added, work, Masks(slices.words[:, part]), _taken(outputs, part), own)
+        add(added, work, Masks(slices.words[:, part]), outputs.take(part), own)
     return state_of(added, work, slices.count)
-
-
-def _taken(of: Outputs, rows: slice | np.ndarray) -> Outputs:
-    """Return the outputs of some rows."""
-    names = ("label", "pred", "prob", "target", "predicted")
-    arrays = {name: getattr(of, name) for name in names}
-    return replace(of, **{name: a[rows] for name, a in arrays.items() if a is not None})
 
 
 def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[MetricSpec, Values]:

@@ -87,6 +87,12 @@ def paired(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paire
     return Paired(m, n, areas[0], areas[1], spread[0], spread[1])
 
 
+def paired_in_order(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired:
+    """Compare as :func:`paired`, in an order of rows that doesn't depend on how they came."""
+    order = np.lexsort((second, first, positive))
+    return paired(positive[order], first[order], second[order])
+
+
 def _variance(values: np.ndarray) -> float:
     return float(values.var(ddof=1)) if len(values) > 1 else float("nan")
 
@@ -160,8 +166,6 @@ def _spread(form: Form, models: Sequence[int]) -> Callable[[Iterable[Any]], Iter
 
 def _compared(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
     positive, a, b = (table.column(c).to_numpy() for c in ("positive", "a", "b"))
-    order = np.lexsort((b, a, positive))  # sums of floats don't depend on how rows came
-    found = paired(positive[order].astype(bool), a[order], b[order])
     columns = [pa.array([k.as_py()], k.type) for k in key]
-    columns += [pa.array([v]) for v in found]
+    columns += [pa.array([v]) for v in paired_in_order(positive.astype(bool), a, b)]
     return pa.table(columns, names=[*_KEY, *Paired._fields])

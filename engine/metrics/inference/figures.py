@@ -167,13 +167,13 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
                 said = problem(error)
         if said is not None:
             problems[at] = said
-    return told(value, part.scored[name], n, problems)
+    return with_statuses(value, part.scored[name], n, problems)
 
 
-def told(
+def with_statuses(
     value: np.ndarray, support: np.ndarray, n: np.ndarray, problems: Mapping[int, str] = {}
 ) -> Figures:
-    """Return figures with what is to be told of them: NaN is "undefined", no row "empty".
+    """Return figures with their statuses: NaN is "undefined", no row "empty".
 
     Parameters
     ----------

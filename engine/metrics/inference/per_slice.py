@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
-from engine.metrics.inference.figures import Figures, told
+from engine.metrics.formulas.outputs import Outputs
+from engine.metrics.inference.figures import Figures, with_statuses
 from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
@@ -70,7 +71,7 @@ def per_slice(
             value[own["slice"]], support[own["slice"]] = own["value"], own["support"]
             wrong = own[own["problem"].notna()].sort_values("slice")
             problems = dict(zip(wrong["slice"].tolist(), wrong["problem"], strict=True))
-            figures[model, split, function.name] = told(value, support, n, problems)
+            figures[model, split, function.name] = with_statuses(value, support, n, problems)
     return figures
 
 
@@ -102,6 +103,19 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
     return run
 
 
+def figure_of(
+    function: CustomMetric, outputs: Outputs, weight: np.ndarray | None
+) -> tuple[float, int, str | None]:
+    """Return a function's figure of some rows, of how many it is, and what went wrong."""
+    scored = np.flatnonzero(function.scored(outputs))
+    if not len(scored):
+        return float("nan"), 0, None
+    try:
+        return function(*function.arrays_of(outputs, scored, weight)), len(scored), None
+    except RAISED as error:
+        return float("nan"), len(scored), problem(error)
+
+
 def _applying(
     spec: EvaluationSpec, functions: tuple[CustomMetric, ...]
 ) -> Callable[[tuple[pa.Scalar, ...], pa.Table], pa.Table]:
@@ -117,25 +131,16 @@ def _applying(
         code = batch.column("code_0").to_numpy(zero_copy_only=False)
         outputs = outputs_of(batch, 0, code, spec, {})
         weight = batch.column("weight_0").to_numpy(zero_copy_only=False) if spec.weighted else None
-        rows = []
-        for j, function in enumerate(functions):
-            scored = np.flatnonzero(function.scored(outputs))
-            value, said = float("nan"), None
-            try:
-                if len(scored):
-                    value = function(*function.arrays_of(outputs, scored, weight))
-            except RAISED as error:
-                said = problem(error)
-            rows.append((j, value, len(scored), said))
-        metric, value_, support, said_ = zip(*rows, strict=True)
+        rows = [(j, *figure_of(f, outputs, weight)) for j, f in enumerate(functions)]
+        metric, value, support, said = zip(*rows, strict=True)
         same = [pa.repeat(k, len(rows)) for k in key]
         return pa.table(
             [
                 *same,
                 pa.array(metric, pa.int32()),
-                pa.array(value_, pa.float64()),
+                pa.array(value, pa.float64()),
                 pa.array(support, pa.int64()),
-                pa.array(said_, pa.string()),
+                pa.array(said, pa.string()),
             ],
             names=[*_KEY, "metric", "value", "support", "problem"],
         )

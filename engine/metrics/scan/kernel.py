@@ -487,7 +487,7 @@ def _add_histogram(
     for line, column in cut.items():
         totals[line][:, -1] += np.bincount(at, column, n).astype(np.int64)
     for k, word in enumerate(masks.words):
-        found = np.flatnonzero(unpacked(word[held][:, None]))
+        found = np.flatnonzero(unpacked(word[held][:, None]).view(bool))
         row, bit = found >> 6, found & 63
         where = at[row] * WORD + bit
         part = slice(k * WORD, (k + 1) * WORD)
@@ -523,7 +523,7 @@ def keep(kept: Kept, masks: Masks, outputs: Outputs, weight: np.ndarray | None, 
     small[: masks.width] = kept.rows <= most
     words &= np.packbits(small, bitorder="little").view(np.uint64)[:, None]
     some = np.flatnonzero(words.any(axis=0))
-    row, bit = unpacked(words[:, some].T).nonzero()
+    row, bit = unpacked(words[:, some].T).view(bool).nonzero()
     at = held[some[row]]
     positive = outputs.label[at] == outputs.classes.positive
     weights = np.ones(len(at)) if weight is None else weight[at]

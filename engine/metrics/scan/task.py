@@ -37,14 +37,9 @@ class Task:
         spec = self.form.spec
         if self.form.key:
             self.keys.append(chunk.numbers("key"))
-        if spec.split is None:
-            self._take(ALL, chunk)
-            return
-        coded = chunk.columns.column("split").dictionary_encode(null_encoding="encode")
-        at = coded.indices.to_numpy(zero_copy_only=False)
-        for i, name in enumerate(coded.dictionary.to_pylist()):
-            rows = np.flatnonzero(at == i)
-            self._take(name, chunk if len(rows) == len(at) else chunk.take(rows))
+        for name, rows in rows_by_split(chunk, spec):
+            whole = len(rows) == chunk.columns.num_rows
+            self._take(name, chunk if whole else chunk.take(rows))
 
     def _take(self, split: Split, chunk: Chunk) -> None:
         form, spec = self.form, self.form.spec
@@ -134,6 +129,17 @@ class Task:
             yield payloads(split, form.state_row(i, j), [at], [0], [state_bytes], form)
         if self.keys:
             yield key_hashes(self.keys, form)
+
+
+def rows_by_split(chunk: Chunk, spec: EvaluationSpec) -> Iterator[tuple[Split, np.ndarray]]:
+    """Yield each split of a chunk, and its rows."""
+    if spec.split is None:
+        yield ALL, np.arange(chunk.columns.num_rows)
+        return
+    coded = chunk.columns.column("split").dictionary_encode(null_encoding="encode")
+    at = coded.indices.to_numpy(zero_copy_only=False)
+    for i, name in enumerate(coded.dictionary.to_pylist()):
+        yield name, np.flatnonzero(at == i)
 
 
 def _state_bytes(metric: CustomMetric, state: Any) -> bytes:
