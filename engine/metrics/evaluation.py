@@ -27,7 +27,7 @@ from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split
 from engine.metrics.catalog import KINDS, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import confusions
-from engine.metrics.formulas.probability import bins_of
+from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Figures, Problem, figures_and_problems
@@ -280,7 +280,7 @@ class Evaluation:
             If it wasn't evaluated, or has no such matrix.
         """
         at = self._slice(slice_id)
-        of = self._made_of("confusion", metric, "confusion matrix", "accuracy")
+        of = self._of_family("confusion", metric, "confusion matrix", "accuracy")
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
         tables = []
         for (model, split), part in by_split(self._scan.parts):
@@ -311,10 +311,11 @@ class Evaluation:
             If it wasn't evaluated, or has no bins.
         """
         at = self._slice(slice_id)
-        of = self._made_of("calibration", metric, "bins of confidence", "ece")
+        ece = self._of_family("calibration", metric, "bins of confidence", "ece")
+        of = Calibration(ece, self.spec.labels)
         tables = []
         for (model, split), part in by_split(self._scan.parts):
-            rows, confidence, right = bins_of(of, part.state.at(at))
+            rows, confidence, right = of.bins(part.state.at(at))
             bins = len(rows)
             with np.errstate(all="ignore"):
                 columns = {
@@ -371,7 +372,7 @@ class Evaluation:
             raise NotEvaluatedError("metric", metric, known)
         return name
 
-    def _made_of(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
+    def _of_family(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
         """Return the evaluated metric that is named, or the first, which must be of a family."""
         known = {str(m): m for m in self.spec.metrics if m.family == family}
         name = None

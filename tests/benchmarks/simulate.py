@@ -28,8 +28,7 @@ from engine.metrics.formulas.classification import values
 from engine.metrics.formulas.exact import exact
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.probability import (
-    calibration_addends,
-    calibration_error,
+    Calibration,
     log_losses,
     squared_errors,
 )
@@ -469,14 +468,14 @@ def _figures(
 def _calibration(of: Outputs, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return calibration errors ``[s]`` and their replicates, by the engine's bins and formula."""
     s, n, _ = w.shape
-    count, confidence = calibration_addends(ECE, CLASSES)
+    count, confidence = Calibration(ECE, CLASSES).addends()
     cell = np.arange(count.cells)[:, None]
     held = (count.at(of).reshape(s, 1, n) == cell).astype(np.float32)
     sums = held * confidence.of(of)[0][0].reshape(s, 1, n).astype(np.float32)
 
     def error(cells: np.ndarray, summed: np.ndarray) -> np.ndarray:
         state = State({count.name: cells}, {}, {confidence.name: exact(summed)})
-        return calibration_error(ECE, state, CLASSES, state).value
+        return Calibration(ECE, CLASSES).compute(state, state).value
 
     replicates = (np.moveaxis(np.matmul(a, w), 1, -1) for a in (held, sums))
     return error(held.sum(axis=2), sums.sum(axis=2)), error(*replicates)

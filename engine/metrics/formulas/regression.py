@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.exact import BITS, Exact, Term
-from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.family import Family
+from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.states import (
     LEAST,
     OK,
@@ -95,7 +95,7 @@ _LABEL_SQUARED = Sum(
 _EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
 _SHARE = Sum("relative_error", _DIVISIBLE, _relative)
 
-_MADE_OF: Mapping[str, tuple[Addend, ...]] = {
+_ADDENDS: Mapping[str, tuple[Addend, ...]] = {
     "mae": (_PAIRED, _ABSOLUTE),
     "mse": (_PAIRED, _SQUARED),
     "rmse": (_PAIRED, _SQUARED),
@@ -104,21 +104,6 @@ _MADE_OF: Mapping[str, tuple[Addend, ...]] = {
     "mape": (_DIVISIBLE, _SHARE),
     "mape_undefined": (_PAIRED, _DIVISIBLE),
 }
-
-
-def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return the sums that a metric is made of."""
-    return _MADE_OF[metric.name]
-
-
-def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
-    """Compute a metric of a state."""
-    return _FORMULAS[metric.name](state)
-
-
-def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
-    """Return how many rows have a label and a prediction, ``[...]``; for mape a label not 0."""
-    return state.rows[_MADE_OF[metric.name][0].name][..., 0]
 
 
 def _mean(total: Sum, power: float = 1.0) -> Callable[[State], Values]:
@@ -144,22 +129,22 @@ def _share_explained(state: State) -> Values:
         return np.asarray(one.integers * other.integers * units, object).reshape(-1)
 
     square = integers(label, label)
-    spread, found = integers(n, squared) - square, integers(n, explained) - square
+    spread, share = integers(n, squared) - square, integers(n, explained) - square
     some = np.flatnonzero(n.scaled[0].reshape(-1) > 0)
     value, status = np.full(len(square), np.nan), np.full(len(square), OK)
     for at in some:
-        value[at], status[at] = _quotient(found[at], spread[at])
+        value[at], status[at] = _quotient(share[at], spread[at])
     return Values(value.reshape(n.shape), status.reshape(n.shape))
 
 
-def _quotient(found: int, spread: int) -> tuple[float, int]:
+def _quotient(share: int, spread: int) -> tuple[float, int]:
     if spread == 0:
-        return float(found == 0), UNDEFINED
+        return float(share == 0), UNDEFINED
     try:
-        value = found / spread
+        value = share / spread
     except OverflowError:
         return np.nan, OVERFLOW
-    return (np.nan, UNDERFLOW) if found and abs(value) < LEAST else (value, OK)
+    return (np.nan, UNDERFLOW) if share and abs(value) < LEAST else (value, OK)
 
 
 def _undefined(state: State) -> Values:
@@ -177,3 +162,25 @@ _FORMULAS: Mapping[str, Callable[[State], Values]] = {
     "mape": _mean(_SHARE),
     "mape_undefined": _undefined,
 }
+
+
+class Regression(Family):
+    """Errors of numbers predicted."""
+
+    def addends(self) -> tuple[Addend, ...]:
+        """Return the sums that the metric is made of."""
+        return _ADDENDS[self.metric.name]
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the figures."""
+        return _FORMULAS[self.metric.name](state)
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and a prediction; for mape a label that isn't 0."""
+        return state.rows[_ADDENDS[self.metric.name][0].name][..., 0]
+
+
+class Undefined(Regression):
+    """How many rows an error isn't defined on."""
+
+    replicated = False

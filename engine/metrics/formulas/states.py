@@ -98,6 +98,18 @@ def quotient(above: np.ndarray, below: np.ndarray) -> Values:
     return Values(value, np.where(zero, UNDEFINED, OK))
 
 
+def share_of(above: np.ndarray, below: np.ndarray) -> Values:
+    """Divide; NaN where there are no rows.
+
+    Examples
+    --------
+    >>> share_of(np.array([1.0, 0.0]), np.array([2.0, 0.0])).value.tolist()
+    [0.5, nan]
+    """
+    value = np.where(below > 0, quotient(above, below).value, np.nan)
+    return Values(value, np.full(value.shape, OK))
+
+
 def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
     """Divide exact sums and raise the quotient to a power, 1 or 1/2; NaN where n is 0.
 

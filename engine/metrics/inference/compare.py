@@ -15,7 +15,7 @@ from scipy.stats import binom, norm
 
 from engine.masks.splits import by_split, in_split
 from engine.metrics.catalog import MetricSpec
-from engine.metrics.formulas.families import compute, family
+from engine.metrics.formulas.families import family
 from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.intervals import bootstrap_interval
 from engine.metrics.inference.significance import (
@@ -25,7 +25,7 @@ from engine.metrics.inference.significance import (
     sufficient,
     unit_of,
 )
-from engine.metrics.inference.uncertainty import Confidence, rests_on, units_of
+from engine.metrics.inference.uncertainty import Confidence, decisive_rows, units_of
 from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 COMPARED = (
@@ -57,7 +57,7 @@ def compare(
     found, spec
         What was added up of both models, with replicates, and what was evaluated.
     sure
-        How sure figures must be; where one rests on fewer rows than ``min_support`` it isn't
+        How sure figures must be; where fewer rows decide one than ``min_support`` it isn't
         tested.
     first, second
         Model ids; a difference is the second's figure less the first's.
@@ -102,16 +102,16 @@ class _Compared(NamedTuple):
 def _by_replicates(
     parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, sure: Confidence
 ) -> _Compared:
-    of, classes = family(metric), spec.labels
+    of = family(metric, spec.labels)
     value, each, rows = [], [], []
     for part in parts:
-        rows.append(of.support(metric, part.state, classes))
-        value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
+        rows.append(of.support(part.state))
+        value.append(of.compute(part.state, part.state.at(0)).defined)
         drawn = part.replicates
         assert drawn is not None
-        each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
+        each.append(of.compute(drawn, drawn.at(0)).defined)
     support = units_of(parts[1], np.minimum(*rows))
-    decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
+    decide = units_of(parts[1], np.minimum(*(decisive_rows(of, p) for p in parts)))
     difference, replicates = value[1] - value[0], each[1] - each[0]
     interval = bootstrap_interval(difference, replicates, support, sure.level)
     unit = unit_of(difference, replicates)

@@ -11,7 +11,7 @@ import pandas as pd
 from engine.masks.splits import Split, by_split
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.custom import RAISED, failed, problem
-from engine.metrics.formulas.families import compute, family
+from engine.metrics.formulas.families import family
 from engine.metrics.formulas.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.formulas.states import FAILED, OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
 from engine.metrics.scan.form import EvaluationSpec, Part, Scan
@@ -129,9 +129,9 @@ def figures_and_problems(
 def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
     """Compute one metric of one model and split."""
     state, classes = part.state, spec.labels
-    of = family(metric)
-    value, status = compute(metric, state, classes, state.at(0))
-    support = of.support(metric, state, classes)
+    of = family(metric, classes)
+    value, status = of.compute(state, state.at(0))
+    support = of.support(state)
     value, status = np.array(value, np.float64), np.array(status)
     bounds = np.full(len(value), np.nan)
     if metric.family == "scores":

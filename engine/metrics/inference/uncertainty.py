@@ -17,7 +17,8 @@ from engine.arguments import choice, flag, number, whole
 from engine.errors import ArgumentError
 from engine.masks.splits import by_split
 from engine.metrics.catalog import MetricSpec
-from engine.metrics.formulas.families import compute, family, is_share
+from engine.metrics.formulas.families import family, is_share
+from engine.metrics.formulas.family import Family
 from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
 from engine.metrics.formulas.states import INSUFFICIENT, ROUGH
 from engine.metrics.inference.figures import OK, SURE_COLUMNS, UNDEFINED
@@ -178,27 +179,24 @@ def units_of(part: Part, rows: np.ndarray) -> np.ndarray:
     return rows if part.clusters is None else part.clusters
 
 
-def rests_on(metric: MetricSpec, part: Part, spec: EvaluationSpec) -> np.ndarray:
-    """Return how many rows decide a figure of each slice, ``[1 + S]``."""
-    of, whole = family(metric), part.state.at(0)
-    share = of.share(metric, part.state.rows, spec.labels, whole)
-    if share is not None:
-        return share[1]
-    rows = of.rests_on or of.support
-    return rows(metric, part.state, spec.labels)
+def decisive_rows(of: Family, part: Part) -> np.ndarray:
+    """Return how many rows decide a figure of each slice, ``[1 + S]``: a share's denominator."""
+    share = of.share(part.state.rows, part.state.at(0))
+    return of.decisive(part.state) if share is None else share[1]
 
 
 def _of_states(
     part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
 ) -> _Found:
-    of, classes, whole = family(metric), spec.labels, part.state.at(0)
-    rows = rests_on(metric, part, spec)
-    share = of.share(metric, part.state.weights, classes, whole)
-    made_of = part.state.only(*_made_of(metric, spec))
-    outside = made_of.less(made_of.at(0))
+    of, whole = family(metric, spec.labels), part.state.at(0)
+    rows = decisive_rows(of, part)
+    share = of.share(part.state.weights, whole)
+    names = [addend.name for addend in of.addends()]
+    own = part.state.only(*names)
+    outside = own.less(own.at(0))
     if share is not None:
         k, n = share
-        others = of.share(metric, outside.weights, classes, whole)
+        others = of.share(outside.weights, whole)
         assert others is not None
         with np.errstate(all="ignore"):
             effect = k / n - others[0] / others[1]
@@ -206,13 +204,13 @@ def _of_states(
             p = fisher(k, n, k[0] - k, n[0] - n)
             return _Found(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
     else:
-        effect = value - compute(metric, outside, classes, whole).defined
+        effect = value - of.compute(outside, whole).defined
     if part.replicates is None or metric not in spec.replicable:
         return _nothing(effect, rows)
-    drawn = part.replicates.only(*_made_of(metric, spec))
+    drawn = part.replicates.only(*names)
     all_drawn = drawn.at(0)
-    replicates = compute(metric, drawn, classes, all_drawn).defined
-    rest = compute(metric, drawn.less(all_drawn), classes, all_drawn).defined
+    replicates = of.compute(drawn, all_drawn).defined
+    rest = of.compute(drawn.less(all_drawn), all_drawn).defined
     rows = units_of(part, rows)
     unit = unit_of(effect, replicates)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
@@ -227,10 +225,6 @@ def _of_states(
         replicate_test(effect / unit, (replicates - rest) / unit, smaller, floor),
         rows,
     )
-
-
-def _made_of(metric: MetricSpec, spec: EvaluationSpec) -> tuple[str, ...]:
-    return tuple(a.name for a in family(metric).addends(metric, spec.labels))
 
 
 def _scores(

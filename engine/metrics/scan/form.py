@@ -93,7 +93,7 @@ class EvaluationSpec:
     @property
     def replicable(self) -> list[MetricSpec]:
         """The metrics that replicates can be drawn of."""
-        return [m for m in self.metrics if family(m).replicated and self._fits(m)]
+        return [m for m in self.metrics if family(m, self.labels).replicated and self._fits(m)]
 
     def _fits(self, metric: MetricSpec) -> bool:
         counts, _ = addends_of([metric], self.labels)
