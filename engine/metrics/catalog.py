@@ -61,6 +61,7 @@ KINDS: Mapping[str, Kind] = {
     "recall_macro": _CLASSES,
     "recall_weighted": _CLASSES,
     "matthews_corrcoef": replace(_CLASSES, parameters=_CHOICE),
+    "cohen_kappa": replace(_CLASSES, parameters=_CHOICE),
     "roc_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
     "pr_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
     "log_loss": _LOSS,

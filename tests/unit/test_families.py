@@ -228,6 +228,9 @@ BINARY_ORACLES: dict[str, Oracle] = {
         r.label, r.pred, sample_weight=r.weight
     ),
     "matthews_corrcoef": _matthews,
+    "cohen_kappa": lambda r: np.nan_to_num(  # 0/0 is NaN there
+        sk.cohen_kappa_score(r.label, r.pred, sample_weight=r.weight)
+    ),
 }
 AVERAGES: dict[str, Oracle] = {
     f"{name}_{average}": averaged(score, average)

@@ -213,15 +213,25 @@ def _by_support(m: Margins, rows: Margins) -> np.ndarray:
 
 def _matthews(m: Margins, rows: Margins | None) -> Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
-    above = m.right.sum(axis=-1) * m.actual.sum(axis=-1) - (m.actual * m.predicted).sum(axis=-1)
-    return _divided(above, np.sqrt(_spread(m.predicted) * _spread(m.actual)))
+    spreads = _products(m.predicted, m.predicted) * _products(m.actual, m.actual)
+    return _divided(_beyond_chance(m), np.sqrt(spreads))
 
 
-def _spread(each: np.ndarray) -> np.ndarray:
-    """Return n² less the classes' squares: products with all others, exactly 0 of one class."""
+def _kappa(m: Margins, rows: Margins | None) -> Pair:
+    # Cohen 1960: what labels and predictions agree on beyond chance, by all that chance leaves.
+    return _divided(_beyond_chance(m), _products(m.actual, m.predicted))
+
+
+def _beyond_chance(m: Margins) -> np.ndarray:
+    agreed = m.right.sum(axis=-1) * m.actual.sum(axis=-1)
+    return np.asarray(agreed - (m.actual * m.predicted).sum(axis=-1))
+
+
+def _products(each: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Add up the products of different classes, exactly 0 of one class."""
     before = np.cumsum(each, axis=-1)[..., :-1]
     after = np.cumsum(each[..., ::-1], axis=-1)[..., ::-1][..., 1:]
-    lower, upper = (before * each[..., 1:]).sum(axis=-1), (after * each[..., :-1]).sum(axis=-1)
+    lower, upper = (before * other[..., 1:]).sum(axis=-1), (after * other[..., :-1]).sum(axis=-1)
     return np.asarray(lower + upper)
 
 
@@ -244,6 +254,7 @@ _OF_MARGINS: Mapping[str, _Average] = {
     "recall_macro": _averaged(_recall_of_each, _occurring),
     "recall_weighted": _averaged(_recall_of_each, _by_support),
     "matthews_corrcoef": _matthews,
+    "cohen_kappa": _kappa,
 }
 _OF_POSITIVE: Mapping[str, Callable[[np.ndarray, int, MetricSpec], Pair]] = {
     **{name: _share(counts) for name, counts in PROPORTIONS.items() if name not in _ALIKE},
