@@ -30,7 +30,7 @@ from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.in_spark import SparkRows
-from engine.metrics.inference.uncertainty import Confidence, how_sure, needs_replicates
+from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan.form import EvaluationSpec
@@ -225,7 +225,7 @@ def _explanation(
     shared = replace(spec, metrics=[]).work().numbers  # the rows, which are counted once
     for m in spec.metrics:
         held = max(1, replace(spec, metrics=[m]).work().numbers - shared)
-        rests = how_sure(m, spec, clustered)
+        rests = interval_source(m, spec, clustered)
         lines.append(f"  {m}: {held:,} numbers per slice, split and model; interval: {rests}")
     lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]
     if functions:

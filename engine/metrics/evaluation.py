@@ -145,13 +145,13 @@ class Evaluation:
         NoSuchMaskError
             If there is no such slice.
         """
-        found = self.by_slice
-        return found.assign(value=found["value"] - self._reference(found, to))[[*_KEPT]]
+        figures = self.by_slice
+        return figures.assign(value=figures["value"] - self._reference(figures, to))[[*_KEPT]]
 
     def ratio(self, to: str = OVERALL) -> pd.DataFrame:
         """Return the slices' values divided by those of ``to``, as :meth:`difference` takes it."""
-        found = self.by_slice
-        return found.assign(value=found["value"] / self._reference(found, to))[[*_KEPT]]
+        figures = self.by_slice
+        return figures.assign(value=figures["value"] / self._reference(figures, to))[[*_KEPT]]
 
     def worst(
         self,
@@ -181,12 +181,12 @@ class Evaluation:
         if model is not None:
             self._model(model)
         check_split("worst", split, self.table["split"])
-        found = self.by_slice
-        chosen = (found["metric"] == name) & found["status"].isin(["ok", "rough"])
-        chosen &= in_split(found["split"], split)
+        figures = self.by_slice
+        chosen = (figures["metric"] == name) & figures["status"].isin(["ok", "rough"])
+        chosen &= in_split(figures["split"], split)
         if model is not None:
-            chosen &= found["model_id"] == model
-        rows, to = found[chosen], self._reference(found, OVERALL)[chosen]
+            chosen &= figures["model_id"] == model
+        rows, to = figures[chosen], self._reference(figures, OVERALL)[chosen]
         worse: pd.Series = badness(rows["value"], self.better(name), to)
         return rows.loc[worse.nlargest(n).index].reset_index(drop=True)
 
@@ -343,12 +343,14 @@ class Evaluation:
 
         write_table(self.table, path)
 
-    def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
+    def _reference(self, figures: pd.DataFrame, to: str) -> pd.Series:
         if text("Evaluation", "to", to, "a slice's id") == COMPLEMENT:
-            return found["value"] - found["effect"]
+            return figures["value"] - figures["effect"]
         self._slice(to, [COMPLEMENT])
         of = self.table[self.table["slice"] == to].set_index(_ONE)["value"]
-        return pd.Series(of.reindex(pd.MultiIndex.from_frame(found[_ONE])).to_numpy(), found.index)
+        return pd.Series(
+            of.reindex(pd.MultiIndex.from_frame(figures[_ONE])).to_numpy(), figures.index
+        )
 
     def _slice(self, slice_id: str, others: Sequence[str] = ()) -> int:
         names = [OVERALL, *self.spec.slice_ids]
@@ -397,14 +399,14 @@ class Evaluation:
 
     def __repr__(self) -> str:
         splits = map(split_name, self.table["split"].astype(object).unique())
-        told = {
+        contents = {
             "models": self.spec.models,
             "splits": [] if self.spec.split is None else list(splits),
             "slices": self.spec.slice_ids,
             "metrics": list(dict.fromkeys(self.table["metric"])),
         }
-        said = "; ".join(f"{what}: {listed(of, 5)}" for what, of in told.items() if of)
-        return f"Evaluation({said}; {len(self.table):,} figures, in .table)"
+        shown = "; ".join(f"{what}: {listed(of, 5)}" for what, of in contents.items() if of)
+        return f"Evaluation({shown}; {len(self.table):,} figures, in .table)"
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")

@@ -153,23 +153,23 @@ def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:
     of = None if predictions is None else models_of(predictions)
     check_columns(masks, "the table", asks.roles)
     check_summed(masks.schema, "the table", asks.metrics)
-    named, made = asks.names, asks.functions
-    ids = named_masks(masks, named or None, "slices") if named or not made else ()
+    named, functions = asks.names, asks.functions
+    ids = named_masks(masks, named or None, "slices") if named or not functions else ()
     spec = asks.spec(ids, ["model"] if of is None else list(of))
-    rows = compile_slices(made, masks.schema).apply(masks) if made else masks
+    rows = compile_slices(functions, masks.schema).apply(masks) if functions else masks
     if of is None:
         columns = own_names(rows.columns, asks.columns)
         spec = replace(spec, weighted=has_weights(rows, columns))
         joined = _with_own(rows, spec.classes, columns)
-        return SparkRows(joined, spec, asks.key, own=Own(rows, columns), functions=made)
-    given = {
+        return SparkRows(joined, spec, asks.key, own=Own(rows, columns), functions=functions)
+    outputs = {
         model: normalised(df, asks.table(model), model, asks.key, asks.columns, spec.classes)
         for model, df in of.items()
     }
     spec = replace(spec, weighted=any(has_weights(df, asks.columns) for df in of.values()))
-    sources = {"the mask table": masks, **{asks.table(m): df for m, df in given.items()}}
-    joined = join_predictions(rows, given, asks.key)
-    return SparkRows(joined, spec, asks.key, sources, functions=made)
+    sources = {"the mask table": masks, **{asks.table(m): df for m, df in outputs.items()}}
+    joined = join_predictions(rows, outputs, asks.key)
+    return SparkRows(joined, spec, asks.key, sources, functions=functions)
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:

@@ -167,8 +167,8 @@ def with_arrays(df: DataFrame, columns: Mapping[str, str]) -> DataFrame:
         return df
     from pyspark.ml.functions import vector_to_array
 
-    given = quoted(theirs)  # null stays null; Spark ML's function would fail on it
-    return df.withColumn(theirs, F.when(given.isNotNull(), vector_to_array(given)))
+    vector = quoted(theirs)  # null stays null; Spark ML's function would fail on it
+    return df.withColumn(theirs, F.when(vector.isNotNull(), vector_to_array(vector)))
 
 
 def has_weights(df: DataFrame, columns: Mapping[str, str]) -> bool:
@@ -244,8 +244,8 @@ def _of_map(column: str, key: DataType, classes: Sequence[Any]) -> str:
     for i, one in enumerate(keys.keys):
         names = [one] if not isinstance(key, StringType) else _spellings(classes[i])
         literals = [_key_sql(n, kind) for n in names if n is not None]
-        found = [f"try_element_at({column}, {k})" for k in literals]
-        each.append(f"CAST(COALESCE({', '.join([*found, 'NULL'])}) AS DOUBLE)")
+        values = [f"try_element_at({column}, {k})" for k in literals]
+        each.append(f"CAST(COALESCE({', '.join([*values, 'NULL'])}) AS DOUBLE)")
         there += [f"IF(map_contains_key({column}, {k}), 1, 0)" for k in literals]
     known = f"size({column}) = {' + '.join(there) or '0'}"
     nothing = "CAST(array() AS ARRAY<DOUBLE>)"

@@ -129,8 +129,8 @@ def columns_of(call: str, argument: str, value: Any) -> list[str]:
     """
     if isinstance(value, str):
         return [text(call, argument, value, "a column or a list of columns")]
-    found = texts(call, argument, value, "a column or a list of columns", least=1)
-    return list(dict.fromkeys(found))
+    names = texts(call, argument, value, "a column or a list of columns", least=1)
+    return list(dict.fromkeys(names))
 
 
 def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMetric]]:
@@ -145,14 +145,14 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     MetricDefinitionError
         If two have one name, or one can't be sent to executors.
     """
-    given = members(
+    wanted = members(
         call, "metrics", metrics, (str, CustomMetric),
         "a list of metrics, such as ['accuracy', 'f1']", "a name or made by @metric",
         write=lambda one: f"metrics=[{one!r}]" if isinstance(one, str) else f"[{one.name}]",
         hint=lambda one: "; make it a metric with @metric" if callable(one) else "", least=1,
     )  # fmt: skip
-    parsed = list(dict.fromkeys(parse_metric(m) for m in given if isinstance(m, str)))
-    own = list(dict.fromkeys(m for m in given if isinstance(m, CustomMetric)))
+    parsed = list(dict.fromkeys(parse_metric(m) for m in wanted if isinstance(m, str)))
+    own = list(dict.fromkeys(m for m in wanted if isinstance(m, CustomMetric)))
     names = [*map(str, parsed), *(m.name for m in own)]
     for metric in own:
         if names.count(metric.name) > 1:
@@ -237,15 +237,15 @@ def slices_of(slices: Any) -> tuple[list[SlicingFunction], list[str]]:
     ArgumentError
         If they are no list of these.
     """
-    given = members(
+    wanted = members(
         "evaluate", "slices", slices, (str, SlicingFunction),
         "a list of slicing functions, or of slices that the table has",
         "a slicing function, or a slice that the table has",
         write=lambda one: f"slices=[{one!r}]" if isinstance(one, str) else f"slices=[{one.id}]",
         hint=how_to_slice,
     )  # fmt: skip
-    functions = [one for one in given if isinstance(one, SlicingFunction)]
-    names = [str(one) for one in given if isinstance(one, str)]
+    functions = [one for one in wanted if isinstance(one, SlicingFunction)]
+    names = [str(one) for one in wanted if isinstance(one, str)]
     return functions, list(dict.fromkeys(names))
 
 
@@ -302,10 +302,10 @@ def renamed(columns: Any) -> dict[str, str]:
     """Return our names of prediction columns to the table's own."""
     if columns is None:
         return {}
-    found = mapping(
+    names = mapping(
         "evaluate", "columns", columns, "a dict of our names to the table's, {'pred': 'yhat'}"
     )
-    for ours, theirs in found.items():
+    for ours, theirs in names.items():
         text("evaluate", "each name in columns", ours)
         text("evaluate", f"columns[{ours!r}]", theirs)
-    return found
+    return names

@@ -38,7 +38,6 @@ from engine.metrics.inference.intervals import (
     auc_interval,
     average_precision_interval,
     bootstrap_interval,
-    effective_n,
     wilson,
 )
 from engine.metrics.inference.significance import (
@@ -140,8 +139,8 @@ def counted(n: int) -> list[Coverage]:
     for _, s in batches(n):
         right, w = rng.random((s, n)) < 0.8, rng.exponential(size=(s, n))
         total = w.sum(axis=1)
-        effective = effective_n(total, (w**2).sum(axis=1))
-        weighted.add(wilson((w * right).sum(axis=1), total, effective=effective))
+        effective = total**2 / (w**2).sum(axis=1)  # Kish 1965
+        weighted.add(wilson((w * right).sum(axis=1) / total * effective, effective))
     return [*found, weighted.coverage(n)]
 
 

@@ -31,7 +31,7 @@ def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
     return of.target, of.predicted
 
 
-def _apart(of: Outputs) -> np.ndarray:
+def _distance(of: Outputs) -> np.ndarray:
     """Return how far each row's prediction is from its label, ``[n]``."""
     target, predicted = _known(of)
     return np.asarray(np.abs(predicted - target))
@@ -39,14 +39,14 @@ def _apart(of: Outputs) -> np.ndarray:
 
 def _relative(of: Outputs) -> tuple[Term, ...]:
     target, _ = _known(of)
-    apart, size = _apart(of), np.abs(target)
+    distance, size = _distance(of), np.abs(target)
     with np.errstate(all="ignore"):
-        quotient = apart / size
+        quotient = distance / size
         # Where float64 has no such quotient, powers of two are what is left out of it.
-        odd = (apart > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
+        odd = (distance > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
     if not odd.any():
         return ((quotient,),)
-    (above, up), (below, down) = (np.frexp(each[odd]) for each in (apart, size))
+    (above, up), (below, down) = (np.frexp(each[odd]) for each in (distance, size))
     quotient[odd] = above / below
     scale = np.ones((3, len(odd)))
     half, exponent = (up - down) // 2, up - down
@@ -55,8 +55,8 @@ def _relative(of: Outputs) -> tuple[Term, ...]:
 
 
 def _squared(of: Outputs) -> tuple[Term, ...]:
-    apart = _apart(of)
-    return ((apart, apart),)
+    distance = _distance(of)
+    return ((distance, distance),)
 
 
 def _label(of: Outputs) -> np.ndarray:
@@ -75,17 +75,17 @@ def _explained(of: Outputs) -> tuple[Term, ...]:
 
 
 def _paired(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_apart(of)), -1, 0)
+    return np.where(np.isnan(_distance(of)), -1, 0)
 
 
 def _divisible(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_apart(of)) | (_label(of) == 0), -1, 0)
+    return np.where(np.isnan(_distance(of)) | (_label(of) == 0), -1, 0)
 
 
 _PAIRED = Count("paired", 1, _paired)
 _DIVISIBLE = Count("divisible", 1, _divisible)
 _ERROR = Sum("error", _PAIRED, _error, rounded=False)
-_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_apart(of),),))
+_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_distance(of),),))
 _SQUARED = Sum("squared_error", _PAIRED, _squared)
 # What r2 takes from each other, and so no rounding may touch.
 _LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)

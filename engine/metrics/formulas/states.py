@@ -128,11 +128,11 @@ def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
         value = above / np.where(none, 1.0, below)
         if power != 1:  # an even exponent has a whole half
             value, exponent = np.sqrt(np.ldexp(value, exponent % 2)), exponent // 2
-        found = np.ldexp(value, exponent)
-        under = (np.abs(found) < LEAST) & (np.ldexp(found, -exponent) != value) & ~none
-    over = np.isinf(found) & ~none
-    status = np.where(over, OVERFLOW, np.where(under, UNDERFLOW, OK))
-    return Values(np.where(none | over | under, np.nan, found), status)
+        number = np.ldexp(value, exponent)
+        underflow = (np.abs(number) < LEAST) & (np.ldexp(number, -exponent) != value) & ~none
+    overflow = np.isinf(number) & ~none
+    status = np.where(overflow, OVERFLOW, np.where(underflow, UNDERFLOW, OK))
+    return Values(np.where(none | overflow | underflow, np.nan, number), status)
 
 
 @dataclass(frozen=True)

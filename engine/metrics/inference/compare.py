@@ -43,7 +43,7 @@ FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adju
 
 
 def compare(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     sure: Confidence,
     first: str,
@@ -54,7 +54,7 @@ def compare(
 
     Parameters
     ----------
-    found, spec
+    counts, spec
         What was added up of both models, with replicates, and what was evaluated.
     sure
         How sure figures must be; where fewer rows decide one than ``min_support`` it isn't
@@ -71,8 +71,8 @@ def compare(
         the smaller of the models'; ``p_adjusted`` corrects for all slices of a split and metric.
     """
     tables = []
-    for (split,), _ in by_split({(s,): None for _, s in found.parts}):
-        parts = (found.parts[first, split], found.parts[second, split])
+    for (split,), _ in by_split({(s,): None for _, s in counts.parts}):
+        parts = (counts.parts[first, split], counts.parts[second, split])
         for metric in spec.metrics:
             if metric.name == "roc_auc" and areas is not None:
                 of = _by_delong(areas[in_split(areas["split"], split)], spec, sure)
@@ -82,8 +82,8 @@ def compare(
                 continue
             names = [OVERALL, *spec.slice_ids]
             about = {"split": split, "slice": names, "metric": str(metric)}
-            told = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
-            tables.append(pd.DataFrame({**about, **told}))
+            columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
+            tables.append(pd.DataFrame({**about, **columns}))
     if not tables:
         return pd.DataFrame(columns=list(COMPARED))
     return pd.concat(tables, ignore_index=True)[list(COMPARED)]
@@ -140,13 +140,13 @@ def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _
 
 
 def flips(
-    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+    counts: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
 ) -> pd.DataFrame:
     """Count the rows that the second model wins and loses against the first, on every slice.
 
     Parameters
     ----------
-    found, spec, sure, first, second
+    counts, spec, sure, first, second
         As for :func:`compare`; no replicates are needed.
 
     Returns
@@ -159,8 +159,8 @@ def flips(
         than ``min_support``, rows in clusters and rows with weights aren't tested.
     """
     tables = []
-    turned = (first, second) not in {(a, b) for a, b, _ in found.pairs}
-    for (a, b, split), cells in by_split(found.pairs):
+    turned = (first, second) not in {(a, b) for a, b, _ in counts.pairs}
+    for (a, b, split), cells in by_split(counts.pairs):
         if {a, b} != {first, second}:
             continue
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
@@ -200,6 +200,6 @@ def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 def _corrected(p: np.ndarray, sure: Confidence) -> np.ndarray:
-    found = p.copy()  # all rows are one question, the slices are many
-    found[1:] = adjusted(p[1:], sure.correction)
-    return found
+    corrected = p.copy()  # all rows are one question, the slices are many
+    corrected[1:] = adjusted(p[1:], sure.correction)
+    return corrected

@@ -55,16 +55,16 @@ class Problem(NamedTuple):
 
 
 def figures(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> pd.DataFrame:
     """Compute all metrics of all slices; pure. See :func:`figures_and_problems`."""
-    return figures_and_problems(found, spec, own)[0]
+    return figures_and_problems(counts, spec, own)[0]
 
 
 def figures_and_problems(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
@@ -72,7 +72,7 @@ def figures_and_problems(
 
     Parameters
     ----------
-    found, spec
+    counts, spec
         What was added up, and what was evaluated.
     own
         Model, split and metric to the figures of metrics that are plain functions.
@@ -91,15 +91,15 @@ def figures_and_problems(
     classes = [positive if m.kind.binary else None for m in spec.metrics] + [None] * len(others)
     tables: list[pd.DataFrame] = []
     problems: list[Problem] = []
-    for (model, split), part in by_split(found.parts):
+    for (model, split), part in by_split(counts.parts):
         each = [figures_of(part, m, spec) for m in spec.metrics]
         each += [custom_figures(part, c.name, spec) for c in spec.custom]
         each += [own[model, split, name] for name in functions] if own else []
         n = part.state.rows["rows"][:, 0]
         problems += [
-            Problem(model, split, names[at], metric, said)
+            Problem(model, split, names[at], metric, text)
             for metric, of in zip(metrics, each, strict=True)
-            for at, said in of.problems.items()
+            for at, text in of.problems.items()
         ]
         value, support, status, bounds = (
             np.stack(c, axis=1) for c in zip(*(of[:4] for of in each), strict=True)
@@ -113,13 +113,13 @@ def figures_and_problems(
             np.broadcast_to(np.array(classes, object), shape),
             value,
             support,
-            np.broadcast_to(found.nulls[split][:, None], shape),
+            np.broadcast_to(counts.nulls[split][:, None], shape),
             n[:, None] - support,
             status,
             bounds,
         )
-        held = {name: np.ravel(c) for name, c in zip(ROW_COLUMNS, columns, strict=True)}
-        tables.append(pd.DataFrame(held))
+        flat = {name: np.ravel(c) for name, c in zip(ROW_COLUMNS, columns, strict=True)}
+        tables.append(pd.DataFrame(flat))
     if not tables:
         return pd.DataFrame(columns=list(ROW_COLUMNS)), []
     table = pd.concat(tables, ignore_index=True)
@@ -136,7 +136,7 @@ def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
     bounds = np.full(len(value), np.nan)
     if metric.family == "scores":
         bounds = bound(metric, state)
-        for at, (score, positive, weight) in part.kept.items():
+        for at, (score, positive, weight) in part.scores.items():
             weights = weight if spec.weighted else None
             sides = histogram_of(positive, score, weights)
             value[at] = RANKINGS[metric.name](*sides)
@@ -159,14 +159,14 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
     for (one, at), states in part.custom.items():
         if one != name:
             continue
-        said = failed(states)
-        if said is None:
+        message = failed(states)
+        if message is None:
             try:
                 value[at] = metric.figure(states)
             except RAISED as error:
-                said = problem(error)
-        if said is not None:
-            problems[at] = said
+                message = problem(error)
+        if message is not None:
+            problems[at] = message
     return with_statuses(value, part.scored[name], n, problems)
 
 

@@ -136,7 +136,7 @@ class Part:
         Of all rows, then of each slice: ``[1 + S, …]``.
     replicates
         The same of each replicate, ``[1 + S, B, …]``; None without.
-    kept
+    scores
         Position among slices (0 is all rows) to the scores of a small one, ``[3, n]``: score,
         whether positive, weight.
     flags
@@ -151,7 +151,7 @@ class Part:
 
     state: State
     replicates: State | None
-    kept: Mapping[int, np.ndarray]
+    scores: Mapping[int, np.ndarray]
     flags: Mapping[str, int]
     custom: Mapping[tuple[str, int], list[bytes]] = field(default_factory=dict)
     scored: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -247,7 +247,7 @@ class Form:
         return first + i * len(self.spec.custom) + j
 
     # What tasks send as bytes is numbered below 0.
-    def kept_row(self, i: int) -> int:
+    def scores_row(self, i: int) -> int:
         """Return the row of a model's scores."""
         return -1 - i
 
@@ -270,8 +270,8 @@ class Form:
     @property
     def sent(self) -> int:
         """How many numbers a task sends at most, about."""
-        kept = 3 * EXACT_ROWS if self.spec.ranked else 0
-        cells = self.work.numbers * (1 + self.replicates) + kept
+        scores = 3 * EXACT_ROWS if self.spec.ranked else 0
+        cells = self.work.numbers * (1 + self.replicates) + scores
         return cells * len(self.spec.models) * len(self.places)
 
     @property

@@ -86,7 +86,7 @@ class _Sums:
         return Part(
             self._state(i, 0),
             self._state(i, form.replicates) if form.replicates else None,
-            self._kept(i),
+            self._scores(i),
             {name: int(n) for name, n in zip(FLAGS, flags, strict=True)},
             {
                 (metric.name, at): states
@@ -139,5 +139,5 @@ class _Sums:
                 if parts:
                     yield int(self.block[at]), parts
 
-    def _kept(self, i: int) -> dict[int, np.ndarray]:
-        return {at: scores_from(parts) for at, parts in self.sent(self.form.kept_row(i))}
+    def _scores(self, i: int) -> dict[int, np.ndarray]:
+        return {at: scores_from(parts) for at, parts in self.sent(self.form.scores_row(i))}

@@ -15,7 +15,15 @@ from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs, least_of
 from engine.metrics.scan.chunks import Chunk
 from engine.metrics.scan.code import flags_in, positions_in
 from engine.metrics.scan.form import EXACT_ROWS, FLAGS, PAIR_CELLS, EvaluationSpec, Form
-from engine.metrics.scan.kernel import Added, Kept, Masks, add, keep, kept_slices, scores_bytes
+from engine.metrics.scan.kernel import (
+    Added,
+    Masks,
+    SmallScores,
+    add,
+    keep,
+    scores_bytes,
+    small_slices,
+)
 from engine.metrics.scan.sums import key_hashes, payloads, sums
 from engine.words import WORD, set_bits, unpacked
 
@@ -27,7 +35,7 @@ class Task:
         self.form = form
         self.width = form.words * WORD + 1
         self.added: dict[tuple[Split, int], Added] = {}
-        self.kept: dict[tuple[Split, int], Kept] = {}
+        self.scores: dict[tuple[Split, int], SmallScores] = {}
         self.own: dict[tuple[Split, int, int, int], Any] = {}
         self.rows: dict[tuple[Split, int], np.ndarray] = {}
         self.keys: list[np.ndarray] = []
@@ -57,8 +65,8 @@ class Task:
             self._flags(split, i, code, outputs)
             add(self.added.setdefault((split, i), Added()), form.work, masks, outputs, weight)
             if spec.ranked:
-                none = Kept(np.zeros(self.width, np.int64))
-                keep(self.kept.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
+                none = SmallScores(np.zeros(self.width, np.int64))
+                keep(self.scores.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
             self._own(split, i, masks, outputs, weight)
         for j, (a, b) in enumerate(form.pairs):
             self._pair(split, form.pair_row + j * PAIR_CELLS, words, all_outputs[a], all_outputs[b])
@@ -119,11 +127,11 @@ class Task:
                 yield from sums(split, first, 0, drawn.transpose(0, 2, 1), form)
         for (split, row), total in self.rows.items():
             yield from sums(split, row, -1, total[None, None], form)
-        for (split, i), kept in self.kept.items():
-            slices = [s for s in kept_slices(kept, EXACT_ROWS) if form.place_of[s[0]] >= 0]
+        for (split, i), scores in self.scores.items():
+            slices = [s for s in small_slices(scores, EXACT_ROWS) if form.place_of[s[0]] >= 0]
             bytes_ = [None if few is None else scores_bytes(*few) for _, _, few in slices]
             whose, rows = [at for at, _, _ in slices], [n for _, n, _ in slices]
-            yield payloads(split, form.kept_row(i), whose, rows, bytes_, form)
+            yield payloads(split, form.scores_row(i), whose, rows, bytes_, form)
         for (split, i, j, at), state in self.own.items():
             state_bytes = _state_bytes(form.spec.custom[j], state)
             yield payloads(split, form.state_row(i, j), [at], [0], [state_bytes], form)
