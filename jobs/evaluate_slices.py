@@ -29,11 +29,12 @@ from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, in_split, is_split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.evaluation import Evaluation, measured
-from engine.metrics.inference.uncertainty import Confidence, how_sure, needs_replicates
+from engine.metrics.in_spark import SparkRows
+from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights, normalised
 from engine.metrics.request import check_summed, classes_of, sendable
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.scan.scan import EvaluationSpec
 from engine.plain import SENTENCE, plain
 from engine.project import cli, records
 from engine.project.audit import RowColumns, row_columns, sections_of, trend_of
@@ -99,13 +100,16 @@ def job(args: argparse.Namespace) -> None:
     joined = join_predictions(rows, {m: df for m, (_, df, _) in read.items()}, project.join_columns)
     sure = project.certainty
     evaluation = measured(
-        joined, spec, {model_id: snapshot.name for model_id, (snapshot, *_) in read.items()},
-        project.join_columns, project.key,
-        sure=Confidence(sure.level, sure.min_support, sure.correction),
+        SparkRows(
+            joined, spec, project.join_columns,
+            {masks.name: rows}
+            | {f"{s.name} (model {m!r})": df for m, (s, df, _) in read.items()},
+        ),
+        {model_id: snapshot.name for model_id, (snapshot, *_) in read.items()},
+        project.key,
+        confidence=Confidence(sure.level, sure.min_support, sure.correction),
         n_replicates=sure.replicates, cluster=sure.cluster, seed=project.seed,
         allow_missing=project.missing_predictions == "count", functions=functions,
-        sources={masks.name: rows}
-        | {f"{s.name} (model {m!r})": df for m, (s, df, _) in read.items()},
     )  # fmt: skip
     result = evaluation.table
     versions = {model_id: snapshot.version for model_id, (snapshot, *_) in read.items()}
@@ -221,7 +225,7 @@ def _explanation(
     shared = replace(spec, metrics=[]).work().numbers  # the rows, which are counted once
     for m in spec.metrics:
         held = max(1, replace(spec, metrics=[m]).work().numbers - shared)
-        rests = how_sure(m, spec, clustered)
+        rests = interval_source(m, spec, clustered)
         lines.append(f"  {m}: {held:,} numbers per slice, split and model; interval: {rests}")
     lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]
     if functions:
