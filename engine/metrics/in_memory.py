@@ -20,9 +20,9 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.hashing import KeyHash
+from engine.masks.arrow import StoredWords
 from engine.masks.checks import EXAMPLES, key_text
 from engine.masks.layout import Layout
-from engine.masks.reader import Held
 from engine.masks.splits import AnySplit, Split
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs
@@ -218,7 +218,7 @@ class LocalRows:
     def _places(self, hashed: KeyHash | None = None) -> Places:
         ids = self.spec.slice_ids
         words = tuple(tuple(ids[at : at + WORD]) for at in range(0, len(ids), WORD))
-        return Places(Held(Layout.BOOLEAN, words), self.models, hashed)
+        return Places(StoredWords(Layout.BOOLEAN, words), self.models, hashed)
 
     @cached_property
     def _chunk(self) -> Chunk:

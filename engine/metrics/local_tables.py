@@ -29,7 +29,7 @@ from engine.errors import (
 )
 from engine.label.plan import compile_slices
 from engine.masks.checks import EXAMPLES, key_text
-from engine.masks.local import named_masks
+from engine.masks.frames import named_masks
 from engine.metrics.in_memory import LocalRows
 from engine.metrics.predictions import OURS, check_names, own_names
 from engine.metrics.request import Request

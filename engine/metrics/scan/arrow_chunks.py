@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.hashing import KeyHash
-from engine.masks.columns import words_in
-from engine.masks.reader import Held
+from engine.masks.arrow import StoredWords, words_in
 from engine.metrics.classes import INTEGERS, Keys, keys_of
 from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
@@ -46,7 +45,7 @@ class Places:
         The columns and the seed of the rows' hashes; None without.
     """
 
-    masks: Held
+    masks: StoredWords
     models: tuple[Mapping[str, str], ...]
     hashed: KeyHash | None
 

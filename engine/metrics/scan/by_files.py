@@ -100,7 +100,7 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
         return None
     if any(kinds.get(c) not in NUMBERS for c in means):
         return None
-    masks = read_masks(own.rows).held(spec.slice_ids)
+    masks = read_masks(own.rows).stored_words(spec.slice_ids)
     if masks is None:
         return None
     others = [c.partition(":")[2] for c in spec.columns]
