@@ -18,7 +18,7 @@ from engine.classifier.features.features import Features, Rows, fit_features, ro
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import TrainerConfig, monitored
 from engine.classifier.train import Trainer, check_device, set_seed
-from engine.project.config import Classifier
+from engine.project.model_settings import Classifier
 
 TASK = "task"
 WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
@@ -132,8 +132,10 @@ class Recipe:
             ``train`` and, if there is one, ``valid``: the features' columns, masks, label and p.
         """
         set_seed(self.settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
-        features = fit_features(self.settings.features, sample["train"], self.text, self.key)
-        base = build_base(self.settings.base, features.width)
+        features = fit_features(
+            self.settings.features.model_dump(), sample["train"], self.text, self.key
+        )
+        base = build_base(self.settings.base.model_dump(), features.width)
         model = SlicingClassifier(
             base.module,
             base.width,
@@ -195,7 +197,7 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
     known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
     config = TrainerConfig(**settings.model_dump(include=known))
     with torch.device("meta"):
-        base = build_base(settings.base, 1)
+        base = build_base(settings.base.model_dump(), 1)
         model = SlicingClassifier(
             base.module,
             base.width,

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import SampleColumnError
+from engine.errors import EmptyTableError, SampleColumnError
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
@@ -35,11 +35,12 @@ from engine.sampling import (
     stored_counts,
 )
 from engine.sql import name_sql
+from engine.storage import tables
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
-    from engine.project.config import Project
+    from engine.project.settings import Project
     from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,43 @@ def slice_counts(
         return {name: counts[name] for name in project.training_splits if name in counts}
     shares = project.sample.shares
     return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
+
+
+def draw_sample(
+    project: Project,
+    masks: Snapshot,
+    source: Snapshot,
+    ids: Sequence[str],
+    inputs: Sequence[str],
+) -> dict[str, pa.Table]:
+    """Return what :func:`training_sample` returns, by the counts that labelling stored.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks, source
+        The mask table and its source.
+    ids
+        The slices.
+    inputs
+        The columns that features read.
+
+    Raises
+    ------
+    EmptyTableError
+        If the training split has no rows, or none with a label.
+    """
+    coverage = tables.find(masks.df.sparkSession, project.place("coverage"))
+    counts = slice_counts(project, masks, coverage.df if coverage else None, ids)
+    split = project.training_splits[0]
+    shown = "null" if split is None else repr(split)
+    if split not in counts:
+        raise EmptyTableError(masks.name, f"{project.split} is {shown}")
+    sample = training_sample(project, masks.df, source.df, counts, inputs)
+    if not sample["train"].num_rows:
+        raise EmptyTableError(source.name, f"the split is {shown} and {project.label} is not null")
+    return sample
 
 
 def sample_digest(sample: Mapping[str, pa.Table]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 from engine import evaluate, signatures
-from engine.project.config import load_project
+from engine.project.load import load_project
 from engine.project.sample import slice_counts
 from engine.sampling import Counts
 from engine.storage import tables

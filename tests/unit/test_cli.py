@@ -13,7 +13,7 @@ import pytest
 
 from engine.errors import ConfigError, EmptyTableError
 from engine.project import cli
-from engine.project.config import load_project
+from engine.project.load import load_project
 
 ROOT = Path(__file__).parents[2]
 JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
