@@ -466,8 +466,8 @@ def _read_video(folder: Path, video: int, name: str) -> pd.DataFrame:
     import pandas as pd
 
     if not (folder / name).is_file():
-        found = f"{name} is not there" if folder.is_dir() else "there is no such folder"
-        raise DemoDataError(folder, found, YOUTUBE_FILES)
+        problem = f"{name} is not there" if folder.is_dir() else "there is no such folder"
+        raise DemoDataError(folder, problem, YOUTUBE_FILES)
     comments = pd.read_csv(folder / name)
     missing = [column for column in _YOUTUBE_COLUMNS if column not in comments]
     if missing:

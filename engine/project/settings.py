@@ -266,8 +266,8 @@ class Project(Settings):
     @field_validator("by", mode="before")
     @classmethod
     def _by_columns(cls, value: Any) -> Any:
-        given = value if isinstance(value, list) else [value]
-        return [{"column": one} if isinstance(one, str) else one for one in given]
+        columns = value if isinstance(value, list) else [value]
+        return [{"column": one} if isinstance(one, str) else one for one in columns]
 
     @field_validator("by")
     @classmethod
@@ -338,7 +338,7 @@ class Project(Settings):
     @model_validator(mode="after")
     def _models_have_tables(self) -> Project:
         """Refuse an id that would be another place, or in a catalog no name of a table."""
-        own = (m for m, given in self.predictions.items() if given.table is None)
+        own = (m for m, settings in self.predictions.items() if settings.table is None)
         catalog = is_catalog_schema(self.root)
         for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
             if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
@@ -397,5 +397,5 @@ class Project(Settings):
 
     def prediction_table(self, model_id: str) -> str:
         """Return where a model's predictions are."""
-        given = self.predictions.get(model_id, Predictions()).table
-        return given or self.place(f"predictions_{model_id}")
+        table = self.predictions.get(model_id, Predictions()).table
+        return table or self.place(f"predictions_{model_id}")

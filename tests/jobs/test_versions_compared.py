@@ -65,7 +65,7 @@ def test_figures_of_two_versions_are_refused_or_counted(bench, project):
     )
     bench.done("evaluate_slices", project, "on_stale=count")
     assert (newest(bench, "n_stale"), newest(bench, "source_version")) == (20, "0 and 1")
-    assert told.replace("'", "&#x27;") in (bench.folder / "out" / "report.html").read_text()
+    assert told.replace("'", "&#39;") in (bench.folder / "out" / "report.html").read_text()
 
     # Once all is of one version, nothing is stale.
     bench.done("label_slices", project)
