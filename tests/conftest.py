@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+# A busy machine is no failure.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 # Workers and torch share few cores; one thread each is quicker than a quarrel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # JVMs, also those that jobs and examples start, run much code once, which a compiler that starts

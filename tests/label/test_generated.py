@@ -26,7 +26,7 @@ from engine.slicing.by_value import By
 from engine.slicing.evaluate import kleene
 from engine.slicing.expr import Mask
 from engine.slicing.joins import FEW, joined
-from tests.unit.test_algebra import MASKS, TREES
+from tests.slicing.test_algebra import MASKS, TREES
 
 SQL = {"kleene_and": "({} AND {})", "kleene_or": "({} OR {})", "kleene_not": "(NOT {})"}
 FEW_ROWS = settings(

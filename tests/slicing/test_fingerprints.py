@@ -161,7 +161,7 @@ def everything(folder: Path) -> list[str]:
 def test_the_same_in_another_process_another_folder_and_with_another_hash_seed(tmp_path):
     code = (
         "import sys, pathlib\n"
-        "from tests.unit.test_fingerprints import everything\n"
+        "from tests.slicing.test_fingerprints import everything\n"
         "print(*everything(pathlib.Path(sys.argv[1])), sep='\\n')"
     )
     here = str(Path(__file__).parents[2])

@@ -9,7 +9,7 @@ import pytest
 
 from engine import errors as e
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 # One or more rows per class: a new class gets a row here, or a test that names it.
 SENTENCES = [

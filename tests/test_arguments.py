@@ -55,7 +55,7 @@ from engine.metrics.catalog import parse_metric
 from engine.metrics.evaluation import measured  # noqa: F401 - what evaluate ends in
 from engine.metrics.scan.scan import EvaluationSpec
 from engine.slicing.discovery import load_slices
-from tests.unit.scanned import scan_of
+from tests.metrics.scanned import scan_of
 
 NAN = math.nan
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from engine import compile_slices
-from tests.unit.test_series_functions import TYPES, function_of, law
+from tests.run.test_series_functions import TYPES, function_of, law
 
 
 def test_a_null_stays_null(spark):

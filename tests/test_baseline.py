@@ -23,7 +23,7 @@ from engine.errors import (
 )
 from engine.project.demo_data import read_youtube_spam
 
-YOUTUBE = Path(__file__).parents[3] / "shared" / "data" / "youtube-spam"
+YOUTUBE = Path(__file__).parents[2] / "shared" / "data" / "youtube-spam"
 
 SLICES = {
     "short_link": lambda text: re.search(r"\w+\.ly", text) is not None,

@@ -23,8 +23,8 @@ from engine.metrics.scan.code import (
     positions_in,
 )
 from engine.metrics.scan.scan import EvaluationSpec
-from tests.unit.scanned import scan_of
-from tests.unit.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
+from tests.metrics.scanned import scan_of
+from tests.metrics.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 
 BORDERS = [
     -2,

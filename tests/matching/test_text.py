@@ -18,7 +18,7 @@ from engine.matching.text import (
     ranks,
     word_counts,
 )
-from tests.unit.nasty import PIECES, array_of, arrays, texts
+from tests.matching.nasty import PIECES, array_of, arrays, texts
 
 
 def python(array, f, null):

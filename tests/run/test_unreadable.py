@@ -20,7 +20,7 @@ from engine.label.local import batches
 from engine.run.kernel import Kernel
 from engine.slicing.expr import Call, Column, Const
 from engine.slicing.rows import MutableRow, PartialRow, Row, Unreadable, values_of
-from tests.unit.nasty import texts
+from tests.matching.nasty import texts
 
 BAD_BYTES = (
     b"\xff",

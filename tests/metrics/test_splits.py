@@ -18,7 +18,7 @@ from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.scan.scan import EvaluationSpec
 from engine.report import sections
 from engine.report.page import render
-from tests.unit.scanned import scan_of
+from tests.metrics.scanned import scan_of
 
 # Of each split how many rows there are, and how many of them the model "m" has right.
 SPLITS = {None: (40, 10), "null": (50, 30), "test": (60, 60)}

@@ -17,7 +17,7 @@ from engine.matching.patterns import MATCHERS, PatternSet, Search, _anchored
 from engine.matching.regex import parse
 from engine.matching.scan import Needle, Scanner
 from engine.matching.text import FORMS, TextBatch
-from tests.unit.nasty import PIECES, array_of, arrays, built_from, texts
+from tests.matching.nasty import PIECES, array_of, arrays, built_from, texts
 
 REGEX_KINDS = ("search", "match", "fullmatch")
 LITERAL_KINDS = ("contains", "startswith", "endswith")

@@ -21,7 +21,7 @@ from engine.metrics.inference.significance import adjusted, fisher, mark, replic
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.scan.replicates import weights
 from engine.metrics.scan.scan import EvaluationSpec
-from tests.unit.scanned import scan_of
+from tests.metrics.scanned import scan_of
 
 N = 20  # replicates
 

@@ -24,7 +24,7 @@ from engine.metrics.scan.kernel import Added, Masks, Work, add, state_of
 from engine.metrics.scan.scan import EvaluationSpec
 from engine.metrics.scorer import Scorer
 from engine.words import packed
-from tests.unit.scanned import scan_of
+from tests.metrics.scanned import scan_of
 
 NUMBERS = ("mae", "mse", "rmse", "bias", "r2", "mape")
 DEGREE = {"mae": 1, "mse": 2, "rmse": 1, "bias": 1, "r2": 0, "mape": 0}  # of data times a scale
