@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
+import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
+from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.trend import trend
 from engine.metrics.formulas.states import OVERALL
+from engine.project.evaluating import EvaluationInput
+from engine.project.settings import Project
+from engine.project.stale import StaleModel
 from engine.report import sections
 from engine.report.page import render
 from engine.report.sections import Section
 from engine.storage import tables
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
-
-    from engine.metrics.evaluation import Evaluation
-    from engine.project.evaluating import EvaluationInput
-    from engine.project.settings import Project
-    from engine.project.stale import StaleModel
 
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 NEARLY = 0.95  # Jaccard index from which two slices are nearly the same

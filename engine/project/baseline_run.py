@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import sklearn
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -17,14 +18,10 @@ from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.project.model_settings import Baseline as BaselineSettings
+from engine.project.settings import Project
 from engine.sql import name_sql
 from engine.storage.lineage import READ, read_again, reading
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 _MB = 2**20
 _log = logging.getLogger(__name__)

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
 
 import engine
-from engine.classifier.checkpoint import load, stored_facts
+from engine.classifier.checkpoint import Checkpoint, load, stored_facts
 from engine.errors import CheckpointMixError
 from engine.metrics.predictions import check_key_names
 from engine.project.output import Output
+from engine.project.settings import Project
 from engine.project.source import check_roles, check_source
 from engine.scoring import (
     check_finite,
@@ -24,13 +26,7 @@ from engine.scoring import (
 )
 from engine.storage import tables
 from engine.storage.lineage import READ, read_again, reading
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.classifier.checkpoint import Checkpoint
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot, Written
+from engine.storage.snapshot import Snapshot, Written
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from engine.masks.coverage import coverage
+from engine.label.plan import MaskPlan
+from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import split_name
 from engine.project import records
+from engine.project.labelling import Labelling
 from engine.report.sections import Section
 from engine.storage import tables
 from engine.storage.names import is_catalog_name
-
-if TYPE_CHECKING:
-    from engine.label.plan import MaskPlan
-    from engine.masks.coverage import Coverage
-    from engine.project.labelling import Labelling
-    from engine.storage.snapshot import Snapshot, Written
+from engine.storage.snapshot import Snapshot, Written
 
 _SHOWN = 100  # slices on the terminal
 

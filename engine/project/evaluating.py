@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
 
 import engine
 from engine.errors import SplitMissingError, UnknownMetricError
@@ -24,17 +27,11 @@ from engine.metrics.scan.scan import EvaluationSpec
 from engine.project import records
 from engine.project.predictions import ModelTable, read_predictions
 from engine.project.row_columns import RowColumns, row_columns
-from engine.project.settings import Predictions
+from engine.project.settings import Predictions, Project
+from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.lineage import READ, deciding
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
-
-    from engine.project.settings import Project
-    from engine.project.stale import StaleModel
-    from engine.storage.snapshot import Snapshot, Written
+from engine.storage.snapshot import Snapshot, Written
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from engine.masks.coverage import coverage
+from engine.metrics.custom import CustomMetric
 from engine.metrics.inference.uncertainty import how_sure, needs_replicates
 from engine.plain import SENTENCE, plain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from engine.metrics.custom import CustomMetric
-    from engine.project.evaluating import EvaluationInput
-    from engine.project.labelling import Labelling
+from engine.project.evaluating import EvaluationInput
+from engine.project.labelling import Labelling
 
 
 def of_labelling(run: Labelling) -> str:

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyspark.sql import Observation
+from pyspark.sql import DataFrame, Observation
 
 import engine
 from engine.errors import FaultBudgetError
@@ -18,21 +18,17 @@ from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import TableForm, check_same_slices, table_form
 from engine.project.output import Output
+from engine.project.settings import Project
+from engine.project.slices import ProjectSlices
 from engine.project.source import check_roles, check_source
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
+from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, read_again, reading, readings, versions
 from engine.storage.session import ZONE, meaning
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.project.settings import Project
-    from engine.project.slices import ProjectSlices
-    from engine.slicing.functions import SlicingFunction
-    from engine.storage.snapshot import Snapshot, Written
+from engine.storage.snapshot import Snapshot, Written
 
 _log = logging.getLogger(__name__)
 

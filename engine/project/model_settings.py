@@ -105,8 +105,9 @@ _SPECS = {
     "features": _Rules("bag_of_words", FEATURES, FeatureSpecError),
     "base": _Rules("mlp", BASES, BaseSpecError),
 }
-# Of another type in the project file than in training.
-_CHECKED = frozenset({"tensorboard"})
+# ``tensorboard`` is a flag in the project file, a folder in training.
+_TRAINER = set(TRAINER) - {"tensorboard"}
+_RULES = {**{name: TRAINER[name] for name in _TRAINER}, **MODEL, "seed": SEED}
 
 
 class Classifier(Settings):
@@ -183,8 +184,22 @@ class Classifier(Settings):
     def _training_takes_it(self) -> Classifier:
         rules = {**TRAINER, **MODEL, "seed": SEED}
         for name, value in self:
-            if name in rules and name not in _CHECKED and (end := rules[name].broken(value)):
+            if (
+                name in rules
+                and name not in _OF_ANOTHER_TYPE
+                and (end := rules[name].broken(value))
+            ):
                 raise ValueError(f"{name} is {value!r}{end}")
         if self.patience is not None and self.monitor is None:
             raise ValueError(f"patience is {self.patience}, and needs a monitor")
         return self
+
+    @property
+    def for_model(self) -> dict[str, Any]:
+        """The settings that ``SlicingClassifier`` takes."""
+        return self.model_dump(include={*MODEL, "class_weights"})
+
+    @property
+    def for_trainer(self) -> dict[str, Any]:
+        """The settings that ``Trainer`` takes as they are."""
+        return self.model_dump(include=_TRAINER)

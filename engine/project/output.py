@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.storage import tables
-
-if TYPE_CHECKING:
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

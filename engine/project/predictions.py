@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import NoPredictionsError
 from engine.masks.checks import check_columns, check_unique, quoted
 from engine.metrics.predictions import normalised
-from engine.project.settings import Predictions
+from engine.project.settings import LateLabel, Predictions, Project
 from engine.storage import tables
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-    from engine.project.settings import LateLabel, Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 _LATE = "@late"  # named as no column of a prediction table is

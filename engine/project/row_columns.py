@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.checks import check_columns, quoted
+from engine.project.settings import Project
 from engine.storage import tables
 from engine.storage.lineage import Reading, reading, versions
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql import DataFrame, SparkSession
-
-    from engine.project.settings import Project
 
 
 @dataclass(frozen=True)

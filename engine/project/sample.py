@@ -6,10 +6,10 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import EmptyTableError, SampleColumnError
@@ -18,6 +18,7 @@ from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
 from engine.masks.table import split_column
 from engine.metrics.classes import class_position
+from engine.project.settings import Project
 from engine.sampling import (
     BY_CLASS,
     LABEL,
@@ -36,12 +37,7 @@ from engine.sampling import (
 )
 from engine.sql import name_sql
 from engine.storage import tables
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 

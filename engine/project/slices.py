@@ -6,11 +6,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from engine.errors import ConfigError
 from engine.label.frequent_values import FoundValues, check_by, families, find_values
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
+from engine.project.settings import Project
+from engine.project.slice_settings import InlineSlice
 from engine.slicing.algebra import is_composition
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.compositions import Composition, compositions
@@ -22,13 +26,6 @@ from engine.slicing.joins import joined, key_tables
 from engine.slicing.lookups import lookup, versioned
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
-
-    from engine.project.settings import Project
-    from engine.project.slice_settings import InlineSlice
 
 _log = logging.getLogger(__name__)
 

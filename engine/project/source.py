@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame
 
 from engine.masks.checks import check_columns, check_rows, check_unique
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot
+from engine.project.settings import Project
+from engine.storage.snapshot import Snapshot
 
 
 def check_roles(source: Snapshot, roles: Mapping[str, Sequence[str | None]]) -> dict[str, str]:

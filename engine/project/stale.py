@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
 
 from engine.errors import CheckpointSlicesError, StaleMasksError, StaleRowsError
 from engine.masks.table import slices_of
+from engine.project.settings import Project
 from engine.scoring import slice_differences
 from engine.storage import tables
 from engine.storage.lineage import reading, readings, stale_rows
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 

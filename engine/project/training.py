@@ -11,28 +11,25 @@ from functools import partial
 from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
+import pyarrow as pa
 import torch
 from pyspark.ml.torch.distributor import TorchDistributor
 
 import engine
 from engine.classifier.checkpoint import save
 from engine.classifier.distributed import Trained, train_together
+from engine.classifier.history import EpochLog
 from engine.classifier.monitor import first_better, slice_figures
 from engine.project.fitting import TASK, Recipe, from_files, write_sample
 from engine.project.records import run_id
 from engine.project.sample import mask_column
+from engine.project.settings import Project
 from engine.report.sections import Section
 from engine.sampling import LABEL, P
 from engine.storage.lineage import READ, deciding, reading
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from engine.classifier.history import EpochLog
-    from engine.project.settings import Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage.snapshot import Snapshot
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # facts of a checkpoint that training adds
 _SHOWN = 20  # slices in the table at the end; the log has all

@@ -42,25 +42,6 @@ class Figure:
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A slice: how many rows it has, and for each metric the models' figures."""
-
-    name: str
-    support: str
-    undecided: str
-    cells: Sequence[Sequence[Figure]]
-
-
-@dataclass(frozen=True)
-class SplitTable:
-    """The slices of a split, worst first."""
-
-    name: str
-    columns: Sequence[str]
-    rows: Sequence[Row]
-
-
 def render(
     name: str,
     about: Mapping[str, str],
@@ -103,9 +84,9 @@ def render(
         name=name,
         about=about,
         legend={model: _colour(i) for i, model in enumerate(models)},
-        splits=[
-            _split_table(split_name(split), part, models, better, level) for split, part in splits
-        ],
+        splits={
+            split_name(split): _split_table(part, models, better, level) for split, part in splits
+        },
         sections=sections,
     )
 
@@ -122,33 +103,25 @@ def _environment() -> Environment:
 
 
 def _split_table(
-    name: str,
-    part: pd.DataFrame,
-    models: Sequence[str],
-    better: Callable[[str], str],
-    level: float,
-) -> SplitTable:
+    part: pd.DataFrame, models: Sequence[str], better: Callable[[str], str], level: float
+) -> dict[str, Any]:
+    """Return a split's metrics, and its slices: name, rows, undecided rows, figures by metric."""
     metrics = list(part["metric"].unique())
     # A share's bar is of 1; what may be larger has bars of the largest.
     longest = part.groupby("metric")["value"].max().clip(lower=1.0)
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
-    first = part.drop_duplicates("slice").set_index("slice")
+    first = {r["slice"]: r for r in part.drop_duplicates("slice").to_dict("records")}
+
+    def figures(slice_id: str, metric: str) -> list[Figure]:
+        rows = (cells[slice_id, metric, model] for model in models)
+        end, way = float(longest[metric]), better(metric)
+        return [_figure(row, i, end, way, level) for i, row in enumerate(rows)]
+
     rows = [
-        Row(
-            slice_id,
-            f"{first.loc[slice_id]['support']:,}",
-            f"{first.loc[slice_id]['n_null']:,}",
-            [
-                [
-                    _figure(cells[slice_id, m, model], i, float(longest[m]), better(m), level)
-                    for i, model in enumerate(models)
-                ]
-                for m in metrics
-            ],
-        )
-        for slice_id in worst_first(part, metrics[0], better(metrics[0]))
+        (s, first[s]["support"], first[s]["n_null"], [figures(s, metric) for metric in metrics])
+        for s in worst_first(part, metrics[0], better(metrics[0]))
     ]
-    return SplitTable(name, ["slice", "rows", "undecided", *metrics], rows)
+    return {"metrics": metrics, "rows": rows}
 
 
 def _figure(
