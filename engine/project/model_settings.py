@@ -182,13 +182,8 @@ class Classifier(Settings):
 
     @model_validator(mode="after")
     def _training_takes_it(self) -> Classifier:
-        rules = {**TRAINER, **MODEL, "seed": SEED}
         for name, value in self:
-            if (
-                name in rules
-                and name not in _OF_ANOTHER_TYPE
-                and (end := rules[name].broken(value))
-            ):
+            if name in _RULES and (end := _RULES[name].broken(value)):
                 raise ValueError(f"{name} is {value!r}{end}")
         if self.patience is not None and self.monitor is None:
             raise ValueError(f"patience is {self.patience}, and needs a monitor")
