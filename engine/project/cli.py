@@ -138,7 +138,7 @@ def tell_files(snapshot: Snapshot) -> None:
 
 
 def tell_again(written: Written, unknown: Sequence[str]) -> None:
-    """Say why a run looked again at what seems unchanged, and whether it was."""
+    """Say why a run computed again what seems unchanged, and whether its rows differ."""
     came = "got other rows" if written.changed else "has the same rows"
     for why in unknown:
         print(f"{why}: looked at again, and {written.name} {came}")

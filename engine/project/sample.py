@@ -48,12 +48,12 @@ def mask_column(slice_id: str) -> str:
 
 
 def check_sample_names(table: str, columns: Sequence[str]) -> None:
-    """Check that no column is named as one that the sample has for itself.
+    """Check that no column has a name that the sample uses itself.
 
     Raises
     ------
     SampleColumnError
-        With the first that is.
+        With the first that has.
     """
     own = (P, SPLIT, LABEL, VALUE, BY_CLASS)
     for column in columns:

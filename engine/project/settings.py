@@ -337,7 +337,7 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _models_have_tables(self) -> Project:
-        """Refuse an id that would be another place, or in a catalog no name of a table."""
+        """Refuse an id that can't be a part of a path, or of a table's name in a catalog."""
         own = (m for m, settings in self.predictions.items() if settings.table is None)
         catalog = is_catalog_schema(self.root)
         for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
