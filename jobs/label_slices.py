@@ -72,12 +72,12 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and run.has_masks(output, same):
         written = tables.unchanged(same)
     else:
-        cli.tell_changes(output.place, output.stored_facts, output.facts)
+        cli.tell_changes(str(output.place), output.stored_facts, output.facts)
         written = run.label(output, same)
     if same is not None:
         cli.tell_again(written, run.unknown)
     facts = output.facts if written.changed else output.stored_facts
-    masks = tables.read(spark, written.name)
+    masks = tables.read(spark, written.place)
     counts, records = coverage.write(run, masks, facts)
     table = coverage.section(run.plan, counts)
     cli.show(table.title, table.columns, table.rows)
@@ -95,7 +95,7 @@ def _print_view(project: Project) -> None:
 
     spark = cli.session(project, "label_slices")
     masks = tables.read(spark, project.place("masks"), "mask table")
-    print(view_select(read_masks(masks.df), masks.name))
+    print(view_select(read_masks(masks.df), masks.place))
 
 
 if __name__ == "__main__":

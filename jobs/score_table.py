@@ -52,7 +52,7 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and source.unknown is None:
         print(tables.unchanged(same))
         return
-    cli.tell_changes(output.place, output.stored_facts, output.facts)
+    cli.tell_changes(str(output.place), output.stored_facts, output.facts)
     df, n = scores.rows(source, output)
     cli.step(f"scoring {n:,} rows of {source.name} on executors")
     written = scores.write(df, output, same, args.send)

@@ -52,7 +52,7 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and has_model and source.unknown is None:
         print(tables.unchanged(same))
         return
-    cli.tell_changes(place, output.stored_facts, facts)
+    cli.tell_changes(str(place), output.stored_facts, facts)
     check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
     baseline = fit(project, source, text, label)
     verb = "wrote" if baseline.save(folder, facts) else "unchanged"

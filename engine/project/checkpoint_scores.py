@@ -116,7 +116,7 @@ class Scores:
         if self.where:
             by = output.stored_facts.get("checkpoint")
             if by not in (None, self.identity):
-                raise CheckpointMixError(output.place, str(by), self.identity)
+                raise CheckpointMixError(str(output.place), str(by), self.identity)
             df = tables.where_partitions(df, self.where, project.partition_by)
         readers = {column: ["features"] for column in inputs}
         n = check_source(project, df, source.name, readers, self.where)

@@ -14,7 +14,6 @@ from engine.project import records
 from engine.project.labelling import Labelling
 from engine.report.sections import Section
 from engine.storage import tables
-from engine.storage.names import is_catalog_name
 from engine.storage.snapshot import Snapshot, Written
 
 _SHOWN = 100  # slices on the terminal
@@ -37,7 +36,7 @@ def write(
     project, plan, spark = run.project, run.plan, masks.df.sparkSession
     counts = coverage(masks.df, plan.ids, project.split)
     catalogue = records.catalogue_rows(plan.sfs, facts["slices"], run.slices.definitions)
-    rows = records.coverage_rows(counts, masks.made, masks.identity, facts)
+    rows = records.coverage_rows(counts, masks.rows_version, masks.identity, facts)
     written = [
         tables.upsert(
             spark.createDataFrame(of, table.schema), project.place(name), table.key, table.changing
@@ -75,7 +74,7 @@ def view_note(run: Labelling, masks: Snapshot) -> str | None:
     packed = read_masks(masks.df)
     if packed.layout is not Layout.PACKED:
         return None
-    if not is_catalog_name(masks.name):
+    if not masks.place.in_catalog:
         return "packed masks: --view prints the SELECT that shows each slice as a column"
-    select = view_select(packed, masks.name)
-    return tables.create_view(masks.df.sparkSession, run.project.place("masks_view"), select)
+    select = view_select(packed, masks.place)
+    return tables.create_view(masks.df.sparkSession, run.project.place("masks_view").text, select)

@@ -158,7 +158,7 @@ class EvaluationInput:
         project, model = self.project, self.models[model_id]
         settings = project.predictions.get(model_id, Predictions()).model_dump(mode="json")
         identities = [model.stored.identity, model.late.identity if model.late else None]
-        return [model_id, project.prediction_table(model_id), settings, identities]
+        return [model_id, str(project.prediction_table(model_id)), settings, identities]
 
 
 def evaluation_input(

@@ -121,7 +121,7 @@ class Labelling:
             self.fingerprints,
             project.layout,
             stored.df.schema if stored else None,
-            place,
+            str(place),
         )
         return MaskOutput(place, stored, self._facts(form, where, stored), df, where, form)
 
@@ -197,7 +197,7 @@ class Labelling:
         project, plan, name = self.project, self.plan, self.source.name
         if output.where and output.stored is not None:
             slices = output.stored_facts.get("slices", {})
-            check_same_slices(output.place, slices, self.fingerprints)
+            check_same_slices(str(output.place), slices, self.fingerprints)
         rows = check_source(project, output.df, name, self._readers(output.df), output.where)
         df = self.slices.looked_up(output.df)
         with explained(plan.sfs):

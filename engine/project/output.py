@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.storage import tables
+from engine.storage.place import Place
 from engine.storage.snapshot import Snapshot
 
 
@@ -17,14 +18,14 @@ class Output:
     Attributes
     ----------
     place
-        Path or name.
+        Where it is.
     stored
         The table as it is; None where there is none.
     facts
         What decides its rows.
     """
 
-    place: str
+    place: Place
     stored: Snapshot | None
     facts: Mapping[str, Any]
 

@@ -84,7 +84,7 @@ def read_predictions(
             df = _with_labels(df, late, settings.label.column, key)
         models[model_id] = ModelTable(stored, df, late)
     if not models:
-        raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
+        raise NoPredictionsError([str(project.prediction_table(m)) for m in project.predictions])
     return models
 
 

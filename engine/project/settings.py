@@ -15,7 +15,7 @@ from engine.metrics.classes import different
 from engine.project.fields import Class, Format, Options, Settings, Tier
 from engine.project.model_settings import Baseline, Classifier
 from engine.project.slice_settings import ByValue, InlineSlice
-from engine.storage.names import is_catalog_name, is_catalog_schema
+from engine.storage.place import Place, Root
 
 
 class Source(Settings):
@@ -339,7 +339,7 @@ class Project(Settings):
     def _models_have_tables(self) -> Project:
         """Refuse an id that can't be a part of a path, or of a table's name in a catalog."""
         own = (m for m, settings in self.predictions.items() if settings.table is None)
-        catalog = is_catalog_schema(self.root)
+        catalog = self.tables.in_catalog
         for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
             if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
                 raise ValueError(f"model id {model_id!r} can't be a part of a file's name")
@@ -353,7 +353,7 @@ class Project(Settings):
 
     @model_validator(mode="after")
     def _files_have_a_folder(self) -> Project:
-        if self.folder is None and is_catalog_schema(self.root):
+        if self.folder is None and self.tables.in_catalog:
             raise ValueError(
                 f"root {self.root!r} is a catalog schema, so folder must say where models and "
                 "reports go (a path has a slash: './audit')"
@@ -384,18 +384,22 @@ class Project(Settings):
     def uses_catalog(self) -> bool:
         """Whether a table of the project is named in a catalog."""
         named = [self.source.table, *(p.table for p in self.predictions.values() if p.table)]
-        return is_catalog_schema(self.root) or any(map(is_catalog_name, named))
+        return self.tables.in_catalog or any(Place.of(table).in_catalog for table in named)
 
-    def place(self, name: str) -> str:
+    @property
+    def tables(self) -> Root:
+        """Where this project's own tables are."""
+        return Root.of(self.root)
+
+    def place(self, name: str) -> Place:
         """Return where a table of this project is: ``masks``, ``slices``, ``metrics`` and so on."""
-        separator = "." if is_catalog_schema(self.root) else "/"
-        return f"{self.root.rstrip('/')}{separator}{name}"
+        return self.tables.table(name)
 
     def file(self, name: str) -> Path:
         """Return where something that isn't a table is: a model, a log, the report."""
         return Path(self.folder or self.root) / name
 
-    def prediction_table(self, model_id: str) -> str:
+    def prediction_table(self, model_id: str) -> Place:
         """Return where a model's predictions are."""
         table = self.predictions.get(model_id, Predictions()).table
-        return table or self.place(f"predictions_{model_id}")
+        return Place.of(table) if table else self.place(f"predictions_{model_id}")

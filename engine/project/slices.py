@@ -22,8 +22,8 @@ from engine.slicing.discovery import load_slices
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction, where
 from engine.slicing.ids import check_id, slug
-from engine.slicing.joins import joined, key_tables
 from engine.slicing.lookups import lookup, versioned
+from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot
 
