@@ -14,7 +14,7 @@ from engine.masks.checks import quoted
 from engine.slicing.by_value import family
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.joins import joined
+from engine.slicing.slices import joined
 from engine.storage.place import Place
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def with_lookups(df: DataFrame, lookups: Sequence[Lookup], read_table: Reader) -
     df
         The rows.
     lookups
-        Distinct look-ups, as :func:`engine.slicing.lookups.joined` finds them.
+        Distinct look-ups, as :func:`engine.slicing.slices.joined` finds them.
     read_table
         Returns a table of keys by its path or name.
 
