@@ -1,6 +1,7 @@
 """What tests share: one Spark session, and projects in a folder of their own.
 
-A test that takes `spark`, or a fixture that does, is marked `spark`.
+A test that takes `spark`, or a fixture that does, is marked `spark`; so are tests of processes that
+start a JVM, by hand.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import yaml
-from hypothesis import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 # A busy machine is no failure.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 # Workers and torch share few cores; one thread each is quicker than a quarrel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # JVMs, also those that jobs and examples start, run much code once, which a compiler that starts
-# sooner makes quicker.
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# sooner makes quicker. Such a JVM has room for 48 MB of compiled code; when these are full, it
+# spends up to a fifth of its time sweeping them and compiles the same code again.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
 os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", JAVA_OPTIONS)
 
@@ -161,7 +163,21 @@ class Bench:
 
 
 @pytest.fixture
-def bench(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
+def interpreted(spark: SparkSession) -> Iterator[None]:
+    """Let Spark interpret expressions: for three rows, compiling them is the larger part."""
+    from engine.storage.session import settings
+
+    codegen = "spark.sql.codegen"
+    with settings(
+        spark, {f"{codegen}.wholeStage": "false", f"{codegen}.factoryMode": "NO_CODEGEN"}
+    ):
+        yield
+
+
+@pytest.fixture
+def bench(
+    spark: SparkSession, interpreted: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Bench:
     return Bench(spark, tmp_path, capsys)
 
 

@@ -40,6 +40,11 @@ def metrics(bench, **where):
 
 
 @pytest.fixture
+def interpreted():
+    """The flow runs as users run it: Spark compiles expressions."""
+
+
+@pytest.fixture
 def overrides(bench):
     return [f"root={bench.folder / 'out'}", f"source.table={bench.source}"]
 

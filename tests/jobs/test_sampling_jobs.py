@@ -153,6 +153,7 @@ def test_rows_can_weigh_one_over_p(bench, project):
     bench.done("score_table", path)  # which needs no weights
 
 
+@pytest.mark.slow
 def test_two_processes_train_together(bench, project):
     path = project()
     settings = ("sample.kind=oversample", "classifier.monitor=old/accuracy", "classifier.lr=0.5")
