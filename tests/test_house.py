@@ -23,17 +23,35 @@ def tree_of(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), str(file))
 
 
+def docstring(room: Path) -> str:
+    return ast.get_docstring(tree_of(room / "__init__.py")) or ""
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_says_what_it_holds_what_it_imports_and_where_to_start(room):
-    said = ast.get_docstring(tree_of(room / "__init__.py"))
-    assert said, f"{name_of(room)}/__init__.py has no docstring"
-    assert re.search(r"^May import: ", said, re.MULTILINE), said
-    assert re.search(r"^Start reading: `", said, re.MULTILINE), said
+    text = docstring(room)
+    assert re.search(r"^May import: ", text, re.MULTILINE), text
+    assert re.search(r"^Start reading: `", text, re.MULTILINE), text
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_what_a_room_names_is_there(room):
+    """Files of the room, names in them, or rooms."""
+    trees = {file.stem: tree_of(file) for file in room.rglob("*.py")}
+    names = {getattr(node, "name", "") for tree in trees.values() for node in ast.walk(tree)}
+    names |= {node.id for tree in trees.values() for node in ast.walk(tree) if is_constant(node)}
+    names |= trees.keys() | {folder.name for folder in [*room.iterdir(), *ROOMS]}
+    named = re.findall(r"`([\w.]+)`", docstring(room))
+    assert [name for name in named if not set(name.split(".")) <= names] == []
+
+
+def is_constant(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def row(room: Path) -> str:
     """Return the row of a room in docs/architecture.md: its docstring without line breaks."""
-    text = re.sub(r"\s+", " ", ast.get_docstring(tree_of(room / "__init__.py")) or "")
+    text = re.sub(r"\s+", " ", docstring(room))
     holds, imports, start = re.split(r" (?:May import|Start reading): ", text, maxsplit=2)
     return f"| `{name_of(room)}` | {holds} | {imports} | {start} |"
 
