@@ -37,6 +37,9 @@ test-all: setup $(DEV) ## run all tests, also those that start processes: what .
 check: lint types contracts ## check style, types and imports, and run the tests that need no Java
 	@$(PYTEST) -m "not slow and not spark" $(ARGS)
 
+coverage: setup $(DEV) ## run the tests and say which branches of engine and jobs they take
+	@$(PYTEST) -m "not slow" --cov=engine --cov=jobs --cov-branch --cov-report=term:skip-covered $(ARGS)
+
 test-oldest: $(OLDEST)/.done ## run tests without Spark with the oldest versions that pyproject.toml allows
 	@PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile \
 		--no-loadscope-reorder -m 'not slow and not spark' tests $(ARGS)

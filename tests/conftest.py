@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,7 @@ class Bench:
     spark: SparkSession
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    shared: Path
 
     def place(self, name: str) -> str:
         return str(self.folder / "out" / name)
@@ -127,6 +129,22 @@ class Bench:
         path = self.folder / "project.yaml"
         path.write_text(yaml.safe_dump(given), encoding="utf-8")
         return str(path)
+
+    def labelled(
+        self, name: str, rows: Sequence[Any], schema: str, **settings: Any
+    ) -> dict[str, Any]:
+        """Copy the tables of a project that is labelled once for a module; return its settings.
+
+        Its source is the module's, so tests only read it.
+        """
+        folder = self.shared / name
+        if not folder.exists():
+            folder.mkdir()
+            first = replace(self, folder=folder)
+            first.rows(rows, schema)
+            first.done("label_slices", first.project(**settings))
+        shutil.copytree(folder / "out", self.folder / "out")
+        return {"source": {"table": str(folder / "source")}, **settings}
 
     def run(self, job: str, project: str, *arguments: str) -> Ran:
         """Run a job in this process, as `python -m jobs.X` would."""
@@ -174,11 +192,20 @@ def interpreted(spark: SparkSession) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
 @pytest.fixture
 def bench(
-    spark: SparkSession, interpreted: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession,
+    interpreted: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shared: Path,
 ) -> Bench:
-    return Bench(spark, tmp_path, capsys)
+    return Bench(spark, tmp_path, capsys, shared)
 
 
 @pytest.fixture
