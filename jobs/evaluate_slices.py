@@ -284,7 +284,7 @@ def _predictions(
         )
         found[model_id] = (snapshot, *_with_late_labels(spark, project, df, given))
     if not found:
-        raise NoPredictionsError([project.prediction_table(m) for m in project.predictions])
+        raise NoPredictionsError([str(project.prediction_table(m)) for m in project.predictions])
     return found
 
 
@@ -315,7 +315,7 @@ def _input(project: Project, model_id: str, read: Read) -> list[Any]:
     given = project.predictions.get(model_id, Predictions()).model_dump(mode="json")
     one, _, late = read[model_id]
     identities = [one.identity, late.identity if late else None]
-    return [model_id, project.prediction_table(model_id), given, identities]
+    return [model_id, str(project.prediction_table(model_id)), given, identities]
 
 
 def _run_id(

@@ -45,7 +45,6 @@ from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, read_again, reading, readings, versions
-from engine.storage.names import is_catalog_name
 from engine.storage.session import ZONE, meaning
 from engine.storage.snapshot import Snapshot, Written
 
@@ -81,7 +80,7 @@ def job(args: argparse.Namespace) -> None:
         masks = tables.read(
             cli.session(project, "label_slices"), project.place("masks"), "mask table"
         )
-        print(view_select(read_masks(masks.df), masks.name))
+        print(view_select(read_masks(masks.df), masks.place))
         return
     own = project_slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
@@ -102,7 +101,7 @@ def job(args: argparse.Namespace) -> None:
         df = tables.where_partitions(df, args.where, project.partition_by)
     stored = tables.find(spark, place)
     schema = stored.df.schema if stored else None
-    form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, place)
+    form = table_form(_columns(project), plan.sfs, prints, project.layout, schema, str(place))
     facts = _facts(project, form, prints, source, args.where, stored)
     facts |= {"keys": dict(slices.keys)} if slices.keys else {}
     same = stored if stored and tables.same(stored.facts, facts) and not args.force else None
@@ -114,9 +113,9 @@ def job(args: argparse.Namespace) -> None:
         written, facts = tables.unchanged(same), dict(same.facts)
         cli.tell_again(written, unsure)
     else:
-        cli.tell_changes(place, stored.facts if stored else {}, facts)
+        cli.tell_changes(str(place), stored.facts if stored else {}, facts)
         if args.where and stored is not None:
-            check_same_slices(place, stored.facts.get("slices", {}), prints)
+            check_same_slices(str(place), stored.facts.get("slices", {}), prints)
         rows = _check(project, plan, df, source.name, args.where)
         df = slices.looked_up(df)
         with explained(plan.sfs):
@@ -221,7 +220,7 @@ def _report(
     definitions: Mapping[str, str],
 ) -> None:
     """Commit the catalogue and the run's facts, print coverage and what was written."""
-    masks = tables.read(spark, written.name)
+    masks = tables.read(spark, written.place)
     covered = coverage(masks.df, plan.ids, project.split)
     catalogue = records.catalogue_rows(plan.sfs, facts["slices"], definitions)
     stored = tables.upsert(
@@ -230,7 +229,7 @@ def _report(
         records.CATALOGUE.key,
         records.CATALOGUE.changing,
     )
-    counts = records.coverage_rows(covered, masks.made, masks.identity, facts)
+    counts = records.coverage_rows(covered, masks.rows_version, masks.identity, facts)
     kept = tables.upsert(
         spark.createDataFrame(counts, records.COVERAGE.schema),
         project.place("coverage"),
@@ -241,9 +240,9 @@ def _report(
     for table in (written, stored, kept):
         print(table)
     packed = read_masks(masks.df)
-    if packed.layout is Layout.PACKED and is_catalog_name(masks.name):
-        select = view_select(packed, masks.name)
-        print(tables.create_view(spark, project.place("masks_view"), select))
+    if packed.layout is Layout.PACKED and masks.place.in_catalog:
+        select = view_select(packed, masks.place)
+        print(tables.create_view(spark, project.place("masks_view").text, select))
     elif packed.layout is Layout.PACKED:
         print("packed masks: --view prints the SELECT that shows each slice as a column")
 

@@ -93,12 +93,12 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and source.unknown is None:
         print(tables.unchanged(same))
         return
-    cli.tell_changes(place, stored.facts if stored else {}, facts)
+    cli.tell_changes(str(place), stored.facts if stored else {}, facts)
     df = source.df
     if args.where:
         by = stored.facts.get("checkpoint") if stored else None
         if by not in (None, identity):
-            raise CheckpointMixError(place, str(by), identity)
+            raise CheckpointMixError(str(place), str(by), identity)
         df = tables.where_partitions(df, args.where, project.partition_by)
     readers = {column: ["features"] for column in inputs}
     rows = check_rows(

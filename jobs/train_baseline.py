@@ -68,7 +68,7 @@ def job(args: argparse.Namespace) -> None:
     if same is not None and fitted and source.unknown is None:
         print(tables.unchanged(same))
         return
-    cli.tell_changes(place, stored.facts if stored else {}, facts)
+    cli.tell_changes(str(place), stored.facts if stored else {}, facts)
     readers = {text: ["text"], label: ["label"]}
     check_rows(
         source.df, source.name, project.join_columns, readers, partition_by=project.partition_by

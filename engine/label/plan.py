@@ -53,12 +53,11 @@ from engine.run.ship import check_picklable
 from engine.run.udf import FAULTS, fused_udf, words_of
 from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import of_row, wrong_return
-from engine.slicing.expr import Call, Expr, Mask
+from engine.slicing.expr import FEW, Call, Expr, Mask
 from engine.slicing.fingerprint.identity import fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import check_ids
-from engine.slicing.joins import FEW, check_local, joined
-from engine.slicing.slices import SliceKind
+from engine.slicing.slices import SliceKind, check_local, joined
 from engine.storage.session import ZONE
 from engine.words import WORD
 

@@ -35,7 +35,7 @@ from typing import Any
 
 from engine.errors import interrupts
 from engine.lift.notes import is_random
-from engine.slicing.exact import SCALARS, as_compared, is_constant
+from engine.slicing.constants import SCALARS, as_compared, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.source import SourceError, function_node
 

@@ -49,7 +49,7 @@ from engine.slicing.discovery import load_slices
 from engine.slicing.functions import SlicingFunction, where
 from engine.slicing.ids import check_id, slug
 from engine.slicing.lookups import lookup
-from engine.storage.names import is_catalog_name, is_catalog_schema
+from engine.storage.place import Place, Root
 
 # What pydantic calls wrong, in our words.
 _WRONG = {
@@ -647,7 +647,7 @@ class Project(_Model):
     def _models_have_tables(self) -> Project:
         """Refuse an id that would be another place, or in a catalog no name of a table."""
         own = (m for m, given in self.predictions.items() if given.table is None)
-        catalog = is_catalog_schema(self.root)
+        catalog = self.tables.in_catalog
         for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
             if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
                 raise ValueError(f"model id {model_id!r} can't be a part of a file's name")
@@ -661,7 +661,7 @@ class Project(_Model):
 
     @model_validator(mode="after")
     def _files_have_a_folder(self) -> Project:
-        if self.folder is None and is_catalog_schema(self.root):
+        if self.folder is None and self.tables.in_catalog:
             raise ValueError(
                 f"root {self.root!r} is a catalog schema, so folder must say where models and "
                 "reports go (a path has a slash: './audit')"
@@ -708,21 +708,25 @@ class Project(_Model):
     def uses_catalog(self) -> bool:
         """Whether a table of the project is named in a catalog."""
         named = [self.source.table, *(p.table for p in self.predictions.values() if p.table)]
-        return is_catalog_schema(self.root) or any(map(is_catalog_name, named))
+        return self.tables.in_catalog or any(Place.of(table).in_catalog for table in named)
 
-    def place(self, name: str) -> str:
+    @property
+    def tables(self) -> Root:
+        """Where this project's own tables are."""
+        return Root.of(self.root)
+
+    def place(self, name: str) -> Place:
         """Return where a table of this project is: ``masks``, ``slices``, ``metrics`` and so on."""
-        separator = "." if is_catalog_schema(self.root) else "/"
-        return f"{self.root.rstrip('/')}{separator}{name}"
+        return self.tables.table(name)
 
     def file(self, name: str) -> Path:
         """Return where something that isn't a table is: a model, a log, the report."""
         return Path(self.folder or self.root) / name
 
-    def prediction_table(self, model_id: str) -> str:
+    def prediction_table(self, model_id: str) -> Place:
         """Return where a model's predictions are."""
-        given = self.predictions.get(model_id, Predictions()).table
-        return given or self.place(f"predictions_{model_id}")
+        own = self.predictions.get(model_id, Predictions()).table
+        return Place.of(own) if own else self.place(f"predictions_{model_id}")
 
     def slicing_functions(
         self, folders: Sequence[Path] = (), generated: Sequence[SlicingFunction] = ()

@@ -13,8 +13,8 @@ from engine.label.lookup_joins import check_lookups, marked, with_lookups
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.joins import joined, key_tables
 from engine.slicing.lookups import versioned
+from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot
 

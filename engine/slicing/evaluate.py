@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from engine.errors import SliceFaultError, interrupts
-from engine.slicing.expr import Call, Column, Const, Expr, Mask
-from engine.slicing.joins import without_lookups
+from engine.slicing.expr import Call, Column, Const, Expr, Mask, without_lookups
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 from engine.slicing.slices import Slice, SliceKind
 
@@ -60,7 +59,7 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
     Raises
     ------
     SliceFaultError
-        If it answers something that is no mask.
+        If its answer isn't a mask.
     Exception
         Whatever else it raises.
 
@@ -84,7 +83,7 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
 
 def is_undecided(y: Any) -> bool:
     """Tell whether a slicing function's answer is that it can't decide."""
-    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y == -1)
+    return y is None or (y == -1 if isinstance(y, _RETURNS) else _is_na(y))
 
 
 def is_mask(y: Any) -> bool:
@@ -95,7 +94,13 @@ def is_mask(y: Any) -> bool:
     >>> [is_mask(y) for y in (True, 0, -1, None, np.bool_(False), 2, 1.0, "yes")]
     [True, True, True, True, True, False, False, False]
     """
-    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y in _MASKS)
+    return y is None or (y in _MASKS if isinstance(y, _RETURNS) else _is_na(y))
+
+
+def _is_na(y: Any) -> bool:
+    """Tell whether a value is pandas' NA, which needs no pandas that isn't there already."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and y is pandas.NA
 
 
 def wrong_return(y: Any) -> str:
@@ -141,7 +146,7 @@ def _reads_null(sf: Slice, x: Any) -> bool:
 
 
 def _values(x: Any) -> Mapping[str, Any] | None:
-    """Return a data point's fields by name, or None where it has none that are told."""
+    """Return a data point's fields by name, or None where it doesn't say them."""
     if isinstance(x, Row):
         return values_of(x)
     for form in ("asDict", "_asdict", "to_dict"):  # a Spark row, a named tuple, a Series
@@ -180,19 +185,19 @@ def codes(
     >>> codes(both, {"a": np.array([1, 1, -1]), "b": np.array([0, -1, 1])}, list, 3).tolist()
     [1, -1, 0]
     """
-    found: dict[Expr, Any] = {}
+    values: dict[Expr, Any] = {}
     tree = without_lookups(tree, math.inf)
     for node in tree.walk():
-        args = [found[part] for part in node.parts]
+        args = [values[part] for part in node.parts]
         if isinstance(node, Call) and node.op in _BY_CODE:
-            found[node] = _BY_CODE[node.op](*(_codes(a, n) for a in args))
+            values[node] = _BY_CODE[node.op](*(_codes(a, n) for a in args))
         elif isinstance(node, Call):
-            found[node] = [_BY_VALUE[node.op](*row) for row in zip(*args, strict=False)]
+            values[node] = [_BY_VALUE[node.op](*row) for row in zip(*args, strict=False)]
         elif isinstance(node, Mask):
-            found[node] = np.asarray(masks[node.slice_id], np.int8)
+            values[node] = np.asarray(masks[node.slice_id], np.int8)
         else:
-            found[node] = _leaf(node, column, lambda value: itertools.repeat(value, n))
-    return _codes(found[tree], n)
+            values[node] = _leaf(node, column, lambda value: itertools.repeat(value, n))
+    return _codes(values[tree], n)
 
 
 def field_of(x: Any, name: str) -> Any:
@@ -201,16 +206,16 @@ def field_of(x: Any, name: str) -> Any:
 
 
 def _value(tree: Expr, mask: Callable[[str], Any], column: Callable[[str], Any]) -> Any:
-    found: dict[Expr, Any] = {}
+    values: dict[Expr, Any] = {}
     tree = without_lookups(tree, math.inf)
     for node in tree.walk():
         if isinstance(node, Call):
-            found[node] = _BY_VALUE[node.op](*(found[part] for part in node.parts))
+            values[node] = _BY_VALUE[node.op](*(values[part] for part in node.parts))
         elif isinstance(node, Mask):
-            found[node] = mask(node.slice_id)
+            values[node] = mask(node.slice_id)
         else:
-            found[node] = _leaf(node, column, lambda value: value)
-    return found[tree]
+            values[node] = _leaf(node, column, lambda value: value)
+    return values[tree]
 
 
 def _leaf(node: Expr, column: Callable[[str], Any], constant: Callable[[Any], Any]) -> Any:

@@ -105,10 +105,6 @@ def _true_division(batch, node, a, b):
     return Vec("float", vectors._full(values, batch), None, fail)
 
 
-def _form(name: str, **changes: object) -> Plant:
-    return lambda patch: patch.setitem(text.FORMS, name, replace(text.FORMS[name], **changes))
-
-
 def _parsed(flags: int) -> Plant:
     """Read regular expressions with another flag."""
     right = patterns.parse
@@ -148,7 +144,7 @@ WRONG: dict[str, Plant] = {
     "integers are rounded to floats": part(vectors, "EXACT", 2**70),
     "division by zero is infinite": rule("truediv", _true_division),
     "lower() of ASCII only": python("lower", _ascii_lower),
-    "lower() makes no ASCII of other letters": _form("lower", to_ascii=frozenset()),
+    "lower() makes no ASCII of other letters": part(text, "LOWERED_TO_ASCII", frozenset()),
     "upper() is no longer than the text": python("upper", lambda t: t.upper()[: len(t)]),
     "len() in bytes": part(vectors, "char_lengths", _bytes),
     "split() at ASCII spaces only": part(text, "WIDE_SPACES", ()),

@@ -24,8 +24,8 @@ from engine.label.frequent_values import check_by, find_values
 from engine.label.lookup_joins import check_lookups, marked, reader, with_lookups, with_own_lookups
 from engine.slicing.by_value import By
 from engine.slicing.evaluate import kleene
-from engine.slicing.expr import Mask
-from engine.slicing.joins import FEW, joined
+from engine.slicing.expr import FEW, Mask
+from engine.slicing.slices import joined
 from tests.slicing.test_algebra import MASKS, TREES
 
 SQL = {"kleene_and": "({} AND {})", "kleene_or": "({} OR {})", "kleene_not": "(NOT {})"}

@@ -12,8 +12,8 @@ import pytest
 from engine.compile.tiers import Tier
 from engine.label.plan import compile_slices
 from engine.lift.lift import Lifted, lift
-from engine.slicing.exact import as_compared, is_constant
-from engine.slicing.expr import Const, constant_key
+from engine.slicing.constants import as_compared, constant_key, is_constant
+from engine.slicing.expr import Const
 from tests.fuzz import differ, oracle
 from tests.fuzz.strategies import COLUMNS
 

@@ -4,9 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.masks.columns import words_in
+from engine.masks.arrow import StoredWords, words_in
 from engine.masks.layout import Layout
-from engine.masks.reader import Held
 from engine.words import WORD, packed, transposed
 
 
@@ -25,9 +24,9 @@ def test_boolean_columns_are_words_whatever_part_of_them(offset, nulls):
     values, missing = rng.random((70, 150)) < 0.5, rng.random((70, 150)) < nulls
     columns = [pa.array(v, mask=m) for v, m in zip(values, missing, strict=True)]
     batch = pa.record_batch(columns, names).slice(offset, 81)
-    held = Held(Layout.BOOLEAN, (tuple(names[:64]), tuple(names[64:])))
+    stored = StoredWords(Layout.BOOLEAN, (tuple(names[:64]), tuple(names[64:])))
     part = slice(offset, offset + 81)
-    words, undecided, which = words_in(batch, held)
+    words, undecided, which = words_in(batch, stored)
     inside, nulls_ = (packed(m[:, part].T).view(np.uint64).T for m in (values & ~missing, missing))
     assert (words == inside).all()
     assert undecided.tolist() == np.flatnonzero(nulls_.any(axis=0)).tolist()
@@ -39,8 +38,8 @@ def test_packed_columns_without_nulls_undecided_are_taken_as_they_are():
     words = pa.record_batch(
         {"in_0": inside, "null_0": undecided, "in_1": inside, "null_1": [0] * 4}
     )
-    held = Held(Layout.PACKED, (("in_0", "null_0"), ("in_1", "null_1")))
-    found, undecided, nulls = (w.view(np.int64).tolist() for w in words_in(words, held))
+    stored = StoredWords(Layout.PACKED, (("in_0", "null_0"), ("in_1", "null_1")))
+    found, undecided, nulls = (w.view(np.int64).tolist() for w in words_in(words, stored))
     # Of a row without words all slices are null.
     assert found == [[5, -(2**63), 0, 0], [5, -1, 0, 3]]
     assert undecided == [1, 2, 3]
@@ -48,5 +47,6 @@ def test_packed_columns_without_nulls_undecided_are_taken_as_they_are():
 
 
 def test_without_slices_there_is_a_word():
-    words, undecided, nulls = words_in(pa.record_batch({"a": [1, 2]}), Held(Layout.PACKED, ()))
+    batch = pa.record_batch({"a": [1, 2]})
+    words, undecided, nulls = words_in(batch, StoredWords(Layout.PACKED, ()))
     assert (words.tolist(), undecided.tolist(), nulls.tolist()) == ([[0, 0]], [], [[]])

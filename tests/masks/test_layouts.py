@@ -25,6 +25,7 @@ from engine.project.demo_data import generate_comments, read_youtube_spam
 from engine.sampling import Chances, draw
 from engine.slicing.discovery import load_slices
 from engine.slicing.rows import Row
+from engine.storage.place import Place
 from engine.words import packed
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -157,13 +158,13 @@ def test_the_view_shows_each_slice_as_a_column(spark, source, codes, tmp_path):
         place = str(tmp_path / f"{layout} masks")
         df = form(layout).rows(source, [F.col(s) for s in IDS])
         df.write.format("delta").save(place)
-        text = view_select(read_masks(spark.read.format("delta").load(place)), place)
+        text = view_select(read_masks(spark.read.format("delta").load(place)), Place.of(place))
         view = spark.sql(text)
         assert view.columns == ["id", "split", *IDS]
         assert {view.schema[s].dataType.simpleString() for s in IDS} == {"boolean"}
         assert (rows_of(view) == codes).all()
         assert text.endswith(f"FROM delta.`{place}`")
-    assert view_select(read_masks(df.select("id", "in_0")), "shop.masks").startswith(
+    assert view_select(read_masks(df.select("id", "in_0")), Place.of("shop.masks")).startswith(
         "SELECT\n  `id`,\n  CASE WHEN bit_get(null_0,0)=1 THEN NULL ELSE bit_get(in_0,0)=1 END"
     )
 

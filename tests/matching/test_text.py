@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.matching.text import (
-    FORMS,
+    LOWERED_TO_ASCII,
     WIDE_SPACES,
     Characters,
     TextBatch,
@@ -60,32 +60,30 @@ def test_whitespace_is_what_python_splits_at():
     assert word_counts(pa.array([f"a{c}b" for c in spaces])).tolist() == [2] * len(spaces)
 
 
-@pytest.mark.parametrize("name", ["lower", "upper", "casefold"])
-def test_all_characters_that_a_form_turns_to_ascii(name):
-    form = FORMS[name]
-    found = {c for c in beyond_ascii() if any(x.isascii() for x in form.of(chr(c)))}
-    assert found == form.to_ascii
+def test_all_characters_whose_lower_case_has_ascii_characters():
+    chars = {c for c in beyond_ascii() if any(x.isascii() for x in chr(c).lower())}
+    assert chars == LOWERED_TO_ASCII
 
 
-@pytest.mark.parametrize("name", FORMS)
 @given(array=arrays)
-def test_a_form_is_pythons(name, array):
-    formed = TextBatch(array).form(name)
-    want = python(array, FORMS[name].of, None)
-    assert formed.array.to_pylist() == want
-    assert formed.strings(formed.known(np.arange(len(array)))) == [t for t in want if t is not None]
-    assert formed.offsets[-1] == formed.size
-    assert formed.folded[: formed.size].tobytes() == formed.data[: formed.size].tobytes().lower()
+def test_lower_case_is_pythons(array):
+    lowered = TextBatch(array).lowered()
+    want = python(array, str.lower, None)
+    assert lowered.array.to_pylist() == want
+    known = lowered.known(np.arange(len(array)))
+    assert lowered.strings(known) == [t for t in want if t is not None]
+    assert lowered.offsets[-1] == lowered.size
+    data = lowered.data[: lowered.size].tobytes()
+    assert lowered.folded[: lowered.size].tobytes() == data.lower()
 
 
-@pytest.mark.parametrize("name", FORMS)
 @given(array=arrays)
-def test_a_form_that_is_not_exact_has_the_ascii_characters(name, array):
+def test_lower_case_that_is_not_exact_has_the_ascii_characters(array):
     def ascii_of(text):
         return None if text is None else [c for c in text if c.isascii()]
 
-    formed = TextBatch(array).form(name, exact=False).array.to_pylist()
-    assert list(map(ascii_of, formed)) == list(map(ascii_of, python(array, FORMS[name].of, None)))
+    lowered = TextBatch(array).lowered(exact=False).array.to_pylist()
+    assert list(map(ascii_of, lowered)) == list(map(ascii_of, python(array, str.lower, None)))
 
 
 @given(arrays, st.frozensets(st.sampled_from([c for t in PIECES for c in t if not c.isascii()])))

@@ -51,9 +51,9 @@ def test_defaults(load):
     assert (project.on_error, project.max_error_rate, project.check_key) == ("raise", 0.0, "full")
     assert (project.split, project.label, project.partition_by) == (None, None, [])
     assert project.metrics == ["accuracy", "f1"]
-    assert project.place("masks") == "./out/masks"
+    assert str(project.place("masks")) == "./out/masks"
     assert project.file("report.html") == Path("./out/report.html")
-    assert project.prediction_table("baseline") == "./out/predictions_baseline"
+    assert str(project.prediction_table("baseline")) == "./out/predictions_baseline"
     assert (project.baseline.c, project.baseline.solver) == (0.001, "liblinear")
 
 
@@ -67,7 +67,7 @@ def test_the_project_files_here_load(file, monkeypatch):
 
 def test_a_catalogs_tables(load):
     project = load(GOOD.replace("./out", "warehouse.audit"), "folder=/data/audit")
-    assert project.place("masks") == "warehouse.audit.masks"
+    assert str(project.place("masks")) == "warehouse.audit.masks"
     assert project.file("model") == Path("/data/audit/model")
 
 
@@ -75,7 +75,7 @@ def test_a_catalogs_tables(load):
     ("override", "read"),
     [
         ("name=other", lambda p: p.name == "other"),
-        ("root=/tmp/audit", lambda p: p.place("masks") == "/tmp/audit/masks"),
+        ("root=/tmp/audit", lambda p: str(p.place("masks")) == "/tmp/audit/masks"),
         ("classifier.n_epochs=5", lambda p: p.classifier.n_epochs == 5),
         ("classifier.lr=1e-3", lambda p: p.classifier.lr == 0.001),
         ("classifier.base.width=8", lambda p: p.classifier.base["width"] == 8),

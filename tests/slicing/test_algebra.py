@@ -24,8 +24,9 @@ from engine.errors import (
 )
 from engine.slicing.algebra import is_composition, parse, text_of
 from engine.slicing.compositions import Composition, compositions, with_parts
+from engine.slicing.constants import constant_key
 from engine.slicing.evaluate import codes, kleene
-from engine.slicing.expr import Call, Column, Const, Mask, constant_key
+from engine.slicing.expr import Call, Column, Const, Mask
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.ids import check_ids, composition_id
 from engine.slicing.slices import SliceKind

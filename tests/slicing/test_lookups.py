@@ -11,10 +11,10 @@ import pytest
 
 from engine import PandasSFApplier, SFApplier, SlicingFunction, lookup
 from engine.errors import MissingColumnError, SliceFormError
-from engine.slicing.expr import Lookup
+from engine.slicing.expr import FEW, Lookup, without_lookups
 from engine.slicing.fingerprint.identity import fingerprint
-from engine.slicing.joins import FEW, joined, key_tables, without_lookups
 from engine.slicing.lookups import versioned
+from engine.slicing.slices import joined, key_tables
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 

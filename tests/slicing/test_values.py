@@ -108,7 +108,7 @@ def test_the_first_of_two_that_differ_in_case_has_the_plain_id():
     us, lower = by("country", ["US", "us"])[:2]
     assert us.id == "country_us"
     assert lower.id.startswith("country_us_")
-    taken = value_slices(By(("country",)), [("US",)], taken=["Country_US", "country_null"])
+    taken = value_slices(By(("country",)), [("US",)], others=["Country_US", "country_null"])
     assert all(len(one.sf.id.rpartition("_")[2]) == 8 for one in taken[:2])
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.storage import identity as table_identity
-from engine.storage.identity import Commit, CommitFile, DeltaLeaf, last_change
+from engine.storage import delta_log, identity
+from engine.storage.delta_log import Commit, CommitFile, DeltaLeaf, last_change
 
 W, Z, V, S = "WRITE", "OPTIMIZE", "VACUUM END", "SET TBLPROPERTIES"
 
@@ -29,7 +29,7 @@ def change(monkeypatch):
             }
             return CommitFile(v, f"mark {v}", info, v not in quiet)
 
-        monkeypatch.setattr(table_identity, "read_commit", commit)
+        monkeypatch.setattr(delta_log, "read_commit", commit)
         newest = len(operations) - 1 if version is None else version
         found = last_change(None, "", newest)
         return found.version, found.metadata, read
@@ -62,14 +62,14 @@ def test_a_log_that_has_lost_the_commit(change):
 
 def test_copies_that_went_on_apart_are_told_apart():
     leaf = DeltaLeaf("id", "log", 4, "columns")
-    one, other = (table_identity.delta_identity(leaf, Commit(3, m, None)) for m in ("a", "b"))
+    one, other = (delta_log.delta_identity(leaf, Commit(3, m, None)) for m in ("a", "b"))
     assert one != other
 
 
 def test_of_columns_that_counts_by_which_rows_are_others():
     def known(name="a", kind="long", nullable=True, **metadata):
         field = {"name": name, "type": kind, "nullable": nullable, "metadata": metadata}
-        return table_identity._columns({"type": "struct", "fields": [field]})
+        return delta_log._columns({"type": "struct", "fields": [field]})
 
     mapped = "delta.columnMapping.physicalName"
     plain = known()
@@ -112,9 +112,9 @@ ADD = b'{"add":{"path":"a","dataChange":%s}}'
 def test_a_commits_file_is_read_until_it_says_so(monkeypatch, piece):
     def read(*lines: bytes):
         files = type("Files", (), {"open": lambda self, path: Stream(b"\n".join(lines) + b"\n")})()
-        monkeypatch.setattr(table_identity, "file_system", lambda spark, path: (files, path))
-        monkeypatch.setattr(table_identity, "_PIECE", piece)
-        return table_identity.read_commit(None, "log", 3)
+        monkeypatch.setattr(delta_log, "file_system", lambda spark, path: (files, path))
+        monkeypatch.setattr(delta_log, "_PIECE", piece)
+        return delta_log.read_commit(None, "log", 3)
 
     said = b'{"commitInfo":{"operation":"WRITE","userMetadata":"{\\"slices\\": %s}"}}' % (
         b"1" * 300
@@ -143,11 +143,11 @@ def test_what_a_session_counts_up_is_no_part_of_a_plan():
         ]
 
     def known(*numbers: int) -> list:
-        return table_identity._normalised(plan(*numbers), {})
+        return identity._normalised(plan(*numbers), {})
 
     assert known(4, 5, 9) == known(4, 8, 7)
     again = known(11, 12, 30)
     assert [one.get("id", one.get("cteId")) for one in again[1:4]] == [0, 1, 1]
     assert again[4] == {"class": plan(0, 0, 0)[4]["class"], "limit": 11}
-    other = table_identity._normalised([*plan(4, 5, 9)[:3], {**plan(4, 5, 9)[3], "cteId": 4}], {})
+    other = identity._normalised([*plan(4, 5, 9)[:3], {**plan(4, 5, 9)[3], "cteId": 4}], {})
     assert other != known(4, 5, 9)[:4]

@@ -150,17 +150,15 @@ def test_a_write_is_taken_back_if_it_is_the_newest(spark, tmp_path):
     assert len(ids(spark, place)) == 8
 
     # A commit between the look and the restore is put back.
-    from delta.tables import DeltaTable
-
     fourth = tables.overwrite(spark.range(3), place, facts={})
-    real = DeltaTable.restoreToVersion
+    real = tables.restore
 
-    def late(table, version):
+    def late(session, table, version):
         if version == int(fourth.version) - 1:
             spark.range(200, 201).write.format("delta").mode("append").save(place)
-        return real(table, version)
+        return real(session, table, version)
 
-    with mock.patch.object(DeltaTable, "restoreToVersion", late):
+    with mock.patch("engine.storage.tables.restore", late):
         assert "was left as it is, for version" in tables.undo(spark, fourth)
     assert ids(spark, place) == [0, 1, 2, 200]
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.masks.columns import words_in
-from engine.masks.reader import Held, read_masks
+from engine.masks.arrow import StoredWords, words_in
+from engine.masks.reader import read_masks
 from engine.metrics.classes import INTEGERS, Keys, keys_of
 from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
@@ -75,7 +75,7 @@ class Reader:
 
     files: Files
     form: Form
-    held: Held
+    held: StoredWords
     at: Mapping[str, str]
     hashed: KeyHash | None
     rows: int
@@ -165,7 +165,7 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
         return None
     if any(kinds.get(c) not in _NUMBERS for c in means):
         return None
-    masks = read_masks(own.rows).held(spec.slice_ids)
+    masks = read_masks(own.rows).stored_words(spec.slice_ids)
     if masks is None:
         return None
     others = [c.partition(":")[2] for c in spec.columns]

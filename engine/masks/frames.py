@@ -58,8 +58,8 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
 
     Examples
     --------
-    >>> ids, found = inside(pa.table({"a": [True, None], "b": [False, True]}), ["b", "a"])
-    >>> ids, found.tolist()
+    >>> ids, members = inside(pa.table({"a": [True, None], "b": [False, True]}), ["b", "a"])
+    >>> ids, members.tolist()
     (('b', 'a'), [[False, True], [True, False]])
     """
     names, known, flags = _names(masks)
@@ -73,10 +73,10 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
             raise MaskColumnError(one, f"there are {names.count(one)} columns {one!r}")
         if one not in flags:
             raise MaskColumnError(one, f"the column {one!r} is no BOOLEAN one")
-    found = np.zeros((len(masks), len(wanted)), bool)
+    members = np.zeros((len(masks), len(wanted)), bool)
     for i, one in enumerate(wanted):
-        found[:, i] = _column(masks, names.index(one))
-    return wanted, found
+        members[:, i] = _column(masks, names.index(one))
+    return wanted, members
 
 
 def _names(masks: Any) -> tuple[list[str], list[str], list[str]]:

@@ -1,8 +1,8 @@
-"""A mask table's columns, as Arrow has them, to words in numpy."""
+"""Masks out of a mask table's columns as Arrow has them: words in numpy."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -10,11 +10,32 @@ import pyarrow as pa
 from engine.masks.layout import Layout
 from engine.words import WORD, transposed
 
-if TYPE_CHECKING:
-    from engine.masks.reader import Held
+
+@dataclass(frozen=True)
+class StoredWords:
+    """The columns in which a table holds the words of some slices.
+
+    Attributes
+    ----------
+    layout
+        How it holds them.
+    words
+        Of each word the column of slices that a row is in and that of undecided ones; or up to 64
+        BOOLEAN columns.
+    """
+
+    layout: Layout
+    words: tuple[tuple[str, ...], ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """All of them."""
+        return [column for word in self.words for column in word]
 
 
-def words_in(batch: pa.RecordBatch, held: Held) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def words_in(
+    batch: pa.RecordBatch, stored: StoredWords
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the slices that rows are in and are undecided on, as words.
 
     There is at least one word, whatever slices there are. Null is never in, whoever wrote the
@@ -28,16 +49,15 @@ def words_in(batch: pa.RecordBatch, held: Held) -> tuple[np.ndarray, np.ndarray,
 
     Examples
     --------
-    >>> from engine.masks.reader import Held
     >>> batch = pa.record_batch({"a": [True, None, False], "b": [True, True, None]})
-    >>> [w.tolist() for w in words_in(batch, Held(Layout.BOOLEAN, (("a", "b"),)))]
+    >>> [w.tolist() for w in words_in(batch, StoredWords(Layout.BOOLEAN, (("a", "b"),)))]
     [[[3, 2, 0]], [1, 2], [[1, 2]]]
     """
-    word = _packed if held.layout is Layout.PACKED else _of_booleans
+    word = _packed if stored.layout is Layout.PACKED else _of_booleans
     n = batch.num_rows
-    words = np.empty((len(held.words), n), np.uint64) if held.words else np.zeros((1, n), np.uint64)
+    words = np.zeros((max(1, len(stored.words)), n), np.uint64)
     nulls: dict[int, np.ndarray] = {}
-    for k, columns in enumerate(held.words):
+    for k, columns in enumerate(stored.words):
         inside, undecided = word(batch, columns)
         if undecided is None:
             words[k] = inside
@@ -82,7 +102,7 @@ def _of_booleans(
 def _bitmap(column: pa.Array, which: int, n: int) -> np.ndarray:
     """Return a column's values or, as 0, which of them there are; eight a byte."""
     if column.offset % 8:
-        held = column.is_valid() if which == 0 else column.fill_null(False)
-        return np.packbits(held.to_numpy(zero_copy_only=False), bitorder="little")
+        values = column.is_valid() if which == 0 else column.fill_null(False)
+        return np.packbits(values.to_numpy(zero_copy_only=False), bitorder="little")
     first = column.offset // 8
     return np.frombuffer(column.buffers()[which], np.uint8)[first : first + -(-n // 8)]

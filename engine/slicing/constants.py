@@ -1,8 +1,8 @@
 """Which values are constants: those that mean the same to every tier as to Python.
 
 A constant is of an exact plain type, or a collection of such. An object of a subclass may compare,
-contain or count in a way of its own, so it isn't one. A scalar of numpy is told from Python's own
-value by arithmetic, not by comparison.
+contain or count in a way of its own, so it isn't one. A scalar of numpy differs from Python's own
+value in arithmetic, not in comparisons.
 """
 
 from __future__ import annotations
@@ -55,8 +55,37 @@ def is_constant(value: Any) -> bool:
     return False
 
 
+def constant_key(value: Any) -> str:
+    """Return a text that two constants share only if no function can tell them apart.
+
+    Any other value (see :func:`is_constant`) shares its text with nothing.
+
+    Examples
+    --------
+    >>> constant_key(1) == constant_key(True), constant_key((1,)) == constant_key((1,))
+    (False, True)
+    """
+    kind = type(value)
+    if kind is str:
+        return f"str:{value!r}"
+    if kind in (tuple, list):
+        return f"{kind.__name__}({','.join(map(constant_key, value))})"
+    if kind in (set, frozenset):
+        return f"{kind.__name__}({','.join(sorted(map(constant_key, value)))})"
+    if kind is dict:
+        items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
+        return f"dict({','.join(items)})"
+    if kind is re.Pattern:  # its repr is cut
+        return f"Pattern({constant_key(value.pattern)},{value.flags})"
+    if kind is int:
+        return f"int:{value:x}"  # its decimal digits may be too many
+    return f"{kind.__name__}:{value!r}" if is_constant(value) else f"object:{id(value)}"
+
+
 def as_compared(value: Any) -> Any:
-    """Return what a numpy scalar, or a collection that has some, is compared and looked up as.
+    """Return Python's own value of a numpy scalar, or of a collection that has some.
+
+    It stands for the scalar where values are compared and looked up.
 
     Raises
     ------
