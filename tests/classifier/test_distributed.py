@@ -119,6 +119,7 @@ def same(ours, theirs):
     assert all(torch.equal(w, theirs.weights[name]) for name, w in ours.weights.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["a step an epoch", "unequal shares"])
 def test_two_processes_lose_what_one_does(both, tmp_path, scenario):
     model, loaders, trainer = scenarios(tmp_path)[scenario]()
@@ -138,10 +139,12 @@ def test_two_processes_lose_what_one_does(both, tmp_path, scenario):
     assert not any(second.metrics)  # the first process alone scores
 
 
+@pytest.mark.slow
 def test_with_dropout_processes_stay_in_step(both):
     same(*both["dropout"])
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_after_a_kill(both):
     assert all(process.killed for process in both["killed"])
     same(both["resumed"][0], both["dropout"][0])
@@ -176,6 +179,7 @@ def test_a_folder_that_is_not_shared_is_found():
     )
 
 
+@pytest.mark.slow
 def test_pysparks_distributor_runs_it(spark):
     from pyspark import cloudpickle
     from pyspark.ml.torch.distributor import TorchDistributor

@@ -22,7 +22,7 @@ import pytest
 from engine.storage.session import delta_jars
 
 # Many processes that each start a JVM: on a busy machine they take their time.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
