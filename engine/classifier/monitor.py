@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.classifier.data.dataset import DictDataLoader, SliceLabels, hard, pred_label
 from engine.classifier.history import EpochLog
-from engine.classifier.settings import OVERALL, monitored
+from engine.classifier.settings import monitored
 from engine.errors import MonitorError, listed
 from engine.metrics import catalog as spec
-from engine.metrics.catalog import MetricSpec, badness
+from engine.metrics.catalog import OVERALL, MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -27,6 +27,7 @@ from engine.classifier.rules import (
     whole,
 )
 from engine.errors import MonitorError, TrainerSettingError, brief, listed, near
+from engine.metrics.catalog import OVERALL
 
 # The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
 OPTIMIZER_NAMES = ("sgd", "adam", "adamax", "adamw")
@@ -42,7 +43,7 @@ LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
 }
 
 PRECISIONS = ("float32", "bf16", "auto")
-OVERALL, BASE = "overall", "base"
+BASE = "base"
 
 SEED = whole(0, 2**32 - 1)  # what numpy takes
 _POSITIVE = number(lambda v: v > 0, "be above 0")

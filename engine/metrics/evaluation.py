@@ -24,11 +24,10 @@ from engine.errors import (
 )
 from engine.hashing import KeyHash
 from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
-from engine.metrics.catalog import KINDS, MetricSpec, badness, better, parse_metric
+from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import confusions
 from engine.metrics.formulas.probability import Calibration
-from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Figures, Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
@@ -454,7 +453,7 @@ def evaluate(
         where no metric needs classes, as those of numbers don't. Values of other types are
         compared as :mod:`engine.metrics.classes` says: 1, 1.0 and true are one class.
     split
-        A column of ``masks`` by which figures are apart.
+        A column of ``masks``; each of its values has figures of its own.
     columns
         Our names of prediction columns to the table's own, where they differ.
     confidence

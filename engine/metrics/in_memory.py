@@ -24,9 +24,9 @@ from engine.masks.arrow import StoredWords
 from engine.masks.checks import EXAMPLES, key_text
 from engine.masks.layout import Layout
 from engine.masks.splits import AnySplit, Split
+from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs
-from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.delong import Paired, paired_in_order
 from engine.metrics.inference.figures import Figures, with_statuses
 from engine.metrics.inference.per_slice import figure_of

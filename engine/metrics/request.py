@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, checked before Spark is: metrics, classes, slices, models."""
+"""What an evaluation takes, checked before any row is read: metrics, classes, slices, models."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SUMMED = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal",
 
 @dataclass(frozen=True)
 class Request:
-    """What an evaluation is asked for, wherever its rows are.
+    """What an evaluation takes, wherever its rows are.
 
     Attributes
     ----------
@@ -105,7 +105,7 @@ def request_of(
     cluster: Any,
     columns: Any,
 ) -> Request:
-    """Return what ``evaluate`` is asked for, checked; raises what the functions below do."""
+    """Return what ``evaluate`` takes, checked; raises what the functions below do."""
     on, names_of_columns = columns_of(call, "key", key), renamed(columns)
     parsed, own = metrics_of(call, metrics)
     known_classes = classes_of(parsed, own, classes)

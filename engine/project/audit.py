@@ -12,8 +12,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.masks.checks import check_columns, quoted
 from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
+from engine.metrics.catalog import OVERALL
 from engine.metrics.explore.trend import trend
-from engine.metrics.formulas.states import OVERALL
 from engine.report import sections
 from engine.report.sections import Section
 from engine.storage import tables

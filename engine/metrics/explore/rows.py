@@ -13,7 +13,7 @@ from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.splits import AnySplit, is_split, split_sql
-from engine.metrics.formulas.states import OVERALL
+from engine.metrics.catalog import OVERALL
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import (
     is_prediction,
