@@ -20,6 +20,7 @@ from engine.errors import (
     PredictionTypeError,
 )
 from engine.masks.checks import spark_table
+from engine.masks.splits import AnySplit
 from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.classes import as_class, given_classes
 from engine.metrics.custom import CustomMetric
@@ -91,6 +92,34 @@ class Request:
     def table(model: str) -> str:
         """Return what messages call a model's predictions."""
         return f"predictions of {model!r}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Rows to show of an evaluation.
+
+    Attributes
+    ----------
+    key
+        The columns that name a row.
+    slice_id
+        The slice, or "overall".
+    n
+        How many rows, at most; of each kind where there are kinds.
+    columns
+        Further columns to show.
+    split
+        One split's rows only; None is that of rows whose split is null.
+    seed
+        What decides which of like rows are shown.
+    """
+
+    key: Sequence[str]
+    slice_id: str
+    n: int
+    columns: Sequence[str]
+    split: AnySplit
+    seed: int
 
 
 def request_of(
