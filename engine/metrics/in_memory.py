@@ -73,10 +73,11 @@ class LocalRows:
         return nullcontext()
 
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
-        """Add up all states, a task per processor."""
+        """Add up all states, a task per processor; one where users' metrics may know no threads."""
         form, places = self._form(replicates if hashed else 0), self._places(hashed)
         batches = self.table.to_batches(max_chunksize=_CHUNK)
-        tasks = max(1, min(os.cpu_count() or 1, len(batches)))
+        processors = 1 if self.spec.custom else os.cpu_count() or 1
+        tasks = max(1, min(processors, len(batches)))
 
         def add_up(first: int) -> list[pa.RecordBatch]:
             task = Task(form)
