@@ -29,7 +29,7 @@ def job(args: argparse.Namespace) -> None:
     import time
 
     from engine.classifier.checkpoint import check_target, stored_facts
-    from engine.classifier.features.features import input_columns
+    from engine.classifier.settings import feature_spec
     from engine.masks.table import slices_of
     from engine.project import sample as samples
     from engine.project.fitting import check_setup
@@ -40,7 +40,7 @@ def job(args: argparse.Namespace) -> None:
 
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
-    inputs = input_columns(project.classifier.features.model_dump(), project.text)
+    inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = cli.source(project, spark)

@@ -52,8 +52,8 @@ from engine import (
 )
 from engine.errors import EngineError
 from engine.metrics.catalog import parse_metric
-from engine.metrics.evaluation import measured  # noqa: F401 - what evaluate ends in
-from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.in_spark import SparkRows
+from engine.metrics.scan.form import EvaluationSpec
 from engine.slicing.discovery import load_slices
 from tests.metrics.scanned import scan_of
 
@@ -186,7 +186,14 @@ def evaluation() -> Evaluation:
 
     found = scan_of(rows, {"model": model}, spec)
     table = with_uncertainty(figures(found, spec), found, spec, Confidence(min_support=0))
-    return Evaluation(table.reset_index(drop=True), spec, Confidence(), found, MASKS, ("id",))
+    return Evaluation(
+        table.reset_index(drop=True),
+        spec,
+        Confidence(),
+        found,
+        SparkRows(MASKS, spec, ["id"]),
+        ("id",),
+    )
 
 
 SIGNED = Signatures(
@@ -230,6 +237,7 @@ CALLS = [
             "split": no("none") | {"list": ["part"]},
             "columns": no("none", "a dict")
             | {"no column": {"pred": "yhat"}, "none": {"pred": None}},
+            "confidence": no("none") | {"level": 0.9},
             "sure": no("none") | {"level": 0.9},
             "n_replicates": no("zero", "ninety-five"),
             "cluster": no("none") | {"list": ["part"]},
@@ -603,9 +611,10 @@ def ask(**given: Any) -> Callable[[], Any]:
 
 
 SENTENCES = {
-    ask(masks=FRAME): (
-        "evaluate: masks must be a Spark DataFrame, found a pandas DataFrame; make it one with "
-        "spark.createDataFrame(...)"
+    ask(masks={}): "evaluate: masks must be a Spark DataFrame, found {}",
+    ask(masks=FRAME, key="n", predictions=3): (
+        "evaluate: predictions must be a pandas DataFrame, or a pyarrow Table or RecordBatch, as "
+        "masks are, or a dict of them by model, found 3"
     ),
     ask(predictions={"m": pa.table({"id": [1]})}): (
         "evaluate: predictions['m'] must be a Spark DataFrame, found a pyarrow Table; make it one "
@@ -651,6 +660,14 @@ SENTENCES = {
     ask(metrics=["mean@column=sex"]): (
         "column 'sex' of the table is string, and must be a number for mean@column=sex: cast it, "
         "or name another one in columns"
+    ),
+    ask(confidence=0.9): (
+        "evaluate: confidence must be a Confidence, found 0.9; write "
+        "confidence=Confidence(level=0.95)"
+    ),
+    ask(sure=Confidence(), confidence=Confidence()): (
+        "evaluate: sure must be left out beside confidence, found Confidence(level=0.95, "
+        "min_support=30, correction='bh', clustered=False)"
     ),
     ask(sure=0.9): (
         "evaluate: sure must be a Confidence, found 0.9; write sure=Confidence(level=0.95)"

@@ -62,10 +62,27 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
     >>> ids, members.tolist()
     (('b', 'a'), [[False, True], [True, False]])
     """
+    wanted, names = named_masks(masks, ids, "ids"), _names(masks)[0]
+    members = np.zeros((len(masks), len(wanted)), bool)
+    for i, one in enumerate(wanted):
+        members[:, i] = _column(masks, names.index(one))
+    return wanted, members
+
+
+def named_masks(masks: Any, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
+    """Return the slices that someone asks for of a local table, or all that are marked.
+
+    Parameters
+    ----------
+    masks, ids
+        As for :func:`inside`, which raises the same.
+    argument
+        What names slices, for the message.
+    """
     names, known, flags = _names(masks)
     wanted = tuple(dict.fromkeys(known if ids is None else ids))
     if ids is None and not wanted:
-        raise NoMasksError(flags, "ids")
+        raise NoMasksError(flags, argument)
     for one in wanted:
         if one not in names:
             raise NoSuchMaskError(one, known or flags)
@@ -73,10 +90,7 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
             raise MaskColumnError(one, f"there are {names.count(one)} columns {one!r}")
         if one not in flags:
             raise MaskColumnError(one, f"the column {one!r} is no BOOLEAN one")
-    members = np.zeros((len(masks), len(wanted)), bool)
-    for i, one in enumerate(wanted):
-        members[:, i] = _column(masks, names.index(one))
-    return wanted, members
+    return wanted
 
 
 def _names(masks: Any) -> tuple[list[str], list[str], list[str]]:

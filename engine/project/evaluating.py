@@ -19,11 +19,12 @@ from engine.masks.splits import is_split, split_sql
 from engine.metrics.catalog import KINDS
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
+from engine.metrics.in_spark import SparkRows
 from engine.metrics.inference.uncertainty import Confidence
 from engine.metrics.predictions import has_weights
 from engine.metrics.request import check_summed, classes_of, sendable
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.scan.scan import EvaluationSpec
 from engine.project import records
 from engine.project.predictions import ModelTable, read_predictions
 from engine.project.row_columns import RowColumns, row_columns
@@ -107,14 +108,14 @@ class EvaluationInput:
         project, models, key = self.project, self.models, self.project.join_columns
         certainty = project.certainty
         named = {f"{m.stored.name} (model {model_id!r})": m.df for model_id, m in models.items()}
+        joined = join_predictions(self.rows, {m: model.df for m, model in models.items()}, key)
         return measured(
-            join_predictions(self.rows, {m: model.df for m, model in models.items()}, key),
-            self.spec, {model_id: stored.name for model_id, stored in self.stored.items()},
-            key, project.key,
-            sure=Confidence(certainty.level, certainty.min_support, certainty.correction),
+            SparkRows(joined, self.spec, key, {self.masks.name: self.rows} | named),
+            {model_id: stored.name for model_id, stored in self.stored.items()},
+            project.key,
+            confidence=Confidence(certainty.level, certainty.min_support, certainty.correction),
             n_replicates=certainty.replicates, cluster=certainty.cluster, seed=project.seed,
             allow_missing=project.missing_predictions == "count", functions=self.functions,
-            sources={self.masks.name: self.rows} | named,
         )  # fmt: skip
 
     def record(self, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from engine.masks.coverage import coverage
 from engine.metrics.custom import CustomMetric
-from engine.metrics.inference.uncertainty import how_sure, needs_replicates
+from engine.metrics.inference.uncertainty import interval_source, needs_replicates
 from engine.plain import SENTENCE, plain
 from engine.project.evaluating import EvaluationInput
 from engine.project.labelling import Labelling
@@ -40,7 +40,7 @@ def of_evaluation(data: EvaluationInput) -> str:
     shared = replace(spec, metrics=[]).work().numbers  # the rows, which are counted once
     for m in spec.metrics:
         numbers = max(1, replace(spec, metrics=[m]).work().numbers - shared)
-        interval = how_sure(m, spec, clustered)
+        interval = interval_source(m, spec, clustered)
         lines.append(f"  {m}: {numbers:,} numbers per slice, split and model; interval: {interval}")
     lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]
     lines += _of_functions(data, data.functions)

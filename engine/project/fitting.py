@@ -13,11 +13,14 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 from engine.classifier.bases import build_base
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
-from engine.classifier.features.features import Features, Rows, fit_features, row_names
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.features.columns import Rows, row_names
+from engine.classifier.features.kinds import Features, fit_features
+from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import TrainerConfig, monitored
-from engine.classifier.train import Trainer, check_device, set_seed
+from engine.classifier.train import Trainer, set_seed
 from engine.project.model_settings import Classifier
 
 TASK = "task"

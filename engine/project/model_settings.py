@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, model_serializer, model_validator
 
-from engine.classifier.rules import Rule
 from engine.classifier.settings import BASES, FEATURES, MODEL, SEED, TRAINER, check_spec
 from engine.errors import BaseSpecError, FeatureSpecError
 from engine.project.fields import Settings
@@ -95,15 +94,15 @@ Features: TypeAlias = Annotated[BagOfWords | TfIdf | Tabular, Field(discriminato
 Base: TypeAlias = Annotated[Mlp | TabularMlp, Field(discriminator="kind")]
 
 
-class _Rules(NamedTuple):
-    kind: str  # by default
-    rules: Mapping[str, Mapping[str, Rule]]
+class _Kinds(NamedTuple):
+    default: str
+    kinds: Mapping[str, type[Any]]
     error: Callable[[str], Exception]
 
 
 _SPECS = {
-    "features": _Rules("bag_of_words", FEATURES, FeatureSpecError),
-    "base": _Rules("mlp", BASES, BaseSpecError),
+    "features": _Kinds("bag_of_words", FEATURES, FeatureSpecError),
+    "base": _Kinds("mlp", BASES, BaseSpecError),
 }
 # ``tensorboard`` is a flag in the project file, a folder in training.
 _TRAINER = set(TRAINER) - {"tensorboard"}
@@ -172,12 +171,12 @@ class Classifier(Settings):
         if not isinstance(value, Mapping):
             return value
         specs = {
-            name: {"kind": spec.kind, **value[name]}
+            name: {"kind": spec.default, **value[name]}
             for name, spec in _SPECS.items()
             if isinstance(value.get(name), Mapping)
         }
         for name, spec in specs.items():
-            check_spec(spec, _SPECS[name].rules, _SPECS[name].error)
+            check_spec(spec, _SPECS[name].kinds, _SPECS[name].error)
         return {**value, **specs}
 
     @model_validator(mode="after")

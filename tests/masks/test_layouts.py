@@ -19,8 +19,9 @@ from engine.masks.table import TableForm, slices_of
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.figures import figures
 from engine.metrics.predictions import normalised
+from engine.metrics.scan.form import FLAGS, EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.scan.scan import FLAGS, EvaluationSpec, scan
+from engine.metrics.scan.scan import scan
 from engine.project.demo_data import generate_comments, read_youtube_spam
 from engine.sampling import Chances, draw
 from engine.slicing.discovery import load_slices

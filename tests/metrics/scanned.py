@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.metrics.scan import scan as scanning
 from engine.metrics.scan.chunks import chunk_of
 from engine.metrics.scan.code import code_of
-from engine.metrics.scan.scan import EvaluationSpec, Form, Scan
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.gather import arranged, grouped
+from engine.metrics.scan.task import Task
 from engine.words import packed
 
 
@@ -71,10 +72,10 @@ def scan_of(
     batch = batch_of(rows, models or {spec.models[0]: rows}, spec, form)
     sent: list[pa.RecordBatch] = []
     for part in [range(len(rows))] if parts is None else parts:
-        task = scanning._Task(form)
+        task = Task(form)
         task.take(chunk_of(batch.take(pa.array(list(part), pa.int64())), form.words))
         sent += task.sums()
-    return scanning._arranged(scanning._grouped(pa.Table.from_batches(sent), form), form)
+    return arranged(grouped(pa.Table.from_batches(sent), form), form)
 
 
 def parts_of(n: int, parts: Sequence[int]) -> list[list[int]]:

@@ -12,7 +12,7 @@ from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.compare import COMPARED, compare
 from engine.metrics.inference.delong import Paired, paired
 from engine.metrics.inference.uncertainty import Confidence
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 
 def direct(positive, scores):

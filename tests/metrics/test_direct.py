@@ -11,10 +11,10 @@ import pytest
 from engine import evaluate
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_mask, described_words, words_sql
-from engine.metrics import evaluation
-from engine.metrics.scan import direct
+from engine.metrics import in_spark
+from engine.metrics.scan import by_files as direct
 from engine.metrics.scan import scan as scan_module
-from engine.metrics.scan.scan import form_of, narrowed
+from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.storage.files import Files, Span, batches, files_of, shared
 
 N = 700
@@ -140,7 +140,7 @@ def asked(monkeypatch, df, **more):
     """Return what `evaluate` gives to the scan."""
     found = []
     with monkeypatch.context() as patched:
-        patched.setattr(evaluation, "scan", lambda *a, **_: found.append(a) or 1 / 0)
+        patched.setattr(in_spark, "scan", lambda *a, **_: found.append(a) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate(df, **more)
     return found[0]
@@ -237,7 +237,7 @@ def test_figures_are_the_same_bit_for_bit(spark, tmp_path, monkeypatch, caplog, 
 def gone(own, form, hashed, rows):
     found = direct.reader_of(own, form, hashed, rows)
     files = Files(((Span("/nowhere/gone.parquet", 0, 9),),), found.files.columns)
-    return direct.Reader(files, form, found.held, found.at, hashed, rows)
+    return direct.Reader(files, form, found.places, rows)
 
 
 def plain(spark, path, n=10, *more, **options):

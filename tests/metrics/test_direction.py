@@ -15,7 +15,7 @@ from engine.errors import MonitorError
 from engine.metrics.catalog import KINDS, MetricSpec, better, parse_metric, quality
 from engine.metrics.explore.trend import trend
 from engine.metrics.inference.significance import mark
-from engine.metrics.scan.scan import EvaluationSpec, Scan
+from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scorer import Scorer
 from engine.report import sections
 from engine.report.page import render

@@ -32,9 +32,10 @@ from engine.metrics.inference.compare import compare
 from engine.metrics.inference.figures import figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.predictions import normalised
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.scan.replicates import weights
-from engine.metrics.scan.scan import EvaluationSpec, scan
+from engine.metrics.scan.scan import scan
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
 N = 400

@@ -228,6 +228,9 @@ BINARY_ORACLES: dict[str, Oracle] = {
         r.label, r.pred, sample_weight=r.weight
     ),
     "matthews_corrcoef": _matthews,
+    "cohen_kappa": lambda r: np.nan_to_num(  # 0/0 is NaN there
+        sk.cohen_kappa_score(r.label, r.pred, sample_weight=r.weight)
+    ),
 }
 AVERAGES: dict[str, Oracle] = {
     f"{name}_{average}": averaged(score, average)
@@ -282,8 +285,9 @@ def assert_is(text: str, rows: Rows, masks: np.ndarray, kept, oracle, narrow: bo
     metric = parse_metric(text)
     found, classes = state(rows, masks, text, narrow)
     value, status = compute(metric, found, classes, found.at(0))
-    support = family(metric).support(metric, found, classes)
-    share = family(metric).share(metric, found.weights, classes, found.at(0))
+    of = family(metric, classes)
+    support = of.support(found)
+    share = of.share(found.weights, found.at(0))
     assert (share is not None) == is_share(metric)
     for i, member in enumerate(sets_of(masks)):
         held = rows[member & kept(rows)]

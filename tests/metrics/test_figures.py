@@ -15,7 +15,7 @@ from engine.metrics.classes import class_text
 from engine.metrics.formulas.ranking import histogram_of, roc_auc
 from engine.metrics.inference.figures import ROW_COLUMNS, figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
-from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.scan.form import EvaluationSpec
 from tests.metrics.scanned import parts_of, scan_of
 
 SLICES = ("a", "b")

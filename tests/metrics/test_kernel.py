@@ -20,15 +20,15 @@ from engine.metrics.scan import kernel
 from engine.metrics.scan.kernel import (
     PLAIN,
     Added,
-    Kept,
     Line,
     Masks,
+    SmallScores,
     Work,
     add,
     keep,
-    kept_slices,
     scores_bytes,
     scores_from,
+    small_slices,
 )
 from engine.metrics.scan.replicates import weights as replicate_weights
 from engine.words import packed, set_bits
@@ -214,10 +214,10 @@ def kept_of(rows: Rows, parts: list[np.ndarray], most: int) -> dict[int, list]:
     """Keep scores in tasks of two chunks each, and join them as Spark does."""
     n, found = defaultdict(int), defaultdict(list)
     for part in parts:
-        kept = Kept(np.zeros(rows.words(part).width, np.int64))
+        kept = SmallScores(np.zeros(rows.words(part).width, np.int64))
         for chunk in np.array_split(part, 2):
             keep(kept, rows.words(chunk), rows.outputs(chunk), rows.weights(chunk), most)
-        for at, of, scores in kept_slices(kept, most):
+        for at, of, scores in small_slices(kept, most):
             n[at] += of
             found[at] += [] if scores is None else [scores_bytes(*scores)]
     return {at: scores_from(found[at]).tolist() for at in n if n[at] <= most}

@@ -21,7 +21,7 @@ from engine.errors import (
 )
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.predictions import fields_of, with_arrays
-from engine.metrics.scan.direct import _positions
+from engine.metrics.scan.arrow_chunks import positions_of
 
 TYPES = {
     "boolean": [False, True, None, True],
@@ -65,7 +65,7 @@ def test_a_value_is_the_same_class_whatever_holds_it(values):
         at = found[f"p{i}"].tolist()
         assert at == [0, second, -1, last], (kind, how)
         if kind in ("boolean", "tinyint", "bigint", "float", "double"):
-            direct = _positions(columns[names[kind]], given_classes("evaluate", CLASSES[how]))
+            direct = positions_of(columns[names[kind]], given_classes("evaluate", CLASSES[how]))
             assert direct.tolist() == at, (kind, how)
 
 
@@ -89,7 +89,7 @@ def test_values_and_classes_of_two_types(spark, kind, classes, given, position):
     assert [r[0] for r in df.selectExpr(class_position("v", kind, classes)).collect()] == position
     if kind != "string":
         column = df.toArrow().column("v").combine_chunks()
-        assert _positions(column, classes).tolist() == position
+        assert positions_of(column, classes).tolist() == position
 
 
 def test_probabilities_of_any_shape_are_arrays(spark):

@@ -13,7 +13,7 @@ from engine.errors import TooManyClassesError
 from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.classification import MOST_SHOWN, confusions
 from engine.metrics.inference.figures import figures
-from engine.metrics.scan import scan as scanning
+from engine.metrics.scan import form
 from engine.metrics.scan.code import (
     FLAGS,
     MOST_CLASSES,
@@ -22,7 +22,7 @@ from engine.metrics.scan.code import (
     flags_in,
     positions_in,
 )
-from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.scan.form import EvaluationSpec
 from tests.metrics.scanned import scan_of
 from tests.metrics.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 
@@ -120,7 +120,7 @@ def test_classes_of_the_weight_0_count_in_averages():
 
 
 def test_more_classes_than_can_be_told_apart_are_refused(monkeypatch):
-    monkeypatch.setattr(scanning, "MOST_CLASSES", 3)
+    monkeypatch.setattr(form, "MOST_CLASSES", 3)
     with pytest.raises(TooManyClassesError) as caught:
         EvaluationSpec([parse_metric("accuracy")], [], range(4), 1)
     assert str(caught.value) == (

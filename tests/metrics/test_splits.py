@@ -15,7 +15,7 @@ from engine.metrics.explore.trend import trend
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
-from engine.metrics.scan.scan import EvaluationSpec
+from engine.metrics.scan.form import EvaluationSpec
 from engine.report import sections
 from engine.report.page import render
 from tests.metrics.scanned import scan_of

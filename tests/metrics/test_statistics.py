@@ -20,7 +20,6 @@ from engine.metrics.inference.intervals import (
     auc_variance,
     average_precision_interval,
     bootstrap_interval,
-    effective_n,
     rough,
     wilson,
 )
@@ -154,16 +153,6 @@ def test_wilson_against_scipy(level):
     assert ((low <= k / n) & (k / n <= high) & (low >= 0) & (high <= 1)).all()
 
 
-def test_wilson_of_weights_is_that_of_the_effective_n():
-    w = np.array([1.0, 2.0, 3.0, 10.0])
-    effective = effective_n(w.sum(), (w**2).sum())
-    assert effective == pytest.approx(16**2 / 114)
-    found = wilson(np.array(13.0), w.sum(), effective=effective)
-    np.testing.assert_allclose(found, wilson(13 / 16 * effective, effective))
-    assert effective_n(np.array(5.0), np.array(5.0)) == 5
-    assert effective_n(np.array(0.0), np.array(0.0)) == 0
-
-
 def test_no_rows_have_no_wilson_interval():
     assert np.isnan(wilson(np.array([0]), np.array([0]))).all()
 
@@ -171,8 +160,6 @@ def test_no_rows_have_no_wilson_interval():
 def test_where_wilson_is_rough():
     k, n = np.array([0, 4, 5, 45, 46, 60_000]), np.array([50, 50, 50, 50, 50, 60_000])
     assert rough(k, n).tolist() == [True, True, False, False, True, True]
-    assert rough(np.array(20.0), np.array(40.0), effective=np.array(9.0))
-    assert not rough(np.array(20.0), np.array(40.0), effective=np.array(10.0))
 
 
 def drawn_scores(seed: int, n: int, p: int, levels: int):
@@ -208,20 +195,6 @@ def test_delong_against_all_pairs(seed):
     area = auc_variance(binned(neg, levels + 1), binned(pos, levels + 1))
     assert (area.negatives, area.positives) == (len(neg), len(pos))
     np.testing.assert_allclose([area.value, area.variance], [value, variance], rtol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_delong_with_weights_against_all_pairs(seed):
-    neg, pos, nw, pw = drawn_scores(seed, 40, 25, 30)
-    squares = binned(neg, 31, nw**2), binned(pos, 31, pw**2)
-    area = auc_variance(binned(neg, 31, nw), binned(pos, 31, pw), squares)
-    np.testing.assert_allclose(
-        [area.value, area.variance], delong_by_pairs(neg, pos, nw, pw), rtol=1e-12
-    )
-    halved = auc_variance(
-        binned(neg, 31, nw / 2), binned(pos, 31, pw / 2), tuple(s / 4 for s in squares)
-    )
-    np.testing.assert_allclose(halved, area, rtol=1e-12)
 
 
 def test_delong_of_many_slices_is_that_of_each(monkeypatch):

@@ -19,8 +19,8 @@ from engine.metrics.inference.figures import figures
 from engine.metrics.inference.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.inference.significance import adjusted, fisher, mark, replicate_test
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.replicates import weights
-from engine.metrics.scan.scan import EvaluationSpec
 from tests.metrics.scanned import scan_of
 
 N = 20  # replicates
