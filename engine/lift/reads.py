@@ -91,10 +91,10 @@ def _then(before: Reads, later: Reads) -> Reads:
 
 
 def _preprocessor_reads(p: Preprocessor) -> Reads:
-    found = reads(p.f)
-    if found.escapes or _gives_back(*_code(p.f)):
-        return found
-    return found | Reads(escapes=f"preprocessor {p.name!r} returns another row")
+    own = reads(p.f)
+    if own.escapes or _gives_back(*_code(p.f)):
+        return own
+    return own | Reads(escapes=f"preprocessor {p.name!r} returns another row")
 
 
 def reads(f: Callable[..., Any]) -> Reads:
@@ -142,20 +142,20 @@ def _gives_back(code: CodeType | None, row: str) -> bool:
 def _reads_of(code: CodeType, row: str, *, nested: bool = False) -> Reads:
     instructions = list(_plain(code))
     in_cell = row in code.co_cellvars + code.co_freevars
-    found = Reads()
+    total = Reads()
     if _REFLECTION.intersection(code.co_names):
-        found |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
+        total |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
     for at, (op, value, line) in enumerate(instructions):
         if value != row or not ("FAST" in op or "DEREF" in op):
             continue
         if in_cell and op.startswith("LOAD_FAST"):
             continue  # since Python 3.13: the cell is handed to a nested function, read below
         where = f"line {line} of {code.co_filename.rpartition('/')[2]}"
-        found = _then(found, _use(op, instructions[at + 1 : at + 3], where, nested))
+        total = _then(total, _use(op, instructions[at + 1 : at + 3], where, nested))
     for const in code.co_consts:  # a comprehension or lambda in the function sees the row too
         if isinstance(const, CodeType) and row in const.co_freevars:
-            found = _then(found, _reads_of(const, row, nested=True))
-    return found
+            total = _then(total, _reads_of(const, row, nested=True))
+    return total
 
 
 def _use(op: str, following: Sequence[tuple[str, Any, int]], where: str, nested: bool) -> Reads:
