@@ -102,7 +102,7 @@ def translated(tree: Expr, schema: StructType) -> Native:
         if len(terms) == MOST_NODES:
             raise NotTranslatedError(f"it says more than {MOST_NODES} things")
         terms[node] = _term(node, terms, schema)
-        if _size(terms[node]) > MOST_TEXT:  # what is said twice is written twice
+        if _size(terms[node]) > MOST_TEXT:  # what a tree shares, its SQL repeats
             raise NotTranslatedError(f"its SQL has more than {MOST_TEXT:,} characters")
     term = terms[root]
     if term.kind not in ("none", "bool"):
@@ -372,7 +372,7 @@ def _equal(a: Term, b: Term) -> Term:
     elif a.kind == b.kind:
         value = f"({a.value} = {b.value})"
     else:
-        value = "false"  # a text is no number
+        value = "false"  # a text never equals a number
     both = f"({a.null} AND {b.null})" if a.null is not None and b.null is not None else "false"
     return Term("bool", _known(value, _any_of(a.null, b.null), both), None, fail)
 

@@ -1,4 +1,4 @@
-"""Trees made into one list of steps for a batch: each distinct node once, texts scanned once."""
+"""Trees as one list of steps for a batch: each distinct node once, texts scanned once."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _mask(vec: Vec | None, batch: Batch) -> BatchMask:
     if vec.kind == "const":
         null = np.full(batch.n, True) if vec.values is None else None
         vec = Vec("bool", np.full(batch.n, vec.values is True), null, vec.fail)
-    if vec.kind != "bool":  # every row failed, so nothing told of which kind the values are
+    if vec.kind != "bool":  # every row failed, so the values have no kind
         vec = VECTORS["mask"](batch, None, vec)
     members, null, fail = vec.values, vec.null, vec.fail
     if null is not None:

@@ -70,7 +70,7 @@ class Candidate:
     columns
         What it reads.
     tree
-        What it says, where it was lifted or made of an expression.
+        What it says, where its function was lifted or an expression defines it.
     reads
         One clause about how it is written.
     """
@@ -296,12 +296,12 @@ def chosen(
     kinds
         Column to its Arrow type.
     forced
-        Slice id to the tier that was asked for.
+        Slice id to the tier that it must run in.
 
     Raises
     ------
     TierError
-        If a slice may not run in the tier that was asked for.
+        If a slice may not run in the tier that it must run in.
     """
     tiers: dict[str, Tier] = {}
     open_: list[Candidate] = []

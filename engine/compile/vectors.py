@@ -224,7 +224,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
         try:
             return _of_values([run(*row) for row in zip(*columns, strict=True)], None)
         except Exception:
-            raised.clear()  # found one by one below
+            raised.clear()  # the rows are asked one by one below
     rows = zip(*columns, strict=True)
     for i, (row, skipped) in enumerate(zip(rows, skip.tolist(), strict=True)):
         if skipped:

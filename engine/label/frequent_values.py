@@ -1,4 +1,4 @@
-"""The values that slices by value are made of, found in one aggregation of the source."""
+"""The most frequent values of columns, for slices by value: one aggregation of the source."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from engine.storage.names import FORMATS, is_catalog_name
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-BROADCAST = 1_000_000  # keys that are sent to all executors where nothing else is said
+BROADCAST = 1_000_000  # keys that Spark sends to all executors by default
 Reader = Callable[[str], "DataFrame"]
 
 # Spark's types that are compared as one, and as what.

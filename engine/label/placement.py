@@ -108,7 +108,7 @@ class Placement:
     Attributes
     ----------
     sfs
-        The slices that are asked for.
+        The slices whose masks users want.
     columns, kinds, schema
         The table's columns, their Arrow types, and Spark's schema where the table is Spark's.
     all_sfs

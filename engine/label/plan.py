@@ -129,7 +129,7 @@ class MaskPlan(Placement):
         ]
 
     def coverage(self, df: Any) -> list[Coverage]:
-        """Count each slice's rows, in one pass; see :meth:`apply` for what is taken and raised.
+        """Count each slice's rows, in one pass; see :meth:`apply` for tables and errors.
 
         Examples
         --------
@@ -158,7 +158,7 @@ class MaskPlan(Placement):
         return form.rows_of_words(masked.select(*unmarked(masked, form.columns), *words))
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
-        """Return the bit of each slice that the UDF gives: as asked, others behind them."""
+        """Return the bit of each slice that the UDF gives: those in ``bits``, then others."""
         wanted = dict(enumerate_ids(self.ids)) if bits is None else dict(bits)
         inside = set(self._kernel_ids)
         places = {s: b for s, b in wanted.items() if s in inside}
@@ -171,7 +171,7 @@ class MaskPlan(Placement):
 
     @functools.cached_property
     def _native(self) -> Mapping[str, Native]:
-        """Slices that are lifted, or made of an expression, and run in Spark."""
+        """Slices with a tree that run in Spark."""
         native = [s for s, tier in self.tiers.items()
                   if tier is Tier.SPARK and s in self.all_sfs
                   and self.candidates[s].tree is not None]  # fmt: skip
@@ -355,7 +355,7 @@ def compile_slices(
         in_spark = {s for s in lifted if Tier.SPARK in (must.get(s), may.get(s))}
         for s in lifted if len(lifted) <= MOST_EXPRESSIONS else in_spark:
             candidates[s] = with_spark(candidates[s], spark_schema)
-    if plain():  # what is asked for is a fast path that is off
+    if plain():  # fast paths are off
         may, must = may | must, {}
     forced = {s: t for s, t in may.items() if t in candidates[s].costs} | must
     where = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
@@ -442,7 +442,7 @@ def _session() -> SparkSession | None:
 def _bit(bit: int) -> SparkColumn:
     """Return a slice's mask from its bit in the UDF's words."""
     word, at = divmod(bit, WORD)
-    # As text it is one call to the JVM; made of Columns, 2,000 slices would take seconds.
+    # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
     return F.expr(
         f"CASE WHEN bit_get({FAULTS}.null_{word}, {at}) = 0 "
         f"THEN bit_get({FAULTS}.in_{word}, {at}) = 1 END"

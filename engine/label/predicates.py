@@ -42,7 +42,7 @@ def check_predicates(
     Raises
     ------
     PredicateError
-        If one is no BOOLEAN expression over the schema.
+        If one is not a BOOLEAN expression over the schema.
     SliceDepthError
         If one is nested too deeply for the JVM.
     """

@@ -40,7 +40,7 @@ def verify(
     df
         The rows.
     key
-        Columns that name a row; which rows are taken is hashed from them.
+        Columns that name a row; their hash decides which rows are compared.
     share
         The share of the rows, from 0 to 1.
     seed

@@ -227,7 +227,7 @@ class Calls(Expressions):
             match = ...  # it raises where control gets there
         if match is None or (name == "findall" and match is not ...):
             return Const(match)
-        return Call(_SEARCHES[name].name, (Const(pattern), text))  # a match is no constant
+        return Call(_SEARCHES[name].name, (Const(pattern), text))  # a match isn't constant
 
 
 def _is_method(name: str, arguments: int) -> bool:
@@ -240,7 +240,7 @@ def _is_one(f: Any, *known: Any) -> bool:
 
 
 def _types(value: Value, node: ast.AST) -> Const:
-    """Return the type, or the types, that a value is asked to be of."""
+    """Return the type, or the types, of a call of isinstance."""
     parts = value.values if isinstance(value, Items) else (value,)
     kinds = tuple(known_value(p) for p in parts)
     flat = [k for kind in kinds for k in (kind if type(kind) is tuple else (kind,))]

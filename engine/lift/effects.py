@@ -15,7 +15,7 @@ def then(first: Expr, value: Expr) -> Expr:
 
 
 def raising(value: Value) -> Expr | None:
-    """Return what of a value may raise when it is made, or None."""
+    """Return what may raise where Python evaluates a value, or None."""
     if isinstance(value, Items):
         effects = [v for v in value.values if raising(v) is not None] if not value.lazy else []
         return functools.reduce(then, effects) if effects else None

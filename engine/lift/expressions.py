@@ -56,7 +56,7 @@ _BOUND = (
     FunctionType, BuiltinFunctionType, staticmethod, classmethod, MethodDescriptorType,
     WrapperDescriptorType, ClassMethodDescriptorType,
 )  # fmt: skip
-# Types that are no constants, but whose operators change nothing: computed before any row.
+# Types whose operators change nothing: lifting computes them, constant or not.
 _FOLDED = SCALARS | {re.RegexFlag}
 
 # Syntax -> the method that reads it: what is not here is not lifted.

@@ -1,4 +1,4 @@
-"""Which columns a row function reads, told from its bytecode.
+"""Which columns a row function reads, by its bytecode.
 
 Only needed columns cross to Python, and a column that doesn't exist is named before Spark starts.
 Where the row leaves the function (it is passed on, or read by a computed name) the answer is
@@ -187,7 +187,7 @@ def _is_method(name: Any) -> bool:
 
 
 def _plain(code: CodeType) -> Iterator[tuple[str, Any, int]]:
-    """Yield (operation, argument, line), double loads taken apart, without noise."""
+    """Yield (operation, argument, line), a double load as two, without noise."""
     line = code.co_firstlineno
     for i in dis.get_instructions(code):
         if i.positions is not None and i.positions.lineno is not None:

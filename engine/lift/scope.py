@@ -46,7 +46,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Thing:
-    """What is no constant: it may be called, read from or gone through, not computed with."""
+    """Something that isn't constant: source may call it, read from it or go through it."""
 
     value: Any
 

@@ -1,4 +1,4 @@
-"""What is said of Python's syntax that isn't lifted."""
+"""Why some syntax of Python isn't lifted, in words."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ _LETTERS = Cost(0.3)
 
 
 def _method(name: str, arguments: range = range(1), returns: type = str, cost: Cost = _TEXT) -> Op:
-    """Return a method, of text where nothing else is said, that changes nothing."""
+    """Return a method that changes nothing: of text, or of dates."""
 
     def call(value: Any, *args: Any) -> Any:
         return getattr(value, name)(*args)

@@ -53,7 +53,7 @@ class Fault:
     row
         Position in the batch.
     read
-        The columns that the function read, with the values found, as text.
+        The columns that the function read, with their values, as text.
     cause
         The exception's type, message and place, or what was returned.
     """
@@ -83,7 +83,7 @@ class Kernel:
     Parameters
     ----------
     sfs
-        Slicing functions of any kind but SQL and COLUMN. What a composition is made of is among
+        Slicing functions of any kind but SQL and COLUMN. What a composition combines is among
         them.
     trees
         Slice id to what its function says, for those that run over whole columns.
@@ -243,7 +243,7 @@ class Kernel:
                 fault = wrong.get(first[keys[i]])
                 if fault is not None:
                     faults.append(dataclasses.replace(fault, row=int(i)))
-            # A row that fails is asked again each time, so that it is a fault each time.
+            # A row that fails runs again each time, so that it is a fault each time.
             failed = {keys[i] for i in wrong}
             if len(memo) + len(new) > MEMO_SIZE:
                 memo.clear()
@@ -274,7 +274,7 @@ class Kernel:
 
 
 class _Source:
-    """A batch's columns, as Arrow and as rows made when they are needed."""
+    """A batch's columns, as Arrow, and as rows where they are needed."""
 
     def __init__(
         self,
@@ -351,7 +351,7 @@ def _kernel(token: str, *parts: Any) -> Kernel:
 
 
 def _of_tree(sf: SlicingFunction, tree: Expr) -> SlicingFunction:
-    """Return a slice made of a tree as a function: the tree's meaning."""
+    """Return a slice of an expression as a function: what its tree means."""
     return SlicingFunction(sf.name, lambda x: of_row(tree, x, {}), id=sf.id)
 
 

@@ -86,7 +86,7 @@ class Prepared:
     def trace(self, i: int) -> tuple[Set[str], Set[str]]:
         """Return a row's source columns that were read, and those that still are as they were.
 
-        Only asked for where something failed, so told from the steps and not kept.
+        Needed only where something failed, so computed from the steps and not stored.
         """
         if self.before is None:
             row = self.rows[i]
@@ -104,7 +104,7 @@ class Prepared:
 
 
 class Preprocessing:
-    """Runs preprocessors over batches, and remembers what memoized ones made."""
+    """Runs preprocessors over batches, and remembers what memoized ones did."""
 
     def __init__(self) -> None:
         self._memos: dict[int, OrderedDict[Hashable, Any]] = {}
@@ -159,7 +159,7 @@ class _Change:
 
 
 def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
-    """Return what one preprocessor did with a row: fields made, an object, or that it failed."""
+    """Return what one preprocessor did with a row: its changes, an object, or that it failed."""
     if type(x) is Undecided:
         return x
     read: set[str] = set()

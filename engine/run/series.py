@@ -211,7 +211,7 @@ def _may_be_unreadable(column: pd.Series) -> bool:
 
 
 def null_safe(value: Any) -> Any:
-    """Return what pandas gave so that it keeps null; what is no Series or frame as it is."""
+    """Return what pandas gave so that null stays null; other than a Series or frame, as it is."""
     if isinstance(value, pd.DataFrame):
         return NullFrame(value)
     if not isinstance(value, pd.Series):
@@ -240,7 +240,7 @@ def _decoded(series: pd.Series) -> NullSeries:
 
 
 def nan_apart() -> contextlib.AbstractContextManager[None]:
-    """Keep NaN apart from null in nullable floats: pandas 3 takes one for the other unless told."""
+    """Keep NaN and null distinct in nullable floats: pandas 3 confuses them by default."""
     if int(pd.__version__.partition(".")[0]) < 3:  # noqa: PLR2004 - and pandas 2 never does
         return contextlib.nullcontext()
     return pd.option_context("future.distinguish_nan_and_na", True)

@@ -70,7 +70,7 @@ class Parcel(Generic[T]):
         return _opened, (_pickled(self._value),)
 
     def unpack(self) -> T:
-        """Return the value; what its functions import when they run is found from now on."""
+        """Return the value; from now on its functions find what they import when they run."""
         for name, module in self._modules.items():
             if hasattr(sys.modules.get(name, module), _SENT):  # none of the executor's own
                 sys.modules[name] = module
