@@ -227,6 +227,7 @@ _LISTED = (
     _method("removesuffix", range(1, 2)),
     _method("replace", range(2, 3)),
     _method("zfill", range(1, 2)),
+    _method("expandtabs", range(2)),
     _method("startswith", range(1, 2), bool, _SEARCHED),
     _method("endswith", range(1, 2), bool, _SEARCHED),
     _method("count", range(1, 2), int),

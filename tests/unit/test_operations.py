@@ -122,3 +122,29 @@ def test_the_table_needs_the_standard_library_alone():
     assert {n.module.partition(".")[0] for n in imports} <= {
         "__future__", "collections", "dataclasses", "typing",
     }  # fmt: skip
+
+
+NASTY = [
+    None, "", "\t", "a\tb", "\t\t\n\tx", "12345678\t9", "a\r\tb", "\u00e9\t\u20ac\t\U0001f600",
+    "e\u0301\tx", "\x00\t\x1f\t", "\u3000\t\u2028\t", " \t" * 200, "no tab",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["", "1", "0", "-3", "4", "x.n"])
+def test_expandtabs_gives_what_python_gives(size):
+    """The exercise that stays: an operation is one row, and this test."""
+    source = f"len(x.text.expandtabs({size})) % 5 < 2 or x.text.expandtabs({size}).endswith('  x')"
+    table = pa.table({"text": NASTY, "n": pa.array(range(len(NASTY)), pa.int64())})
+    sf = SlicingFunction("sf", function(source))
+    answers = {
+        tier: compile_slices([sf], table.schema, tier=tier).apply(table)["sf"].to_pylist()
+        for tier in ("arrow", "row")
+    }
+    assert "expandtabs" in str(compile_slices([sf], table.schema).candidates["sf"].tree)
+    by_hand = [None if t is None else sf.f(_Row(t, n)) for n, t in enumerate(NASTY)]
+    assert answers == {"arrow": by_hand, "row": by_hand}
+
+
+class _Row:
+    def __init__(self, text: str, n: int) -> None:
+        self.text, self.n = text, n
