@@ -13,7 +13,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -448,14 +448,6 @@ def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     return compute
 
 
-def _not(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a))
-
-
-def _bool(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", truth(a, batch), None, _truth_fail(batch, a))
-
-
 def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
     if a.kind != "object" and (a.kind != "const" or type(a.values) in _SURE):
         return a.fail
@@ -463,10 +455,6 @@ def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
 
 
 _SURE = (bool, int, float, str, type(None))  # of a constant: it is true or false
-
-
-def _is_none(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", is_none(a, batch), None, a.fail)
 
 
 def _is_nan(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -519,10 +507,6 @@ def _word_count(batch: Batch, node: Call, a: Vec) -> Vec:
 # Operations that don't evaluate all their arguments
 
 
-def _any(batch: Batch, _: Call, *args: Vec) -> Vec:
-    return _until(batch, args, lambda t: t)
-
-
 def _all(batch: Batch, _: Call, *args: Vec) -> Vec:
     stopped = _until(batch, args, np.logical_not)
     return Vec("bool", ~stopped.values, None, stopped.fail)
@@ -548,10 +532,6 @@ def _and(batch: Batch, _: Call, *args: Vec) -> Vec:
 
 def _or(batch: Batch, _: Call, *args: Vec) -> Vec:
     return functools.reduce(lambda rest, a: _choose(batch, a, a, rest), reversed(args))
-
-
-def _if(batch: Batch, _: Call, test: Vec, a: Vec, b: Vec) -> Vec:
-    return _choose(batch, test, a, b)
 
 
 def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
@@ -594,13 +574,8 @@ def _plain(v: Vec, kind: str) -> Any:
     return v.values
 
 
-def _then(batch: Batch, _: Call, first: Vec, value: Vec) -> Vec:
-    fail = first_fail(first.fail, value.fail)
-    return Vec(value.kind, value.values, value.null, fail)
-
-
-def _raise(batch: Batch, _: Call) -> Vec:
-    return Vec("const", None, None, np.full(batch.n, ASK, np.uint8))
+def _then(batch: Batch, node: Call, first: Vec, value: Vec) -> Vec:
+    return replace(value, fail=first_fail(first.fail, value.fail), strict=None)
 
 
 def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -652,22 +627,22 @@ QUICK: Mapping[str, Callable[..., Vec]] = {
     "bitand": _bits(operator.and_),
     "bitor": _bits(operator.or_),
     "bitxor": _bits(operator.xor),
-    "not": _not,
-    "bool": _bool,
-    "is_none": _is_none,
+    "not": lambda batch, _, a: Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a)),
+    "bool": lambda batch, _, a: Vec("bool", truth(a, batch), None, _truth_fail(batch, a)),
+    "is_none": lambda batch, _, a: Vec("bool", is_none(a, batch), None, a.fail),
     "is_nan": _is_nan,
     "isnan": _math_isnan,
     "is": _is,
     "isinstance": _isinstance,
     "len": _len,
     "word_count": _word_count,
-    "any": _any,
+    "any": lambda batch, _, *args: _until(batch, args, lambda t: t),
     "all": _all,
     "and": _and,
     "or": _or,
-    "if": _if,
+    "if": lambda batch, _, test, a, b: _choose(batch, test, a, b),
     "then": _then,
-    "raise": _raise,
+    "raise": lambda batch, _: Vec("const", None, None, np.full(batch.n, ASK, np.uint8)),
     "mask": _mask,
 }
 # Operation -> how a batch is computed. What has no quick form is Python's own, value by value.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,7 +159,7 @@ class MaskPlan(Placement):
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: those in ``bits``, then others."""
-        wanted = dict(enumerate_ids(self.ids)) if bits is None else dict(bits)
+        wanted = {s: i for i, s in enumerate(self.ids)} if bits is None else dict(bits)
         inside = set(self._kernel_ids)
         places = {s: b for s, b in wanted.items() if s in inside}
         needed = {p for s, parts in self._needed.items() if s not in inside for p in parts}
@@ -277,11 +277,6 @@ class MaskPlan(Placement):
             else:
                 masks[slice_id] = predicate(self.all_sfs[slice_id])
         return masks[slice_id]
-
-
-def enumerate_ids(ids: Iterable[str]) -> Iterable[tuple[str, int]]:
-    """Yield (slice id, position)."""
-    return ((s, i) for i, s in enumerate(ids))
 
 
 def compile_slices(

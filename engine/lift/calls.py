@@ -62,21 +62,20 @@ class Calls(Expressions):
         target: Any = base
         if isinstance(node.func, ast.Attribute):
             if not (isinstance(base, Thing) and isinstance(base.value, ModuleType | type)):
-                return self.method(base, node.func.attr, args, keywords, node)
-            target = self.attribute_of(base, node.func.attr, node)
+                return self._method(base, node.func.attr, args, keywords, node)
+            target = self._attribute_of(base, node.func.attr, node)
         if not isinstance(target, Thing):
             raise CannotLiftError(node, "it calls something that isn't a function")
-        return self.function(target.value, args, keywords, node)
+        return self._function(target.value, args, keywords, node)
 
-    def method(
+    def _method(
         self, base: Value, name: str, args: list[Any], keywords: Names, node: ast.Call
     ) -> Value:
-        """Return the value of calling a method."""
         if isinstance(base, WholeRow):
             if name == "get" and args and isinstance(args[0], Const) and "get" not in self.columns:
                 there = isinstance(args[0].value, str) and args[0].value in self.columns
                 default = args[1] if len(args) > 1 else Const(None)
-                return self.column(args[0].value) if there else default
+                return self._column(args[0].value) if there else default
             raise CannotLiftError(node, f"it calls the row's {name}()")
         if isinstance(base, Items):
             raise CannotLiftError(node, f"it calls {name}() of a collection that isn't constant")
@@ -86,21 +85,20 @@ class Calls(Expressions):
             raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
         if isinstance(base, Const) and isinstance(base.value, re.Pattern):
             if name in _SEARCHES and len(args) == 1 and not keywords:
-                return self.regex(name, base.value, args[0], node)
+                return self._regex(name, base.value, args[0], node)
             raise CannotLiftError(node, f"it calls {name}() of a pattern")
-        values = [self.plain(a, node) for a in args]
+        values = [self._plain(a, node) for a in args]
         if isinstance(base, Const):
-            return self.constant_method(base, name, values, keywords, node)
+            return self._constant_method(base, name, values, keywords, node)
         if keywords or not _is_method(name, len(args)):
             raise CannotLiftError(node, f"it calls the method {name}()")
-        return self.operation(name, base, *values)
+        return self._operation(name, base, *values)
 
-    def constant_method(
+    def _constant_method(
         self, base: Const, name: str, args: list[Expr], keywords: Names, node: ast.Call
     ) -> Expr:
-        """Return the value of calling a method of a constant."""
         if name == "get" and isinstance(base.value, dict) and len(args) in (1, 2) and not keywords:
-            return self.folded(OPERATIONS["dict_get"], base, *args)
+            return self._folded(OPERATIONS["dict_get"], base, *args)
         if (
             isinstance(base.value, str | bytes | dict | tuple | frozenset)
             and not (isinstance(base.value, dict) and name not in {"keys", "values", "items"})
@@ -117,34 +115,33 @@ class Calls(Expressions):
                 raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
             return Const(answer)
         if isinstance(base.value, str) and not keywords and _is_method(name, len(args)):
-            return self.operation(name, base, *args)
+            return self._operation(name, base, *args)
         raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
 
-    def function(self, f: Any, args: list[Any], keywords: Names, node: ast.Call) -> Value:
-        """Return the value of calling a function."""
+    def _function(self, f: Any, args: list[Any], keywords: Names, node: ast.Call) -> Value:
         if type(f) is FunctionType and f not in _RE_FUNCTIONS and _is_users(f):
-            return self.helper(f, args, keywords, node)
+            return self._helper(f, args, keywords, node)
         if _hashable(f) and f in _RE_FUNCTIONS:
-            return self.re_function(_RE_FUNCTIONS[f], args, keywords, node)
+            return self._re_function(_RE_FUNCTIONS[f], args, keywords, node)
         if keywords:
             raise CannotLiftError(node, f"it calls {call_name(f)} with keywords")
         if _is_one(f, any, all, sum) and len(args) == 1:
-            return self.folded_over(f, args[0], node)
+            return self._folded_over(f, args[0], node)
         if _is_one(f, min, max, isinstance, getattr) and len(args) == 2:  # noqa: PLR2004
-            return self.of_two(f, args[0], args[1], node)
+            return self._of_two(f, args[0], args[1], node)
         if _is_one(f, tuple, list, set, frozenset, sorted) and len(args) == 1:
-            values = self.items(args[0])
+            values = self._items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):
                 return constant_call(f, [Const([v.value for v in values])], node)
         if _hashable(f) and f in _FUNCTIONS and len(args) == 1:
-            return self.folded(_FUNCTIONS[f], self.plain(args[0], node))
+            return self._folded(_FUNCTIONS[f], self._plain(args[0], node))
         if _is_one(f, dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
             isinstance(a, Const) for a in args
         ):
             return constant_call(f, args, node)
         raise CannotLiftError(node, _call_problem(f))
 
-    def helper(self, f: FunctionType, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
+    def _helper(self, f: FunctionType, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
         """Return the value of a function of the user's that the function calls."""
         values = [lasting(value, node) for value in (*args, *keywords.values())]
         tree = self.result(f, args, keywords)
@@ -153,39 +150,37 @@ class Calls(Expressions):
             tree = tree if effect is None else then(effect, tree)
         return tree
 
-    def of_two(self, f: Any, first: Value, second: Value, node: ast.Call) -> Value:
-        """Return the value of a function of two arguments that is lifted."""
+    def _of_two(self, f: Any, first: Value, second: Value, node: ast.Call) -> Value:
         if f in (min, max):
-            a, b = self.plain(first, node), self.plain(second, node)
+            a, b = self._plain(first, node), self._plain(second, node)
             # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
-            return self.operation("if", self.operation("gt" if f is min else "lt", a, b), b, a)
+            return self._operation("if", self._operation("gt" if f is min else "lt", a, b), b, a)
         if f is isinstance:
-            return self.operation("isinstance", self.plain(first, node), _types(second, node))
+            return self._operation("isinstance", self._plain(first, node), _types(second, node))
         known = isinstance(first, WholeRow) and isinstance(second, Const)
         if f is getattr and known and second.value in self.columns:
-            return self.column(str(second.value))
+            return self._column(str(second.value))
         raise CannotLiftError(node, _call_problem(f))
 
-    def folded_over(self, f: Any, over: Value, node: ast.Call) -> Expr:
+    def _folded_over(self, f: Any, over: Value, node: ast.Call) -> Expr:
         """Return `any`, `all` or `sum` of a collection whose elements are known one by one."""
-        values = self.items(over)
+        values = self._items(over)
         if values is None:
             raise CannotLiftError(node, f"it takes {f.__name__}() of something that isn't constant")
-        tests = [self.plain(v, node) for v in values]
+        tests = [self._plain(v, node) for v in values]
         if f is sum:
             total: Expr = Const(0)
             for test in tests:
-                total = self.folded(OPERATIONS["add"], total, test)
+                total = self._folded(OPERATIONS["add"], total, test)
             return total
-        tree = self.operation(f.__name__, *tests)
+        tree = self._operation(f.__name__, *tests)
         if isinstance(over, Items) and not over.lazy:  # Python evaluates a list's elements first
             for test in reversed(tests):
                 if raising(test) is not None:
                     tree = then(test, tree)
         return tree
 
-    def re_function(self, name: str, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
-        """Return the value of calling a function of :mod:`re`."""
+    def _re_function(self, name: str, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
         by_name = dict(zip(("pattern", "string", "flags"), args, strict=False)) | keywords
         if name == "compile":
             by_name["flags"] = by_name.get("flags", by_name.pop("string", Const(0)))
@@ -196,15 +191,14 @@ class Calls(Expressions):
             flags = Const(int(known_value(flags)))
         if not isinstance(pattern, Const) or not isinstance(flags, Const):
             raise CannotLiftError(node, f"it calls re.{name} with a pattern that isn't constant")
-        compiled = self.compiled(pattern.value, flags.value)
+        compiled = self._compiled(pattern.value, flags.value)
         if name == "compile":
             return Const(compiled)
         if "string" not in by_name:
             raise CannotLiftError(node, f"it calls re.{name} without a string")
-        return self.regex(name, compiled, by_name["string"], node)
+        return self._regex(name, compiled, by_name["string"], node)
 
-    def compiled(self, pattern: Any, flags: Any) -> re.Pattern[Any]:
-        """Return a constant pattern, compiled."""
+    def _compiled(self, pattern: Any, flags: Any) -> re.Pattern[Any]:
         try:
             return re.compile(pattern, flags)
         except re.error as error:
@@ -212,15 +206,13 @@ class Calls(Expressions):
         except (TypeError, ValueError) as error:
             raise CannotLiftError(None, f"its pattern can't be compiled: {error}") from None
 
-    def regex(self, name: str, pattern: re.Pattern[Any], text: Value, node: ast.Call) -> Expr:
-        """Return the value of a search for a pattern."""
-        text = self.plain(text, node)
+    def _regex(self, name: str, pattern: re.Pattern[Any], text: Value, node: ast.Call) -> Expr:
+        text = self._plain(text, node)
         if isinstance(text, Const):
-            return self.folded_search(name, pattern, text)
-        return self.operation(_SEARCHES[name].name, Const(pattern), text)
+            return self._folded_search(name, pattern, text)
+        return self._operation(_SEARCHES[name].name, Const(pattern), text)
 
-    def folded_search(self, name: str, pattern: re.Pattern[Any], text: Const) -> Expr:
-        """Return the value of a search in a constant text."""
+    def _folded_search(self, name: str, pattern: re.Pattern[Any], text: Const) -> Expr:
         try:
             match = getattr(pattern, name)(text.value)
         except TypeError:

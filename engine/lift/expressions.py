@@ -61,21 +61,21 @@ _FOLDED = SCALARS | {re.RegexFlag}
 
 # Syntax -> the method that reads it: what is not here is not lifted.
 _VISIT: Mapping[type[ast.AST], str] = {
-    ast.Constant: "constant_node",
-    ast.Name: "name",
-    ast.Attribute: "attribute",
-    ast.Subscript: "subscript",
-    ast.BoolOp: "boolean",
-    ast.UnaryOp: "unary",
-    ast.BinOp: "binary_node",
-    ast.Compare: "compare",
-    ast.IfExp: "conditional",
-    ast.NamedExpr: "walrus",
-    ast.Tuple: "display",
-    ast.List: "display",
-    ast.Set: "display",
-    ast.GeneratorExp: "comprehension",
-    ast.ListComp: "comprehension",
+    ast.Constant: "_constant_node",
+    ast.Name: "_name",
+    ast.Attribute: "_attribute",
+    ast.Subscript: "_subscript",
+    ast.BoolOp: "_boolean",
+    ast.UnaryOp: "_unary",
+    ast.BinOp: "_binary_node",
+    ast.Compare: "_compare",
+    ast.IfExp: "_conditional",
+    ast.NamedExpr: "_walrus",
+    ast.Tuple: "_display",
+    ast.List: "_display",
+    ast.Set: "_display",
+    ast.GeneratorExp: "_comprehension",
+    ast.ListComp: "_comprehension",
     ast.Call: "call",
 }
 
@@ -117,19 +117,18 @@ class Expressions(ABC):
             raise CannotLiftError(node, expression_problem(node))
         return getattr(self, method)(node, scope)
 
-    def column(self, name: str) -> Column:
-        """Return a column, and note that it is read."""
+    def _column(self, name: str) -> Column:
         self.reads.add(name)
         return Column(name)
 
-    def operation(self, op: str, *args: Expr) -> Expr:
+    def _operation(self, op: str, *args: Expr) -> Expr:
         """Return an operation, simplified where that changes nothing."""
         simple = _SIMPLER[op](args) if op in _SIMPLER else None
-        if self.by_numpy and op not in _LIKE_BOOL and any(map(self.is_numpys, args)):
+        if self.by_numpy and op not in _LIKE_BOOL and any(map(self._is_numpys, args)):
             raise CannotLiftError(None, "it computes with what numpy answered")
         return simple if simple is not None else Call(op, args)
 
-    def is_numpys(self, value: Expr) -> bool:
+    def _is_numpys(self, value: Expr) -> bool:
         """Tell whether a value may be numpy's answer to a comparison."""
         left = [value]
         while left:
@@ -140,36 +139,31 @@ class Expressions(ABC):
                 left += node.args
         return False
 
-    def constant_node(self, node: ast.Constant, _: Scope) -> Const:
-        """Return a literal."""
+    def _constant_node(self, node: ast.Constant, _: Scope) -> Const:
         return Const(node.value)
 
-    def name(self, node: ast.Name, scope: Scope) -> Value:
-        """Return what a name stands for."""
+    def _name(self, node: ast.Name, scope: Scope) -> Value:
         return scope.look_up(node)
 
-    def attribute(self, node: ast.Attribute, scope: Scope) -> Value:
-        """Return an attribute: of the row, a module, a date."""
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> Value:
         base = self.value(node.value, scope)
         if isinstance(base, WholeRow):
             if node.attr in self.columns:
-                return self.column(node.attr)
+                return self._column(node.attr)
             missing = None if node.attr in _ROW_METHODS else node.attr
             raise CannotLiftError(node, f"it reads x.{node.attr}, which is no column", missing)
         if isinstance(base, Const | Thing | NumpyValue):
-            return self.attribute_of(base, node.attr, node)
+            return self._attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
-            return self.operation(node.attr, base)
+            return self._operation(node.attr, base)
         raise CannotLiftError(node, f"it reads the attribute {node.attr!r} of a value")
 
-    def attribute_of(self, base: Const | Thing | NumpyValue, name: str, node: ast.AST) -> Value:
-        """Return an attribute of a module or a class."""
+    def _attribute_of(self, base: Const | Thing | NumpyValue, name: str, node: ast.AST) -> Value:
         if type(base.value) in _OPEN and _is_stored(base.value, name):
             return as_value(getattr(base.value, name))
         raise CannotLiftError(node, f"it reads the attribute {name!r} of {shown(base.value)}")
 
-    def subscript(self, node: ast.Subscript, scope: Scope) -> Value:
-        """Return an item, a slice, or a column of the row."""
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> Value:
         base = self.value(node.value, scope)
         if isinstance(node.slice, ast.Slice):
             ends = [
@@ -179,11 +173,11 @@ class Expressions(ABC):
             if not isinstance(base, Expr) or not all(isinstance(e, Const) for e in ends):
                 raise CannotLiftError(node, "it slices by values that aren't constant")
             part = slice(*(e.value for e in ends))  # type: ignore[attr-defined]
-            return self.folded(OPERATIONS["getslice"], base, Const(part))
+            return self._folded(OPERATIONS["getslice"], base, Const(part))
         key = self.expr(node.slice, scope)
         if isinstance(base, WholeRow):
             if isinstance(key, Const) and isinstance(key.value, str) and key.value in self.columns:
-                return self.column(key.value)
+                return self._column(key.value)
             raise CannotLiftError(
                 node, "it reads a column by a name that isn't constant or isn't there"
             )
@@ -194,9 +188,9 @@ class Expressions(ABC):
             return as_value(base.value[key.value])
         if not isinstance(base, Expr):
             raise CannotLiftError(node, f"it takes an item of {shown(known_value(base))}")
-        return self.folded(OPERATIONS["getitem"], base, key)
+        return self._folded(OPERATIONS["getitem"], base, key)
 
-    def folded(self, op: Op, *args: Expr) -> Expr:
+    def _folded(self, op: Op, *args: Expr) -> Expr:
         """Return an operation, done now if its arguments are constant."""
         if all(isinstance(a, Const) for a in args):
             try:
@@ -205,28 +199,26 @@ class Expressions(ABC):
                 return Call(op.name, args)  # raises on every row that gets there
             if is_constant(result):
                 return Const(result)
-        return self.operation(op.name, *args)
+        return self._operation(op.name, *args)
 
-    def boolean(self, node: ast.BoolOp, scope: Scope) -> Expr:
-        """Return `and` or `or`."""
+    def _boolean(self, node: ast.BoolOp, scope: Scope) -> Expr:
         op = "and" if isinstance(node.op, ast.And) else "or"
         first = self.expr(node.values[0], scope)
         maybe = scope.bind()
         values = [first, *(self.expr(v, maybe) for v in node.values[1:])]
         scope.forget(maybe)
-        return self.operation(op, *values)
+        return self._operation(op, *values)
 
-    def unary(self, node: ast.UnaryOp, scope: Scope) -> Value:
-        """Return an operator of one operand."""
+    def _unary(self, node: ast.UnaryOp, scope: Scope) -> Value:
         op = _OPERATORS.get(type(node.op))
         if op is None:
             raise CannotLiftError(node, "it uses the operator ~")
         value = self.value(node.operand, scope)
         if isinstance(value, NumpyValue) and type(value.value) in _FOLDED:
-            return self.computed(op.python, node, value.value)
-        return self.folded(op, self.operand(value, node))
+            return self._computed(op.python, node, value.value)
+        return self._folded(op, self._operand(value, node))
 
-    def computed(self, run: Callable[..., Any], node: ast.AST, *values: Any) -> Value:
+    def _computed(self, run: Callable[..., Any], node: ast.AST, *values: Any) -> Value:
         """Return what is computed of values that no row decides, as Python computes it."""
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -236,48 +228,44 @@ class Expressions(ABC):
                 node, f"it computes with constants, which fails: {error}"
             ) from None
 
-    def binary_node(self, node: ast.BinOp, scope: Scope) -> Value:
-        """Return an operator of two operands, as source has it."""
+    def _binary_node(self, node: ast.BinOp, scope: Scope) -> Value:
         left, right = self.value(node.left, scope), self.value(node.right, scope)
         known = isinstance(left, KNOWN) and isinstance(right, KNOWN)
         of_others = {type(left.value), type(right.value)} & _FOLDED if known else ()
         if of_others and type(node.op) in _OPERATORS:
-            return self.computed(_OPERATORS[type(node.op)].python, node, left.value, right.value)
-        return self.binary(node.op, self.operand(left, node), self.operand(right, node), node)
+            return self._computed(_OPERATORS[type(node.op)].python, node, left.value, right.value)
+        return self._binary(node.op, self._operand(left, node), self._operand(right, node), node)
 
-    def binary(self, sign: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
-        """Return an operator of two operands."""
+    def _binary(self, sign: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
         op = _OPERATORS.get(type(sign))
         if op is None:
             raise CannotLiftError(node, f"it uses the operator {type(sign).__name__}")
-        return self.folded(op, left, right)
+        return self._folded(op, left, right)
 
-    def compare(self, node: ast.Compare, scope: Scope) -> Expr:
-        """Return a comparison, or a chain of them."""
+    def _compare(self, node: ast.Compare, scope: Scope) -> Expr:
         operands = [node.left, *node.comparators]
         values = [self.value(o, scope) for o in operands[:2]]
         maybe = scope.bind()
         values += [self.value(o, maybe) for o in operands[2:]]
         scope.forget(maybe)
         pairs = itertools.pairwise(values)
-        steps = [self.compared(op, *pair, node) for op, pair in zip(node.ops, pairs, strict=True)]
-        return steps[0] if len(steps) == 1 else self.operation("and", *steps)
+        steps = [self._compared(op, *pair, node) for op, pair in zip(node.ops, pairs, strict=True)]
+        return steps[0] if len(steps) == 1 else self._operation("and", *steps)
 
-    def compared(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
-        """Return one comparison."""
+    def _compared(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, Items):
             right = Items(right.values)  # it is looked through once, lazy or not
         if isinstance(left, NumpyValue) or isinstance(right, NumpyValue):
-            return self.compared_by_numpy(op, left, right, node)
-        left, right = (self.plain(v, node) for v in (left, right))
+            return self._compared_by_numpy(op, left, right, node)
+        left, right = (self._plain(v, node) for v in (left, right))
         if isinstance(op, ast.Is | ast.IsNot):
-            same = self.identity(left, right, node)
-            return self.operation("not", same) if isinstance(op, ast.IsNot) else same
+            same = self._identity(left, right, node)
+            return self._operation("not", same) if isinstance(op, ast.IsNot) else same
         if isinstance(op, ast.NotIn):
-            return self.operation("not", self.folded(OPERATIONS["in"], left, right))
-        return self.folded(_OPERATORS[type(op)], left, right)
+            return self._operation("not", self._folded(OPERATIONS["in"], left, right))
+        return self._folded(_OPERATORS[type(op)], left, right)
 
-    def compared_by_numpy(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
+    def _compared_by_numpy(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
         """Take a comparison with a numpy scalar as one with Python's own value, where it is that.
 
         It is with text, whole numbers, floats, booleans and null, which columns of such types
@@ -290,7 +278,7 @@ class Expressions(ABC):
             not inside and (constant or any(isinstance(v, _COLLECTIONS) for v in of_numpy))
         ):
             raise CannotLiftError(node, f"it compares with {shown(of_numpy[0])}")
-        sides = [v.compared if isinstance(v, NumpyValue) else self.plain(v, node)
+        sides = [v.compared if isinstance(v, NumpyValue) else self._plain(v, node)
                  for v in (left, right)]  # fmt: skip
         for below in (n for side in sides for n in side.walk()):
             if isinstance(below, Column) and below.name not in self.scalars:
@@ -302,19 +290,18 @@ class Expressions(ABC):
                 raise CannotLiftError(
                     node, "it compares what may be a list with a value of numpy's"
                 )
-        test = self.compared(op, sides[0], sides[1], node)
+        test = self._compared(op, sides[0], sides[1], node)
         if not inside:
             self.by_numpy.add(test)
         return test
 
-    def operand(self, value: Value, node: ast.AST) -> Expr:
+    def _operand(self, value: Value, node: ast.AST) -> Expr:
         """Return a value to compute with."""
         if isinstance(value, WholeRow):
             raise CannotLiftError(node, "it uses the whole row")
-        return self.plain(value, node)
+        return self._plain(value, node)
 
-    def plain(self, value: Value, node: ast.AST) -> Expr:
-        """Return a value as a tree, where it is one."""
+    def _plain(self, value: Value, node: ast.AST) -> Expr:
         if isinstance(value, Thing | NumpyValue):
             raise CannotLiftError(node, f"it computes with {shown(value.value)}")
         known = isinstance(value, Items) and not value.lazy
@@ -326,8 +313,7 @@ class Expressions(ABC):
             )
         return value
 
-    def identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
-        """Return `is` of None, True or False."""
+    def _identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
         if isinstance(left, Const):
             left, right = right, left
         if not isinstance(right, Const) or not isinstance(right.value, bool | type(None)):
@@ -337,29 +323,26 @@ class Expressions(ABC):
         if isinstance(left, Const):
             return Const(left.value is right.value)
         if right.value is None:
-            return self.operation("is_none", left)
-        return self.operation("is", left, right)
+            return self._operation("is_none", left)
+        return self._operation("is", left, right)
 
-    def conditional(self, node: ast.IfExp, scope: Scope) -> Expr:
-        """Return a conditional expression."""
+    def _conditional(self, node: ast.IfExp, scope: Scope) -> Expr:
         test = self.expr(node.test, scope)
         if isinstance(test, Const):
             return self.expr(node.body if test.value else node.orelse, scope)
         scopes = scope.bind(), scope.bind()
-        tree = self.operation("if", test, self.expr(node.body, scopes[0]),
+        tree = self._operation("if", test, self.expr(node.body, scopes[0]),
                          self.expr(node.orelse, scopes[1]))  # fmt: skip
         for maybe in scopes:
             scope.forget(maybe)
         return tree
 
-    def walrus(self, node: ast.NamedExpr, scope: Scope) -> Value:
-        """Return a value that a name is bound to."""
+    def _walrus(self, node: ast.NamedExpr, scope: Scope) -> Value:
         value = lasting(self.value(node.value, scope), node)
         scope.local[node.target.id] = value
         return value
 
-    def display(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
-        """Return a tuple, a list or a set."""
+    def _display(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
         if any(isinstance(e, ast.Starred) for e in node.elts):
             raise CannotLiftError(node, "it unpacks a collection")
         values = [self.value(e, scope) for e in node.elts]
@@ -372,19 +355,19 @@ class Expressions(ABC):
             raise CannotLiftError(node, "it makes a set of values that aren't constant")
         return Items(tuple(values))
 
-    def comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: Scope) -> Value:
+    def _comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: Scope) -> Value:
         """Unroll a comprehension over constants."""
         if len(node.generators) != 1 or node.generators[0].is_async:
             raise CannotLiftError(node, "it has a comprehension over more than one thing")
         over = node.generators[0]
-        values = self.items(self.value(over.iter, scope))
+        values = self._items(self.value(over.iter, scope))
         if values is None:
             raise CannotLiftError(node, "it has a comprehension over something that isn't constant")
         if binds(node):
             raise CannotLiftError(node, "it has a comprehension that binds a name with :=")
         elements = []
         for value in values:
-            inner = self.assigned(over.target, value, scope)[0]
+            inner = self._assigned(over.target, value, scope)[0]
             tests = [self.expr(t, inner) for t in over.ifs]
             if not all(isinstance(t, Const) for t in tests):
                 raise CannotLiftError(node, "it has a comprehension with a condition on the row")
@@ -394,7 +377,7 @@ class Expressions(ABC):
             return Const([v.value for v in elements])
         return Items(tuple(elements), isinstance(node, ast.GeneratorExp))
 
-    def items(self, value: Value) -> tuple[Any, ...] | None:
+    def _items(self, value: Value) -> tuple[Any, ...] | None:
         """Return a constant collection's elements, or None if it isn't one."""
         if isinstance(value, Items):
             return value.values
@@ -403,12 +386,12 @@ class Expressions(ABC):
             return tuple(map(as_value, over))
         return None
 
-    def assigned(self, target: ast.expr, value: Value, scope: Scope) -> tuple[Scope, Expr | None]:
+    def _assigned(self, target: ast.expr, value: Value, scope: Scope) -> tuple[Scope, Expr | None]:
         """Bind a target to a value; return what of the value may raise, too."""
         if isinstance(target, ast.Name):
             return scope.bind(**{target.id: lasting(value, target)}), raising(value)
         names = getattr(target, "elts", None)
-        values = self.items(value)
+        values = self._items(value)
         if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
             raise CannotLiftError(target, "it assigns to something that isn't a local name")
         if len(names) != len(values):

@@ -32,7 +32,7 @@ class Statements(Calls):
             node = function_node(f)
         except SourceError as error:
             raise CannotLiftError(None, str(error)) from None
-        scope = Scope(f, self.arguments(f, node, args, keywords))
+        scope = Scope(f, self._arguments(f, node, args, keywords))
         self.active.append(f.__code__)
         try:
             if isinstance(node, ast.Lambda):
@@ -41,14 +41,13 @@ class Statements(Calls):
                 raise CannotLiftError(node, "it is a coroutine")
             if any(isinstance(n, ast.Yield | ast.YieldFrom | ast.Await) for n in ast.walk(node)):
                 raise CannotLiftError(node, "it is a generator")
-            return self.block(list(node.body), scope, lambda _: Const(None))
+            return self._block(list(node.body), scope, lambda _: Const(None))
         finally:
             self.active.pop()
 
-    def arguments(
+    def _arguments(
         self, f: FunctionType, node: Any, args: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Names:
-        """Return a function's parameters with what they stand for in a call."""
         parameters = node.args
         if parameters.vararg or parameters.kwarg:
             raise CannotLiftError(node, "it takes *args or **kwargs")
@@ -66,40 +65,40 @@ class Statements(Calls):
             raise CannotLiftError(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
         return names
 
-    def block(self, body: list[ast.stmt], scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
-        """Return the value of a function whose control is at the start of a block."""
+    def _block(self, body: list[ast.stmt], scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         scope = scope.bind()  # what `:=` binds here is not bound in another branch
         for at, node in enumerate(body):
             rest = body[at + 1 :]
             if isinstance(node, ast.Return):
                 return Const(None) if node.value is None else self.expr(node.value, scope)
             if isinstance(node, ast.If):
-                merged = self.merged(node, scope)
+                merged = self._merged(node, scope)
                 if merged is not None:
                     scope, effect = merged
                     if effect is not None:
-                        return then(effect, self.block(rest, scope, after))
+                        return then(effect, self._block(rest, scope, after))
                     continue
-                return self.branches(node, scope, self.behind(rest, after))
+                return self._branches(node, scope, self._behind(rest, after))
             if isinstance(node, ast.Raise):
                 return Call("raise", ())
             if isinstance(node, ast.Assert):
                 test = self.expr(node.test, scope)
-                return self.operation("if", test, self.block(rest, scope, after), Call("raise", ()))
+                return self._operation(
+                    "if", test, self._block(rest, scope, after), Call("raise", ())
+                )
             if isinstance(node, ast.For):
-                return self.loop(node, scope, self.behind(rest, after))
-            scope, effect = self.step(node, scope)
+                return self._loop(node, scope, self._behind(rest, after))
+            scope, effect = self._step(node, scope)
             if effect is not None:
-                return then(effect, self.block(rest, scope, after))
+                return then(effect, self._block(rest, scope, after))
         return after(scope)
 
-    def behind(
+    def _behind(
         self, rest: list[ast.stmt], after: Callable[[Scope], Expr]
     ) -> Callable[[Scope], Expr]:
-        """Return what comes behind a statement of a block."""
-        return lambda scope: self.block(rest, scope, after)
+        return lambda scope: self._block(rest, scope, after)
 
-    def step(self, node: ast.stmt, scope: Scope) -> tuple[Scope, Expr | None]:
+    def _step(self, node: ast.stmt, scope: Scope) -> tuple[Scope, Expr | None]:
         """Take a statement that only binds names; return what may raise in it, too."""
         if isinstance(node, ast.Pass):
             return scope, None
@@ -108,11 +107,11 @@ class Statements(Calls):
                 return scope, None
             return scope, raising(self.expr(node.value, scope))
         if isinstance(node, ast.Import):
-            return scope.bind(**dict(self.imported(a, node) for a in node.names)), None
+            return scope.bind(**dict(self._imported(a, node) for a in node.names)), None
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            _, module = self.imported(ast.alias(node.module, "_"), node)
+            _, module = self._imported(ast.alias(node.module, "_"), node)
             names = {
-                a.asname or a.name: self.attribute_of(module, a.name, node) for a in node.names
+                a.asname or a.name: self._attribute_of(module, a.name, node) for a in node.names
             }
             return scope.bind(**names), None
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
@@ -122,29 +121,27 @@ class Statements(Calls):
             old = self.expr(ast.copy_location(ast.Name(node.target.id), node), scope)
             if isinstance(old, Const) and isinstance(old.value, _MUTABLE):
                 raise CannotLiftError(node, f"it changes a {type(old.value).__name__} in place")
-            value = self.binary(node.op, old, self.expr(node.value, scope), node)
+            value = self._binary(node.op, old, self.expr(node.value, scope), node)
             return scope.bind(**{node.target.id: value}), raising(value)
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            return self.assigned(node.targets[0], self.value(node.value, scope), scope)
+            return self._assigned(node.targets[0], self.value(node.value, scope), scope)
         raise CannotLiftError(node, statement_problem(node))
 
-    def imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Thing]:
-        """Return the name that an import binds, and the module."""
+    def _imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Thing]:
         name = alias.name
         if name.partition(".")[0] not in {"re", "math", "string", "datetime", "decimal"}:
             raise CannotLiftError(node, f"it imports {name}")
         return alias.asname or name.partition(".")[0], Thing(importlib.import_module(name))
 
-    def branches(self, node: ast.If, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
-        """Return an `if` whose branches may return."""
+    def _branches(self, node: ast.If, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         test = self.expr(node.test, scope)
         if isinstance(test, Const):
-            return self.block(node.body if test.value else node.orelse, scope, after)
-        return self.operation(
-            "if", test, self.block(node.body, scope, after), self.block(node.orelse, scope, after)
+            return self._block(node.body if test.value else node.orelse, scope, after)
+        return self._operation(
+            "if", test, self._block(node.body, scope, after), self._block(node.orelse, scope, after)
         )
 
-    def merged(self, node: ast.If, scope: Scope) -> tuple[Scope, Expr | None] | None:
+    def _merged(self, node: ast.If, scope: Scope) -> tuple[Scope, Expr | None] | None:
         """Take an `if` whose branches only bind names: each name gets one conditional value."""
         bodies = (node.body, node.orelse)
         if not all(isinstance(s, _BINDING) for body in bodies for s in body):
@@ -154,7 +151,7 @@ class Statements(Calls):
         for body in bodies:
             inner, effect = scope.bind(), None
             for s in body:
-                inner, raised = self.step(s, inner)
+                inner, raised = self._step(s, inner)
                 effect = raised if effect is None else then(effect, raised) if raised else effect
             scopes.append(inner.local)
             effects.append(effect)
@@ -164,42 +161,42 @@ class Statements(Calls):
             if ours is other:
                 names[name] = ours
             elif isinstance(ours, Expr) and isinstance(other, Expr):
-                names[name] = self.operation("if", test, ours, other)
+                names[name] = self._operation("if", test, ours, other)
             # A name that only one branch binds has no value afterwards that could be lifted.
         effect = None
         if any(e is not None for e in effects):
-            effect = self.operation("if", test, *(e or Const(None) for e in effects))
+            effect = self._operation("if", test, *(e or Const(None) for e in effects))
         elif raising(test) is not None:
             effect = test
         return Scope(scope.f, names), effect
 
-    def loop(self, node: ast.For, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
+    def _loop(self, node: ast.For, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         """Unroll a loop over constants."""
-        values = self.items(self.value(node.iter, scope))
+        values = self._items(self.value(node.iter, scope))
         if values is None:
             raise CannotLiftError(node, "it loops over something that isn't constant")
         if node.orelse:
             raise CannotLiftError(node, "it has a loop with an else")
 
         def scope_of(value: Any, outer: Scope) -> Scope:
-            return self.assigned(node.target, value, outer)[0]
+            return self._assigned(node.target, value, outer)[0]
 
-        hit = self.first_hit(node, values, scope, scope_of)
+        hit = self._first_hit(node, values, scope, scope_of)
         if hit is not None:
             tests, result = hit
             left = scope_of(values[-1], scope) if values else scope
-            return self.operation("if", self.operation("any", *tests), result, after(left))
+            return self._operation("if", self._operation("any", *tests), result, after(left))
         if len(values) > MAX_STEPS:
             raise CannotLiftError(node, f"it has a loop of {len(values)} steps")
 
         def go(at: int, inner: Scope) -> Expr:
             if at == len(values):
                 return after(inner)
-            return self.block(node.body, scope_of(values[at], inner), lambda s: go(at + 1, s))
+            return self._block(node.body, scope_of(values[at], inner), lambda s: go(at + 1, s))
 
         return go(0, scope)
 
-    def first_hit(
+    def _first_hit(
         self,
         node: ast.For,
         values: Sequence[Any],
