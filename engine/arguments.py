@@ -1,4 +1,4 @@
-"""What a public call may be given: checks that say what is wrong, and give the value back.
+"""Checks of a public call's arguments: each says what is wrong, or returns the value.
 
 They run before anything else does, so that a wrong argument costs no scan and no trace.
 """
@@ -14,7 +14,7 @@ from engine.errors import ArgumentError, listed, near
 
 
 def text(call: str, argument: str, value: Any, wanted: str = "a text") -> str:
-    """Return a text that says something.
+    """Return a text that isn't blank.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def text(call: str, argument: str, value: Any, wanted: str = "a text") -> str:
 def texts(
     call: str, argument: str, value: Any, wanted: str = "a list of texts", *, least: int = 0
 ) -> list[str]:
-    """Return a list of texts that say something; one text is none.
+    """Return a list of texts that aren't blank; one text alone is refused.
 
     Examples
     --------
@@ -39,11 +39,11 @@ def texts(
     engine.errors.ArgumentError: worst_rows: columns must be a list of columns, found 'price'; \
 write columns=['price']
     """
-    found = members(
+    listed = members(
         call, argument, value, str, wanted, "a text",
         write=lambda one: f"{argument}=[{one!r}]", least=least,
     )  # fmt: skip
-    return [str(item) for item in found]
+    return [str(item) for item in listed]
 
 
 def members(
@@ -58,20 +58,20 @@ def members(
     hint: Callable[[Any], str] = lambda _: "",
     least: int = 0,
 ) -> list[Any]:
-    """Return a list of things of some kinds; one of them alone is none, nor is a blank text one.
+    """Return a list of values of some types; one of them alone is refused, and a blank text too.
 
     Parameters
     ----------
     call, argument, value
-        What was called, and with what.
+        The call, the argument's name and its value.
     kinds
-        The types that each may be of.
+        The types that each may have.
     wanted, each
-        What the list is in words, and what one of it is.
+        The list and one of it, in words.
     write
-        How to write a list of the one that was given alone.
+        Writes a list of the one that stands alone.
     hint
-        What to do with one that is of no such kind.
+        Says what to do with one of another type.
     least
         How many there must be.
     """
@@ -80,11 +80,11 @@ def members(
         raise ArgumentError(
             call, argument, wanted, value, f"; write {write(value)}" if says else ""
         )
-    found = entries(call, argument, value, wanted, least=least)
-    for one in found:
+    listed = entries(call, argument, value, wanted, least=least)
+    for one in listed:
         if not isinstance(one, kinds) or (isinstance(one, str) and not one.strip()):
             raise ArgumentError(call, f"each of {argument}", each, one, hint(one))
-    return found
+    return listed
 
 
 def entries(call: str, argument: str, value: Any, wanted: str, *, least: int = 0) -> list[Any]:
@@ -93,10 +93,10 @@ def entries(call: str, argument: str, value: Any, wanted: str, *, least: int = 0
     single = isinstance(value, str | bytes | Mapping | type) or callable(value)
     if frame or single or not isinstance(value, Iterable):
         raise ArgumentError(call, argument, wanted, value)
-    found = list(value)
-    if len(found) < least:
-        raise ArgumentError(call, argument, wanted, found)
-    return found
+    items = list(value)
+    if len(items) < least:
+        raise ArgumentError(call, argument, wanted, items)
+    return items
 
 
 def choice(call: str, argument: str, value: Any, known: Sequence[str]) -> str:
@@ -117,12 +117,12 @@ def choice(call: str, argument: str, value: Any, known: Sequence[str]) -> str:
 
 
 def is_whole(value: Any) -> bool:
-    """Tell whether a value is a whole number; True and False are none."""
+    """Tell whether a value is a whole number; True and False aren't."""
     return isinstance(value, Integral) and not _is_bool(value)
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a value is a finite number; True and False are none."""
+    """Tell whether a value is a finite number; True and False aren't."""
     return isinstance(value, Real) and not _is_bool(value) and math.isfinite(value)
 
 
@@ -165,15 +165,15 @@ def flag(call: str, argument: str, value: Any) -> bool:
 
 
 def mapping(call: str, argument: str, value: Any, wanted: str) -> dict[Any, Any]:
-    """Return a dict of what a mapping holds."""
+    """Return a mapping as a dict."""
     if not isinstance(value, Mapping):
         raise ArgumentError(call, argument, wanted, value)
     return dict(value)
 
 
 def pandas_table(call: str, argument: str, value: Any, spark: str = "") -> None:
-    """Check that a pandas DataFrame is given; ``spark`` says what to do with one of Spark's."""
-    import pandas as pd
+    """Check that a value is a pandas DataFrame; ``spark`` says what to do with one of Spark's."""
+    import pandas as pd  # which takes long to load, and few calls need it
 
     if not isinstance(value, pd.DataFrame):
         hint = f"; {spark}" if spark and hasattr(value, "toPandas") else ""

@@ -70,13 +70,13 @@ class KeyHash:
         --------
         >>> import pyarrow as pa
         >>> columns = [pa.array(["a", "é", None]), pa.array([1, -20, 3])]
-        >>> found = KeyHash(("name", "n"), 7).of(columns)
-        >>> (found == key_hash([("a", 1), ("é", -20), (None, 3)], 7)).all()
+        >>> hashes = KeyHash(("name", "n"), 7).of(columns)
+        >>> (hashes == key_hash([("a", 1), ("é", -20), (None, 3)], 7)).all()
         np.True_
         >>> KeyHash(("name",), 7).of(columns[:1]).tolist()[2]
         42
         """
-        import pyarrow as pa
+        import pyarrow as pa  # here, so that hashing in Spark loads no Arrow
         import pyarrow.compute as pc
 
         parts: list[Any] = [f"{self.seed}/"]
@@ -88,9 +88,9 @@ class KeyHash:
             parts += part
         texts = pc.binary_join_element_wise(*parts, "")
         known = np.asarray(texts.is_valid())
-        found = np.full(len(texts), _SPARK_SEED, np.uint64)
-        found[known] = _xxh64(texts.drop_null())
-        return found
+        hashes = np.full(len(texts), _SPARK_SEED, np.uint64)
+        hashes[known] = _xxh64(texts.drop_null())
+        return hashes
 
 
 def canonical(key: Any) -> str:
@@ -119,7 +119,7 @@ def key_hash(keys: Iterable[Any], seed: int) -> np.ndarray:
     >>> key_hash(["a", "b"], seed=7).dtype
     dtype('uint64')
     """
-    import xxhash
+    import xxhash  # which executors lack
 
     hashes = [xxhash.xxh64_intdigest(f"{seed}/{canonical(k)}".encode(), _SPARK_SEED) for k in keys]
     return np.array(hashes, dtype=np.uint64)
@@ -145,7 +145,7 @@ def unit_interval_column(df: DataFrame, key: Sequence[str], seed: int) -> Column
     KeyTypeError
         If a key column's type has no canonical text.
     """
-    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark.sql import functions as F  # noqa: N812 - hashing without Spark needs no pyspark
 
     return F.shiftrightunsigned(key_hash_column(df, key, seed), 11) * F.lit(2.0**-53)
 
@@ -158,7 +158,7 @@ def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
     KeyTypeError
         If a key column's type has no canonical text.
     """
-    from pyspark.sql import functions as F  # noqa: N812
+    from pyspark.sql import functions as F  # noqa: N812 - hashing without Spark needs no pyspark
 
     return F.expr(KeyHash(tuple(key), seed).sql(df))
 
@@ -181,11 +181,11 @@ def _xxh64(texts: pa.Array) -> np.ndarray:
     offsets = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     letters = np.frombuffer(data or b"", np.uint8)
     lengths = np.diff(offsets)
-    found = np.empty(len(texts), np.uint64)
+    hashes = np.empty(len(texts), np.uint64)
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        found[rows] = _xxh64_block(letters[offsets[rows][:, None] + np.arange(length)])
-    return found
+        hashes[rows] = _xxh64_block(letters[offsets[rows][:, None] + np.arange(length)])
+    return hashes
 
 
 def _xxh64_block(letters: np.ndarray) -> np.ndarray:
@@ -195,27 +195,27 @@ def _xxh64_block(letters: np.ndarray) -> np.ndarray:
     lanes = np.ascontiguousarray(letters[:, : 8 * whole]).view("<u8").T
     at = length // 32 * 4
     with np.errstate(over="ignore"):
-        found = np.full(n, seed + _P5)
+        hashes = np.full(n, seed + _P5)
         if at:
             sums = [np.full(n, s) for s in (seed + _P1 + _P2, seed + _P2, seed, seed - _P1)]
             for i in range(at):
                 sums[i % 4] = _round(sums[i % 4], lanes[i])
             turned = zip(sums, (1, 7, 12, 18), strict=True)
-            found = sum((_turned(s, by) for s, by in turned), np.zeros(n, np.uint64))
+            hashes = sum((_turned(s, by) for s, by in turned), np.zeros(n, np.uint64))
             for one in sums:
-                found = (found ^ _round(np.zeros(n, np.uint64), one)) * _P1 + _P4
-        found = found + np.uint64(length)
+                hashes = (hashes ^ _round(np.zeros(n, np.uint64), one)) * _P1 + _P4
+        hashes = hashes + np.uint64(length)
         for lane in lanes[at:]:
-            found = _turned(found ^ _round(np.zeros(n, np.uint64), lane), 27) * _P1 + _P4
+            hashes = _turned(hashes ^ _round(np.zeros(n, np.uint64), lane), 27) * _P1 + _P4
         rest = letters[:, 8 * whole :]
         if rest.shape[1] >= 4:  # noqa: PLR2004
             half = np.ascontiguousarray(rest[:, :4]).view("<u4")[:, 0].astype(np.uint64)
-            found, rest = _turned(found ^ (half * _P1), 23) * _P2 + _P3, rest[:, 4:]
+            hashes, rest = _turned(hashes ^ (half * _P1), 23) * _P2 + _P3, rest[:, 4:]
         for letter in rest.T.astype(np.uint64):
-            found = _turned(found ^ (letter * _P5), 11) * _P1
+            hashes = _turned(hashes ^ (letter * _P5), 11) * _P1
         for shift, prime in ((33, _P2), (29, _P3)):
-            found = (found ^ (found >> np.uint64(shift))) * prime
-        return np.asarray(found ^ (found >> np.uint64(32)))
+            hashes = (hashes ^ (hashes >> np.uint64(shift))) * prime
+        return np.asarray(hashes ^ (hashes >> np.uint64(32)))
 
 
 def _round(total: np.ndarray, lane: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Plain mode: ``ENGINE_PLAIN=1`` turns every fast path off, to be compared with what they give."""
+"""Plain mode: ``ENGINE_PLAIN=1`` turns every fast path off, so that tests compare both ways."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def plain() -> bool:
 
 
 def obey(driver: bool) -> None:
-    """Make a worker as plain as the driver that sent its task, whatever it was started with."""
+    """Make a worker as plain as the driver that sent its task, whatever its environment says."""
     os.environ[NAME] = "1" if driver else "0"

@@ -1,6 +1,6 @@
 """Words: the masks of 64 slices in one int64 per row; bit i % 64 of word i // 64 is slice i's.
 
-Counting them is numpy's work, for all slices of a word at once; nothing here knows Spark.
+numpy counts them for all slices of a word at once; nothing here knows Spark.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def transposed(bitmaps: np.ndarray) -> np.ndarray:
             other = (x ^ (x >> shift)) & mask
             x = x ^ other ^ (other << shift)
         words[:, i] = x.view(np.uint8)
-    found: np.ndarray = words.view("<u8")[:, 0]
-    return found
+    rows: np.ndarray = words.view("<u8")[:, 0]
+    return rows
 
 
 def set_bits(words: np.ndarray) -> np.ndarray:
     """Count the rows that have each bit, of words ``[W, n]``; ``[64 * W]`` int64.
 
-    Carry-save adders take three rows to a row of sums and one of carries, which count twice, with
+    Carry-save adders turn three rows into a row of sums and one of carries, which count twice, by
     five operations on whole words (Harley and Seal, in Warren's Hacker's Delight 2013, 5-1).
 
     Examples
@@ -120,7 +120,7 @@ def _carried(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lane_counts(words: np.ndarray) -> np.ndarray:
-    """Count the rows, of which there are no more than a byte counts, that have each bit."""
+    """Count the rows that have each bit, of no more rows than a byte counts."""
     eights = unpacked(np.ascontiguousarray(words.T)).view(np.uint64)  # eight bits are added at once
     counts: np.ndarray = np.add.reduce(eights, axis=0).view(np.uint8).astype(np.int64)
     return counts
@@ -176,7 +176,7 @@ def bit_sums(words: np.ndarray, weight: np.ndarray, starts: np.ndarray) -> np.nd
     Raises
     ------
     OverflowError
-        If a sum could not be held.
+        If a sum takes more than 64 bits.
 
     Examples
     --------

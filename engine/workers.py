@@ -9,7 +9,7 @@ from engine.plain import obey
 
 
 def begin(plain: bool) -> None:
-    """Begin a task: as plain as the driver that sent it, and with what it imports kept."""
+    """Begin a task: as plain as the driver that sent it, and with imports that stay."""
     obey(plain)
     keep_imports()
 

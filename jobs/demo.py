@@ -46,10 +46,9 @@ def job(args: argparse.Namespace) -> None:
         _run(name, ["--project", args.project, *options, *args.overrides])
     spark.stop()
     print(f"\nThe whole flow took {time.monotonic() - start:.0f} s. Delta tables are in:")
-    places = [project.source.table]
-    places += [project.place(name) for name in ("masks", "slices", "coverage", "metrics")]
+    places = [project.place(name) for name in ("masks", "slices", "coverage", "metrics")]
     places += [project.prediction_table(model) for model in project.predictions]
-    for place in places:
+    for place in (project.source.table, *places):
         print(f"  {place}")
     print(f"The report is {project.file('report.html')}")
 

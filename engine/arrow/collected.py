@@ -1,7 +1,7 @@
 """Values that cross to Python in another form than a collected Spark row has them.
 
-VARIANT, vectors and other types of users' own cross as structs and are made what they are on the
-executor. An interval of years and months, which pyarrow lacks, crosses as one of months and days.
+VARIANT, vectors and other types of users' own cross as structs, which executors turn into values
+of the type. An interval of years and months, which pyarrow lacks, crosses as months and days.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def crossing(column: Column, kind: DataType) -> Column:
 
 
 def decoder(kind: DataType) -> Decode | None:
-    """Return what makes a value of what crossed; None where it is the value.
+    """Return the function that turns what crossed into the value; None where it is the value.
 
     Examples
     --------
@@ -66,16 +66,16 @@ def _decoder(kind: DataType) -> Decode | None:
     if isinstance(kind, UserDefinedType):
         return partial(_own, kind, _decoder(kind.sqlType()))
     if isinstance(kind, ArrayType):
-        return _made(_array, _decoder(kind.elementType))
+        return _inside(_array, _decoder(kind.elementType))
     if isinstance(kind, MapType):
-        return _made(_map, _decoder(kind.keyType), _decoder(kind.valueType))
+        return _inside(_map, _decoder(kind.keyType), _decoder(kind.valueType))
     if isinstance(kind, StructType):
         fields = {f.name: decode for f in kind if (decode := _decoder(f.dataType)) is not None}
         return partial(_struct, fields) if fields else None
     return None
 
 
-def _made(run: Callable[..., Any], *parts: Decode | None) -> Decode | None:
+def _inside(run: Callable[..., Any], *parts: Decode | None) -> Decode | None:
     if all(part is None for part in parts):
         return None
     return partial(run, *(_as_it_is if part is None else part for part in parts))
@@ -109,7 +109,7 @@ def _own(kind: UserDefinedType, inner: Decode | None, value: Any) -> Any:
 
 
 def _for_spark(value: Any) -> Any:
-    """Return a value as Spark gives it to a type of the user's own: structs are Spark's rows."""
+    """Return a value as Spark hands it to a type of the user's own: structs are Spark's rows."""
     if isinstance(value, Row):
         fields = values_of(value)
         return SparkRow(*fields)(*map(_for_spark, fields.values()))

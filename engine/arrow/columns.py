@@ -1,8 +1,8 @@
-"""Columns of tables that users give, pandas' or pyarrow's, as the Arrow arrays that Spark sends.
+"""Columns of users' tables, pandas' or pyarrow's, as the Arrow arrays that Spark sends.
 
 A column in chunks becomes one array, and a type that only stores values in another way (a
-dictionary, runs, views) becomes the plain type of the same values. Ordinary arrays are as they are:
-nothing is copied.
+dictionary, runs, views) becomes the plain type of the same values. Ordinary arrays stay as they
+are, without a copy.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Columns:
     arrays
         Columns as Arrow has them.
     objects
-        Those of a DataFrame that Arrow would change: objects of several types, times, periods.
+        Columns of a DataFrame that Arrow would change: objects of several types, times, periods.
     """
 
     n: int
@@ -51,30 +51,29 @@ def columns_of(table: Local, names: Iterable[str]) -> Columns:
     Raises
     ------
     DuplicateColumnError
-        If one of the names is that of several columns.
+        If several columns have one of the names.
 
     Examples
     --------
-    >>> found = columns_of(pd.DataFrame({"a": ["x", None], "b": [1, "mixed"]}), ["a", "b"])
-    >>> found.batch(0, 1)["a"].to_pylist(), list(found.objects)
+    >>> columns = columns_of(pd.DataFrame({"a": ["x", None], "b": [1, "mixed"]}), ["a", "b"])
+    >>> columns.batch(0, 1)["a"].to_pylist(), list(columns.objects)
     (['x'], ['b'])
     """
     places = places_of(names_of(table), names)
     if not isinstance(table, pd.DataFrame):
         return Columns(table.num_rows, {c: table.column(at) for c, at in places.items()}, {})
     series = {c: table.iloc[:, at] for c, at in places.items()}
-    made = {c: pandas_array(s) for c, s in series.items()}
-    arrays = {c: a for c, a in made.items() if a is not None}
+    arrays = {c: a for c, s in series.items() if (a := pandas_array(s)) is not None}
     return Columns(len(table), arrays, {c: s for c, s in series.items() if c not in arrays})
 
 
 def places_of(columns: Sequence[str], names: Iterable[str]) -> dict[str, int]:
-    """Return where columns are among a table's.
+    """Return the places of columns among a table's.
 
     Raises
     ------
     MissingColumnError, DuplicateColumnError
-        If one of the names is that of no column, or of several.
+        If no column, or several, have one of the names.
     """
     places = {c: at for at, c in enumerate(columns)}
     wanted = list(names)
@@ -109,8 +108,8 @@ def kinds_of(schema: pa.Schema | Local) -> dict[str, pa.DataType]:
     {'a': DataType(string)}
     """
     if isinstance(schema, pd.DataFrame):
-        made = ((str(c), pandas_array(schema.iloc[:, i])) for i, c in enumerate(schema.columns))
-        return {c: pa.null() if a is None else a.type for c, a in made}
+        arrays = ((str(c), pandas_array(schema.iloc[:, i])) for i, c in enumerate(schema.columns))
+        return {c: pa.null() if a is None else a.type for c, a in arrays}
     fields = schema if isinstance(schema, pa.Schema) else schema.schema
     return {f.name: plain_type(f.type) for f in fields}
 
@@ -245,12 +244,11 @@ def pandas_array(column: pd.Series) -> pa.Array | pa.ChunkedArray | None:
 
 
 def dense(column: pd.Series) -> pd.Series:
-    """Return a column, and a sparse one as one that isn't."""
+    """Return a column without sparse storage."""
     if not isinstance(column.dtype, pd.SparseDtype):
         return column
     accessor: Any = column.sparse
-    found: pd.Series = accessor.to_dense()
-    return found
+    return accessor.to_dense()  # type: ignore[no-any-return]
 
 
 _WIDEST = 8  # bytes of a number that Arrow has

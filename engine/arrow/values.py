@@ -25,7 +25,7 @@ class PartialValues(list[Any]):
 def python_values(array: pa.Array) -> list[Any]:
     r"""Return an Arrow array of a plain type as the Python values that a collected Spark row has.
 
-    Where Python can't hold one of them, :class:`PartialValues`.
+    They are :class:`PartialValues` where Python can't hold one of them.
 
     Examples
     --------
@@ -37,7 +37,7 @@ def python_values(array: pa.Array) -> list[Any]:
     try:
         values: list[Any] = array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
-        array, bad = _apart(array)
+        array, bad = _separated(array)
         values = PartialValues(python_values(array))
         for i, value in bad.items():
             values[i] = value
@@ -50,7 +50,7 @@ def python_values(array: pa.Array) -> list[Any]:
 
 
 def _in_zone(values: list[Any], zone: str) -> list[Any]:
-    """Give times a zone of the standard library: older versions of pyarrow give pytz's."""
+    """Return times in a zone of the standard library: older versions of pyarrow have pytz's."""
     first = next((v for v in values if v is not None), None)
     if first is None or not hasattr(first.tzinfo, "localize"):
         return values
@@ -76,11 +76,11 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
             return array, {}
         array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
-        return _apart(array)
+        return _separated(array)
     return array, {}
 
 
-def _apart(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
+def _separated(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     bad = {}
     for i, scalar in enumerate(array):
         try:
@@ -111,9 +111,9 @@ def _as_spark(value: Any) -> str:
     >>> [_as_spark(np.datetime64(days, "D")) for days in (-719529, -1000000, 2932900)]
     ['-0001-12-31', '-0768-02-04', '+10000-01-04']
     """
-    said = str(value)
-    before = said.startswith("-")
-    year, _, rest = said.removeprefix("-").partition("-")
+    text = str(value)
+    before = text.startswith("-")
+    year, _, rest = text.removeprefix("-").partition("-")
     sign = "-" if before else "+" if len(year) > len("9999") else ""
     return f"{sign}{year:0>4}-{rest}"
 
@@ -167,8 +167,8 @@ def decoded(values: Sequence[Any], decode: Callable[[Any], Any]) -> list[Any]:
     return out if any(type(v) is Unreadable for v in out) else list(out)
 
 
-def taken(values: Sequence[Any], at: np.ndarray) -> list[Any]:
-    """Return some of a column's values."""
+def values_at(values: Sequence[Any], at: np.ndarray) -> list[Any]:
+    """Return a column's values at some places."""
     kind = PartialValues if isinstance(values, PartialValues) else list
     return kind([values[i] for i in at.tolist()])
 
@@ -181,7 +181,7 @@ def unreadable_rows(values: Sequence[Any]) -> np.ndarray | None:
 
 
 def _nested(value: Any, kind: pa.DataType) -> Any:
-    """Give structs attributes and maps keys, as a collected Spark row has them."""
+    """Return a value with structs that have attributes and maps that are dicts, as Spark's rows."""
     if value is None:
         return None
     if pa.types.is_struct(kind):
@@ -232,17 +232,17 @@ def _moments(series: pd.Series) -> list[Any]:
 
     with contextlib.suppress(ValueError, OverflowError):
         return of(series)
-    found = PartialValues()
+    values = PartialValues()
     for i in range(len(series)):
         one = series.iloc[i : i + 1]
         try:
-            found += of(one)
+            values += of(one)
         except (ValueError, OverflowError):
             kind: Any = f"{series.dtype.kind}8[{series.dt.unit}]"
             value = one.to_numpy(kind)[0]
             what = NO_TIME if is_time else "a length of time that is too long"
-            found.append(Unreadable(what, _as_spark(value) if is_time else str(value)))
-    return found
+            values.append(Unreadable(what, _as_spark(value) if is_time else str(value)))
+    return values
 
 
 def _missing(value: Any) -> bool:

@@ -17,9 +17,8 @@ from engine.lift.lift import Lifted, NotLifted, PatternSyntaxError, lift
 from engine.lift.reads import slice_reads
 from engine.ops.operations import OPERATIONS
 from engine.plain import NAME, plain
-from engine.slicing.expr import Call, Column, Expr, shown
+from engine.slicing.expr import Call, Column, Expr, shown, without_lookups
 from engine.slicing.functions import SlicingFunction, series_parameters
-from engine.slicing.joins import without_lookups
 from engine.slicing.kleene import is_combination
 from engine.slicing.slices import SliceKind
 

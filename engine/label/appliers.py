@@ -29,9 +29,8 @@ from engine.slicing.algebra import is_composed
 from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import codes, field_of
 from engine.slicing.functions import SlicingFunction, functions
-from engine.slicing.joins import check_local
 from engine.slicing.rows import Row
-from engine.slicing.slices import SliceKind
+from engine.slicing.slices import SliceKind, check_local
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -13,7 +13,7 @@ from engine.arrow.values import pandas_values
 from engine.compile.vectors import kind_of
 from engine.errors import NeedsSparkError, SliceFaultError
 from engine.label.placement import Placement
-from engine.masks.local import MARKS, mark_of, marked_field
+from engine.masks.frames import MARKS, mark_of, marked_field
 from engine.run.kernel import BatchMasks
 from engine.run.series import pandas_series
 from engine.slicing.ids import check_ids

@@ -14,8 +14,8 @@ from engine.masks.checks import quoted
 from engine.slicing.by_value import family
 from engine.slicing.expr import Lookup
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.joins import joined
-from engine.storage.names import FORMATS, is_catalog_name
+from engine.slicing.slices import joined
+from engine.storage.place import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -77,7 +77,7 @@ def with_lookups(df: DataFrame, lookups: Sequence[Lookup], read_table: Reader) -
     df
         The rows.
     lookups
-        Distinct look-ups, as :func:`engine.slicing.lookups.joined` finds them.
+        Distinct look-ups, as :func:`engine.slicing.slices.joined` finds them.
     read_table
         Returns a table of keys by its path or name.
 
@@ -94,11 +94,10 @@ def reader(spark: SparkSession) -> Reader:
     """Return a reader of tables by name or path: Delta unless the path ends otherwise."""
 
     def read(table: str) -> DataFrame:
-        if is_catalog_name(table):
-            return spark.table(table)
-        kind = next((f for end, f in FORMATS.items() if table.lower().endswith(end)), "delta")
-        options = {"header": "true", "inferSchema": "true"} if kind == "csv" else {}
-        return spark.read.format(kind).options(**options).load(table)
+        place = Place.of(table)
+        options = {"header": "true", "inferSchema": "true"} if place.format == "csv" else {}
+        keys: DataFrame = place.load(spark.read.options(**options), place.format or "delta")
+        return keys
 
     return read
 

@@ -43,7 +43,7 @@ from engine.label.placement import Placement
 from engine.label.predicates import check_predicates, predicate
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout, StoredSlice, described_mask, unmarked
+from engine.masks.layout import Layout, StoredSlice, bit_sql, described_mask, unmarked
 from engine.masks.splits import ALL
 from engine.masks.table import TableForm, form_of
 from engine.plain import plain
@@ -51,12 +51,12 @@ from engine.run.faults import named_fault, stop_at_fault
 from engine.run.ship import check_picklable
 from engine.run.udf import FAULTS, fused_udf, words_of
 from engine.slicing.compositions import with_parts
+from engine.slicing.expr import FEW
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import check_ids
-from engine.slicing.joins import FEW, check_local, joined
 from engine.slicing.kleene import combined
-from engine.slicing.slices import SliceKind
+from engine.slicing.slices import SliceKind, check_local, joined
 from engine.storage.session import ZONE
 from engine.words import WORD
 
@@ -436,9 +436,5 @@ def _session() -> SparkSession | None:
 
 def _bit(bit: int) -> SparkColumn:
     """Return a slice's mask from its bit in the UDF's words."""
-    word, at = divmod(bit, WORD)
     # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
-    return F.expr(
-        f"CASE WHEN bit_get({FAULTS}.null_{word}, {at}) = 0 "
-        f"THEN bit_get({FAULTS}.in_{word}, {at}) = 1 END"
-    )
+    return F.expr(bit_sql(bit, f"{FAULTS}."))

@@ -30,7 +30,7 @@ from engine.lift.scope import (
 )
 from engine.lift.syntax import shown
 from engine.ops.operations import OPERATIONS, Op, written
-from engine.slicing.exact import is_constant
+from engine.slicing.constants import is_constant
 from engine.slicing.expr import Call, Const, Expr
 from engine.slicing.origin import is_own
 

@@ -37,7 +37,7 @@ from engine.lift.scope import (
 )
 from engine.lift.syntax import expression_problem, shown
 from engine.ops.operations import OPERATIONS, Op, written
-from engine.slicing.exact import SCALARS, is_constant
+from engine.slicing.constants import SCALARS, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
 
 MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python

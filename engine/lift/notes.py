@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.matching.regex import backtracks
 from engine.slicing.expr import Const, Expr
-from engine.slicing.fingerprint.description import references
+from engine.slicing.fingerprint.code import references
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.source import SourceError, located
 from engine.slicing.uses import uses_of

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
-from engine.slicing.exact import as_compared, is_constant
+from engine.slicing.constants import as_compared, is_constant
 from engine.slicing.expr import Const, Expr
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
@@ -26,28 +27,28 @@ from engine.hashing import check_key_type
 from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import Column
 
 EXAMPLES = 3
 _FOLDER = 255  # bytes of a folder's name
 
 
 def spark_table(call: str, argument: str, value: Any, *, stream: bool = False) -> DataFrame:
-    """Return a Spark DataFrame that was given as one.
+    """Return a value that must be a Spark DataFrame.
 
     Parameters
     ----------
     call, argument
-        What was called, and with what.
+        What the user called, and with which argument.
     value
-        What was given.
+        The argument's value.
     stream
         Whether it may be one whose rows are still to come.
 
     Raises
     ------
     ArgumentError
-        If it is none; a pandas or pyarrow table can be made one.
+        If it is something else; the message says how a pandas or pyarrow table becomes one.
 
     Examples
     --------
@@ -55,8 +56,6 @@ def spark_table(call: str, argument: str, value: Any, *, stream: bool = False) -
     Traceback (most recent call last):
     engine.errors.ArgumentError: overlap: masks must be a Spark DataFrame, found {}
     """
-    from pyspark.sql import DataFrame
-
     if isinstance(value, DataFrame):
         if value.isStreaming and not stream:
             hint = "; call it on each batch, in writeStream.foreachBatch"
@@ -145,23 +144,23 @@ def check_rows(
     texts = [c for c in partition_by if df.schema[c].dataType.typeName() == "string"]
     lost = [(c, *one) for c in texts for one in _no_partition(c)]
     counts += [F.count_if(F.expr(sql)).alias(f"lost_{i}") for i, (_, sql, *_) in enumerate(lost)]
-    found = df.agg(F.count(F.lit(1)).alias("rows"), *counts).collect()[0]
-    rows = int(found["rows"])
+    n = df.agg(F.count(F.lit(1)).alias("rows"), *counts).collect()[0]
+    rows = int(n["rows"])
     if not rows:
         raise EmptyTableError(table, where)
     wrong: list[InputError] = []
     for i, column in enumerate(columns):
-        filled = int(found[f"n_{i}"])
+        filled = int(n[f"n_{i}"])
         if column in key and filled < rows:
             wrong.append(NullKeyError(table, column, rows - filled, rows))
         elif not filled:
             wrong.append(AllNullColumnError(table, column, rows, readers[column]))
     for i, (column, sql, problem, cause) in enumerate(lost):
-        if n := int(found[f"lost_{i}"]):
+        if n_lost := int(n[f"lost_{i}"]):
             order = [*map(quoted, key)]
             first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
             name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
-            wrong.append(PartitionValueError(table, column, problem, cause, n, rows, name))
+            wrong.append(PartitionValueError(table, column, problem, cause, n_lost, rows, name))
     if wrong:
         raise wrong[0] if len(wrong) == 1 else SeveralProblemsError(wrong)
     return rows

@@ -163,8 +163,8 @@ def grouped(columns: Sequence[pa.Array], n: int) -> tuple[np.ndarray, np.ndarray
     """Return an order of the rows that has one group after another, and where each starts."""
     group = np.zeros(n, dtype=np.int64)
     for column in columns:
-        found = column.dictionary_encode(null_encoding="encode")
-        both = group * len(found.dictionary) + found.indices.to_numpy(zero_copy_only=False)
+        values = column.dictionary_encode(null_encoding="encode")
+        both = group * len(values.dictionary) + values.indices.to_numpy(zero_copy_only=False)
         group = np.unique(both, return_inverse=True)[1]
     order = np.argsort(group, kind="stable")
     new = np.diff(group[order], prepend=-1)

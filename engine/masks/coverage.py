@@ -56,20 +56,21 @@ def _counted(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]
     for i, mask in enumerate(map(table.mask, ids)):
         counts.append(F.count_if(mask).alias(f"in_{i}"))
         counts.append(F.count_if(mask.isNull()).alias(f"null_{i}"))
-    found = table.df.groupBy(F.expr(split).alias("_split")).agg(*counts).orderBy("_split").collect()
+    rows = table.df.groupBy(F.expr(split).alias("_split"))
+    splits = rows.agg(*counts).orderBy("_split").collect()
     return [
         Coverage(slice_id, r["_split"], r["rows"], r[f"in_{i}"], r[f"null_{i}"])
         for i, slice_id in enumerate(ids)
-        for r in found
+        for r in splits
     ]
 
 
 def _tallied(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]:
     words = table.words(ids)
     every = "1L"  # a word whose lowest bit all rows have
-    found = tally(table.df, {"_split": split}, [every, *words.in_words, *words.null_words])
-    rows = found.rows
-    names = [None if pd.isna(s) else str(s) for s in found.groups["_split"]]
+    counts = tally(table.df, {"_split": split}, [every, *words.in_words, *words.null_words])
+    rows = counts.rows
+    names = [None if pd.isna(s) else str(s) for s in counts.groups["_split"]]
     splits = by_split({(name,): g for g, name in enumerate(names)})
     first, null = WORD, WORD * (1 + len(words.in_words))
     return [

@@ -44,7 +44,7 @@ class StoredSlice:
     id, name, fingerprint
         Which.
     dropped
-        Whether its bit is only kept so that no other slice takes it.
+        Whether it is gone, and its bit stays so that no other slice takes it.
     """
 
     id: str
@@ -98,11 +98,11 @@ class Bits:
         that the run doesn't have is dropped for good: if it comes back, its bit is a new one.
         """
         run = {s.id: s for s in slices}
-        kept = [
+        before = [
             run.pop(s.id) if not s.dropped and s.id in run else replace(s, dropped=True)
             for s in self.slices
         ]
-        return Bits((*kept, *run.values()))
+        return Bits((*before, *run.values()))
 
 
 def words_sql(bits: Bits) -> list[str]:
@@ -135,7 +135,7 @@ def described_words(words: Sequence[str], bits: Bits) -> list[Column]:
     Parameters
     ----------
     words
-        SQL; null is no slice.
+        SQL; a null word has no slice.
     bits
         Which bit is whose.
     """
@@ -152,9 +152,9 @@ def described_mask(mask: Column, stored: StoredSlice) -> Column:
 
 
 def unmarked(df: DataFrame, columns: Sequence[str]) -> list[Column]:
-    """Return columns of a source as a mask table carries them, none of which is a mask there.
+    """Return columns of a source as a mask table carries them, where none of them is a mask.
 
-    Masks of another run may be among them, and would be taken for slices of this one.
+    Masks of another run may be among them, and would pass for slices of this one.
     """
     marked = {f.name for f in df.schema if {_COLUMN_META, _WORD_META} & f.metadata.keys()}
     about = {"carried": True}
@@ -182,7 +182,7 @@ def stored_bits(schema: StructType) -> Bits:
     words = {f.name: f.metadata[_WORD_META] for f in schema if _WORD_META in f.metadata}
     # Of each word one of the two is enough to know its slices by; a word that is not there at all
     # has bits that are no slice's.
-    about = {name.rpartition("_")[2]: found for name, found in words.items()}
+    about = {name.rpartition("_")[2]: slices for name, slices in words.items()}
     n = 1 + max((int(k) for k in about if k.isdigit()), default=-1)
     unknown = [StoredSlice("", "", "", dropped=True)] * WORD
     return Bits(
@@ -248,15 +248,8 @@ def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
     return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(_signed(m))) != 0 for k, m in masks.items()]
 
 
-def bit_mask(bit: int) -> Column:
-    """Return one bit of a packed table as a BOOLEAN Column."""
-    k, b = divmod(bit, WORD)
-    undecided = F.bit_get(quoted(f"{_NULL}{k}"), F.lit(b)) == 1
-    return F.when(undecided, None).otherwise(F.bit_get(quoted(f"{_IN}{k}"), F.lit(b)) == 1)
-
-
-def bit_sql(bit: int) -> str:
-    """Return one bit of a packed table as a BOOLEAN, in SQL.
+def bit_sql(bit: int, struct: str = "") -> str:
+    """Return one bit of a packed table's words as a BOOLEAN, in SQL; ``struct`` may hold these.
 
     Examples
     --------
@@ -264,7 +257,8 @@ def bit_sql(bit: int) -> str:
     'CASE WHEN bit_get(null_1,1)=1 THEN NULL ELSE bit_get(in_1,1)=1 END'
     """
     k, b = divmod(bit, WORD)
-    return f"CASE WHEN bit_get({_NULL}{k},{b})=1 THEN NULL ELSE bit_get({_IN}{k},{b})=1 END"
+    undecided, inside = f"{struct}{_NULL}{k}", f"{struct}{_IN}{k}"
+    return f"CASE WHEN bit_get({undecided},{b})=1 THEN NULL ELSE bit_get({inside},{b})=1 END"
 
 
 def _signed(value: int) -> int:
@@ -279,5 +273,5 @@ def _word_metadata(slices: Sequence[StoredSlice]) -> dict[str, Any]:
     return {_WORD_META: about}
 
 
-def _from_metadata(found: Mapping[str, Any]) -> StoredSlice:
-    return StoredSlice(found["id"], found["name"], found["fingerprint"], found["dropped"])
+def _from_metadata(about: Mapping[str, Any]) -> StoredSlice:
+    return StoredSlice(about["id"], about["name"], about["fingerprint"], about["dropped"])

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.arguments import number, texts
 from engine.masks.checks import spark_table
-from engine.masks.local import inside, is_local
+from engine.masks.frames import inside, is_local
 from engine.masks.reader import named_masks, read_masks
 from engine.plain import plain
 from engine.words import WORD, packed, unpacked
@@ -166,16 +166,16 @@ def overlap(masks: Any, ids: Sequence[str] | None = None) -> Overlap:
         found = overlap(spark.read.format("delta").load("build/demo/masks"))
         found.near_duplicates(at_least=0.9)
     """
-    asked = None if ids is None else texts("overlap", "ids", ids, "a list of slice ids")
+    names = None if ids is None else texts("overlap", "ids", ids, "a list of slice ids")
     if is_local(masks):
-        return _of_local(*inside(masks, asked))
+        return _of_local(*inside(masks, names))
     masks = spark_table("overlap", "masks", masks)
-    wanted = named_masks(masks, asked, "ids") if asked is None or asked else ()
+    wanted = named_masks(masks, names, "ids") if names is None or names else ()
     table = read_masks(masks)
-    held = table.words(wanted)
-    words = held.in_words or ("0L",)
-    narrow = table.df.selectExpr(*(f"{w} AS _word_{i}" for i, w in enumerate(words)))
-    count = _counting(np.array([held.at[s] for s in wanted], dtype=np.intp))
+    words = table.words(wanted)
+    columns = words.in_words or ("0L",)
+    narrow = table.df.selectExpr(*(f"{w} AS _word_{i}" for i, w in enumerate(columns)))
+    count = _counting(np.array([words.at[s] for s in wanted], dtype=np.intp))
     parts = narrow.mapInArrow(count, f"{_PAIR} long, {_ROWS} long")
     sums = parts.groupBy(_PAIR).agg(F.sum(_ROWS).alias(_ROWS)).toPandas()
     return _arranged(sums[_PAIR].to_numpy(np.int64), sums[_ROWS].to_numpy(np.int64), wanted)
@@ -249,9 +249,9 @@ def add_pairs(counts: np.ndarray, words: np.ndarray, bits: np.ndarray) -> int:
     >>> add_pairs(counts, np.array([[1], [5], [4], [2]]), np.array([0, 2])), counts.tolist()
     (3, [[2, 1], [1, 2]])
     """
-    asked = np.zeros(words.shape[1] * WORD, dtype=bool)
-    asked[bits] = True
-    covered = int(np.count_nonzero((words & packed(asked[None, :])).any(axis=1)))
+    wanted = np.zeros(words.shape[1] * WORD, dtype=bool)
+    wanted[bits] = True
+    covered = int(np.count_nonzero((words & packed(wanted[None, :])).any(axis=1)))
     if plain():
         members = unpacked(words)[:, bits].astype(np.int64)
         counts += members.T @ members
@@ -259,14 +259,14 @@ def add_pairs(counts: np.ndarray, words: np.ndarray, bits: np.ndarray) -> int:
     space = np.empty(min(BLOCK, len(words)) * len(bits), dtype=np.float32)
     for start in range(0, len(words), BLOCK):
         block = words[start : start + BLOCK]
-        some = unpacked(np.bitwise_or.reduce(block, axis=0)[None, :])[0, bits]
-        found = np.flatnonzero(some)  # slices that are empty here are left out
-        masks = space[: len(block) * len(found)].reshape(len(block), len(found))
-        masks[:] = np.take(unpacked(block), bits[found], axis=1)
+        any_row = unpacked(np.bitwise_or.reduce(block, axis=0)[None, :])[0, bits]
+        some = np.flatnonzero(any_row)  # slices that are empty here are left out
+        masks = space[: len(block) * len(some)].reshape(len(block), len(some))
+        masks[:] = np.take(unpacked(block), bits[some], axis=1)
         # One array on both sides: BLAS computes half of a symmetric product.
         shared = (masks.T @ masks).astype(np.int64)
-        if len(found) == len(bits):
+        if len(some) == len(bits):
             counts += shared
         else:
-            counts[np.ix_(found, found)] += shared
+            counts[np.ix_(some, some)] += shared
     return covered

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pyspark.sql import functions as F  # noqa: N812
+
 from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
+from engine.masks.arrow import StoredWords
 from engine.masks.checks import quoted
 from engine.masks.layout import (
     MOST_BOOLEAN,
     Bits,
     Layout,
     StoredSlice,
-    bit_mask,
     bit_sql,
     boolean_slices,
     described_mask,
@@ -24,7 +26,7 @@ from engine.masks.layout import (
     words_sql,
 )
 from engine.sql import name_sql
-from engine.storage.names import is_catalog_name
+from engine.storage.place import Place
 from engine.words import WORD
 
 if TYPE_CHECKING:
@@ -50,28 +52,6 @@ class Words:
     null_words: tuple[str, ...]
     undecided: str
     at: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Held:
-    """The columns that hold what :class:`Words` has.
-
-    Attributes
-    ----------
-    layout
-        How.
-    words
-        Of each word the column of slices that a row is in and that of undecided ones; or up to 64
-        BOOLEAN columns.
-    """
-
-    layout: Layout
-    words: tuple[tuple[str, ...], ...]
-
-    @property
-    def columns(self) -> list[str]:
-        """All of them."""
-        return [column for word in self.words for column in word]
 
 
 @dataclass(frozen=True)
@@ -115,8 +95,8 @@ class MaskTable:
     @property
     def columns(self) -> tuple[str, ...]:
         """The other columns: key, split, partition and carried ones."""
-        held = set(self.mask_columns)
-        return tuple(c for c in self.df.columns if c not in held)
+        masks = set(self.mask_columns)
+        return tuple(c for c in self.df.columns if c not in masks)
 
     def spark_counts(self, ids: Sequence[str]) -> bool:
         """Tell whether Spark's own aggregates are a good way to count these slices.
@@ -137,7 +117,7 @@ class MaskTable:
             If its column can't be a mask.
         """
         self.wanted([slice_id])
-        return bit_mask(self._at[slice_id]) if slice_id in self._at else quoted(slice_id)
+        return F.expr(bit_sql(self._at[slice_id])) if slice_id in self._at else quoted(slice_id)
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""
@@ -148,7 +128,7 @@ class MaskTable:
 
         They are never more than slices, and for a packed table no more than words.
         """
-        packed, plain = self._apart(ids)
+        packed, plain = self._by_layout(ids)
         return [*(in_any(packed, self.bits) if packed else ()), *map(self.mask, plain)]
 
     def words(self, ids: Sequence[str] | None = None) -> Words:
@@ -161,32 +141,32 @@ class MaskTable:
         MaskColumnError
             If a column can't be a mask.
         """
-        packed, plain = self._apart(self.wanted(ids))
-        at, columns = self._at, self._word_columns
+        packed, plain = self._by_layout(self.wanted(ids))
         needed = self._needed(packed)
         first = {k: i * WORD for i, k in enumerate(needed)}
-        pairs = [(columns[k], columns[len(columns) // 2 + k]) for k in needed]
+        pairs = [self._columns_of_word(k) for k in needed]
         # Null is never in, whoever wrote the words; of a row without words all slices are null.
         nulls = [f"IF({a} IS NULL OR {b} IS NULL, -1L, {b})" for a, b in pairs]
         in_words = [f"COALESCE({a} & ~{b}, 0L)" for a, b in pairs]
-        bit = {s: first[at[s] // WORD] + at[s] % WORD for s in packed}
+        bit = {s: first[self._at[s] // WORD] + self._at[s] % WORD for s in packed}
         undecided = [f"{null} != 0L" for null in nulls]
-        made = Bits(tuple(StoredSlice(s, s, "") for s in plain))
-        words = words_sql(made)
-        bit |= {s: len(needed) * WORD + b for s, b in made.at.items()}
-        in_words, nulls = in_words + words[: made.words], nulls + words[made.words :]
+        own = Bits(tuple(StoredSlice(s, s, "") for s in plain))
+        words = words_sql(own)
+        bit |= {s: len(needed) * WORD + b for s, b in own.at.items()}
+        in_words, nulls = in_words + words[: own.words], nulls + words[own.words :]
         undecided += [f"{name_sql(s)} IS NULL" for s in plain]
         return Words(tuple(in_words), tuple(nulls), " OR ".join(undecided) or "false", bit)
 
-    def held(self, ids: Sequence[str] | None = None) -> Held | None:
+    def stored_words(self, ids: Sequence[str] | None = None) -> StoredWords | None:
         """Return the columns that :meth:`words` are made of; None where both layouts are."""
-        packed, plain = self._apart(self.wanted(ids))
+        packed, plain = self._by_layout(self.wanted(ids))
         if packed and plain:
             return None
         if not packed:
             starts = range(0, len(plain), WORD)
-            return Held(Layout.BOOLEAN, tuple(tuple(plain[i : i + WORD]) for i in starts))
-        return Held(Layout.PACKED, tuple(self._columns_of_word(k) for k in self._needed(packed)))
+            return StoredWords(Layout.BOOLEAN, tuple(tuple(plain[i : i + WORD]) for i in starts))
+        words = tuple(self._columns_of_word(k) for k in self._needed(packed))
+        return StoredWords(Layout.PACKED, words)
 
     def wanted(self, ids: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return these slices, each once, or all; raises as :meth:`words` does.
@@ -198,11 +178,11 @@ class MaskTable:
             if slice_id not in self._at and slice_id not in self._kinds:
                 raise NoSuchMaskError(slice_id, self.ids)
             for column in self._columns_of(slice_id):
-                found = self._kinds.get(column, ())
-                if not found:
+                kinds = self._kinds.get(column, ())
+                if not kinds:
                     raise MaskColumnError(slice_id, f"its column {column!r} is not there")
-                if len(found) > 1:
-                    raise MaskColumnError(slice_id, f"there are {len(found)} columns {column!r}")
+                if len(kinds) > 1:
+                    raise MaskColumnError(slice_id, f"there are {len(kinds)} columns {column!r}")
             if slice_id not in self._at and self._kinds[slice_id] != ["boolean"]:
                 kind = self._kinds[slice_id][0]
                 raise MaskColumnError(slice_id, f"the column {slice_id!r} is {kind}")
@@ -232,7 +212,7 @@ class MaskTable:
             kinds.setdefault(column.name, []).append(column.dataType.simpleString())
         return kinds
 
-    def _apart(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
+    def _by_layout(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return which slices are bits, and which BOOLEAN columns."""
         return [s for s in ids if s in self._at], [s for s in ids if s not in self._at]
 
@@ -242,8 +222,8 @@ class MaskTable:
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""
-        kept = dict.fromkeys([*columns, *self.mask_columns])
-        return replace(self, df=self.df.select(*map(quoted, kept)))
+        own = dict.fromkeys([*columns, *self.mask_columns])
+        return replace(self, df=self.df.select(*map(quoted, own)))
 
     def as_boolean(self, ids: Sequence[str] | None = None) -> DataFrame:
         """Return the rows with a BOOLEAN column for each of these slices, or for all."""
@@ -266,7 +246,7 @@ def read_masks(df: DataFrame) -> MaskTable:
 
 
 def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
-    """Return the slices that someone asks for of a table, or all that it has.
+    """Return the named slices of a table, or all that it has.
 
     Parameters
     ----------
@@ -302,18 +282,18 @@ def _slices(schema: StructType, bits: Bits) -> tuple[StoredSlice, ...]:
     return (*(s for s in bits.slices if not s.dropped), *boolean_slices(schema))
 
 
-def view_select(masks: MaskTable, table: str) -> str:
+def view_select(masks: MaskTable, place: Place) -> str:
     """Return the SELECT that shows each slice of a stored table as a BOOLEAN column.
 
     Parameters
     ----------
     masks
         The table as it was read.
-    table
-        Its path or catalog name.
+    place
+        Where it is.
     """
     at = masks.bits.at
-    of_slices = [f"{bit_sql(at[s])} AS `{s}`" if s in at else name_sql(s) for s in masks.ids]
+    names = {s: name_sql(s) for s in masks.ids}
+    of_slices = [f"{bit_sql(at[s])} AS {n}" if s in at else n for s, n in names.items()]
     columns = ",\n  ".join([*map(name_sql, masks.columns), *of_slices])
-    place = table if is_catalog_name(table) else f"delta.{name_sql(table)}"
-    return f"SELECT\n  {columns}\nFROM {place}"
+    return f"SELECT\n  {columns}\nFROM {place.sql}"

@@ -75,7 +75,7 @@ def in_split(column: pd.Series, split: AnySplit) -> pd.Series:
 
 
 def check_split(call: str, split: Any, column: pd.Series) -> None:
-    """Check that a split that is asked for is one of a frame's; none is where there are no rows.
+    """Check that a split is one of a frame's; where there are no rows, any is.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def check_split(call: str, split: Any, column: pd.Series) -> None:
 
 
 def by_split(parts: Mapping[_K, _V]) -> list[tuple[_K, _V]]:
-    """Return what is kept by tuples of names in their order, the split that is null first.
+    """Return items in the order of their keys, tuples of names; the split that is null is first.
 
     Examples
     --------

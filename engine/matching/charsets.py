@@ -1,6 +1,6 @@
 """One character of a regular expression: which characters it stands for, as Python's `re` says.
 
-Nothing here knows case folding or Unicode categories: `re` is asked, once per distinct set.
+Nothing here knows case folding or Unicode categories: `re` tells, once per distinct set.
 """
 
 from __future__ import annotations
@@ -79,29 +79,78 @@ class Charset:
         return self.any_case and not self.flags & re.ASCII and self.letter in _HAVE_WIDE_TWINS
 
     @property
+    def spelling(self) -> tuple[bytes, bool | None]:
+        """The bytes of a set of one character, and whether case doesn't count (None: either way).
+
+        The bytes are empty where the set is of several characters.
+        """
+        literal = self.literal
+        if literal is not None:
+            return literal.encode(), False if literal.isascii() and literal.isalpha() else None
+        letter = self.letter
+        return (b"", None) if letter is None else (letter.encode(), True)
+
+    @functools.cached_property
     def ascii(self) -> frozenset[int]:
         """The ASCII characters of the set."""
-        return _ascii(self)
+        runs = self._runs(_ASCII)
+        return frozenset(c for first, last in runs for c in range(first, last + 1))
 
-    @property
+    @functools.cached_property
     def beyond(self) -> bool:
         """Whether the set may hold characters beyond ASCII; false is certain."""
-        return _beyond(self)
+        op, value = self.item
+        if op is _constants.LITERAL and value < ASCII_SIZE:
+            twins = self.any_case and not self.flags & re.ASCII
+            return twins and chr(value).lower() in _HAVE_WIDE_TWINS
+        if op is _constants.IN and not self.any_case and all(map(_is_ascii, value)):
+            return False
+        return op is not _constants.LITERAL or value not in SURROGATES
 
-    @property
+    @functools.cached_property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """All characters of the set, as ranges of code points, both ends included."""
-        return _ranges(self)
+        return tuple(self._runs(_all_characters()))
 
-    @property
+    @functools.cached_property
     def table(self) -> np.ndarray:
         """``[256]`` bool: the ASCII characters of the set."""
-        return _table(self)
+        table = np.zeros(256, dtype=bool)
+        table[list(self.ascii)] = True
+        return table
+
+    @functools.cached_property
+    def marks(self) -> bytes:
+        """The table as bytes."""
+        return self.table.tobytes()
 
     @property
     def wide(self) -> Characters:
         """The characters beyond ASCII of the set."""
         return _wide(self)
+
+    def _runs(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the runs of the set's characters in a text of ascending characters."""
+        op, value = self.item
+        flags = self.flags | (0 if self.flags & re.ASCII else re.UNICODE)
+        state = _parser.State()
+        state.flags, state.str = flags, ""
+        value = [tuple(v) for v in value] if op is _constants.IN else value
+        one = _parser.SubPattern(state, [(op, value)])
+        many = (_constants.MAX_REPEAT, (1, _constants.MAXREPEAT, one))
+        pattern = _compiler.compile(_parser.SubPattern(state, [many]), flags)
+        for run in pattern.finditer(text):
+            first, last = ord(text[run.start()]), ord(text[run.end() - 1])
+            if first < SURROGATES.start <= last:
+                yield first, SURROGATES.start - 1
+                first = SURROGATES.stop
+            yield first, last
+
+
+@functools.lru_cache(4096)
+def charset(op: Any, value: Any, flags: int) -> Charset:
+    """Return the set of an item of a parsed expression: equal sets are one object."""
+    return Charset((op, value), flags)
 
 
 def hashable(value: Any) -> Any:
@@ -111,37 +160,7 @@ def hashable(value: Any) -> Any:
     return value
 
 
-@functools.lru_cache(None)
-def _finder(charset: Charset) -> re.Pattern[str]:
-    """Compile "one or more characters of the set"."""
-    op, value = charset.item
-    flags = charset.flags | (0 if charset.flags & re.ASCII else re.UNICODE)
-    state = _parser.State()
-    state.flags, state.str = flags, ""
-    value = [tuple(v) for v in value] if op is _constants.IN else value
-    one = _parser.SubPattern(state, [(op, value)])
-    many = (_constants.MAX_REPEAT, (1, _constants.MAXREPEAT, one))
-    found: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, [many]), flags)
-    return found
-
-
-@functools.lru_cache(None)
-def _ascii(charset: Charset) -> frozenset[int]:
-    return frozenset(_spread(_found(charset, _ASCII)))
-
-
-@functools.lru_cache(None)
-def _beyond(charset: Charset) -> bool:
-    op, value = charset.item
-    if op is _constants.LITERAL and value < ASCII_SIZE:
-        twins = charset.any_case and not charset.flags & re.ASCII
-        return twins and chr(value).lower() in _HAVE_WIDE_TWINS
-    if op is _constants.IN and not charset.any_case and all(_below(v) for v in value):
-        return False
-    return op is not _constants.LITERAL or value not in SURROGATES
-
-
-def _below(item: Item) -> bool:
+def _is_ascii(item: Item) -> bool:
     """Tell whether an item of a set stands for ASCII characters alone; false if in doubt."""
     op, value = item
     if op is _constants.LITERAL:
@@ -149,26 +168,9 @@ def _below(item: Item) -> bool:
     return op is _constants.RANGE and bool(value[1] < ASCII_SIZE)
 
 
-@functools.lru_cache(None)
-def _ranges(charset: Charset) -> tuple[tuple[int, int], ...]:
-    return tuple(_found(charset, _all_characters()))
-
-
-@functools.lru_cache(None)
-def _table(charset: Charset) -> np.ndarray:
-    table = np.zeros(256, dtype=bool)
-    table[list(charset.ascii)] = True
-    return table
-
-
 @functools.lru_cache(512)
 def _wide(charset: Charset) -> Characters:
     return Characters((max(a, ASCII_SIZE), b) for a, b in charset.ranges if b >= ASCII_SIZE)
-
-
-def _spread(ranges: Any) -> Iterator[int]:
-    for first, last in ranges:
-        yield from range(first, last + 1)
 
 
 _ASCII = "".join(map(chr, range(ASCII_SIZE)))
@@ -178,13 +180,3 @@ _ASCII = "".join(map(chr, range(ASCII_SIZE)))
 def _all_characters() -> str:
     """All characters that UTF-8 can hold, with a gap where the surrogates would be."""
     return _ASCII + "".join(map(chr, beyond_ascii()))
-
-
-def _found(charset: Charset, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the runs of the set's characters in a text of ascending characters."""
-    for run in _finder(charset).finditer(text):
-        first, last = ord(text[run.start()]), ord(text[run.end() - 1])
-        if first < SURROGATES.start <= last:
-            yield first, SURROGATES.start - 1
-            first = SURROGATES.stop
-        yield first, last

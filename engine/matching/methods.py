@@ -1,4 +1,4 @@
-"""The ways in which one question about a text column is answered for a batch of rows.
+"""The ways to answer one question about a text column for a batch of rows.
 
 Each fills one row of a matrix, false to begin with, and gives exactly what Python gives.
 """
@@ -74,7 +74,7 @@ class Method(Protocol):
 
     @property
     def needles(self) -> Iterable[Needle]:
-        """Literals that it needs to be found."""
+        """Literals whose places it needs."""
 
     @property
     def ascii(self) -> bool:
@@ -211,8 +211,8 @@ class Linear:
     def _matched(self, scan: Scan, rows: np.ndarray) -> np.ndarray:
         array = scan.text.array
         array = array if len(rows) == len(array) else array.take(pa.array(rows))
-        found = pc.match_substring_regex(array, self.translation.pattern)
-        answers: np.ndarray = found.to_numpy(zero_copy_only=False)
+        matches = pc.match_substring_regex(array, self.translation.pattern)
+        answers: np.ndarray = matches.to_numpy(zero_copy_only=False)
         return answers
 
     def answer(self, scan: Scan, out: np.ndarray) -> None:
@@ -256,7 +256,7 @@ class Windows:
 
 @dataclass(frozen=True)
 class Filtered:
-    """The rows that hold a literal of each clause are decided one by one."""
+    """Decides the rows that hold a literal of each clause one by one."""
 
     clauses: tuple[frozenset[Needle], ...]
     twins: bool
@@ -277,10 +277,10 @@ class Filtered:
         """Decide the rows that are left."""
         left: np.ndarray | None = None
         for clause in self.clauses:
-            held = np.zeros(len(out), dtype=bool)
+            holds = np.zeros(len(out), dtype=bool)
             for needle in clause:
-                held[scan.of(needle)[1]] = True
-            left = held if left is None else left & held
+                holds[scan.of(needle)[1]] = True
+            left = holds if left is None else left & holds
         assert left is not None  # a filter has clauses
         if self.twins:
             left[scan.twins] = True

@@ -1,8 +1,8 @@
 """Many questions about one text column, answered together for a batch of rows.
 
-All literals of all questions are found in one scan. A regular expression is decided around the
-hits of the literals that it needs: without Python where its shape allows, else by `re` itself on
-the few rows that are left. Each method gives what Python gives, row for row.
+One scan finds all literals of all questions. A regular expression is decided around the hits of
+the literals that it needs: without Python where its shape allows, else by `re` itself on the few
+rows that are left. Each method gives what Python gives, row for row.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from engine.matching.text import TextBatch
 from engine.matching.windows import Chain, chains
 from engine.plain import plain
 
-_CLAUSES = 2  # sets of required literals that are looked for
+_CLAUSES = 2  # sets of required literals that a filter looks for
 # Hits per byte of text up to which a method is cheaper than RE2 on all rows; measured.
 _RARE_FOR_PYTHON = 0.003
 _RARE_FOR_WINDOWS = 0.03
@@ -61,7 +61,7 @@ class Search:
     flags
         Flags of the expression.
     form
-        What is searched: the text ``as_is``, or one of ``text.FORMS``.
+        What is searched: the text ``as_is``, or its ``lower`` case.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class Search:
     form: str = "as_is"
 
     def ask(self) -> Callable[[str], bool]:
-        """Return the question as Python asks it of a text that has its form already."""
+        """Return the question in Python, for a text that has its form already."""
         return _ASK[self.kind](self)
 
 
@@ -113,8 +113,8 @@ class PatternSet:
 
     Examples
     --------
-    >>> asked = [Search("contains", "plz", form="lower"), Search("search", r"\w+\.ly")]
-    >>> patterns = PatternSet(asked)
+    >>> searches = [Search("contains", "plz", form="lower"), Search("search", r"\w+\.ly")]
+    >>> patterns = PatternSet(searches)
     >>> patterns.run(pa.array(["PLZ see bit.ly/x", None, "x.ly"])).tolist()
     [[True, False, False], [True, False, True]]
     >>> patterns.methods
@@ -158,7 +158,7 @@ class PatternSet:
 
     @functools.cached_property
     def _again(self) -> tuple[tuple[int, int], ...]:
-        """Searches that are asked again, and where they were asked first."""
+        """Searches that occur again, and the places where they occur first."""
         first = {search: i for i, search in reversed(list(enumerate(self.searches)))}
         return tuple((i, first[s]) for i, s in enumerate(self.searches) if first[s] != i)
 
@@ -185,7 +185,7 @@ class _Group:
 
     def run(self, source: TextBatch, out: np.ndarray) -> None:
         """Fill the group's rows of the answer."""
-        text = source.form(self._form, self._exact)
+        text = source.lowered(self._exact) if self._form == "lower" else source
         scan = Scan(text, self._scanner.hits(text), self._numbers)
         for i, method in self._methods:
             method.answer(scan, out[i])
@@ -196,10 +196,10 @@ def _method(search: Search) -> Method:
     if search.kind in _LITERALS:
         return _literal(search)
     node = _anchored(search)
-    found = chains(node)
-    hits = _hits(found)
-    if found is not None and hits < _RARE_FOR_WINDOWS:
-        return _windows(search, node, found)
+    alternatives = chains(node)
+    hits = _hits(alternatives)
+    if alternatives is not None and hits < _RARE_FOR_WINDOWS:
+        return _windows(search, node, alternatives)
     clauses = tuple(sorted(required(node), key=expected)[:_CLAUSES])
     left = expected(clauses[0]) if clauses else math.inf
     if left < _RARE_FOR_PYTHON:
@@ -207,21 +207,21 @@ def _method(search: Search) -> Method:
     linear = _linear(search, node)
     if linear is not None and not linear.translation.ascii_only:
         return linear
-    if found is not None:
-        return _windows(search, node, found)
+    if alternatives is not None:
+        return _windows(search, node, alternatives)
     if left < _NEARLY_ALL:
         return _filtered(search, node, clauses)
     return linear if linear is not None and _risk(search) else _by_python(search)
 
 
-def _hits(found: tuple[Chain, ...] | None) -> float:
-    """Hits of all anchors expected per byte of text."""
-    return sum(window.expected for chain in found or () for window in chain.windows)
+def _hits(alternatives: tuple[Chain, ...] | None) -> float:
+    """Return the hits of all anchors expected per byte of text."""
+    return sum(window.expected for chain in alternatives or () for window in chain.windows)
 
 
-def _windows(search: Search, node: Node, found: tuple[Chain, ...]) -> Windows:
-    twins = any(window.twins for chain in found for window in chain.windows)
-    return Windows(found, twins, _decider(search, node) if twins else _by_python(search))
+def _windows(search: Search, node: Node, alternatives: tuple[Chain, ...]) -> Windows:
+    twins = any(window.twins for chain in alternatives for window in chain.windows)
+    return Windows(alternatives, twins, _decider(search, node) if twins else _by_python(search))
 
 
 def _filtered(search: Search, node: Node, clauses: tuple[frozenset[Needle], ...]) -> Filtered:
@@ -258,7 +258,7 @@ def _by_python(search: Search) -> Python:
 
 
 def _anchored(search: Search) -> Node:
-    """Return the tree of what has to be found anywhere in the text."""
+    """Return the tree of what has to occur anywhere in the text."""
     node = parse(search.pattern, search.flags)
     before = (At(c.AT_BEGINNING_STRING, False),) if search.kind != "search" else ()
     after = (At(c.AT_END_STRING, False),) if search.kind == "fullmatch" else ()

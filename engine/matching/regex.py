@@ -1,7 +1,7 @@
-"""What can be told of a Python regular expression without running it.
+"""What a Python regular expression's syntax says without running it.
 
-The expression is parsed by `re` itself, into a small tree. Asked of the tree: which literals must
-occur wherever it matches, and whether it may take time exponential in the text's length.
+`re` itself parses the expression, into a small tree. The tree says which literals must occur
+wherever it matches, and whether it may take time exponential in the text's length.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
-from engine.matching.charsets import KEPT_FLAGS, Charset, hashable
+from engine.matching.charsets import KEPT_FLAGS, Charset, charset, hashable
 from engine.matching.scan import Needle
 
 _MOST_LITERALS = 256  # alternatives of one clause
@@ -55,7 +55,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class At:
-    """A condition on the place: an opcode of `re` (``^`` and ``$`` told apart by MULTILINE)."""
+    """A condition on the place: an opcode of `re`, another one of ``^`` and ``$`` by MULTILINE."""
 
     kind: Any
     ascii: bool
@@ -63,7 +63,7 @@ class At:
 
 @dataclass(frozen=True)
 class Opaque:
-    """Something not analysed; what it matches holds what ``part`` holds, where given."""
+    """Something not analysed; what it matches holds what ``part`` holds, if there is one."""
 
     part: Node | None
     text: str
@@ -99,11 +99,11 @@ def _joined(items: Iterable[tuple[Any, Any]], flags: int) -> Node:
 
 def _node(op: Any, value: Any, flags: int) -> Node:
     if op in _CHARSETS:
-        return Charset((op, hashable(value)), flags & KEPT_FLAGS)
+        return charset(op, hashable(value), flags & KEPT_FLAGS)
     if op is c.SUBPATTERN:
         _, added, removed, inner = value
-        kept = flags & ~_TYPES if added & _TYPES else flags
-        return _joined(inner, (kept | added) & ~removed)
+        outer = flags & ~_TYPES if added & _TYPES else flags
+        return _joined(inner, (outer | added) & ~removed)
     if op is c.BRANCH:
         return Choice(tuple(_joined(branch, flags) for branch in value[1]))
     if op in {c.MAX_REPEAT, c.MIN_REPEAT}:
@@ -164,15 +164,15 @@ def _useful(clauses: Iterable[_Clause]) -> tuple[_Clause, ...]:
 
 
 def _shortest(clause: _Clause) -> _Clause:
-    kept: list[Needle] = []
+    shortest: list[Needle] = []
     for needle in sorted(clause, key=lambda n: (len(n.text), n.text, not n.any_case)):
         if not any(
             k.text in (needle.text.lower() if k.any_case else needle.text)
             and k.any_case >= needle.any_case
-            for k in kept
+            for k in shortest
         ):
-            kept.append(needle)
-    return frozenset(kept)
+            shortest.append(needle)
+    return frozenset(shortest)
 
 
 def _literals(node: Node) -> tuple[_Clause | None, list[_Clause]]:
@@ -192,15 +192,14 @@ def _literals(node: Node) -> tuple[_Clause | None, list[_Clause]]:
             return None, [] if node.part is None else list(required(node.part))
 
 
-def _spelled(charset: Charset) -> _Clause | None:
+def _spelled(one: Charset) -> _Clause | None:
     """Return the characters of a small set as literals."""
-    if charset.literal is not None:
-        return frozenset({Needle(charset.literal.encode())})
-    if charset.letter is not None:
-        return frozenset({Needle(charset.letter.encode(), any_case=True)})
-    if charset.beyond or len(charset.ascii) > _MOST_CHARACTERS:
+    text, any_case = one.spelling
+    if text:
+        return frozenset({Needle(text, bool(any_case))})
+    if one.beyond or len(one.ascii) > _MOST_CHARACTERS:
         return None
-    return frozenset(Needle(bytes([b])) for b in charset.ascii)
+    return frozenset(Needle(bytes([b])) for b in one.ascii)
 
 
 def _joined_literals(parts: Iterable[Node]) -> tuple[_Clause | None, list[_Clause]]:
@@ -290,12 +289,12 @@ def backtracks(pattern: str, flags: int = 0, whole: bool = False) -> str | None:
 def _repeated_groups(pattern: str) -> Iterator[str]:
     """Yield the groups of a pattern's source that are repeated, with the repeat."""
     opened: list[int] = []
-    for found in _PARTS.finditer(pattern):
-        if found[0] == "(":
-            opened.append(found.start())
-        elif found[0] == ")" and opened:
+    for token in _PARTS.finditer(pattern):
+        if token[0] == "(":
+            opened.append(token.start())
+        elif token[0] == ")" and opened:
             start = opened.pop()
-            repeat = _QUANTIFIER.match(pattern, found.end())
+            repeat = _QUANTIFIER.match(pattern, token.end())
             if repeat:
                 yield pattern[start : repeat.end()]
 
@@ -434,13 +433,13 @@ def _ambiguous(loop: Repeat) -> bool:
 
 def _reach(after: dict[int, list[int]], start: int) -> set[int]:
     """Return what can be reached from a place, itself included."""
-    seen, todo = {start}, [start]
+    reachable, todo = {start}, [start]
     while todo:
         for there in after.get(todo.pop(), ()):
-            if there not in seen:
-                seen.add(there)
+            if there not in reachable:
+                reachable.add(there)
                 todo.append(there)
-    return seen
+    return reachable
 
 
 @functools.lru_cache(4096)

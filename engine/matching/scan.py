@@ -1,8 +1,8 @@
 """Where many literals occur in a batch of texts: one pass for all of them.
 
-A literal is looked for by four of its bytes (fewer if it has fewer), read as one number. A few
+A scan looks for a literal by four of its bytes (fewer if it has fewer), read as one number. A few
 literals are compared one after the other. Many share a table: the number at every position is
-hashed, and only where the table knows the hash are literals compared. UTF-8 needs no care: the
+hashed, and literals are compared only where the table knows the hash. UTF-8 needs no care: the
 bytes of a text occur at the borders of characters only; a hit that crosses a row's end is dropped.
 """
 
@@ -123,10 +123,10 @@ class Scanner:
 
     def hits(self, text: TextBatch) -> Hits:
         """Return all hits in a batch, those that overlap others too; none in null rows."""
-        found = [self._one(text, i) for i in self._single]
-        found += [self._many(text, table) for table in self._tables]
-        needle = np.concatenate([_NONE, *(n for n, _ in found)])
-        start = np.concatenate([_NONE, *(s for _, s in found)])
+        hits = [self._one(text, i) for i in self._single]
+        hits += [self._many(text, table) for table in self._tables]
+        needle = np.concatenate([_NONE, *(n for n, _ in hits)])
+        start = np.concatenate([_NONE, *(s for _, s in hits)])
         if self._tables:  # else they are in order already
             key = needle << _POSITION_BITS | start
             key.sort()
@@ -211,9 +211,9 @@ class _Table:
             for begin in range(0, len(lane), _BLOCK):
                 numbers = lane[begin : begin + _BLOCK]
                 hashes = _hashes(numbers & self._keep)
-                found = np.flatnonzero(self._known[hashes])
-                at.append((found + begin) * 4 + first)
-                slots.append(hashes[found])
+                likely = np.flatnonzero(self._known[hashes])
+                at.append((likely + begin) * 4 + first)
+                slots.append(hashes[likely])
         position, slot = np.concatenate(at), np.concatenate(slots)
         counts = self._counts[slot]
         which = np.repeat(self._firsts[slot] - np.cumsum(counts) + counts, counts)

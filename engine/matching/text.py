@@ -1,14 +1,13 @@
-"""A batch of texts as one run of UTF-8 bytes: what every question about a text column looks at.
+"""A batch of texts as one run of UTF-8 bytes: what every question about a text column reads.
 
-All work is over whole buffers, never row by row; a row that needs Python is asked for by number.
+All work is over whole buffers, never row by row; only rows that need Python become strings.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,22 +17,24 @@ PAD = 16  # readable bytes after the last row, so that a word may be read at any
 _BLOCK = 1 << 16  # bytes handled at a time: stays in the processor's cache
 _SPARSE = 128  # bytes per position above which rows are searched for, below it looked up
 
-_A_Z, _A_Z_LOWER, _LETTERS, _CASE = ord("A"), ord("a"), 26, np.uint8(0x20)
+_A, _LETTERS, _CASE = np.uint8(ord("A")), 26, np.uint8(0x20)
 _NO_ROWS = np.zeros(1, dtype=np.int64)
 _FIRST_LEAD = 0xC2  # the first byte of a character of two bytes or more
 _LENGTH = np.ones(256, dtype=np.uint8)  # bytes of a character, by its first byte
 _LENGTH[0xC0:0xE0], _LENGTH[0xE0:0xF0], _LENGTH[0xF0:] = 2, 3, 4
 _LEAD_BITS = np.array([0, 0x7F, 0x1F, 0x0F, 0x07], dtype=np.uint32)
 
-# glibc gives freed memory back to the system, page by page, until it has seen a large block freed;
-# without this a fresh megabyte costs more than all that is done with it.
-_seen = np.empty(31 << 20, dtype=np.uint8)
-del _seen
+# glibc gives freed memory back to the system, page by page, until a large block was freed once:
+# without this a fresh megabyte costs more than all work on it.
+_block = np.empty(31 << 20, dtype=np.uint8)
+del _block
 
 # Python's str.isspace beyond ASCII, which is what split() and strip() without arguments use.
 WIDE_SPACES = frozenset(
     {0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000}
 )
+# Characters beyond ASCII whose lower case holds ASCII ones; a test enumerates all characters.
+LOWERED_TO_ASCII = frozenset({0x130, 0x212A})
 
 
 def beyond_ascii() -> Iterator[int]:
@@ -42,7 +43,7 @@ def beyond_ascii() -> Iterator[int]:
 
 
 class Characters:
-    """A set of characters beyond ASCII, ready to be looked up.
+    """A set of characters beyond ASCII.
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ class Characters:
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Return which of some code points are in the set."""
         bits = self._bits[points >> 3] >> (points & 7).astype(np.uint8)
-        held: np.ndarray = bits & 1 == 1
-        return held
+        member: np.ndarray = bits & 1 == 1
+        return member
 
     @functools.cached_property
     def pairs(self) -> np.ndarray:
@@ -80,7 +81,7 @@ class Characters:
 
 @functools.cache
 def characters(points: frozenset[int]) -> Characters:
-    """Return a set of characters beyond ASCII, given as code points."""
+    """Return a set of characters beyond ASCII, from code points."""
     return Characters((c, c) for c in points)
 
 
@@ -135,7 +136,7 @@ class TextBatch:
     @functools.cached_property
     def folded(self) -> np.ndarray:
         """The data with ASCII letters in lower case."""
-        return _flipped(self.data, _A_Z)
+        return _folded(self.data)
 
     @functools.cached_property
     def leads(self) -> np.ndarray:
@@ -171,8 +172,8 @@ class TextBatch:
 
     def places(self, characters: Characters) -> np.ndarray:
         """Return the positions of some characters beyond ASCII, sorted."""
-        found = self.leads[characters.pairs[self._pairs]]
-        places: np.ndarray = found[characters.hold(code_points(self.data, found))]
+        likely = self.leads[characters.pairs[self._pairs]]
+        places: np.ndarray = likely[characters.hold(code_points(self.data, likely))]
         return places
 
     def rows_with(self, characters: Characters) -> np.ndarray:
@@ -191,39 +192,31 @@ class TextBatch:
         raw, ends = self.data.data, self.offsets
         return [str(raw[ends[i] : ends[i + 1]], "utf-8") for i in rows]
 
-    def form(self, name: str, exact: bool = True) -> TextBatch:
-        """Return the texts after one of :data:`FORMS`, such as ``lower``.
+    def lowered(self, exact: bool = True) -> TextBatch:
+        """Return the texts in lower case.
 
         Parameters
         ----------
-        name
-            The form.
         exact
             False where only the ASCII characters of the result matter: that is much cheaper on
             text in other scripts.
         """
-        if name == "as_is":
-            return self
-        form = FORMS[name]
-        fast = self if form.first is None else _Recased(self, form.first)
-        rows = form.rows(self, exact)
+        fast = _Lowered(self)
+        rows = self.rows_with(_with_lower_case() if exact else characters(LOWERED_TO_ASCII))
         if not len(rows):
             return fast
         where = np.zeros(len(self), dtype=bool)
         where[rows] = True
-        new = pa.array([form.of(t) for t in self.strings(rows)], self.array.type)
+        new = pa.array([text.lower() for text in self.strings(rows)], self.array.type)
         return TextBatch(pc.replace_with_mask(fast.array, pa.array(where), new))
 
 
-class _Recased(TextBatch):
-    """A batch with its ASCII letters in one case; what doesn't depend on case is shared."""
+class _Lowered(TextBatch):
+    """A batch with its ASCII letters in lower case; it shares what doesn't depend on case."""
 
-    def __init__(self, source: TextBatch, first: int) -> None:
+    def __init__(self, source: TextBatch) -> None:
         self.offsets, self.valid = source.offsets, source.valid
-        if first == _A_Z:
-            self.data = self.folded = source.folded
-        else:
-            self.data = _flipped(source.data, first)
+        self.data = self.folded = source.folded
         self._source = source
 
     @functools.cached_property
@@ -247,62 +240,10 @@ class _Recased(TextBatch):
         return self._source._row_at
 
 
-@dataclass(frozen=True)
-class Form:
-    """A method of str without arguments that is applied before a text is searched.
-
-    Attributes
-    ----------
-    of
-        The method.
-    first
-        The first of the 26 ASCII letters that it changes, or None for none.
-    to_ascii
-        Characters beyond ASCII whose form holds ASCII ones.
-    """
-
-    of: Callable[[str], str]
-    first: int | None
-    to_ascii: frozenset[int]
-
-    def rows(self, text: TextBatch, exact: bool) -> np.ndarray:
-        """Return the rows on which more than ASCII letters change, or may."""
-        if self.first is None:
-            return _edged(text)
-        if not exact:
-            return text.rows_with(characters(self.to_ascii))
-        return text.rows_with(_changed(self))
-
-
-# The sets are what Unicode's case mappings say; a test enumerates all characters.
-_LIGATURES = frozenset({0xDF, 0x149, 0x1F0, 0x1E96, 0x1E97, 0x1E98, 0x1E99, 0x1E9A})
-_LIGATURES |= frozenset(range(0xFB00, 0xFB07)) | {0x17F}
-FORMS: dict[str, Form] = {
-    "lower": Form(str.lower, _A_Z, frozenset({0x130, 0x212A})),
-    "upper": Form(str.upper, _A_Z_LOWER, _LIGATURES | {0x131}),
-    "casefold": Form(str.casefold, _A_Z, _LIGATURES | {0x130, 0x1E9E, 0x212A}),
-    "strip": Form(str.strip, None, frozenset()),
-}
-
-
 @functools.cache
-def _changed(form: Form) -> Characters:
-    """Return the characters beyond ASCII that a form changes."""
-    return Characters((c, c) for c in beyond_ascii() if form.of(chr(c)) != chr(c))
-
-
-def _edged(text: TextBatch) -> np.ndarray:
-    """Return the rows whose first or last byte may be whitespace."""
-    rows = np.flatnonzero(np.diff(text.offsets))
-    rows = text.known(rows)
-    first, last = text.data[text.offsets[rows]], text.data[text.offsets[rows + 1] - 1]
-    edged: np.ndarray = rows[_spacelike(first) | _spacelike(last)]
-    return edged
-
-
-def _spacelike(byte: np.ndarray) -> np.ndarray:
-    """Return which bytes may be whitespace, or part of it."""
-    return byte.view(np.int8) <= ord(" ")
+def _with_lower_case() -> Characters:
+    """Return the characters beyond ASCII that have a lower case."""
+    return Characters((c, c) for c in beyond_ascii() if chr(c).lower() != chr(c))
 
 
 def code_points(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -332,17 +273,17 @@ def positions_of(data: np.ndarray, size: int, key: int, width: int) -> np.ndarra
     >>> positions_of(data, 5, int.from_bytes(b"ab", "little"), 2)
     array([0, 3])
     """
-    dtype, found = np.dtype(f"<u{width}"), []
+    dtype, places = np.dtype(f"<u{width}"), []
     for first in range(width):
         lane = np.frombuffer(data, dtype, -(-max(size - first, 0) // width), first)
         at = np.flatnonzero(lane == dtype.type(key))
         if width > 1:
             at *= width
             at += first
-        found.append(at)
+        places.append(at)
     if width == 1:
-        return found[0]
-    at = np.concatenate(found)
+        return places[0]
+    at = np.concatenate(places)
     at.sort()
     return at
 
@@ -369,10 +310,10 @@ def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.nd
         out = space[at + 1 : at + 1 + len(block)]
         np.less(block - np.uint8(0x09), 5, out=out)  # \t \n \v \f \r
         out |= block - np.uint8(0x1C) < 5  # noqa: PLR2004 - \x1c to \x1f and the space
-    found = text.places(characters(WIDE_SPACES))
-    length = _LENGTH[data[found]]
+    wide = text.places(characters(WIDE_SPACES))
+    length = _LENGTH[data[wide]]
     for i in range(3):
-        space[1:][found[length > i] + i] = True
+        space[1:][wide[length > i] + i] = True
     begins = space[:-1] > space[1:]
     starts = text.offsets[:-1][np.diff(text.offsets) > 0]
     begins[starts] = ~space[starts + 1]
@@ -423,11 +364,11 @@ def _blocks(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield at, data[at : at + _BLOCK]
 
 
-def _flipped(data: np.ndarray, first: int) -> np.ndarray:
-    """Return bytes with the case of 26 letters changed."""
+def _folded(data: np.ndarray) -> np.ndarray:
+    """Return bytes with ASCII letters in lower case."""
     out = np.empty_like(data)
     for at, block in _blocks(data):
-        letter = (block - np.uint8(first) < _LETTERS).view(np.uint8)
+        letter = (block - _A < _LETTERS).view(np.uint8)
         np.multiply(letter, _CASE, out=letter)
         np.bitwise_xor(block, letter, out=out[at : at + len(block)])
     return out

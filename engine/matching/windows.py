@@ -124,12 +124,12 @@ def _sequences(node: Node) -> list[_Sequence]:
 
 
 def _product(parts: list[list[_Sequence]]) -> list[_Sequence]:
-    made: list[_Sequence] = [()]
+    product: list[_Sequence] = [()]
     for alternatives in parts:
-        if len(made) * len(alternatives) > _MOST_CHAINS:
+        if len(product) * len(alternatives) > _MOST_CHAINS:
             raise _NotFixedError
-        made = [a + b for a in made for b in alternatives]
-    return made
+        product = [a + b for a in product for b in alternatives]
+    return product
 
 
 def _shortened(sequence: _Sequence, step: int) -> Iterator[_Sequence]:
@@ -208,7 +208,7 @@ def _runs(elements: list[Element]) -> Iterator[tuple[int, int, Needle, bool]]:
     """Yield the literals of a window: where each begins and ends, and if it may have twins."""
     begin, text, any_case, twins = 0, b"", None, False
     for i, element in enumerate([*elements, None]):
-        piece, folds = _piece(element)
+        piece, folds = element.spelling if isinstance(element, Charset) else (b"", None)
         clash = None not in {any_case, folds} and any_case != folds
         if text and (not piece or clash):
             yield begin, i, Needle(text, bool(any_case)), twins
@@ -218,16 +218,6 @@ def _runs(elements: list[Element]) -> Iterator[tuple[int, int, Needle, bool]]:
             text += piece
             any_case = folds if any_case is None else any_case
             twins = twins or (isinstance(element, Charset) and element.has_wide_twin)
-
-
-def _piece(element: Element | None) -> tuple[bytes, bool | None]:
-    """Return the bytes that an element is, and whether case doesn't count (None: either way)."""
-    if not isinstance(element, Charset):
-        return b"", None
-    if element.literal is not None:
-        folds = False if element.literal.isascii() and element.literal.isalpha() else None
-        return element.literal.encode(), folds
-    return (element.letter.encode(), True) if element.letter is not None else (b"", None)
 
 
 def _share(charset: Charset) -> float:
@@ -299,8 +289,8 @@ def _followed(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
     if isinstance(element, At):
         return spans.where(_holds(element, text, spans.end, spans.row))
     inside = spans.where(spans.end < text.offsets[spans.row + 1])
-    kept = inside.where(_member(element, text, inside.end))
-    return _Spans(kept.start, kept.end + widths(text.data, kept.end), kept.row)
+    fitting = inside.where(_member(element, text, inside.end))
+    return _Spans(fitting.start, fitting.end + widths(text.data, fitting.end), fitting.row)
 
 
 def _preceded(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
@@ -403,7 +393,7 @@ def _word(ascii_: bool) -> Charset:
 
 def places(charset: Charset, text: TextBatch) -> tuple[np.ndarray, np.ndarray]:
     """Return where the characters of a set are, and in which rows; none in null rows."""
-    marks = np.frombuffer(text.data[: text.size].tobytes().translate(_marks(charset)), dtype=bool)
+    marks = np.frombuffer(text.data[: text.size].tobytes().translate(charset.marks), dtype=bool)
     position = np.flatnonzero(marks)
     if charset.beyond:
         position = np.sort(np.concatenate([position, text.places(charset.wide)]))
@@ -412,8 +402,3 @@ def places(charset: Charset, text: TextBatch) -> tuple[np.ndarray, np.ndarray]:
         known = text.valid[row]
         position, row = position[known], row[known]
     return position, row
-
-
-@functools.lru_cache(512)
-def _marks(charset: Charset) -> bytes:
-    return charset.table.tobytes()

@@ -137,13 +137,13 @@ class Arrays:
         return None if self.preds is None else integers(self.preds, "preds")
 
     @cached_property
-    def kept(self) -> np.ndarray:
+    def mask(self) -> np.ndarray:
         """Which rows are not left out, ``[n]``."""
-        kept = np.ones(len(self.labels), bool)
+        mask = np.ones(len(self.labels), bool)
         for values in (self.labels, self.predicted):
             if values is not None and self.abstain is not None:
-                kept &= values != self.abstain
-        return kept
+                mask &= values != self.abstain
+        return mask
 
     def probable(self, metric: MetricSpec) -> np.ndarray:
         """Return the probabilities that a metric needs.
@@ -158,11 +158,11 @@ class Arrays:
             _typed(probs.ravel(), "probs", "not a number")
             probs = probs.astype(np.float64)
         outside = ((probs < -SLACK) | (probs > 1 + SLACK)).reshape(len(probs), -1)
-        rows = np.flatnonzero(outside.any(axis=1) & self.kept)
+        rows = np.flatnonzero(outside.any(axis=1) & self.mask)
         if len(rows):
             value = probs[rows[0]].ravel()[outside[rows[0]].argmax()]
-            found = f"{value:g} at row {rows[0]}"
-            raise LabelValueError("probs", found, "not a probability from 0 to 1")
+            example = f"{value:g} at row {rows[0]}"
+            raise LabelValueError("probs", example, "not a probability from 0 to 1")
         return probs
 
     @cached_property
@@ -211,15 +211,15 @@ def values_of(
     sources: dict[tuple[str, float | None], list[MetricSpec]] = {}
     for metric in metrics:
         sources.setdefault(_source(metric), []).append(metric)
-    found: dict[MetricSpec, Values] = {}
+    values: dict[MetricSpec, Values] = {}
     for (source, threshold), some in sources.items():
         if source == "scores":
-            found |= _ranked(some, of, slices)
+            values |= _ranked(some, of, slices)
             continue
         outputs = _outputs(source, threshold, some, of)
         added = _added([_plain(m) for m in some], outputs, of.weight, slices)
-        found |= dict(zip(some, added, strict=True))
-    return found
+        values |= dict(zip(some, added, strict=True))
+    return values
 
 
 def _source(metric: MetricSpec) -> tuple[str, float | None]:
@@ -246,8 +246,8 @@ def _outputs(
         case "prob":
             return _probable(metrics, of)
         case "predictions":
-            given = np.asarray(_needed(metrics[0], "preds", of.predicted) != ABSTAIN)
-            return Outputs(Classes(), of.labels, np.where(given, 0, MISSING))
+            has_pred = np.asarray(_needed(metrics[0], "preds", of.predicted) != ABSTAIN)
+            return Outputs(Classes(), of.labels, np.where(has_pred, 0, MISSING))
         case "numbers":
             none = np.full(n, MISSING)
             preds = _needed(metrics[0], "preds", of.preds)
@@ -261,31 +261,31 @@ def _outputs(
 
 def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | None) -> Outputs:
     """Return class positions among the values that occur, and 1."""
-    labels, predicted, kept = of.labels, of.predicted, of.kept
+    labels, predicted, mask = of.labels, of.predicted, of.mask
     if threshold is not None:
         probs = of.probable(metrics[0])
         if not _has_columns(probs, _TWO):
             raise NotBinaryError(str(metrics[0]), "a threshold needs two columns of probs")
-        _check_numbers("probs", np.isnan(probs[:, 1]) & kept)
+        _check_numbers("probs", np.isnan(probs[:, 1]) & mask)
         predicted = (probs[:, 1].astype(np.float64) >= threshold).astype(np.int64)
     predicted = _needed(metrics[0], "preds", predicted)
-    held = (labels, predicted) if kept.all() else (labels[kept], predicted[kept])
-    seen = np.union1d(*map(np.unique, held))
+    both = (labels, predicted) if mask.all() else (labels[mask], predicted[mask])
+    occurring = np.union1d(*map(np.unique, both))
     # As scikit-learn has it: two labels, of which 1 is the positive one, or a single one.
-    binary = len(seen) <= 1 or (len(seen) == _TWO and 1 in seen)
+    binary = len(occurring) <= 1 or (len(occurring) == _TWO and 1 in occurring)
     for metric in metrics:
-        if metric.name == "f1" and not (binary and held[0].max(initial=0) <= 1):
+        if metric.name == "f1" and not (binary and both[0].max(initial=0) <= 1):
             raise NotBinaryError(str(metric), "try f1_micro or f1_macro")
         if metric.kind.binary and not binary:
             raise NotBinaryError(str(metric), "it needs labels 0 and 1")
-    values = np.union1d(seen, [1])
-    label, pred = (np.where(kept, np.searchsorted(values, v), MISSING) for v in (labels, predicted))
+    values = np.union1d(occurring, [1])
+    label, pred = (np.where(mask, np.searchsorted(values, v), MISSING) for v in (labels, predicted))
     return Outputs(Classes(tuple(values.tolist()), int(np.searchsorted(values, 1))), label, pred)
 
 
 def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
     """Return labels as positions among the columns of probabilities."""
-    labels, _, kept = of.labels, of.predicted, of.kept
+    labels, _, mask = of.labels, of.predicted, of.mask
     probs = of.probable(metrics[0])
     for metric in metrics:
         if metric.family == "top" and not _has_columns(probs, _TWO):
@@ -293,11 +293,11 @@ def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
     if probs.ndim != _TWO or probs.shape[1] < _TWO:
         raise ProbabilityError(probs.shape)
     last = probs.shape[1] - 1
-    outside = labels[kept & ((labels < 0) | (labels > last))]
+    outside = labels[mask & ((labels < 0) | (labels > last))]
     if len(outside):
         raise LabelValueError("golds", outside[0], f"not a class position from 0 to {last}")
-    _check_numbers("probs", np.isnan(probs).any(axis=1) & kept)
-    label = np.where(kept, labels, MISSING)
+    _check_numbers("probs", np.isnan(probs).any(axis=1) & mask)
+    label = np.where(mask, labels, MISSING)
     classes = Classes(tuple(range(last + 1)), 1)
     return Outputs(classes, label, label, probs.astype(np.float64), least=least_of(probs))
 
@@ -321,10 +321,12 @@ def _added(
         for i in range(slices.count):
             rows = slices.members(i)
             own = None if weight is None else weight[rows]
-            yield _state(work, _taken(outputs, rows), own, no_slices(len(rows)))
+            yield _state(work, outputs.take(rows), own, no_slices(len(rows)))
 
-    found = [[compute(m, one, classes, whole.at(0)) for m in metrics] for one in each()]
-    return [Values(*map(np.concatenate, zip(*of, strict=True))) for of in zip(*found, strict=True)]
+    figures = [[compute(m, one, classes, whole.at(0)) for m in metrics] for one in each()]
+    return [
+        Values(*map(np.concatenate, zip(*of, strict=True))) for of in zip(*figures, strict=True)
+    ]
 
 
 def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slices) -> State:
@@ -332,31 +334,24 @@ def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slic
     for start in range(0, len(outputs.label), _CHUNK):
         part = slice(start, start + _CHUNK)
         own = None if weight is None else weight[part]
-        add(added, work, Masks(slices.words[:, part]), _taken(outputs, part), own)
+        add(added, work, Masks(slices.words[:, part]), outputs.take(part), own)
     return state_of(added, work, slices.count)
-
-
-def _taken(of: Outputs, rows: slice | np.ndarray) -> Outputs:
-    """Return the outputs of some rows."""
-    names = ("label", "pred", "prob", "target", "predicted")
-    arrays = {name: getattr(of, name) for name in names}
-    return replace(of, **{name: a[rows] for name, a in arrays.items() if a is not None})
 
 
 def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[MetricSpec, Values]:
     """Compute rankings of the scores themselves."""
-    labels, _, kept = of.labels, of.predicted, of.kept
+    labels, _, mask = of.labels, of.predicted, of.mask
     probs = of.probable(metrics[0])
-    seen = np.unique(labels[kept])
-    if not _has_columns(probs, _TWO) or len(seen) > _TWO:
+    occurring = np.unique(labels[mask])
+    if not _has_columns(probs, _TWO) or len(occurring) > _TWO:
         raise NotBinaryError(str(metrics[0]), "it needs two labels and two columns of probs")
-    _check_numbers("probs", np.isnan(probs).any(axis=1) & kept)
-    positive = (labels == seen.max(initial=-1)).astype(np.int64)
+    _check_numbers("probs", np.isnan(probs).any(axis=1) & mask)
+    positive = (labels == occurring.max(initial=-1)).astype(np.int64)
     _, rank = np.unique(probs[:, 1], return_inverse=True)
     value = np.empty((len(metrics), 1 + slices.count))
     for i in range(1 + slices.count):
-        at = np.flatnonzero(kept) if i == 0 else slices.members(i - 1)
-        at = at[kept[at]]
+        at = np.flatnonzero(mask) if i == 0 else slices.members(i - 1)
+        at = at[mask[at]]
         weight = None if of.weight is None else of.weight[at]
         sides = histogram_of(positive[at], rank[at], weight)
         value[:, i] = [RANKINGS[m.name](*sides) for m in metrics]
@@ -388,11 +383,11 @@ def array_of(call: str, name: str, value: Any) -> np.ndarray:
         raise ArgumentError(call, name, "an array without masked values", value, hint)
     if listed and not frame and not isinstance(value, np.generic):
         try:
-            found = np.asarray(value)
+            array = np.asarray(value)
         except ValueError:  # rows of different lengths
-            found = np.zeros(())
-        if found.ndim and found.dtype.names is None:
-            return found
+            array = np.zeros(())
+        if array.ndim and array.dtype.names is None:
+            return array
     raise ArgumentError(call, name, "an array with an entry per row", value)
 
 
@@ -415,10 +410,10 @@ def _check_numbers(name: str, bad: np.ndarray) -> None:
         raise LabelValueError(name, f"row {rows[0]}", "not a number")
 
 
-def _needed(metric: MetricSpec, name: str, given: np.ndarray | None) -> np.ndarray:
-    if given is None:
+def _needed(metric: MetricSpec, name: str, array: np.ndarray | None) -> np.ndarray:
+    if array is None:
         raise MetricInputError(str(metric), name)
-    return given
+    return array
 
 
 def _column(values: np.ndarray, name: str) -> np.ndarray:
@@ -451,8 +446,8 @@ def _typed(flat: np.ndarray, name: str, wanted: str) -> np.ndarray:
     odd = [i for i, v in enumerate(flat.tolist()) if not isinstance(v, _NUMBERS)]
     if odd or flat.dtype.kind != "O":
         at = odd[0] if odd else 0
-        found = f"{flat.tolist()[at]!r} at row {at}" if len(flat) else str(flat.dtype)
-        raise LabelValueError(name, found, wanted)
+        example = f"{flat.tolist()[at]!r} at row {at}" if len(flat) else str(flat.dtype)
+        raise LabelValueError(name, example, wanted)
     return np.array([float(v) if isinstance(v, Decimal) else v for v in flat.tolist()])
 
 
@@ -478,7 +473,7 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
             raise LabelValueError(name, f"{flat[off[0]]:g} at row {off[0]}", "not an integer")
     large = np.flatnonzero(np.abs(flat) >= _MOST) if flat.dtype.kind in "uf" else np.arange(0)
     if len(large):
-        found = f"{flat[large[0]]:g} at row {large[0]}"
-        raise LabelValueError(name, found, "larger than a label can be")
+        example = f"{flat[large[0]]:g} at row {large[0]}"
+        raise LabelValueError(name, example, "larger than a label can be")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
     return whole

@@ -61,6 +61,7 @@ KINDS: Mapping[str, Kind] = {
     "recall_macro": _CLASSES,
     "recall_weighted": _CLASSES,
     "matthews_corrcoef": replace(_CLASSES, parameters=_CHOICE),
+    "cohen_kappa": replace(_CLASSES, parameters=_CHOICE),
     "roc_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
     "pr_auc": Kind("scores", True, {"bins": 4096.0}, "prob"),
     "log_loss": _LOSS,
@@ -133,8 +134,8 @@ class MetricSpec:
         return dict(self.parameters).get(name, self.kind.parameters.get(name))
 
     def __str__(self) -> str:
-        given = ",".join(f"{k}={_shown(v)}" for k, v in self.parameters)
-        return f"{self.name}@{given}" if given else self.name
+        parameters = ",".join(f"{k}={_shown(v)}" for k, v in self.parameters)
+        return f"{self.name}@{parameters}" if parameters else self.name
 
 
 def _shown(value: Any) -> str:
@@ -160,21 +161,21 @@ def parse_metric(text: str) -> MetricSpec:
     if name not in KINDS:
         raise UnknownMetricError(name, KINDS)
     known = KINDS[name].parameters
-    given: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = (side.strip() for side in part.partition("="))
-        if key in given:
+        if key in values:
             raise MetricParameterError(text, key, "it is given twice")
         if key in known:
-            given[key] = value if key == "column" else _number(text, key, value)
+            values[key] = value if key == "column" else _number(text, key, value)
         else:
             _number(text, key, value)
             raise MetricParameterError(text, key, f"it takes {', '.join(known) or 'none'}")
-    if "threshold" in given and "top" in given:
+    if "threshold" in values and "top" in values:
         raise MetricParameterError(text, "top", "give a threshold or a top share, not both")
-    if "column" in known and not given.get("column"):
+    if "column" in known and not values.get("column"):
         raise MetricParameterError(text, "column", f"write {name}@column=NAME")
-    return MetricSpec(name, tuple(sorted(given.items())))
+    return MetricSpec(name, tuple(sorted(values.items())))
 
 
 def better(metric: str, own: Iterable[Own] = ()) -> str:

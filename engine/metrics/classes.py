@@ -86,11 +86,11 @@ def class_position(value: str, kind: str, classes: Sequence[Any]) -> str:
         others = [at, _by_number(cast, classes)]
         if any(isinstance(c, bool) for c in classes):
             words = [class_text(c) if isinstance(c, bool) else None for c in classes]
-            said = ", ".join(_literal(w, "STRING") for w in words)
-            others.append(f"array_position(array({said}), lower({cast}))")
+            literals = ", ".join(_literal(w, "STRING") for w in words)
+            others.append(f"array_position(array({literals}), lower({cast}))")
         at = f"COALESCE({', '.join(f'NULLIF({one}, 0)' for one in others)})"
-    found = f"CAST(NULLIF({at}, 0) AS INT) - 1"
-    return f"COALESCE({found}, IF({value} IS NULL, {MISSING}, {UNKNOWN_CLASS}))"
+    position = f"CAST(NULLIF({at}, 0) AS INT) - 1"
+    return f"COALESCE({position}, IF({value} IS NULL, {MISSING}, {UNKNOWN_CLASS}))"
 
 
 def class_text(value: Any) -> str:
@@ -133,14 +133,14 @@ def given_classes(call: str, classes: Any) -> list[Any]:
     [0, 1]
     """
     wanted = "a list of the label's values, such as [0, 1]"
-    found = [as_class(c) for c in entries(call, "classes", classes, wanted)]
-    for one in found:
+    values = [as_class(c) for c in entries(call, "classes", classes, wanted)]
+    for one in values:
         known = isinstance(one, str | int | Decimal) or type(one).__name__ in ("date", "datetime")
         if not known and not (isinstance(one, float) and math.isfinite(one)):
             raise ArgumentError(call, "each of classes", "text, a number, or True or False", one)
-    if len(found) < 2 or not different(found):  # noqa: PLR2004
-        raise ArgumentError(call, "classes", "a list of at least two different values", found)
-    return found
+    if len(values) < 2 or not different(values):  # noqa: PLR2004
+        raise ArgumentError(call, "classes", "a list of at least two different values", values)
+    return values
 
 
 def different(classes: Sequence[Any]) -> bool:
@@ -172,12 +172,12 @@ def _number(value: Any, *, words: bool = False) -> Any:
     if words and value.lower() in _WORDS:
         return _WORDS[value.lower()]
     try:
-        found = float(value)
+        number = float(value)
     except ValueError:
         return None
-    if not math.isfinite(found) or "_" in value:
+    if not math.isfinite(number) or "_" in value:
         return None
-    return int(value) if found.is_integer() and value.strip().lstrip("+-").isdigit() else found
+    return int(value) if number.is_integer() and value.strip().lstrip("+-").isdigit() else number
 
 
 def _by_number(value: str, classes: Sequence[Any]) -> str:

@@ -79,11 +79,11 @@ class CustomMetric:
 
     def __call__(self, *arrays: Any) -> float:
         """Compute the figure of arrays: ``(y_true, y_pred, y_prob=None, weight=None)``."""
-        given = [*arrays, None, None][:4]
+        inputs = [*arrays, None, None][:4]
         if self.function is not None:
-            return figure_of(self.function(*given))
+            return figure_of(self.function(*inputs))
         assert self.state is not None
-        return self.figure([self.packed(np.asarray(self.state(*given)))])
+        return self.figure([self.packed(np.asarray(self.state(*inputs)))])
 
     def scored(self, of: Outputs) -> np.ndarray:
         """Tell which rows it is computed from, ``[n]``."""
@@ -92,8 +92,8 @@ class CustomMetric:
             target = none if of.target is None else of.target
             predicted = none if of.predicted is None else of.predicted
             return np.asarray(~np.isnan(target) & ~np.isnan(predicted))
-        held = (of.label >= 0) & (of.pred >= 0)
-        return np.asarray(held & of.probable if self.needs == "prob" else held)
+        scored = (of.label >= 0) & (of.pred >= 0)
+        return np.asarray(scored & of.probable if self.needs == "prob" else scored)
 
     def arrays_of(self, of: Outputs, rows: np.ndarray, weight: np.ndarray | None) -> Arrays:
         """Return what its functions are given of some rows."""
@@ -127,8 +127,8 @@ class CustomMetric:
             If it isn't made of numbers, as None isn't.
         """
         if state.dtype.hasobject:
-            told = shown(state.item() if state.ndim == 0 else state)
-            raise TypeError(f"its state must be an array of numbers, found {told}")
+            value = shown(state.item() if state.ndim == 0 else state)
+            raise TypeError(f"its state must be an array of numbers, found {value}")
         to = io.BytesIO()
         np.save(to, state, allow_pickle=False)
         return to.getvalue()
@@ -167,8 +167,8 @@ def problem(error: BaseException) -> str:
     >>> problem(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
-    said = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
-    text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    message = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 3]}..."
 
 
@@ -185,12 +185,12 @@ def failed(parts: Sequence[bytes]) -> str | None:
     >>> failed([CustomMetric.packed(np.array([1])), failure(ValueError("no"))])
     'ValueError: no'
     """
-    said = [p.removeprefix(_FAILED).decode() for p in parts if p.startswith(_FAILED)]
-    return min(said, default=None)
+    problems = [p.removeprefix(_FAILED).decode() for p in parts if p.startswith(_FAILED)]
+    return min(problems, default=None)
 
 
 @overload
-def metric(given: Callable[..., Any] | type, /) -> CustomMetric: ...
+def metric(of: Callable[..., Any] | type, /) -> CustomMetric: ...
 @overload
 def metric(
     *, name: str | None = None, needs: str = "pred", better: str = "high"
@@ -198,7 +198,7 @@ def metric(
 
 
 def metric(
-    given: Callable[..., Any] | type | None = None,
+    of: Callable[..., Any] | type | None = None,
     /,
     *,
     name: str | None = None,
@@ -209,7 +209,7 @@ def metric(
 
     Parameters
     ----------
-    given
+    of
         A function of ``(y_true, y_pred, y_prob, weight)`` that returns a number; or a class whose
         static methods are ``state(y_true, y_pred, y_prob, weight)``, an array, ``merge(a, b)``,
         the state of both, and ``compute(state)``, a number. ``y_prob`` is ``[n, C]``, None unless
@@ -241,13 +241,15 @@ def metric(
     >>> cost(np.array([1, 0, 1, 0]), np.array([0, 1, 1, 0]))
     1.5
     """
-    if given is None:
+    if of is None:
         _check("metric" if name is None else name, needs, better)
-        return lambda of: _made(of, name, needs, better)
-    return _made(given, name, needs, better)
+        return lambda one: _metric_of(one, name, needs, better)
+    return _metric_of(of, name, needs, better)
 
 
-def _made(of: Callable[..., Any] | type, name: str | None, needs: str, better: str) -> CustomMetric:
+def _metric_of(
+    of: Callable[..., Any] | type, name: str | None, needs: str, better: str
+) -> CustomMetric:
     if not callable(of):
         raise MetricDefinitionError(str(name or shown(of)), f"it is made of {shown(of)}")
     _check("metric" if name is None else name, needs, better)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructType
 
 from engine.arguments import flag, text, texts, whole
+from engine.arrow.columns import Local
 from engine.errors import (
-    ArgumentError,
     MetricCellsError,
     NoReplicatesError,
     NoSuchMaskError,
@@ -27,54 +23,22 @@ from engine.errors import (
     listed,
 )
 from engine.hashing import KeyHash
-from engine.label.plan import compile_slices
-from engine.masks.checks import check_columns, quoted, spark_table
-from engine.masks.reader import named_masks, read_masks
-from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
-from engine.masks.table import split_column
+from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
-from engine.metrics.explore.rows import flipped_rows, worst_rows
 from engine.metrics.formulas.classification import confusions
-from engine.metrics.formulas.probability import bins_of
+from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.compare import compare, flips
-from engine.metrics.inference.delong import paired_areas
-from engine.metrics.inference.figures import Problem, figures_and_problems
-from engine.metrics.inference.per_slice import per_slice
+from engine.metrics.inference.figures import Figures, Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
-from engine.metrics.predictions import (
-    fields_of,
-    has_weights,
-    normalised,
-    of_model,
-    own_names,
-    with_arrays,
-)
-from engine.metrics.request import (
-    check_summed,
-    classes_of,
-    columns_of,
-    metrics_of,
-    models_of,
-    position_of,
-    renamed,
-    slices_of,
-    sureness,
-)
-from engine.metrics.scan.checks import check_joined
-from engine.metrics.scan.direct import Own
-from engine.metrics.scan.joined import (
-    join_predictions,
-    predicted,
-    with_own_predictions,
-)
-from engine.metrics.scan.scan import EvaluationSpec, Scan, scan
-from engine.metrics.schema import SCHEMA
-from engine.run.faults import explained
-from engine.slicing.compositions import with_parts
+from engine.metrics.local_tables import local_rows
+from engine.metrics.request import confidence_of, deprecated, request_of
+from engine.metrics.scan.form import EvaluationSpec, Scan
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from engine.slicing.functions import SlicingFunction
 
 log = logging.getLogger("engine")
@@ -82,6 +46,46 @@ log = logging.getLogger("engine")
 COMPLEMENT = "complement"
 MOST_REPLICATES = 10_000
 _ONE = ["model_id", "split", "metric"]
+
+
+class Rows(Protocol):
+    """Rows with masks and predictions, in Spark or in memory: what an evaluation asks of them."""
+
+    @property
+    def spec(self) -> EvaluationSpec:
+        """What is evaluated."""
+
+    def running(self) -> AbstractContextManager[None]:
+        """Explain faults of slicing functions."""
+
+    def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
+        """Add up all states."""
+
+    def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
+        """Check what the scan counted."""
+
+    def with_clusters(self, counts: Scan, cluster: str) -> Scan:
+        """Count the clusters that have a scored row in each slice."""
+
+    def per_slice(
+        self, functions: Sequence[CustomMetric], counts: Scan
+    ) -> dict[tuple[str, Split, str], Figures]:
+        """Compute metrics that are plain functions."""
+
+    def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
+        """Compare two models' areas under the ROC curve."""
+
+    def worst_rows(
+        self, key: Sequence[str], slice_id: str, model: int, n: int, columns: Sequence[str],
+        split: AnySplit, seed: int,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return a slice's rows of the largest loss."""
+
+    def flipped_rows(
+        self, key: Sequence[str], slice_id: str, models: tuple[int, int], n: int,
+        columns: Sequence[str], split: AnySplit, seed: int,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return rows that the second model wins and loses against the first."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +97,25 @@ class Evaluation:
     table
         A row per model, split, slice ("overall" first) and metric, with the metrics table's
         columns from ``model_id`` to ``effect``; docs/tables.md describes them.
-    spec, sure
+    spec, confidence
         What was evaluated, and how sure figures must be.
     """
 
     table: pd.DataFrame
     spec: EvaluationSpec
-    sure: Confidence
+    confidence: Confidence
     _scan: Scan = field(repr=False)
-    _joined: DataFrame = field(repr=False)
+    _rows: Rows = field(repr=False)
     _key: tuple[str, ...] = ()
     _seed: int = 0
     _functions: tuple[CustomMetric, ...] = ()
     _problems: tuple[Problem, ...] = ()
+
+    @property
+    def sure(self) -> Confidence:
+        """The old name of ``confidence``."""
+        deprecated("Evaluation.sure", "Evaluation.confidence")
+        return self.confidence
 
     @property
     def overall(self) -> pd.DataFrame:
@@ -135,13 +145,13 @@ class Evaluation:
         NoSuchMaskError
             If there is no such slice.
         """
-        found = self.by_slice
-        return found.assign(value=found["value"] - self._reference(found, to))[[*_KEPT]]
+        figures = self.by_slice
+        return figures.assign(value=figures["value"] - self._reference(figures, to))[[*_KEPT]]
 
     def ratio(self, to: str = OVERALL) -> pd.DataFrame:
         """Return the slices' values divided by those of ``to``, as :meth:`difference` takes it."""
-        found = self.by_slice
-        return found.assign(value=found["value"] / self._reference(found, to))[[*_KEPT]]
+        figures = self.by_slice
+        return figures.assign(value=figures["value"] / self._reference(figures, to))[[*_KEPT]]
 
     def worst(
         self,
@@ -171,12 +181,12 @@ class Evaluation:
         if model is not None:
             self._model(model)
         check_split("worst", split, self.table["split"])
-        found = self.by_slice
-        chosen = (found["metric"] == name) & found["status"].isin(["ok", "rough"])
-        chosen &= in_split(found["split"], split)
+        figures = self.by_slice
+        chosen = (figures["metric"] == name) & figures["status"].isin(["ok", "rough"])
+        chosen &= in_split(figures["split"], split)
         if model is not None:
-            chosen &= found["model_id"] == model
-        rows, to = found[chosen], self._reference(found, OVERALL)[chosen]
+            chosen &= figures["model_id"] == model
+        rows, to = figures[chosen], self._reference(figures, OVERALL)[chosen]
         worse: pd.Series = badness(rows["value"], self.better(name), to)
         return rows.loc[worse.nlargest(n).index].reset_index(drop=True)
 
@@ -198,9 +208,9 @@ class Evaluation:
             raise NoReplicatesError
         areas = None
         ranked = any(m.name == "roc_auc" for m in self.spec.metrics)
-        if ranked and not (self.spec.weighted or self.sure.clustered):
-            areas = paired_areas(self._joined, self.spec, at)
-        return compare(self._scan, self.spec, self.sure, first, second, areas)
+        if ranked and not (self.spec.weighted or self.confidence.clustered):
+            areas = self._rows.paired_areas(at)
+        return compare(self._scan, self.spec, self.confidence, first, second, areas)
 
     def flips(self, first: str, second: str) -> pd.DataFrame:
         """Count the rows won and lost by the second model.
@@ -211,7 +221,7 @@ class Evaluation:
             If there is no such model.
         """
         self._model(first), self._model(second)
-        return flips(self._scan, self.spec, self.sure, first, second)
+        return flips(self._scan, self.spec, self.confidence, first, second)
 
     def flipped_rows(
         self,
@@ -227,10 +237,9 @@ class Evaluation:
         check_split("flipped_rows", split, self.table["split"])
         n = whole("flipped_rows", "n", n, 1)
         columns = texts("flipped_rows", "columns", columns, "a list of columns")
-        return flipped_rows(
-            self._joined, self.spec, self._key, slice_id=slice_id,
-            models=(self._model(first), self._model(second)), n=n, columns=columns, split=split,
-            seed=self._seed,
+        models = self._model(first), self._model(second)
+        return self._rows.flipped_rows(
+            self._key, slice_id, models, n, columns, split, self._seed
         )  # fmt: skip
 
     def worst_rows(
@@ -246,11 +255,8 @@ class Evaluation:
         check_split("worst_rows", split, self.table["split"])
         n = whole("worst_rows", "n", n, 1)
         columns = texts("worst_rows", "columns", columns, "a list of columns")
-        return worst_rows(
-            self._joined, self.spec, self._key, slice_id=slice_id,
-            model=0 if model is None else self._model(model), n=n, columns=columns, split=split,
-            seed=self._seed,
-        )  # fmt: skip
+        at = 0 if model is None else self._model(model)
+        return self._rows.worst_rows(self._key, slice_id, at, n, columns, split, self._seed)
 
     def confusion(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows of each label by each prediction.
@@ -274,7 +280,7 @@ class Evaluation:
             If it wasn't evaluated, or has no such matrix.
         """
         at = self._slice(slice_id)
-        of = self._made_of("confusion", metric, "confusion matrix", "accuracy")
+        of = self._of_family("confusion", metric, "confusion matrix", "accuracy")
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
         tables = []
         for (model, split), part in by_split(self._scan.parts):
@@ -305,10 +311,11 @@ class Evaluation:
             If it wasn't evaluated, or has no bins.
         """
         at = self._slice(slice_id)
-        of = self._made_of("calibration", metric, "bins of confidence", "ece")
+        ece = self._of_family("calibration", metric, "bins of confidence", "ece")
+        of = Calibration(ece, self.spec.labels)
         tables = []
         for (model, split), part in by_split(self._scan.parts):
-            rows, confidence, right = bins_of(of, part.state.at(at))
+            rows, confidence, right = of.bins(part.state.at(at))
             bins = len(rows)
             with np.errstate(all="ignore"):
                 columns = {
@@ -332,24 +339,18 @@ class Evaluation:
             If there is a table already, or Spark can't write there.
         """
         text("to_delta", "path", path, "a path")
-        spark = SparkSession.active()
-        known = cast("StructType", StructType.fromDDL(SCHEMA))
-        schema = StructType([known[c] for c in self.table.columns])
-        rows = self.table.astype(object).where(self.table.notna(), None)
-        records = list(rows.itertuples(index=False, name=None))
-        try:
-            spark.createDataFrame(records, schema).write.format("delta").save(path)
-        except (PySparkException, Py4JJavaError) as error:
-            wanted = "where Spark can write, and no table is yet"
-            said = str(error).partition("\n")[0]
-            raise ArgumentError("to_delta", "path", wanted, path, f": {said}") from None
+        from engine.metrics.in_spark import write_table  # pyspark is heavy
 
-    def _reference(self, found: pd.DataFrame, to: str) -> pd.Series:
+        write_table(self.table, path)
+
+    def _reference(self, figures: pd.DataFrame, to: str) -> pd.Series:
         if text("Evaluation", "to", to, "a slice's id") == COMPLEMENT:
-            return found["value"] - found["effect"]
+            return figures["value"] - figures["effect"]
         self._slice(to, [COMPLEMENT])
         of = self.table[self.table["slice"] == to].set_index(_ONE)["value"]
-        return pd.Series(of.reindex(pd.MultiIndex.from_frame(found[_ONE])).to_numpy(), found.index)
+        return pd.Series(
+            of.reindex(pd.MultiIndex.from_frame(figures[_ONE])).to_numpy(), figures.index
+        )
 
     def _slice(self, slice_id: str, others: Sequence[str] = ()) -> int:
         names = [OVERALL, *self.spec.slice_ids]
@@ -373,7 +374,7 @@ class Evaluation:
             raise NotEvaluatedError("metric", metric, known)
         return name
 
-    def _made_of(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
+    def _of_family(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
         """Return the evaluated metric that is named, or the first, which must be of a family."""
         known = {str(m): m for m in self.spec.metrics if m.family == family}
         name = None
@@ -398,22 +399,22 @@ class Evaluation:
 
     def __repr__(self) -> str:
         splits = map(split_name, self.table["split"].astype(object).unique())
-        told = {
+        contents = {
             "models": self.spec.models,
             "splits": [] if self.spec.split is None else list(splits),
             "slices": self.spec.slice_ids,
             "metrics": list(dict.fromkeys(self.table["metric"])),
         }
-        said = "; ".join(f"{what}: {listed(of, 5)}" for what, of in told.items() if of)
-        return f"Evaluation({said}; {len(self.table):,} figures, in .table)"
+        shown = "; ".join(f"{what}: {listed(of, 5)}" for what, of in contents.items() if of)
+        return f"Evaluation({shown}; {len(self.table):,} figures, in .table)"
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")
 
 
 def evaluate(
-    masks: DataFrame,
-    predictions: Mapping[str, DataFrame] | DataFrame | None = None,
+    masks: DataFrame | Local,
+    predictions: Mapping[str, DataFrame] | Mapping[str, Local] | DataFrame | Local | None = None,
     *,
     key: str | Sequence[str],
     metrics: Sequence[str | CustomMetric] = ("accuracy", "f1"),
@@ -422,11 +423,12 @@ def evaluate(
     positive: Any = None,
     split: str | None = None,
     columns: Mapping[str, str] | None = None,
-    sure: Confidence | None = None,
+    confidence: Confidence | None = None,
     n_replicates: int = 200,
     cluster: str | None = None,
     seed: int = 0,
     allow_missing: bool = False,
+    sure: Confidence | None = None,
 ) -> Evaluation:
     """Evaluate every slice by every metric, for one or more models.
 
@@ -435,7 +437,8 @@ def evaluate(
     masks
         A mask table of either layout, or what ``SparkSFApplier.apply`` or ``MaskPlan.apply``
         returned; with slicing functions as ``slices`` a table of what they read; without
-        ``predictions`` one that has label and prediction too.
+        ``predictions`` one that has label and prediction too. A table of pandas or pyarrow is
+        evaluated here, without Spark; its masks are BOOLEAN columns.
     predictions
         Model id to its predictions, or one model's: the key, ``label``, ``pred``, and where there
         are any ``prob`` (per class, or a number: the second class's) and ``weight``.
@@ -454,12 +457,14 @@ def evaluate(
         A column of ``masks`` by which figures are apart.
     columns
         Our names of prediction columns to the table's own, where they differ.
-    sure
+    confidence
         How sure figures must be.
     n_replicates, cluster, seed
         Bootstrap replicates, the column whose rows are drawn together, and what decides them.
     allow_missing
         Whether rows may lack a prediction; they are counted in ``n_missing`` then.
+    sure
+        The old name of ``confidence``.
 
     Raises
     ------
@@ -475,113 +480,71 @@ def evaluate(
         found.difference(to="complement")
         found.compare("baseline", "candidate")
     """
-    call = "evaluate"
-    masks = spark_table(call, "masks", masks)
-    on, known = columns_of(call, "key", key), renamed(columns)
-    parsed, own = metrics_of(call, metrics)
-    names = classes_of(parsed, own, classes)
-    made, named = slices_of(slices)
-    for argument, column in (("split", split), ("cluster", cluster)):
-        if column is not None:
-            text(call, argument, column, "a column")
-    surely = sureness(sure)
-    n_replicates = whole(call, "n_replicates", n_replicates, 0, MOST_REPLICATES)
-    seed, allow_missing = whole(call, "seed", seed), flag(call, "allow_missing", allow_missing)
-    of = None if predictions is None else models_of(predictions)
-    check_columns(
-        masks,
-        "the table",
-        {
-            "key": on,
-            "split": [] if split is None else [split],
-            "cluster": [] if cluster is None else [cluster],
-            "metrics": [m.parameter("column") for m in parsed if m.needs == "column"],
-        },
-    )
-    check_summed(masks.schema, "the table", parsed)
-    ids = named_masks(masks, named or None, "slices") if named or not made else ()
-    spec = EvaluationSpec(
-        metrics=parsed,
-        slice_ids=(*ids, *(sf.id for sf in made)),
-        classes=names,
-        positive=position_of(names, positive),
-        split=split,
-        models=["model"] if of is None else list(of),
-        custom=[c for c in own if c.function is None],
-    )
-    rows = compile_slices(made, masks.schema).apply(masks) if made else masks
-    tables = {model: f"predictions of {model!r}" for model in spec.models}
-    own_rows, sources = None, {}
-    if of is None:
-        known = own_names(rows, known)
-        joined = _held(rows, names, known)
-        weighted, own_rows = has_weights(rows, known), Own(rows, known)
+    asks = request_of(
+        "evaluate", key=key, metrics=metrics, slices=slices, classes=classes, positive=positive,
+        split=split, cluster=cluster, columns=columns,
+    )  # fmt: skip
+    certainty = confidence_of(confidence, sure)
+    n_replicates = whole("evaluate", "n_replicates", n_replicates, 0, MOST_REPLICATES)
+    seed = whole("evaluate", "seed", seed)
+    allow_missing = flag("evaluate", "allow_missing", allow_missing)
+    rows: Rows
+    if isinstance(masks, Local):
+        rows = local_rows(masks, predictions, asks)
     else:
-        given = {
-            model: normalised(df, tables[model], model, on, known, names)
-            for model, df in of.items()
-        }
-        joined = join_predictions(rows, given, on)
-        sources = {"the mask table": masks, **{tables[m]: df for m, df in given.items()}}
-        weighted = any(has_weights(df, known) for df in of.values())
-    with explained(with_parts(made)):
+        from engine.metrics.in_spark import spark_rows  # pyspark is heavy, and may not be needed
+
+        rows = spark_rows(masks, predictions, asks)
+    with rows.running():
         return measured(
-            joined, replace(spec, weighted=weighted), tables, on, on,
-            sure=surely, n_replicates=n_replicates, cluster=cluster, seed=seed,
-            allow_missing=allow_missing, functions=[c for c in own if c.function is not None],
-            own=own_rows, sources=sources,
+            rows, {model: asks.table(model) for model in rows.spec.models}, asks.key,
+            confidence=certainty, n_replicates=n_replicates, cluster=cluster, seed=seed,
+            allow_missing=allow_missing,
+            functions=[m for m in asks.own if m.function is not None],
         )  # fmt: skip
 
 
 def measured(
-    joined: DataFrame,
-    spec: EvaluationSpec,
+    rows: Rows,
     tables: Mapping[str, str],
-    on: Sequence[str],
     key: Sequence[str],
     *,
-    sure: Confidence,
+    confidence: Confidence,
     n_replicates: int,
     cluster: str | None,
     seed: int,
     allow_missing: bool,
     functions: Sequence[CustomMetric] = (),
-    own: Own | None = None,
-    sources: Mapping[str, DataFrame],
 ) -> Evaluation:
     """Evaluate mask rows that have their predictions; what :func:`evaluate` and the job share.
 
     Parameters
     ----------
-    joined, spec
-        The rows, and what is evaluated.
+    rows
+        The rows, with what is evaluated.
     tables
         Model id to its prediction table, for messages.
-    on, key
-        Partition and key columns, and the key columns alone, which decide replicates.
-    sure, n_replicates, cluster, seed, allow_missing
+    key
+        The key columns, which decide replicates.
+    confidence, n_replicates, cluster, seed, allow_missing
         As for :func:`evaluate`.
     functions
         Metrics that are plain functions.
-    own
-        The rows before ``joined`` was made of them, if they have predictions of their own.
-    sources
-        The tables that were joined, by name; none where rows have predictions of their own.
     """
-    sure = replace(sure, clustered=cluster is not None)
-    drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, sure.clustered))
+    spec = rows.spec
+    confidence = replace(confidence, clustered=cluster is not None)
+    drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, confidence.clustered))
     hashed = KeyHash((cluster,) if cluster else tuple(key), seed) if drawn else None
-    joined_by = on if sources else ()
-    found = scan(joined, spec, hashed, n_replicates if drawn else 0, own, key=joined_by)
-    check_joined(found, joined, spec, tables, on, allow_missing, sources)
+    counts = rows.scan(hashed, n_replicates if drawn else 0)
+    rows.check(counts, tables, allow_missing)
     if cluster and drawn:
-        found = with_clusters(found, joined, spec, cluster)
-    per = per_slice(joined, spec, functions, found) if functions else None
-    of_figures, problems = figures_and_problems(found, spec, per)
+        counts = rows.with_clusters(counts, cluster)
+    per = rows.per_slice(functions, counts) if functions else None
+    of_figures, problems = figures_and_problems(counts, spec, per)
     _warn(problems)
-    table = with_uncertainty(of_figures, found, spec, sure)
+    table = with_uncertainty(of_figures, counts, spec, confidence)
     return Evaluation(
-        table.reset_index(drop=True), spec, sure, found, joined, tuple(key), seed,
+        table.reset_index(drop=True), spec, confidence, counts, rows, tuple(key), seed,
         tuple(functions), tuple(problems),
     )  # fmt: skip
 
@@ -596,31 +559,3 @@ def _warn(problems: Sequence[Problem]) -> None:
             metric, first.slice, first.model_id, first.split, first.problem,
             f" (and {len(others):,} more)" if others else "",
         )  # fmt: skip
-
-
-def with_clusters(found: Scan, joined: DataFrame, spec: EvaluationSpec, cluster: str) -> Scan:
-    """Count the clusters that have a scored row in each slice; a scan of its own."""
-    masks = read_masks(joined)
-    members = [F.lit(True), *map(masks.mask, spec.slice_ids)]
-    names = [f"in_{j}" for j in range(len(members))]
-    parts = dict(found.parts)
-    for i, model in enumerate(spec.models):
-        label, pred = predicted(i, "label"), predicted(i, "pred")
-        scored = masks.df.where(f"{label} IS NOT NULL AND {pred} IS NOT NULL")
-        each = scored.groupBy(split_column(spec.split).alias("split"), quoted(cluster)).agg(
-            *(
-                F.max(F.coalesce(m, F.lit(False))).alias(n)
-                for m, n in zip(members, names, strict=True)
-            )
-        )
-        counts = each.groupBy("split").agg(*(F.count_if(F.col(n)).alias(n) for n in names))
-        for row in counts.collect():
-            at = (model, row["split"])
-            parts[at] = replace(parts[at], clusters=np.array([row[n] for n in names], np.int64))
-    return replace(found, parts=parts)
-
-
-def _held(rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]) -> DataFrame:
-    """Return rows that hold their predictions as if these had been joined."""
-    fields = fields_of(rows, "the table", [], columns, classes)
-    return with_own_predictions(of_model(with_arrays(rows, columns), "model", columns), fields)

@@ -84,18 +84,18 @@ def normalised(
     ``label``, ``weight`` and ``prob`` are null. A table without ``pred`` or ``prob`` that has
     ``prediction`` or ``probability`` is Spark ML's.
     """
-    columns = own_names(df, columns)
+    columns = own_names(df.columns, columns)
     fields = fields_of(df, table, on, columns, classes)
     key = (f"{name_sql(columns.get(c, c))} AS {name_sql(c)}" for c in on)
     rows = of_model(with_arrays(df, columns), model_id, columns)
     return rows.selectExpr(*key, *(f"{sql} AS {name}" for name, sql in fields.items()))
 
 
-def own_names(df: DataFrame, columns: Mapping[str, str]) -> dict[str, str]:
+def own_names(names: Sequence[str], columns: Mapping[str, str]) -> dict[str, str]:
     """Return our names to the table's own: those given, and Spark ML's where it has ours not."""
-    there = set(df.columns)
-    found = {o: t for o, t in _SPARK_ML.items() if o not in there and t in there}
-    return {**found, **columns}
+    there = set(names)
+    spark_ml = {o: t for o, t in _SPARK_ML.items() if o not in there and t in there}
+    return {**spark_ml, **columns}
 
 
 def fields_of(
@@ -109,20 +109,7 @@ def fields_of(
 
     The SQL is over what :func:`with_arrays` returned.
     """
-    check_key_names(table, on)
-    known = [*on, *OURS, "model_id"]
-    for ours, theirs in columns.items():
-        if ours not in known:
-            raise PredictionColumnError(table, ours, known)
-        if theirs not in df.columns:
-            raise MissingColumnError(f"columns.{ours} of {table}", theirs, df.columns)
-    for required in (*on, "pred"):
-        if columns.get(required, required) not in df.columns:
-            raise MissingColumnError(f"predictions {table}", required, df.columns)
-    for ours in (*on, *OURS):
-        n = df.columns.count(columns.get(ours, ours))
-        if n > 1:
-            raise DuplicateColumnError(columns.get(ours, ours), n)
+    check_names(df.columns, table, on, columns)
     _check_types(df, table, columns)
     return {
         "label": _optional(df, columns, "label"),
@@ -130,6 +117,26 @@ def fields_of(
         "pred": _optional(df, columns, "pred"),
         "prob": _probabilities(df, table, columns, classes),
     }
+
+
+def check_names(
+    names: Sequence[str], table: str, on: Sequence[str], columns: Mapping[str, str]
+) -> None:
+    """Check the names of a prediction table's columns; raises what :func:`normalised` does."""
+    check_key_names(table, on)
+    known = [*on, *OURS, "model_id"]
+    for ours, theirs in columns.items():
+        if ours not in known:
+            raise PredictionColumnError(table, ours, known)
+        if theirs not in names:
+            raise MissingColumnError(f"columns.{ours} of {table}", theirs, names)
+    for required in (*on, "pred"):
+        if columns.get(required, required) not in names:
+            raise MissingColumnError(f"predictions {table}", required, names)
+    for ours in (*on, *OURS):
+        n = names.count(columns.get(ours, ours))
+        if n > 1:
+            raise DuplicateColumnError(columns.get(ours, ours), n)
 
 
 def check_key_names(table: str, on: Sequence[str]) -> None:
@@ -160,8 +167,8 @@ def with_arrays(df: DataFrame, columns: Mapping[str, str]) -> DataFrame:
         return df
     from pyspark.ml.functions import vector_to_array
 
-    given = quoted(theirs)  # null stays null; Spark ML's function would fail on it
-    return df.withColumn(theirs, F.when(given.isNotNull(), vector_to_array(given)))
+    vector = quoted(theirs)  # null stays null; Spark ML's function would fail on it
+    return df.withColumn(theirs, F.when(vector.isNotNull(), vector_to_array(vector)))
 
 
 def has_weights(df: DataFrame, columns: Mapping[str, str]) -> bool:
@@ -237,8 +244,8 @@ def _of_map(column: str, key: DataType, classes: Sequence[Any]) -> str:
     for i, one in enumerate(keys.keys):
         names = [one] if not isinstance(key, StringType) else _spellings(classes[i])
         literals = [_key_sql(n, kind) for n in names if n is not None]
-        found = [f"try_element_at({column}, {k})" for k in literals]
-        each.append(f"CAST(COALESCE({', '.join([*found, 'NULL'])}) AS DOUBLE)")
+        values = [f"try_element_at({column}, {k})" for k in literals]
+        each.append(f"CAST(COALESCE({', '.join([*values, 'NULL'])}) AS DOUBLE)")
         there += [f"IF(map_contains_key({column}, {k}), 1, 0)" for k in literals]
     known = f"size({column}) = {' + '.join(there) or '0'}"
     nothing = "CAST(array() AS ARRAY<DOUBLE>)"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import inspect
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pyspark.sql import DataFrame
 
 from engine.arguments import mapping, members, text, texts
 from engine.errors import (
@@ -21,13 +24,99 @@ from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.classes import as_class, given_classes
 from engine.metrics.custom import CustomMetric
 from engine.metrics.inference.uncertainty import Confidence
+from engine.metrics.scan.form import EvaluationSpec
 from engine.run.ship import unsendable
 from engine.slicing.functions import SlicingFunction, how_to_slice
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
+_ENGINE = Path(__file__).parents[1]
 _SUMMED = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "boolean")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an evaluation is asked for, wherever its rows are.
+
+    Attributes
+    ----------
+    key
+        The columns that name a row.
+    metrics, own
+        The engine's metrics, and those of the user's own.
+    functions, names
+        Slicing functions to evaluate, and masks that the table has.
+    classes, positive
+        Label values in class order, none where no metric needs them; the positive one's position.
+    split, cluster
+        The split's column, and that of rows that are drawn together.
+    columns
+        Our names of prediction columns to the table's own, where they differ.
+    """
+
+    key: list[str]
+    metrics: list[MetricSpec]
+    own: list[CustomMetric]
+    functions: list[SlicingFunction]
+    names: list[str]
+    classes: list[Any]
+    positive: int
+    split: str | None
+    cluster: str | None
+    columns: dict[str, str]
+
+    @property
+    def roles(self) -> dict[str, list[str]]:
+        """What columns of the table of masks are for."""
+        single = {"split": self.split, "cluster": self.cluster}
+        summed = [m.parameter("column") for m in self.metrics if m.needs == "column"]
+        named = {role: [] if one is None else [one] for role, one in single.items()}
+        return {"key": self.key, **named, "metrics": summed}
+
+    def spec(self, ids: Sequence[str], models: Sequence[str]) -> EvaluationSpec:
+        """Return what is evaluated of masks that are there, and of the functions."""
+        return EvaluationSpec(
+            metrics=self.metrics,
+            slice_ids=(*ids, *(sf.id for sf in self.functions)),
+            classes=self.classes,
+            positive=self.positive,
+            split=self.split,
+            models=models,
+            custom=[c for c in self.own if c.function is None],
+        )
+
+    @staticmethod
+    def table(model: str) -> str:
+        """Return what messages call a model's predictions."""
+        return f"predictions of {model!r}"
+
+
+def request_of(
+    call: str,
+    *,
+    key: Any,
+    metrics: Any,
+    slices: Any,
+    classes: Any,
+    positive: Any,
+    split: Any,
+    cluster: Any,
+    columns: Any,
+) -> Request:
+    """Return what ``evaluate`` is asked for, checked; raises what the functions below do."""
+    on, names_of_columns = columns_of(call, "key", key), renamed(columns)
+    parsed, own = metrics_of(call, metrics)
+    known_classes = classes_of(parsed, own, classes)
+    functions, names = slices_of(slices)
+    for argument, column in (("split", split), ("cluster", cluster)):
+        if column is not None:
+            text(call, argument, column, "a column")
+    return Request(
+        on, parsed, own, functions, names, known_classes, position_of(known_classes, positive),
+        split, cluster, names_of_columns,
+    )  # fmt: skip
 
 
 def columns_of(call: str, argument: str, value: Any) -> list[str]:
@@ -40,8 +129,8 @@ def columns_of(call: str, argument: str, value: Any) -> list[str]:
     """
     if isinstance(value, str):
         return [text(call, argument, value, "a column or a list of columns")]
-    found = texts(call, argument, value, "a column or a list of columns", least=1)
-    return list(dict.fromkeys(found))
+    names = texts(call, argument, value, "a column or a list of columns", least=1)
+    return list(dict.fromkeys(names))
 
 
 def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMetric]]:
@@ -56,14 +145,14 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     MetricDefinitionError
         If two have one name, or one can't be sent to executors.
     """
-    given = members(
+    wanted = members(
         call, "metrics", metrics, (str, CustomMetric),
         "a list of metrics, such as ['accuracy', 'f1']", "a name or made by @metric",
         write=lambda one: f"metrics=[{one!r}]" if isinstance(one, str) else f"[{one.name}]",
         hint=lambda one: "; make it a metric with @metric" if callable(one) else "", least=1,
     )  # fmt: skip
-    parsed = list(dict.fromkeys(parse_metric(m) for m in given if isinstance(m, str)))
-    own = list(dict.fromkeys(m for m in given if isinstance(m, CustomMetric)))
+    parsed = list(dict.fromkeys(parse_metric(m) for m in wanted if isinstance(m, str)))
+    own = list(dict.fromkeys(m for m in wanted if isinstance(m, CustomMetric)))
     names = [*map(str, parsed), *(m.name for m in own)]
     for metric in own:
         if names.count(metric.name) > 1:
@@ -148,15 +237,15 @@ def slices_of(slices: Any) -> tuple[list[SlicingFunction], list[str]]:
     ArgumentError
         If they are no list of these.
     """
-    given = members(
+    wanted = members(
         "evaluate", "slices", slices, (str, SlicingFunction),
         "a list of slicing functions, or of slices that the table has",
         "a slicing function, or a slice that the table has",
         write=lambda one: f"slices=[{one!r}]" if isinstance(one, str) else f"slices=[{one.id}]",
         hint=how_to_slice,
     )  # fmt: skip
-    functions = [one for one in given if isinstance(one, SlicingFunction)]
-    names = [str(one) for one in given if isinstance(one, str)]
+    functions = [one for one in wanted if isinstance(one, SlicingFunction)]
+    names = [str(one) for one in wanted if isinstance(one, str)]
     return functions, list(dict.fromkeys(names))
 
 
@@ -180,24 +269,43 @@ def models_of(predictions: Any) -> dict[str, DataFrame]:
     }
 
 
-def sureness(sure: Any) -> Confidence:
-    """Return how sure figures must be, the default where nothing says so."""
-    if sure is None:
+def confidence_of(confidence: Any, sure: Any = None) -> Confidence:
+    """Return how sure figures must be, the default where nothing says so; ``sure`` is its old name.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no confidence, or both names are used.
+    """
+    name, value = ("confidence", confidence) if sure is None else ("sure", sure)
+    if sure is not None:
+        if confidence is not None:
+            raise ArgumentError("evaluate", "sure", "left out beside confidence", sure)
+        deprecated("sure=", "confidence=")
+    if value is None:
         return Confidence()
-    if not isinstance(sure, Confidence):
-        hint = "; write sure=Confidence(level=0.95)"
-        raise ArgumentError("evaluate", "sure", "a Confidence", sure, hint)
-    return sure
+    if not isinstance(value, Confidence):
+        hint = f"; write {name}=Confidence(level=0.95)"
+        raise ArgumentError("evaluate", name, "a Confidence", value, hint)
+    return value
+
+
+def deprecated(name: str, instead: str) -> None:
+    """Warn of an old name, at the line of the first caller outside the engine."""
+    frame, depth = inspect.currentframe(), 1
+    while frame is not None and Path(frame.f_code.co_filename).is_relative_to(_ENGINE):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(f"{name} is deprecated: write {instead}", DeprecationWarning, depth)
 
 
 def renamed(columns: Any) -> dict[str, str]:
     """Return our names of prediction columns to the table's own."""
     if columns is None:
         return {}
-    found = mapping(
+    names = mapping(
         "evaluate", "columns", columns, "a dict of our names to the table's, {'pred': 'yhat'}"
     )
-    for ours, theirs in found.items():
+    for ours, theirs in names.items():
         text("evaluate", "each name in columns", ours)
         text("evaluate", f"columns[{ours!r}]", theirs)
-    return found
+    return names

@@ -77,8 +77,8 @@ class Scorer:
             for name, function in own.items():
                 text("Scorer", "each name in custom_metric_funcs", name)
                 if not callable(function):
-                    given = f"custom_metric_funcs[{name!r}]"
-                    raise ArgumentError("Scorer", given, "a function", function)
+                    argument = f"custom_metric_funcs[{name!r}]"
+                    raise ArgumentError("Scorer", argument, "a function", function)
             self.metrics.update(own)
 
     def score(
@@ -109,14 +109,14 @@ class Scorer:
         """
         golds = array_of("score", "golds", golds)
         others = {"preds": preds, "probs": probs, "weights": weights}
-        preds, probs, weights = (array_or_none("score", *given) for given in others.items())
+        preds, probs, weights = (array_or_none("score", *named) for named in others.items())
         if len(golds) == 0:
             raise EmptyLabelsError
         arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
         self._warn_of_a_class(arrays)
-        found = values_of(self._ours, arrays, no_slices(len(golds)))
-        _warn(found, 0)
-        return self._named(found, 0, "overall", golds, preds, probs)
+        values = values_of(self._ours, arrays, no_slices(len(golds)))
+        _warn(values, 0)
+        return self._named(values, 0, "overall", golds, preds, probs)
 
     def score_slices(
         self,
@@ -160,18 +160,18 @@ class Scorer:
         slices = slices_of(S)
         arrays = Arrays(golds, of_preds, of_probs, None, self.abstain_label)
         self._warn_of_a_class(arrays)
-        found = values_of(self._ours, arrays, slices)
-        scores = {"overall": self._named(found, 0, "overall", golds, of_preds, of_probs)}
-        _warn(found, 0)
+        values = values_of(self._ours, arrays, slices)
+        scores = {"overall": self._named(values, 0, "overall", golds, of_preds, of_probs)}
+        _warn(values, 0)
         own = len(self._ours) < len(self.metrics)
         for i, name in enumerate(S.dtype.names or ()):
             if not slices.rows[i]:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
                 continue
-            _warn(found, 1 + i)
+            _warn(values, 1 + i)
             at = codes_of(name, S[name]) == 1 if own else slice(0)  # which nobody looks at
             own_rows = (None if a is None else a[at] for a in (golds, of_preds, of_probs))
-            scores[name] = self._named(found, 1 + i, name, *own_rows)
+            scores[name] = self._named(values, 1 + i, name, *own_rows)
         return pd.DataFrame(scores).transpose() if as_dataframe else scores
 
     @property
@@ -181,7 +181,7 @@ class Scorer:
     def _warn_of_a_class(self, of: Arrays) -> None:
         """Warn where -1 looks like a class, as in labels of -1 and 1: its rows are left out."""
         classified = any(m.needs == "pred" for m in self._ours)
-        if not classified or of.abstain != ABSTAIN or of.predicted is None or of.kept.all():
+        if not classified or of.abstain != ABSTAIN or of.predicted is None or of.mask.all():
             return
         both = (of.labels, of.predicted)
         if all(np.isin(v, (ABSTAIN, 1)).all() and (v == ABSTAIN).any() for v in both):
@@ -193,7 +193,7 @@ class Scorer:
 
     def _named(
         self,
-        found: Mapping[MetricSpec, Values],
+        values: Mapping[MetricSpec, Values],
         at: int,
         slice_name: str,
         *arrays: np.ndarray | None,
@@ -202,7 +202,7 @@ class Scorer:
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             if isinstance(metric, MetricSpec):
-                scores[name] = float(found[metric].value[at])
+                scores[name] = float(values[metric].value[at])
             else:
                 scores |= _of_function(name, metric, slice_name, arrays)
         return scores
@@ -217,8 +217,8 @@ def _of_function(
     """Return what a custom metric says; NaN, and a warning, where it fails."""
     try:
         # Of its own, for it may sort them.
-        given = function(*(None if a is None else a.copy() for a in arrays))
-        named = given if isinstance(given, dict) else {name: given}
+        result = function(*(None if a is None else a.copy() for a in arrays))
+        named = result if isinstance(result, dict) else {name: result}
         return {str(each): figure_of(value) for each, value in named.items()}
     except RAISED as error:
         text = f"metric {name!r} failed on slice {slice_name!r} and is NaN there: {problem(error)}"
@@ -268,8 +268,8 @@ S.astype("int64").to_records(index=False)
     raise ArgumentError(call, "S", wanted, masks, hint)
 
 
-def _warn(found: Mapping[MetricSpec, Values], at: int) -> None:
-    for metric, (value, status) in found.items():
+def _warn(values: Mapping[MetricSpec, Values], at: int) -> None:
+    for metric, (value, status) in values.items():
         if status[at] == UNDEFINED:
             text = f"{metric} is 0/0 here and given as {value[at]:g}"
             warnings.warn(text, UserWarning, stacklevel=3)
@@ -330,10 +330,10 @@ def probs_to_preds(
     >>> probs_to_preds(np.array([[0.8, 0.2], [0.5, 0.5]]), tie_break_policy="abstain").tolist()
     [0, -1]
     """
-    given = array_of("probs_to_preds", "probs", probs)
-    if given.dtype.kind not in "biuf":
+    array = array_of("probs_to_preds", "probs", probs)
+    if array.dtype.kind not in "biuf":
         raise ArgumentError("probs_to_preds", "probs", "an array of probabilities", probs)
-    probs, tol = given, number("probs_to_preds", "tol", tol, 0)
+    probs, tol = array, number("probs_to_preds", "tol", tol, 0)
     if probs.ndim != 2 or probs.shape[1] < 2:  # noqa: PLR2004
         raise ProbabilityError(probs.shape)
     tie_break_policy = choice(

@@ -22,6 +22,7 @@ from engine.errors import (
 from engine.run.udf import EXAMPLES, FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.slices import SliceKind
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -235,7 +236,7 @@ def _has_line(sf: SlicingFunction, file: str, line: int) -> bool:
 
 def key_text(key: Sequence[str]) -> Column:
     """Return a row's key as text for a message: ``id=7, ds=2024-05-01``."""
-    quoted = [F.col("`" + k.replace("`", "``") + "`") for k in key]
+    quoted = [F.col(name_sql(k)) for k in key]
     parts = [
         F.concat(F.lit(f"{name}="), F.coalesce(column.cast("string"), F.lit("null")))
         for name, column in zip(key, quoted, strict=True)

@@ -22,7 +22,7 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
 from engine.arrow.columns import taken_from
-from engine.arrow.values import decoded, python_values, readable, taken, unreadable_rows
+from engine.arrow.values import decoded, python_values, readable, unreadable_rows, values_at
 from engine.compile.program import Program
 from engine.errors import UnreadableValueError, interrupts
 from engine.lift.reads import slice_reads
@@ -320,7 +320,7 @@ class _Source:
 
     def _rows_at(self, at: np.ndarray | None) -> list[Row]:
         places = None if at is None else pa.array(at)
-        lists = {c: v if at is None else taken(v, at) for c, v in self.lists.items()}
+        lists = {c: v if at is None else values_at(v, at) for c, v in self.lists.items()}
         for c in self.columns:
             if c not in lists:
                 lists[c] = self._values(c, places)

@@ -2,5 +2,5 @@
 
 May import: matching, storage, ops and the ground floor; knows no Spark and no torch.
 Start reading: `functions` (what users write), then `expr` (the tree) and `rows` (what they see).
-`evaluate` says what a tree means, row by row: every faster way is held against it.
+`evaluate` says what a tree means, row by row: every faster way must give the same.
 """

@@ -1,6 +1,6 @@
 """Slices by value: one per value of a column, or per combination of values of several.
 
-Each row is in exactly one of them: of a value, of null (a column is null), or of the others.
+Each row is in exactly one of them: that of its value, that of null, or that of the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from engine.slicing.ids import MAX_ID, digest, slug
 
 TOP = 100  # values of a column that get a slice, the most frequent first
 SHOWN = 60  # characters of a value in a name
-# Python types whose values can be slices, and what they are called across table formats.
+# Python types whose values can be slices, and their names across table formats.
 FAMILIES: Mapping[type, str] = {
     str: "text", bool: "boolean", int: "whole number", dt.date: "date", float: "float",
 }  # fmt: skip
@@ -39,11 +39,11 @@ class By:
     columns
         One column, or several whose combinations are slices.
     top
-        How many values get a slice when they are looked for.
+        How many values get a slice where the table tells the values.
     other
-        Whether rows of no such value get a slice.
+        Whether rows of other values get a slice.
     values
-        The combinations, where they are given and not looked for.
+        The combinations; None where the table tells them.
     """
 
     columns: tuple[str, ...]
@@ -65,14 +65,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class ValueSlice:
-    """A slice by value, and what it was made of.
+    """A slice by value, and what it stands for.
 
     Attributes
     ----------
     sf
         The slice.
     by, slot, position
-        What it holds, and where it stands among its like.
+        What it is sliced by, what it holds, and its place among the slices of ``by``.
     """
 
     sf: SlicingFunction
@@ -98,18 +98,18 @@ class Pin:
 
     @staticmethod
     def read(slice_id: str, definition: str | None) -> Pin | None:
-        """Return what a definition in the catalogue says; None where it is another slice's.
+        """Return the pin that a definition in the catalogue says; None of another kind of slice.
 
         Examples
         --------
         >>> Pin.read("sex_f", '{"by": ["sex"], "is": "value", "position": 0, "values": ["F"]}')
         Pin(id='sex_f', columns=('sex',), slot=Slot(kind='value', values=('F',)), position=0)
         """
-        said = json.loads(definition or "{}")
-        if "by" not in said:
+        about = json.loads(definition or "{}")
+        if "by" not in about:
             return None
-        slot = Slot(said["is"], tuple(map(_unpacked, said["values"])))
-        return Pin(slice_id, tuple(said["by"]), slot, said["position"])
+        slot = Slot(about["is"], tuple(map(_unpacked, about["values"])))
+        return Pin(slice_id, tuple(about["by"]), slot, about["position"])
 
 
 def by(
@@ -122,8 +122,8 @@ def by(
     column
         The column.
     values
-        Its values: a list, or a Series of which the most frequent are taken first. None is left
-        out, since null has a slice anyway.
+        Its values: a list, or a Series whose most frequent values come first. None is ignored,
+        since null has a slice anyway.
     top
         How many values get a slice.
     other
@@ -134,7 +134,7 @@ def by(
     ValueTypeError
         If a value is not text, a boolean, a whole number, a date or a float.
     SliceFormError
-        If there are no values to slice by, or ``top`` is no number of slices.
+        If there are no values to slice by, or ``top`` isn't a number of slices.
 
     Examples
     --------
@@ -168,11 +168,11 @@ def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> lis
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
         raise SliceFormError(name, f"top must be a whole number of at least 1, found {brief(top)}")
     spec = By(columns, top, flag("cross", "other", other))
-    return [made.sf for made in value_slices(spec, distinct(spec, _rows(values))[:top])]
+    return [one.sf for one in value_slices(spec, distinct(spec, _rows(values))[:top])]
 
 
 def _rows(values: Any) -> Iterable[Sequence[Any]]:
-    """Return combinations, of which a table or a matrix has one a row."""
+    """Return combinations; a table or a matrix has one per row."""
     if hasattr(values, "itertuples"):
         return cast("Iterable[Sequence[Any]]", values.itertuples(index=False, name=None))
     if hasattr(values, "column_names"):
@@ -183,7 +183,7 @@ def _rows(values: Any) -> Iterable[Sequence[Any]]:
 
 
 def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return the combinations among values, the most frequent first, those with a null left out.
+    """Return the combinations among values, the most frequent first, without those with a null.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
             counts[cell] += 1
     cells = [cell for cell, _ in counts.most_common()]
     texts = {i for cell in cells for i, v in enumerate(cell) if not isinstance(v, float)}
-    # NaN among texts is how pandas says that there is none.
+    # Among texts, NaN is pandas' null.
     return [c for c in cells if not any(i in texts and _is_nan(v) for i, v in enumerate(c))]
 
 
@@ -212,9 +212,9 @@ def value_slices(
     spec: By,
     values: Sequence[tuple[Any, ...]],
     pinned: Iterable[Pin] = (),
-    taken: Collection[str] = (),
+    others: Collection[str] = (),
 ) -> list[ValueSlice]:
-    """Return the slices of given combinations, then that of null, then that of the others.
+    """Return the slices of combinations, then that of null, then that of the others.
 
     Parameters
     ----------
@@ -223,13 +223,13 @@ def value_slices(
     values
         Distinct combinations without null.
     pinned
-        Those of earlier runs, which keep their ids.
-    taken
-        Ids that are other slices'.
+        The slices of earlier runs, which keep their ids.
+    others
+        The ids of other slices.
     """
     slots = [*(Slot("value", v) for v in values), Slot("null"), *([Slot("other")] * spec.other)]
     ids = {pin.slot: pin.id for pin in pinned}
-    used = {i.lower() for i in (*taken, *ids.values())}
+    used = {i.lower() for i in (*others, *ids.values())}
     # null and other first, so that no value takes their plain ids
     for slot in sorted(slots, key=lambda s: s.kind == "value"):
         if slot not in ids:
@@ -251,8 +251,8 @@ def value_slices(
 def name_of(spec: By, slot: Slot) -> str:
     """Return a slice's name: the values as they are shown.
 
-    Text that could be taken for something else (``null``, a comma) is quoted, long text is cut
-    and ends in a hash.
+    Quotes mark text that looks like something else (``null``, a comma); long text is cut and ends
+    in a hash.
 
     Examples
     --------
@@ -268,16 +268,16 @@ def name_of(spec: By, slot: Slot) -> str:
 
 
 def family(values: Iterable[Any]) -> str:
-    """Return what values are: the one family of their types, or all, joined."""
+    """Return the families of values' types, joined."""
     return " and ".join(sorted({FAMILIES.get(type(v), type(v).__name__) for v in values}))
 
 
-def _free_id(spec: By, slot: Slot, taken: Collection[str]) -> str:
-    """Return the slug of a name; with a hash where that is taken, or says nothing of a value."""
+def _free_id(spec: By, slot: Slot, used: Collection[str]) -> str:
+    """Return the slug of a name; with a hash where it is in use, or says nothing of a value."""
     name = name_of(spec, slot)
-    made = slug(name)
+    short = slug(name)
     says = all(re.search("[A-Za-z0-9]", shown(v)) for v in slot.values)
-    return made if says and made not in taken else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
+    return short if says and short not in used else f"{short[: MAX_ID - 9]}_{digest(name)[:8]}"
 
 
 def _tree(spec: By, slot: Slot, values: Sequence[tuple[Any, ...]]) -> Expr:
@@ -305,12 +305,12 @@ def _known(columns: Sequence[Column], values: Sequence[tuple[Any, ...]]) -> list
             for first, rest in by_first.items()
         ]
     plain = frozenset(v for (v,) in values if not _is_nan(v))
-    found: list[Expr] = [Call("in", (columns[0], Const(plain)))] if plain else []
-    return found + [_is(columns[0], v) for (v,) in values if _is_nan(v)]
+    trees: list[Expr] = [Call("in", (columns[0], Const(plain)))] if plain else []
+    return trees + [_is(columns[0], v) for (v,) in values if _is_nan(v)]
 
 
 def _all(trees: Sequence[Expr]) -> Expr:
-    """Return whether all are true; none is ever null."""
+    """Return the tree of "all are true"; none is ever null."""
     first, *rest = trees
     return Call("and", (first, _all(rest))) if rest else first
 
@@ -322,7 +322,7 @@ def _any(trees: Sequence[Expr]) -> Expr:
 
 
 def shown(value: Any) -> str:
-    """Return a value as names show it: text that could be taken for something else is quoted.
+    """Return a value as names show it, with quotes around text that looks like something else.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Compositions that a project gives as texts of slice ids, and the slices that they need."""
+"""Compositions that a project has as texts of slice ids, and the slices that they need."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from engine.errors import CompositionCycleError, DuplicateSliceError, UnknownSliceError
-from engine.slicing.algebra import is_composition, parse, parts_of, text_of, tree_of
+from engine.slicing.algebra import is_composition, parse, text_of
 from engine.slicing.expr import Expr, Mask, replaced
-from engine.slicing.fingerprint.identity import merged
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import composition_id
+from engine.slicing.operators import merged, parts_of, tree_of
 
 
 @dataclass(frozen=True)
 class Composition:
-    """A slice given as a text of slice ids.
+    """A slice as a text of slice ids.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Composition:
 
 
 def compositions(
-    asked: Sequence[Composition], known: Sequence[SlicingFunction]
+    texts: Sequence[Composition], known: Sequence[SlicingFunction]
 ) -> list[SlicingFunction]:
     """Return the slices that texts describe; they may name each other, in any order.
 
@@ -54,7 +54,7 @@ def compositions(
     names = {sf.id: sf.name for sf in known}
     trees: dict[str, Expr] = {}
     by_id: dict[str, Composition] = {}
-    for c in asked:
+    for c in texts:
         if c.id in names:
             raise DuplicateSliceError(c.id, names[c.id], c.name)
         by_id[c.id], trees[c.id], names[c.id] = c, parse(c.text), c.name
@@ -70,7 +70,7 @@ def compositions(
     for i in order:
         if i in by_id:
             slices[i] = _of(by_id[i], trees[i], [slices[other] for other in named[i]])
-    return [slices[c.id] for c in asked]
+    return [slices[c.id] for c in texts]
 
 
 def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
@@ -91,12 +91,12 @@ def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
 
 
 def _of(c: Composition, written: Expr, operands: Sequence[SlicingFunction]) -> SlicingFunction:
-    tree = replaced(written, {Mask(sf.id): tree_of(sf) for sf in operands})
-    parts = merged(part for sf in operands for part in parts_of(sf).values())
-    made = SlicingFunction(c.name, expr=tree, parts=parts, id=c.id, description=c.description)
+    tree = replaced(written, {Mask(one.id): tree_of(one) for one in operands})
+    parts = merged(part for one in operands for part in parts_of(one).values())
+    sf = SlicingFunction(c.name, expr=tree, parts=parts, id=c.id, description=c.description)
     if is_composition(c.name) and c.id == composition_id(c.name):
-        made.text = text_of(parse(c.name))
-    return made
+        sf.text = text_of(parse(c.name))
+    return sf
 
 
 def _ids(tree: Expr) -> list[str]:

@@ -1,4 +1,4 @@
-"""Slicing functions found in the users' own Python files."""
+"""The slicing functions in users' own Python files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.slicing.origin import is_own
 def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
     """Import a module and return its slicing functions, in the order they are defined.
 
-    Counted are those that are names of the module, and those in its lists and tuples.
+    These are the values of the module's names, and the members of its lists and tuples.
 
     Parameters
     ----------
@@ -35,26 +35,26 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     ModuleImportError
         If it can't be imported.
     NoSlicesError
-        If there is no slicing function in it.
+        If it has no slicing function.
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
     loaded = load_module(module, _folders(folders))
-    found: dict[int, SlicingFunction] = {}
+    sfs: dict[int, SlicingFunction] = {}
     for value in vars(loaded).values():
         for item in value if isinstance(value, list | tuple) else (value,):
             if isinstance(item, SlicingFunction):
-                found[id(item)] = item
-    if not found:
+                sfs[id(item)] = item
+    if not sfs:
         raise NoSlicesError(module)
-    return list(found.values())
+    return list(sfs.values())
 
 
 def _folders(folders: Any) -> list[Path]:
-    found = entries("load_slices", "folders", folders, "a list of folders")
-    for folder in found:
-        if not isinstance(folder, str | Path):
-            raise ArgumentError("load_slices", "each of folders", "a path", folder)
-    return [Path(folder) for folder in found]
+    paths = entries("load_slices", "folders", folders, "a list of folders")
+    for path in paths:
+        if not isinstance(path, str | Path):
+            raise ArgumentError("load_slices", "each of folders", "a path", path)
+    return [Path(path) for path in paths]
 
 
 def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from engine.errors import SliceFaultError, interrupts
 from engine.ops.operations import OPERATIONS
-from engine.slicing.expr import Call, Column, Const, Expr, Mask
-from engine.slicing.joins import without_lookups
+from engine.slicing.expr import Call, Column, Const, Expr, Mask, without_lookups
 from engine.slicing.kleene import KLEENE, BatchMask
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 from engine.slicing.slices import Slice, SliceKind
@@ -62,7 +61,7 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
     Raises
     ------
     SliceFaultError
-        If it answers something that is no mask.
+        If its answer isn't a mask.
     Exception
         Whatever else it raises.
 
@@ -86,7 +85,7 @@ def mask_of(sf: Slice, x: Any) -> bool | None:
 
 def is_undecided(y: Any) -> bool:
     """Tell whether a slicing function's answer is that it can't decide."""
-    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y == -1)
+    return y is None or (y == -1 if isinstance(y, _RETURNS) else _is_na(y))
 
 
 def is_mask(y: Any) -> bool:
@@ -97,7 +96,13 @@ def is_mask(y: Any) -> bool:
     >>> [is_mask(y) for y in (True, 0, -1, None, np.bool_(False), 2, 1.0, "yes")]
     [True, True, True, True, True, False, False, False]
     """
-    return y is None or y is pd.NA or (isinstance(y, _RETURNS) and y in _MASKS)
+    return y is None or (y in _MASKS if isinstance(y, _RETURNS) else _is_na(y))
+
+
+def _is_na(y: Any) -> bool:
+    """Tell whether a value is pandas' NA, which needs no pandas that isn't there already."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and y is pandas.NA
 
 
 def wrong_return(y: Any) -> str:
@@ -143,7 +148,7 @@ def _reads_null(sf: Slice, x: Any) -> bool:
 
 
 def _values(x: Any) -> Mapping[str, Any] | None:
-    """Return a data point's fields by name, or None where it has none that are told."""
+    """Return a data point's fields by name, or None where it doesn't say them."""
     if isinstance(x, Row):
         return values_of(x)
     for form in ("asDict", "_asdict", "to_dict"):  # a Spark row, a named tuple, a Series

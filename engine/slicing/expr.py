@@ -1,19 +1,18 @@
 """What a slice says, as a tree over columns: what tiers translate.
 
-A tree is made by lifting a Python function (:mod:`engine.lift.lift`) or by a factory (a slice
-of a column's value, a composition of slices). It says *what*, in Python's terms: a tier that
-translates an operation must give what Python gives, or leave the row to Python.
+Lifting makes a tree of a Python function (:mod:`engine.lift.lift`), factories make one of a
+column's value or of slices. It says *what*, in Python's terms: a tier that translates an operation
+must give what Python gives, or leave the row to Python.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.slicing.exact import is_constant
+from engine.slicing.constants import constant_key
+from engine.slicing.ids import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,14 @@ class Expr:
         >>> [type(e).__name__ for e in Call("len", (Column("text"),)).walk()]
         ['Column', 'Call']
         """
-        seen: set[Expr] = set()
+        done: set[Expr] = set()
         left: list[tuple[Expr, bool]] = [(self, False)]
         while left:
             e, below_done = left.pop()
-            if e in seen:
+            if e in done:
                 continue
             if below_done:
-                seen.add(e)
+                done.add(e)
                 yield e
             else:
                 left.append((e, True))
@@ -59,7 +58,7 @@ class Column(Expr):
 
 @dataclass(frozen=True, slots=True)
 class Const(Expr):
-    """A value known before any row is seen.
+    """A value that is the same for every row.
 
     Constants are the same where their types and texts are: 1, 1.0 and True are three.
     """
@@ -104,7 +103,7 @@ class Call(Expr):
     args: tuple[Expr, ...]
     _hash: int = field(default=0, init=False, repr=False, compare=False)
 
-    def __hash__(self) -> int:  # kept: a tree of a thousand keywords is looked up often
+    def __hash__(self) -> int:  # once: a tree of a thousand keywords is looked up often
         left: list[Call] = [] if self._hash else [self]
         while left:
             below = [a for a in left[-1].args if isinstance(a, Call) and not a._hash]
@@ -153,11 +152,11 @@ class Call(Expr):
 
 def _call(nodes: list[Any]) -> Expr:
     """Return a tree from its nodes, those below before those above."""
-    made: list[Expr] = []
+    trees: list[Expr] = []
     for node in nodes:
-        known = isinstance(node, Expr)
-        made.append(node if known else Call(node[0], tuple(made[i] for i in node[1])))
-    return made[-1]
+        is_leaf = isinstance(node, Expr)
+        trees.append(node if is_leaf else Call(node[0], tuple(trees[i] for i in node[1])))
+    return trees[-1]
 
 
 def _pieces(tree: Expr) -> Iterator[str]:
@@ -174,7 +173,7 @@ def _pieces(tree: Expr) -> Iterator[str]:
 
 
 def shown(tree: Expr, most: int) -> str:
-    """Return a tree as text, cut after some characters: of a large one no more is written.
+    """Return a tree as text, cut after some characters; what is cut off costs no time.
 
     Examples
     --------
@@ -191,16 +190,16 @@ def shown(tree: Expr, most: int) -> str:
 
 @dataclass(frozen=True)
 class Keys:
-    """What a column's values are looked up in: given keys, or a column of a table.
+    """What a column's values are looked up in: a set of keys, or a column of a table.
 
     Attributes
     ----------
     about
         A text that two have in common only if they are the same keys.
     values
-        The keys, where they are given.
+        The keys; None where they are in a table.
     table, column, version
-        Where they are otherwise; the version is known once the table was looked at.
+        The place of keys in a table; the version is known once the table was looked at.
     """
 
     about: str
@@ -210,11 +209,10 @@ class Keys:
     version: str = ""
 
     @staticmethod
-    def given(values: Iterable[Any]) -> Keys:
-        """Return keys that are given; None is no key."""
-        kept = frozenset(v for v in values if v is not None)
-        texts = "\n".join(sorted(map(constant_key, kept)))
-        return Keys(hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest(), kept)
+    def of_values(values: Iterable[Any]) -> Keys:
+        """Return a set of keys; None is ignored."""
+        keys = frozenset(v for v in values if v is not None)
+        return Keys(digest("\n".join(sorted(map(constant_key, keys)))), keys)
 
     @staticmethod
     def of_table(table: str, column: str, version: str = "") -> Keys:
@@ -227,7 +225,7 @@ class Lookup(Expr):
     """Whether a column's value is one of many keys: null where it is null.
 
     Where keys are many or in a table, Spark joins them and leaves the answer in a BOOLEAN column
-    that is named :attr:`marker` (:mod:`engine.label.lookup_joins`).
+    with the name :attr:`marker` (:mod:`engine.label.lookup_joins`).
     """
 
     column: str
@@ -237,8 +235,11 @@ class Lookup(Expr):
     @property
     def marker(self) -> str:
         """Name of the column that the answer is in."""
-        text = f"{self.column}\n{self.keys.about}"
-        return "__in_" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return "__in_" + digest(f"{self.column}\n{self.keys.about}")[:16]
+
+    def has_few_keys(self, few: float) -> bool:
+        """Tell whether the keys are a set of at most ``few``."""
+        return self.keys.values is not None and len(self.keys.values) <= few
 
     def __str__(self) -> str:
         return f"lookup({self.column}, {self.keys.table or len(self.keys.values or ())})"
@@ -260,28 +261,27 @@ def replaced(tree: Expr, new: Mapping[Expr, Expr]) -> Expr:
     return done.get(tree, tree)
 
 
-def constant_key(value: Any) -> str:
-    """Return a text that two constants share only if no function can tell them apart.
+FEW = 10_000  # keys that are compared with directly; Spark joins more
 
-    What is no constant (:func:`engine.slicing.exact.is_constant`) shares its text with nothing.
+
+def without_lookups(tree: Expr, few: float = FEW) -> Expr:
+    """Return a tree in which look-ups are other operations.
+
+    A look-up of few keys becomes ``None if column is None else column in keys``. Any other
+    one becomes the BOOLEAN column in which :mod:`engine.label.lookup_joins` leaves its answer.
 
     Examples
     --------
-    >>> constant_key(1) == constant_key(True), constant_key((1,)) == constant_key((1,))
-    (False, True)
+    >>> str(without_lookups(Lookup("a", Keys.of_values([1]))))
+    'if(is_none(a), None, in(a, frozenset({1})))'
     """
-    kind = type(value)
-    if kind is str:
-        return f"str:{value!r}"
-    if kind in (tuple, list):
-        return f"{kind.__name__}({','.join(map(constant_key, value))})"
-    if kind in (set, frozenset):
-        return f"{kind.__name__}({','.join(sorted(map(constant_key, value)))})"
-    if kind is dict:
-        items = (f"{constant_key(k)}:{constant_key(v)}" for k, v in value.items())
-        return f"dict({','.join(items)})"
-    if kind is re.Pattern:  # its repr is cut
-        return f"Pattern({constant_key(value.pattern)},{value.flags})"
-    if kind is int:
-        return f"int:{value:x}"  # its decimal digits may be too many
-    return f"{kind.__name__}:{value!r}" if is_constant(value) else f"object:{id(value)}"
+    lookups = [node for node in tree.walk() if isinstance(node, Lookup)]
+    return replaced(tree, {node: _compared(node, few) for node in lookups}) if lookups else tree
+
+
+def _compared(node: Lookup, few: float) -> Expr:
+    if not node.has_few_keys(few):
+        return Column(node.marker)
+    column = Column(node.column)
+    is_key = Call("in", (column, Const(node.keys.values, node.keys.about)))
+    return Call("if", (Call("is_none", (column,)), Const(None), is_key))

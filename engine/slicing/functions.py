@@ -20,14 +20,14 @@ from engine.errors import (
     SliceFormError,
     VersionTypeError,
 )
-from engine.slicing.algebra import composed
+from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
 from engine.slicing.fingerprint.description import describe
 from engine.slicing.fingerprint.parts import Home, Parts
 from engine.slicing.ids import check_id, composition_id, slug
-from engine.slicing.joins import check_local
+from engine.slicing.operators import composed
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
-from engine.slicing.slices import SliceKind
+from engine.slicing.slices import SliceKind, check_local
 
 
 class Preprocessor:
@@ -38,7 +38,7 @@ class Preprocessor:
     Parameters
     ----------
     name
-        What errors and ``explain`` call it.
+        The name in errors and in ``explain``.
     f
         A function of a row that returns the row, with fields added or changed.
     pre
@@ -49,7 +49,7 @@ class Preprocessor:
     memoize_key
         A function of the row giving a hashable key; by default all values of the columns read.
     version
-        What its author says of it, see :class:`SlicingFunction`.
+        What its author changes with it, see :class:`SlicingFunction`.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class SlicingFunction:
     pre
         Preprocessors to run on the row first (row functions only).
     id
-        The mask column's name; by default made from ``name``, see :func:`slug`.
+        The mask column's name; by default the slug of ``name``, see :func:`slug`.
     description
         One sentence for reports; by default the first line of ``f``'s docstring.
     pure
@@ -185,7 +185,7 @@ class SlicingFunction:
     ------
     ValueError
         If not exactly one of ``f``, ``sql`` and ``expr`` is given, ``pre`` goes with another
-        form than a row function, ``id`` is no identifier, or ``version`` is something else.
+        form than a row function, ``id`` isn't an identifier, or ``version`` is something else.
 
     Examples
     --------
@@ -258,8 +258,6 @@ class SlicingFunction:
         """Call the function: on one row, on Series, or (a Column function) on nothing."""
         if self.expr is not None:
             check_local([self])
-            from engine.slicing.evaluate import of_row  # which takes pandas
-
             return of_row(self.expr, args[0], self.parts)
         if self.f is None:
             raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
@@ -274,7 +272,7 @@ class SlicingFunction:
         id: str | None = None,  # noqa: A002
         description: str | None = None,
     ) -> SlicingFunction:
-        """Return the same slice under another name, and the id of that name unless one is given.
+        """Return the same slice with another name, and with the id of that name or ``id``.
 
         Examples
         --------
@@ -303,9 +301,9 @@ class SlicingFunction:
     def _composed(self, op: str, *others: SlicingFunction) -> SlicingFunction:
         if not all(isinstance(o, SlicingFunction) for o in others):
             return cast("SlicingFunction", NotImplemented)  # Python then says so
-        made = composed(op, self, *others)
-        sf = SlicingFunction(made.text, expr=made.tree, parts=made.parts)
-        sf.text = sf.description = made.text
+        written, tree, parts = composed(op, self, *others)
+        sf = SlicingFunction(written, expr=tree, parts=parts)
+        sf.text = sf.description = written
         return sf
 
     def __bool__(self) -> bool:
@@ -378,7 +376,7 @@ def where(
     description: str | None = None,
     version: str | int | None = None,
 ) -> SlicingFunction:
-    """Make a slice of a SQL predicate, which Spark runs without Python.
+    """Make a slice of a SQL predicate; Spark runs it without Python.
 
     Examples
     --------
@@ -395,13 +393,13 @@ def where(
     )
 
 
-def functions(call: str, given: Any) -> tuple[SlicingFunction, ...]:
-    """Return slicing functions that were given as a list.
+def functions(call: str, sfs: Any) -> tuple[SlicingFunction, ...]:
+    """Return the slicing functions of a list.
 
     Raises
     ------
     ArgumentError
-        If they are no list, or one of them is no slicing function.
+        If it isn't a list, or one of its entries isn't a slicing function.
 
     Examples
     --------
@@ -410,18 +408,18 @@ def functions(call: str, given: Any) -> tuple[SlicingFunction, ...]:
     engine.errors.ArgumentError: SFApplier: each of sfs must be a slicing function, found the \
 function 'len'; make it one with @slicing_function()
     """
-    found = members(
-        call, "sfs", given, SlicingFunction, "a list of slicing functions", "a slicing function",
+    listed = members(
+        call, "sfs", sfs, SlicingFunction, "a list of slicing functions", "a slicing function",
         write=lambda sf: f"[{sf.id}]", hint=how_to_slice,
     )  # fmt: skip
-    return tuple(found)
+    return tuple(listed)
 
 
-def how_to_slice(found: Any) -> str:
-    """Say what makes a slicing function of something else, as the end of a sentence."""
-    if isinstance(found, list | tuple):
+def how_to_slice(value: Any) -> str:
+    """Say what makes a slicing function of another value, as the end of a sentence."""
+    if isinstance(value, list | tuple):
         return "; write [*by(...), other] to put lists together"
-    return "; make it one with @slicing_function()" if callable(found) else ""
+    return "; make it one with @slicing_function()" if callable(value) else ""
 
 
 def _check_parts(
@@ -480,7 +478,7 @@ def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKi
 
 
 def _takes_row(p: inspect.Parameter, resources: Mapping[str, Any]) -> bool:
-    """Tell whether a parameter is given a row; `*args` is, one that has a value already is not."""
+    """Tell whether a parameter takes the row: `*args` does, one with a value doesn't."""
     if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) or p.name in resources:
         return False
     return p.default is p.empty

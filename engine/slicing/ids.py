@@ -1,4 +1,4 @@
-"""Which id a slice has: made of its name, checked against the others of a run."""
+"""A slice's id: it follows from the name, and is unlike the other ids of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Named(Protocol):
-    """What has an id and a name of its own."""
+    """Has an id and a name of its own."""
 
     @property
     def name(self) -> str:
@@ -70,12 +70,12 @@ def slug(name: str) -> str:
     """
     if is_id(name):
         return name
-    made = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
-    if not made:
+    short = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")
+    if not short:
         return "s_" + digest(name)[:8]
-    if made[0].isdigit():
-        made = f"s_{made}"
-    return made if len(made) <= MAX_ID else f"{made[: MAX_ID - 9]}_{digest(name)[:8]}"
+    if short[0].isdigit():
+        short = f"s_{short}"
+    return short if len(short) <= MAX_ID else f"{short[: MAX_ID - 9]}_{digest(name)[:8]}"
 
 
 def composition_id(text: str) -> str:
@@ -109,7 +109,7 @@ def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) ->
     Raises
     ------
     SliceIdError
-        If an id is not an identifier of at most 64 characters, or is taken.
+        If an id is not an identifier of at most 64 characters, is reserved, or names a column.
     DuplicateSliceError
         If two ids are equal, ignoring case.
 
@@ -120,14 +120,14 @@ def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) ->
     Traceback (most recent call last):
     engine.errors.SliceIdError: slice 'base': the id 'base' is reserved; give the slice another id
     """
-    taken = {name.lower(): role for name, role in (columns or {}).items()}
-    seen: dict[str, Named] = {}
+    roles = {name.lower(): role for name, role in (columns or {}).items()}
+    by_id: dict[str, Named] = {}
     for sf in sfs:
-        check_id(sf.name, sf.id)
-        if sf.id.lower() in RESERVED_IDS:
+        key = check_id(sf.name, sf.id).lower()
+        if key in RESERVED_IDS:
             raise SliceIdError(sf.name, sf.id, "is reserved")
-        if sf.id.lower() in taken:
-            raise SliceIdError(sf.name, sf.id, f"is the name of a {taken[sf.id.lower()]} column")
-        if sf.id.lower() in seen:
-            raise DuplicateSliceError(sf.id, seen[sf.id.lower()].name, sf.name)
-        seen[sf.id.lower()] = sf
+        if key in roles:
+            raise SliceIdError(sf.name, sf.id, f"is the name of a {roles[key]} column")
+        if key in by_id:
+            raise DuplicateSliceError(sf.id, by_id[key].name, sf.name)
+        by_id[key] = sf

@@ -1,4 +1,4 @@
-"""Look-up slices: rows whose column holds one of many keys."""
+"""Look-up slices: the rows whose column holds one of many keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.errors import SliceFormError
 from engine.slicing.by_value import plain
 from engine.slicing.expr import Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.joins import joined, key_tables
+from engine.slicing.slices import joined, key_tables
 
 _TYPES = (str, bool, int, dt.date)
 _HOW = ("auto", "broadcast", "join")
@@ -40,7 +40,7 @@ def lookup(
     column
         The column that is looked up.
     keys
-        The keys: text, whole numbers, booleans or dates, all of one type. None is no key.
+        The keys: text, whole numbers, booleans or dates, all of one type. None is ignored.
     table
         A table of keys, in place of ``keys``: a path or a name. It is read in Spark only.
     key_column
@@ -70,21 +70,21 @@ def lookup(
     if (keys is None) == (table is None):
         raise SliceFormError(name, "give either keys or a table of keys to look up")
     if table is not None:
-        found = Keys.of_table(table, key_column or column)
-        about = f"{column} in {found.column} of {table}"
+        looked_up = Keys.of_table(table, key_column or column)
+        about = f"{column} in {looked_up.column} of {table}"
     else:
-        found = Keys.given(_checked(name, () if keys is None else keys))
-        about = f"{column} in {len(found.values or ()):,} keys"
+        looked_up = Keys.of_values(_checked(name, () if keys is None else keys))
+        about = f"{column} in {len(looked_up.values or ()):,} keys"
     return SlicingFunction(
         name,
-        expr=Lookup(column, found, how),
+        expr=Lookup(column, looked_up, how),
         id=id,
         description=about if description is None else description,
     )
 
 
 def versioned(sf: SlicingFunction, versions: Mapping[str, str]) -> SlicingFunction:
-    """Return a slice that knows the versions of its tables of keys, which are in its fingerprint.
+    """Return a slice with the versions of its tables of keys, which are in its fingerprint.
 
     Parameters
     ----------
@@ -104,21 +104,21 @@ def versioned(sf: SlicingFunction, versions: Mapping[str, str]) -> SlicingFuncti
         for node in joined([sf])
         if node.keys.table
     }
-    made = copy.copy(sf)
-    made.expr = None if sf.expr is None else replaced(sf.expr, new)
-    made.parts = {slice_id: versioned(part, versions) for slice_id, part in sf.parts.items()}
-    return made
+    copied = copy.copy(sf)
+    copied.expr = None if sf.expr is None else replaced(sf.expr, new)
+    copied.parts = {slice_id: versioned(part, versions) for slice_id, part in sf.parts.items()}
+    return copied
 
 
 def _checked(name: str, keys: Iterable[Any]) -> Sequence[Any]:
     if isinstance(keys, str | bytes):
         raise SliceFormError(name, "the keys to look up must be a list or set, not one text")
-    given = entries("lookup", "keys", keys, "a list or set of keys")
-    own = [k for k in map(plain, given) if k is not None and k == k]  # noqa: PLR0124 - nor NaN
+    values = map(plain, entries("lookup", "keys", keys, "a list or set of keys"))
+    own = [k for k in values if k is not None and k == k]  # noqa: PLR0124 - nor NaN
     kinds = set(map(type, own))
     if len(kinds) > 1 or not kinds <= set(_TYPES):
-        found = ", ".join(sorted(k.__name__ for k in kinds))
+        names = ", ".join(sorted(k.__name__ for k in kinds))
         raise SliceFormError(
-            name, f"the keys to look up are {found}; they must be all str, int, bool or date"
+            name, f"the keys to look up are {names}; they must be all str, int, bool or date"
         )
     return own

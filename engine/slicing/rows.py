@@ -1,4 +1,4 @@
-"""What a row function sees: one row's Python values, by attribute or by item."""
+"""What a row function reads: one row's Python values, by attribute or by item."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from engine.errors import UnreadableValueError
+from engine.errors import UnreadableValueError, near
 
 
 class Row:
@@ -220,9 +220,9 @@ class MutableRow(Row):
 class TracedRow(Row):
     """A row that remembers which source columns were read from it.
 
-    It tells a row that could not be decided (a column it read is null) from a fault. What a
-    preprocessor gets is traced (:class:`TracedMutableRow`); a slicing function is called again
-    on a traced row only after a failure, since recording every read would cost more than it does.
+    It shows whether a function failed because a column that it read is null. A preprocessor gets
+    a traced row (:class:`TracedMutableRow`); a slicing function is called again on one only after
+    a failure, since recording every read would cost more than the function does.
 
     Parameters
     ----------
@@ -231,7 +231,7 @@ class TracedRow(Row):
     reads
         Filled with the source columns that are read.
     source
-        Columns that still have the source's value; what is set or deleted is taken out.
+        Columns that still have the source's value: writing to a column removes it.
     """
 
     __slots__ = ("_reads", "_source")
@@ -295,7 +295,7 @@ class TracedMutableRow(TracedRow, MutableRow):
         super().__delattr__(name)
 
 
-# What lists and structs are full of: nobody can change it, and Python copies it slowly.
+# Most values in lists and structs are of these types: they never change, and copy slowly.
 _UNCHANGING = frozenset({
     bool, bytes, dt.date, dt.datetime, dt.timedelta, Decimal, float, int, str, type(None),
 })  # fmt: skip
@@ -330,7 +330,7 @@ def _see(row: TracedRow, *names: str) -> None:
 
 
 def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a row's values so that changing one in place is seen by nobody else.
+    """Copy a row's values so that nobody else sees when one changes in place.
 
     Built-in containers are copied deeply, everything else (text, numbers, a parsed document) is
     shared.
@@ -341,8 +341,8 @@ def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
 def own_copy(value: Any) -> Any:
     """Return a deep copy of a value.
 
-    A vector of Spark's takes what it doesn't know for its array's, ``__deepcopy__`` too: copied by
-    Python's own means it would become an array.
+    A vector of Spark's passes what it doesn't know on to its array, ``__deepcopy__`` too:
+    ``copy.deepcopy`` would make it an array.
 
     Examples
     --------
@@ -374,7 +374,7 @@ def _other_item(row: Row, name: Any, values: Mapping[str, Any]) -> Any:
     pandas calls columns by numbers and tuples too; here their names are the text of those.
     """
     if isinstance(name, list):
-        import pandas as pd
+        import pandas as pd  # which takes long to load, and few rows need it
 
         names = [str(one) for one in name]
         return pd.Series([row[one] for one in names], index=name, dtype=object)
@@ -384,6 +384,4 @@ def _other_item(row: Row, name: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _missing(name: object, values: Mapping[str, Any]) -> str:
-    from engine.errors import near
-
     return f"the row has no column {name!r}{near(str(name), values)}"

@@ -1,12 +1,13 @@
-"""What a slice is to whoever only reads it."""
+"""What a slice is to whoever only reads it, and which keys it looks up."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
-from engine.slicing.expr import Expr
+from engine.errors import SliceFormError
+from engine.slicing.expr import FEW, Expr, Lookup
 from engine.slicing.ids import Named
 
 
@@ -49,3 +50,28 @@ class Slice(Named, Protocol):
 
     def __call__(self, *args: Any) -> Any:
         """Call the function."""
+
+
+def joined(sfs: Iterable[Slice]) -> list[Lookup]:
+    """Return the look-ups of slices that Spark joins, each once."""
+    every = (part for sf in sfs for part in (sf, *sf.parts.values()) if part.expr is not None)
+    nodes = (node for part in every for node in cast("Expr", part.expr).walk())
+    lookups = dict.fromkeys(node for node in nodes if isinstance(node, Lookup))
+    return [node for node in lookups if not node.has_few_keys(FEW)]
+
+
+def key_tables(sfs: Iterable[Slice]) -> list[str]:
+    """Return the tables that slices look keys up in, each once."""
+    return list(dict.fromkeys(node.keys.table for node in joined(sfs) if node.keys.table))
+
+
+def check_local(sfs: Iterable[Slice]) -> None:
+    """Check that slices look up no table of keys, which only Spark reads.
+
+    Raises
+    ------
+    SliceFormError
+    """
+    for sf in sfs:
+        for table in key_tables([sf]):
+            raise SliceFormError(sf.name, f"its keys are in {table}, which is read in Spark only")

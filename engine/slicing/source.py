@@ -1,4 +1,4 @@
-"""A function's syntax tree, found from its code: also of lambdas, several on a line."""
+"""A function's syntax tree, from its code: also of lambdas, several on a line."""
 
 from __future__ import annotations
 import __future__
@@ -17,7 +17,7 @@ _FUTURE = __future__.annotations.compiler_flag
 
 
 class SourceError(Exception):
-    """A function's source can't be read, or is no longer what was compiled."""
+    """A function's source can't be read, or has changed since Python compiled it."""
 
 
 def function_node(f: FunctionType) -> Function:
@@ -26,7 +26,7 @@ def function_node(f: FunctionType) -> Function:
     Raises
     ------
     SourceError
-        If there is no source, or what the file now has compiles to something else.
+        If there is no source, or the file now compiles to something else.
 
     Examples
     --------
@@ -48,10 +48,10 @@ def located(f: FunctionType) -> tuple[Function, ast.Module]:
     code = f.__code__
     if not os.path.exists(code.co_filename):  # a module in an archive: its loader has the text
         linecache.lazycache(code.co_filename, f.__globals__)
-    found = _node(code, code.co_filename)
-    if isinstance(found, str):
-        raise SourceError(found)
-    return found
+    place = _node(code, code.co_filename)
+    if isinstance(place, str):
+        raise SourceError(place)
+    return place
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -63,8 +63,8 @@ def _node(code: CodeType, filename: str) -> tuple[Function, ast.Module] | str:
     parsed = _parsed(text, filename, code.co_flags & _FUTURE)
     if parsed is None:
         return "its source can't be read"
-    tree, by_line, codes = parsed
-    if code not in codes:
+    tree, by_line, compiled = parsed
+    if code not in compiled:
         return "its source has changed since it was loaded"
     node = _at(by_line, code)
     return "its source can't be told from its neighbours'" if node is None else (node, tree)
@@ -88,14 +88,15 @@ def _parsed(
             decorators = getattr(node, "decorator_list", [])
             line = min([node.lineno, *(d.lineno for d in decorators)])
             by_line.setdefault(line, []).append(node)
-    return tree, by_line, set(_codes(code))
+    return tree, by_line, set(codes(code))
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield a function's code and that of the functions in it."""
     yield code
     for const in code.co_consts:
         if isinstance(const, CodeType):
-            yield from _codes(const)
+            yield from codes(const)
 
 
 def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | None:
@@ -110,7 +111,7 @@ def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | Non
         for node in by_line.get(code.co_firstlineno, [])
         if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
     ]
-    if not spans and len(fitting) > 1:  # Python was told to keep no columns
+    if not spans and len(fitting) > 1:  # Python runs without columns in its code
         return None
     # The last that fits starts furthest right: the innermost.
     return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None

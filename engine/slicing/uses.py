@@ -1,7 +1,7 @@
 """What a piece of source says and uses: its text in a normal form, and the names that it reads.
 
-A function that is called later is known by its source. The text leaves out what can't change an
-answer (comments, formatting, docstrings, annotations), and is the same in every Python version.
+The text leaves out what can't change an answer (comments, formatting, docstrings, annotations),
+and is the same in every Python version.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Import:
     module, level
         The module, and how many packages up from the function's it is looked for.
     name
-        What is taken from the module; None for the module itself.
+        What it imports from the module; None for the module itself.
     top
         Whether the name means the module's topmost package.
     """
@@ -78,7 +78,7 @@ class Uses:
 
 
 def body_of(node: ast.AST) -> Sequence[ast.AST]:
-    """Return what of a function runs when it is called: not its decorators nor its defaults."""
+    """Return what of a function runs when it is called: no decorators, no defaults."""
     if isinstance(node, ast.Lambda):
         return [node.body]
     return node.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else [node]
@@ -113,8 +113,7 @@ def _normal(nodes: Sequence[ast.AST]) -> str:
         if isinstance(item, str):
             out.append(item)
         elif isinstance(item, list):
-            kept = [i for i in item if not _says_nothing(i)]
-            left += ["]", *reversed(kept), "["]
+            left += ["]", *(i for i in reversed(item) if not _says_nothing(i)), "["]
         elif isinstance(item, ast.Constant | ast.MatchSingleton):
             out.append(f"{type(item.value).__name__}:{_plain(item.value)},")
         elif isinstance(item, ast.AST):
@@ -183,16 +182,16 @@ class _Walk:
         yield from ()
 
     def attribute(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Take `a.b.c` and `getattr(a, "b")` as chains; all else as it stands."""
+        """Read `a.b.c` and `getattr(a, "b")` as chains; visit all else as it stands."""
         chain: list[str] = []
         base = node
         while True:
-            taken = _one_attribute(base)
-            if taken is None:
+            step = _one_attribute(base)
+            if step is None:
                 break
-            chain.append(taken[0])
-            yield from taken[2]
-            base = taken[1]
+            name, base, others = step
+            chain.append(name)
+            yield from others
         attributes = tuple(reversed(chain))
         imported = _imported(base)
         if imported is not None:
@@ -222,7 +221,7 @@ class _Walk:
         yield from self.attribute(node)
 
     def change(self, place: ast.AST) -> None:
-        """Note that what stands there is changed in place."""
+        """Note a change in place of what stands there."""
         while isinstance(place, ast.Subscript | ast.Call | ast.Starred):
             place = place.func if isinstance(place, ast.Call) else place.value
             if isinstance(place, ast.Attribute) and place.attr in {*CHANGING, "get", "values"}:
@@ -252,10 +251,10 @@ class _Walk:
         self.uses.changed.update(node.names)
         yield from ()
 
-    def take_import(self, found: Import, chain: Chain) -> None:
-        if found not in self.uses.imports:
-            self.uses.imports.append(found)
-        self.read(found.alias, chain)
+    def take_import(self, imported: Import, chain: Chain) -> None:
+        if imported not in self.uses.imports:
+            self.uses.imports.append(imported)
+        self.read(imported.alias, chain)
 
     def import_(self, node: ast.Import) -> Iterator[ast.AST]:
         for a in node.names:
@@ -271,7 +270,7 @@ class _Walk:
         yield from ()
 
     def function(self, node: ast.AST) -> Iterator[ast.AST]:
-        """Take a function that is made inside: its decorators and defaults run, too."""
+        """Visit a function inside: its decorators and defaults run, too."""
         args: ast.arguments = node.args  # type: ignore[attr-defined]
         yield from getattr(node, "decorator_list", ())
         yield from (d for d in (*args.defaults, *args.kw_defaults) if d is not None)

@@ -1,4 +1,4 @@
-"""A digest of a table's rows, whatever their order: two tables of the same rows have the same."""
+"""A digest of a table's rows in any order: tables with the same rows have the same digest."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NESTED = (ArrayType, MapType, StructType, VariantType)
 def row_digest(df: DataFrame) -> str:
     """Return a digest of rows: how many there are, and the exact sum of their hashes.
 
-    Of rows that differ in a value, in a null or in how often one is there, digests differ. Columns
-    are told apart by name, and may come in any order.
+    Digests differ where rows differ in a value, in a null or in how often a row is there. Columns
+    match by name, in any order.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def row_digest(df: DataFrame) -> str:
     cells: list[Column] = [F.lit(0)]
     for field in columns:
         column = F.col(name_sql(field.name))
-        # A hash passes nulls over, so that (1, null) would be (null, 1).
+        # A hash skips nulls, so that (1, null) would be (null, 1).
         cells += [_cell(column, field.dataType), column.isNull()]
     hashes = F.xxhash64(*cells).cast("decimal(20,0)")
     n, total = df.agg(F.count(F.lit(1)), F.sum(hashes)).collect()[0]
@@ -39,7 +39,7 @@ def row_digest(df: DataFrame) -> str:
 
 
 def _cell(column: Column, kind: DataType) -> Column:
-    """Return what is hashed of a value; a hash passes over nulls in it, and knows no maps."""
+    """Return the form of a value that is hashed: hashes skip nulls within it and take no maps."""
     if isinstance(kind, _NESTED):
         return F.to_json(F.struct(column.alias("v")), {"ignoreNullFields": "false"})
     return column.cast("binary") if isinstance(kind, StringType) else column

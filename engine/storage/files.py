@@ -1,4 +1,4 @@
-"""Delta's Parquet files, read by Python workers themselves instead of by way of the JVM.
+"""Python workers read Delta's Parquet files themselves instead of by way of the JVM.
 
 Spark hands rows to Python one by one: decoded, made into rows, written to Arrow, sent. Where a
 DataFrame is nothing but a table's files, and workers can open these, a worker that reads them
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.plain import plain
+from engine.storage.jvm import class_name, is_classic, lines, optimized, task_limits
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -41,7 +42,7 @@ UNREADABLE = "a worker can't read"  # how a worker's message starts
 _LEAST = 2**22  # bytes that are worth a task
 _READ = 2**27  # bytes that are read at a time, about; large reads are quicker
 _SCHEME = "file:"
-# What is taken as it is; a rule of Spark's or of the catalog's that adds to it adds a node.
+# Workers read this plan alone; a rule of Spark's or of the catalog's that changes it adds a node.
 _FORMAT, _INDEX = "DeltaParquetFileFormat", "PreparedDeltaFileIndex"
 _VECTORS = "deletionVectors"
 
@@ -94,48 +95,39 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     paths = _paths(df, columns)
     if not paths:
         return None
-    spark = df.sparkSession
-    most = spark._jsparkSession.sessionState().conf().filesMaxPartitionBytes()
     sizes = {path: os.stat(path).st_size for path in paths}
-    tasks = shared(sizes, spark.sparkContext.defaultParallelism, int(most))
+    tasks = shared(sizes, *task_limits(df.sparkSession))
     return Files(tasks, {c: TYPES[kinds[c]] for c in columns})
 
 
 def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
     """Return the files' paths on this machine."""
-    if not hasattr(df, "_jdf"):  # Spark Connect
+    if not is_classic(df):
         return None
     # A query of its own: one that was planned before doesn't see what was written since.
-    plan = df.alias("rows")._jdf.queryExecution().optimizedPlan()
-    while _name(plan) == "Project" and plan.outputSet().subsetOf(plan.child().outputSet()):
+    plan = optimized(df.alias("rows"))
+    while class_name(plan) == "Project" and plan.outputSet().subsetOf(plan.child().outputSet()):
         plan = plan.child()
-    if _name(plan) != "LogicalRelation" or _name(plan.relation()) != "HadoopFsRelation":
+    if class_name(plan) != "LogicalRelation" or class_name(plan.relation()) != "HadoopFsRelation":
         return None
     relation = plan.relation()
     form, index = relation.fileFormat(), relation.location()
-    if (_name(form), _name(index)) != (_FORMAT, _INDEX):
+    if (class_name(form), class_name(index)) != (_FORMAT, _INDEX):
         return None
     vectors = form.protocol().readerAndWriterFeatureNames().contains(_VECTORS)
     if vectors or form.columnMappingMode().name() != "none":
         return None
     if set(relation.partitionSchema().fieldNames()) & set(columns):
         return None
-    assert df.sparkSession._jvm is not None  # a classic session
-    texts = df.sparkSession._jvm.org.apache.hadoop.util.StringUtils
-    # One call, not one for each name.
-    names = str(texts.join("\n", index.inputFiles())).split("\n")
+    names = lines(df.sparkSession, index.inputFiles())
     if not all(name.startswith(_SCHEME) for name in names):
         return None
     paths = [name.removeprefix(_SCHEME) for name in names]
     # Delta's versions don't agree on whether these are URLs.
-    for found in (paths, [unquote(path) for path in paths]):
-        if all(map(os.path.isfile, found)):
-            return found
+    for names in (paths, [unquote(path) for path in paths]):
+        if all(map(os.path.isfile, names)):
+            return names
     return None
-
-
-def _name(of: Any) -> str:
-    return str(of.getClass().getSimpleName())
 
 
 def shared(sizes: Mapping[str, int], slots: int, most: int) -> tuple[tuple[Span, ...], ...]:
@@ -168,8 +160,8 @@ def shared(sizes: Mapping[str, int], slots: int, most: int) -> tuple[tuple[Span,
     n = min(len(spans), max(slots, -(-total // target)))
     tasks: list[tuple[int, int, list[Span]]] = [(0, i, []) for i in range(n)]
     for span in spans:
-        held, i, own = tasks[0]
-        heapreplace(tasks, (held + span.end - span.start, i, [*own, span]))
+        load, i, own = tasks[0]
+        heapreplace(tasks, (load + span.end - span.start, i, [*own, span]))
     return tuple(tuple(own) for _, _, own in sorted(tasks, key=lambda task: task[1]))
 
 

@@ -77,8 +77,8 @@ def java_version(java: str) -> int | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r'version "(?:1\.)?(\d+)', ran.stderr + ran.stdout)
-    return int(found[1]) if found else None
+    version = re.search(r'version "(?:1\.)?(\d+)', ran.stderr + ran.stdout)
+    return int(version[1]) if version else None
 
 
 def check_java() -> int:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 READ = "read"  # where facts hold readings
-_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people are told
+_NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people read them
 _SHOWN = 5  # names of what changed
 # Facts that people read and runs don't compare: a table has other versions without other rows.
-_TOLD = {"attempt", "mask_version", "source_version", "version"}
+_ONLY_READ = {"attempt", "mask_version", "source_version", "version"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Reading:
     where
         The predicate over partition columns that names the rows; all of them where it is None.
     source, version
-        The source's name, and its version as people are told it.
+        The source's name, and its version as people read it.
     identity
-        What versions are told apart by; empty where nothing is known.
+        What tells versions apart; empty where nothing is known.
     unknown
-        A sentence that says why rows may be others though ``identity`` is the same; else None.
+        A sentence that says why rows may differ though ``identity`` is the same; else None.
     """
 
     where: str | None
@@ -59,7 +59,7 @@ class Stale:
     partitions, first
         How many partitions have such rows, and the first one's values; empty without partitions.
     ours, theirs
-        The versions, as people are told them.
+        The versions, as people read them.
     """
 
     rows: int
@@ -105,7 +105,7 @@ def deciding(facts: Any) -> Any:
     if isinstance(facts, list):
         return [deciding(one) for one in facts]
     if isinstance(facts, dict):
-        return {k: deciding(v) for k, v in facts.items() if k not in _TOLD}
+        return {k: deciding(v) for k, v in facts.items() if k not in _ONLY_READ}
     return facts
 
 
@@ -122,7 +122,7 @@ def changes(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     []
     """
     old, new = deciding(dict(stored)), deciding(dict(facts))
-    found = []
+    changed = []
     for key in sorted((old.keys() | new.keys()) - {"where"}) if old else ():
         before, now = old.get(key), new.get(key)
         name = _NAMES.get(key) or key.replace("_", " ")
@@ -130,9 +130,9 @@ def changes(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
             names = sorted(n for n in before.keys() | now.keys() if before.get(n) != now.get(n))
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
             name += f" ({', '.join(names[:_SHOWN])}{more})"
-        if before != now and name not in found:
-            found.append(name)
-    return found
+        if before != now and name not in changed:
+            changed.append(name)
+    return changed
 
 
 def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:
@@ -172,21 +172,21 @@ def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str,
     before = [r for r in readings(stored) if r.where != new.where]
     if not readings(stored):
         before = [Reading(None, new.source, "", "")]
-    found = [*before, new]
-    if found[0].where is None and len({r.identity for r in found}) == 1:
-        found = found[:1]  # all rows are of one version again
-    return [asdict(r) for r in found]
+    now = [*before, new]
+    if now[0].where is None and len({r.identity for r in now}) == 1:
+        now = now[:1]  # all rows are of one version again
+    return [asdict(r) for r in now]
 
 
-def versions(found: Sequence[Reading]) -> str:
-    """Return the versions as they are told, each once.
+def versions(of: Sequence[Reading]) -> str:
+    """Return the versions as people read them, each once.
 
     Examples
     --------
     >>> versions([Reading(None, "s", "0", "x@0"), Reading("ds = 1", "s", "1", "x@1")])
     '0 and 1'
     """
-    return " and ".join(dict.fromkeys(r.version or "unknown" for r in found))
+    return " and ".join(dict.fromkeys(r.version or "unknown" for r in of))
 
 
 def stale_rows(
@@ -207,14 +207,14 @@ def stale_rows(
     """
     if not (ours and theirs) or len({r.identity for r in (*ours, *theirs)}) == 1:
         return None
-    columns = {"@ours": _of(ours), "@theirs": _of(theirs)}
+    columns = {"@ours": _version_sql(ours), "@theirs": _version_sql(theirs)}
     at = [name_sql(c) for c in by]
     cells = rows.selectExpr(*at, *(f"{sql} AS {name_sql(n)}" for n, sql in columns.items()))
     counts = cells.groupBy(*at, *map(name_sql, columns)).count()
     first = f"min(IF(`@differ`, struct({', '.join(at)}), NULL))" if at else "NULL"
     known = "`@ours`.identity != '' AND `@theirs`.identity != ''"
     differ = f"{known} AND `@ours`.identity != `@theirs`.identity"
-    found = (
+    counted = (
         counts.selectExpr("*", f"{differ} AS `@differ`")
         .selectExpr("*", "IF(`@differ`, `@ours`.version, NULL) AS `@a`")
         .selectExpr("*", "IF(`@differ`, `@theirs`.version, NULL) AS `@b`")
@@ -225,21 +225,21 @@ def stale_rows(
         )
         .collect()[0]
     )  # fmt: skip
-    if not found["stale"]:
+    if not counted["stale"]:
         return None
     return Stale(
-        int(found["stale"]),
-        int(found["all_rows"]),
-        int(found["partitions"]) if by else 0,
-        found["first"].asDict() if by else {},
-        " and ".join(found["ours"]),
-        " and ".join(found["theirs"]),
+        int(counted["stale"]),
+        int(counted["all_rows"]),
+        int(counted["partitions"]) if by else 0,
+        counted["first"].asDict() if by else {},
+        " and ".join(counted["ours"]),
+        " and ".join(counted["theirs"]),
     )
 
 
-def _of(found: Sequence[Reading]) -> str:
+def _version_sql(of: Sequence[Reading]) -> str:
     """Return a row's version and identity in SQL, by the last reading that names it."""
-    cases = [f"WHEN ({r.where or 'true'}\n) THEN {_struct(r)}" for r in reversed(found)]
+    cases = [f"WHEN ({r.where or 'true'}\n) THEN {_struct(r)}" for r in reversed(of)]
     return f"CASE {' '.join(cases)} ELSE {_struct(Reading(None, '', '', ''))} END"
 
 

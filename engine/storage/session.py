@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.arguments import flag, mapping, text
-from engine.errors import ArgumentError, DeltaJarsError, DeltaMissingError
+from engine.errors import ArgumentError, DeltaJarsError, DeltaMissingError, EngineError
 from engine.storage.java import check_java
+from engine.storage.jvm import silence, submitted_with
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -78,23 +79,24 @@ def open_session(
         If the JARs were never resolved and can't be now.
     """
     text("open_session", "app_name", app_name)
-    given = {} if conf is None else mapping("open_session", "conf", conf, "a dict of settings")
-    for key, value in given.items():
+    own = {} if conf is None else mapping("open_session", "conf", conf, "a dict of settings")
+    for key, value in own.items():
         text("open_session", "each setting in conf", key)
         if not isinstance(value, str | int | float):
             raise ArgumentError("open_session", f"conf[{key!r}]", "a text", value)
     catalog = flag("open_session", "catalog", catalog)
-    from pyspark.sql import SparkSession
+    from pyspark.sql import SparkSession  # heavy: what is wrong above is told without it
 
     session = SparkSession.getActiveSession()
     if session is None:
-        kept = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
-        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        settings = {**_DELTA, **_ARROW, **given}
+        metastore = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
+        wanted = {**_DELTA, **_ARROW, **own}
         session = (
-            _submitted(app_name, settings) if submitted else _local(app_name, {**kept, **settings})
+            _submitted(app_name, wanted)
+            if "PYSPARK_GATEWAY_PORT" in os.environ
+            else _local(app_name, {**metastore, **wanted})
         )
-        session.sparkContext.setLogLevel("FATAL")  # errors come back as exceptions, with a sentence
+        silence(session)
     session.conf.set("spark.sql.session.timeZone", ZONE)
     return session
 
@@ -134,7 +136,7 @@ def delta_package() -> str:
     >>> delta_package().split(":")[:1]
     ['io.delta']
     """
-    import pyspark
+    import pyspark  # heavy, as above
 
     major, minor = pyspark.__version__.split(".")[:2]
     return f"io.delta:delta-spark_{major}.{minor}_2.13:{version('delta-spark')}"
@@ -160,7 +162,7 @@ def _jar_place() -> Path:
 
 
 def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import SparkSession  # heavy, as above
 
     check_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -174,17 +176,10 @@ def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
 
 
 def _submitted(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark import SparkContext
-    from pyspark.sql import SparkSession
+    from pyspark.sql import SparkSession  # heavy, as above
 
-    SparkContext._ensure_initialized()
-    jvm = SparkContext._jvm
-    assert jvm is not None  # the gateway that spark-submit opened
-    loader = jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()
-    try:
-        loader.loadClass(_EXTENSION)
-    except Exception:
-        raise DeltaMissingError(delta_package()) from None
+    if not submitted_with(_EXTENSION):
+        raise DeltaMissingError(delta_package())
     return SparkSession.builder.appName(app_name).config(map=dict(conf)).getOrCreate()
 
 
@@ -231,10 +226,8 @@ def _reason(output: str) -> str:
 
 
 if __name__ == "__main__":
-    from engine.errors import EngineError
-
     try:
-        found = delta_jars()
+        jars = delta_jars()
     except EngineError as error:
         sys.exit(f"error: {error}")
-    print(f"Delta Lake: {len(found)} JARs in {found[0].parent}")
+    print(f"Delta Lake: {len(jars)} JARs in {jars[0].parent}")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.storage.place import Place
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -16,48 +18,54 @@ class Snapshot:
 
     Attributes
     ----------
-    name
-        Path or catalog name.
+    place
+        Where it is.
     df
         Its rows; for Delta pinned at ``version``, however often it is read.
     version
         The Delta version, or a hash of what is known of its files or its plan; for people to read.
-    id
-        The Delta table's own id, which no other table has; empty for other sources.
     identity
-        Another one where rows are others: by this, not by ``version``, tables are told apart.
-    made
-        The Delta version that made its rows, after which commits changed none.
+        Differs where rows differ: this, not ``version``, tells tables apart.
+    rows_version
+        The Delta version that made its rows; later commits changed none.
     unknown
-        A sentence that says why rows may be others though ``identity`` is the same; else None.
+        A sentence that says why rows may differ though ``identity`` is the same; else None.
     known_by
-        How its files are known, in words; empty for Delta.
+        How its files are identified, in words; empty for Delta.
     facts
-        The metadata of the commit that made its rows, as its writer gave it; empty where it isn't
-        ours.
+        The metadata of the commit that made its rows; empty where its writer isn't ours.
     """
 
-    name: str
+    place: Place
     df: DataFrame
     version: str
-    id: str = ""
     identity: str = ""
-    made: str = ""
+    rows_version: str = ""
     unknown: str | None = None
     known_by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its path or catalog name."""
+        return str(self.place)
 
 
 @dataclass(frozen=True)
 class Written:
     """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
 
-    name: str
+    place: Place
     version: str
     rows: int
     seconds: float
     changed: bool = True
     attempt: str = ""
+
+    @property
+    def name(self) -> str:
+        """The table's path or catalog name."""
+        return str(self.place)
 
     def __str__(self) -> str:
         if not self.changed:

@@ -1,4 +1,4 @@
-"""Files of a source that Spark would read wrongly without a word, or not at all.
+"""Files of a source: their format, and what Spark would read wrongly without a word, or not at all.
 
 Text whose bytes aren't UTF-8 would lose them, and Parquet with nanoseconds would stop the run.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, SparkRuntimeException
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import SourceEncodingError, SourceReadError
 from engine.sql import name_sql
+from engine.storage.jvm import parquet_schema
+from engine.storage.place import FORMATS, Place
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -29,11 +32,26 @@ _NAMES = {
 }  # fmt: skip
 _JAVA_CHARSETS = "spark.sql.legacy.javaCharsets"
 _NANOS_AS_LONG = "spark.sql.legacy.parquet.nanosAsLong"
+# What people's CSV files look like: a header, quotes doubled inside quotes, newlines in quotes.
+_OPTIONS = {
+    "csv": {"header": "true", "inferSchema": "true", "multiLine": "true", "escape": '"'},
+}
+_COMPRESSED = re.compile(r"\.(gz|bz2|zst|snappy|lz4|deflate)$")
 _AROUND = 20  # characters shown on each side of a byte that isn't UTF-8
 
 
+def format_of(spark: SparkSession, place: Place) -> str | None:
+    """Return the format that a file's name says, or all names in a folder; None if none does."""
+    if place.format is not None:
+        return place.format
+    listing = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(place.text)
+    names = [_COMPRESSED.sub("", r["path"].lower()) for r in listing.select("path").collect()]
+    formats = {FORMATS.get(PurePosixPath(name).suffix) for name in names} - {None}
+    return formats.pop() if len(formats) == 1 else None
+
+
 def read_files(spark: SparkSession, path: str, kind: str, options: Mapping[str, str]) -> DataFrame:
-    """Read files of one format.
+    """Read files of one format, CSV with sensible options where none are given.
 
     Columns of Parquet with nanoseconds are TIMESTAMP or TIMESTAMP_NTZ: of each the microsecond
     before it. Those within structs, lists and maps are numbers of nanoseconds.
@@ -43,6 +61,7 @@ def read_files(spark: SparkSession, path: str, kind: str, options: Mapping[str, 
     SourceEncodingError, SourceReadError
         If text isn't UTF-8 and no option says what it is, or the option names no encoding.
     """
+    options = {**_OPTIONS.get(kind, {}), **options}
     encoding = next((o for o in options if o.lower() in _ENCODING), None)
     if kind in _OF_TEXT and encoding is None:
         check_utf8(spark, path, options)
@@ -61,7 +80,7 @@ def read_files(spark: SparkSession, path: str, kind: str, options: Mapping[str, 
 
 
 def _known(spark: SparkSession, path: str, encoding: str) -> str:
-    """Return an encoding as Spark calls it: it takes seven names, and Java's where it is told."""
+    """Return Spark's name of an encoding: it takes seven names, and Java's by a setting."""
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
@@ -106,27 +125,13 @@ def _with_microseconds(df: DataFrame) -> DataFrame:
 
 
 def _nanoseconds(df: DataFrame) -> dict[str, bool]:
-    """Return the columns that hold nanoseconds, and whether they are instants; of a file's footer.
+    """Return the columns of nanoseconds in a file's footer, and whether they are instants.
 
     Spark itself only says that there are some.
     """
     files = df.inputFiles()[:1]  # Spark, too, takes the schema from one
-    found = _of_footer(df.sparkSession, files[0]) if files else {}
-    return {name: in_utc for name, in_utc in found.items() if name in df.columns}
-
-
-def _of_footer(spark: SparkSession, file: str) -> dict[str, bool]:
-    jvm: Any = spark._jvm  # Spark Connect has no such files: it can't set what is set above
-    conf = spark._jsparkSession.sessionState().newHadoopConf()
-    place = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
-    opened = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(
-        jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(place, conf)
-    )
-    try:
-        schema = str(opened.getFooter().getFileMetaData().getSchema().toString())
-    finally:
-        opened.close()
-    return {name: in_utc == "true" for name, in_utc in _TOP.findall(schema)}
+    schema = parquet_schema(df.sparkSession, files[0]) if files else ""
+    return {name: zone == "true" for name, zone in _TOP.findall(schema) if name in df.columns}
 
 
 # A column of the schema's text: fields of structs are indented further.

@@ -45,7 +45,7 @@ def write_tables(
         place.mkdir()
     for part in range(0, rows, _PART):
         n = min(_PART, rows - part)
-        columns, masks = _draw(n, slices, [seed, part])
+        columns, masks = draw(n, slices, [seed, part])
         columns["id"] = np.arange(part, part + n)
         for layout, place in drawn.items():
             if layout is Layout.BOOLEAN:
@@ -68,7 +68,8 @@ def write_tables(
     return tables
 
 
-def _draw(n: int, slices: int, seed: list[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def draw(n: int, slices: int, seed: list[int]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Draw a part's label, pred and prob, and its masks ``[n, slices]``."""
     masks = np.empty((n, slices), dtype=bool)
     low, high = np.log(COVERAGES)
     shares = np.exp(np.random.default_rng(seed[0]).uniform(low, high, slices))

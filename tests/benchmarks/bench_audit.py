@@ -1,5 +1,7 @@
 """Figures of 10 to 1,000 slices of a million rows, against the SQL that one would write by hand.
 
+Before Spark starts, an Arrow table of a hundred BOOLEAN columns is evaluated without it.
+
   .venv/bin/python -m tests.benchmarks.bench_audit
 
 Both sides compute accuracy, precision, recall, F1, Matthews' coefficient and the selection rate of
@@ -19,13 +21,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from engine.masks.layout import Layout
 from engine.metrics.evaluation import Evaluation, evaluate
 from engine.storage.session import open_session
-from tests.benchmarks.audit_tables import ids_of, write_tables
+from tests.benchmarks.audit_tables import draw, ids_of, write_tables
 from tests.benchmarks.turns import Claims, medians
 
 ROWS, REPLICATES, WARM = 1_000_000, 200, 3
@@ -155,9 +158,20 @@ def run(spark: SparkSession, folder: Path, claims: Claims) -> None:
     claims.ratio("cost_replicates", seconds["replicates"] / seconds["packed_100"])
 
 
+def in_memory(claims: Claims) -> None:
+    """Evaluate an Arrow table of the same rows without Spark."""
+    columns, masks = draw(ROWS, _BATCH, [0, 0])
+    named = dict(zip(ids_of(_BATCH), map(np.ascontiguousarray, masks.T), strict=True))
+    table = pa.table({"id": np.arange(ROWS), **columns, **named})
+    metrics = ["accuracy", "f1", "recall", "log_loss", "roc_auc"]
+    ask = partial(evaluate, table, key="id", slices=ids_of(_BATCH), metrics=metrics, n_replicates=0)
+    claims.figure("evaluate_arrow_s", medians({"arrow": ask}, warm=True)["arrow"])
+
+
 def main() -> None:
-    """Run all of it in one session."""
+    """Run all of it, what needs Spark in one session."""
     claims = Claims()
+    in_memory(claims)
     with tempfile.TemporaryDirectory() as folder:
         spark = open_session("bench_audit", {"spark.master": "local[2]"})
         run(spark, Path(folder), claims)

@@ -28,8 +28,7 @@ from engine.metrics.formulas.classification import values
 from engine.metrics.formulas.exact import exact
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.probability import (
-    calibration_addends,
-    calibration_error,
+    Calibration,
     log_losses,
     squared_errors,
 )
@@ -39,7 +38,6 @@ from engine.metrics.inference.intervals import (
     auc_interval,
     average_precision_interval,
     bootstrap_interval,
-    effective_n,
     wilson,
 )
 from engine.metrics.inference.significance import (
@@ -141,8 +139,8 @@ def counted(n: int) -> list[Coverage]:
     for _, s in batches(n):
         right, w = rng.random((s, n)) < 0.8, rng.exponential(size=(s, n))
         total = w.sum(axis=1)
-        effective = effective_n(total, (w**2).sum(axis=1))
-        weighted.add(wilson((w * right).sum(axis=1), total, effective=effective))
+        effective = total**2 / (w**2).sum(axis=1)  # Kish 1965
+        weighted.add(wilson((w * right).sum(axis=1) / total * effective, effective))
     return [*found, weighted.coverage(n)]
 
 
@@ -469,14 +467,14 @@ def _figures(
 def _calibration(of: Outputs, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return calibration errors ``[s]`` and their replicates, by the engine's bins and formula."""
     s, n, _ = w.shape
-    count, confidence = calibration_addends(ECE, CLASSES)
+    count, confidence = Calibration(ECE, CLASSES).addends()
     cell = np.arange(count.cells)[:, None]
     held = (count.at(of).reshape(s, 1, n) == cell).astype(np.float32)
     sums = held * confidence.of(of)[0][0].reshape(s, 1, n).astype(np.float32)
 
     def error(cells: np.ndarray, summed: np.ndarray) -> np.ndarray:
         state = State({count.name: cells}, {}, {confidence.name: exact(summed)})
-        return calibration_error(ECE, state, CLASSES, state).value
+        return Calibration(ECE, CLASSES).compute(state, state).value
 
     replicates = (np.moveaxis(np.matmul(a, w), 1, -1) for a in (held, sums))
     return error(held.sum(axis=2), sums.sum(axis=2)), error(*replicates)

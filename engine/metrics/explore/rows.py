@@ -14,6 +14,7 @@ from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
 from engine.masks.splits import AnySplit, is_split, split_sql
 from engine.metrics.formulas.states import OVERALL
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import (
     is_prediction,
     number,
@@ -21,7 +22,6 @@ from engine.metrics.scan.joined import (
     predicted,
     probabilities_type,
 )
-from engine.metrics.scan.scan import EvaluationSpec
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ def flipped_rows(
     label = position(joined, models[0], "label", spec.classes)
     preds = {f"pred_{spec.models[i]}": i for i in models}
     first, second = (position(joined, i, "pred", spec.classes) for i in models)
-    told = f"{label} >= 0 AND {first} >= 0 AND {second} >= 0"
+    scored = f"{label} >= 0 AND {first} >= 0 AND {second} >= 0"
     kinds = {
         "won": f"{first} != {label} AND {second} = {label}",
         "lost": f"{first} = {label} AND {second} != {label}",
     }
-    rows = joined.where(told).where(_chosen(joined, spec, slice_id, split))
+    rows = joined.where(scored).where(_chosen(joined, spec, slice_id, split))
     order = key_hash_column(joined, list(key), seed)
     shown = [
         *_shown(key, columns, ["flip", "label", *preds]),
@@ -145,13 +145,13 @@ def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: AnySp
 
 def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:
     if not spec.classes:
-        told, true = (number(predicted(model, name)) for name in ("pred", "label"))
-        return F.expr(f"abs({told} - {true})")
+        guess, target = (number(predicted(model, name)) for name in ("pred", "label"))
+        return F.expr(f"abs({guess} - {target})")
     label, pred = (F.expr(position(joined, model, c, spec.classes)) for c in ("label", "pred"))
     of_label = F.get(F.expr(predicted(model, "prob")), label)
     clipped = F.greatest(
         F.least(of_label, F.lit(1.0)), F.lit(_LEAST[probabilities_type(joined, model)])
     )
     wrong = F.when(pred >= 0, (pred != label).cast("double"))
-    held = of_label.isNotNull() & ~F.isnan(of_label)
-    return F.when(label >= 0, F.when(held, -F.log(clipped)).otherwise(wrong))
+    known = of_label.isNotNull() & ~F.isnan(of_label)
+    return F.when(label >= 0, F.when(known, -F.log(clipped)).otherwise(wrong))

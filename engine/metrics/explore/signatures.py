@@ -52,8 +52,8 @@ log = logging.getLogger("engine")
 FIGURES = ("metric", "value", "support", "status", "complete")
 _GROUPS = ["split", "label", "pred"]
 _ROWS, _WEIGHT, _BAD, _PLACE = "_rows", "_weight", "_bad", "_place"
-_LABEL, _PRED, _GIVEN = "@label", "@pred", "@weight"  # named as no slice can be
-_BAD_WEIGHT = bad_weight(name_sql(_GIVEN))
+_LABEL, _PRED, _OWN_WEIGHT = "@label", "@pred", "@weight"  # named as no slice can be
+_BAD_WEIGHT = bad_weight(name_sql(_OWN_WEIGHT))
 _DIGITS = ("_digit_0", "_digit_1", "_digit_2")  # of a float64: 53 bits, of which a digit has 40
 _LOWEST, _HIGHEST = -27, 2  # places of weights, from 2^-1074 to 2^100
 
@@ -164,8 +164,8 @@ class Signatures:
         SignatureSplitError
             If there is no such split.
         """
-        found, counts = self._codes(expr), np.where(self._of(split), self.counts, 0)
-        true, false, undecided = (int(counts[found == code].sum()) for code in (1, 0, -1))
+        answers, counts = self._codes(expr), np.where(self._of(split), self.counts, 0)
+        true, false, undecided = (int(counts[answers == code].sum()) for code in (1, 0, -1))
         return RowCount(true, false, undecided, self.rows_left_out)
 
     def confusion(self, expr: str, split: AnySplit = ...) -> np.ndarray:
@@ -222,8 +222,8 @@ class Signatures:
         none = (None, STATUSES[WEIGHTLESS] if support else unscored)
         rows = []
         for m in specs:
-            found = of_confusions(m, confusion, self.positive, in_rows)
-            figure = (float(found.value), STATUSES[int(found.status)])
+            values = of_confusions(m, confusion, self.positive, in_rows)
+            figure = (float(values.value), STATUSES[int(values.status)])
             value, status = figure if support and confusion.sum() else none
             rows.append((str(m), value, support, status, self.complete))
         return pd.DataFrame(rows, columns=list(FIGURES)).astype({"value": float})
@@ -249,8 +249,8 @@ class Signatures:
         if self.weights is not None:
             columns["@weight"] = self.weights.value
         for slice_id in self.ids:
-            found = self._mask(slice_id)
-            columns[slice_id] = pd.arrays.BooleanArray(found == 1, found == -1)
+            mask = self._mask(slice_id)
+            columns[slice_id] = pd.arrays.BooleanArray(mask == 1, mask == -1)
         return pd.DataFrame(columns)
 
     def _codes(self, expr: str) -> np.ndarray:
@@ -273,11 +273,11 @@ class Signatures:
             return np.ones(len(self.counts), dtype=bool)
         if split is not None:
             text("Signatures", "split", split)
-        found: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
-        if not found.any() and self.complete:
+        rows: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
+        if not rows.any() and self.complete:
             known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
             raise SignatureSplitError(split, known)
-        return found
+        return rows
 
     def _scored(self) -> np.ndarray:
         scored: np.ndarray = ((self.groups[["label", "pred"]] >= 0).all(axis=1)).to_numpy()
@@ -355,7 +355,7 @@ def signatures(
     """
     call = "signatures"
     df = spark_table(call, "df", df)
-    asked = None if ids is None else texts(call, "ids", ids, "a list of slice ids")
+    named_ids = None if ids is None else texts(call, "ids", ids, "a list of slice ids")
     if whole(call, "limit", limit) <= 0:
         raise SignatureLimitError(limit)
     classes = given_classes(call, classes)
@@ -365,8 +365,8 @@ def signatures(
             text(call, role, column, "a column")
     named = {"label": label, "pred": pred, "split": split, "weight": weight}
     check_columns(df, "the table", {role: [c] for role, c in named.items() if c is not None})
-    wanted = named_masks(df, asked, "ids") if asked is None or asked else ()
-    rows = df.withColumns(_given(label, pred, weight))
+    wanted = named_masks(df, named_ids, "ids") if named_ids is None or named_ids else ()
+    rows = df.withColumns(_columns(label, pred, weight))
     table = read_masks(rows)
     kinds = {name: rows.schema[name].dataType.simpleString() for name in (_LABEL, _PRED)}
     words, at = _words(table, wanted)
@@ -378,23 +378,26 @@ def signatures(
     }
     grouped = _grouped(rows, by, weighted=weight is not None)
     # Ties are broken by the signature itself, so that a table always keeps the same ones.
-    kept = grouped.orderBy(F.desc(_ROWS), *by).limit(limit).toPandas()
-    n_patterns, left_out = _left_out(grouped, kept, limit)
-    _check(kept, rows, classes, grouped if left_out else None)
+    frequent = grouped.orderBy(F.desc(_ROWS), *by).limit(limit).toPandas()
+    n_patterns, left_out = _left_out(grouped, frequent, limit)
+    _check(frequent, rows, classes, grouped if left_out else None)
     if left_out:
         log.warning(
             "%s of %s signatures were kept; the others have %s of %s rows, which no answer counts",
-            *(f"{n:,}" for n in (len(kept), n_patterns, left_out, left_out + kept[_ROWS].sum())),
+            *(
+                f"{n:,}"
+                for n in (len(frequent), n_patterns, left_out, left_out + frequent[_ROWS].sum())
+            ),
         )
-    held = kept[[f"_word_{i}" for i in range(len(words))]].to_numpy(np.int64)
+    patterns = frequent[[f"_word_{i}" for i in range(len(words))]].to_numpy(np.int64)
     return Signatures(
         ids=wanted,
-        in_words=held[:, : len(words) // 2],
-        null_words=held[:, len(words) // 2 :],
+        in_words=patterns[:, : len(words) // 2],
+        null_words=patterns[:, len(words) // 2 :],
         at=at,
-        groups=kept[_GROUPS],
-        counts=kept[_ROWS].to_numpy(np.int64),
-        weights=None if weight is None else _exact(kept[_WEIGHT]),
+        groups=frequent[_GROUPS],
+        counts=frequent[_ROWS].to_numpy(np.int64),
+        weights=None if weight is None else _exact(frequent[_WEIGHT]),
         classes=tuple(classes),
         positive=at_positive,
         n_patterns=n_patterns,
@@ -403,42 +406,42 @@ def signatures(
     )
 
 
-def _given(label: str | None, pred: str | None, weight: str | None) -> dict[str, Column]:
+def _columns(label: str | None, pred: str | None, weight: str | None) -> dict[str, Column]:
     none = F.lit(None).cast("string")
     return {
         _LABEL: none if label is None else quoted(label),
         _PRED: none if pred is None else quoted(pred),
-        _GIVEN: (none if weight is None else quoted(weight)).cast("double"),
+        _OWN_WEIGHT: (none if weight is None else quoted(weight)).cast("double"),
     }
 
 
 def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """Return the words with the bits of these slices alone, in then null, and their bits."""
-    held = table.words(ids)
-    asked = np.zeros((1, len(held.in_words) * WORD), dtype=bool)
-    asked[0, list(held.at.values())] = True
+    all_words = table.words(ids)
+    bits = np.zeros((1, len(all_words.in_words) * WORD), dtype=bool)
+    bits[0, list(all_words.at.values())] = True
     # Other slices of a word would tell rows apart that the slices asked for don't.
-    masks = packed(asked)[0].tolist()
+    masks = packed(bits)[0].tolist()
     words = [
         f"({w}) & {m}L"
-        for kind in (held.in_words, held.null_words)
+        for kind in (all_words.in_words, all_words.null_words)
         for w, m in zip(kind, masks, strict=True)
     ]
-    return words, dict(held.at)
+    return words, dict(all_words.at)
 
 
 def _grouped(rows: DataFrame, by: Mapping[str, str], weighted: bool) -> DataFrame:
     if not weighted:
         narrow = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in by.items()))
         return narrow.groupBy(*by).agg(F.expr("count(1)").alias(_ROWS))
-    given = f"coalesce(IF({_BAD_WEIGHT}, 0D, {name_sql(_GIVEN)}), 1D)"
-    digits = _weight_digits(rows, by, given, _BAD_WEIGHT)
+    known = f"coalesce(IF({_BAD_WEIGHT}, 0D, {name_sql(_OWN_WEIGHT)}), 1D)"
+    digits = _weight_digits(rows, by, known, _BAD_WEIGHT)
     # Weights of one place at a time, so that whole numbers add up; then the few places there are.
     sums = {_ROWS: "count(1)", _BAD: f"count_if({_BAD})", **{d: f"sum({d})" for d in _DIGITS}}
     placed = digits.groupBy(*by, _PLACE).agg(*(F.expr(sql).alias(n) for n, sql in sums.items()))
-    held = f"collect_list(struct({_PLACE}, {', '.join(_DIGITS)}))"
-    found = {_ROWS: f"sum({_ROWS})", _BAD: f"sum({_BAD})", _WEIGHT: held}
-    return placed.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in found.items()))
+    places = f"collect_list(struct({_PLACE}, {', '.join(_DIGITS)}))"
+    totals = {_ROWS: f"sum({_ROWS})", _BAD: f"sum({_BAD})", _WEIGHT: places}
+    return placed.groupBy(*by).agg(*(F.expr(sql).alias(name) for name, sql in totals.items()))
 
 
 def _weight_digits(rows: DataFrame, by: Mapping[str, str], weight: str, bad: str) -> DataFrame:
@@ -447,20 +450,20 @@ def _weight_digits(rows: DataFrame, by: Mapping[str, str], weight: str, bad: str
     # 2^(-40 · place) in two factors, since for the least places it is no float64.
     halves = ", ".join(f"{2.0 ** (-BITS // 2 * p)!r}D" for p in range(_LOWEST, _HIGHEST + 1))
     unit = f"{2.0**BITS!r}D"
-    given = {**by, _WEIGHT: weight, _BAD: bad}
+    columns = {**by, _WEIGHT: weight, _BAD: bad}
     names, left = [*by, _BAD], "_left"
-    found = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in given.items()))
-    found = found.selectExpr(*names, _WEIGHT, f"{place} AS {_PLACE}")
+    digits = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items()))
+    digits = digits.selectExpr(*names, _WEIGHT, f"{place} AS {_PLACE}")
     half = f"get(array({halves}), {_PLACE} - ({_LOWEST}))"
     names.append(_PLACE)
-    found = found.selectExpr(*names, f"{_WEIGHT} * {half} * {half} AS {left}")
+    digits = digits.selectExpr(*names, f"{_WEIGHT} * {half} * {half} AS {left}")
     for digit in _DIGITS:
         rest = f"({left} - floor({left})) * {unit}"
-        found = found.selectExpr(
+        digits = digits.selectExpr(
             *names, f"CAST(floor({left}) AS BIGINT) AS {digit}", f"{rest} AS {left}"
         )
         names.append(digit)
-    return found.select(*names)
+    return digits.select(*names)
 
 
 def _exact(sums: pd.Series) -> Exact:
@@ -468,37 +471,37 @@ def _exact(sums: pd.Series) -> Exact:
     low = _LOWEST - len(_DIGITS) + 1
     digits = np.zeros((_HIGHEST - low + 1, len(sums)), np.int64)
     for i, places in enumerate(sums):
-        for place, *found in (
+        for place, *own in (
             tuple(each.values() if isinstance(each, dict) else each) for each in places
         ):
-            for j, digit in enumerate(found):
+            for j, digit in enumerate(own):
                 digits[place - j - low, i] += digit
     return Exact(low, digits).carried()
 
 
-def _left_out(grouped: DataFrame, kept: pd.DataFrame, limit: int) -> tuple[int, int]:
+def _left_out(grouped: DataFrame, frequent: pd.DataFrame, limit: int) -> tuple[int, int]:
     """Return how many signatures there are, and the rows of those that weren't kept."""
-    if len(kept) < limit:
-        return len(kept), 0
+    if len(frequent) < limit:
+        return len(frequent), 0
     n, rows = grouped.agg(F.count(F.lit(1)), F.sum(_ROWS)).collect()[0]
-    return int(n), int(rows - kept[_ROWS].sum())
+    return int(n), int(rows - frequent[_ROWS].sum())
 
 
 def _check(
-    kept: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
+    frequent: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
 ) -> None:
     """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
-    for column, held in (("label", _LABEL), ("pred", _PRED)):
-        kind = rows.schema[held].dataType.simpleString()
-        unknown = f"{class_position(name_sql(held), kind, classes)} = {UNKNOWN_CLASS}"
-        if others is not None or (kept[column] == UNKNOWN_CLASS).any():
-            bad = rows.where(unknown).select(held).distinct().limit(6).collect()
+    for column, name in (("label", _LABEL), ("pred", _PRED)):
+        kind = rows.schema[name].dataType.simpleString()
+        unknown = f"{class_position(name_sql(name), kind, classes)} = {UNKNOWN_CLASS}"
+        if others is not None or (frequent[column] == UNKNOWN_CLASS).any():
+            bad = rows.where(unknown).select(name).distinct().limit(6).collect()
             if bad:
                 raise UnknownClassError(
                     "the table", column, sorted(str(r[0]) for r in bad), classes
                 )
-    if _BAD in kept and (others is not None or kept[_BAD].any()):
-        wrong = rows.where(_BAD_WEIGHT).select(_GIVEN)
+    if _BAD in frequent and (others is not None or frequent[_BAD].any()):
+        wrong = rows.where(_BAD_WEIGHT).select(_OWN_WEIGHT)
         if n := wrong.count():
             values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
             problem = f"is not a number from 0 to {MAX_WEIGHT:.0e}"

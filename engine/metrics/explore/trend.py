@@ -78,12 +78,12 @@ def trend(
         rows = rows[chosen]
     rows = rows.sort_values([*_SERIES, "run_ts", "run_id"], kind="stable").reset_index(drop=True)
     before = rows.groupby(_SERIES, dropna=False).shift(1)
-    apart = (rows["ci_low"] > before["ci_high"]) | (rows["ci_high"] < before["ci_low"])
+    disjoint = (rows["ci_low"] > before["ci_high"]) | (rows["ci_high"] < before["ci_low"])
     known = before["slice_fingerprint"].notna() & rows["slice_fingerprint"].notna()
     other = rows["slice_fingerprint"] != before["slice_fingerprint"]
-    found = rows.assign(
+    series = rows.assign(
         change=rows["value"].astype(np.float64) - before["value"].astype(np.float64),
-        apart=apart.astype(bool),
         slice_changed=(known & other).astype(bool),
+        **{"apart": disjoint.astype(bool)},
     )
-    return found[list(TREND)]
+    return series[list(TREND)]

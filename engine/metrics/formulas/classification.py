@@ -9,12 +9,14 @@ Undefined ratios (0/0) are 0 with the status "undefined", as scikit-learn's defa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.errors import TooManyClassesError
 from engine.metrics.catalog import MetricSpec
+from engine.metrics.formulas.family import Family, Pair
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.states import OK, UNDEFINED, Addend, Count, State, Values
 
@@ -91,15 +93,12 @@ def proportion(
     return counts(confusions.astype(np.float64), positive) if counts else None
 
 
-_Pair = tuple[np.ndarray, np.ndarray]
-
-
-def _divided(above: np.ndarray, below: np.ndarray) -> _Pair:
+def _divided(above: np.ndarray, below: np.ndarray) -> Pair:
     zero = np.asarray(below == 0)
     return np.divide(above, below, out=np.zeros(np.shape(above)), where=~zero), zero
 
 
-def _f(tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray, beta: float) -> _Pair:
+def _f(tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray, beta: float) -> Pair:
     # Van Rijsbergen 1979: (1+b²)·tp / (b²·actual + predicted)
     return _divided((1 + beta**2) * tp, beta**2 * actual + predicted)
 
@@ -109,43 +108,43 @@ def _of_class(m: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return m[..., c, c], m[..., :, c].sum(axis=-1), m[..., c, :].sum(axis=-1)
 
 
-def _correct(m: np.ndarray, _: int) -> _Pair:
+def _correct(m: np.ndarray, p: int) -> Pair:
     # In the order in which margins are added up: of weights another one has other last bits.
     return np.diagonal(m, axis1=-2, axis2=-1).sum(axis=-1), m.sum(axis=-1).sum(axis=-1)
 
 
-def _precise(m: np.ndarray, p: int) -> _Pair:
+def _precise(m: np.ndarray, p: int) -> Pair:
     tp, predicted, _ = _of_class(m, p)
     return tp, predicted
 
 
-def _recalled(m: np.ndarray, p: int) -> _Pair:
+def _recalled(m: np.ndarray, p: int) -> Pair:
     tp, _, actual = _of_class(m, p)
     return tp, actual
 
 
-def _missed(m: np.ndarray, p: int) -> _Pair:
+def _missed(m: np.ndarray, p: int) -> Pair:
     actual = m[..., p, :]
     return np.delete(actual, p, axis=-1).sum(axis=-1), actual.sum(axis=-1)
 
 
-def _false_alarms(m: np.ndarray, p: int) -> _Pair:
+def _false_alarms(m: np.ndarray, p: int) -> Pair:
     # Added up and not taken from all rows: of weights that would leave a rest where there is none.
     others = np.delete(m, p, axis=-2)
     return others[..., p].sum(axis=-1), others.sum(axis=(-2, -1))
 
 
-def _rejected(m: np.ndarray, p: int) -> _Pair:
+def _rejected(m: np.ndarray, p: int) -> Pair:
     others = np.delete(m, p, axis=-2)
     return np.delete(others, p, axis=-1).sum(axis=(-2, -1)), others.sum(axis=(-2, -1))
 
 
-def _selected(m: np.ndarray, p: int) -> _Pair:
+def _selected(m: np.ndarray, p: int) -> Pair:
     return m[..., :, p].sum(axis=-1), m.sum(axis=(-2, -1))
 
 
 # Metrics that are a share of rows: their numerators and denominators.
-PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
+PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], Pair]] = {
     "accuracy": _correct,
     "precision": _precise,
     "recall": _recalled,
@@ -160,24 +159,24 @@ PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], _Pair]] = {
 }
 
 
-def _f1(m: np.ndarray, p: int, _: MetricSpec) -> _Pair:
+def _f1(m: np.ndarray, p: int, metric: MetricSpec) -> Pair:
     return _f(*_of_class(m, p), 1.0)
 
 
-def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> _Pair:
+def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> Pair:
     return _f(*_of_class(m, p), metric.parameter("beta"))
 
 
-_Average = Callable[[Margins, Margins | None], _Pair]
+_Average = Callable[[Margins, Margins | None], Pair]
 
 
 def _averaged(
-    of_classes: Callable[[Margins], _Pair],
+    of_classes: Callable[[Margins], Pair],
     weigh: Callable[[Margins, Margins], np.ndarray],
 ) -> _Average:
     """Return the mean of a metric over classes, which ``weigh`` says the weights of."""
 
-    def formula(m: Margins, rows: Margins | None) -> _Pair:
+    def formula(m: Margins, rows: Margins | None) -> Pair:
         each, _ = _divided(*of_classes(m))
         weight = weigh(m, m if rows is None else rows)
         return _divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
@@ -185,15 +184,15 @@ def _averaged(
     return formula
 
 
-def _f1_of_each(m: Margins) -> _Pair:
+def _f1_of_each(m: Margins) -> Pair:
     return 2 * m.right, m.predicted + m.actual
 
 
-def _precision_of_each(m: Margins) -> _Pair:
+def _precision_of_each(m: Margins) -> Pair:
     return m.right, m.predicted
 
 
-def _recall_of_each(m: Margins) -> _Pair:
+def _recall_of_each(m: Margins) -> Pair:
     return m.right, m.actual
 
 
@@ -204,34 +203,44 @@ def _occurring(m: Margins, rows: Margins) -> np.ndarray:
     return np.asarray(total > 0, dtype=np.float64)
 
 
-def _labelled(m: Margins, _: Margins) -> np.ndarray:
+def _labelled(m: Margins, rows: Margins) -> np.ndarray:
     return np.asarray(m.actual > 0, dtype=np.float64)
 
 
-def _by_support(m: Margins, _: Margins) -> np.ndarray:
+def _by_support(m: Margins, rows: Margins) -> np.ndarray:
     return m.actual
 
 
-def _matthews(m: Margins, _: Margins | None) -> _Pair:
+def _matthews(m: Margins, rows: Margins | None) -> Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
-    above = m.right.sum(axis=-1) * m.actual.sum(axis=-1) - (m.actual * m.predicted).sum(axis=-1)
-    return _divided(above, np.sqrt(_spread(m.predicted) * _spread(m.actual)))
+    spreads = _products(m.predicted, m.predicted) * _products(m.actual, m.actual)
+    return _divided(_beyond_chance(m), np.sqrt(spreads))
 
 
-def _spread(each: np.ndarray) -> np.ndarray:
-    """Return n² less the classes' squares: products with all others, exactly 0 of one class."""
+def _kappa(m: Margins, rows: Margins | None) -> Pair:
+    # Cohen 1960: what labels and predictions agree on beyond chance, by all that chance leaves.
+    return _divided(_beyond_chance(m), _products(m.actual, m.predicted))
+
+
+def _beyond_chance(m: Margins) -> np.ndarray:
+    agreed = m.right.sum(axis=-1) * m.actual.sum(axis=-1)
+    return np.asarray(agreed - (m.actual * m.predicted).sum(axis=-1))
+
+
+def _products(each: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Add up the products of different classes, exactly 0 of one class."""
     before = np.cumsum(each, axis=-1)[..., :-1]
     after = np.cumsum(each[..., ::-1], axis=-1)[..., ::-1][..., 1:]
-    lower, upper = (before * each[..., 1:]).sum(axis=-1), (after * each[..., :-1]).sum(axis=-1)
+    lower, upper = (before * other[..., 1:]).sum(axis=-1), (after * other[..., :-1]).sum(axis=-1)
     return np.asarray(lower + upper)
 
 
-def _right(m: Margins, _: Margins | None = None) -> _Pair:
+def _right(m: Margins, rows: Margins | None) -> Pair:
     return _divided(m.right.sum(axis=-1), m.actual.sum(axis=-1))
 
 
-def _share(counts: Callable[[np.ndarray, int], _Pair]) -> Callable[..., _Pair]:
-    return lambda m, p, _: _divided(*counts(m, p))
+def _share(counts: Callable[[np.ndarray, int], Pair]) -> Callable[..., Pair]:
+    return lambda m, p, metric: _divided(*counts(m, p))
 
 
 _ALIKE = ("accuracy", "f1_micro", "precision_micro", "recall_micro")  # with one label per row
@@ -245,44 +254,13 @@ _OF_MARGINS: Mapping[str, _Average] = {
     "recall_macro": _averaged(_recall_of_each, _occurring),
     "recall_weighted": _averaged(_recall_of_each, _by_support),
     "matthews_corrcoef": _matthews,
+    "cohen_kappa": _kappa,
 }
-_OF_POSITIVE: Mapping[str, Callable[[np.ndarray, int, MetricSpec], _Pair]] = {
+_OF_POSITIVE: Mapping[str, Callable[[np.ndarray, int, MetricSpec], Pair]] = {
     **{name: _share(counts) for name, counts in PROPORTIONS.items() if name not in _ALIKE},
     "f1": _f1,
     "fbeta": _fbeta,
 }
-
-
-def addends(metric: MetricSpec, classes: Classes) -> tuple[Addend, ...]:
-    """Return the confusion that a metric is made of: by the prediction, or by a threshold."""
-    threshold, n = metric.parameter("threshold"), classes.n
-
-    def pair(of: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pred = of.pred if threshold is None else sides(of, threshold)
-        return of.label, pred, (of.label >= 0) & (pred >= 0)
-
-    def at(of: Outputs) -> np.ndarray:
-        label, pred, held = pair(of)
-        return np.where(held, label * n + pred, -1)
-
-    def against_others(of: Outputs) -> np.ndarray:
-        label, pred, held = pair(of)
-        side = 2 * (label == classes.positive) + (pred == classes.positive)
-        return np.where(held, side, -1)
-
-    def margin(i: int) -> Callable[[Outputs], np.ndarray]:
-        def cell(of: Outputs) -> np.ndarray:
-            label, pred, held = pair(of)
-            return np.where(held & (label == pred) if i == 0 else held, (label, label, pred)[i], -1)
-
-        return cell
-
-    name = _name(metric)
-    if n <= MOST_SHOWN:
-        return (Count(name, n * n, at),)
-    if metric.kind.binary:
-        return (Count(f"{name} of one", 4, against_others),)
-    return tuple(Count(f"{name} {part}", n, margin(i)) for i, part in enumerate(Margins._fields))
 
 
 def sides(of: Outputs, threshold: float) -> np.ndarray:
@@ -317,66 +295,96 @@ def _matrices(cells: np.ndarray) -> np.ndarray:
     return cells.reshape(*cells.shape[:-1], n, n)
 
 
-def _positive(
-    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes
-) -> tuple[np.ndarray, int]:
-    """Return confusions, of the positive class and others if of many, and where it is in them."""
-    if classes.n <= MOST_SHOWN:
-        return confusions(metric, counts, classes), classes.positive
-    return _matrices(counts[f"{_name(metric)} of one"]), 1
-
-
-def _margins(metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes) -> Margins:
-    if classes.n <= MOST_SHOWN:
-        return margins(confusions(metric, counts, classes))
-    return Margins(*(counts[f"{_name(metric)} {part}"] for part in Margins._fields))
-
-
-def of_state(metric: MetricSpec, state: State, classes: Classes, _: State) -> Values:
-    """Compute a metric of a state."""
-    if classes.n <= MOST_SHOWN or metric.kind.binary:
-        m, positive = _positive(metric, state.weights, classes)
-        return of_confusions(metric, m, positive, _positive(metric, state.rows, classes)[0])
-    m_, rows = (_margins(metric, of, classes) for of in (state.weights, state.rows))
-    total = m_.actual.sum(axis=-1, keepdims=True)
-    scaled = Margins(*(np.ldexp(each.astype(np.float64), -np.frexp(total)[1]) for each in m_))
-    return _told(*_OF_MARGINS[metric.name](scaled, rows), total[..., 0] <= 0)
-
-
 def of_confusions(
     metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
 ) -> Values:
     """Compute a metric of confusions ``[..., C, C]``; NaN of one that is all 0."""
     empty = np.asarray(confusions.sum(axis=(-2, -1)) <= 0)
-    return _told(*ratio(metric, confusions, positive, rows), empty)
+    return _values(*ratio(metric, confusions, positive, rows), empty)
 
 
-def _told(value: np.ndarray, undefined: np.ndarray, empty: np.ndarray) -> Values:
+def _values(value: np.ndarray, undefined: np.ndarray, empty: np.ndarray) -> Values:
     return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED, OK))
 
 
-def share(
-    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, _: State
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None."""
-    if metric.name not in PROPORTIONS:
-        return None
-    if classes.n <= MOST_SHOWN or metric.kind.binary:
-        return proportion(metric, *_positive(metric, counts, classes))
-    m = _margins(metric, counts, classes)
-    return m.right.sum(axis=-1).astype(np.float64), m.actual.sum(axis=-1).astype(np.float64)
+class Confusion(Family):
+    """Metrics of a confusion: by the prediction, or by a threshold."""
 
+    def addends(self) -> tuple[Addend, ...]:
+        """Return the confusion, or of very many classes what the metric is made of."""
+        n, name, positive = self.classes.n, _name(self.metric), self.classes.positive
 
-def support(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
-    """Return how many rows have a label and a prediction, ``[...]``."""
-    first = addends(metric, classes)[-1]  # of margins, all rows' predictions
-    return np.asarray(state.rows[first.name].sum(axis=-1))
+        def cell(of: Outputs) -> np.ndarray:
+            label, pred, scored = self._pair(of)
+            return np.where(scored, label * n + pred, -1)
 
+        def against_others(of: Outputs) -> np.ndarray:
+            label, pred, scored = self._pair(of)
+            return np.where(scored, 2 * (label == positive) + (pred == positive), -1)
 
-def rests_on(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
-    """Return how many rows a figure that is no share rests on, ``[...]``."""
-    if metric.name not in ("f1", "fbeta"):
-        return support(metric, state, classes)
-    rows, positive = _positive(metric, state.rows, classes)
-    either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
-    return np.asarray(either - rows[..., positive, positive])
+        if n <= MOST_SHOWN:
+            return (Count(name, n * n, cell),)
+        if self.metric.kind.binary:
+            return (Count(f"{name} of one", 4, against_others),)
+        return tuple(
+            Count(f"{name} {part}", n, partial(self._margin, i))
+            for i, part in enumerate(Margins._fields)
+        )
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the figures."""
+        metric = self.metric
+        if self._has_matrix:
+            m, positive = self._matrix(state.weights)
+            return of_confusions(metric, m, positive, self._matrix(state.rows)[0])
+        weights, rows = (self._margins(of) for of in (state.weights, state.rows))
+        total = weights.actual.sum(axis=-1, keepdims=True)
+        scale = -np.frexp(total)[1]
+        scaled = Margins(*(np.ldexp(each.astype(np.float64), scale) for each in weights))
+        return _values(*_OF_MARGINS[metric.name](scaled, rows), total[..., 0] <= 0)
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and a prediction."""
+        every = self.addends()[-1]  # of margins, all rows' predictions
+        return np.asarray(state.rows[every.name].sum(axis=-1))
+
+    def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
+        """Return numerator and denominator of a metric that is a share of rows, else None."""
+        if self.metric.name not in PROPORTIONS:
+            return None
+        if self._has_matrix:
+            return proportion(self.metric, *self._matrix(counts))
+        m = self._margins(counts)
+        return m.right.sum(axis=-1).astype(np.float64), m.actual.sum(axis=-1).astype(np.float64)
+
+    def decisive(self, state: State) -> np.ndarray:
+        """Return the rows that are positive or predicted so, for F measures; else the support."""
+        if self.metric.name not in ("f1", "fbeta"):
+            return self.support(state)
+        rows, positive = self._matrix(state.rows)
+        either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
+        return np.asarray(either - rows[..., positive, positive])
+
+    @property
+    def _has_matrix(self) -> bool:
+        return self.classes.n <= MOST_SHOWN or self.metric.kind.binary
+
+    def _pair(self, of: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels, predictions, and which rows have both."""
+        threshold = self.metric.parameter("threshold")
+        pred = of.pred if threshold is None else sides(of, threshold)
+        return of.label, pred, (of.label >= 0) & (pred >= 0)
+
+    def _margin(self, i: int, of: Outputs) -> np.ndarray:
+        label, pred, scored = self._pair(of)
+        counted = scored & (label == pred) if i == 0 else scored
+        return np.where(counted, (label, label, pred)[i], -1)
+
+    def _matrix(self, counts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
+        """Return confusions, of very many classes the positive one's, and where that is in them."""
+        if self.classes.n <= MOST_SHOWN:
+            return confusions(self.metric, counts, self.classes), self.classes.positive
+        return _matrices(counts[f"{_name(self.metric)} of one"]), 1
+
+    def _margins(self, counts: Mapping[str, np.ndarray]) -> Margins:
+        return Margins(*(counts[f"{_name(self.metric)} {part}"] for part in Margins._fields))

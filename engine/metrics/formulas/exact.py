@@ -108,16 +108,16 @@ class Exact:
     def carried(self) -> Exact:
         """Return the numbers with digits from -2^39 to 2^39, in the places that hold any."""
         places = [*self.digits]
-        found, carry, at = [], np.zeros(self.shape, np.int64), 0
+        digits, carry, at = [], np.zeros(self.shape, np.int64), 0
         while at < len(places) or carry.any():
             digit = carry + places[at] if at < len(places) else carry
             carry = (digit + (1 << (BITS - 1))) >> BITS
-            found.append(digit - (carry << BITS))
+            digits.append(digit - (carry << BITS))
             at += 1
-        some = [i for i, digit in enumerate(found) if digit.any()]
+        some = [i for i, digit in enumerate(digits) if digit.any()]
         if not some:
             return Exact(0, np.zeros((0, *self.shape), np.int64))
-        return Exact(self.low + some[0], np.stack(found[some[0] : some[-1] + 1]))
+        return Exact(self.low + some[0], np.stack(digits[some[0] : some[-1] + 1]))
 
     def _within(self, low: int, high: int, axes: int) -> np.ndarray:
         shape = (*(1 for _ in range(axes - len(self.shape))), *self.shape)
@@ -191,7 +191,7 @@ def columns(terms: Sequence[Term], bits: int, *, rounded: bool = False) -> dict[
     >>> {k: c.tolist() for k, c in columns([(np.array([1.5, 2.0**-60]),)], 38).items()}
     {-33: [12884901888.0, 0.0], -71: [0.0, 2048.0]}
     """
-    found: dict[int, np.ndarray] = {}
+    by_exponent: dict[int, np.ndarray] = {}
     sized = [(term, [_sizes(factor) for factor in term]) for term in terms]
     if not all(math.isfinite(most) for _, sizes in sized for _, most in sizes):
         raise OverflowError("only finite numbers can be added up exactly")
@@ -199,11 +199,11 @@ def columns(terms: Sequence[Term], bits: int, *, rounded: bool = False) -> dict[
     if usual:
         # By four powers of two, so that chunks of rows are mostly cut alike.
         top = max(sum(int(np.frexp(most)[1]) for _, most in sizes) for _, sizes in usual)
-        _cut([term for term, _ in usual], -(-top // 4) * 4, bits, rounded, found)
+        _cut([term for term, _ in usual], -(-top // 4) * 4, bits, rounded, by_exponent)
     for term, sizes in sized:
         if not all(_usual(least, most) for least, most in sizes):
-            _cut_in_bands(term, bits, rounded, found)
-    return {at: column for at, column in found.items() if column.any()}
+            _cut_in_bands(term, bits, rounded, by_exponent)
+    return {at: column for at, column in by_exponent.items() if column.any()}
 
 
 def _sizes(factor: np.ndarray) -> tuple[float, float]:
@@ -218,7 +218,7 @@ def _usual(least: float, most: float) -> bool:
 
 
 def _cut(
-    terms: Sequence[Term], top: int, bits: int, rounded: bool, found: dict[int, np.ndarray]
+    terms: Sequence[Term], top: int, bits: int, rounded: bool, into: dict[int, np.ndarray]
 ) -> None:
     """Cut numbers of usual factors from the top, and add the columns to those found."""
     n, first = len(terms[0][0]), top - (bits - 1)
@@ -235,9 +235,9 @@ def _cut(
                 if first - at >= below // bits * bits:
                     left.append(part * 2.0**-at)
             waiting = [one for one in waiting if first - at < one[1] // bits * bits]
-            if at not in found:
-                found[at] = np.zeros(n)
-            column = found[at][rows]
+            if at not in into:
+                into[at] = np.zeros(n)
+            column = into[at][rows]
             for part in left:
                 digit = np.rint(part)
                 column += digit
@@ -292,7 +292,7 @@ def _split(a: np.ndarray) -> _Halves:
     return high, a - high
 
 
-def _cut_in_bands(term: Term, bits: int, rounded: bool, found: dict[int, np.ndarray]) -> None:
+def _cut_in_bands(term: Term, bits: int, rounded: bool, into: dict[int, np.ndarray]) -> None:
     """Cut rows whose products are of like magnitudes together, so that none underflows."""
     fractions, exponents = zip(*map(np.frexp, term), strict=True)
     exponent = np.asarray(np.sum(exponents, axis=0, dtype=np.int64))
@@ -304,21 +304,21 @@ def _cut_in_bands(term: Term, bits: int, rounded: bool, found: dict[int, np.ndar
         own: dict[int, np.ndarray] = {}
         _cut([tuple(scaled)], _BAND, bits, rounded, own)
         for at, column in own.items():
-            full = found.setdefault(at + int(one) * _BAND, np.zeros(len(band)))
+            full = into.setdefault(at + int(one) * _BAND, np.zeros(len(band)))
             full[rows] += column
 
 
 def _rounded(low: int, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Round numbers ``[places, n]`` to fractions of 53 bits and powers of two."""
-    held = Exact(low, digits).carried()
+    number = Exact(low, digits).carried()
     n = digits.shape[1]
-    if not len(held.digits):
+    if not len(number.digits):
         return np.zeros(n), np.zeros(n, np.int64)
     # The sign is the highest digit's; then all digits are made positive.
-    top = len(held.digits) - 1 - (held.digits[::-1] != 0).argmax(axis=0)
-    sign = np.asarray(np.sign(np.take_along_axis(held.digits, top[None], axis=0)[0]))
-    size: np.ndarray = np.zeros((len(held.digits) + 2, n), np.int64)
-    size[2:] = held.digits * sign
+    top = len(number.digits) - 1 - (number.digits[::-1] != 0).argmax(axis=0)
+    sign = np.asarray(np.sign(np.take_along_axis(number.digits, top[None], axis=0)[0]))
+    size: np.ndarray = np.zeros((len(number.digits) + 2, n), np.int64)
+    size[2:] = number.digits * sign
     for i in range(2, len(size) - 1):
         borrow = size[i] >> BITS  # -1 or 0
         size[i] -= borrow << BITS
@@ -337,4 +337,4 @@ def _rounded(low: int, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lost |= np.take_along_axis(below, np.maximum(top - 2, 0)[None], axis=0)[0] > 0
     window |= lost  # so that a tie is told from what is next to it
     fraction = window.astype(np.float64) * sign
-    return fraction, np.where(sign == 0, 0, BITS * (held.low - 2 + top) + bits - _WINDOW)
+    return fraction, np.where(sign == 0, 0, BITS * (number.low - 2 + top) + bits - _WINDOW)

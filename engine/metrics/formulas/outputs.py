@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -71,6 +71,12 @@ class Outputs:
     predicted: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     least: float = float(np.finfo(np.float64).eps)
+
+    def take(self, rows: slice | np.ndarray) -> Outputs:
+        """Return the outputs of some rows, without other columns."""
+        names = ("label", "pred", "prob", "target", "predicted")
+        arrays = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: a[rows] for name, a in arrays.items() if a is not None})
 
     @cached_property
     def score(self) -> np.ndarray:

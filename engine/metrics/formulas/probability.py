@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.exact import Term
-from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.family import Family, Share
+from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.ranking import bin_of
 from engine.metrics.formulas.states import (
     LEAST,
-    OK,
     Addend,
     Count,
     State,
     Sum,
     Values,
     mean,
-    quotient,
+    share_of,
 )
 
 
@@ -97,94 +98,88 @@ _LOSSES: Mapping[str, Sum] = {
 }
 
 
-def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return the sum of a mean loss, and how many rows have one."""
-    return _PROBABLE, _LOSSES[metric.name]
+class MeanLoss(Family):
+    """Mean losses of probabilities."""
+
+    def addends(self) -> tuple[Addend, ...]:
+        """Return the sum of the losses, and how many rows have one."""
+        return _PROBABLE, _LOSSES[self.metric.name]
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the means."""
+        total = state.sums[self.metric.name]
+        return mean(total[..., 0], state.weight(_PROBABLE.name)[..., 0])
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and probabilities."""
+        return state.rows[_PROBABLE.name][..., 0]
 
 
-def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
-    """Compute a mean loss of a state."""
-    return mean(state.sums[metric.name][..., 0], state.weight("probable")[..., 0])
-
-
-def support(_: MetricSpec, state: State, __: Classes) -> np.ndarray:
-    """Return how many rows have a label and probabilities, ``[...]``."""
-    return state.rows["probable"][..., 0]
-
-
-def _mean(total: np.ndarray, n: np.ndarray) -> Values:
-    value = np.where(n > 0, quotient(total, n).value, np.nan)
-    return Values(value, np.full(value.shape, OK))
-
-
-def _calibration(metric: MetricSpec) -> tuple[Count, Sum]:
-    bins = int(metric.parameter("bins"))
-
-    def at(of: Outputs) -> np.ndarray:
-        held = of.probable
-        prob = np.where(held[:, None], of.probabilities, 0.0)
-        right = prob.argmax(axis=1) == of.label
-        return np.where(held, 2 * bin_of(prob.max(axis=1), bins) + right, -1)
-
-    count = Count(f"calibration@{bins}", 2 * bins, at)
-
-    def confidence(of: Outputs) -> tuple[Term, ...]:
-        return ((of.probabilities.max(axis=1),),)
-
-    return count, Sum(f"confidence@{bins}", count, confidence, rounded=False)
-
-
-def calibration_addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return rows wrong and right, and their confidence, per bin of confidence."""
-    return _calibration(metric)
-
-
-def calibration_error(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
-    """Compute the expected calibration error (Naeini et al. 2015; Guo et al. 2017).
+@dataclass(frozen=True)
+class Calibration(Family):
+    """The expected calibration error (Naeini et al. 2015; Guo et al. 2017).
 
     A row's confidence is the largest probability, and it is right where that is its label's. The
     error is the mean over rows of how far apart, in a row's bin, are the mean confidence and the
     share of rows that are right.
     """
-    count, total = _calibration(metric)
-    cells, sums = state.weight(count.name), state.sums[total.name]
-    confidence = sums.reshape(*sums.shape[:-1], sums.shape[-1] // 2, 2).sum(-1)
-    apart = np.abs((cells[..., 1::2] - confidence).value).sum(axis=-1)
-    return _mean(apart, cells.sum(-1).value)
+
+    @cached_property
+    def _rows(self) -> Count:
+        bins = self._bins
+
+        def cell(of: Outputs) -> np.ndarray:
+            prob = np.where(of.probable[:, None], of.probabilities, 0.0)
+            right = prob.argmax(axis=1) == of.label
+            return np.where(of.probable, 2 * bin_of(prob.max(axis=1), bins) + right, -1)
+
+        return Count(f"calibration@{bins}", 2 * bins, cell)
+
+    @cached_property
+    def _confidence(self) -> Sum:
+        def confidence(of: Outputs) -> tuple[Term, ...]:
+            return ((of.probabilities.max(axis=1),),)
+
+        return Sum(f"confidence@{self._bins}", self._rows, confidence, rounded=False)
+
+    @property
+    def _bins(self) -> int:
+        return int(self.metric.parameter("bins"))
+
+    def addends(self) -> tuple[Addend, ...]:
+        """Return rows wrong and right, and their confidence, per bin of confidence."""
+        return self._rows, self._confidence
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the errors."""
+        cells, sums = state.weight(self._rows.name), state.sums[self._confidence.name]
+        confidence = sums.reshape(*sums.shape[:-1], sums.shape[-1] // 2, 2).sum(-1)
+        off = np.abs((cells[..., 1::2] - confidence).value).sum(axis=-1)
+        return share_of(off, cells.sum(-1).value)
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and probabilities."""
+        return np.asarray(state.rows[self._rows.name].sum(axis=-1))
+
+    def bins(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the rows, their summed confidence and the right ones per bin, ``[..., bins]``."""
+        cells, sums = state.weights[self._rows.name], state.sums[self._confidence.name].value
+        return (
+            cells[..., ::2] + cells[..., 1::2],
+            sums[..., ::2] + sums[..., 1::2],
+            cells[..., 1::2],
+        )
 
 
-def bins_of(metric: MetricSpec, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows, their summed confidence and the right ones per bin, ``[..., bins]``."""
-    count, total = _calibration(metric)
-    cells, sums = state.weights[count.name], state.sums[total.name].value
-    return cells[..., ::2] + cells[..., 1::2], sums[..., ::2] + sums[..., 1::2], cells[..., 1::2]
+class Hits(Share):
+    """The share of rows whose label is among the k likeliest classes."""
 
+    @property
+    def cells(self) -> str:
+        """The count's name."""
+        return f"hits@{self.metric.parameter('k'):g}"
 
-def calibration_support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
-    """Return how many rows have a label and probabilities, ``[...]``."""
-    return np.asarray(state.rows[_calibration(metric)[0].name].sum(axis=-1))
-
-
-def hits_addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return how many rows have their label among the k likeliest classes, and how many haven't."""
-    k = metric.parameter("k")
-    at: Callable[[Outputs], np.ndarray] = lambda of: np.where(of.probable, ranks(of) < k, -1)  # noqa: E731
-    return (Count(f"hits@{k:g}", 2, at),)
-
-
-def hits(metric: MetricSpec, state: State, classes: Classes, whole: State) -> Values:
-    """Compute the accuracy of the k likeliest classes."""
-    return _mean(*hits_share(metric, state.weights, classes, whole))
-
-
-def hits_share(
-    metric: MetricSpec, counts: Mapping[str, np.ndarray], _: Classes, __: State
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return its numerator and denominator, ``[...]``."""
-    cells = counts[f"hits@{metric.parameter('k'):g}"]
-    return cells[..., 1], cells.sum(axis=-1)
-
-
-def hits_support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
-    """Return how many rows have a label and probabilities, ``[...]``."""
-    return np.asarray(state.rows[f"hits@{metric.parameter('k'):g}"].sum(axis=-1))
+    def addends(self) -> tuple[Addend, ...]:
+        """Return how many rows have their label elsewhere, and how many there."""
+        k = self.metric.parameter("k")
+        return (Count(self.cells, 2, lambda of: np.where(of.probable, ranks(of) < k, -1)),)

@@ -12,7 +12,8 @@ import numpy as np
 
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas import classification
-from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.family import Family, Pair
+from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.states import OK, SINGLE_CLASS, Addend, Count, State, Values
 
 BINS = 4096  # of a metric at a share of the rows
@@ -140,18 +141,6 @@ def bin_of(scores: np.ndarray, bins: int) -> np.ndarray:
     return np.clip((scores * bins).astype(np.int64), 0, bins - 1)
 
 
-def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return the histogram that a metric is made of: negatives' bins, then positives'."""
-    bins = _bins(metric)
-
-    def at(of: Outputs) -> np.ndarray:
-        held = (of.label >= 0) & ~np.isnan(of.score)
-        side = (of.label == of.classes.positive) * bins
-        return np.where(held, side + bin_of(np.where(held, of.score, 0.0), bins), -1)
-
-    return (Count(f"scores@{bins}", 2 * bins, at),)
-
-
 def _bins(metric: MetricSpec) -> int:
     return int(metric.parameter("bins") or BINS)
 
@@ -163,13 +152,6 @@ def histograms(
     bins = _bins(metric)
     cells = counts[f"scores@{bins}"]
     return cells[..., :bins], cells[..., bins:]
-
-
-def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
-    """Compute a metric of a state."""
-    value = in_blocks(RANKINGS[metric.name], *histograms(metric, state.weights))
-    some = state.weights[f"scores@{_bins(metric)}"].sum(axis=-1) > 0
-    return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
 
 
 def bound(metric: MetricSpec, state: State) -> np.ndarray:
@@ -192,46 +174,72 @@ def in_blocks(
     )
 
 
-def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
-    """Return how many rows have a label and a score, ``[...]``."""
-    return np.asarray(state.rows[f"scores@{_bins(metric)}"].sum(axis=-1))
+class _Histogram(Family):
+    """What is made of a histogram of scores: negatives' bins, then positives'."""
+
+    replicated = False
+
+    @property
+    def _name(self) -> str:
+        return f"scores@{_bins(self.metric)}"
+
+    def addends(self) -> tuple[Addend, ...]:
+        """Return the histogram."""
+        bins = _bins(self.metric)
+
+        def cell(of: Outputs) -> np.ndarray:
+            scored = (of.label >= 0) & ~np.isnan(of.score)
+            side = (of.label == of.classes.positive) * bins
+            return np.where(scored, side + bin_of(np.where(scored, of.score, 0.0), bins), -1)
+
+        return (Count(self._name, 2 * bins, cell),)
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and a score."""
+        return np.asarray(state.rows[self._name].sum(axis=-1))
 
 
-def chosen(
-    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, whole: State
-) -> np.ndarray:
-    """Return confusions ``[..., 2, 2]`` of choosing the share of all rows that score highest.
+class Ranking(_Histogram):
+    """Areas under curves."""
 
-    All rows in the bin that completes the share are chosen, since a bin's rows are ties.
-    """
-    negatives, positives = histograms(metric, counts)
-    first = _first_chosen(metric, whole)
-    p = classes.positive
-    found = np.zeros((*negatives.shape[:-1], 2, 2))
-    for side, rows in ((p, positives), (1 - p, negatives)):
-        found[..., side, p] = rows[..., first:].sum(axis=-1)
-        found[..., side, 1 - p] = rows[..., :first].sum(axis=-1)
-    return found
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the areas."""
+        value = in_blocks(RANKINGS[self.metric.name], *histograms(self.metric, state.weights))
+        some = state.weights[self._name].sum(axis=-1) > 0
+        return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
 
 
-def _first_chosen(metric: MetricSpec, whole: State) -> int:
-    negatives, positives = histograms(metric, whole.weights)
-    from_top = np.cumsum((negatives + positives)[::-1], dtype=np.float64)
-    wanted = metric.parameter("top") * from_top[-1]
-    if wanted <= 0:
-        return len(from_top)
-    return len(from_top) - 1 - int(np.searchsorted(from_top, wanted * (1 - 1e-12)))
+class Top(_Histogram):
+    """Metrics of choosing the share of all rows that score highest."""
 
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the figures."""
+        chosen = self.chosen(state.weights, whole)
+        return classification.of_confusions(self.metric, chosen, self.classes.positive)
 
-def of_chosen(metric: MetricSpec, state: State, classes: Classes, whole: State) -> Values:
-    """Compute a metric of choosing a share of all rows."""
-    confusions = chosen(metric, state.weights, classes, whole)
-    return classification.of_confusions(metric, confusions, classes.positive)
+    def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
+        """Return numerator and denominator of a metric that is a share of rows, else None."""
+        chosen = self.chosen(counts, whole)
+        return classification.proportion(self.metric, chosen, self.classes.positive)
 
+    def chosen(self, counts: Mapping[str, np.ndarray], whole: State) -> np.ndarray:
+        """Return confusions ``[..., 2, 2]``.
 
-def chosen_share(
-    metric: MetricSpec, counts: Mapping[str, np.ndarray], classes: Classes, whole: State
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return numerator and denominator ``[...]`` of a metric that is a share of rows, else None."""
-    confusions = chosen(metric, counts, classes, whole)
-    return classification.proportion(metric, confusions, classes.positive)
+        All rows in the bin that completes the share are chosen, since a bin's rows are ties.
+        """
+        negatives, positives = histograms(self.metric, counts)
+        first, p = self._first(whole), self.classes.positive
+        confusions = np.zeros((*negatives.shape[:-1], 2, 2))
+        for side, rows in ((p, positives), (1 - p, negatives)):
+            confusions[..., side, p] = rows[..., first:].sum(axis=-1)
+            confusions[..., side, 1 - p] = rows[..., :first].sum(axis=-1)
+        return confusions
+
+    def _first(self, whole: State) -> int:
+        """Return the first bin that is chosen."""
+        negatives, positives = histograms(self.metric, whole.weights)
+        from_top = np.cumsum((negatives + positives)[::-1], dtype=np.float64)
+        wanted = self.metric.parameter("top") * from_top[-1]
+        if wanted <= 0:
+            return len(from_top)
+        return len(from_top) - 1 - int(np.searchsorted(from_top, wanted * (1 - 1e-12)))

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.exact import BITS, Exact, Term
-from engine.metrics.formulas.outputs import Classes, Outputs
+from engine.metrics.formulas.family import Family
+from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.states import (
     LEAST,
     OK,
@@ -31,7 +31,7 @@ def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
     return of.target, of.predicted
 
 
-def _apart(of: Outputs) -> np.ndarray:
+def _distance(of: Outputs) -> np.ndarray:
     """Return how far each row's prediction is from its label, ``[n]``."""
     target, predicted = _known(of)
     return np.asarray(np.abs(predicted - target))
@@ -39,14 +39,14 @@ def _apart(of: Outputs) -> np.ndarray:
 
 def _relative(of: Outputs) -> tuple[Term, ...]:
     target, _ = _known(of)
-    apart, size = _apart(of), np.abs(target)
+    distance, size = _distance(of), np.abs(target)
     with np.errstate(all="ignore"):
-        quotient = apart / size
+        quotient = distance / size
         # Where float64 has no such quotient, powers of two are what is left out of it.
-        odd = (apart > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
+        odd = (distance > 0) & (size > 0) & ~((quotient >= LEAST) & (quotient < np.inf))
     if not odd.any():
         return ((quotient,),)
-    (above, up), (below, down) = (np.frexp(each[odd]) for each in (apart, size))
+    (above, up), (below, down) = (np.frexp(each[odd]) for each in (distance, size))
     quotient[odd] = above / below
     scale = np.ones((3, len(odd)))
     half, exponent = (up - down) // 2, up - down
@@ -55,8 +55,8 @@ def _relative(of: Outputs) -> tuple[Term, ...]:
 
 
 def _squared(of: Outputs) -> tuple[Term, ...]:
-    apart = _apart(of)
-    return ((apart, apart),)
+    distance = _distance(of)
+    return ((distance, distance),)
 
 
 def _label(of: Outputs) -> np.ndarray:
@@ -75,17 +75,17 @@ def _explained(of: Outputs) -> tuple[Term, ...]:
 
 
 def _paired(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_apart(of)), -1, 0)
+    return np.where(np.isnan(_distance(of)), -1, 0)
 
 
 def _divisible(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_apart(of)) | (_label(of) == 0), -1, 0)
+    return np.where(np.isnan(_distance(of)) | (_label(of) == 0), -1, 0)
 
 
 _PAIRED = Count("paired", 1, _paired)
 _DIVISIBLE = Count("divisible", 1, _divisible)
 _ERROR = Sum("error", _PAIRED, _error, rounded=False)
-_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_apart(of),),))
+_ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_distance(of),),))
 _SQUARED = Sum("squared_error", _PAIRED, _squared)
 # What r2 takes from each other, and so no rounding may touch.
 _LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)
@@ -95,7 +95,7 @@ _LABEL_SQUARED = Sum(
 _EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
 _SHARE = Sum("relative_error", _DIVISIBLE, _relative)
 
-_MADE_OF: Mapping[str, tuple[Addend, ...]] = {
+_ADDENDS: Mapping[str, tuple[Addend, ...]] = {
     "mae": (_PAIRED, _ABSOLUTE),
     "mse": (_PAIRED, _SQUARED),
     "rmse": (_PAIRED, _SQUARED),
@@ -104,21 +104,6 @@ _MADE_OF: Mapping[str, tuple[Addend, ...]] = {
     "mape": (_DIVISIBLE, _SHARE),
     "mape_undefined": (_PAIRED, _DIVISIBLE),
 }
-
-
-def addends(metric: MetricSpec, _: Classes) -> tuple[Addend, ...]:
-    """Return the sums that a metric is made of."""
-    return _MADE_OF[metric.name]
-
-
-def of_state(metric: MetricSpec, state: State, _: Classes, __: State) -> Values:
-    """Compute a metric of a state."""
-    return _FORMULAS[metric.name](state)
-
-
-def support(metric: MetricSpec, state: State, _: Classes) -> np.ndarray:
-    """Return how many rows have a label and a prediction, ``[...]``; for mape a label not 0."""
-    return state.rows[_MADE_OF[metric.name][0].name][..., 0]
 
 
 def _mean(total: Sum, power: float = 1.0) -> Callable[[State], Values]:
@@ -144,22 +129,22 @@ def _share_explained(state: State) -> Values:
         return np.asarray(one.integers * other.integers * units, object).reshape(-1)
 
     square = integers(label, label)
-    spread, found = integers(n, squared) - square, integers(n, explained) - square
+    spread, share = integers(n, squared) - square, integers(n, explained) - square
     some = np.flatnonzero(n.scaled[0].reshape(-1) > 0)
     value, status = np.full(len(square), np.nan), np.full(len(square), OK)
     for at in some:
-        value[at], status[at] = _quotient(found[at], spread[at])
+        value[at], status[at] = _quotient(share[at], spread[at])
     return Values(value.reshape(n.shape), status.reshape(n.shape))
 
 
-def _quotient(found: int, spread: int) -> tuple[float, int]:
+def _quotient(share: int, spread: int) -> tuple[float, int]:
     if spread == 0:
-        return float(found == 0), UNDEFINED
+        return float(share == 0), UNDEFINED
     try:
-        value = found / spread
+        value = share / spread
     except OverflowError:
         return np.nan, OVERFLOW
-    return (np.nan, UNDERFLOW) if found and abs(value) < LEAST else (value, OK)
+    return (np.nan, UNDERFLOW) if share and abs(value) < LEAST else (value, OK)
 
 
 def _undefined(state: State) -> Values:
@@ -177,3 +162,25 @@ _FORMULAS: Mapping[str, Callable[[State], Values]] = {
     "mape": _mean(_SHARE),
     "mape_undefined": _undefined,
 }
+
+
+class Regression(Family):
+    """Errors of numbers predicted."""
+
+    def addends(self) -> tuple[Addend, ...]:
+        """Return the sums that the metric is made of."""
+        return _ADDENDS[self.metric.name]
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the figures."""
+        return _FORMULAS[self.metric.name](state)
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows have a label and a prediction; for mape a label that isn't 0."""
+        return state.rows[_ADDENDS[self.metric.name][0].name][..., 0]
+
+
+class Undefined(Regression):
+    """How many rows an error isn't defined on."""
+
+    replicated = False

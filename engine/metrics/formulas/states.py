@@ -98,6 +98,18 @@ def quotient(above: np.ndarray, below: np.ndarray) -> Values:
     return Values(value, np.where(zero, UNDEFINED, OK))
 
 
+def share_of(above: np.ndarray, below: np.ndarray) -> Values:
+    """Divide; NaN where there are no rows.
+
+    Examples
+    --------
+    >>> share_of(np.array([1.0, 0.0]), np.array([2.0, 0.0])).value.tolist()
+    [0.5, nan]
+    """
+    value = np.where(below > 0, quotient(above, below).value, np.nan)
+    return Values(value, np.full(value.shape, OK))
+
+
 def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
     """Divide exact sums and raise the quotient to a power, 1 or 1/2; NaN where n is 0.
 
@@ -116,11 +128,11 @@ def mean(total: Exact, n: Exact, power: float = 1.0) -> Values:
         value = above / np.where(none, 1.0, below)
         if power != 1:  # an even exponent has a whole half
             value, exponent = np.sqrt(np.ldexp(value, exponent % 2)), exponent // 2
-        found = np.ldexp(value, exponent)
-        under = (np.abs(found) < LEAST) & (np.ldexp(found, -exponent) != value) & ~none
-    over = np.isinf(found) & ~none
-    status = np.where(over, OVERFLOW, np.where(under, UNDERFLOW, OK))
-    return Values(np.where(none | over | under, np.nan, found), status)
+        number = np.ldexp(value, exponent)
+        underflow = (np.abs(number) < LEAST) & (np.ldexp(number, -exponent) != value) & ~none
+    overflow = np.isinf(number) & ~none
+    status = np.where(overflow, OVERFLOW, np.where(underflow, UNDERFLOW, OK))
+    return Values(np.where(none | overflow | underflow, np.nan, number), status)
 
 
 @dataclass(frozen=True)

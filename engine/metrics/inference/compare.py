@@ -15,7 +15,7 @@ from scipy.stats import binom, norm
 
 from engine.masks.splits import by_split, in_split
 from engine.metrics.catalog import MetricSpec
-from engine.metrics.formulas.families import compute, family
+from engine.metrics.formulas.families import family
 from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.intervals import bootstrap_interval
 from engine.metrics.inference.significance import (
@@ -25,8 +25,8 @@ from engine.metrics.inference.significance import (
     sufficient,
     unit_of,
 )
-from engine.metrics.inference.uncertainty import Confidence, rests_on, units_of
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.inference.uncertainty import Confidence, decisive_rows, units_of
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 COMPARED = (
     "split",
@@ -43,7 +43,7 @@ FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adju
 
 
 def compare(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     sure: Confidence,
     first: str,
@@ -54,10 +54,10 @@ def compare(
 
     Parameters
     ----------
-    found, spec
+    counts, spec
         What was added up of both models, with replicates, and what was evaluated.
     sure
-        How sure figures must be; where one rests on fewer rows than ``min_support`` it isn't
+        How sure figures must be; where fewer rows decide one than ``min_support`` it isn't
         tested.
     first, second
         Model ids; a difference is the second's figure less the first's.
@@ -71,8 +71,8 @@ def compare(
         the smaller of the models'; ``p_adjusted`` corrects for all slices of a split and metric.
     """
     tables = []
-    for (split,), _ in by_split({(s,): None for _, s in found.parts}):
-        parts = (found.parts[first, split], found.parts[second, split])
+    for (split,), _ in by_split({(s,): None for _, s in counts.parts}):
+        parts = (counts.parts[first, split], counts.parts[second, split])
         for metric in spec.metrics:
             if metric.name == "roc_auc" and areas is not None:
                 of = _by_delong(areas[in_split(areas["split"], split)], spec, sure)
@@ -82,8 +82,8 @@ def compare(
                 continue
             names = [OVERALL, *spec.slice_ids]
             about = {"split": split, "slice": names, "metric": str(metric)}
-            told = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
-            tables.append(pd.DataFrame({**about, **told}))
+            columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
+            tables.append(pd.DataFrame({**about, **columns}))
     if not tables:
         return pd.DataFrame(columns=list(COMPARED))
     return pd.concat(tables, ignore_index=True)[list(COMPARED)]
@@ -102,16 +102,16 @@ class _Compared(NamedTuple):
 def _by_replicates(
     parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, sure: Confidence
 ) -> _Compared:
-    of, classes = family(metric), spec.labels
+    of = family(metric, spec.labels)
     value, each, rows = [], [], []
     for part in parts:
-        rows.append(of.support(metric, part.state, classes))
-        value.append(compute(metric, part.state, classes, part.state.at(0)).defined)
+        rows.append(of.support(part.state))
+        value.append(of.compute(part.state, part.state.at(0)).defined)
         drawn = part.replicates
         assert drawn is not None
-        each.append(compute(metric, drawn, classes, drawn.at(0)).defined)
+        each.append(of.compute(drawn, drawn.at(0)).defined)
     support = units_of(parts[1], np.minimum(*rows))
-    decide = units_of(parts[1], np.minimum(*(rests_on(metric, p, spec) for p in parts)))
+    decide = units_of(parts[1], np.minimum(*(decisive_rows(of, p) for p in parts)))
     difference, replicates = value[1] - value[0], each[1] - each[0]
     interval = bootstrap_interval(difference, replicates, support, sure.level)
     unit = unit_of(difference, replicates)
@@ -140,13 +140,13 @@ def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _
 
 
 def flips(
-    found: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+    counts: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
 ) -> pd.DataFrame:
     """Count the rows that the second model wins and loses against the first, on every slice.
 
     Parameters
     ----------
-    found, spec, sure, first, second
+    counts, spec, sure, first, second
         As for :func:`compare`; no replicates are needed.
 
     Returns
@@ -159,8 +159,8 @@ def flips(
         than ``min_support``, rows in clusters and rows with weights aren't tested.
     """
     tables = []
-    turned = (first, second) not in {(a, b) for a, b, _ in found.pairs}
-    for (a, b, split), cells in by_split(found.pairs):
+    turned = (first, second) not in {(a, b) for a, b, _ in counts.pairs}
+    for (a, b, split), cells in by_split(counts.pairs):
         if {a, b} != {first, second}:
             continue
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
@@ -200,6 +200,6 @@ def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
 
 
 def _corrected(p: np.ndarray, sure: Confidence) -> np.ndarray:
-    found = p.copy()  # all rows are one question, the slices are many
-    found[1:] = adjusted(p[1:], sure.correction)
-    return found
+    corrected = p.copy()  # all rows are one question, the slices are many
+    corrected[1:] = adjusted(p[1:], sure.correction)
+    return corrected

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from engine.masks.splits import ALL
+from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
-from engine.metrics.scan.scan import EvaluationSpec, Form, form_of, narrowed, outputs_of
+from engine.metrics.scan.form import EvaluationSpec, Form
+from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel
 from engine.words import unpacked
@@ -83,6 +85,12 @@ def paired(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paire
         areas.append(float(above[-1].mean()))
     spread = [_variance(b - a) for a, b in (above, below)]
     return Paired(m, n, areas[0], areas[1], spread[0], spread[1])
+
+
+def paired_in_order(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> Paired:
+    """Compare as :func:`paired`, in an order of rows that doesn't depend on how they came."""
+    order = np.lexsort((second, first, positive))
+    return paired(positive[order], first[order], second[order])
 
 
 def _variance(values: np.ndarray) -> float:
@@ -158,8 +166,6 @@ def _spread(form: Form, models: Sequence[int]) -> Callable[[Iterable[Any]], Iter
 
 def _compared(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
     positive, a, b = (table.column(c).to_numpy() for c in ("positive", "a", "b"))
-    order = np.lexsort((b, a, positive))  # sums of floats don't depend on how rows came
-    found = paired(positive[order].astype(bool), a[order], b[order])
     columns = [pa.array([k.as_py()], k.type) for k in key]
-    columns += [pa.array([v]) for v in found]
+    columns += [pa.array([v]) for v in paired_in_order(positive.astype(bool), a, b)]
     return pa.table(columns, names=[*_KEY, *Paired._fields])

@@ -11,10 +11,10 @@ import pandas as pd
 from engine.masks.splits import Split, by_split
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.custom import RAISED, failed, problem
-from engine.metrics.formulas.families import compute, family
+from engine.metrics.formulas.families import family
 from engine.metrics.formulas.ranking import RANKINGS, bound, histogram_of
 from engine.metrics.formulas.states import FAILED, OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"
 
@@ -55,16 +55,16 @@ class Problem(NamedTuple):
 
 
 def figures(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> pd.DataFrame:
     """Compute all metrics of all slices; pure. See :func:`figures_and_problems`."""
-    return figures_and_problems(found, spec, own)[0]
+    return figures_and_problems(counts, spec, own)[0]
 
 
 def figures_and_problems(
-    found: Scan,
+    counts: Scan,
     spec: EvaluationSpec,
     own: Mapping[tuple[str, Split, str], Figures] | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
@@ -72,7 +72,7 @@ def figures_and_problems(
 
     Parameters
     ----------
-    found, spec
+    counts, spec
         What was added up, and what was evaluated.
     own
         Model, split and metric to the figures of metrics that are plain functions.
@@ -91,15 +91,15 @@ def figures_and_problems(
     classes = [positive if m.kind.binary else None for m in spec.metrics] + [None] * len(others)
     tables: list[pd.DataFrame] = []
     problems: list[Problem] = []
-    for (model, split), part in by_split(found.parts):
+    for (model, split), part in by_split(counts.parts):
         each = [figures_of(part, m, spec) for m in spec.metrics]
         each += [custom_figures(part, c.name, spec) for c in spec.custom]
         each += [own[model, split, name] for name in functions] if own else []
         n = part.state.rows["rows"][:, 0]
         problems += [
-            Problem(model, split, names[at], metric, said)
+            Problem(model, split, names[at], metric, text)
             for metric, of in zip(metrics, each, strict=True)
-            for at, said in of.problems.items()
+            for at, text in of.problems.items()
         ]
         value, support, status, bounds = (
             np.stack(c, axis=1) for c in zip(*(of[:4] for of in each), strict=True)
@@ -113,13 +113,13 @@ def figures_and_problems(
             np.broadcast_to(np.array(classes, object), shape),
             value,
             support,
-            np.broadcast_to(found.nulls[split][:, None], shape),
+            np.broadcast_to(counts.nulls[split][:, None], shape),
             n[:, None] - support,
             status,
             bounds,
         )
-        held = {name: np.ravel(c) for name, c in zip(ROW_COLUMNS, columns, strict=True)}
-        tables.append(pd.DataFrame(held))
+        flat = {name: np.ravel(c) for name, c in zip(ROW_COLUMNS, columns, strict=True)}
+        tables.append(pd.DataFrame(flat))
     if not tables:
         return pd.DataFrame(columns=list(ROW_COLUMNS)), []
     table = pd.concat(tables, ignore_index=True)
@@ -129,14 +129,14 @@ def figures_and_problems(
 def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
     """Compute one metric of one model and split."""
     state, classes = part.state, spec.labels
-    of = family(metric)
-    value, status = compute(metric, state, classes, state.at(0))
-    support = of.support(metric, state, classes)
+    of = family(metric, classes)
+    value, status = of.compute(state, state.at(0))
+    support = of.support(state)
     value, status = np.array(value, np.float64), np.array(status)
     bounds = np.full(len(value), np.nan)
     if metric.family == "scores":
         bounds = bound(metric, state)
-        for at, (score, positive, weight) in part.kept.items():
+        for at, (score, positive, weight) in part.scores.items():
             weights = weight if spec.weighted else None
             sides = histogram_of(positive, score, weights)
             value[at] = RANKINGS[metric.name](*sides)
@@ -159,21 +159,21 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
     for (one, at), states in part.custom.items():
         if one != name:
             continue
-        said = failed(states)
-        if said is None:
+        message = failed(states)
+        if message is None:
             try:
                 value[at] = metric.figure(states)
             except RAISED as error:
-                said = problem(error)
-        if said is not None:
-            problems[at] = said
-    return told(value, part.scored[name], n, problems)
+                message = problem(error)
+        if message is not None:
+            problems[at] = message
+    return with_statuses(value, part.scored[name], n, problems)
 
 
-def told(
+def with_statuses(
     value: np.ndarray, support: np.ndarray, n: np.ndarray, problems: Mapping[int, str] = {}
 ) -> Figures:
-    """Return figures with what is to be told of them: NaN is "undefined", no row "empty".
+    """Return figures with their statuses: NaN is "undefined", no row "empty".
 
     Parameters
     ----------

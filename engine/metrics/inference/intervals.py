@@ -27,23 +27,7 @@ class Interval(NamedTuple):
     high: np.ndarray
 
 
-def effective_n(total: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """Return how many rows of equal weight tell as much: (Σw)² / Σw² (Kish 1965).
-
-    Examples
-    --------
-    >>> float(effective_n(np.array(6.0), np.array(12.0)))
-    3.0
-    """
-    total, squares = np.asarray(total, np.float64), np.asarray(squares, np.float64)
-    return np.asarray(
-        np.divide(total**2, squares, out=np.zeros(np.shape(total)), where=squares > 0)
-    )
-
-
-def wilson(
-    k: np.ndarray, n: np.ndarray, level: float = LEVEL, effective: np.ndarray | None = None
-) -> Interval:
+def wilson(k: np.ndarray, n: np.ndarray, level: float = LEVEL) -> Interval:
     """Return the score interval of a proportion (Wilson 1927).
 
     Parameters
@@ -52,8 +36,6 @@ def wilson(
         Numerator and denominator: counts, or sums of weights.
     level
         Confidence level.
-    effective
-        :func:`effective_n` of the denominator's rows, where they have weights.
 
     Examples
     --------
@@ -63,8 +45,8 @@ def wilson(
     """
     z = _z(level)
     with np.errstate(all="ignore"):
-        p = np.asarray(k, np.float64) / np.asarray(n, np.float64)
-        m = np.asarray(n if effective is None else effective, np.float64)
+        m = np.asarray(n, np.float64)
+        p = np.asarray(k, np.float64) / m
         middle = (p + z**2 / (2 * m)) / (1 + z**2 / m)
         half = z * np.sqrt(p * (1 - p) / m + z**2 / (4 * m**2)) / (1 + z**2 / m)
         # Rounding must not leave the figure just outside its own interval.
@@ -73,7 +55,7 @@ def wilson(
         )
 
 
-def rough(k: np.ndarray, n: np.ndarray, effective: np.ndarray | None = None) -> np.ndarray:
+def rough(k: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Return where :func:`wilson` may hold less than it says.
 
     It covers at least 93 % where both outcomes are expected twice or more, and as little as 84 %
@@ -81,7 +63,7 @@ def rough(k: np.ndarray, n: np.ndarray, effective: np.ndarray | None = None) -> 
 
     Parameters
     ----------
-    k, n, effective
+    k, n
         As for :func:`wilson`.
 
     Examples
@@ -89,10 +71,7 @@ def rough(k: np.ndarray, n: np.ndarray, effective: np.ndarray | None = None) -> 
     >>> rough(np.array([49, 45, 500]), np.array([50, 50, 500])).tolist()
     [True, False, True]
     """
-    k, n = np.asarray(k, np.float64), np.asarray(n, np.float64)
-    with np.errstate(all="ignore"):
-        rows_of_one = 1.0 if effective is None else effective / n
-        return np.asarray(np.minimum(k, n - k) * rows_of_one < FEW_OUTCOMES)
+    return np.asarray(np.minimum(k, np.asarray(n) - k) < FEW_OUTCOMES)
 
 
 class AreaVariance(NamedTuple):
@@ -105,7 +84,7 @@ class AreaVariance(NamedTuple):
     variance
         DeLong's estimate; 0 or NaN where the scores tell nothing of it.
     negatives, positives
-        Effective numbers of rows.
+        Numbers of rows.
     """
 
     value: np.ndarray
@@ -114,11 +93,7 @@ class AreaVariance(NamedTuple):
     positives: np.ndarray
 
 
-def auc_variance(
-    negatives: np.ndarray,
-    positives: np.ndarray,
-    squares: tuple[np.ndarray, np.ndarray] | None = None,
-) -> AreaVariance:
+def auc_variance(negatives: np.ndarray, positives: np.ndarray) -> AreaVariance:
     """Return the area under the ROC curve and its variance (DeLong et al. 1988).
 
     Rows in one bin are ties, so the placements of all rows come from the two histograms alone.
@@ -126,9 +101,7 @@ def auc_variance(
     Parameters
     ----------
     negatives, positives
-        ``[..., bins]`` rows per score, ascending: counts or sums of weights.
-    squares
-        The same with sums of squared weights, where rows have weights.
+        ``[..., bins]`` rows per score, ascending.
 
     Examples
     --------
@@ -138,44 +111,33 @@ def auc_variance(
     """
     bins = np.shape(negatives)[-1]
     lead = np.shape(negatives)[:-1]
-    held = [np.reshape(a, (-1, bins)) for a in (negatives, positives, *(squares or ()))]
+    sides = [np.reshape(a, (-1, bins)) for a in (negatives, positives)]
     step = max(1, _BLOCK // max(1, bins))
     parts = [
-        _delong(*(a[at : at + step].astype(np.float64) for a in held))
-        for at in range(0, max(1, len(held[0])), step)
+        _delong(*(a[at : at + step].astype(np.float64) for a in sides))
+        for at in range(0, max(1, len(sides[0])), step)
     ]
     return AreaVariance(*(np.concatenate(p).reshape(lead) for p in zip(*parts, strict=True)))
 
 
 def _delong(
-    neg: np.ndarray,
-    pos: np.ndarray,
-    neg_squares: np.ndarray | None = None,
-    pos_squares: np.ndarray | None = None,
+    neg: np.ndarray, pos: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    neg_squares = neg if neg_squares is None else neg_squares
-    pos_squares = pos if pos_squares is None else pos_squares
     n, p = neg.sum(axis=-1), pos.sum(axis=-1)
     with np.errstate(all="ignore"):
         # A row's placement: the share of the other class on the side where it should be.
         of_pos = (np.cumsum(neg, axis=-1) - neg / 2) / n[:, None]
         of_neg = 1 - (np.cumsum(pos, axis=-1) - pos / 2) / p[:, None]
         value = np.einsum("sb,sb->s", pos, of_pos) / p
-        parts = []
-        for squares, placement, total in ((neg_squares, of_neg, n), (pos_squares, of_pos, p)):
-            effective = effective_n(total, squares.sum(axis=-1))
+        variances = []
+        for rows, placement, total in ((neg, of_neg, n), (pos, of_pos, p)):
             off = placement - value[:, None]
-            spread = np.einsum("sb,sb,sb->s", squares, off, off) / total**2
-            parts.append((effective, spread * effective / (effective - 1)))
-    return value, parts[0][1] + parts[1][1], parts[0][0], parts[1][0]
+            spread = np.einsum("sb,sb,sb->s", rows, off, off) / total**2
+            variances.append(spread * total / (total - 1))
+    return value, sum(variances), n, p
 
 
-def auc_interval(
-    negatives: np.ndarray,
-    positives: np.ndarray,
-    level: float = LEVEL,
-    squares: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Interval:
+def auc_interval(negatives: np.ndarray, positives: np.ndarray, level: float = LEVEL) -> Interval:
     """Return the interval of an area under the ROC curve, symmetric in its log odds.
 
     DeLong's variance is too small where a class has few rows and the area is near 1. So with fewer
@@ -185,7 +147,7 @@ def auc_interval(
 
     Parameters
     ----------
-    negatives, positives, squares
+    negatives, positives
         As for :func:`auc_variance`.
     level
         Confidence level.
@@ -196,7 +158,7 @@ def auc_interval(
     >>> low.round(3).tolist(), high.round(3).tolist()
     ([0.887], [0.974])
     """
-    area = auc_variance(negatives, positives, squares)
+    area = auc_variance(negatives, positives)
     z = _z(level)
     with np.errstate(all="ignore"):
         least = np.where(np.fmin(area.negatives, area.positives) < FEW, 1.0, 0.0)
@@ -204,10 +166,11 @@ def auc_interval(
         spread = area.value * (1 - area.value)
         half = z * np.sqrt(variance) / spread
         middle = logit(area.value)
-        told = (area.variance > _ROUNDING**2) & (spread > _ROUNDING)
+        informative = (area.variance > _ROUNDING**2) & (spread > _ROUNDING)
         low, high = _newcombe(area, z)
         return Interval(
-            np.where(told, expit(middle - half), low), np.where(told, expit(middle + half), high)
+            np.where(informative, expit(middle - half), low),
+            np.where(informative, expit(middle + half), high),
         )
 
 
@@ -253,7 +216,7 @@ def average_precision_interval(
     value
         The average precision.
     positives
-        Number of positive rows, effective where they have weights.
+        Number of positive rows.
     level
         Confidence level.
 
@@ -290,7 +253,7 @@ def bootstrap_interval(
         ``[..., B]``, NaN where a replicate has no figure; those are left out, and where they are
         more than a tenth, there is no interval.
     n
-        Rows, effective where they have weights; clusters, where those are drawn.
+        Rows; clusters, where those are drawn.
     level
         Confidence level.
 
@@ -303,11 +266,11 @@ def bootstrap_interval(
     replicates = np.sort(replicates, axis=-1)  # NaN last
     n = np.asarray(n, np.float64)
     total = replicates.shape[-1]
-    held = np.isfinite(replicates).sum(axis=-1)
+    finite = np.isfinite(replicates).sum(axis=-1)
     with np.errstate(all="ignore"):
         tail = ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2))
-        exists = np.isfinite(value) & (n > 1) & (held >= max(2, SHARE * total))
-        low, high = (_quantile(replicates, held, q) for q in (tail, 1 - tail))
+        exists = np.isfinite(value) & (n > 1) & (finite >= max(2, SHARE * total))
+        low, high = (_quantile(replicates, finite, q) for q in (tail, 1 - tail))
         exists &= low < high  # replicates that are all the same say nothing of how sure it is
         # A few replicates can all lie on one side of the figure; its interval has it all the same.
         return Interval(
@@ -316,11 +279,11 @@ def bootstrap_interval(
         )
 
 
-def _quantile(ordered: np.ndarray, held: np.ndarray, q: np.ndarray) -> np.ndarray:
+def _quantile(ordered: np.ndarray, finite: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Interpolate at (held + 1)·q, which keeps few replicates from cutting a tail too short."""
-    at = np.clip(np.nan_to_num((held + 1) * q) - 1, 0, np.maximum(held - 1, 0))
+    at = np.clip(np.nan_to_num((finite + 1) * q) - 1, 0, np.maximum(finite - 1, 0))
     below = np.floor(at).astype(np.int64)
-    above = np.minimum(below + 1, np.maximum(held - 1, 0))
+    above = np.minimum(below + 1, np.maximum(finite - 1, 0))
     first = np.take_along_axis(ordered, below[..., None], axis=-1)[..., 0]
     second = np.take_along_axis(ordered, above[..., None], axis=-1)[..., 0]
     return np.asarray(first + (at - below) * (second - first))

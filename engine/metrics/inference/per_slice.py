@@ -14,9 +14,12 @@ import pyarrow as pa
 
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
-from engine.metrics.inference.figures import Figures, told
+from engine.metrics.formulas.outputs import Outputs
+from engine.metrics.inference.figures import Figures, with_statuses
+from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
-from engine.metrics.scan.scan import EvaluationSpec, Form, Scan, form_of, narrowed, outputs_of
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel
 from engine.words import unpacked
@@ -30,7 +33,7 @@ _OF_MODEL = ("code", "weight", "prob", "number_label", "number_pred")
 
 
 def per_slice(
-    joined: DataFrame, spec: EvaluationSpec, functions: Sequence[CustomMetric], found: Scan
+    joined: DataFrame, spec: EvaluationSpec, functions: Sequence[CustomMetric], counts: Scan
 ) -> dict[tuple[str, Split, str], Figures]:
     """Compute functions of every slice, split and model.
 
@@ -40,7 +43,7 @@ def per_slice(
         As for :func:`engine.metrics.scan.scan.scan`.
     functions
         Metrics that are plain functions.
-    found
+    counts
         What the scan found, for slices without a row.
 
     Returns
@@ -51,15 +54,15 @@ def per_slice(
     form = form_of(joined, spec)
     narrow = narrowed(joined, form)
     kinds = {f.name.rpartition("_")[0]: f.dataType.simpleString() for f in narrow.schema.fields}
-    held = [name for name in _OF_MODEL if name in kinds]
-    columns = "".join(f", {name}_0 {kinds[name]}" for name in held)
-    rows = narrow.mapInArrow(_spread(form, held), f"split string, model int, slice int{columns}")
+    names = [name for name in _OF_MODEL if name in kinds]
+    columns = "".join(f", {name}_0 {kinds[name]}" for name in names)
+    rows = narrow.mapInArrow(_spread(form, names), f"split string, model int, slice int{columns}")
     schema = "split string, model int, slice int, metric int, value double, support long, "
     schema += "problem string"
     table = rows.groupBy(*_KEY).applyInArrow(_applying(spec, tuple(functions)), schema).toPandas()
     size = 1 + len(spec.slice_ids)
     figures = {}
-    for (model, split), part in found.parts.items():
+    for (model, split), part in counts.parts.items():
         here = table[in_split(table["split"], split) & (table["model"] == spec.models.index(model))]
         n = part.state.rows["rows"][:, 0]
         for j, function in enumerate(functions):
@@ -68,11 +71,11 @@ def per_slice(
             value[own["slice"]], support[own["slice"]] = own["value"], own["support"]
             wrong = own[own["problem"].notna()].sort_values("slice")
             problems = dict(zip(wrong["slice"].tolist(), wrong["problem"], strict=True))
-            figures[model, split, function.name] = told(value, support, n, problems)
+            figures[model, split, function.name] = with_statuses(value, support, n, problems)
     return figures
 
 
-def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
+def _spread(form: Form, names: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """Return each model's rows once for each slice, with the slice's position."""
     bits, plainly, parcel = np.array(form.bits, dtype=np.int64), plain(), Parcel(form)
 
@@ -92,12 +95,25 @@ def _spread(form: Form, held: Sequence[str]) -> Callable[[Iterable[Any]], Iterab
             )
             for i in range(len(form.spec.models)):
                 model = pa.repeat(pa.scalar(i, pa.int32()), len(rows))
-                columns = [chunk.columns.column(f"{name}_{i}").take(rows) for name in held]
+                columns = [chunk.columns.column(f"{name}_{i}").take(rows) for name in names]
                 yield pa.record_batch(
-                    [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in held)]
+                    [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in names)]
                 )
 
     return run
+
+
+def figure_of(
+    function: CustomMetric, outputs: Outputs, weight: np.ndarray | None
+) -> tuple[float, int, str | None]:
+    """Return a function's figure of some rows, of how many it is, and what went wrong."""
+    scored = np.flatnonzero(function.scored(outputs))
+    if not len(scored):
+        return float("nan"), 0, None
+    try:
+        return function(*function.arrays_of(outputs, scored, weight)), len(scored), None
+    except RAISED as error:
+        return float("nan"), len(scored), problem(error)
 
 
 def _applying(
@@ -115,25 +131,16 @@ def _applying(
         code = batch.column("code_0").to_numpy(zero_copy_only=False)
         outputs = outputs_of(batch, 0, code, spec, {})
         weight = batch.column("weight_0").to_numpy(zero_copy_only=False) if spec.weighted else None
-        rows = []
-        for j, function in enumerate(functions):
-            scored = np.flatnonzero(function.scored(outputs))
-            value, said = float("nan"), None
-            try:
-                if len(scored):
-                    value = function(*function.arrays_of(outputs, scored, weight))
-            except RAISED as error:
-                said = problem(error)
-            rows.append((j, value, len(scored), said))
-        metric, value_, support, said_ = zip(*rows, strict=True)
+        rows = [(j, *figure_of(f, outputs, weight)) for j, f in enumerate(functions)]
+        metric, value, support, problems = zip(*rows, strict=True)
         same = [pa.repeat(k, len(rows)) for k in key]
         return pa.table(
             [
                 *same,
                 pa.array(metric, pa.int32()),
-                pa.array(value_, pa.float64()),
+                pa.array(value, pa.float64()),
                 pa.array(support, pa.int64()),
-                pa.array(said_, pa.string()),
+                pa.array(problems, pa.string()),
             ],
             names=[*_KEY, "metric", "value", "support", "problem"],
         )

@@ -92,8 +92,7 @@ def replicate_test(
     replicates
         ``[..., B]``, the same difference in each replicate; NaN where there is none.
     n
-        Rows that the slice's figure rests on, effective where they have weights; clusters, where
-        those are drawn.
+        Rows that decide the slice's figure; clusters, where those are drawn.
     floor
         The variance if the slice's rows were like all rows: :func:`row_variance` of the figure
         over all N rows times 1/n + 1/(N - n) against the complement, times 1/n - 1/N against all
@@ -108,11 +107,11 @@ def replicate_test(
     """
     n = np.asarray(n, np.float64)
     total = replicates.shape[-1]
-    held = np.isfinite(replicates)
-    b = held.sum(axis=-1)
+    finite = np.isfinite(replicates)
+    b = finite.sum(axis=-1)
     with np.errstate(all="ignore"):
-        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
-        squares = np.where(held, replicates - mean[..., None], 0.0) ** 2
+        mean = np.where(finite, replicates, 0.0).sum(axis=-1) / b
+        squares = np.where(finite, replicates - mean[..., None], 0.0) ** 2
         variance = squares.sum(axis=-1) / (b - 1) * n / (n - 1)
         freedom = 1 / (1 / (n - 1) + 1 / (b - 1))
         t = np.abs(difference) / np.sqrt(np.maximum(variance, floor))
@@ -129,18 +128,18 @@ def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
     replicates
         ``[..., B]``, of the figure over all rows.
     n
-        All rows that it rests on, counted as for :func:`replicate_test`.
+        All rows that decide it, counted as for :func:`replicate_test`.
 
     Examples
     --------
     >>> float(row_variance(np.array([0.4, 0.5, 0.6]), np.array(100)).round(6))
     1.0
     """
-    held = np.isfinite(replicates)
-    b = held.sum(axis=-1)
+    finite = np.isfinite(replicates)
+    b = finite.sum(axis=-1)
     with np.errstate(all="ignore"):
-        mean = np.where(held, replicates, 0.0).sum(axis=-1) / b
-        squares = np.where(held, (replicates - mean[..., None]) ** 2, 0.0)
+        mean = np.where(finite, replicates, 0.0).sum(axis=-1) / b
+        squares = np.where(finite, (replicates - mean[..., None]) ** 2, 0.0)
         return np.asarray(squares.sum(axis=-1) / (b - 1) * n)
 
 
@@ -182,12 +181,12 @@ def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> n
 
 
 def sufficient(support: np.ndarray, min_support: int = MIN_SUPPORT) -> np.ndarray:
-    """Return which figures rest on enough rows for a claim: a p-value, or a mark.
+    """Return which figures enough rows decide for a claim: a p-value, or a mark.
 
     Parameters
     ----------
     support
-        Rows that the figure rests on: a proportion's denominator (for precision the predicted
+        Rows that decide the figure: a proportion's denominator (for precision the predicted
         positives, for F1 the rows that are positive or predicted so), the smaller class for an
         area under a curve, all scored rows for other metrics.
     min_support
@@ -219,11 +218,11 @@ def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:
     [0.02, nan, 0.04]
     """
     p = np.asarray(p, np.float64)
-    held = np.isfinite(p)
-    if method == "none" or not held.any():
+    finite = np.isfinite(p)
+    if method == "none" or not finite.any():
         return p.copy()
     out = np.full(p.shape, np.nan)
-    out[held] = false_discovery_control(p[held], method=method)
+    out[finite] = false_discovery_control(p[finite], method=method)
     return out
 
 

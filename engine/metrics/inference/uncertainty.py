@@ -17,7 +17,8 @@ from engine.arguments import choice, flag, number, whole
 from engine.errors import ArgumentError
 from engine.masks.splits import by_split
 from engine.metrics.catalog import MetricSpec
-from engine.metrics.formulas.families import compute, family, is_share
+from engine.metrics.formulas.families import family, is_share
+from engine.metrics.formulas.family import Family
 from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
 from engine.metrics.formulas.states import INSUFFICIENT, ROUGH
 from engine.metrics.inference.figures import OK, SURE_COLUMNS, UNDEFINED
@@ -41,7 +42,7 @@ from engine.metrics.inference.significance import (
     sufficient,
     unit_of,
 )
-from engine.metrics.scan.scan import EvaluationSpec, Part, Scan
+from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 _COUNTED = ("rows", "undefined")
 _SLICES = 64  # whose histograms are held at a time
@@ -56,7 +57,7 @@ class Confidence:
     level
         Confidence level of intervals.
     min_support
-        A figure that rests on fewer rows has status "insufficient" and no test.
+        A figure that fewer rows decide has status "insufficient" and no test.
     correction
         ``bh``, ``by`` or ``none``: how p-values are corrected for the number of slices.
     clustered
@@ -81,13 +82,13 @@ class Confidence:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Inference:
     """One metric of all slices: the figure's interval, and how it differs from the complement's."""
 
     interval: Interval
     effect: np.ndarray
     p: np.ndarray
-    rests_on: np.ndarray  # rows, or clusters: a share's denominator, a class of an area
+    decisive: np.ndarray  # rows, or clusters: a share's denominator, a class of an area
     rough: np.ndarray | bool = False  # where the interval may cover less than it says
 
 
@@ -97,13 +98,13 @@ def needs_replicates(spec: EvaluationSpec, clustered: bool) -> bool:
     return any(no_formula or not is_share(m) for m in spec.replicable)
 
 
-def how_sure(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -> str:
+def interval_source(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -> str:
     """Say where a metric's interval comes from.
 
     Examples
     --------
     >>> spec = EvaluationSpec([], [], (0, 1), 1)
-    >>> [how_sure(MetricSpec(m), spec, False) for m in ("recall", "f1", "roc_auc", "count")]
+    >>> [interval_source(MetricSpec(m), spec, False) for m in ("recall", "f1", "roc_auc", "count")]
     ['Wilson', 'replicates', 'DeLong', 'none']
     """
     no_formula = spec.weighted or clustered
@@ -115,7 +116,7 @@ def how_sure(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -> str:
 
 
 def with_uncertainty(
-    figures: pd.DataFrame, found: Scan, spec: EvaluationSpec, sure: Confidence
+    figures: pd.DataFrame, counts: Scan, spec: EvaluationSpec, sure: Confidence
 ) -> pd.DataFrame:
     """Add to figures their intervals, differences to the complement and p-values.
 
@@ -123,7 +124,7 @@ def with_uncertainty(
     ----------
     figures
         What :func:`engine.metrics.inference.figures.figures` returned.
-    found, spec
+    counts, spec
         What was added up, and what was evaluated.
     sure
         How sure figures must be.
@@ -134,15 +135,15 @@ def with_uncertainty(
         The figures with ``ci_low, ci_high, p_value, p_adjusted, effect``, NaN where there is
         none; ``effect`` is the slice's value less its complement's, which ``p_value`` is the test
         of; ``p_adjusted`` corrects for all slices of a model, split and metric. The status of a
-        figure is "insufficient" where it rests on too few rows, and "rough" where its interval
+        figure is "insufficient" where too few rows decide it, and "rough" where its interval
         may cover less than it says.
     """
     if figures.empty:
         return figures.reindex(columns=[*figures.columns, *SURE_COLUMNS])
-    each, size = len(figures) // len(found.parts), 1 + len(spec.slice_ids)
+    each, size = len(figures) // len(counts.parts), 1 + len(spec.slice_ids)
     shape = (size, each // size)
     tables = []
-    for k, (_, part) in enumerate(by_split(found.parts)):
+    for k, (_, part) in enumerate(by_split(counts.parts)):
         rows = figures.iloc[k * each : (k + 1) * each].copy()
         columns = {name: np.full(shape, np.nan) for name in SURE_COLUMNS}
         value, status = (rows[c].to_numpy().reshape(shape) for c in ("value", "status"))
@@ -153,7 +154,7 @@ def with_uncertainty(
             of = find(part, metric, spec, sure, value[:, i])
             here = exists[:, i]
             status[here & of.rough, i] = ROUGH
-            enough = sufficient(of.rests_on, sure.min_support)
+            enough = sufficient(of.decisive, sure.min_support)
             status[here & ~enough & (metric.family not in _COUNTED), i] = INSUFFICIENT
             p = np.where(here & enough, of.p, np.nan)
             p[0] = np.nan  # all rows have no complement
@@ -178,41 +179,38 @@ def units_of(part: Part, rows: np.ndarray) -> np.ndarray:
     return rows if part.clusters is None else part.clusters
 
 
-def rests_on(metric: MetricSpec, part: Part, spec: EvaluationSpec) -> np.ndarray:
-    """Return how many rows decide a figure of each slice, ``[1 + S]``."""
-    of, whole = family(metric), part.state.at(0)
-    share = of.share(metric, part.state.rows, spec.labels, whole)
-    if share is not None:
-        return share[1]
-    rows = of.rests_on or of.support
-    return rows(metric, part.state, spec.labels)
+def decisive_rows(of: Family, part: Part) -> np.ndarray:
+    """Return how many rows decide a figure of each slice, ``[1 + S]``: a share's denominator."""
+    share = of.share(part.state.rows, part.state.at(0))
+    return of.decisive(part.state) if share is None else share[1]
 
 
 def _of_states(
     part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
-) -> _Found:
-    of, classes, whole = family(metric), spec.labels, part.state.at(0)
-    rows = rests_on(metric, part, spec)
-    share = of.share(metric, part.state.weights, classes, whole)
-    made_of = part.state.only(*_made_of(metric, spec))
-    outside = made_of.less(made_of.at(0))
+) -> _Inference:
+    of, whole = family(metric, spec.labels), part.state.at(0)
+    rows = decisive_rows(of, part)
+    share = of.share(part.state.weights, whole)
+    names = [addend.name for addend in of.addends()]
+    own = part.state.only(*names)
+    outside = own.less(own.at(0))
     if share is not None:
         k, n = share
-        others = of.share(metric, outside.weights, classes, whole)
+        others = of.share(outside.weights, whole)
         assert others is not None
         with np.errstate(all="ignore"):
             effect = k / n - others[0] / others[1]
         if not (spec.weighted or sure.clustered):
             p = fisher(k, n, k[0] - k, n[0] - n)
-            return _Found(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
+            return _Inference(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
     else:
-        effect = value - compute(metric, outside, classes, whole).defined
+        effect = value - of.compute(outside, whole).defined
     if part.replicates is None or metric not in spec.replicable:
         return _nothing(effect, rows)
-    drawn = part.replicates.only(*_made_of(metric, spec))
+    drawn = part.replicates.only(*names)
     all_drawn = drawn.at(0)
-    replicates = compute(metric, drawn, classes, all_drawn).defined
-    rest = compute(metric, drawn.less(all_drawn), classes, all_drawn).defined
+    replicates = of.compute(drawn, all_drawn).defined
+    rest = of.compute(drawn.less(all_drawn), all_drawn).defined
     rows = units_of(part, rows)
     unit = unit_of(effect, replicates)
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
@@ -221,7 +219,7 @@ def _of_states(
         rows_outside = np.inf if sure.clustered else rows[0] - rows
         floor = row_variance(replicates[0] / unit, rows[0]) * (1 / rows + 1 / rows_outside)
         smaller = np.minimum(rows, rows_outside)
-    return _Found(
+    return _Inference(
         bootstrap_interval(value, replicates, rows, sure.level),
         effect,
         replicate_test(effect / unit, (replicates - rest) / unit, smaller, floor),
@@ -229,13 +227,9 @@ def _of_states(
     )
 
 
-def _made_of(metric: MetricSpec, spec: EvaluationSpec) -> tuple[str, ...]:
-    return tuple(a.name for a in family(metric).addends(metric, spec.labels))
-
-
 def _scores(
     part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
-) -> _Found:
+) -> _Inference:
     negatives, positives = histograms(metric, part.state.weights)
     rows = np.minimum(*(h.sum(axis=-1) for h in histograms(metric, part.state.rows)))
     columns = [np.full(len(value), np.nan) for _ in range(4)]
@@ -243,16 +237,16 @@ def _scores(
     for start in range(0, len(value), _SLICES):
         block = slice(start, start + _SLICES)
         own = np.stack([negatives[block], positives[block]])
-        found = _RANKED[metric.name](own, whole, sure.level)
-        for column, values in zip(columns, found, strict=True):
+        of_block = _RANKED[metric.name](own, whole, sure.level)
+        for column, values in zip(columns, of_block, strict=True):
             column[block] = values
     low, high, outside, p = columns
-    for at, (score, positive, _) in part.kept.items():  # a small slice's is of the scores
+    for at, (score, positive, _) in part.scores.items():  # a small slice's is of the scores
         sides = np.stack(histogram_of(positive, score))[:, None]
         low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, sure.level))
     if spec.weighted or sure.clustered:
         return _nothing(value - outside, rows)
-    return _Found(Interval(low, high), value - outside, p, rows)
+    return _Inference(Interval(low, high), value - outside, p, rows)
 
 
 _Ranked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -291,17 +285,17 @@ _ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
 
 def _counted(
     part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
-) -> _Found:
+) -> _Inference:
     """Find nothing: a count of rows is what it is."""
     return _nothing(np.full(len(value), np.nan), value)
 
 
-def _nothing(effect: np.ndarray, rests_on: np.ndarray) -> _Found:
+def _nothing(effect: np.ndarray, rows: np.ndarray) -> _Inference:
     none = np.full(len(effect), np.nan)
-    return _Found(Interval(none, none), effect, none, rests_on)
+    return _Inference(Interval(none, none), effect, none, rows)
 
 
-_Find = Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Found]
+_Find = Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Inference]
 _FIND: Mapping[str, _Find] = {
     "scores": _scores,
     "rows": _counted,

@@ -1,13 +1,14 @@
-"""What only joined predictions can show, checked before figures are written."""
+"""What only the scan can show, checked before figures are written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
 from engine.masks.checks import EXAMPLES, check_no_null_keys, check_unique, key_text
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
+from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import (
     MAX_NUMBER,
     MAX_WEIGHT,
@@ -23,11 +24,104 @@ from engine.sql import name_sql
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
-    from engine.metrics.scan.scan import EvaluationSpec, Scan
+
+class Examples(Protocol):
+    """Where rows that are wrong are looked for, once the scan has counted some."""
+
+    def unknown(self, i: int, column: str) -> list[str]:
+        """Return some values of a model's labels or predictions that are no class."""
+
+    def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
+        """Return a model's first weights, probabilities or numbers that can't be, with keys."""
+
+    def uncovered(self, i: int) -> list[str]:
+        """Return the keys of the first rows without a model's prediction."""
+
+
+def check_counts(
+    counts: Scan,
+    spec: EvaluationSpec,
+    tables: Mapping[str, str],
+    allow_missing: bool,
+    examples: Examples,
+) -> None:
+    """Check what the scan counted; rows are looked at only where something is wrong.
+
+    Parameters
+    ----------
+    counts, spec
+        What was scanned.
+    tables
+        Model id to its prediction table, for messages.
+    allow_missing
+        Whether rows may lack a prediction.
+    examples
+        Where the rows are.
+
+    Raises
+    ------
+    UnknownClassError
+        If a label or prediction is none of the classes; with the values.
+    PredictionValueError
+        If weights, probabilities or numbers can't be; with how many and the first rows.
+    MissingPredictionsError
+        If rows lack a prediction; with how many and the first keys.
+    """
+    for column in ("label", "pred") if spec.classes else ():
+        for i, model, _ in _flagged(counts, spec, f"unknown_{column}"):
+            values = sorted(examples.unknown(i, column))
+            raise UnknownClassError(tables[model], column, values, spec.classes)
+    for flag, columns in _COLUMNS.items():
+        for i, model, n in _flagged(counts, spec, flag):
+            for column in columns:
+                if rows := examples.wrong(i, column):
+                    shown = [f"{_shown(value)} at {key}" for value, key in rows]
+                    problem = _problem(column, spec)
+                    raise PredictionValueError(tables[model], column, n, problem, shown)
+    for i, model in () if allow_missing else enumerate(spec.models):
+        parts = [p for (m, _), p in counts.parts.items() if m == model]
+        n = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
+        covered = sum(p.flags["found"] for p in parts)
+        if covered < n:
+            keys = examples.uncovered(i)
+            raise MissingPredictionsError(tables[model], model, n - covered, n, keys)
+
+
+_COLUMNS: Mapping[str, Sequence[str]] = {
+    "bad_weight": ["weight"],
+    "bad_prob": ["prob"],
+    "bad_number": ["label", "pred"],
+}
+
+
+def _flagged(counts: Scan, spec: EvaluationSpec, flag: str) -> Iterator[tuple[int, str, int]]:
+    for i, model in enumerate(spec.models):
+        n = sum(p.flags[flag] for (m, _), p in counts.parts.items() if m == model)
+        if n:
+            yield i, model, n
+
+
+def _problem(column: str, spec: EvaluationSpec) -> str:
+    if column == "weight":
+        return f"is not a number from 0 to {MAX_WEIGHT:.0e}"
+    if column == "prob":
+        return f"is not {len(spec.classes)} probabilities from 0 to 1"
+    return f"is not a number of a size of at most {MAX_NUMBER:.0e}"
+
+
+def _shown(value: Any) -> str:
+    """Show a value; a map's probabilities are none where one is of no class.
+
+    Examples
+    --------
+    >>> _shown(1.5), _shown([])
+    ('1.5', '[] (of a map: one of its keys is no class)')
+    """
+    return f"{value} (of a map: one of its keys is no class)" if value == [] else str(value)
 
 
 def check_joined(
-    found: Scan,
+    counts: Scan,
     joined: DataFrame,
     spec: EvaluationSpec,
     tables: Mapping[str, str],
@@ -35,18 +129,14 @@ def check_joined(
     allow_missing: bool,
     sources: Mapping[str, DataFrame],
 ) -> None:
-    """Check what the scan counted; Spark is asked for rows only where something is wrong.
+    """Check what a scan of Spark's rows counted, keys first; see :func:`check_counts`.
 
     Parameters
     ----------
-    found, joined, spec
-        What was scanned.
-    tables
-        Model id to its prediction table, for messages.
+    counts, joined, spec, tables, allow_missing
+        What was scanned, and as for :func:`check_counts`.
     key
         The columns that rows are named by.
-    allow_missing
-        Whether rows may lack a prediction.
     sources
         The tables that were joined, by name; that of masks is the first.
 
@@ -56,102 +146,40 @@ def check_joined(
         If a row of a table has no key; with how many.
     DuplicateKeyError
         If a key names more than one row of a table; with the first.
-    UnknownClassError
-        If a label or prediction is none of the classes; with the values found.
-    PredictionValueError
-        If weights, probabilities or numbers can't be; with how many and the first rows.
-    MissingPredictionsError
-        If rows lack a prediction; with how many and the first keys.
     """
     # Of masks the scan has looked for keys that are null; predictions without one aren't joined.
-    unseen = list(sources.items())[0 if found.repeats else 1 :]
+    unseen = list(sources.items())[0 if counts.repeats else 1 :]
     check_no_null_keys(dict(unseen), key)
-    if found.repeats:
+    if counts.repeats:
         for table, df in sources.items():
             check_unique(df, table, key)
-    _check_classes(found, joined, spec, tables)
-    _check_numbers(found, joined, spec, tables, key)
-    if not allow_missing:
-        _check_covered(found, joined, spec, tables, key)
+    check_counts(counts, spec, tables, allow_missing, _InSpark(joined, spec, key))
 
 
-def _flagged(found: Scan, spec: EvaluationSpec, flag: str) -> Iterator[tuple[int, str, int]]:
-    for i, model in enumerate(spec.models):
-        n = sum(p.flags[flag] for (m, _), p in found.parts.items() if m == model)
-        if n:
-            yield i, model, n
+class _InSpark:
+    """Joined rows of which Spark shows the first."""
 
+    def __init__(self, joined: DataFrame, spec: EvaluationSpec, key: Sequence[str]) -> None:
+        self.joined, self.spec, self.key = joined, spec, key
 
-def _check_classes(
-    found: Scan, joined: DataFrame, spec: EvaluationSpec, tables: Mapping[str, str]
-) -> None:
-    for column in ("label", "pred") if spec.classes else ():
-        for i, model, _ in _flagged(found, spec, f"unknown_{column}"):
-            unknown = f"{position(joined, i, column, spec.classes)} = {UNKNOWN_CLASS}"
-            bad = joined.where(unknown).selectExpr(predicted(i, column))
-            values = sorted(str(r[0]) for r in bad.distinct().limit(6).collect())
-            raise UnknownClassError(tables[model], column, values, spec.classes)
+    def unknown(self, i: int, column: str) -> list[str]:
+        at = position(self.joined, i, column, self.spec.classes)
+        bad = self.joined.where(f"{at} = {UNKNOWN_CLASS}").selectExpr(predicted(i, column))
+        return [str(r[0]) for r in bad.distinct().limit(6).collect()]
 
+    def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
+        value = predicted(i, column)
+        if column == "prob":
+            bad = bad_prob(value, len(self.spec.classes))
+        else:
+            bad = (bad_weight if column == "weight" else bad_number)(value)
+        rows = self._first(self.joined.where(bad), value)
+        return [(r[-1], key_text(r.asDict(), self.key)) for r in rows]
 
-def _check_numbers(
-    found: Scan,
-    joined: DataFrame,
-    spec: EvaluationSpec,
-    tables: Mapping[str, str],
-    key: Sequence[str],
-) -> None:
-    for flag, columns in {
-        "bad_weight": ["weight"],
-        "bad_prob": ["prob"],
-        "bad_number": ["label", "pred"],
-    }.items():
-        for i, model, n in _flagged(found, spec, flag):
-            for column in columns:
-                bad, problem = _bad(i, column, spec)
-                rows = _first(joined.where(bad), key, predicted(i, column))
-                if rows:
-                    examples = [f"{_said(r[-1])} at {key_text(r.asDict(), key)}" for r in rows]
-                    raise PredictionValueError(tables[model], column, n, problem, examples)
+    def uncovered(self, i: int) -> list[str]:
+        rows = self._first(self.joined.where(f"NOT {has_prediction(i)}"))
+        return [key_text(r.asDict(), self.key) for r in rows]
 
-
-def _said(value: Any) -> str:
-    """Say a value; a map's probabilities are none where one is of no class.
-
-    Examples
-    --------
-    >>> _said(1.5), _said([])
-    ('1.5', '[] (of a map: one of its keys is no class)')
-    """
-    return f"{value} (of a map: one of its keys is no class)" if value == [] else str(value)
-
-
-def _bad(i: int, column: str, spec: EvaluationSpec) -> tuple[str, str]:
-    value = predicted(i, column)
-    if column == "weight":
-        return bad_weight(value), f"is not a number from 0 to {MAX_WEIGHT:.0e}"
-    if column == "prob":
-        n = len(spec.classes)
-        return bad_prob(value, n), f"is not {n} probabilities from 0 to 1"
-    return bad_number(value), f"is not a number of a size of at most {MAX_NUMBER:.0e}"
-
-
-def _check_covered(
-    found: Scan,
-    joined: DataFrame,
-    spec: EvaluationSpec,
-    tables: Mapping[str, str],
-    key: Sequence[str],
-) -> None:
-    for i, model in enumerate(spec.models):
-        parts = [p for (m, _), p in found.parts.items() if m == model]
-        rows = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
-        covered = sum(p.flags["found"] for p in parts)
-        if covered < rows:
-            without = joined.where(f"NOT {has_prediction(i)}")
-            examples = [key_text(r.asDict(), key) for r in _first(without, key)]
-            raise MissingPredictionsError(tables[model], model, rows - covered, rows, examples)
-
-
-def _first(rows: DataFrame, key: Sequence[str], *more: str) -> list[Row]:
-    columns = [name_sql(k) for k in key]
-    return rows.selectExpr(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()
+    def _first(self, rows: DataFrame, *more: str) -> list[Row]:
+        columns = [name_sql(k) for k in self.key]
+        return rows.selectExpr(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()

@@ -34,17 +34,17 @@ class Chunk:
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a column's values."""
-        found: np.ndarray = self.columns.column(name).to_numpy(zero_copy_only=False)
-        return found
+        values: np.ndarray = self.columns.column(name).to_numpy(zero_copy_only=False)
+        return values
 
     def take(self, rows: np.ndarray) -> Chunk:
         """Return some of the rows, whose positions ascend."""
-        held = np.isin(self.undecided, rows)
+        there = np.isin(self.undecided, rows)
         return Chunk(
             self.columns.take(pa.array(rows)),
             np.take(self.words, rows, axis=1),
-            np.searchsorted(rows, self.undecided[held]),
-            self.nulls[:, held],
+            np.searchsorted(rows, self.undecided[there]),
+            self.nulls[:, there],
         )
 
 
@@ -63,13 +63,13 @@ def chunk_of(batch: pa.RecordBatch, words: int) -> Chunk:
     >>> some.numbers("id").tolist(), some.words.tolist(), some.undecided.tolist()
     ([8, 9], [[3, 0]], [1])
     """
-    held = [batch.column(f"word_{k}").to_numpy(zero_copy_only=False) for k in range(words)]
+    columns = [batch.column(f"word_{k}").to_numpy(zero_copy_only=False) for k in range(words)]
     lists = batch.column("nulls")
     undecided = np.flatnonzero(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
     nulls = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, words).T
     return Chunk(
         batch,
-        np.stack(held).view(np.uint64),
+        np.stack(columns).view(np.uint64),
         undecided,
         np.ascontiguousarray(nulls).view(np.uint64),
     )
@@ -84,15 +84,15 @@ def chunks(batches: Iterable[pa.RecordBatch], words: int, rows: int = CHUNK) -> 
     >>> [c.words.shape for c in chunks([one] * 5, 1, 4)]
     [(1, 4), (1, 4), (1, 2)]
     """
-    held: list[pa.RecordBatch] = []
+    waiting: list[pa.RecordBatch] = []
     for batch in batches:
         if batch.num_rows:
-            held.append(batch)
-        if sum(b.num_rows for b in held) >= rows:
-            yield from _joined(held, words)
-            held = []
-    if held:
-        yield from _joined(held, words)
+            waiting.append(batch)
+        if sum(b.num_rows for b in waiting) >= rows:
+            yield from _joined(waiting, words)
+            waiting = []
+    if waiting:
+        yield from _joined(waiting, words)
 
 
 def _joined(batches: Sequence[pa.RecordBatch], words: int) -> Iterator[Chunk]:

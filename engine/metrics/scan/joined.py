@@ -53,8 +53,8 @@ def join_predictions(
                 raise KeyTypesError(column, ours, model, theirs)
     joined = masks
     for at, df in enumerate(predictions.values()):
-        held = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
-        joined = joined.join(held, list(on), "left")
+        outputs = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
+        joined = joined.join(outputs, list(on), "left")
     return joined
 
 
@@ -64,17 +64,17 @@ def _key_family(kind: str) -> str:
     return "text" if kind.startswith(("string", "varchar", "char")) else kind.partition("_")[0]
 
 
-def with_own_predictions(given: DataFrame, fields: Mapping[str, str]) -> DataFrame:
+def with_own_predictions(rows: DataFrame, fields: Mapping[str, str]) -> DataFrame:
     """Return rows that hold a model's predictions as if these had been joined to them.
 
     Parameters
     ----------
-    given
+    rows
         The rows.
     fields
         Label, weight, pred and prob in SQL.
     """
-    return given.selectExpr("*", _struct(fields, 0)).drop("model_id", *OURS)
+    return rows.selectExpr("*", _struct(fields, 0)).drop("model_id", *OURS)
 
 
 def _struct(fields: Mapping[str, str], at: int) -> str:
@@ -105,15 +105,15 @@ def predicted(at: int, name: str) -> str:
 
 def probabilities_type(df: DataFrame, at: int) -> str:
     """Return the type of joined rows' probabilities: of 32 or of 64 bits."""
-    held = df.schema[prediction(at)].dataType
-    kind = held["prob"].dataType.simpleString() if isinstance(held, StructType) else ""
+    struct = df.schema[prediction(at)].dataType
+    kind = struct["prob"].dataType.simpleString() if isinstance(struct, StructType) else ""
     return "array<float>" if kind == "array<float>" else "array<double>"
 
 
 def position(df: DataFrame, at: int, name: str, classes: Sequence[Any]) -> str:
     """Return a label's or prediction's class position, -1 for null, -2 for none of the classes."""
-    held = df.schema[prediction(at)].dataType
-    kind = held[name].dataType.simpleString() if isinstance(held, StructType) else "string"
+    struct = df.schema[prediction(at)].dataType
+    kind = struct[name].dataType.simpleString() if isinstance(struct, StructType) else "string"
     return class_position(predicted(at, name), kind, classes)
 
 

@@ -121,9 +121,9 @@ class Added:
     ) -> np.ndarray:
         key = (len(shape), line)
         if self._most.get(key, 0.0) + most > _FULL:
-            held = lines.pop(line)
+            total = lines.pop(line)
             self._most[key] = 0.0
-            for one, digit in _digits_of(line.name, {line.exponent or 0: held}, shape).items():
+            for one, digit in _digits_of(line.name, {line.exponent or 0: total}, shape).items():
                 lines.setdefault(one, np.zeros(shape, np.int64))[...] += digit
                 at = (len(shape), one)
                 self._most[at] = self._most.get(at, 0.0) + 2.0**BITS
@@ -134,11 +134,11 @@ class Added:
 
     @staticmethod
     def _digits(lines: Mapping[Line, np.ndarray]) -> dict[Line, np.ndarray]:
-        found = {line: total for line, total in lines.items() if line.exponent is PLAIN}
+        digits = {line: total for line, total in lines.items() if line.exponent is PLAIN}
         for name in dict.fromkeys(line.name for line in lines if line.exponent is not PLAIN):
             sums = _lines_of(lines, name)
-            found |= _digits_of(name, sums, next(iter(sums.values())).shape)
-        return found
+            digits |= _digits_of(name, sums, next(iter(sums.values())).shape)
+        return digits
 
 
 def _lines_of(lines: Mapping[Line, np.ndarray], name: str) -> dict[int, np.ndarray]:
@@ -152,8 +152,8 @@ def _lines_of(lines: Mapping[Line, np.ndarray], name: str) -> dict[int, np.ndarr
 def _digits_of(
     name: str, sums: Mapping[int, np.ndarray], shape: tuple[int, ...]
 ) -> dict[Line, np.ndarray]:
-    found = gathered(sums, shape)
-    return {Line(name, BITS * (found.low + i)): digit for i, digit in enumerate(found.digits)}
+    number = gathered(sums, shape)
+    return {Line(name, BITS * (number.low + i)): digit for i, digit in enumerate(number.digits)}
 
 
 @dataclass(frozen=True)
@@ -227,15 +227,15 @@ def add(
             numbers = {name: of.weighted(weight) for name, of in numbers.items()}
             numbers[count.name] = _Numbers(((weight,),))
         at = count.at(outputs)
-        held = drawn if count.name in work.replicated else None
+        draws = drawn if count.name in work.replicated else None
         if members is not None:
-            _add_row_by_row(added, count, members, at, numbers, held)
-        elif count.cells > MANY and held is None:
+            _add_row_by_row(added, count, members, at, numbers, draws)
+        elif count.cells > MANY and draws is None:
             _add_histogram(added, count, masks, at, numbers)
-        elif count.cells == 1 and held is None and not (at < 0).any():
+        elif count.cells == 1 and draws is None and not (at < 0).any():
             whole[count] = numbers
         else:
-            every = _add_cells(added, count, masks, at, numbers, held, every)
+            every = _add_cells(added, count, masks, at, numbers, draws, every)
     _add_whole(added, whole, masks, every)
 
 
@@ -263,22 +263,22 @@ class _Numbers:
         """Return the numbers times the rows' weights."""
         return replace(self, terms=tuple((*term, weight) for term in self.terms))
 
-    def take(self, rows: np.ndarray, taken: dict[int, np.ndarray]) -> _Numbers:
+    def take(self, rows: np.ndarray, parts: dict[int, np.ndarray]) -> _Numbers:
         """Return some rows' numbers; ``taken`` has the arrays of which they were taken already."""
         for term in self.terms:
             for factor in term:
-                if id(factor) not in taken:
-                    taken[id(factor)] = factor[rows]
-        terms = tuple(tuple(taken[id(factor)] for factor in term) for term in self.terms)
+                if id(factor) not in parts:
+                    parts[id(factor)] = factor[rows]
+        terms = tuple(tuple(parts[id(factor)] for factor in term) for term in self.terms)
         return replace(self, terms=terms)
 
 
 def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
-    made: dict[tuple[object, ...], dict[int, np.ndarray]] = {}  # of the same arrays, once
+    cut: dict[tuple[object, ...], dict[int, np.ndarray]] = {}  # of the same arrays, once
     for of in numbers.values():
-        if of.key not in made:
-            made[of.key] = columns(of.terms, bits, rounded=of.rounded)
-    return {Line(name, e): c for name, of in numbers.items() for e, c in made[of.key].items()}
+        if of.key not in cut:
+            cut[of.key] = columns(of.terms, bits, rounded=of.rounded)
+    return {Line(name, e): c for name, of in numbers.items() for e, c in cut[of.key].items()}
 
 
 def _add_row_by_row(
@@ -293,11 +293,11 @@ def _add_row_by_row(
 
     ``members`` is ``[n, 64 * W + 1]``: which slices each row is in, all rows being the last.
     """
-    held = np.flatnonzero(at >= 0)
-    cells, members, width = at[held], members[held], members.shape[1]
-    whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(held))}
-    taken: dict[int, np.ndarray] = {}
-    some = {name: of.take(held, taken) for name, of in numbers.items()}
+    counted = np.flatnonzero(at >= 0)
+    cells, members, width = at[counted], members[counted], members.shape[1]
+    whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(counted))}
+    parts: dict[int, np.ndarray] = {}
+    some = {name: of.take(counted, parts) for name, of in numbers.items()}
     whole |= _columns_of(some, _PRODUCT_BITS)
     for line, digit in whole.items():
         total = added.total(line, count.cells, width, _most(digit))
@@ -310,7 +310,7 @@ def _add_row_by_row(
             if drawn is not None and is_drawn:
                 shape = (count.cells, width, drawn.shape[1])
                 sums = added.draws(line, shape, len(LEAST) * _most(digit))
-                sums[cell] += each.T @ drawn[held[rows]].astype(np.int64)
+                sums[cell] += each.T @ drawn[counted[rows]].astype(np.int64)
 
 
 def state_of(added: Added, work: Work, masks: int) -> State:
@@ -329,16 +329,16 @@ def state_of(added: Added, work: Work, masks: int) -> State:
     order = np.array([width - 1, *range(masks)])  # all rows are the first
 
     def rows(name: str, cells: int) -> np.ndarray:
-        found = added.totals.get(Line(name, PLAIN))
-        return np.zeros((1 + masks, cells), np.int64) if found is None else found[:, order].T
+        total = added.totals.get(Line(name, PLAIN))
+        return np.zeros((1 + masks, cells), np.int64) if total is None else total[:, order].T
 
     def exact(name: str, cells: int) -> Exact:
-        found = added.exact(name, (cells, width))
-        return Exact(found.low, found.digits[:, :, order].swapaxes(1, 2))
+        number = added.exact(name, (cells, width))
+        return Exact(number.low, number.digits[:, :, order].swapaxes(1, 2))
 
-    held = {name: exact(name, cells) for name, cells in work.exact.items()}
-    weights = {c.name: held[c.name] for c in work.counts} if work.weighted else {}
-    sums = {s.name: held[s.name] for s in work.sums}
+    numbers = {name: exact(name, cells) for name, cells in work.exact.items()}
+    weights = {c.name: numbers[c.name] for c in work.counts} if work.weighted else {}
+    sums = {s.name: numbers[s.name] for s in work.sums}
     return State({c.name: rows(c.name, c.cells) for c in work.counts}, weights, sums)
 
 
@@ -362,8 +362,8 @@ def _add_cells(
         order = np.argsort(at.astype(narrow), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
-        taken: dict[int, np.ndarray] = {}
-        numbers = {name: of.take(order, taken) for name, of in numbers.items()}
+        parts: dict[int, np.ndarray] = {}
+        numbers = {name: of.take(order, parts) for name, of in numbers.items()}
         drawn = None if drawn is None else drawn[order]
     else:
         none = words[:, :0]
@@ -375,10 +375,10 @@ def _add_cells(
     for cell, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         if start == end:
             continue
-        found = set_bits(words[:, start:end]) if known is None else known
-        rows[cell, :-1] += found
+        each = set_bits(words[:, start:end]) if known is None else known
+        rows[cell, :-1] += each
         rows[cell, -1] += end - start
-        every = every + found
+        every = every + each
         here = slice(start, end)
         some = {line: column[here] for line, column in cut.items()}
         if some:
@@ -477,18 +477,18 @@ def _add_histogram(
     added: Added, count: Count, masks: Masks, at: np.ndarray, numbers: Mapping[str, _Numbers]
 ) -> None:
     """Add a count by many cells."""
-    held = np.flatnonzero(at >= 0)
-    at, n = at[held], count.cells
-    taken: dict[int, np.ndarray] = {}
-    cut = _columns_of({k: of.take(held, taken) for k, of in numbers.items()}, _HISTOGRAM_BITS)
+    counted = np.flatnonzero(at >= 0)
+    at, n = at[counted], count.cells
+    parts: dict[int, np.ndarray] = {}
+    cut = _columns_of({k: of.take(counted, parts) for k, of in numbers.items()}, _HISTOGRAM_BITS)
     rows = added.total(Line(count.name, PLAIN), n, masks.width)
     rows[:, -1] += np.bincount(at, minlength=n)
     totals = {line: added.total(line, n, masks.width, _most(c)) for line, c in cut.items()}
     for line, column in cut.items():
         totals[line][:, -1] += np.bincount(at, column, n).astype(np.int64)
     for k, word in enumerate(masks.words):
-        found = np.flatnonzero(unpacked(word[held][:, None]))
-        row, bit = found >> 6, found & 63
+        ones = np.flatnonzero(unpacked(word[counted][:, None]).view(bool))
+        row, bit = ones >> 6, ones & 63
         where = at[row] * WORD + bit
         part = slice(k * WORD, (k + 1) * WORD)
         rows[:, part] += np.bincount(where, minlength=n * WORD).reshape(n, WORD)
@@ -498,51 +498,53 @@ def _add_histogram(
 
 
 @dataclass
-class Kept:
+class SmallScores:
     """The scores of slices that are small so far, with which rankings are exact.
 
     Attributes
     ----------
     rows
         ``[64 * W + 1]`` scored rows of each slice, and of all rows.
-    found
+    chunks
         Per chunk: whose, score, whether the label is positive, weight; ``[pairs]`` each.
     """
 
     rows: np.ndarray
-    found: list[tuple[np.ndarray, ...]] = field(default_factory=list)
+    chunks: list[tuple[np.ndarray, ...]] = field(default_factory=list)
 
 
-def keep(kept: Kept, masks: Masks, outputs: Outputs, weight: np.ndarray | None, most: int) -> None:
+def keep(
+    scores: SmallScores, masks: Masks, outputs: Outputs, weight: np.ndarray | None, most: int
+) -> None:
     """Keep the scores of slices that have no more than ``most`` scored rows so far."""
-    held = np.flatnonzero((outputs.label >= 0) & ~np.isnan(outputs.score))
-    every = np.ones((1, len(held)), np.uint64)  # a word whose lowest bit is all rows
-    words = np.concatenate([masks.words[:, held], every])
-    kept.rows += set_bits(words)[: masks.width]
+    scored = np.flatnonzero((outputs.label >= 0) & ~np.isnan(outputs.score))
+    every = np.ones((1, len(scored)), np.uint64)  # a word whose lowest bit is all rows
+    words = np.concatenate([masks.words[:, scored], every])
+    scores.rows += set_bits(words)[: masks.width]
     small = np.zeros(len(words) * WORD, bool)
-    small[: masks.width] = kept.rows <= most
+    small[: masks.width] = scores.rows <= most
     words &= np.packbits(small, bitorder="little").view(np.uint64)[:, None]
     some = np.flatnonzero(words.any(axis=0))
-    row, bit = unpacked(words[:, some].T).nonzero()
-    at = held[some[row]]
+    row, bit = unpacked(words[:, some].T).view(bool).nonzero()
+    at = scored[some[row]]
     positive = outputs.label[at] == outputs.classes.positive
     weights = np.ones(len(at)) if weight is None else weight[at]
-    kept.found.append((bit, outputs.score[at], positive, weights))
+    scores.chunks.append((bit, outputs.score[at], positive, weights))
 
 
-def kept_slices(
-    kept: Kept, most: int
+def small_slices(
+    scores: SmallScores, most: int
 ) -> Iterator[tuple[int, int, tuple[np.ndarray, np.ndarray, np.ndarray] | None]]:
     """Yield each slice that has rows: whose, how many, and their scores if they are few enough."""
-    parts = [np.concatenate(part) for part in zip(*kept.found, strict=True)]
+    parts = [np.concatenate(part) for part in zip(*scores.chunks, strict=True)]
     order = np.argsort(parts[0], kind="stable") if parts else np.arange(0)
     whose, *columns = (part[order] for part in parts) if parts else (order,)
-    starts = np.searchsorted(whose, np.arange(len(kept.rows) + 1))
-    for at in np.flatnonzero(kept.rows):
+    starts = np.searchsorted(whose, np.arange(len(scores.rows) + 1))
+    for at in np.flatnonzero(scores.rows):
         part = slice(starts[at], starts[at + 1])
         score, positive, weight = (c[part] for c in columns)
-        few = kept.rows[at] <= most
-        yield int(at), int(kept.rows[at]), (score, positive, weight) if few else None
+        few = scores.rows[at] <= most
+        yield int(at), int(scores.rows[at]), (score, positive, weight) if few else None
 
 
 def scores_bytes(score: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> bytes:

@@ -47,7 +47,7 @@ def blocks(hashes: Sequence[np.ndarray]) -> tuple[np.ndarray, pa.ListArray]:
     every = np.concatenate([np.empty(0, np.int64), *hashes])
     of = (every.view(np.uint64) >> np.uint64(64 - _BLOCK_BITS)).astype(np.uint8)
     each = np.bincount(of, minlength=1 << _BLOCK_BITS)
-    held = np.flatnonzero(each)
-    ends = np.concatenate([[0], np.cumsum(each[held])]).astype(np.int32)
+    used = np.flatnonzero(each)
+    ends = np.concatenate([[0], np.cumsum(each[used])]).astype(np.int32)
     order = np.argsort(of, kind="stable")  # of bytes it is a radix sort
-    return held, pa.ListArray.from_arrays(pa.array(ends), pa.array(every[order]))
+    return used, pa.ListArray.from_arrays(pa.array(ends), pa.array(every[order]))

@@ -2,5 +2,5 @@
 
 May import: the other files of slicing, and the ground floor.
 Start reading: `identity.fingerprint`, then `description`, a walk over what a function reaches.
-`parts` says what a value holds, `places` and `loading` what made a value that changes.
+`functions`, `classes`, `modules` and `parts` describe what it meets, `changes` what changes.
 """

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
-
-from engine.errors import DuplicateSliceError
 from engine.slicing.fingerprint.description import Described, described
 from engine.slicing.ids import digest
 from engine.slicing.slices import Slice
-
-S = TypeVar("S", bound=Slice)
 
 UNKNOWN = "-unknown"  # how the fingerprint ends of a slice that uses what can't be described
 
@@ -58,29 +52,3 @@ def _described(sf: Slice) -> Described:
     slices = (sf, *sf.parts.values())
     functions = [f for part in slices for f in (part.f, *(p.f for p in part.chain))]
     return described(sf, [f for f in functions if f is not None])
-
-
-def both(some: Mapping[str, S], others: Mapping[str, S]) -> Mapping[str, S]:
-    """Return slices by id, each once.
-
-    Raises
-    ------
-    DuplicateSliceError
-        If two different ones have the same id.
-    """
-    for shared in some.keys() & others.keys():  # of a thousand and one: one look-up
-        _check_same(some[shared], others[shared])
-    return {**some, **others}
-
-
-def merged(slices: Iterable[S]) -> Mapping[str, S]:
-    """Return slices by id, each once, as :func:`both` does."""
-    by_id: dict[str, S] = {}
-    for sf in slices:
-        _check_same(by_id.setdefault(sf.id, sf), sf)
-    return by_id
-
-
-def _check_same(first: Slice, sf: Slice) -> None:
-    if first is not sf and fingerprint(first) != fingerprint(sf):
-        raise DuplicateSliceError(sf.id, first.name, sf.name)

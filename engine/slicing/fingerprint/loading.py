@@ -1,7 +1,7 @@
 """What may have changed a place while modules were loaded: a cache that was filled is no cache.
 
-Code is told by names alone: a function may run where something that may run mentions its name.
-Where that says too much a place is described by its value, which is right all the same.
+Names alone decide: a function may run where something that may run mentions its name. Where that
+says too much, a place is described by its value, which is right all the same.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from engine.slicing.origin import is_own
 from engine.slicing.uses import uses_of
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Methods that run where a class is named: it is made, subclassed, or called.
+# Methods that run where code names a class: to define, subclass or call it.
 _OF_CLASSES = MAKING | {"__init_subclass__", "__class_getitem__", "__prepare__"}
-# What keeps a function that it is given, and doesn't call it.
+# What keeps the functions among its arguments, and doesn't call them.
 _KEEPING = frozenset({
     "SlicingFunction", "Preprocessor", "slicing_function", "preprocessor", "wraps",
     "update_wrapper", "partial", "cache", "lru_cache", "staticmethod", "classmethod", "property",
@@ -36,7 +36,7 @@ _BY_NAME = frozenset({"getattr", "setattr", "methodcaller", "attrgetter"})
 class _Code:
     """A function's own code, without the functions in it, or a module's."""
 
-    known_as: frozenset[str]  # what it is called by; a module's has none
+    known_as: frozenset[str]  # names that call it; a module's has none
     names: frozenset[str]  # variables that it reads or sets
     attributes: tuple[tuple[str, str], ...]  # the variable, or nothing, and the attribute
     whole: frozenset[str]  # variables that it reads otherwise than for an attribute
@@ -45,7 +45,7 @@ class _Code:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Code among its module's variables: what it is called by, and what it may call."""
+    """Code among its module's variables: the names that call it, and those that it may call."""
 
     code: _Code
     called_as: frozenset[str]
@@ -74,7 +74,7 @@ class Loaded:
         at: Mapping[str, Any] | None = None,
         value: object = None,
         around: Collection[str] = (),
-        made: int = 0,
+        mentions: int = 0,
     ) -> bool:
         """Tell whether code that may have run so far changes a place.
 
@@ -87,9 +87,9 @@ class Loaded:
         value
             What is there, by which modules' other names for it are known.
         around
-            Functions that the place is made in: they ran.
-        made
-            How many times the attribute is named where it is made.
+            Functions around the place: they ran.
+        mentions
+            How often the code that makes the attribute names it.
         """
         places = {name} if at is not None else {name, ""}
         ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
@@ -106,7 +106,7 @@ class Loaded:
                     continue
                 ran.append(part)
                 named += sum(a == name and not _is_others(names.get(o)) for o, a in code.attributes)
-                if named > made or (at is None and "" in code.changes):
+                if named > mentions or (at is None and "" in code.changes):
                     return True
                 if not code.names.isdisjoint(aliases - {name} if names is at else aliases):
                     return True
@@ -134,31 +134,31 @@ def together(
         for other in {m for text in texts for m in _imports(text, home)} & modules.keys():
             beside[name].add(other)
             beside[other].add(name)
-    found, left = set[str](), [name for name in start if name in modules]
+    near, left = set[str](), [name for name in start if name in modules]
     while left:
         name = left.pop()
-        if name not in found:
-            found.add(name)
+        if name not in near:
+            near.add(name)
             left += beside[name]
-    return found
+    return near
 
 
 @functools.lru_cache(maxsize=10_000)
 def _imports(text: str, home: str) -> frozenset[str]:
     """Return the names of the modules that a module may import, also in its functions."""
-    found = set[str]()
+    modules = set[str]()
     for node in ast.walk(_parsed(text)):
         match node:
             case ast.Import(names=names):
-                found |= {a.name for a in names}
+                modules |= {a.name for a in names}
             case ast.ImportFrom(module=name, names=names, level=level):
                 with contextlib.suppress(ImportError):
                     full = importlib.util.resolve_name("." * level + (name or ""), home)
-                    found |= {full, *(f"{full}.{a.name}" for a in names)}
+                    modules |= {full, *(f"{full}.{a.name}" for a in names)}
             case ast.Call(func=f, args=[ast.Constant(value=str(name)), *_]):
                 if _last_name(f) in ("import_module", "__import__"):
-                    found.add(name)
-    parts = (name.split(".") for name in found)
+                    modules.add(name)
+    parts = (name.split(".") for name in modules)
     return frozenset(".".join(p[: i + 1]) for p in parts for i in range(len(p)))
 
 
@@ -168,8 +168,8 @@ _known: dict[tuple[int, str], tuple[tuple[int, ...], list[_Part]]] = {}
 def _parts(names: Mapping[str, Any], text: str) -> list[_Part]:
     """Return a module's code, which is looked at again where its variables are others."""
     values = (*map(id, names.values()),)
-    seen, parts = _known.get((id(names), text), (None, []))
-    if seen != values:
+    former, parts = _known.get((id(names), text), (None, []))
+    if former != values:
         parts = [
             _Part(code, frozenset(_called_as(names, code)), frozenset(_calls(names, code)))
             for code in _codes(text)
@@ -240,11 +240,11 @@ def _is_others(value: object) -> bool:
 def _codes(text: str) -> tuple[_Code, ...]:
     tree = _parsed(text)
     parents = parents_of(tree)
-    found = [_code(tree, frozenset())]
+    codes = [_code(tree, frozenset())]
     for node in ast.walk(tree):
         if isinstance(node, _DEFINITIONS):
-            found.append(_code(node, frozenset(_known_as(node, parents.get(node)))))
-    return tuple(found)
+            codes.append(_code(node, frozenset(_known_as(node, parents.get(node)))))
+    return tuple(codes)
 
 
 def _parsed(text: str) -> ast.Module:
@@ -298,15 +298,17 @@ def _own(root: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
             defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d]
             left += [(n, node) for n in (*node.decorator_list, *defaults)]
         elif isinstance(node, ast.Call) and _last_name(node.func) in _KEEPING:
-            left += [(n, node) for n in _given(node) if not isinstance(n, ast.Name | ast.Lambda)]
+            left += [
+                (n, node) for n in _arguments(node) if not isinstance(n, ast.Name | ast.Lambda)
+            ]
         elif isinstance(node, ast.AnnAssign):
             left += [(n, node) for n in (node.target, node.value) if n is not None]
         else:
             left += [(n, node) for n in ast.iter_child_nodes(node)]
 
 
-def _given(call: ast.Call) -> Iterator[ast.AST]:
-    """Yield what a call is given, and what lists and dicts among it hold."""
+def _arguments(call: ast.Call) -> Iterator[ast.AST]:
+    """Yield a call's arguments, and what lists and dicts among them hold."""
     left: list[ast.AST] = [*call.args, *(k.value for k in call.keywords)]
     while left:
         node = left.pop()

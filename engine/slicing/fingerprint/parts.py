@@ -32,7 +32,7 @@ Named = tuple[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a value is made of.
+    """What a value consists of.
 
     Attributes
     ----------
@@ -103,22 +103,22 @@ def _mapping(value: Any, text: Text, label: str = "dict") -> Parts:
 
 def _set(value: Any, text: Text) -> Parts:
     # Its order is another one in every process.
-    kept = sorted(t for v in value if (t := text(v)) is not None)
+    texts = sorted(t for v in value if (t := text(v)) is not None)
     other = sorted((v for v in value if text(v) is None), key=lambda v: _shallow(v, text))
-    return Parts(f"{type(value).__name__}:{','.join(kept)}", [("{}", v) for v in other], False)
+    return Parts(f"{type(value).__name__}:{','.join(texts)}", [("{}", v) for v in other], False)
 
 
 def _shallow(value: Any, text: Text, depth: int = 3) -> str:
-    """Return a text by which values of a set have an order that is the same in every process."""
+    """Return a text that gives a set's values the same order in every process."""
     plain = text(value)
     if plain is not None or depth == 0:
         return plain or type(value).__qualname__
     if isinstance(value, tuple | frozenset):
         below = [_shallow(v, text, depth - 1) for v in value]
         return f"{type(value).__name__}{sorted(below) if isinstance(value, frozenset) else below}"
-    held = getattr(value, "__dict__", {})
+    attributes = [*getattr(value, "__dict__", {}).items()]
     about = getattr(value, "__qualname__", type(value).__qualname__)
-    return f"{about}{sorted((k, _shallow(v, text, 0)) for k, v in [*held.items()])}"
+    return f"{about}{sorted((k, _shallow(v, text, 0)) for k, v in attributes)}"
 
 
 def _repr(value: Any, _: Text) -> Parts:
@@ -153,8 +153,8 @@ def _zone(value: zoneinfo.ZoneInfo, _: Text) -> Parts:
 
 
 def _reduced(value: Any, _: Text) -> Parts:
-    made, *arguments = value.__reduce__()[:2]
-    return Parts(type(value).__name__, [("", made), *(("", a) for a in arguments)])
+    maker, *arguments = value.__reduce__()[:2]
+    return Parts(type(value).__name__, [("", maker), *(("", a) for a in arguments)])
 
 
 def _attributes(*names: str) -> Callable[[Any, Text], Parts]:
@@ -251,9 +251,17 @@ def _tensor(value: Any) -> Parts | None:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Stands for a module of others' that isn't held itself."""
+    """Stands for a module of others', which a value needs by name alone."""
 
     module: str
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """What can't be described, and why."""
+
+    label: str
+    why: str
 
 
 _KINDS: dict[type, Callable[[Any, Text], Parts]] = {

@@ -1,7 +1,7 @@
-"""Where a value that functions change as they run is made: the expression in the source.
+"""Which expression in the source makes a value that functions change as they run.
 
-A cache is empty at first and full later, and the same all the time. It is known by the one
-expression that makes it; where there may be another, there is none to know it by.
+A cache is empty at first and full later, and the same all the time. The one expression that makes
+it stands for it; where there may be another expression, nothing does.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def of_variable(tree: ast.Module, inner: Function, name: str) -> ast.expr | None
 
 
 def of_default(node: Function, name: str) -> ast.expr | None:
-    """Return the expression that a parameter's default was made by."""
+    """Return the expression that makes a parameter's default."""
     a = node.args
     plain = [*a.posonlyargs, *a.args]
     pairs = [*zip(reversed(plain), reversed(a.defaults), strict=False),
@@ -91,14 +91,14 @@ def of_attribute(
 ) -> ast.expr | bool:
     """Return the expression that makes an attribute of an object, a class or a function.
 
-    False where there may be more than one; True where there is none: it is made as functions run.
+    False where there may be more than one; True where there is none: functions make it as they run.
 
     Parameters
     ----------
     trees
         The modules whose functions may set it.
     owner
-        The class; of a function that has the attribute, the module or function it is made in.
+        The class; for an attribute of a function, the module or function around that.
     name
         The attribute.
     of_class
@@ -122,12 +122,12 @@ def of_attribute(
         if len(values) != 1 or len(mentions) != 1:
             return False
         return _of_outside(_fresh(values[0]), *makers) or False
-    for s in owner.body:  # what a dataclass' constructor may be given
+    for s in owner.body:  # what a dataclass' constructor may take
         if isinstance(s, ast.AnnAssign) and getattr(s.target, "id", None) == name:
             return s.value if _is_no_argument(s.value) and s.value is not None else False
     outside = list(_outside(owner.body))
-    found = _only_assignment(owner.body, outside, name)
-    return found or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
+    value = _only_assignment(owner.body, outside, name)
+    return value or not any(isinstance(n, ast.Name) and n.id == name for n in outside)
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -138,7 +138,7 @@ def _changed_outside(tree: ast.Module, owner: ast.ClassDef) -> frozenset[str]:
 
 
 def _is_no_argument(value: ast.expr | None) -> bool:
-    """Tell whether a dataclass' field is said to be no argument of its constructor."""
+    """Tell whether a dataclass' field says that its constructor doesn't take it."""
     return isinstance(value, ast.Call) and any(
         k.arg == "init" and isinstance(k.value, ast.Constant) and k.value.value is False
         for k in value.keywords
@@ -148,7 +148,7 @@ def _is_no_argument(value: ast.expr | None) -> bool:
 def around(
     tree: ast.Module, inner: Function
 ) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef:
-    """Return the function that a function is made in, or its module."""
+    """Return the function around a function, or its module."""
     node, parents = parents_of(tree).get(inner), parents_of(tree)
     while node is not None and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         node = parents.get(node)
@@ -223,12 +223,12 @@ def _fresh(value: ast.expr) -> ast.expr | None:
     return value
 
 
-def made_value(node: ast.expr) -> tuple[Any, ...]:
+def value_of(node: ast.expr) -> tuple[Any, ...]:
     """Return what an expression makes, in a tuple, where its text alone tells; else nothing.
 
     Examples
     --------
-    >>> [made_value(ast.parse(t, mode="eval").body) for t in ("{}", "set()", "[0]", "other")]
+    >>> [value_of(ast.parse(t, mode="eval").body) for t in ("{}", "set()", "[0]", "other")]
     [({},), (set(),), ([0],), ()]
     """
     empty = isinstance(node, ast.Call) and not node.args and not node.keywords

@@ -1,0 +1,124 @@
+"""Masks in tables that aren't Spark's: pandas', pyarrow's, and the record arrays of appliers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
+from engine.masks.codes import codes_of
+from engine.slicing.fingerprint.identity import fingerprint
+
+if TYPE_CHECKING:
+    from engine.slicing.functions import SlicingFunction
+
+MARK, MARKS = "slice", "slices"  # a column's metadata in pyarrow, a table's attrs in pandas
+
+
+def mark_of(sf: SlicingFunction) -> dict[str, str]:
+    """Return a mask's mark, as a mask table's column has it."""
+    return {"name": sf.name, "fingerprint": fingerprint(sf)}
+
+
+def marked_field(sf: SlicingFunction) -> pa.Field:
+    """Return the field of a slice's BOOLEAN column in a table of pyarrow."""
+    return pa.field(sf.id, pa.bool_(), metadata={MARK: json.dumps(mark_of(sf))})
+
+
+def is_local(masks: Any) -> bool:
+    """Tell whether something is a table of pandas' or pyarrow's, or a record array."""
+    if isinstance(masks, np.ndarray):
+        return masks.dtype.names is not None and masks.ndim == 1
+    return isinstance(masks, pd.DataFrame | pa.Table | pa.RecordBatch)
+
+
+def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the slices of a local table, and ``[n, S]`` which rows are in them.
+
+    Parameters
+    ----------
+    masks
+        The table; of a record array every field is a slice.
+    ids
+        The slices; all that are marked if None.
+
+    Raises
+    ------
+    NoMasksError
+        If none are named and none are marked.
+    NoSuchMaskError, MaskColumnError
+        If there is no such slice, or its column can't be a mask.
+    MaskValueError
+        If a record array holds what is neither 1, 0, -1 nor null.
+
+    Examples
+    --------
+    >>> ids, members = inside(pa.table({"a": [True, None], "b": [False, True]}), ["b", "a"])
+    >>> ids, members.tolist()
+    (('b', 'a'), [[False, True], [True, False]])
+    """
+    wanted, names = named_masks(masks, ids, "ids"), _names(masks)[0]
+    members = np.zeros((len(masks), len(wanted)), bool)
+    for i, one in enumerate(wanted):
+        members[:, i] = _column(masks, names.index(one))
+    return wanted, members
+
+
+def named_masks(masks: Any, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
+    """Return the slices that someone asks for of a local table, or all that are marked.
+
+    Parameters
+    ----------
+    masks, ids
+        As for :func:`inside`, which raises the same.
+    argument
+        What names slices, for the message.
+    """
+    names, known, flags = _names(masks)
+    wanted = tuple(dict.fromkeys(known if ids is None else ids))
+    if ids is None and not wanted:
+        raise NoMasksError(flags, argument)
+    for one in wanted:
+        if one not in names:
+            raise NoSuchMaskError(one, known or flags)
+        if names.count(one) > 1:
+            raise MaskColumnError(one, f"there are {names.count(one)} columns {one!r}")
+        if one not in flags:
+            raise MaskColumnError(one, f"the column {one!r} is no BOOLEAN one")
+    return wanted
+
+
+def _names(masks: Any) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of all columns, of those marked as masks, and of those that can be one."""
+    if isinstance(masks, np.ndarray):
+        names = list(masks.dtype.names or ())
+        flags = [n for n in names if masks.dtype[n].kind in "bi"]
+        return names, flags, flags
+    if isinstance(masks, pd.DataFrame):
+        names = list(map(str, masks.columns))
+        kinds = [str(kind) for kind in masks.dtypes]
+        flags = [n for n, k in zip(names, kinds, strict=True) if k in _BOOLEAN]
+        marks: Mapping[str, Any] = masks.attrs.get(MARKS, {})
+        return names, [n for n in flags if n in marks], flags
+    flags = [f.name for f in masks.schema if pa.types.is_boolean(f.type)]
+    marked = {f.name for f in masks.schema if MARK.encode() in (f.metadata or {})}
+    return list(masks.schema.names), [n for n in flags if n in marked], flags
+
+
+_BOOLEAN = ("bool", "boolean", "bool[pyarrow]")
+
+
+def _column(masks: Any, at: int) -> np.ndarray:
+    if isinstance(masks, np.ndarray):
+        name = (masks.dtype.names or ())[at]
+        return np.asarray(codes_of(name, masks[name]) == 1)  # undecided is out
+    if isinstance(masks, pd.DataFrame):
+        return np.asarray(masks.iloc[:, at].fillna(False).to_numpy(bool))
+    column = masks.column(at).fill_null(False)
+    values = column.to_numpy() if isinstance(masks, pa.Table) else column.to_numpy(False)
+    return np.asarray(values, bool)

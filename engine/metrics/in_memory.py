@@ -1,0 +1,306 @@
+"""What an evaluation does with tables of pandas and pyarrow: the scan's tasks, without Spark.
+
+Rows become the chunks that Spark's tasks take, and the same tasks add them up, so that figures are
+the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from engine.hashing import KeyHash
+from engine.masks.arrow import StoredWords
+from engine.masks.checks import EXAMPLES, key_text
+from engine.masks.layout import Layout
+from engine.masks.splits import AnySplit, Split
+from engine.metrics.custom import CustomMetric
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs
+from engine.metrics.formulas.states import OVERALL
+from engine.metrics.inference.delong import Paired, paired_in_order
+from engine.metrics.inference.figures import Figures, with_statuses
+from engine.metrics.inference.per_slice import figure_of
+from engine.metrics.scan.arrow_chunks import FOUND, Places, chunk_in, wrong_numbers
+from engine.metrics.scan.checks import check_counts
+from engine.metrics.scan.chunks import Chunk
+from engine.metrics.scan.code import flags_in
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.gather import arranged, grouped
+from engine.metrics.scan.task import Task, outputs_of, rows_by_split
+from engine.words import WORD
+
+_CHUNK = 2**16  # rows that a task takes at a time, so that they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class LocalRows:
+    """Mask rows with each model's predictions beside them, in memory.
+
+    Attributes
+    ----------
+    table
+        The columns that the scan reads, of types that it takes.
+    spec
+        What is evaluated.
+    models
+        Per model: label, weight, pred and prob to their columns; see :class:`.Places`.
+    key
+        The columns that name a row.
+    shown
+        Any column as it was given, for rows that are shown.
+    """
+
+    table: pa.Table
+    spec: EvaluationSpec
+    models: tuple[Mapping[str, str], ...]
+    key: Sequence[str]
+    shown: Callable[[str], pd.Series]
+
+    def running(self) -> AbstractContextManager[None]:
+        """Explain nothing: slicing functions have run."""
+        return nullcontext()
+
+    def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
+        """Add up all states, a task per processor."""
+        form, places = self._form(replicates if hashed else 0), self._places(hashed)
+        batches = self.table.to_batches(max_chunksize=_CHUNK)
+        tasks = max(1, min(os.cpu_count() or 1, len(batches)))
+
+        def add_up(first: int) -> list[pa.RecordBatch]:
+            task = Task(form)
+            for batch in batches[first::tasks]:
+                task.take(chunk_in(batch, form, places))
+            return list(task.sums())
+
+        with ThreadPoolExecutor(tasks) as pool:
+            sums = [batch for part in pool.map(add_up, range(tasks)) for batch in part]
+        if not sums:
+            return Scan({}, {}, {})
+        return arranged(grouped(pa.Table.from_batches(sums), form), form)
+
+    def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
+        """Check what the scan counted."""
+        check_counts(counts, self.spec, tables, allow_missing, self)
+
+    def unknown(self, i: int, column: str) -> list[str]:
+        """Return some values of a model's labels or predictions that are no class."""
+        outputs = self._outputs[i]
+        at = outputs.label if column == "label" else outputs.pred
+        values = self.table.column(self.models[i][column]).take(_rows(at == UNKNOWN_CLASS))
+        return [str(value) for value in values.unique().to_pylist()[:6]]
+
+    def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
+        """Return a model's first weights, probabilities or numbers that can't be, with keys."""
+        if column not in self.models[i]:
+            return []
+        values = self.table.column(self.models[i][column])
+        if column in ("label", "pred"):
+            bad = wrong_numbers(values.combine_chunks())
+        else:
+            bad = flags_in(self._chunk.numbers(f"code_{i}"))[f"bad_{column}"] == 1
+        rows, keys = self._first(bad)
+        return list(zip(values.take(pa.array(rows)).to_pylist(), keys, strict=True))
+
+    def uncovered(self, i: int) -> list[str]:
+        """Return the keys of the first rows without a model's prediction."""
+        covered = self.table.column(self.models[i][FOUND]).to_numpy()
+        return self._first(~covered.astype(bool))[1]
+
+    def _first(self, chosen: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """Return the first of some rows by key, and their keys."""
+        rows = np.flatnonzero(chosen)
+        keys = pd.DataFrame({k: self.shown(k).iloc[rows].array for k in self.key}, index=rows)
+        keys = keys.sort_values(list(self.key)).head(EXAMPLES)
+        return keys.index.to_numpy(), [key_text(k, self.key) for k in keys.to_dict("records")]
+
+    def with_clusters(self, counts: Scan, cluster: str) -> Scan:
+        """Count the clusters that have a scored row in each slice."""
+        coded = self.table.column(cluster).combine_chunks().dictionary_encode("encode")
+        cluster_of, n = np.asarray(coded.indices), len(coded.dictionary)
+        parts = dict(counts.parts)
+        for (split, rows), i in product(self._splits.items(), range(len(self.models))):
+            outputs = self._outputs[i]
+            scored = np.zeros(len(cluster_of), bool)
+            scored[rows] = (outputs.label[rows] != -1) & (outputs.pred[rows] != -1)
+            each = [
+                np.count_nonzero(np.bincount(cluster_of[scored & member], minlength=n))
+                for member in self._members()
+            ]
+            at = (self.spec.models[i], split)
+            parts[at] = replace(parts[at], clusters=np.array(each, np.int64))
+        return replace(counts, parts=parts)
+
+    def per_slice(
+        self, functions: Sequence[CustomMetric], counts: Scan
+    ) -> dict[tuple[str, Split, str], Figures]:
+        """Compute metrics that are plain functions."""
+        figures = {}
+        for (split, rows), (i, model) in product(self._splits.items(), enumerate(self.spec.models)):
+            n = counts.parts[model, split].state.rows["rows"][:, 0]
+            weight = self._chunk.numbers(f"weight_{i}") if self.spec.weighted else None
+            members = [rows[member[rows]] for member in self._members()]
+            weights = [None if weight is None else weight[own] for own in members]
+            outputs = [self._outputs[i].take(own) for own in members]
+            for function in functions:
+                each = map(partial(figure_of, function), outputs, weights)
+                value, support, problem = zip(*each, strict=True)
+                problems = {at: text for at, text in enumerate(problem) if text is not None}
+                figures[model, split, function.name] = with_statuses(
+                    np.array(value, np.float64), np.array(support, np.int64), n, problems
+                )
+        return figures
+
+    def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
+        """Compare two models' areas under the ROC curve; see :mod:`.inference.delong`."""
+        first, second = (self._outputs[i] for i in models)
+        scored = (first.label >= 0) & ~np.isnan(first.score) & ~np.isnan(second.score)
+        positive = first.label == self.spec.positive
+        areas = []
+        for (split, rows), (at, member) in product(
+            self._splits.items(), enumerate(self._members())
+        ):
+            own = rows[(scored & member)[rows]]
+            if len(own):
+                of = paired_in_order(positive[own], first.score[own], second.score[own])
+                areas.append((split, at, *of))
+        return pd.DataFrame(areas, columns=["split", "slice", *Paired._fields])
+
+    def worst_rows(
+        self, key: Sequence[str], slice_id: str, model: int, n: int, columns: Sequence[str],
+        split: AnySplit, seed: int,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return a slice's rows of the largest loss; see :mod:`.explore.rows`."""
+        loss = self._loss(model)
+        with np.errstate(invalid="ignore"):
+            rows = np.flatnonzero((loss > 0) & self._chosen(slice_id, split))
+        rows = rows[np.lexsort((self._hashes(key, seed)[rows], -loss[rows]))[:n]]
+        outputs = {name: self._output(model, name) for name in ("label", "pred", "prob")}
+        return self._frame(rows, key, columns, {**outputs, "loss": pd.Series(loss)})
+
+    def flipped_rows(
+        self, key: Sequence[str], slice_id: str, models: tuple[int, int], n: int,
+        columns: Sequence[str], split: AnySplit, seed: int,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return rows that the second model wins and loses; see :mod:`.explore.rows`."""
+        first, second = (self._outputs[i] for i in models)
+        label, a, b = first.label, first.pred, second.pred
+        scored = self._chosen(slice_id, split) & (label >= 0) & (a >= 0) & (b >= 0)
+        outputs = {
+            "label": self._output(models[0], "label"),
+            **{f"pred_{self.spec.models[i]}": self._output(i, "pred") for i in models},
+        }
+        hashes, frames = self._hashes(key, seed), []
+        for kind, flipped in (
+            ("won", (a != label) & (b == label)),
+            ("lost", (a == label) & (b != label)),
+        ):
+            rows = np.flatnonzero(scored & flipped)
+            rows = rows[np.argsort(hashes[rows], kind="stable")[:n]]
+            frame = self._frame(rows, key, columns, outputs, also=("flip",))
+            frame.insert(0, "flip", kind)
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)
+
+    def _form(self, replicates: int = 0) -> Form:
+        n = len(self.spec.slice_ids)
+        return Form(self.spec, replicates, max(1, -(-n // WORD)), tuple(range(n)))
+
+    def _places(self, hashed: KeyHash | None = None) -> Places:
+        ids = self.spec.slice_ids
+        words = tuple(tuple(ids[at : at + WORD]) for at in range(0, len(ids), WORD))
+        return Places(StoredWords(Layout.BOOLEAN, words), self.models, hashed)
+
+    @cached_property
+    def _chunk(self) -> Chunk:
+        """All rows as one chunk."""
+        whole = self.table.combine_chunks()
+        arrays = [column.combine_chunks() for column in whole.columns]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=whole.schema)
+        return chunk_in(batch, self._form(), self._places())
+
+    @cached_property
+    def _outputs(self) -> list[Outputs]:
+        """Each model's outputs on all rows."""
+        of = self._chunk
+        return [
+            outputs_of(of.columns, i, of.numbers(f"code_{i}"), self.spec, {})
+            for i in range(len(self.models))
+        ]
+
+    @cached_property
+    def _splits(self) -> dict[Split, np.ndarray]:
+        """Each split's rows."""
+        return dict(rows_by_split(self._chunk, self.spec))
+
+    def _members(self) -> Iterator[np.ndarray]:
+        """Yield which rows are in each slice, all rows first."""
+        yield np.ones(self.table.num_rows, bool)
+        yield from map(self._member, self.spec.slice_ids)
+
+    def _member(self, slice_id: str) -> np.ndarray:
+        column = self.table.column(slice_id).fill_null(False)
+        return np.asarray(column.to_numpy(), bool)
+
+    def _chosen(self, slice_id: str, split: AnySplit) -> np.ndarray:
+        n = self.table.num_rows
+        member = np.ones(n, bool) if slice_id == OVERALL else self._member(slice_id)
+        if split is ...:
+            return member
+        here = np.zeros(n, bool)
+        here[self._splits.get(split, np.arange(0))] = True
+        return member & here
+
+    def _hashes(self, key: Sequence[str], seed: int) -> np.ndarray:
+        """Return the rows' hashes as Spark orders them, ``[n]`` int64."""
+        columns = [self.table.column(k).combine_chunks() for k in key]
+        return KeyHash(tuple(key), seed).of(columns).view(np.int64)
+
+    def _loss(self, model: int) -> np.ndarray:
+        """Return each row's loss ``[n]``, NaN where there is none; as :mod:`.explore.rows`."""
+        of = self._outputs[model]
+        if not self.spec.classes:
+            return np.abs(self._number(model, "pred") - self._number(model, "label"))
+        wrong = np.where(of.pred >= 0, (of.pred != of.label) * 1.0, np.nan)
+        rows = np.arange(len(of.label))
+        own = of.probabilities[rows, np.clip(of.label, 0, None)]
+        likely = -np.log(np.clip(own, of.least, 1.0))
+        return np.where(of.label >= 0, np.where(np.isnan(own), wrong, likely), np.nan)
+
+    def _number(self, model: int, name: str) -> np.ndarray:
+        return self._output(model, name).to_numpy(np.float64, na_value=np.nan)
+
+    def _output(self, model: int, name: str) -> pd.Series:
+        column = self.models[model].get(name)
+        if column is None:
+            return pd.Series([None] * self.table.num_rows, dtype=object)
+        return self.table.column(column).to_pandas()
+
+    def _frame(
+        self,
+        rows: np.ndarray,
+        key: Sequence[str],
+        columns: Sequence[str],
+        outputs: Mapping[str, pd.Series],
+        also: Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """Return rows with their key, further columns and outputs."""
+        hidden = {*outputs, *also} - set(key)
+        names = [c for c in dict.fromkeys([*key, *columns]) if c not in hidden]
+        shown = {name: self.shown(name) for name in names}
+        return pd.DataFrame(
+            {name: column.iloc[rows].array for name, column in {**shown, **outputs}.items()}
+        )
+
+
+def _rows(chosen: np.ndarray) -> pa.Array:
+    return pa.array(np.flatnonzero(chosen))

@@ -1,0 +1,285 @@
+"""What a scan is asked for, how its rows and sums are laid out, and what comes back.
+
+All of it is small and the same on the driver and in tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from engine.errors import NotBinaryError, TooManyClassesError
+from engine.masks.splits import Split
+from engine.metrics.catalog import MetricSpec
+from engine.metrics.custom import CustomMetric
+from engine.metrics.formulas.exact import BITS, LOWEST, PLACES
+from engine.metrics.formulas.families import addends_of, family
+from engine.metrics.formulas.outputs import Classes
+from engine.metrics.formulas.states import State
+from engine.metrics.scan.code import FLAGS as CODE_FLAGS
+from engine.metrics.scan.code import MOST_CLASSES
+from engine.metrics.scan.kernel import PLAIN, Line, Work
+from engine.words import WORD
+
+EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
+MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
+FLAGS = (*CODE_FLAGS, "unknown_label", "unknown_pred")
+PAIR_CELLS = 4  # both models right, only the first, only the second, neither
+KEY_ROW = -(2**31)  # where hashes of keys are
+_MOST_SUMS = 64  # in a row that is sent
+
+
+@dataclass(frozen=True)
+class EvaluationSpec:
+    """What is evaluated.
+
+    Attributes
+    ----------
+    metrics
+        The metrics.
+    slice_ids
+        Mask columns.
+    classes
+        Label values in class order; none where labels are numbers.
+    positive
+        Position of the positive class.
+    split
+        The split column, or None.
+    weighted
+        Whether predictions have weights.
+    models
+        Model ids, in the order in which their predictions were joined.
+    custom
+        Metrics of the user's own that have a state.
+
+    Raises
+    ------
+    NotBinaryError
+        If a metric has a threshold or a share, or ranks scores, and there aren't two classes.
+    TooManyClassesError
+        If there are more classes than a row's code has numbers for.
+    """
+
+    metrics: Sequence[MetricSpec]
+    slice_ids: Sequence[str]
+    classes: Sequence[Any]
+    positive: int
+    split: str | None = None
+    weighted: bool = False
+    models: Sequence[str] = ("model",)
+    custom: Sequence[CustomMetric] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.classes) > MOST_CLASSES:
+            raise TooManyClassesError("labels and predictions", len(self.classes), MOST_CLASSES)
+        for metric in self.metrics:
+            chosen = (metric.parameter("threshold"), metric.parameter("top"))
+            binary = any(c is not None for c in chosen) or metric.kind.family == "scores"
+            n = len(self.classes)
+            if binary and n != 2:  # noqa: PLR2004
+                there = "there is 1 class" if n == 1 else f"there are {n} classes"
+                raise NotBinaryError(str(metric), there)
+
+    @cached_property
+    def labels(self) -> Classes:
+        """The classes, as formulas take them."""
+        return Classes(tuple(self.classes), self.positive)
+
+    @property
+    def replicable(self) -> list[MetricSpec]:
+        """The metrics that replicates can be drawn of."""
+        return [m for m in self.metrics if family(m, self.labels).replicated and self._fits(m)]
+
+    def _fits(self, metric: MetricSpec) -> bool:
+        counts, _ = addends_of([metric], self.labels)
+        return all(c.cells <= MOST_REPLICATED for c in counts)
+
+    def work(self, replicates: int = 0) -> Work:
+        """Return what is added up of each model."""
+        counts, sums = addends_of(self.metrics, self.labels)
+        drawn, _ = addends_of(self.replicable, self.labels) if replicates else ((), ())
+        names = frozenset(c.name for c in drawn) - {"rows"}
+        if any(m.name == "count" for m in self.metrics) and not self.weighted:
+            names -= {"rows"}
+        return Work(counts, sums, self.weighted, replicates, names)
+
+    @property
+    def columns(self) -> list[str]:
+        """What is read of other columns: ``mean:<name>`` and ``null:<name>``."""
+        kinds = {"mean": "mean", "null_rate": "null"}
+        named = (m for m in self.metrics if m.name in kinds)
+        return list(dict.fromkeys(f"{kinds[m.name]}:{m.parameter('column')}" for m in named))
+
+    def needs(self, what: str) -> bool:
+        """Tell whether a metric is computed from ``prob``, or from ``numbers``."""
+        own = any(c.needs == what for c in self.custom)
+        return own or any(m.needs == what for m in self.metrics)
+
+    @property
+    def ranked(self) -> bool:
+        """Whether a metric ranks scores, so that small slices' scores are kept."""
+        return any(m.kind.family == "scores" for m in self.metrics)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the scan has of one model in one split.
+
+    Attributes
+    ----------
+    state
+        Of all rows, then of each slice: ``[1 + S, …]``.
+    replicates
+        The same of each replicate, ``[1 + S, B, …]``; None without.
+    scores
+        Position among slices (0 is all rows) to the scores of a small one, ``[3, n]``: score,
+        whether positive, weight.
+    flags
+        How many rows have each of :data:`FLAGS`.
+    custom
+        Metric and position among slices to the tasks' states.
+    scored
+        Metric of the user's own to how many rows it was given, ``[1 + S]``.
+    clusters
+        How many clusters there are to draw, ``[1 + S]``; None where rows are drawn.
+    """
+
+    state: State
+    replicates: State | None
+    scores: Mapping[int, np.ndarray]
+    flags: Mapping[str, int]
+    custom: Mapping[tuple[str, int], list[bytes]] = field(default_factory=dict)
+    scored: Mapping[str, np.ndarray] = field(default_factory=dict)
+    clusters: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one scan added up.
+
+    Attributes
+    ----------
+    parts
+        Model and split to its part.
+    nulls
+        Split to rows on which slices are undecided, ``[1 + S]``.
+    pairs
+        Two models and a split to ``[1 + S, 4]`` rows with a label and both predictions: both
+        right, only the first, only the second, neither.
+    repeats
+        Whether a key seems to be null, or to name more than one row.
+    """
+
+    parts: Mapping[tuple[str, Split], Part]
+    nulls: Mapping[Split, np.ndarray]
+    pairs: Mapping[tuple[str, str, Split], np.ndarray]
+    repeats: bool = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """How rows go to tasks and sums come back; small, and the same on both sides."""
+
+    spec: EvaluationSpec
+    replicates: int
+    words: int
+    bits: tuple[int, ...]
+    key: tuple[str, ...] = ()  # columns whose values must not repeat; none where rows aren't joined
+
+    @cached_property
+    def work(self) -> Work:
+        """What is added up of each model."""
+        return self.spec.work(self.replicates)
+
+    @cached_property
+    def starts(self) -> dict[Line, int]:
+        """Where rows of each count start, and of digits by name, among those of one model."""
+        starts, at = {}, 0
+        for count in self.work.counts:
+            starts[Line(count.name, PLAIN)] = at
+            at += count.cells
+        for name, cells in self.work.exact.items():
+            starts[Line(name, BITS * LOWEST)] = at
+            at += cells * PLACES
+        starts[Line("", PLAIN)] = at  # how many there are
+        return starts
+
+    def first(self, line: Line, cells: int) -> int:
+        """Return where a line's rows start, a count's or a digit's."""
+        if line.exponent is PLAIN:
+            return self.starts[line]
+        place = line.exponent // BITS - LOWEST
+        return self.starts[Line(line.name, BITS * LOWEST)] + place * cells
+
+    @property
+    def cells(self) -> int:
+        """How many rows of sums a model may have."""
+        return self.starts[Line("", PLAIN)]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """All pairs of models."""
+        return list(combinations(range(len(self.spec.models)), 2)) if self.spec.classes else []
+
+    @property
+    def pair_row(self) -> int:
+        """Where rows of pairs start, after those of models."""
+        return self.cells * len(self.spec.models)
+
+    @property
+    def null_row(self) -> int:
+        """The row of undecided masks."""
+        return self.pair_row + PAIR_CELLS * len(self.pairs)
+
+    @property
+    def flag_row(self) -> int:
+        """Where models' flags start, each a row."""
+        return self.null_row + 1
+
+    def scored_row(self, i: int, j: int) -> int:
+        """Return the row of the supports of a model's j-th metric of the user's own."""
+        first = self.flag_row + len(FLAGS) * len(self.spec.models)
+        return first + i * len(self.spec.custom) + j
+
+    # What tasks send as bytes is numbered below 0.
+    def scores_row(self, i: int) -> int:
+        """Return the row of a model's scores."""
+        return -1 - i
+
+    def state_row(self, i: int, j: int) -> int:
+        """Return the row of the states of a model's j-th metric of the user's own."""
+        return -1 - len(self.spec.models) * (1 + j) - i
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where sums are among those of all bits: of all rows, then of each slice."""
+        return np.array([self.words * WORD, *self.bits])
+
+    @cached_property
+    def place_of(self) -> np.ndarray:
+        """The place of each bit's sum among those that are sent; -1 for bits nobody asked for."""
+        place = np.full(self.words * WORD + 1, -1)
+        place[self.places] = np.arange(len(self.places))
+        return place
+
+    @property
+    def sent(self) -> int:
+        """How many numbers a task sends at most, about."""
+        scores = 3 * EXACT_ROWS if self.spec.ranked else 0
+        cells = self.work.numbers * (1 + self.replicates) + scores
+        return cells * len(self.spec.models) * len(self.places)
+
+    @property
+    def blocks(self) -> int:
+        """How many rows are sent for all slices."""
+        return -(-len(self.places) // _MOST_SUMS)
+
+    @property
+    def sums(self) -> list[str]:
+        """The columns of sums that a row has: as few as do, all blocks alike."""
+        return [f"c_{i}" for i in range(-(-len(self.places) // self.blocks))]

@@ -1,0 +1,123 @@
+"""What only a classic session has: its JVM, which Spark Connect doesn't show.
+
+No other file reaches for the JVM by a session, a context or a DataFrame; a test holds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+def is_classic(df: DataFrame) -> bool:
+    """Tell whether a DataFrame is a classic session's, whose plans can be read."""
+    return hasattr(df, "_jdf")
+
+
+def analyzed(df: DataFrame) -> Any:
+    """Return a DataFrame's analysed plan."""
+    return df._jdf.queryExecution().analyzed()
+
+
+def optimized(df: DataFrame) -> Any:
+    """Return a DataFrame's optimised plan."""
+    return df._jdf.queryExecution().optimizedPlan()
+
+
+def class_name(of: Any) -> str:
+    """Return the name of an object's class, without its package."""
+    return str(of.getClass().getSimpleName())
+
+
+def is_a(spark: SparkSession, of: Any, java_class: str) -> bool:
+    """Tell whether an object is of a class or of one below it."""
+    return bool(_jvm(spark).py4j.reflection.TypeUtil.isInstanceOf(java_class, of))
+
+
+def items(sequence: Any) -> Iterator[Any]:
+    """Yield the items of one of Scala's collections."""
+    iterator = sequence.iterator()
+    while iterator.hasNext():
+        yield iterator.next()
+
+
+def lines(spark: SparkSession, texts: Any) -> list[str]:
+    """Return an array of texts without line breaks, by one call instead of one for each."""
+    return str(_jvm(spark).org.apache.hadoop.util.StringUtils.join("\n", texts)).split("\n")
+
+
+def path_of(spark: SparkSession, *parts: str) -> Any:
+    """Return a path as Hadoop has it."""
+    return _jvm(spark).org.apache.hadoop.fs.Path("/".join(parts))
+
+
+def file_system(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    """Return Hadoop's file system of a path, and the path in it."""
+    place = path_of(spark, path)
+    return place.getFileSystem(_state(spark).newHadoopConf()), place
+
+
+def qualified(spark: SparkSession, path: str) -> str:
+    """Return a path with its file system and all folders."""
+    files, place = file_system(spark, path)
+    return str(files.makeQualified(place).toString())
+
+
+def sha256(spark: SparkSession, path: str) -> str:
+    """Hash a file of any length."""
+    files, place = file_system(spark, path)
+    stream = files.open(place)
+    try:
+        return str(_jvm(spark).org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
+    finally:
+        stream.close()
+
+
+def parquet_schema(spark: SparkSession, url: str) -> str:
+    """Return the schema in a Parquet file's footer, as a text."""
+    jvm = _jvm(spark)
+    file = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
+        jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(url)), _state(spark).newHadoopConf()
+    )
+    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(file)
+    try:
+        return str(reader.getFooter().getFileMetaData().getSchema().toString())
+    finally:
+        reader.close()
+
+
+def task_limits(spark: SparkSession) -> tuple[int, int]:
+    """Return how many tasks run at a time, and how many bytes of files each reads at most."""
+    most = _state(spark).conf().filesMaxPartitionBytes()
+    return spark.sparkContext.defaultParallelism, int(most)
+
+
+def silence(spark: SparkSession) -> None:
+    """Stop Spark's log of errors: they come back as exceptions, with a sentence."""
+    spark.sparkContext.setLogLevel("FATAL")
+
+
+def submitted_with(java_class: str) -> bool:
+    """Tell whether the JVM that spark-submit started has a class."""
+    from pyspark import SparkContext  # heavy, and sessions are opened by modules without Spark
+
+    SparkContext._ensure_initialized()
+    jvm = SparkContext._jvm
+    assert jvm is not None  # the gateway that spark-submit opened
+    try:
+        jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader().loadClass(java_class)
+    except Exception:
+        return False
+    return True
+
+
+def _state(spark: SparkSession) -> Any:
+    return spark._jsparkSession.sessionState()
+
+
+def _jvm(spark: SparkSession) -> Any:
+    assert spark._jvm is not None  # a classic session
+    return spark._jvm

@@ -1,0 +1,226 @@
+"""The baseline model: its figures on the real data, its file, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+from textblob import TextBlob
+
+from engine.baseline import Baseline, fit_baseline, stored_facts
+from engine.errors import (
+    BaselineMissingError,
+    BinarySolverError,
+    InputError,
+    NoWordsError,
+    SingleClassError,
+)
+from engine.project.demo_data import read_youtube_spam
+
+YOUTUBE = Path(__file__).parents[2] / "shared" / "data" / "youtube-spam"
+
+SLICES = {
+    "short_link": lambda text: re.search(r"\w+\.ly", text) is not None,
+    "keyword_subscribe": lambda text: "subscribe" in text.lower(),
+    "keyword_please": lambda text: "please" in text.lower() or "plz" in text.lower(),
+    "regex_check_out": lambda text: re.search(r"check.*out", text, re.IGNORECASE) is not None,
+    "short_comment": lambda text: len(text.split()) < 5,
+    "textblob_polarity": lambda text: TextBlob(text).sentiment.polarity > 0.9,
+}
+
+
+@pytest.fixture(scope="module")
+def youtube():
+    if not YOUTUBE.is_dir():
+        pytest.skip(f"the YouTube Spam Collection is not in {YOUTUBE}")
+    return read_youtube_spam(YOUTUBE)
+
+
+@pytest.fixture
+def small():
+    texts = pd.Series(["free money", "nice song", "free phones", "lovely song"], name="text")
+    return fit_baseline(texts, [1, 0, 1, 0], c=1.0)
+
+
+@pytest.mark.parametrize("order", ["tutorial", "comment_id", "shuffled"])
+def test_the_tutorials_figures_whatever_the_order_of_rows(youtube, order):
+    train = youtube[youtube["split"] == "train"]
+    if order == "comment_id":
+        train = train.sort_values("comment_id")
+    if order == "shuffled":
+        train = train.sample(frac=1, random_state=5)
+    test = youtube[youtube["split"] == "test"]
+    baseline = fit_baseline(train["text"], train["label"])
+    pred = np.array(baseline.classes)[baseline.predict_proba(test["text"]).argmax(axis=1)]
+    gold = test["label"].to_numpy()
+
+    def figures(mask):
+        accuracy, f1 = accuracy_score(gold[mask], pred[mask]), f1_score(gold[mask], pred[mask])
+        return f"{accuracy:.4f}/{f1:.4f}", int(mask.sum())
+
+    masks = {name: test["text"].map(f).to_numpy() for name, f in SLICES.items()}
+    assert figures(np.ones(len(test), dtype=bool)) == ("0.9280/0.9250", 250)
+    assert {name: figures(mask) for name, mask in masks.items()} == {
+        "short_link": ("0.3333/0.5000", 3),
+        "keyword_subscribe": ("0.9444/0.9714", 36),
+        "keyword_please": ("1.0000/1.0000", 23),
+        "regex_check_out": ("1.0000/1.0000", 45),
+        "short_comment": ("0.9457/0.6667", 92),
+        "textblob_polarity": ("0.8750/0.7273", 24),
+    }
+
+
+def test_probabilities_are_in_class_order(small):
+    prob = small.predict_proba(pd.Series(["free", "song"]))
+    assert small.classes == (0, 1)
+    assert prob.dtype == np.float64
+    assert prob[0, 1] > 0.5 > prob[1, 1]
+    np.testing.assert_allclose(prob.sum(axis=1), 1.0)
+
+
+def test_classes_keep_their_own_values():
+    texts = pd.Series(["red apple", "green pear", "blue plum"], name="text")
+    baseline = fit_baseline(texts, ["warm", "cold", "other"], c=10.0, solver="lbfgs")
+    assert baseline.classes == ("cold", "other", "warm")
+    assert baseline.predict_proba(texts).argmax(axis=1).tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("null", [None, np.nan, pd.NA])
+def test_a_null_text_is_an_empty_one(small, null):
+    prob = small.predict_proba(pd.Series([null, ""], dtype=object))
+    assert prob[0].tolist() == prob[1].tolist()
+
+
+def test_a_null_in_training_counts_as_an_empty_text():
+    labels = [1, 0, 1, 0]
+    null = fit_baseline(pd.Series(["free", "song", None, "nice"]), labels)
+    empty = fit_baseline(pd.Series(["free", "song", "", "nice"]), labels)
+    some = pd.Series(["free song"])
+    assert null.predict_proba(some).tolist() == empty.predict_proba(some).tolist()
+
+
+def test_nullable_labels_train_as_plain_ones(small):
+    texts = pd.Series(["free money", "nice song", "free phones", "lovely song"], name="text")
+    nullable = fit_baseline(texts, pd.Series([1, 0, 1, 0], dtype="Int64"), c=1.0)
+    assert nullable.classes == small.classes
+    assert nullable.predict_proba(texts).tolist() == small.predict_proba(texts).tolist()
+
+
+def test_no_rows_give_no_probabilities(small):
+    assert small.predict_proba(pd.Series([], dtype=object)).shape == (0, 2)
+
+
+def test_it_is_saved_and_loaded(small, tmp_path):
+    some = pd.Series(["free song", "nice", None])
+    small.save(tmp_path / "a" / "b", facts={"rows": 4})
+    loaded = Baseline.load(tmp_path / "a" / "b")
+    assert (loaded.classes, loaded.text) == ((0, 1), "text")
+    assert loaded.predict_proba(some).tolist() == small.predict_proba(some).tolist()
+    described = json.loads((tmp_path / "a" / "b" / "baseline.json").read_text())
+    assert described["facts"] == {"rows": 4}
+    assert (described["classes"], described["text"]) == ([0, 1], "text")
+
+
+def test_classes_that_are_texts_come_back_from_the_file(tmp_path):
+    texts = pd.Series(["red apple", "green pear", "blue plum"], name="text")
+    fitted = fit_baseline(
+        texts, ["warm", "cold", "other"], c=10.0, solver="lbfgs", ngram_range=(1, 2)
+    )
+    fitted.save(tmp_path)
+    loaded = Baseline.load(tmp_path)
+    assert (loaded.classes, loaded.fitted) == (fitted.classes, fitted.fitted)
+    assert loaded.predict_proba(texts).tolist() == fitted.predict_proba(texts).tolist()
+    assert not loaded.save(tmp_path)
+
+
+def test_the_same_model_gives_the_same_file(small, tmp_path):
+    small.save(tmp_path / "a")
+    small.save(tmp_path / "b")
+    one, other = (tmp_path / name / "baseline.json" for name in ("a", "b"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_model_that_is_there_already_is_left_as_it_is(small, tmp_path):
+    assert small.save(tmp_path, facts={"rows": 4})
+    file = tmp_path / "baseline.json"
+    at = file.stat().st_mtime_ns
+    texts = pd.Series(["free money", "nice song", "free phones", "lovely song"], name="text")
+    assert not fit_baseline(texts, [1, 0, 1, 0], c=1.0).save(tmp_path, facts={"rows": 4})
+    assert file.stat().st_mtime_ns == at
+    assert small.save(tmp_path, facts={"rows": 5})
+    assert fit_baseline(texts, [1, 0, 1, 1], c=1.0).save(tmp_path, facts={"rows": 5})
+    file.write_text("{")  # a write that was cut off
+    assert stored_facts(tmp_path) == {}
+    assert small.save(tmp_path, facts={"rows": 4})
+    assert stored_facts(tmp_path) == {"rows": 4}
+
+
+def test_a_pickle_of_an_earlier_version_is_not_read(small, tmp_path):
+    old = tmp_path / "pipeline.joblib"
+    old.write_bytes(b"")
+    (tmp_path / "baseline.json").write_text('{"classes": [0, 1], "facts": {"rows": 4}}')
+    with pytest.raises(InputError) as caught:
+        Baseline.load(tmp_path)
+    assert str(caught.value) == (
+        f"'{old}' is the baseline of an earlier version, a pickle, which may run anything and is "
+        "not read; `python -m jobs.train_baseline` writes it again, as JSON"
+    )
+    assert stored_facts(tmp_path) == {}  # so that the job fits it again
+    assert small.save(tmp_path, facts={"rows": 4})
+    assert not old.exists()
+    assert Baseline.load(tmp_path).fitted == small.fitted
+
+
+def test_it_travels_by_pickle(small):
+    some = pd.Series(["free song"])
+    again = pickle.loads(pickle.dumps(small))
+    assert again.predict_proba(some).tolist() == small.predict_proba(some).tolist()
+
+
+def test_nothing_saved(tmp_path):
+    with pytest.raises(BaselineMissingError) as caught:
+        Baseline.load(tmp_path / "none")
+    assert str(caught.value) == (
+        f"there is no baseline in '{tmp_path / 'none'}'; jobs/train_baseline.py writes one"
+    )
+
+
+@pytest.mark.parametrize(("labels", "found"), [([1, 1], "only the label 1"), ([], "no label")])
+def test_one_class_is_refused(labels, found):
+    with pytest.raises(SingleClassError) as caught:
+        fit_baseline(pd.Series(["a word"] * len(labels), dtype=object, name="text"), labels)
+    assert str(caught.value) == (
+        f"the baseline can't be trained: its rows have {found}, and it takes two classes; "
+        "check the label column and the training split"
+    )
+
+
+def test_texts_without_words_are_refused():
+    with pytest.raises(NoWordsError) as caught:
+        fit_baseline(pd.Series([None, "!", None], name="comment"), [0, 1, 0])
+    assert str(caught.value) == (
+        "the baseline can't be trained: no word of two letters or more in column 'comment' "
+        "(2 of 3 training texts are null); check the text column"
+    )
+
+
+def test_liblinear_is_for_two_classes():
+    with pytest.raises(BinarySolverError) as caught:
+        fit_baseline(pd.Series(["red", "green", "blue"]), [0, 1, 2])
+    assert str(caught.value) == (
+        "the solver 'liblinear' tells two classes apart and the training labels have 3; use 'lbfgs'"
+    )
+
+
+def test_what_was_fitted_tells_models_of_the_same_settings_apart():
+    texts = pd.Series(["buy now", "nice song", "buy it", "a song"], name="text")
+    one, same = (fit_baseline(texts, [1, 0, 1, 0]) for _ in range(2))
+    other = fit_baseline(texts.replace("a song", "buy"), [1, 0, 1, 0])
+    assert one.fitted == same.fitted
+    assert one.fitted != other.fitted
