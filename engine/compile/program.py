@@ -189,7 +189,7 @@ def rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
         if node in done or not isinstance(node, Call):
             continue
         args = tuple(done.get(a, a) for a in node.args)
-        new = Call(node.op, args)
+        new = node if args == node.args else Call(node.op, args)
         done[node] = _REWRITES[new.op](new) if new.op in _REWRITES else new
     return done.get(tree, tree)
 

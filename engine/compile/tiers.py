@@ -124,8 +124,7 @@ def _row(
         raise MissingColumnError(f"slice {sf.name!r}", column, columns)
     lifted = _lifted(sf, columns, kinds)
     if isinstance(lifted, Lifted):
-        by_row = {Tier.ROW: _row_cost(lifted.tree)}
-        return _of_tree(sf, lifted.tree, kinds, by_row, sorted(lifted.reads))
+        return _of_tree(sf, lifted.tree, kinds, sorted(lifted.reads))
     crossing = read.used(columns)
     description = f"a Python function that reads {', '.join(crossing) or 'no column'}"
     if read.escapes:
@@ -177,17 +176,18 @@ def _expression(
         refused = dict.fromkeys((Tier.SPARK, Tier.ARROW), _PLAIN)
         description = f"{shown(tree, _SHOWN)}; {_PLAIN}"
         return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, description, refused, tree)
-    return _of_tree(sf, tree, kinds, {})
+    return _of_tree(sf, tree, kinds)
 
 
 def _of_tree(
     sf: SlicingFunction,
     tree: Expr,
     kinds: Mapping[str, pa.DataType],
-    others: Mapping[Tier, float],
     reads: Sequence[str] = (),
 ) -> Candidate:
-    used = (n.name for n in tree.walk() if isinstance(n, Column))
+    nodes = list(tree.walk())
+    others = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
+    used = (n.name for n in nodes if isinstance(n, Column))
     crossing = tuple(dict.fromkeys((*used, *reads)))
     refused = {Tier.SPARK: "Spark was not asked"}
     for name in crossing:
@@ -237,11 +237,11 @@ def _is_quick_on_text(node: Call, kinds: Mapping[str, pa.DataType]) -> bool:
     return node.op in QUICK and isinstance(first, Column) and kind_of(kinds[first.name]) == "text"
 
 
-def _row_cost(tree: Expr) -> float:
+def _row_cost(nodes: Sequence[Expr]) -> float:
     """Return what calling the function costs, which does again what it says twice."""
-    times: dict[Expr, float] = {tree: 1.0}
+    times: dict[Expr, float] = {nodes[-1]: 1.0}
     cost = _PER_ROW
-    for node in reversed(list(tree.walk())):  # those above before those below
+    for node in reversed(nodes):  # those above before those below
         for part in node.parts:
             times[part] = times.get(part, 0.0) + times[node]
         cost += OPERATIONS[node.op].cost.python * times[node] if isinstance(node, Call) else 0.0
