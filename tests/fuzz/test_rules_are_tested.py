@@ -114,7 +114,7 @@ def _true_division(batch, node, a, b):
         return each(batch, operator.truediv, a, b)
     with np.errstate(all="ignore"):
         values = np.divide(*(np.asarray(n, np.float64) for n in numbers))
-    fail = first_fail(vectors.strict_fail(a), vectors._null_fail(b))
+    fail = first_fail(vectors.strict_fail(a), vectors.strict_fail(b))
     return Vec("float", vectors._full(values, batch), None, fail)
 
 

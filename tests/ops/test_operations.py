@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import linecache
+import math
+import re
 
 import pyarrow as pa
 import pytest
@@ -24,7 +26,7 @@ SYNTAX = {
     "and": "x.n and x.text", "or": "x.n or x.text", "if": "x.n if x.text else 0",
     "any": "any(w in x.text for w in 'ab')", "all": "all(w in x.text for w in 'ab')",
     "is": "x.n is True", "is_none": "x.n is None", "isinstance": "isinstance(x.n, int)",
-    "getitem": "x.text[0]", "getslice": "x.text[:2]", "dict_get": "{'a': 1}.get(x.text)",
+    "getitem": "x.text[0]", "getslice": "x.text[:2]", "dict_get": "TABLE.get(x.text)",
 }  # fmt: skip
 OPERATORS = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
@@ -37,7 +39,7 @@ OPERATORS = {
 def function(source):
     name = f"<operation {source}>"
     linecache.cache[name] = len(source), None, [f"f = lambda x: {source}\n"], name
-    names = {"re": __import__("re"), "math": __import__("math")}
+    names = {"re": re, "math": math, "TABLE": {"a": 1}}
     exec(compile(f"f = lambda x: {source}\n", name, "exec"), names)
     return names["f"]
 
