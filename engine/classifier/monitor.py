@@ -11,10 +11,10 @@ from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
 from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import OVERALL, monitored
+from engine.classifier.settings import monitored
 from engine.errors import MonitorError, listed
 from engine.metrics import catalog as spec
-from engine.metrics.catalog import MetricSpec, badness
+from engine.metrics.catalog import OVERALL, MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -37,6 +37,7 @@ from engine.errors import (
     listed,
     near,
 )
+from engine.metrics.catalog import OVERALL
 
 # The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
 OPTIMIZER_NAMES = ("sgd", "adam", "adamax", "adamw")
@@ -52,7 +53,7 @@ LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
 }
 
 PRECISIONS = ("float32", "bf16", "auto")
-OVERALL, BASE = "overall", "base"
+BASE = "base"
 TOKEN = r"(?u)\b\w\w+\b"  # scikit-learn's
 
 SEED = whole(0, 2**32 - 1)  # what numpy takes

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from engine.errors import MetricParameterError, UnknownMetricError
 
+OVERALL = "overall"  # all rows, among slices
+
 
 @dataclass(frozen=True)
 class Kind:

@@ -24,16 +24,15 @@ from engine.errors import (
 )
 from engine.hashing import KeyHash
 from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
-from engine.metrics.catalog import KINDS, MetricSpec, badness, better, parse_metric
+from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import confusions
 from engine.metrics.formulas.probability import Calibration
-from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Figures, Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.local_tables import local_rows
-from engine.metrics.request import confidence_of, deprecated, request_of
+from engine.metrics.request import Selection, confidence_of, deprecated, request_of
 from engine.metrics.scan.form import EvaluationSpec, Scan
 
 if TYPE_CHECKING:
@@ -75,16 +74,10 @@ class Rows(Protocol):
     def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
         """Compare two models' areas under the ROC curve."""
 
-    def worst_rows(
-        self, key: Sequence[str], slice_id: str, model: int, n: int, columns: Sequence[str],
-        split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
         """Return a slice's rows of the largest loss."""
 
-    def flipped_rows(
-        self, key: Sequence[str], slice_id: str, models: tuple[int, int], n: int,
-        columns: Sequence[str], split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
         """Return rows that the second model wins and loses against the first."""
 
 
@@ -233,14 +226,9 @@ class Evaluation:
         split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Return rows that flip; see :func:`engine.metrics.explore.rows.flipped_rows`."""
-        self._slice(slice_id)
-        check_split("flipped_rows", split, self.table["split"])
-        n = whole("flipped_rows", "n", n, 1)
-        columns = texts("flipped_rows", "columns", columns, "a list of columns")
         models = self._model(first), self._model(second)
-        return self._rows.flipped_rows(
-            self._key, slice_id, models, n, columns, split, self._seed
-        )  # fmt: skip
+        selection = self._selection("flipped_rows", slice_id, n, columns, split)
+        return self._rows.flipped_rows(models, selection)
 
     def worst_rows(
         self,
@@ -251,12 +239,18 @@ class Evaluation:
         split: AnySplit = ...,
     ) -> pd.DataFrame:
         """Return a slice's rows of largest loss, as :mod:`engine.metrics.explore.rows` does."""
-        self._slice(slice_id)
-        check_split("worst_rows", split, self.table["split"])
-        n = whole("worst_rows", "n", n, 1)
-        columns = texts("worst_rows", "columns", columns, "a list of columns")
         at = 0 if model is None else self._model(model)
-        return self._rows.worst_rows(self._key, slice_id, at, n, columns, split, self._seed)
+        selection = self._selection("worst_rows", slice_id, n, columns, split)
+        return self._rows.worst_rows(at, selection)
+
+    def _selection(
+        self, call: str, slice_id: str, n: int, columns: Sequence[str], split: AnySplit
+    ) -> Selection:
+        self._slice(slice_id)
+        check_split(call, split, self.table["split"])
+        n = whole(call, "n", n, 1)
+        columns = texts(call, "columns", columns, "a list of columns")
+        return Selection(self._key, slice_id, n, columns, split, self._seed)
 
     def confusion(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows of each label by each prediction.
@@ -454,7 +448,7 @@ def evaluate(
         where no metric needs classes, as those of numbers don't. Values of other types are
         compared as :mod:`engine.metrics.classes` says: 1, 1.0 and true are one class.
     split
-        A column of ``masks`` by which figures are apart.
+        A column of ``masks``; each of its values has figures of its own.
     columns
         Our names of prediction columns to the table's own, where they differ.
     confidence

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,14 @@ from engine.hashing import KeyHash
 from engine.masks.arrow import StoredWords
 from engine.masks.checks import EXAMPLES, key_text
 from engine.masks.layout import Layout
-from engine.masks.splits import AnySplit, Split
+from engine.masks.splits import Split
+from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs
-from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.delong import Paired, paired_in_order
 from engine.metrics.inference.figures import Figures, with_statuses
 from engine.metrics.inference.per_slice import figure_of
+from engine.metrics.request import Selection
 from engine.metrics.scan.arrow_chunks import FOUND, Places, chunk_in, wrong_numbers
 from engine.metrics.scan.checks import check_counts
 from engine.metrics.scan.chunks import Chunk
@@ -71,10 +73,11 @@ class LocalRows:
         return nullcontext()
 
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
-        """Add up all states, a task per processor."""
+        """Add up all states, a task per processor; one where users' metrics may know no threads."""
         form, places = self._form(replicates if hashed else 0), self._places(hashed)
         batches = self.table.to_batches(max_chunksize=_CHUNK)
-        tasks = max(1, min(os.cpu_count() or 1, len(batches)))
+        processors = 1 if self.spec.custom else os.cpu_count() or 1
+        tasks = max(1, min(processors, len(batches)))
 
         def add_up(first: int) -> list[pa.RecordBatch]:
             task = Task(form)
@@ -175,40 +178,34 @@ class LocalRows:
                 areas.append((split, at, *of))
         return pd.DataFrame(areas, columns=["split", "slice", *Paired._fields])
 
-    def worst_rows(
-        self, key: Sequence[str], slice_id: str, model: int, n: int, columns: Sequence[str],
-        split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
         """Return a slice's rows of the largest loss; see :mod:`.explore.rows`."""
         loss = self._loss(model)
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero((loss > 0) & self._chosen(slice_id, split))
-        rows = rows[np.lexsort((self._hashes(key, seed)[rows], -loss[rows]))[:n]]
+            rows = np.flatnonzero((loss > 0) & self._chosen(selection))
+        hashes = self._hashes(selection)
+        rows = rows[np.lexsort((hashes[rows], -loss[rows]))[: selection.n]]
         outputs = {name: self._output(model, name) for name in ("label", "pred", "prob")}
-        return self._frame(rows, key, columns, {**outputs, "loss": pd.Series(loss)})
+        return self._frame(rows, selection, {**outputs, "loss": pd.Series(loss)})
 
-    def flipped_rows(
-        self, key: Sequence[str], slice_id: str, models: tuple[int, int], n: int,
-        columns: Sequence[str], split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
         """Return rows that the second model wins and loses; see :mod:`.explore.rows`."""
-        first, second = (self._outputs[i] for i in models)
-        label, a, b = first.label, first.pred, second.pred
-        scored = self._chosen(slice_id, split) & (label >= 0) & (a >= 0) & (b >= 0)
+        label, a, b = self._outputs[models[0]].label, *(self._outputs[i].pred for i in models)
+        scored = self._chosen(selection) & (label >= 0) & (a >= 0) & (b >= 0)
         outputs = {
             "label": self._output(models[0], "label"),
             **{f"pred_{self.spec.models[i]}": self._output(i, "pred") for i in models},
         }
-        hashes, frames = self._hashes(key, seed), []
+        right_before, right_now = a == label, b == label
+        hashes, frames = self._hashes(selection), []
         for kind, flipped in (
-            ("won", (a != label) & (b == label)),
-            ("lost", (a == label) & (b != label)),
+            ("won", ~right_before & right_now),
+            ("lost", right_before & ~right_now),
         ):
             rows = np.flatnonzero(scored & flipped)
-            rows = rows[np.argsort(hashes[rows], kind="stable")[:n]]
-            frame = self._frame(rows, key, columns, outputs, also=("flip",))
-            frame.insert(0, "flip", kind)
-            frames.append(frame)
+            rows = rows[np.argsort(hashes[rows], kind="stable")[: selection.n]]
+            kinds = pd.Series([kind] * self.table.num_rows)
+            frames.append(self._frame(rows, selection, outputs, {"flip": kinds}))
         return pd.concat(frames, ignore_index=True)
 
     def _form(self, replicates: int = 0) -> Form:
@@ -251,19 +248,20 @@ class LocalRows:
         column = self.table.column(slice_id).fill_null(False)
         return np.asarray(column.to_numpy(), bool)
 
-    def _chosen(self, slice_id: str, split: AnySplit) -> np.ndarray:
-        n = self.table.num_rows
+    def _chosen(self, selection: Selection) -> np.ndarray:
+        n, slice_id = self.table.num_rows, selection.slice_id
         member = np.ones(n, bool) if slice_id == OVERALL else self._member(slice_id)
-        if split is ...:
+        if selection.split is ...:
             return member
         here = np.zeros(n, bool)
-        here[self._splits.get(split, np.arange(0))] = True
+        here[self._splits.get(selection.split, np.arange(0))] = True
         return member & here
 
-    def _hashes(self, key: Sequence[str], seed: int) -> np.ndarray:
+    def _hashes(self, selection: Selection) -> np.ndarray:
         """Return the rows' hashes as Spark orders them, ``[n]`` int64."""
-        columns = [self.table.column(k).combine_chunks() for k in key]
-        return KeyHash(tuple(key), seed).of(columns).view(np.int64)
+        hashed = KeyHash(tuple(selection.key), selection.seed)
+        columns = [self.table.column(k).combine_chunks() for k in hashed.columns]
+        return hashed.of(columns).view(np.int64)
 
     def _loss(self, model: int) -> np.ndarray:
         """Return each row's loss ``[n]``, NaN where there is none; as :mod:`.explore.rows`."""
@@ -288,18 +286,16 @@ class LocalRows:
     def _frame(
         self,
         rows: np.ndarray,
-        key: Sequence[str],
-        columns: Sequence[str],
+        selection: Selection,
         outputs: Mapping[str, pd.Series],
-        also: Sequence[str] = (),
+        first: Mapping[str, pd.Series] = MappingProxyType({}),
     ) -> pd.DataFrame:
         """Return rows with their key, further columns and outputs."""
-        hidden = {*outputs, *also} - set(key)
-        names = [c for c in dict.fromkeys([*key, *columns]) if c not in hidden]
-        shown = {name: self.shown(name) for name in names}
-        return pd.DataFrame(
-            {name: column.iloc[rows].array for name, column in {**shown, **outputs}.items()}
-        )
+        hidden = {*outputs, *first} - set(selection.key)
+        names = dict.fromkeys([*selection.key, *selection.columns])
+        shown = {name: self.shown(name) for name in names if name not in hidden}
+        columns = {**first, **shown, **outputs}
+        return pd.DataFrame({name: of.iloc[rows].array for name, of in columns.items()})
 
 
 def _rows(chosen: np.ndarray) -> pa.Array:

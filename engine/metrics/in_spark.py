@@ -32,7 +32,7 @@ from engine.metrics.predictions import (
     own_names,
     with_arrays,
 )
-from engine.metrics.request import Request, check_summed, models_of
+from engine.metrics.request import Request, Selection, check_summed, models_of
 from engine.metrics.scan.by_files import Own
 from engine.metrics.scan.checks import check_joined
 from engine.metrics.scan.form import EvaluationSpec, Scan
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from engine.hashing import KeyHash
-    from engine.masks.splits import AnySplit, Split
+    from engine.masks.splits import Split
     from engine.slicing.functions import SlicingFunction
 
 
@@ -126,25 +126,13 @@ class SparkRows:
         """Compare two models' areas under the ROC curve."""
         return paired_areas(self.joined, self.spec, models)
 
-    def worst_rows(
-        self, key: Sequence[str], slice_id: str, model: int, n: int, columns: Sequence[str],
-        split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
         """Return a slice's rows of the largest loss."""
-        return worst_rows(
-            self.joined, self.spec, key, slice_id=slice_id, model=model, n=n, columns=columns,
-            split=split, seed=seed,
-        )  # fmt: skip
+        return worst_rows(self.joined, self.spec, model, selection)
 
-    def flipped_rows(
-        self, key: Sequence[str], slice_id: str, models: tuple[int, int], n: int,
-        columns: Sequence[str], split: AnySplit, seed: int,
-    ) -> pd.DataFrame:  # fmt: skip
+    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
         """Return rows that the second model wins and loses against the first."""
-        return flipped_rows(
-            self.joined, self.spec, key, slice_id=slice_id, models=models, n=n, columns=columns,
-            split=split, seed=seed,
-        )  # fmt: skip
+        return flipped_rows(self.joined, self.spec, models, selection)
 
 
 def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:

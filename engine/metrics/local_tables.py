@@ -129,7 +129,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _of_list(array: pa.Array) -> pa.Array:
-    # Of 32 bits they stay: what is told from 0 depends on it.
+    # Those of 32 bits stay: what counts as 0 depends on it.
     bits = pa.float32() if pa.types.is_float32(array.type.value_type) else pa.float64()
     return array.cast(pa.list_(bits))
 

@@ -213,7 +213,7 @@ def _probabilities(
     if isinstance(kind, NullType) or (not classes and isinstance(kind, MapType | StructType)):
         return "CAST(NULL AS ARRAY<DOUBLE>)"
     if isinstance(kind, ArrayType) and isinstance(kind.elementType, NumericType | NullType):
-        # Of 32 bits they stay: what is told from 0 depends on it.
+        # Those of 32 bits stay: what counts as 0 depends on it.
         of_32 = isinstance(kind.elementType, FloatType)
         return f"CAST({column} AS ARRAY<{'FLOAT' if of_32 else 'DOUBLE'}>)"
     if _is_vector(kind):

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, checked before Spark is: metrics, classes, slices, models."""
+"""What an evaluation takes, checked before any row is read: metrics, classes, slices, models."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from engine.errors import (
     PredictionTypeError,
 )
 from engine.masks.checks import spark_table
+from engine.masks.splits import AnySplit
 from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.classes import as_class, given_classes
 from engine.metrics.custom import CustomMetric
@@ -38,7 +39,7 @@ _SUMMED = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal",
 
 @dataclass(frozen=True)
 class Request:
-    """What an evaluation is asked for, wherever its rows are.
+    """What an evaluation takes, wherever its rows are.
 
     Attributes
     ----------
@@ -93,6 +94,34 @@ class Request:
         return f"predictions of {model!r}"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Rows to show of an evaluation.
+
+    Attributes
+    ----------
+    key
+        The columns that name a row.
+    slice_id
+        The slice, or "overall".
+    n
+        How many rows, at most; of each kind where there are kinds.
+    columns
+        Further columns to show.
+    split
+        One split's rows only; None is that of rows whose split is null.
+    seed
+        What decides which of like rows are shown.
+    """
+
+    key: Sequence[str]
+    slice_id: str
+    n: int
+    columns: Sequence[str]
+    split: AnySplit
+    seed: int
+
+
 def request_of(
     call: str,
     *,
@@ -105,7 +134,7 @@ def request_of(
     cluster: Any,
     columns: Any,
 ) -> Request:
-    """Return what ``evaluate`` is asked for, checked; raises what the functions below do."""
+    """Return what ``evaluate`` takes, checked; raises what the functions below do."""
     on, names_of_columns = columns_of(call, "key", key), renamed(columns)
     parsed, own = metrics_of(call, metrics)
     known_classes = classes_of(parsed, own, classes)

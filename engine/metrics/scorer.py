@@ -25,9 +25,9 @@ from engine.metrics.arrays import (
     slices_of,
     values_of,
 )
-from engine.metrics.catalog import MetricSpec, parse_metric
+from engine.metrics.catalog import OVERALL, MetricSpec, parse_metric
 from engine.metrics.custom import RAISED, figure_of, problem
-from engine.metrics.formulas.states import OVERALL, UNDEFINED, Values
+from engine.metrics.formulas.states import UNDEFINED, Values
 from engine.metrics.scan.code import MOST_CLASSES
 
 

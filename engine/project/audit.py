@@ -9,9 +9,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
+from engine.metrics.catalog import OVERALL
 from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.trend import trend
-from engine.metrics.formulas.states import OVERALL
 from engine.project.evaluating import EvaluationInput
 from engine.project.settings import Project
 from engine.project.stale import StaleModel

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, model_serializer, model_validator
 
-from engine.classifier.settings import BASES, FEATURES, MODEL, SEED, TRAINER, check_spec
+from engine.classifier.settings import BASES, FEATURES, SEED, TRAINER, WEIGHING, check_spec
 from engine.errors import BaseSpecError, FeatureSpecError
 from engine.project.fields import Settings
 
@@ -106,7 +106,7 @@ _SPECS = {
 }
 # ``tensorboard`` is a flag in the project file, a folder in training.
 _TRAINER = set(TRAINER) - {"tensorboard"}
-_RULES = {**{name: TRAINER[name] for name in _TRAINER}, **MODEL, "seed": SEED}
+_RULES = {**{name: TRAINER[name] for name in _TRAINER}, **WEIGHING, "seed": SEED}
 
 
 class Classifier(Settings):
@@ -191,7 +191,7 @@ class Classifier(Settings):
     @property
     def for_model(self) -> dict[str, Any]:
         """The settings that ``SlicingClassifier`` takes."""
-        return self.model_dump(include={*MODEL, "class_weights"})
+        return self.model_dump(include=set(WEIGHING))
 
     @property
     def for_trainer(self) -> dict[str, Any]:

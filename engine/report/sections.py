@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from engine.masks.splits import split_name
-from engine.metrics.catalog import badness, quality
-from engine.metrics.formulas.states import FAILED, INSUFFICIENT, OVERALL, STATUSES, UNDEFINED
+from engine.metrics.catalog import OVERALL, badness, quality
+from engine.metrics.formulas.states import FAILED, INSUFFICIENT, STATUSES, UNDEFINED
 from engine.metrics.inference.significance import mark
 
 MOST_SHOWN = 20  # rows of a section; the tables have all

@@ -12,8 +12,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.hashing import key_hash_column
 from engine.masks.checks import check_columns
 from engine.masks.reader import read_masks
-from engine.masks.splits import AnySplit, is_split, split_sql
-from engine.metrics.formulas.states import OVERALL
+from engine.masks.splits import is_split, split_sql
+from engine.metrics.catalog import OVERALL
+from engine.metrics.request import Selection
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import (
     is_prediction,
@@ -33,16 +34,7 @@ _LOSS = "@loss"  # named as no column of the rows is
 
 
 def worst_rows(
-    joined: DataFrame,
-    spec: EvaluationSpec,
-    key: Sequence[str],
-    *,
-    slice_id: str,
-    model: int,
-    n: int,
-    columns: Sequence[str] = (),
-    split: AnySplit = ...,
-    seed: int = 0,
+    joined: DataFrame, spec: EvaluationSpec, model: int, selection: Selection
 ) -> pd.DataFrame:
     """Return a slice's rows of the largest loss, largest first.
 
@@ -52,58 +44,39 @@ def worst_rows(
 
     Parameters
     ----------
-    joined, spec, key
-        The rows, what was evaluated, and the key's columns.
-    slice_id
-        The slice, or "overall".
+    joined, spec
+        The rows, and what was evaluated.
     model
         Position of the model.
-    n
-        How many rows.
-    columns
-        Further columns to show.
-    split
-        One split's rows only; None is that of rows whose split is null.
-    seed
-        What decides the sample.
+    selection
+        Which rows, and what of them.
     """
-    _check_shown(joined, columns)
+    _check_shown(joined, selection.columns)
     rows = joined.withColumn(_LOSS, _loss(joined, spec, model)).where(F.col(_LOSS).isNotNull())
-    rows = rows.where(F.col(_LOSS) > 0).where(_chosen(joined, spec, slice_id, split))
-    order = [F.desc(_LOSS), key_hash_column(joined, list(key), seed)]
+    rows = rows.where(F.col(_LOSS) > 0).where(_chosen(joined, spec, selection))
+    order = [F.desc(_LOSS), _sampled(joined, selection)]
     outputs = ["label", "pred", "prob"]
     shown = [
-        *_shown(key, columns, [*outputs, LOSS]),
+        *_shown(selection, [*outputs, LOSS]),
         *(f"{predicted(model, name)} AS {name}" for name in outputs),
         f"{name_sql(_LOSS)} AS {LOSS}",
     ]
-    return rows.orderBy(*order).limit(n).selectExpr(*shown).toPandas()
+    return rows.orderBy(*order).limit(selection.n).selectExpr(*shown).toPandas()
 
 
 def flipped_rows(
-    joined: DataFrame,
-    spec: EvaluationSpec,
-    key: Sequence[str],
-    *,
-    slice_id: str,
-    models: tuple[int, int],
-    n: int,
-    columns: Sequence[str] = (),
-    split: AnySplit = ...,
-    seed: int = 0,
+    joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int], selection: Selection
 ) -> pd.DataFrame:
     """Return n rows each that the second model wins and loses against the first.
 
     Parameters
     ----------
-    joined, spec, key, slice_id, columns, split, seed
+    joined, spec, selection
         As for :func:`worst_rows`.
     models
         Positions of the first and the second model.
-    n
-        How many rows of each kind, by the least hash of their key.
     """
-    _check_shown(joined, columns)
+    _check_shown(joined, selection.columns)
     label = position(joined, models[0], "label", spec.classes)
     preds = {f"pred_{spec.models[i]}": i for i in models}
     first, second = (position(joined, i, "pred", spec.classes) for i in models)
@@ -112,15 +85,18 @@ def flipped_rows(
         "won": f"{first} != {label} AND {second} = {label}",
         "lost": f"{first} = {label} AND {second} != {label}",
     }
-    rows = joined.where(scored).where(_chosen(joined, spec, slice_id, split))
-    order = key_hash_column(joined, list(key), seed)
+    rows = joined.where(scored).where(_chosen(joined, spec, selection))
+    order = _sampled(joined, selection)
     shown = [
-        *_shown(key, columns, ["flip", "label", *preds]),
+        *_shown(selection, ["flip", "label", *preds]),
         f"{predicted(models[0], 'label')} AS label",
         *(f"{predicted(i, 'pred')} AS {name_sql(name)}" for name, i in preds.items()),
     ]
     parts = [
-        rows.where(flipped).orderBy(order).limit(n).selectExpr(f"'{kind}' AS flip", *shown)
+        rows.where(flipped)
+        .orderBy(order)
+        .limit(selection.n)
+        .selectExpr(f"'{kind}' AS flip", *shown)
         for kind, flipped in kinds.items()
     ]
     return parts[0].unionByName(parts[1]).toPandas()
@@ -131,16 +107,22 @@ def _check_shown(joined: DataFrame, columns: Sequence[str]) -> None:
     check_columns(own, "the rows", {"columns": columns})
 
 
-def _shown(key: Sequence[str], columns: Sequence[str], outputs: Sequence[str]) -> list[str]:
+def _shown(selection: Selection, outputs: Sequence[str]) -> list[str]:
     """Return key and columns in SQL; what is named as an output is shown as that."""
-    return [name_sql(c) for c in dict.fromkeys([*key, *columns]) if c not in outputs or c in key]
+    names = dict.fromkeys([*selection.key, *selection.columns])
+    return [name_sql(c) for c in names if c not in outputs or c in selection.key]
 
 
-def _chosen(joined: DataFrame, spec: EvaluationSpec, slice_id: str, split: AnySplit) -> Column:
+def _sampled(joined: DataFrame, selection: Selection) -> Column:
+    return key_hash_column(joined, list(selection.key), selection.seed)
+
+
+def _chosen(joined: DataFrame, spec: EvaluationSpec, selection: Selection) -> Column:
+    slice_id = selection.slice_id
     member = F.lit(True) if slice_id == OVERALL else read_masks(joined).mask(slice_id)
-    if isinstance(split, EllipsisType):
+    if isinstance(selection.split, EllipsisType):
         return member
-    return member & F.expr(is_split(split_sql(spec.split), [split]))
+    return member & F.expr(is_split(split_sql(spec.split), [selection.split]))
 
 
 def _loss(joined: DataFrame, spec: EvaluationSpec, model: int) -> Column:

@@ -1,6 +1,6 @@
 """Signatures: the distinct patterns of masks with their counts, which answer any composition.
 
-Rows on which every slice says the same can't be told apart by slices. So the rows of a table,
+No slice distinguishes rows on which all slices say the same. So the rows of a table,
 grouped by what all slices say, by split, label and prediction, are all that a question about
 ``a & ~(b | c)`` needs; there are far fewer groups than rows, and they fit on the driver.
 """
@@ -29,12 +29,12 @@ from engine.errors import (
 from engine.masks.checks import EXAMPLES, check_columns, quoted, spark_table
 from engine.masks.reader import MaskTable, named_masks, read_masks
 from engine.masks.splits import AnySplit, in_split, split_sql
-from engine.metrics.catalog import MetricSpec, parse_metric
+from engine.metrics.catalog import OVERALL, MetricSpec, parse_metric
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.formulas.classification import of_confusions
 from engine.metrics.formulas.exact import BITS, Exact
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
-from engine.metrics.formulas.states import OVERALL, STATUSES, WEIGHTLESS
+from engine.metrics.formulas.states import STATUSES, WEIGHTLESS
 from engine.metrics.inference.figures import EMPTY, UNSCORED
 from engine.metrics.request import position_of
 from engine.metrics.scan.joined import MAX_WEIGHT, bad_weight
@@ -330,7 +330,7 @@ def signatures(
     ids
         The slices; by default all. There are fewer signatures of fewer slices.
     label, pred, split, weight
-        Columns; rows are apart by the first three. A weight that is null is 1.
+        Columns; signatures differ by the first three. A weight that is null is 1.
     classes, positive
         Label values in class order, and the positive one (the last by default).
     limit
@@ -420,7 +420,7 @@ def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, i
     all_words = table.words(ids)
     bits = np.zeros((1, len(all_words.in_words) * WORD), dtype=bool)
     bits[0, list(all_words.at.values())] = True
-    # Other slices of a word would tell rows apart that the slices asked for don't.
+    # Other slices of a word would distinguish rows that the wanted slices don't.
     masks = packed(bits)[0].tolist()
     words = [
         f"({w}) & {m}L"
@@ -490,7 +490,7 @@ def _left_out(grouped: DataFrame, frequent: pd.DataFrame, limit: int) -> tuple[i
 def _check(
     frequent: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
 ) -> None:
-    """Check labels, predictions and weights; Spark is asked only where there may be wrong ones."""
+    """Check labels, predictions and weights; Spark runs only where some may be wrong."""
     for column, name in (("label", _LABEL), ("pred", _PRED)):
         kind = rows.schema[name].dataType.simpleString()
         unknown = f"{class_position(name_sql(name), kind, classes)} = {UNKNOWN_CLASS}"

@@ -335,6 +335,6 @@ def _rounded(low: int, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lost |= digit & ((np.int64(1) << right) - 1) != 0
     below = np.cumsum(size != 0, axis=0) - (size != 0)  # digits other than 0 below each
     lost |= np.take_along_axis(below, np.maximum(top - 2, 0)[None], axis=0)[0] > 0
-    window |= lost  # so that a tie is told from what is next to it
+    window |= lost  # so that a tie differs from what is next to it
     fraction = window.astype(np.float64) * sign
     return fraction, np.where(sign == 0, 0, BITS * (number.low - 2 + top) + bits - _WINDOW)

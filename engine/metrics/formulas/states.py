@@ -69,7 +69,6 @@ STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow", "underf
 LEAST = float(np.finfo(np.float64).tiny)  # of less, float64 has fewer digits
 INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
 FAILED = "failed"  # a metric of the user's own raised, or gave no number
-OVERALL = "overall"  # all rows, among slices
 
 
 class Values(NamedTuple):

@@ -14,9 +14,8 @@ import pandas as pd
 from scipy.stats import binom, norm
 
 from engine.masks.splits import by_split, in_split
-from engine.metrics.catalog import MetricSpec
+from engine.metrics.catalog import OVERALL, MetricSpec
 from engine.metrics.formulas.families import family
-from engine.metrics.formulas.states import OVERALL
 from engine.metrics.inference.intervals import bootstrap_interval
 from engine.metrics.inference.significance import (
     adjusted,

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from engine.masks.splits import Split, by_split
-from engine.metrics.catalog import MetricSpec
+from engine.metrics.catalog import OVERALL, MetricSpec
 from engine.metrics.custom import RAISED, failed, problem
 from engine.metrics.formulas.families import family
 from engine.metrics.formulas.ranking import RANKINGS, bound, histogram_of
-from engine.metrics.formulas.states import FAILED, OVERALL, SINGLE_CLASS, STATUSES, WEIGHTLESS
+from engine.metrics.formulas.states import FAILED, SINGLE_CLASS, STATUSES, WEIGHTLESS
 from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 
 OK, UNDEFINED, EMPTY, UNSCORED = "ok", "undefined", "empty", "unscored"

@@ -16,7 +16,7 @@ FEW_OUTCOMES = 5
 FEW = 30  # rows of a class: with fewer, DeLong's variance is not relied on alone
 _BLOCK = 2**20  # histogram cells handled at a time, so that they stay in the processor's cache
 _HALVINGS = 60  # of an interval's end, until it is exact to the last bit
-_ROUNDING = 2.0**-48  # an error below it is none: the scores are told apart fully, or not at all
+_ROUNDING = 2.0**-48  # a smaller error is none: scores rank all rows, or none
 SHARE = 0.9  # of the replicates must exist, or those that don't would be left out of a tail
 
 

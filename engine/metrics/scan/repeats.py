@@ -2,7 +2,7 @@
 
 Each task sends the hashes of its rows' keys, in blocks of like hashes; Spark brings a block's
 together and compares them, wherever the rows are. Two keys that hash alike seem to repeat, too: so
-the tables are asked then.
+then the tables are looked at.
 """
 
 from __future__ import annotations
