@@ -101,7 +101,8 @@ def _of_model(
 def wrong_numbers(column: pa.Array) -> np.ndarray:
     """Tell which labels or predictions are there but are no number that can be summed."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(column.is_valid()) & ~(np.abs(doubles(column)) <= MAX_NUMBER)
+        summed = np.abs(doubles(column)) <= MAX_NUMBER
+    return np.asarray(np.asarray(column.is_valid()) & ~summed)
 
 
 def _flags(column: pa.Array) -> np.ndarray:
