@@ -79,11 +79,10 @@ def local_rows(masks: Local, predictions: Any, asks: Request) -> LocalRows:
 
 def _models_of(predictions: Any) -> dict[str, Local]:
     wanted = f"{LOCAL}, as masks are, or a dict of them by model"
-    if not isinstance(predictions, Mapping):
-        predictions = {"model": predictions}
-    if not predictions or not all(isinstance(df, Local) for df in predictions.values()):
+    of = predictions if isinstance(predictions, Mapping) else {"model": predictions}
+    if not of or not all(isinstance(df, Local) for df in of.values()):
         raise ArgumentError("evaluate", "predictions", wanted, predictions)
-    return {text("evaluate", "each model of predictions", m): df for m, df in predictions.items()}
+    return {text("evaluate", "each model of predictions", m): df for m, df in of.items()}
 
 
 def _check_there(table: Local, place: str, columns: Sequence[str]) -> None:
