@@ -2,13 +2,14 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-oldest fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
 DEV := .venv/.dev
 OLDEST := .venv-oldest
 DIST := dist
+PYTEST = $(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder
 
 # The first Python on PATH that is new enough; `make setup PYTHON=/path/to/python3.12` names one.
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
@@ -27,12 +28,21 @@ setup: java $(SETUP) ## create .venv, install, and fetch what Spark needs, once
 demo: setup ## run the five jobs on made-up comments, or on real ones: make demo DATA=FOLDER
 	@$(BIN)/python -m jobs.demo --project $(if $(DATA),conf/youtube_spam.yaml --data "$(DATA)",conf/spam.yaml)
 
-test: setup $(DEV) ## run the tests; make test ARGS="-k java" JOBS=1 runs some, one at a time
-	@$(BIN)/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: setup $(DEV) ## run all tests but the slow ones; make test ARGS="-k java" JOBS=1 runs some
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup $(DEV) ## run all tests, also those that start processes: what .ci/run does
+	@$(PYTEST) $(ARGS)
+
+check: lint types contracts ## check style, types and imports, and run the tests that need no Java
+	@$(PYTEST) -m "not slow and not spark" $(ARGS)
+
+coverage: setup $(DEV) ## run the tests and say which branches of engine and jobs they take
+	@$(PYTEST) -m "not slow" --cov=engine --cov=jobs --cov-branch --cov-report=term:skip-covered $(ARGS)
 
 test-oldest: $(OLDEST)/.done ## run tests without Spark with the oldest versions that pyproject.toml allows
 	@PYTHONPATH="$(CURDIR)" $(OLDEST)/bin/python -m pytest --numprocesses $(or $(JOBS),2) --dist loadfile \
-		--no-loadscope-reorder -m 'not spark' tests $(ARGS)
+		--no-loadscope-reorder -m 'not slow and not spark' tests $(ARGS)
 
 lint: $(DEV) ## check style and formatting
 	@$(BIN)/ruff check

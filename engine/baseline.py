@@ -4,66 +4,70 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import sklearn
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from engine.errors import (
     BaselineMissingError,
     BinarySolverError,
+    InputError,
     NoWordsError,
     SingleClassError,
 )
 
-_MODEL, _FACTS = "pipeline.joblib", "baseline.json"
+_FILE, _OLD_FILE = "baseline.json", "pipeline.joblib"
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A fitted scikit-learn pipeline, with what it reads and what it tells apart.
+    """A fitted CountVectorizer and LogisticRegression, with what they read and tell apart.
 
     Attributes
     ----------
-    pipeline
-        CountVectorizer and LogisticRegression.
-    classes
-        The labels, in the order of the columns of :meth:`predict_proba`.
+    words
+        The CountVectorizer.
+    model
+        The LogisticRegression.
     text
         The name of the text column.
     """
 
-    pipeline: Pipeline
-    classes: tuple[Any, ...]
+    words: CountVectorizer
+    model: LogisticRegression
     text: str
 
     @property
+    def classes(self) -> tuple[Any, ...]:
+        """The labels, in the order of the columns of :meth:`predict_proba`."""
+        return tuple(self.model.classes_.tolist())
+
+    @property
     def fitted(self) -> str:
-        """A digest of what was fitted; the file has addresses in it, which differ each time."""
-        words, model = self.pipeline[0], self.pipeline[-1]
-        found = hashlib.sha256(
-            repr([(w, int(n)) for w, n in sorted(words.vocabulary_.items())]).encode()
-        )
-        for numbers in (model.classes_, model.coef_, model.intercept_):
-            found.update(np.ascontiguousarray(numbers).tobytes())
-        return found.hexdigest()[:16]
+        """A digest of what was fitted."""
+        vocabulary = [(w, int(n)) for w, n in sorted(self.words.vocabulary_.items())]
+        digest = hashlib.sha256(repr(vocabulary).encode())
+        for numbers in (self.model.classes_, self.model.coef_, self.model.intercept_):
+            digest.update(np.ascontiguousarray(numbers).tobytes())
+        return digest.hexdigest()[:16]
 
     def predict_proba(self, texts: pd.Series[Any]) -> np.ndarray:
         """Return the probability of each class; ``[n, classes]`` float64."""
         if texts.empty:  # scikit-learn refuses to predict nothing
             return np.empty((0, len(self.classes)))
-        return np.asarray(self.pipeline.predict_proba(_words(texts)), dtype=np.float64)
+        counts = self.words.transform(_filled(texts))
+        return np.asarray(self.model.predict_proba(counts), dtype=np.float64)
 
     def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> bool:
-        """Write the pipeline (joblib), and beside it as JSON what it is and ``facts`` about it.
+        """Write the model as JSON, with ``facts`` about it.
 
         Returns
         -------
@@ -72,50 +76,76 @@ class Baseline:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        words, model = self.words, self.model
         described = {
             "classes": self.classes,
             "text": self.text,
             "scikit_learn": sklearn.__version__,
             "fitted": self.fitted,
             "facts": dict(facts or {}),
+            "words": {
+                "ngram_range": words.ngram_range,
+                "vocabulary": sorted(words.vocabulary_, key=words.vocabulary_.__getitem__),
+            },
+            "model": {
+                **{name: getattr(model, name) for name in ("C", "solver", "max_iter")},
+                "coef": model.coef_.tolist(),
+                "intercept": model.intercept_.tolist(),
+            },
         }
-        about, file = json.dumps(described, indent=2) + "\n", folder / _FACTS
-        if _whole(folder) and file.read_text(encoding="utf-8") == about:
+        content, file = json.dumps(described, indent=1) + "\n", folder / _FILE
+        if file.is_file() and file.read_text(encoding="utf-8") == content:
             return False
-        joblib.dump(self.pipeline, folder / _MODEL)
-        file.write_text(about, encoding="utf-8")
+        file.write_text(content, encoding="utf-8")
+        (folder / _OLD_FILE).unlink(missing_ok=True)  # of the model that was here before
         return True
 
     @classmethod
     def load(cls, folder: str | Path) -> Baseline:
-        """Read a saved baseline. joblib runs what a file says: load only files that you trust.
+        """Read a saved baseline.
 
         Raises
         ------
         BaselineMissingError
             If there is none in the folder.
+        InputError
+            If there is one of an earlier version of the engine.
         """
-        folder = Path(folder)
-        if not _whole(folder):
+        described, old = _described(Path(folder)), Path(folder) / _OLD_FILE
+        if "model" not in described and old.is_file():
+            raise InputError(
+                f"{str(old)!r} is the baseline of an earlier version, a pickle, which may run "
+                "anything and is not read; `python -m jobs.train_baseline` writes it again, as JSON"
+            )
+        if "model" not in described:
             raise BaselineMissingError(folder)
-        described = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        pipeline = joblib.load(folder / _MODEL)
-        return cls(pipeline, tuple(described["classes"]), described["text"])
+        model = dict(described["model"])
+        coef, intercept = (np.array(model.pop(name)) for name in ("coef", "intercept"))
+        shortest, longest = described["words"]["ngram_range"]
+        words = CountVectorizer(
+            ngram_range=(shortest, longest), vocabulary=described["words"]["vocabulary"]
+        )
+        words.fit([])  # which takes the vocabulary that it was made with
+        regression = LogisticRegression(**model)
+        regression.classes_ = np.array(described["classes"])
+        regression.coef_, regression.intercept_ = coef, intercept
+        return cls(words, regression, described["text"])
 
 
 def stored_facts(folder: str | Path) -> Mapping[str, Any]:
-    """Return the facts of a saved baseline without loading it; empty where there is none."""
-    if not _whole(Path(folder)):
-        return {}
+    """Return the facts of a saved baseline; empty where there is none that can be loaded."""
+    described = _described(Path(folder))
+    facts: Mapping[str, Any] = described.get("facts", {}) if "model" in described else {}
+    return facts
+
+
+def _described(folder: Path) -> Mapping[str, Any]:
+    """Return what a folder's file says; nothing where there is no file, or no whole one."""
     try:
-        described = json.loads((Path(folder) / _FACTS).read_text(encoding="utf-8"))
-    except ValueError:
+        described = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
-    return described.get("facts", {}) if isinstance(described, dict) else {}
-
-
-def _whole(folder: Path) -> bool:
-    return (folder / _FACTS).is_file() and (folder / _MODEL).is_file()
+    return described if isinstance(described, dict) else {}
 
 
 def fit_baseline(
@@ -163,21 +193,42 @@ def fit_baseline(
     (2, 2)
     """
     y = np.array(list(labels))
-    found = np.unique(y).tolist()
-    if len(found) <= 1:
-        raise SingleClassError(found)
-    if solver == "liblinear" and len(found) > 2:  # noqa: PLR2004
-        raise BinarySolverError(solver, len(found))
-    pipeline = make_pipeline(
-        CountVectorizer(ngram_range=ngram_range),
-        LogisticRegression(C=c, solver=solver, max_iter=max_iter),
-    )
-    words = _words(texts)
-    if not any(map(pipeline[0].build_analyzer(), words)):
+    classes = np.unique(y).tolist()
+    if len(classes) <= 1:
+        raise SingleClassError(classes)
+    if solver == "liblinear" and len(classes) > 2:  # noqa: PLR2004
+        raise BinarySolverError(solver, len(classes))
+    words, filled = CountVectorizer(ngram_range=ngram_range), _filled(texts)
+    if not any(map(words.build_analyzer(), filled)):
         raise NoWordsError(str(texts.name), len(texts), int(texts.isna().sum()))
-    pipeline.fit(words, y)
-    return Baseline(pipeline, tuple(found), str(texts.name))
+    counts = words.fit_transform(filled)
+    model = LogisticRegression(C=c, solver=solver, max_iter=max_iter).fit(counts, y)
+    return Baseline(words, model, str(texts.name))
 
 
-def _words(texts: pd.Series[Any]) -> pd.Series[Any]:
+def predictor(
+    baseline: Baseline, text: str, n_classes: int
+) -> Callable[[pa.RecordBatch], Sequence[np.ndarray]]:
+    """Return a function that scores rows, with a column for every class of a project.
+
+    Parameters
+    ----------
+    baseline
+        Fitted to positions of classes.
+    text
+        The text column.
+    n_classes
+        How many classes there are.
+    """
+
+    def predict(rows: pa.RecordBatch) -> Sequence[np.ndarray]:
+        texts = pd.Series(rows.column(text).to_pylist(), dtype=object)
+        prob = np.zeros((len(texts), n_classes))
+        prob[:, list(baseline.classes)] = baseline.predict_proba(texts)
+        return [prob]
+
+    return predict
+
+
+def _filled(texts: pd.Series[Any]) -> pd.Series[Any]:
     return texts.astype(object).where(texts.notna(), "")

@@ -1,6 +1,6 @@
 """A seeded, slice-aware draw: the border between Spark and torch.
 
-A row is kept if u < p. u is the engine's hash of its key (:mod:`engine.hashing`), shared by all
+A row is drawn if u < p. u is the engine's hash of its key (:mod:`engine.hashing`), shared by all
 slices, so the draw is the same whatever the partitioning. p is the largest of the row's chances:
 over its slices, its class and all rows, min(1, quota / count). So each slice gets its quota in
 expectation, small slices come whole, and p is exact. Weighting a row by 1/p makes sums over the
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructField
 
-P = "sample_p"  # the column with a kept row's probability
+P = "sample_p"  # the column with a drawn row's probability
 SPLIT, LABEL, VALUE, BY_CLASS = "_split", "_label", "_value", "_by_class"
 _PROBED = 1000  # rows whose size is measured before all are collected
 _MB = 2**20
@@ -86,7 +86,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Chances:
-    """The probabilities by which a row may be kept; the largest that applies to it is its p.
+    """The probabilities by which a row may be drawn; the largest that applies to it is its p.
 
     Attributes
     ----------
@@ -122,8 +122,8 @@ class Chances:
         for slice_id, chance in self.slices.items():
             p = np.where(masks[slice_id], np.maximum(p, chance), p)
         by_class = np.array([*self.classes, 0.0])  # a row without a class takes the last
-        known = np.where((classes >= 0) & (classes < len(self.classes)), classes, -1)
-        largest: np.ndarray = np.maximum(p, by_class[known])
+        position = np.where((classes >= 0) & (classes < len(self.classes)), classes, -1)
+        largest: np.ndarray = np.maximum(p, by_class[position])
         return largest
 
 
@@ -212,8 +212,8 @@ def draw(
     """Return the sampled rows of a mask table, with their probability in ``sample_p``.
 
     One scan of the masks and nothing shuffled. Where classes have chances, ``labels`` is scanned
-    too: both sides know a row's u from its key, so those of its rows that their class keeps are
-    found there and joined in, few enough to broadcast.
+    too: both sides know a row's u from its key, so the rows that their class draws are joined, few
+    enough to broadcast.
 
     Parameters
     ----------
@@ -238,10 +238,10 @@ def draw(
     drawn, hopeful = masks.withColumn(P, p).withColumn(SPLIT, of), _hopeful(table, u, chances)
     if labels is not None:
         in_class = _by_split(F.col(SPLIT), {s: _class_chance(c) for s, c in chances.items()})
-        kept = labels.select(*map(quoted, key), in_class.alias(BY_CLASS))
-        kept = kept.where(unit_interval_column(kept, key, seed) < F.col(BY_CLASS))
-        # A row that isn't found there is kept by its slices or not at all, so p is still exact.
-        drawn = drawn.join(F.broadcast(kept), list(key), "left")
+        lucky = labels.select(*map(quoted, key), in_class.alias(BY_CLASS))
+        lucky = lucky.where(unit_interval_column(lucky, key, seed) < F.col(BY_CLASS))
+        # A row that isn't among them is drawn by its slices or not at all, so p is still exact.
+        drawn = drawn.join(F.broadcast(lucky), list(key), "left")
         by_class = F.col(BY_CLASS)
         hopeful = by_class.isNotNull() | hopeful
         drawn = drawn.withColumn(P, F.greatest(P, by_class))  # greatest skips null
@@ -274,7 +274,7 @@ def _slice_chance(table: MaskTable, chances: Chances) -> Column:
 
 
 def _hopeful(table: MaskTable, u: Column, chances: Mapping[Split, Chances]) -> Column:
-    """Tell cheaply that a row may be kept: its u is low, or a slice of it comes whole."""
+    """Tell cheaply that a row may be drawn: its u is low, or a slice of it comes whole."""
     if plain():
         return F.lit(True)
     every = dict.fromkeys(s for c in chances.values() for s in c.slices)
@@ -289,8 +289,8 @@ def _hopeful(table: MaskTable, u: Column, chances: Mapping[Split, Chances]) -> C
 
 def _class_chance(chances: Chances) -> Column:
     by_class = F.array(*map(F.lit, chances.classes), F.lit(0.0))
-    known = F.col(LABEL).between(0, len(chances.classes) - 1)
-    return F.when(known, F.get(by_class, F.col(LABEL))).otherwise(0.0)
+    has_class = F.col(LABEL).between(0, len(chances.classes) - 1)
+    return F.when(has_class, F.get(by_class, F.col(LABEL))).otherwise(0.0)
 
 
 def hash_split(
@@ -351,17 +351,17 @@ def stored_counts(coverage: DataFrame, masks: str, ids: Sequence[str]) -> dict[S
     ids
         The mask table's slices; counts that lack one are no use.
     """
-    if "mask_identity" not in coverage.columns:  # an earlier version of the engine made it
+    if "mask_identity" not in coverage.columns:  # an earlier version of the engine wrote it
         return {}
     rows = coverage.where(F.col("mask_identity") == masks).collect()
     by_split: dict[Split, dict[str, Any]] = {}
     for r in rows:
         by_split.setdefault(r["split"], {})[r["slice"]] = r
-    if any(set(ids) - found.keys() for found in by_split.values()):
+    if any(set(ids) - by_slice.keys() for by_slice in by_split.values()):
         return {}
     return {
-        split: Counts(next(iter(found.values()))["n_rows"], {s: found[s]["n_in"] for s in ids})
-        for split, found in by_split.items()
+        split: Counts(next(iter(rows.values()))["n_rows"], {s: rows[s]["n_in"] for s in ids})
+        for split, rows in by_split.items()
     }
 
 
@@ -371,8 +371,8 @@ def counted(masks: DataFrame, ids: Sequence[str], split: str | None) -> dict[Spl
     for c in coverage(masks, ids, split):
         by_split.setdefault(c.split, []).append(c)
     return {
-        split: Counts(found[0].rows, {c.slice_id: c.n_in for c in found})
-        for split, found in by_split.items()
+        split: Counts(of_split[0].rows, {c.slice_id: c.n_in for c in of_split})
+        for split, of_split in by_split.items()
     }
 
 
@@ -396,8 +396,8 @@ def class_counts(
     UnknownClassError
         If a label is none of the classes.
     """
-    found = labels.groupBy(SPLIT, LABEL, F.col(VALUE).cast("string").alias(VALUE)).count()
-    rows = found.where(f"{LABEL} <> -1").collect()
+    groups = labels.groupBy(SPLIT, LABEL, F.col(VALUE).cast("string").alias(VALUE)).count()
+    rows = groups.where(f"{LABEL} <> -1").collect()
     unknown = sorted({r[VALUE] for r in rows if r[LABEL] < 0})
     if unknown:
         raise UnknownClassError(table, column, [repr(u) for u in unknown], classes)

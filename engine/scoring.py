@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark import SparkFiles
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
@@ -69,7 +70,7 @@ def with_predictions(
     load: Callable[[], Predict],
     heads: Sequence[str] = (),
 ) -> DataFrame:
-    """Return a prediction table: kept columns, model_id, label, weight, pred, prob.
+    """Return a prediction table: columns of the source, model_id, label, weight, pred, prob.
 
     Parameters
     ----------
@@ -113,7 +114,7 @@ def with_predictions(
     best = F.array_position(prob, F.array_max(prob)).cast("int")
     pred = F.element_at(F.array(*map(F.lit, classes)), best)
     gold = quoted(label) if label else F.lit(None).cast("string")
-    if label:  # a prediction is of its label's type, whatever the project file's YAML made of it
+    if label:  # a prediction has its label's type, whatever YAML reads in the project file
         pred = pred.cast(df.schema[label].dataType)
     return scored.select(
         *map(quoted, keep),
@@ -127,10 +128,10 @@ def with_predictions(
 
 
 def _loaded(identity: str, load: Callable[[], Predict]) -> Predict:
-    # Pickled by name, so that it sees the worker's one module; a UDF's own globals are copied anew
-    # for each task.
+    # Pickled by name, so that it uses the worker's one module; a UDF's own globals are copied for
+    # each task.
     if identity not in _LOADED:
-        _LOADED.clear()  # one model at a time: the last run's is not needed any more
+        _LOADED.clear()  # one model at a time
         _LOADED[identity] = load()
     return _LOADED[identity]
 
@@ -156,9 +157,9 @@ def checkpoint_predictor(folder: str, heads: bool = False) -> Predict:
     heads
         Whether to give each slice's indicator and attention too.
     """
-    import torch
+    import torch  # where a model is scored only: drivers and other executors may lack it
 
-    from engine.classifier.checkpoint import load
+    from engine.classifier.checkpoint import load  # which loads torch
 
     torch.set_num_threads(1)
     checkpoint = load(folder if Path(folder).is_absolute() else _shipped(folder))
@@ -215,16 +216,14 @@ def ship(spark: SparkSession, folder: Path, identity: str) -> str:
     str
         The name by which :func:`checkpoint_predictor` finds it on an executor.
     """
-    made = mkdtemp()  # executors fetch from it as long as the session lasts
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    archive = shutil.make_archive(f"{made}/{identity}", "zip", folder)
+    parent = mkdtemp()  # executors fetch from it as long as the session lasts
+    atexit.register(shutil.rmtree, parent, ignore_errors=True)
+    archive = shutil.make_archive(f"{parent}/{identity}", "zip", folder)
     spark.addArtifacts(archive, archive=True)
     return f"{identity}.zip"
 
 
 def _shipped(name: str) -> Path:
-    from pyspark import SparkFiles
-
     return Path(SparkFiles.get(name))
 
 
@@ -243,17 +242,17 @@ def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequenc
     if not floats:
         return
     bad = {c: F.isnan(quoted(c)) | (F.abs(quoted(c)) == float("inf")) for c in floats}
-    counts = df.agg(*(F.count_if(test).alias(f"n_{i}") for i, test in enumerate(bad.values())))
-    found = counts.collect()[0]
+    counts = df.agg(*(F.count_if(test) for test in bad.values()))
+    (n_bad,) = counts.collect()
     for i, (column, test) in enumerate(bad.items()):
-        if found[f"n_{i}"]:
+        if n_bad[i]:
             first = df.where(test).select(*map(quoted, key)).orderBy(*map(quoted, key))
             rows = [key_text(r.asDict(), key) for r in first.limit(_EXAMPLES).collect()]
-            raise NotFiniteError(column, found[f"n_{i}"], rows)
+            raise NotFiniteError(column, n_bad[i], rows)
 
 
 def slice_differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Say how slices differ from those that a checkpoint was trained on; empty if they don't.
+    """Describe how slices differ from those that a checkpoint was trained on; empty if they don't.
 
     Parameters
     ----------

@@ -10,15 +10,10 @@ five CSV files of the collection are read and split as in Snorkel's slicing tuto
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Sequence
 
-import pandas as pd
-
 from engine.project import cli
-from engine.project.demo_data import generate_comments, read_youtube_spam
-from engine.storage import tables
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,21 +25,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def job(args: argparse.Namespace) -> None:
     """Write the source table, unless it is there already."""
+    from engine.project.demo_data import digest, generate_comments, read_youtube_spam
+    from engine.storage import tables
+
     project = cli.project_of(args)
     comments = read_youtube_spam(args.data) if args.data else generate_comments()
     spark = cli.session(project, "make_source")
     place = project.source.table
-    facts = {"data": args.data or "generated", "content": _content(comments)}
+    facts = {"data": args.data or "generated", "content": digest(comments)}
     stored = tables.find(spark, place)
     if stored is not None and tables.same(stored.facts, facts):
         print(tables.unchanged(stored))
         return
     rows = spark.createDataFrame(comments)
     print(tables.overwrite(rows, place, facts=facts))
-
-
-def _content(comments: pd.DataFrame) -> str:
-    return hashlib.sha256(comments.to_json(orient="split").encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

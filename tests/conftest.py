@@ -1,6 +1,7 @@
 """What tests share: one Spark session, and projects in a folder of their own.
 
-A test that takes `spark`, or a fixture that does, is marked `spark`.
+A test that takes `spark`, or a fixture that does, is marked `spark`; so are tests of processes that
+start a JVM, by hand.
 """
 
 from __future__ import annotations
@@ -8,26 +9,28 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import yaml
-from hypothesis import settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 # A busy machine is no failure.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 # Workers and torch share few cores; one thread each is quicker than a quarrel.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # JVMs, also those that jobs and examples start, run much code once, which a compiler that starts
-# sooner makes quicker.
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# sooner makes quicker. Such a JVM has room for 48 MB of compiled code; when these are full, it
+# spends up to a fifth of its time sweeping them and compiles the same code again.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m"
 os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
 os.environ.setdefault("SPARK_DAEMON_JAVA_OPTS", JAVA_OPTIONS)
 
@@ -38,6 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
+    # Long files first, so that at the end no process waits for one.
+    long = {item.path for item in items if item.get_closest_marker("spark")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(params=["fast", "plain"])
@@ -87,6 +93,7 @@ class Bench:
     spark: SparkSession
     folder: Path
     capsys: pytest.CaptureFixture[str]
+    shared: Path
 
     def place(self, name: str) -> str:
         return str(self.folder / "out" / name)
@@ -126,6 +133,22 @@ class Bench:
         path.write_text(yaml.safe_dump(given), encoding="utf-8")
         return str(path)
 
+    def labelled(
+        self, name: str, rows: Sequence[Any], schema: str, **settings: Any
+    ) -> dict[str, Any]:
+        """Copy the tables of a project that is labelled once for a module; return its settings.
+
+        Its source is the module's, so tests only read it.
+        """
+        folder = self.shared / name
+        if not folder.exists():
+            folder.mkdir()
+            first = replace(self, folder=folder)
+            first.rows(rows, schema)
+            first.done("label_slices", first.project(**settings))
+        shutil.copytree(folder / "out", self.folder / "out")
+        return {"source": {"table": str(folder / "source")}, **settings}
+
     def run(self, job: str, project: str, *arguments: str) -> Ran:
         """Run a job in this process, as `python -m jobs.X` would."""
         self.capsys.readouterr()
@@ -161,8 +184,31 @@ class Bench:
 
 
 @pytest.fixture
-def bench(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Bench:
-    return Bench(spark, tmp_path, capsys)
+def interpreted(spark: SparkSession) -> Iterator[None]:
+    """Let Spark interpret expressions: for three rows, compiling them is the larger part."""
+    from engine.storage.session import settings
+
+    codegen = "spark.sql.codegen"
+    with settings(
+        spark, {f"{codegen}.wholeStage": "false", f"{codegen}.factoryMode": "NO_CODEGEN"}
+    ):
+        yield
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def bench(
+    spark: SparkSession,
+    interpreted: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shared: Path,
+) -> Bench:
+    return Bench(spark, tmp_path, capsys, shared)
 
 
 @pytest.fixture

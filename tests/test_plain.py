@@ -14,7 +14,7 @@ import torch
 from engine import SlicingFunction, lookup, preprocessor
 from engine.classifier.checkpoint import Checkpoint
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.features.features import TfIdf
+from engine.classifier.features.text import TfIdf
 from engine.compile.combine import Found, packed
 from engine.compile.program import Program
 from engine.compile.tiers import Tier
@@ -26,8 +26,8 @@ from engine.metrics.formulas.families import addends_of
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.scan.kernel import Added, Masks, Work, add
 from engine.plain import obey, plain
-from engine.project.config import Classifier
 from engine.project.fitting import Recipe
+from engine.project.model_settings import Classifier
 from engine.words import bit_counts, bit_sums, set_bits
 from tests.fuzz import differ, oracle, strategies
 
@@ -240,8 +240,9 @@ def test_training_gives_the_same_to_a_millionth(optimizer, features, each_way):
         setup = recipe.build({"train": sample.slice(0, 180), "valid": sample.slice(180)})
         setup.trainer.fit(setup.model, setup.loaders)
         checkpoint = Checkpoint(
-            setup.model.eval(), setup.features, settings.base, (0, 1), {"a": "", "b": ""}, {}
-        )
+            setup.model.eval(), setup.features, settings.base.model_dump(), (0, 1),
+            {"a": "", "b": ""}, {},
+        )  # fmt: skip
         scores = checkpoint.score(sample, heads=True)
         field = setup.loaders[0].dataset.X_dict["input_data"]
         return setup, scores, [log.metrics for log in setup.trainer.history], type(field)

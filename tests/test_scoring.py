@@ -12,7 +12,8 @@ from pyspark.sql import functions as F
 
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import load, save
-from engine.classifier.features.features import BagOfWords, fit_features
+from engine.classifier.features.kinds import fit_features
+from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
 from engine.errors import (
     CheckpointMissingError,

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -23,11 +23,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.classifier.bases import build_base
-from engine.classifier.data.dataset import check_is
-from engine.classifier.features.features import FEATURES, Features, take_rows
+from engine.classifier.features.columns import take_rows
+from engine.classifier.features.kinds import FEATURES, Features
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.resume import apart
-from engine.classifier.rules import whole
+from engine.classifier.rules import check_is, whole
+from engine.classifier.settings import MODEL, BaseSpec
+from engine.classifier.tensorfile import unshared
 from engine.errors import (
     ArgumentTypeError,
     CheckpointClassesError,
@@ -46,33 +47,19 @@ from engine.plain import plain
 FORMAT = 1
 WEIGHTS, FACTS = "model.safetensors", "checkpoint.json"
 
-_MODEL_SETTINGS = (
-    "head_dim",
-    "slice_names",
-    "input_data_key",
-    "task_name",
-    "n_classes",
-    "temperature",
-    "attention",
-    "indicator_loss_weight",
-    "slice_weights",
-    "class_weights",
-    "row_weights",
-)
-
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of n rows.
+    """A model's scores of n rows.
 
     Parameters
     ----------
     prob
         Class probabilities, [n, classes].
     indicator
-        Per slice, and ``base``, the probability of being in it, [n, heads], where asked for.
+        Per slice, and ``base``, the probability of being in it, [n, heads], on request.
     attention
-        How much each slice's expert weighs, [n, heads], where asked for.
+        How much each slice's expert weighs, [n, heads], on request.
     """
 
     prob: np.ndarray[Any, np.dtype[np.float32]]
@@ -82,7 +69,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained model with all that it takes to use it.
+    """A trained model with everything that using it takes.
 
     Parameters
     ----------
@@ -202,7 +189,7 @@ def save(
     model: SlicingClassifier,
     *,
     features: Features,
-    base: Mapping[str, Any],
+    base: BaseSpec | Mapping[str, Any],
     classes: Sequence[Any],
     slices: Mapping[str, str],
     facts: Mapping[str, Any],
@@ -224,8 +211,8 @@ def save(
     check_is("model", model, SlicingClassifier)
     kind = next((name for name, cls in FEATURES.items() if isinstance(features, cls)), None)
     if kind is None:
-        known = listed([cls.__name__ for cls in FEATURES.values()])
-        raise ArgumentTypeError("features", features, f"one of {known}")
+        kinds = listed([cls.__name__ for cls in FEATURES.values()])
+        raise ArgumentTypeError("features", features, f"one of {kinds}")
     if len(classes) != model.n_classes:
         raise CheckpointClassesError(classes, model.n_classes)
     target = Path(path)
@@ -233,8 +220,8 @@ def save(
     before = target.exists()
     described = {
         "format": FORMAT,
-        "model": {name: getattr(model, name) for name in _MODEL_SETTINGS},
-        "base": dict(base),
+        "model": {name: getattr(model, name) for name in MODEL},
+        "base": dict(base) if isinstance(base, Mapping) else asdict(base),
         "features": {"kind": kind, **features.to_json()},
         "classes": list(classes),
         "slices": dict(slices),
@@ -247,7 +234,7 @@ def save(
     fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
     fresh.mkdir(parents=True)
     try:
-        save_file(apart(model.state_dict()), fresh / WEIGHTS)
+        save_file(unshared(model.state_dict()), fresh / WEIGHTS)
         (fresh / FACTS).write_text(text, encoding="utf-8")
         if target.exists():
             target.rename(aside)
@@ -300,9 +287,9 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         described = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except ValueError as e:
         raise CheckpointCorruptError(folder, f"{FACTS} is not JSON ({e})") from e
-    found = described.get("format") if isinstance(described, dict) else None
-    if found != FORMAT:
-        raise CheckpointFormatError(folder, found, FORMAT)
+    version = described.get("format") if isinstance(described, dict) else None
+    if version != FORMAT:
+        raise CheckpointFormatError(folder, version, FORMAT)
     try:
         return _rebuild(described, folder / WEIGHTS)
     except SafetensorError as e:
@@ -320,9 +307,9 @@ def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
     with torch.device("meta"):
         base = build_base(described["base"], features.width)
         settings = described["model"]
-        # A checkpoint from before a setting was there has that setting's default.
-        known = {name: settings[name] for name in _MODEL_SETTINGS if name in settings}
-        model = SlicingClassifier(base.module, **known, device="meta")
+        # A setting that an older checkpoint lacks has its default.
+        stored = {name: settings[name] for name in MODEL if name in settings}
+        model = SlicingClassifier(base.module, **stored, device="meta")
     model.load_state_dict(load_file(weights), assign=True)
     return Checkpoint(
         model=model.eval(),

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from engine.classifier.data.dataset import DictDataLoader
+from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows
@@ -27,7 +27,7 @@ from engine.classifier.train import Trainer
 
 @dataclass(frozen=True)
 class Trained:
-    """What training in processes gives back.
+    """The result of training in processes.
 
     Parameters
     ----------

@@ -7,15 +7,37 @@ the number of active rows; all [T], from logits [B, T, K] and labels [B, T].
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from engine.classifier.attention import BINARY, log_odds
-from engine.classifier.data.dataset import INACTIVE
+from engine.classifier.data.labels import INACTIVE
 from engine.plain import plain
 
 Sums = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TaskLosses:
+    """The losses of one batch, in the order of the model's ``label_names``.
+
+    Parameters
+    ----------
+    total
+        Their sum, each times its task's weight, a scalar.
+    losses
+        Mean cross entropy over a task's active rows, [tasks]; 0 where none is active. With
+        weights of classes or rows it is the weighted mean.
+    counts
+        Active rows per task, [tasks].
+    """
+
+    total: Tensor
+    losses: Tensor
+    counts: Tensor
 
 
 def cross_entropy(
@@ -25,20 +47,20 @@ def cross_entropy(
     row_weights: Tensor | None = None,
 ) -> Sums:
     """Take labels [B, T] as classes; -1 is inactive. Weights of classes [K] and of rows [B]."""
-    active = labels != INACTIVE
-    counts = active.sum(0)
+    active = labels != INACTIVE  # [B, T]
+    counts = active.sum(0)  # [T]
     if logits.shape[-1] == BINARY and not plain():
         # log(1 + exp(other - own)): a softmax over two classes costs several times as much.
-        other_over_own = log_odds(logits) * (1 - 2 * labels)
+        other_over_own = log_odds(logits) * (1 - 2 * labels)  # [B, T]
         per_row = torch.where(active, F.softplus(other_over_own, threshold=40.0), 0.0)
     else:
-        flat = F.cross_entropy(
+        flat = F.cross_entropy(  # [B * T]
             logits.flatten(0, 1), labels.flatten(), ignore_index=INACTIVE, reduction="none"
         )
-        per_row = flat.view(labels.shape)
+        per_row = flat.view(labels.shape)  # [B, T]
     if class_weights is None and row_weights is None:
         return per_row.sum(0), counts.to(per_row), counts
-    weights = active.to(per_row)
+    weights = active.to(per_row)  # [B, T]
     if class_weights is not None:
         weights = class_weights[labels.clamp(min=0)] * weights
     if row_weights is not None:
@@ -53,11 +75,11 @@ def soft_cross_entropy(
     class_weights: Tensor | None = None,
     row_weights: Tensor | None = None,
 ) -> Sums:
-    """Take labels for which rows are active only, and the classes' shares from soft, [B, C]."""
+    """Take from labels which rows are active, and from soft [B, C] the classes' shares."""
     active = (labels != INACTIVE).to(soft)  # [B, T]
     shares = soft if class_weights is None else soft * class_weights  # [B, C]
     shares = shares if row_weights is None else shares * row_weights[:, None]
-    sums = -torch.einsum("bt,bc,btc->t", active, shares, logits.log_softmax(-1))
+    sums = -torch.einsum("bt,bc,btc->t", active, shares, logits.log_softmax(-1))  # [T]
     return sums, shares.sum(-1) @ active, active.sum(0).long()
 
 

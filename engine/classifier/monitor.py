@@ -1,15 +1,16 @@
-"""What training shows: the rows behind each slice, the metric watched, a table, curves."""
+"""What training shows: the rows behind each slice, the monitored metric, tables of figures."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.classifier.data.dataset import DictDataLoader, SliceLabels, hard, pred_label
+from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
+from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.history import EpochLog
+from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import monitored
 from engine.errors import MonitorError, listed
 from engine.metrics import catalog as spec
@@ -17,8 +18,6 @@ from engine.metrics.catalog import OVERALL, MetricSpec, badness
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from engine.classifier.model import SlicingClassifier
 
 
 @dataclass(frozen=True)
@@ -66,20 +65,14 @@ def _counts(model: SlicingClassifier, loaders: Sequence[DictDataLoader]) -> dict
     for loader in loaders:
         labels = loader.dataset.Y_dict
         if isinstance(labels, SliceLabels):
-            labelled = (hard(labels.given[labels.task]) >= 0)[:, None]
-            found = zip(labels.names, ((labels.masks == 1) & labelled).sum(0).tolist(), strict=True)
+            labelled = (classes_of(labels.labels[labels.task]) >= 0)[:, None]  # [n, 1]
+            inside = ((labels.masks == 1) & labelled).sum(0)  # [slices]
+            by_slice = dict(zip(labels.names, inside.tolist(), strict=True))
         else:
-            found = zip(
-                counts,
-                [
-                    int((hard(labels[key]) >= 0).sum()) if key in labels else 0
-                    for key in (pred_label(model.task_name, name) for name in counts)
-                ],
-                strict=True,
-            )
-        for name, n in found:
-            if name in counts:
-                counts[name] += n
+            own = {name: labels.get(pred_label(model.task_name, name)) for name in counts}
+            by_slice = {s: int((classes_of(v) >= 0).sum()) for s, v in own.items() if v is not None}
+        for name in counts.keys() & by_slice.keys():
+            counts[name] += by_slice[name]
     return counts
 
 
@@ -116,8 +109,8 @@ class Monitor:
 
     def value(self, metrics: Mapping[str, float]) -> float:
         """Give its mean over the valid loaders that have a figure, NaN where none has."""
-        found = [metrics[key] for key in self.keys if not math.isnan(metrics[key])]
-        return sum(found) / len(found) if found else math.nan
+        values = [metrics[key] for key in self.keys if not math.isnan(metrics[key])]
+        return sum(values) / len(values) if values else math.nan
 
 
 def find_monitor(
@@ -126,7 +119,7 @@ def find_monitor(
     valid: Sequence[DictDataLoader],
     rows: Sequence[SliceRows],
 ) -> Monitor:
-    """Find what a monitor's name stands for.
+    """Return the monitor that a name stands for.
 
     Raises
     ------
@@ -134,9 +127,9 @@ def find_monitor(
         When there is no such slice or metric, no valid split, no row of the slice in it, or
         neither high nor low values of the metric are better.
     """
-    head, _, asked = name.rpartition("/")
-    known = f"{head}/{_known_as(asked, model)}" if head else name
-    slice_name, metric = monitored(known, model.head_names, list(model.scorer.metrics))
+    head, _, metric = name.rpartition("/")
+    spelled = f"{head}/{_as_scored(metric, model)}" if head else name
+    slice_name, metric = monitored(spelled, model.head_names, list(model.scorer.metrics))
     if not valid:
         raise MonitorError(name, "there is no loader of the valid split to compute it on")
     if slice_name != OVERALL:
@@ -153,7 +146,7 @@ def find_monitor(
 
 
 def better_of(metric: str, model: SlicingClassifier) -> str:
-    """Return which values of a metric of a model's scorer are better: its own functions say so."""
+    """Return which values of a metric of a model's scorer are better, as the user's own say."""
     own = model.scorer.metrics.get(metric)
     if own is None or isinstance(own, MetricSpec):
         return spec.better(metric)
@@ -165,7 +158,7 @@ def first_better(model: SlicingClassifier) -> str:
     return better_of(next(iter(model.scorer.metrics), ""), model)
 
 
-def _known_as(metric: str, model: SlicingClassifier) -> str:
+def _as_scored(metric: str, model: SlicingClassifier) -> str:
     """Return a metric as the scorer spells it: ``fbeta@beta=2.0`` may be ``fbeta@beta=2`` there."""
     if metric in model.scorer.metrics or metric.partition("@")[0] not in spec.KINDS:
         return metric
@@ -174,13 +167,13 @@ def _known_as(metric: str, model: SlicingClassifier) -> str:
 
 
 def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
-    """Say in a sentence each which slices have no row where, if there are any."""
-    said = {
+    """Name the slices without rows, in a sentence per split."""
+    consequences = {
         "no row in train": "their experts learn nothing",
         "no row in valid": "they have no metrics",
     }
-    found = {status: [r.name for r in rows if r.status == status] for status in said}
-    return [f"{s}: {listed(names)}; {said[s]}" for s, names in found.items() if names]
+    slices = {status: [r.name for r in rows if r.status == status] for status in consequences}
+    return [f"{s}: {listed(names)}; {consequences[s]}" for s, names in slices.items() if names]
 
 
 def slice_figures(
@@ -206,17 +199,18 @@ def slice_figures(
     metrics = list(dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric))
 
     def line(name: str, label: str, counts: Sequence[int | None], status: str) -> list[Any]:
-        found = scores.get(label, {})
-        figures = [epoch.task_losses.get(label), *(found.get(metric) for metric in metrics)]
+        by_metric = scores.get(label, {})
+        figures = [epoch.task_losses.get(label), *(by_metric.get(metric) for metric in metrics)]
         return [name, *counts, *figures, status]
 
     def worst(of_slice: SliceRows) -> float:
         if not metrics:
             return math.inf
-        found = scores.get(pred_label(task, of_slice.name), {})
-        usual = scores.get(task, {}).get(metrics[0], math.nan)
-        which = spec.better(metrics[0]) if better is None else better
-        value = badness(found.get(metrics[0], math.nan), which, usual)
+        own, usual = (
+            scores.get(label, {}).get(metrics[0], math.nan)
+            for label in (pred_label(task, of_slice.name), task)
+        )
+        value = badness(own, spec.better(metrics[0]) if better is None else better, usual)
         return math.inf if math.isnan(value) else -float(value)
 
     lines = [line(OVERALL, task, (None, None), "")]
@@ -244,7 +238,7 @@ def slice_table(
     most
         How many slices to show.
     """
-    from rich.table import Table
+    from rich.table import Table  # rich is for terminals alone
     from rich.text import Text  # a name may have brackets, which are rich's markup
 
     columns, lines = slice_figures(epoch, rows, task, better)
@@ -259,7 +253,7 @@ def slice_table(
 
 
 def overall_figures(epoch: EpochLog, task: str) -> str:
-    """Say the valid split's metrics of all rows in words, as a part of a line of the log."""
+    """Write the valid split's metrics of all rows as a part of a line of the log."""
     columns, (overall,) = slice_figures(epoch, [], task)
     figures = zip(columns[4:-1], overall[4:-1], strict=True)
     return "".join(f", {name} {_cell(value)}" for name, value in figures)
@@ -271,36 +265,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-class TensorBoardWriter:
-    """Writes every task's loss and every slice's metrics as TensorBoard curves, one point an epoch.
-
-    Parameters
-    ----------
-    folder
-        Where the event files go; ``tensorboard --logdir FOLDER`` shows them.
-    from_step
-        Points from this step on are replaced, as a resumed run needs.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], from_step: int | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
-
-    def write(self, epoch: EpochLog) -> None:
-        """Add an epoch: ``loss/<label>``, ``<metric>/<label>/<dataset>/<split>``, speed and lr."""
-        points = {"loss": epoch.loss, "lr": epoch.lr, "rows_per_second": epoch.rows_per_second}
-        points |= {f"loss/{label}": value for label, value in epoch.task_losses.items()}
-        for key, value in epoch.metrics.items():
-            label, metric = key.rsplit("/", 1)
-            points[f"{metric}/{label}"] = value
-        for tag, value in points.items():
-            if not math.isnan(value):
-                self._writer.add_scalar(tag, value, epoch.step)
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Finish the event file."""
-        self._writer.close()

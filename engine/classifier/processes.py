@@ -11,7 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from engine.classifier.data.dataset import Batch, take
+from engine.classifier.data.dataset import Batch
+from engine.classifier.data.labels import take
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Processes:
 
 
 def processes() -> Processes:
-    """Say which process this is, of those that ``torch.distributed`` connects."""
+    """Return which process this is, of those that ``torch.distributed`` connects."""
     if dist.is_available() and dist.is_initialized():
         return Processes(dist.get_rank(), dist.get_world_size())
     return Processes()

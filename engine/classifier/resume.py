@@ -1,79 +1,169 @@
 """Where training stands, in a file, so that a run that was killed goes on as if it had not been.
 
-One safetensors file holds the weights, the optimizer's tensors and every random state; its header
-holds the rest as JSON. Nothing is pickled. A file is complete or not there: it is written beside
-its place and renamed.
+One file holds the weights, the optimizer's tensors and every random state; its header holds the
+rest as JSON.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import xxhash
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset, SliceLabels
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.labels import SliceLabels, own_labels
+from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.data.sparse import SparseRows
-from engine.errors import CheckpointCorruptError, CheckpointFormatError
+from engine.classifier.history import EpochLog
+from engine.classifier.model import SlicingClassifier
+from engine.classifier.monitor import Monitor
+from engine.classifier.settings import WEIGHING, TrainerConfig
+from engine.classifier.tensorfile import Tensors, read, with_prefix, write
+from engine.errors import ResumeError
 
-FORMAT = 1
 STATE = "training.safetensors"
 
-Tensors = Mapping[str, Tensor]
 RandomState = tuple[Tensors, Mapping[str, Any]]  # what is a tensor, and what JSON holds
 
+_STANDING = ("epoch", "step", "updates", "best_epoch", "best_value", "done")
 
-def write(file: Path, tensors: Tensors, facts: Mapping[str, Any]) -> None:
-    """Write tensors and facts as one file, which replaces the one before in one go."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        header = {"format": str(FORMAT), "facts": json.dumps(facts)}
-        save_file(apart(tensors), beside, header)
-        with beside.open("rb") as written:
-            os.fsync(written.fileno())
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+# Settings that may differ between a run that was killed and the one that goes on with it.
+_CHANGEABLE = ("progress_bar", "log", "folder", "resume", "tensorboard", "device", "threads")
 
 
-def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``write`` wrote.
+@dataclass
+class Standing:
+    """How far training has come.
+
+    Parameters
+    ----------
+    random
+        The random states to begin with, or to continue with.
+    epoch, step, updates
+        Epochs, steps, and steps that moved weights.
+    best_epoch, best_value
+        The epoch at which the monitor was best, 0 before there is one, and its value.
+    done
+        Whether training is over.
+    history
+        The epochs.
+    best_weights
+        The weights after the best epoch.
+    """
+
+    random: RandomState
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    best_epoch: int = 0
+    best_value: float = -math.inf
+    done: bool = False
+    history: list[EpochLog] = field(default_factory=list)
+    best_weights: Tensors = field(default_factory=dict)
+
+    def add(self, log: EpochLog, model: SlicingClassifier, monitor: Monitor | None) -> None:
+        """Add an epoch, and copy the model's weights if the monitor was never better."""
+        self.history.append(log)
+        self.epoch = log.epoch
+        best = self.best_value if self.best_epoch else None
+        if monitor is not None and log.monitored is not None and monitor.beats(log.monitored, best):
+            self.best_epoch, self.best_value = log.epoch, log.monitored
+            weights = model.state_dict().items()
+            self.best_weights = {name: w.detach().cpu().clone() for name, w in weights}
+
+
+def setup_of(
+    config: TrainerConfig,
+    model: SlicingClassifier,
+    train: Sequence[DictDataLoader],
+    valid: Sequence[DictDataLoader],
+) -> dict[str, Any]:
+    """Describe what must be the same for two runs to be one, as JSON gives it back."""
+    settings = {n: v for n, v in asdict(config).items() if n not in _CHANGEABLE}
+    setup = settings | {name: getattr(model, name) for name in WEIGHING}
+    setup |= {
+        "slices": model.head_names,
+        "trained": [name for name, p in model.named_parameters() if p.requires_grad],
+        "weights": {name: list(w.shape) for name, w in model.state_dict().items()},
+        "training rows": [fingerprint(d.dataset) for d in train],
+        "validation rows": [fingerprint(d.dataset) for d in valid],
+        "batches": [len(d) for d in train],
+    }
+    return cast("dict[str, Any]", json.loads(json.dumps(setup)))
+
+
+def restore(
+    folder: Path, setup: Mapping[str, Any], model: SlicingClassifier, optimizer: Optimizer
+) -> Standing | None:
+    """Put a model and its optimizer back to where the state in a folder is, if there is one.
 
     Raises
     ------
-    CheckpointCorruptError
-        When the file is damaged.
-    CheckpointFormatError
-        When it is of another format.
+    ResumeError
+        When the state is another training's.
     """
-    try:
-        with safe_open(file, "pt") as opened:
-            header = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except SafetensorError as e:
-        raise CheckpointCorruptError(file.parent, f"{file.name} is damaged ({e})") from e
-    if header.get("format") != str(FORMAT):
-        raise CheckpointFormatError(file.parent, header.get("format"), FORMAT)
-    try:
-        return tensors, json.loads(header["facts"])
-    except (KeyError, ValueError) as e:
-        raise CheckpointCorruptError(file.parent, f"{file.name} has no facts ({e!r})") from e
+    if not (folder / STATE).exists():
+        return None
+    tensors, facts = read(folder / STATE)
+    then = facts["setup"]
+    differ = [key for key in setup if then.get(key) != setup[key]]
+    if differ:
+        raise ResumeError(folder, [(key, then.get(key), setup[key]) for key in differ])
+    model.load_state_dict(with_prefix("model", tensors))
+    restore_optimizer(optimizer, with_prefix("optimizer", tensors))
+    standing = Standing(
+        **facts["standing"],
+        random=(with_prefix("random", tensors), facts["random"]),
+        history=[EpochLog(**epoch) for epoch in facts["history"]],
+    )
+    if standing.best_epoch:
+        standing.best_weights, _ = read(_best(folder, standing.best_epoch))
+    return standing
 
 
-def under(prefix: str, tensors: Tensors) -> dict[str, Tensor]:
-    """Take the tensors whose names begin with a prefix, without it."""
-    start = f"{prefix}/"
-    return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+def save(
+    folder: Path,
+    standing: Standing,
+    setup: Mapping[str, Any],
+    model: SlicingClassifier,
+    optimizer: Optimizer,
+    train: Sequence[DictDataLoader],
+) -> None:
+    """Write where training stands; the best weights first, since the state names their file."""
+    best = _best(folder, standing.best_epoch)
+    if standing.best_epoch == standing.epoch:
+        write(best, standing.best_weights, {"epoch": standing.epoch})
+    random_tensors, random_facts = random_state(train)
+    parts: dict[str, Tensors] = {
+        "model": model.state_dict(),
+        "optimizer": optimizer_tensors(optimizer),
+        "random": random_tensors,
+    }
+    named = {f"{part}/{n}": tensor for part, of in parts.items() for n, tensor in of.items()}
+    facts = {
+        "setup": setup,
+        "random": random_facts,
+        "history": [asdict(epoch) for epoch in standing.history],
+        "standing": {name: getattr(standing, name) for name in _STANDING},
+    }
+    write(folder / STATE, named, facts)
+    for old in folder.glob("best-*.safetensors"):
+        if old != best:
+            old.unlink()
+
+
+def _best(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{epoch:06d}.safetensors"
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -128,12 +218,9 @@ def restore_random_state(
 
 def fingerprint(dataset: DictDataset) -> str:
     """Hash a data set's fields, labels and masks."""
-    import xxhash  # executors that score do without it
-
     digest = xxhash.xxh3_64()
     labels = dataset.Y_dict
-    given = labels.given if isinstance(labels, SliceLabels) else labels
-    values = [*dataset.X_dict.items(), *given.items()]
+    values = [*dataset.X_dict.items(), *own_labels(labels).items()]
     if isinstance(labels, SliceLabels):
         values += [("masks", labels.masks), ("names", labels.names)]
     for name, value in values:
@@ -151,24 +238,11 @@ def fingerprint(dataset: DictDataset) -> str:
 
 
 def _generators(loaders: Iterable[DictDataLoader]) -> list[Generator]:
-    """Find the generators that loaders and their samplers were given, each once."""
-    found: dict[int, Generator] = {}
+    """List the generators of loaders and their samplers, each once."""
+    generators: dict[int, Generator] = {}
     for loader in loaders:
         for owner in (loader, loader.sampler, loader.batch_sampler):
             generator = getattr(owner, "generator", None)
             if isinstance(generator, Generator):
-                found[id(generator)] = generator
-    return list(found.values())
-
-
-def apart(tensors: Tensors) -> dict[str, Tensor]:
-    """Copy tensors that share memory, which safetensors does not store."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in tensors.items():
-        kept = tensor.detach().cpu().contiguous()
-        if kept.untyped_storage().data_ptr() in seen and kept.numel():
-            kept = kept.clone()
-        seen.add(kept.untyped_storage().data_ptr())
-        apart[name] = kept
-    return apart
+                generators[id(generator)] = generator
+    return list(generators.values())

@@ -1,4 +1,4 @@
-"""What settings may be: for each a few tests, and how the sentence ends that says what is wrong.
+"""Rules of settings: a few tests each, and how the sentence ends when one fails.
 
 Nothing here loads torch, so that a project file is checked by the rules that training has.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.arguments import is_number, is_whole
-from engine.errors import near
+from engine.errors import ArgumentTypeError, near
 
 Test = Callable[[Any], bool]
 _PAIR = 2
@@ -20,7 +20,7 @@ _PAIR = 2
 
 @dataclass(frozen=True)
 class Rule:
-    """Tests in the order in which they are made, each with the end of its sentence.
+    """Tests in their order, each with the end of the sentence that says what is wrong.
 
     Examples
     --------
@@ -37,8 +37,8 @@ class Rule:
             return None
         for holds, end in self.tests:
             if not holds(value):
-                said = end if isinstance(end, str) else end(value)
-                return said + ", or None" if self.or_none and said.startswith(", and") else said
+                wrong = end if isinstance(end, str) else end(value)
+                return wrong + ", or None" if self.or_none and wrong.startswith(", and") else wrong
         return None
 
 
@@ -90,13 +90,22 @@ def one_of(known: Iterable[str]) -> Rule:
 
 
 def names(what: str) -> Rule:
-    """Take a list of names: no single text, which would be taken letter by letter."""
+    """Take a list of names; a single text would be read letter by letter."""
 
     def instead(value: Any) -> str:
         end = f": write [{value!r}]" if isinstance(value, str) and value else ""
         return f", and must be a list of {what}{end}"
 
     return Rule(((is_names, instead),))
+
+
+def field_names() -> Rule:
+    """Take the name of a field, or a list of such names."""
+
+    def holds(value: Any) -> bool:
+        return (isinstance(value, str) or is_names(value)) and len(value) > 0
+
+    return Rule(((holds, ", and must be a field's name, or a list of them"),))
 
 
 def is_names(value: Any) -> bool:
@@ -124,8 +133,8 @@ def pair_of_lengths() -> Rule:
     """Take the shortest and longest run of something."""
 
     def holds(value: Any) -> bool:
-        given = isinstance(value, Sequence) and not isinstance(value, str)
-        if not given or len(value) != _PAIR or not all(map(is_whole, value)):
+        ordered = isinstance(value, Sequence) and not isinstance(value, str)
+        if not ordered or len(value) != _PAIR or not all(map(is_whole, value)):
             return False
         return bool(1 <= value[0] <= value[1])
 
@@ -154,3 +163,15 @@ def plain(value: Any) -> Any:
     """
     is_one = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return value.item() if is_one else value
+
+
+def check_is(name: str, value: object, kind: type, hint: str = "") -> None:
+    """Check that an argument is of its type.
+
+    Raises
+    ------
+    ArgumentTypeError
+    """
+    if not isinstance(value, kind):
+        wanted = {"Mapping": "a dict", "str": "text"}.get(kind.__name__, f"a {kind.__name__}")
+        raise ArgumentTypeError(name, value, wanted, hint)

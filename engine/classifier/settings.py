@@ -1,18 +1,20 @@
-"""What training can be told: the rules of all settings, and the trainer's own.
+"""The settings of features, bases, models and training, each with its rule.
 
 Nothing here loads torch, so that the project file is checked by the same rules.
 """
+# ruff: noqa: RUF009  (setting() gives a dataclass field)
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar, cast
 
 from engine.classifier.rules import (
     Rule,
+    field_names,
     flag,
     names,
     number,
@@ -26,7 +28,15 @@ from engine.classifier.rules import (
     weights,
     whole,
 )
-from engine.errors import MonitorError, TrainerSettingError, brief, listed, near
+from engine.errors import (
+    BaseSpecError,
+    FeatureSpecError,
+    MonitorError,
+    TrainerSettingError,
+    brief,
+    listed,
+    near,
+)
 from engine.metrics.catalog import OVERALL
 
 # The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
@@ -44,86 +54,183 @@ LR_SCHEDULERS: dict[str, Callable[[int, int], float]] = {
 
 PRECISIONS = ("float32", "bf16", "auto")
 BASE = "base"
+TOKEN = r"(?u)\b\w\w+\b"  # scikit-learn's
 
 SEED = whole(0, 2**32 - 1)  # what numpy takes
 _POSITIVE = number(lambda v: v > 0, "be above 0")
 _NOT_NEGATIVE = number(lambda v: v >= 0, "not be below 0")
 
-TRAINER: Mapping[str, Rule] = {
-    "n_epochs": whole(1),
-    "lr": _POSITIVE,
-    "l2": _NOT_NEGATIVE,
-    "grad_clip": optional(number(lambda v: v >= 0, "not be below 0")),
-    "optimizer": one_of(OPTIMIZER_NAMES),
-    "lr_scheduler": one_of(LR_SCHEDULERS),
-    "warmup_steps": whole(0),
-    "progress_bar": flag(),
-    "seed": optional(SEED),
-    "train_split": text(),
-    "valid_split": text(),
-    "test_split": text(),
-    "log": optional(path()),
-    "n_steps": optional(whole(1)),
-    "monitor": optional(text()),
-    "patience": optional(whole(1)),
-    "device": text(),
-    "precision": one_of(PRECISIONS),
-    "threads": optional(whole(1)),
-    "folder": optional(path()),
-    "resume": flag(),
-    "tensorboard": optional(path()),
-    "metric_weights": optional(text()),
-}
-MODEL: Mapping[str, Rule] = {
-    "head_dim": whole(1),
-    "slice_names": names("slice names"),
-    "task_name": text(),
-    "n_classes": whole(2),
+# How a model weighs its experts, and heads, classes and rows in the loss.
+WEIGHING: Mapping[str, Rule] = {
     "temperature": _POSITIVE,
     "attention": one_of(ATTENTION_NAMES),
     "indicator_loss_weight": _NOT_NEGATIVE,
     "slice_weights": weights(),
+    "class_weights": Rule(()),  # depends on n_classes: the model checks it
     "row_weights": optional(text()),
 }
-# Kind of base architecture, and of features, to its settings.
-BASES: Mapping[str, Mapping[str, Rule]] = {
-    "mlp": {"layers": whole(1), "width": optional(whole(1))},
-    "tabular_mlp": {
-        "layers": whole(1),
-        "width": whole(1),
-        "dropout": number(lambda v: 0 <= v < 1, "be from 0 to below 1"),
-    },
+# All of a model's settings, in the order in which a checkpoint has them.
+MODEL: Mapping[str, Rule] = {
+    "head_dim": whole(1),
+    "slice_names": names("slice names"),
+    "input_data_key": field_names(),
+    "task_name": text(),
+    "n_classes": whole(2),
+    **WEIGHING,
 }
-_TEXT_FEATURES: Mapping[str, Rule] = {
-    "ngram_range": pair_of_lengths(),
-    "lowercase": flag(),
-    "token_pattern": regex(),
-    "max_words": optional(whole(1)),
-    "column": text(),
-}
-FEATURES: Mapping[str, Mapping[str, Rule]] = {
-    "bag_of_words": _TEXT_FEATURES,
-    "tfidf": {**_TEXT_FEATURES, "sublinear_tf": flag()},
-    "tabular": {
-        "numeric": names("columns"),
-        "category": names("columns"),
-        "max_levels": whole(1),
-        "key": names("columns"),
-    },
+
+
+def setting(default: Any, rule: Rule) -> Any:
+    """Give a dataclass's field its default and the rule of its values."""
+    return field(default=default, metadata={"rule": rule})
+
+
+def rules_of(settings: type) -> dict[str, Rule]:
+    """Return the rules of a dataclass's fields.
+
+    Examples
+    --------
+    >>> list(rules_of(MlpSpec))
+    ['layers', 'width']
+    """
+    return {one.name: one.metadata["rule"] for one in fields(settings) if one.metadata}
+
+
+def _check(spec: Any, error: Callable[[str], Exception]) -> None:
+    """Check each setting by its rule; lists become tuples, so that specs are equal by value."""
+    for name, rule in rules_of(type(spec)).items():
+        value = getattr(spec, name)
+        if end := rule.broken(value):
+            raise error(f"{name} is {brief(value)}{end}")
+        if not isinstance(value, str) and hasattr(value, "__len__"):
+            object.__setattr__(spec, name, tuple(value))
+
+
+class _BaseSpec:
+    def __post_init__(self) -> None:
+        _check(self, BaseSpecError)
+
+
+class _FeatureSpec:
+    def __post_init__(self) -> None:
+        _check(self, FeatureSpecError)
+
+
+@dataclass(frozen=True)
+class MlpSpec(_BaseSpec):
+    """Linear layers, each followed by a ReLU.
+
+    Parameters
+    ----------
+    layers
+        How many, at least 1.
+    width
+        Width of each; None takes the input's.
+    """
+
+    layers: int = setting(2, whole(1))
+    width: int | None = setting(None, optional(whole(1)))
+    kind: Literal["mlp"] = "mlp"
+
+
+@dataclass(frozen=True)
+class TabularMlpSpec(_BaseSpec):
+    """Linear layers, each followed by layer normalisation, a ReLU and dropout.
+
+    Normalising keeps rare one-hot features and wide numbers on one scale; it works row by row, so
+    that a row's prediction doesn't depend on its batch.
+
+    Parameters
+    ----------
+    layers
+        How many, at least 1.
+    width
+        Width of each.
+    dropout
+        Share of each layer's outputs that training drops.
+    """
+
+    layers: int = setting(2, whole(1))
+    width: int = setting(64, whole(1))
+    dropout: float = setting(0.1, number(lambda v: 0 <= v < 1, "be from 0 to below 1"))
+    kind: Literal["tabular_mlp"] = "tabular_mlp"
+
+
+@dataclass(frozen=True)
+class _TextSpec(_FeatureSpec):
+    ngram_range: Sequence[int] = setting((1, 1), pair_of_lengths())
+    lowercase: bool = setting(True, flag())
+    token_pattern: str = setting(TOKEN, regex())
+    max_words: int | None = setting(None, optional(whole(1)))
+    column: str = setting("text", text())
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it reads."""
+        return [self.column]
+
+
+@dataclass(frozen=True)
+class BagOfWordsSpec(_TextSpec):
+    """Token counts; the settings are those of ``BagOfWords.fit``."""
+
+    kind: Literal["bag_of_words"] = "bag_of_words"
+
+
+@dataclass(frozen=True)
+class TfIdfSpec(_TextSpec):
+    """Weighted token counts; the settings are those of ``TfIdf.fit``."""
+
+    sublinear_tf: bool = setting(False, flag())
+    kind: Literal["tfidf"] = "tfidf"
+
+
+@dataclass(frozen=True)
+class TabularSpec(_FeatureSpec):
+    """Columns of numbers and categories; the settings are those of ``Tabular.fit``."""
+
+    numeric: Sequence[str] = setting((), names("columns"))
+    category: Sequence[str] = setting((), names("columns"))
+    max_levels: int = setting(100, whole(1))
+    key: Sequence[str] = setting((), names("columns"))
+    kind: Literal["tabular"] = "tabular"
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it reads."""
+        return [*self.numeric, *self.category]
+
+    def check_columns(self) -> None:
+        """Check that it reads a column.
+
+        Raises
+        ------
+        FeatureSpecError
+        """
+        if not self.columns:
+            raise FeatureSpecError("tabular reads no column: name some in numeric or category")
+
+
+BaseSpec = MlpSpec | TabularMlpSpec
+FeatureSpec = BagOfWordsSpec | TfIdfSpec | TabularSpec
+Spec = TypeVar("Spec", bound=BaseSpec | FeatureSpec)
+BASES: Mapping[str, type[BaseSpec]] = {"mlp": MlpSpec, "tabular_mlp": TabularMlpSpec}
+FEATURES: Mapping[str, type[FeatureSpec]] = {
+    "bag_of_words": BagOfWordsSpec,
+    "tfidf": TfIdfSpec,
+    "tabular": TabularSpec,
 }
 
 
 def check_spec(
-    spec: Any,
-    kinds: Mapping[str, Mapping[str, Rule]],
-    error: Callable[[str], Exception],
-) -> dict[str, Any]:
-    """Return the settings of a spec, which has a kind; its settings are known and hold.
+    spec: Any, kinds: Mapping[str, type[Spec]], error: Callable[[str], Exception]
+) -> Spec:
+    """Return the typed settings that a spec describes.
 
     Parameters
     ----------
     spec
-        ``kind`` and that kind's settings.
+        ``kind`` and some of that kind's settings, as JSON has them; or typed settings.
     kinds
         :data:`BASES` or :data:`FEATURES`.
     error
@@ -132,8 +239,10 @@ def check_spec(
     Examples
     --------
     >>> check_spec({"kind": "mlp", "layers": 3}, BASES, ValueError)
-    {'layers': 3}
+    MlpSpec(layers=3, width=None, kind='mlp')
     """
+    if isinstance(spec, tuple(kinds.values())):
+        return cast("Spec", spec)
     if not isinstance(spec, Mapping):
         example = f"{{'kind': {min(kinds)!r}}}"
         raise error(f"it is {brief(spec)}, and must be settings: {example}, say")
@@ -143,16 +252,58 @@ def check_spec(
         named = isinstance(kind, str) and kind
         end = near(str(kind), kinds) if named else f"; known: {listed(sorted(kinds))}"
         raise error(f"there is no kind {brief(kind)}{end}")
-    for name, value in settings.items():
-        if name not in kinds[kind]:
-            raise error(f"{kind} has no setting {brief(name)}{near(str(name), kinds[kind])}")
-        if wrong := kinds[kind][name].broken(value):
-            raise error(f"{name} is {brief(value)}{wrong}")
-    return settings
+    rules = rules_of(kinds[kind])
+    for name in settings:
+        if name not in rules:
+            raise error(f"{kind} has no setting {brief(name)}{near(str(name), rules)}")
+    return kinds[kind](**settings)
+
+
+def base_spec(spec: Any) -> BaseSpec:
+    """Return the typed settings of a base.
+
+    Raises
+    ------
+    BaseSpecError
+        When the kind, a setting or its value is not known.
+    """
+    return check_spec(spec, BASES, BaseSpecError)
+
+
+def feature_spec(spec: Any, text: str | None = None, key: Sequence[str] = ()) -> FeatureSpec:
+    """Return the typed settings of features, which read one column at least.
+
+    Parameters
+    ----------
+    spec
+        ``kind`` and some of that kind's settings, as JSON has them; or typed settings.
+    text
+        The text column of a spec that doesn't name one.
+    key
+        Columns that name a row in messages, of a spec that doesn't name some.
+
+    Raises
+    ------
+    FeatureSpecError
+        When the kind or a setting is not known, or there is no column to read.
+
+    Examples
+    --------
+    >>> feature_spec({"kind": "tfidf"}, text="body").column
+    'body'
+    """
+    settings = check_spec(spec, FEATURES, FeatureSpecError)
+    named = spec if isinstance(spec, Mapping) else vars(settings)
+    if isinstance(settings, TabularSpec):
+        settings.check_columns()
+        return replace(settings, key=named.get("key", key))
+    if not (column := named.get("column", text)):
+        raise FeatureSpecError(f"{settings.kind} reads a text: set text, or column here")
+    return replace(settings, column=column)
 
 
 def default_metrics(n_classes: int) -> list[str]:
-    """Return what a model is scored by unless told otherwise."""
+    """Return the metrics that a model is scored by when none are named."""
     return ["accuracy", "f1" if n_classes == 2 else "f1_macro"]  # noqa: PLR2004
 
 
@@ -190,7 +341,7 @@ def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str])
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """What a ``Trainer`` can be told.
+    """The settings of a ``Trainer``.
 
     Parameters
     ----------
@@ -249,38 +400,41 @@ class TrainerConfig:
         When a value is out of range or not in its table.
     """
 
-    n_epochs: int = 1
-    lr: float = 0.01
-    l2: float = 0.0
-    grad_clip: float | None = 1.0
-    optimizer: str = "adam"
-    lr_scheduler: str = "constant"
-    warmup_steps: int = 0
-    progress_bar: bool = True
-    seed: int | None = None
-    train_split: str = "train"
-    valid_split: str = "valid"
-    test_split: str = "test"
-    log: str | os.PathLike[str] | None = None
-    n_steps: int | None = None
-    monitor: str | None = None
-    patience: int | None = None
-    device: str = "auto"
-    precision: str = "float32"
-    threads: int | None = None
-    folder: str | os.PathLike[str] | None = None
-    resume: bool = True
-    tensorboard: str | os.PathLike[str] | None = None
-    metric_weights: str | None = None
+    n_epochs: int = setting(1, whole(1))
+    lr: float = setting(0.01, _POSITIVE)
+    l2: float = setting(0.0, _NOT_NEGATIVE)
+    grad_clip: float | None = setting(1.0, optional(_NOT_NEGATIVE))
+    optimizer: str = setting("adam", one_of(OPTIMIZER_NAMES))
+    lr_scheduler: str = setting("constant", one_of(LR_SCHEDULERS))
+    warmup_steps: int = setting(0, whole(0))
+    progress_bar: bool = setting(True, flag())
+    seed: int | None = setting(None, optional(SEED))
+    train_split: str = setting("train", text())
+    valid_split: str = setting("valid", text())
+    test_split: str = setting("test", text())
+    log: str | os.PathLike[str] | None = setting(None, optional(path()))
+    n_steps: int | None = setting(None, optional(whole(1)))
+    monitor: str | None = setting(None, optional(text()))
+    patience: int | None = setting(None, optional(whole(1)))
+    device: str = setting("auto", text())
+    precision: str = setting("float32", one_of(PRECISIONS))
+    threads: int | None = setting(None, optional(whole(1)))
+    folder: str | os.PathLike[str] | None = setting(None, optional(path()))
+    resume: bool = setting(True, flag())
+    tensorboard: str | os.PathLike[str] | None = setting(None, optional(path()))
+    metric_weights: str | None = setting(None, optional(text()))
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            object.__setattr__(self, one.name, plain(getattr(self, one.name)))
-            value = getattr(self, one.name)
-            if end := TRAINER[one.name].broken(value):
-                raise TrainerSettingError(one.name, value, end)
+        for name, rule in rules_of(type(self)).items():
+            value = plain(getattr(self, name))
+            object.__setattr__(self, name, value)
+            if end := rule.broken(value):
+                raise TrainerSettingError(name, value, end)
         if self.patience is not None and self.monitor is None:
             raise TrainerSettingError("patience", self.patience, ", and needs a monitor")
+
+
+TRAINER: Mapping[str, Rule] = rules_of(TrainerConfig)
 
 
 def lr_factor(config: TrainerConfig, steps: int) -> Callable[[int], float]:

@@ -44,7 +44,7 @@ from engine.label.lookup_joins import marked, with_own_lookups
 from engine.lift.notes import notes_on
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout, StoredSlice, described_mask, unmarked
+from engine.masks.layout import Layout, StoredSlice, bit_sql, described_mask, unmarked
 from engine.masks.table import TableForm, form_of
 from engine.plain import SENTENCE, plain
 from engine.run.faults import STACK, named_fault, named_sql, stop_at_fault
@@ -664,12 +664,8 @@ def _session() -> SparkSession | None:
 
 def _bit(bit: int) -> SparkColumn:
     """Return a slice's mask from its bit in the UDF's words."""
-    word, at = divmod(bit, WORD)
     # As text it is one call to the JVM; made of Columns, 2,000 slices would take seconds.
-    return F.expr(
-        f"CASE WHEN bit_get({FAULTS}.null_{word}, {at}) = 0 "
-        f"THEN bit_get({FAULTS}.in_{word}, {at}) = 1 END"
-    )
+    return F.expr(bit_sql(bit, f"{FAULTS}."))
 
 
 def _native(sf: SlicingFunction) -> SparkColumn:

@@ -248,8 +248,8 @@ def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
     return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(_signed(m))) != 0 for k, m in masks.items()]
 
 
-def bit_sql(bit: int) -> str:
-    """Return one bit of a packed table as a BOOLEAN, in SQL.
+def bit_sql(bit: int, struct: str = "") -> str:
+    """Return one bit of a packed table's words as a BOOLEAN, in SQL; ``struct`` may hold these.
 
     Examples
     --------
@@ -257,7 +257,8 @@ def bit_sql(bit: int) -> str:
     'CASE WHEN bit_get(null_1,1)=1 THEN NULL ELSE bit_get(in_1,1)=1 END'
     """
     k, b = divmod(bit, WORD)
-    return f"CASE WHEN bit_get({_NULL}{k},{b})=1 THEN NULL ELSE bit_get({_IN}{k},{b})=1 END"
+    undecided, inside = f"{struct}{_NULL}{k}", f"{struct}{_IN}{k}"
+    return f"CASE WHEN bit_get({undecided},{b})=1 THEN NULL ELSE bit_get({inside},{b})=1 END"
 
 
 def _signed(value: int) -> int:

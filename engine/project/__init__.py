@@ -1,6 +1,7 @@
 """What a project file says, and what the tables of a project hold.
 
 May import: every other room; only jobs import it.
-Start reading: `config` (the project file, checked), then `slices` (its slices over its source).
-`audit`, `sample`, `records` and `fitting` are what the jobs share beyond wiring.
+Start reading: `settings` (the project file, typed) and `load` (YAML into it), then `slices` (its
+slices over its source). `labelling`, `evaluating`, `training`, `baseline_run` and
+`checkpoint_scores` are a job each beyond its wiring; `cli` is what jobs share on the terminal.
 """

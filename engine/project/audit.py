@@ -1,166 +1,130 @@
-"""What one project's audit shows around the figures: models, rows, overlap, and earlier runs."""
+"""What one evaluation shows: figures by split, models compared, worst rows, overlap, the trend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.masks.checks import check_columns, quoted
 from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
 from engine.metrics.catalog import OVERALL
+from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.trend import trend
+from engine.project.evaluating import EvaluationInput
+from engine.project.settings import Project
+from engine.project.stale import StaleModel
 from engine.report import sections
+from engine.report.page import render
 from engine.report.sections import Section
 from engine.storage import tables
-from engine.storage.lineage import Reading, reading, versions
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-
-    from engine.metrics.evaluation import Evaluation
-    from engine.project.config import Project
 
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 NEARLY = 0.95  # Jaccard index from which two slices are nearly the same
 _WORST_SLICES = 3
 
 
-@dataclass(frozen=True)
-class RowColumns:
-    """Columns that rows are shown with, besides their key and their outputs.
+def splits_shown(project: Project, evaluation: Evaluation) -> list[Split]:
+    """Return the splits in the order in which they are shown, the most important last.
 
-    Attributes
-    ----------
-    carried
-        Those in the mask table.
-    looked_up
-        Those that are looked up in the source, for the rows that are shown alone.
-    source
-        The source's rows; None where nothing is looked up.
-    read
-        Which version of it they are of.
+    That is one whose rows no model was fitted to.
     """
-
-    carried: tuple[str, ...]
-    looked_up: tuple[str, ...]
-    source: DataFrame | None
-    read: Reading | None = None
-
-    def other_version(self, labelled: Sequence[Reading]) -> str | None:
-        """Say that what is looked up is of another version than the masks are; None if it isn't."""
-        read = self.read
-        if read is None or all(r.identity == read.identity for r in labelled):
-            return None
-        return (
-            f"{', '.join(self.looked_up)} of the rows that are shown come from version "
-            f"{read.version} of {read.source}, and masks from version {versions(labelled)}"
-        )
+    fitted = [project.train_split, project.valid_split]
+    splits: list[Split] = evaluation.table["split"].unique().tolist()
+    return sorted(splits, key=lambda s: (s not in fitted, s is not None, s or ""))
 
 
-def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowColumns:
-    """Find the columns that ``audit.columns`` names, in the mask table or else in the source.
-
-    Raises
-    ------
-    MissingColumnError
-        If neither has one.
-    """
-    audit = project.audit
-    if not (audit.worst_rows or audit.flips):
-        return RowColumns((), (), None)
-    carried = tuple(c for c in audit.columns if c in masks.columns)
-    others = tuple(c for c in audit.columns if c not in carried)
-    if not others:
-        return RowColumns(carried, (), None)
-    given = project.source
-    source = tables.read_source(spark, given.table, given.format, given.options)
-    named = {"key": project.join_columns, "audit.columns": others}
-    check_columns(source.df, source.name, named)
-    return RowColumns(carried, others, source.df, reading(source))
+def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Section]:
+    """Yield a split's slices by metrics, worst first, then the figures that differ."""
+    part = evaluation.table[in_split(evaluation.table["split"], split)]
+    metric = str(part["metric"].iloc[0])
+    better = evaluation.better
+    order = sections.worst_first(part, metric, better(metric))
+    yield sections.figures(part, order, evaluation.spec.models, split, level, better)
+    yield sections.differences(part, split, level, better)
 
 
-def sections_of(
-    spark: SparkSession,
-    project: Project,
-    evaluation: Evaluation,
-    masks: DataFrame,
-    columns: RowColumns,
-    split: Split,
-) -> Iterator[Section]:
-    """Yield what is shown around the figures, but for the trend.
-
-    Parameters
-    ----------
-    spark, project, evaluation
-        What was evaluated.
-    masks
-        The mask table's rows that were.
-    columns
-        What rows are shown with.
-    split
-        The split whose rows are shown.
-    """
-    audit, level, shown = project.audit, project.certainty.level, split_name(split)
+def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
+    """Yield what is shown around the figures; rows are those of one split."""
     first, *others = evaluation.spec.models
     for other in others:
-        if project.certainty.replicates:
-            compared = evaluation.compare(first, other)
-            yield sections.comparison(compared, first, other, level, evaluation.better)
-        flips = evaluation.flips(first, other)
-        if not flips.empty:
-            yield sections.flips(flips, first, other, level)
-        if audit.flips and not flips.empty:
-            here = flips[in_split(flips["split"], split) & (flips["p_adjusted"] <= 1 - level)]
-            telling = here.sort_values("p_adjusted", kind="stable")["slice"]
-            at = str(next(iter(telling), OVERALL))
-            rows = evaluation.flipped_rows(
-                first, other, at, audit.flips, [*project.partition_by, *columns.carried], split
-            )
-            title = (
-                f"Rows that {other} wins and loses against {first}: {at}, split {split_name(split)}"
-            )
-            yield sections.rows_of(title, _with_source(spark, project, rows, columns))
-    if audit.worst_rows:
-        worst = evaluation.worst(_WORST_SLICES, model=first, split=split)
-        for at in worst["slice"]:
-            rows = evaluation.worst_rows(
-                at, audit.worst_rows, first, [*project.partition_by, *columns.carried], split
-            )
-            title = f"Rows of the largest loss of {first}: {at}, split {shown}"
-            yield sections.rows_of(title, _with_source(spark, project, rows, columns))
-    wanted = audit.overlap
-    if wanted or (wanted is None and len(evaluation.spec.slice_ids) <= MOST_PAIRED):
-        found = overlap(masks, evaluation.spec.slice_ids)
-        near = found.near_duplicates(NEARLY)
-        yield sections.overlap(near, found.rows, found.uncovered, NEARLY)
+        yield from _compared(data, evaluation, first, other, split)
+    yield from _worst_rows(data, evaluation, split)
+    wanted, ids = data.project.audit.overlap, evaluation.spec.slice_ids
+    if wanted or (wanted is None and len(ids) <= MOST_PAIRED):
+        pairs = overlap(data.rows, ids)
+        near = pairs.near_duplicates(NEARLY)
+        yield sections.overlap(near, pairs.rows, pairs.uncovered, NEARLY)
+    if data.project.audit.trend:
+        yield _trend(data, evaluation)
 
 
-def trend_of(project: Project, evaluation: Evaluation, metrics: DataFrame) -> Section:
+def _compared(
+    data: EvaluationInput, evaluation: Evaluation, first: str, second: str, split: Split
+) -> Iterator[Section]:
+    """Yield where a model is better than the first, and rows that it wins and loses."""
+    audit, certainty = data.project.audit, data.project.certainty
+    if certainty.replicates:
+        differences = evaluation.compare(first, second)
+        yield sections.comparison(differences, first, second, certainty.level, evaluation.better)
+    flips = evaluation.flips(first, second)
+    if flips.empty:
+        return
+    yield sections.flips(flips, first, second, certainty.level)
+    if audit.flips:
+        sure = flips["p_adjusted"] <= 1 - certainty.level
+        here = flips[in_split(flips["split"], split) & sure]
+        slices = here.sort_values("p_adjusted", kind="stable")["slice"]
+        at = str(next(iter(slices), OVERALL))
+        rows = evaluation.flipped_rows(first, second, at, audit.flips, _carried(data), split)
+        where = f"{at}, split {split_name(split)}"
+        yield _rows(data, f"Rows that {second} wins and loses against {first}: {where}", rows)
+
+
+def _worst_rows(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
+    """Yield the rows of the largest loss of the first model's worst slices."""
+    n, first = data.project.audit.worst_rows, evaluation.spec.models[0]
+    if not n:
+        return
+    for at in evaluation.worst(_WORST_SLICES, model=first, split=split)["slice"]:
+        rows = evaluation.worst_rows(at, n, first, _carried(data), split)
+        where = f"{at}, split {split_name(split)}"
+        yield _rows(data, f"Rows of the largest loss of {first}: {where}", rows)
+
+
+def _carried(data: EvaluationInput) -> list[str]:
+    return [*data.project.partition_by, *data.columns.carried]
+
+
+def _rows(data: EvaluationInput, title: str, rows: pd.DataFrame) -> Section:
+    return sections.rows_of(title, data.columns.added_to(rows, data.project.join_columns))
+
+
+def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:
     """Return how figures moved over the last runs in the metrics table, this one among them."""
+    metrics = tables.read(data.rows.sparkSession, data.project.place("metrics")).df
     models, names = list(evaluation.spec.models), list(evaluation.table["metric"].unique())
     ours = metrics.where(F.col("model_id").isin(models) & F.col("metric").isin(names))
     runs = ours.select("run_id", "run_ts").distinct().orderBy(F.desc("run_ts"), "run_id")
-    last = [r["run_id"] for r in runs.limit(1 + project.audit.trend).collect()]
-    found = trend(ours.where(F.col("run_id").isin(last)).toPandas())
-    return sections.trend(found, evaluation.better)
+    last = [r["run_id"] for r in runs.limit(1 + data.project.audit.trend).collect()]
+    moves = trend(ours.where(F.col("run_id").isin(last)).toPandas())
+    return sections.trend(moves, evaluation.better)
 
 
-def _with_source(
-    spark: SparkSession, project: Project, rows: pd.DataFrame, columns: RowColumns
-) -> pd.DataFrame:
-    """Add columns of the source to a few rows."""
-    if columns.source is None or rows.empty:
-        return rows
-    key = project.join_columns
-    narrow = columns.source.select(*map(quoted, [*key, *columns.looked_up]))
-    keys = spark.createDataFrame(
-        list(rows[key].drop_duplicates().itertuples(index=False, name=None)),
-        narrow.select(*map(quoted, key)).schema,
-    )
-    held = narrow.join(F.broadcast(keys), key).toPandas()
-    return rows.merge(held, on=key, how="left", validate="many_to_one")
+def page(
+    data: EvaluationInput,
+    evaluation: Evaluation,
+    stale: Mapping[str, StaleModel],
+    shown: Sequence[Section],
+) -> str:
+    """Return the report: what was read, the figures, and what is shown around them."""
+    project, masks = data.project, data.masks
+    about = {
+        "source": f"{masks.facts.get('source')} version {masks.facts.get('source_version')}",
+        "masks": f"{masks.name} version {masks.version}",
+        "predictions": ", ".join(f"{m} version {v}" for m, v in data.versions.items()),
+    }
+    about |= {f"stale ({m})": model.sentence for m, model in stale.items() if model.sentence}
+    models, level = list(data.models), project.certainty.level
+    return render(project.name, about, evaluation.table, models, evaluation.better, shown, level)

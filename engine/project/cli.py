@@ -1,4 +1,7 @@
-"""What every job shares: arguments, log lines, tables on the terminal, errors as one sentence."""
+"""What every job shares: arguments, log lines, tables on the terminal, errors as one sentence.
+
+Functions import what they need, so that a job answers ``--help`` at once.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
-
 from engine.errors import ConfigError, EngineError
 from engine.plain import SENTENCE, plain
-from engine.project.config import Project, load_project
-from engine.report.sections import Section, cell
-from engine.storage.lineage import changes
-from engine.storage.snapshot import Snapshot, Written
-from engine.storage.tables import read_source
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from engine.project.settings import Project
+    from engine.report.sections import Section
+    from engine.storage.snapshot import Snapshot, Written
 
 log = logging.getLogger("engine")
 
@@ -37,19 +36,23 @@ _OVERRIDES = (
 
 def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
     """Return a job's argument parser, with what all jobs take."""
-    made = argparse.ArgumentParser(
+    arguments = argparse.ArgumentParser(
         description=description,
         epilog=f"{epilog}\n\n{_OVERRIDES}".strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--project", required=True, metavar="FILE", help="the project file (YAML)")
-    made.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
-    made.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
-    return made
+    arguments.add_argument(
+        "--project", required=True, metavar="FILE", help="the project file (YAML)"
+    )
+    arguments.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
+    arguments.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
+    return arguments
 
 
 def project_of(args: argparse.Namespace) -> Project:
     """Load the project that the arguments name."""
+    from engine.project.load import load_project
+
     return load_project(args.project, args.overrides)
 
 
@@ -90,7 +93,7 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
         log.warning(SENTENCE)
     try:
         job(args)
-    except (EngineError, PySparkException, Py4JJavaError) as error:
+    except _failures() as error:
         if args.verbose:
             log.exception("the job failed")
         print(f"error: {_sentence(error)}", file=sys.stderr)
@@ -99,6 +102,14 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return the errors whose sentence is for the user."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    return EngineError, PySparkException, Py4JJavaError
 
 
 def _sentence(error: Exception) -> str:
@@ -111,29 +122,34 @@ def _sentence(error: Exception) -> str:
 
 
 def source(project: Project, spark: SparkSession) -> Snapshot:
-    """Read the project's source; of files say how they are known."""
-    given = project.source
-    return told(read_source(spark, given.table, given.format, given.options))
+    """Read the project's source; say how its files are known."""
+    from engine.storage.tables import read_source
+
+    place = project.source
+    snapshot = read_source(spark, place.table, place.format, place.options)
+    tell_files(snapshot)
+    return snapshot
 
 
-def told(read: Snapshot) -> Snapshot:
+def tell_files(snapshot: Snapshot) -> None:
     """Say how a table's files are known, if it is made of files that aren't Delta's."""
-    if read.known_by:
-        print(f"{read.name}: {read.known_by}")
-    return read
+    if snapshot.known_by:
+        print(f"{snapshot.name}: {snapshot.known_by}")
 
 
 def tell_again(written: Written, unknown: Sequence[str]) -> None:
-    """Say why a run looked again at what seems unchanged, and whether it was."""
+    """Say why a run computed again what seems unchanged, and whether its rows differ."""
     came = "got other rows" if written.changed else "has the same rows"
     for why in unknown:
         print(f"{why}: looked at again, and {written.name} {came}")
 
 
 def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Say what isn't as it was when a table or a model was made, if anything."""
-    if found := changes(stored, facts):
-        print(f"{name} is made again, for this changed: {', '.join(found)}")
+    """Say which facts of a stored table or model changed, if any did."""
+    from engine.storage.lineage import changes
+
+    if names := changes(stored, facts):
+        print(f"{name} is made again, for this changed: {', '.join(names)}")
 
 
 def step(text: str) -> None:
@@ -166,6 +182,8 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text  # a name may have brackets, which are rich's markup
+
+    from engine.report.sections import cell
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(columns):

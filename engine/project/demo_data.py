@@ -16,6 +16,7 @@ split       string  train, valid or test
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import html
 import random
 import re
@@ -358,6 +359,11 @@ def generate_comments(n: int = 2000, seed: int = 7) -> pd.DataFrame:
     return _null_is_none(comments)
 
 
+def digest(comments: pd.DataFrame) -> str:
+    """Return a digest of the rows."""
+    return hashlib.sha256(comments.to_json(orient="split").encode()).hexdigest()[:16]
+
+
 def _comment(i: int, seed: int) -> tuple[object, ...]:
     rng = random.Random(f"{seed}/{i}")
     video = int(rng.random() * len(_VIDEOS))
@@ -460,8 +466,8 @@ def _read_video(folder: Path, video: int, name: str) -> pd.DataFrame:
     import pandas as pd
 
     if not (folder / name).is_file():
-        found = f"{name} is not there" if folder.is_dir() else "there is no such folder"
-        raise DemoDataError(folder, found, YOUTUBE_FILES)
+        problem = f"{name} is not there" if folder.is_dir() else "there is no such folder"
+        raise DemoDataError(folder, problem, YOUTUBE_FILES)
     comments = pd.read_csv(folder / name)
     missing = [column for column in _YOUTUBE_COLUMNS if column not in comments]
     if missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 from engine.classifier.bases import build_base
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
-from engine.classifier.features.features import Features, Rows, fit_features, row_names
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.features.columns import Rows, row_names
+from engine.classifier.features.kinds import Features, fit_features
+from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import TrainerConfig, monitored
-from engine.classifier.train import Trainer, check_device, set_seed
-from engine.project.config import Classifier
+from engine.classifier.train import Trainer, set_seed
+from engine.project.model_settings import Classifier
 
 TASK = "task"
 WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
-_MODEL = ("temperature", "attention", "indicator_loss_weight", "slice_weights", "class_weights")
 
 
 def mask_array(table: Rows, columns: Mapping[str, str]) -> np.recarray[Any, Any]:
@@ -132,8 +134,10 @@ class Recipe:
             ``train`` and, if there is one, ``valid``: the features' columns, masks, label and p.
         """
         set_seed(self.settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
-        features = fit_features(self.settings.features, sample["train"], self.text, self.key)
-        base = build_base(self.settings.base, features.width)
+        features = fit_features(
+            self.settings.features.model_dump(), sample["train"], self.text, self.key
+        )
+        base = build_base(self.settings.base.model_dump(), features.width)
         model = SlicingClassifier(
             base.module,
             base.width,
@@ -141,16 +145,14 @@ class Recipe:
             task_name=TASK,
             n_classes=self.n_classes,
             row_weights=WEIGHT if self.settings.sample_weights else None,
-            **self.settings.model_dump(include=set(_MODEL)),
+            **self.settings.for_model,
         )
         loaders = [
             self._loader(model, table, features, split)
             for split, table in sample.items()
             if table.num_rows
         ]
-        known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
-        settings = self.settings.model_dump(include=known)
-        trainer = Trainer(**settings, metric_weights=WEIGHT, **(self.files or {}))
+        trainer = Trainer(**self.settings.for_trainer, metric_weights=WEIGHT, **(self.files or {}))
         return Setup(model, features, loaders, trainer)
 
     def _loader(
@@ -172,7 +174,7 @@ class Recipe:
 
 
 def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> None:
-    """See before a sample is drawn what would stop training on it.
+    """Check before a sample is drawn whether training on it can start.
 
     Parameters
     ----------
@@ -192,17 +194,16 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
     --------
     >>> check_setup(Classifier(monitor="short/f1"), ["short", "link"], 2)
     """
-    known = {f.name for f in fields(TrainerConfig)} - {"tensorboard"}
-    config = TrainerConfig(**settings.model_dump(include=known))
+    config = TrainerConfig(**settings.for_trainer)
     with torch.device("meta"):
-        base = build_base(settings.base, 1)
+        base = build_base(settings.base.model_dump(), 1)
         model = SlicingClassifier(
             base.module,
             base.width,
             slices,
             n_classes=n_classes,
             device="meta",
-            **settings.model_dump(include=set(_MODEL)),
+            **settings.for_model,
         )
     if config.monitor is not None:
         monitored(config.monitor, model.head_names, list(model.scorer.metrics))
@@ -218,7 +219,7 @@ def write_sample(sample: Mapping[str, Rows], folder: Path) -> None:
 def from_files(
     recipe: Recipe, folder: Path
 ) -> tuple[SlicingClassifier, Sequence[DictDataLoader], Trainer]:
-    """Build in a process of its own what ``train_together`` asks for."""
+    """Build in a process of its own what ``train_together`` takes."""
     splits = [s for s in ("train", "valid") if (folder / f"{s}.arrow").exists()]
     setup = recipe.build({s: feather.read_table(folder / f"{s}.arrow") for s in splits})
     return setup.model, setup.loaders, setup.trainer

@@ -6,18 +6,19 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import SampleColumnError
+from engine.errors import EmptyTableError, SampleColumnError
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
 from engine.masks.table import split_column
 from engine.metrics.classes import class_position
+from engine.project.settings import Project
 from engine.sampling import (
     BY_CLASS,
     LABEL,
@@ -35,12 +36,8 @@ from engine.sampling import (
     stored_counts,
 )
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-    from engine.project.config import Project
-    from engine.storage.snapshot import Snapshot
+from engine.storage import tables
+from engine.storage.snapshot import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -51,12 +48,12 @@ def mask_column(slice_id: str) -> str:
 
 
 def check_sample_names(table: str, columns: Sequence[str]) -> None:
-    """Check that no column is named as one that the sample has for itself.
+    """Check that no column has a name that the sample uses itself.
 
     Raises
     ------
     SampleColumnError
-        With the first that is.
+        With the first that has.
     """
     own = (P, SPLIT, LABEL, VALUE, BY_CLASS)
     for column in columns:
@@ -96,6 +93,43 @@ def slice_counts(
         return {name: counts[name] for name in project.training_splits if name in counts}
     shares = project.sample.shares
     return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
+
+
+def draw_sample(
+    project: Project,
+    masks: Snapshot,
+    source: Snapshot,
+    ids: Sequence[str],
+    inputs: Sequence[str],
+) -> dict[str, pa.Table]:
+    """Return what :func:`training_sample` returns, by the counts that labelling stored.
+
+    Parameters
+    ----------
+    project
+        The project.
+    masks, source
+        The mask table and its source.
+    ids
+        The slices.
+    inputs
+        The columns that features read.
+
+    Raises
+    ------
+    EmptyTableError
+        If the training split has no rows, or none with a label.
+    """
+    coverage = tables.find(masks.df.sparkSession, project.place("coverage"))
+    counts = slice_counts(project, masks, coverage.df if coverage else None, ids)
+    split = project.training_splits[0]
+    shown = "null" if split is None else repr(split)
+    if split not in counts:
+        raise EmptyTableError(masks.name, f"{project.split} is {shown}")
+    sample = training_sample(project, masks.df, source.df, counts, inputs)
+    if not sample["train"].num_rows:
+        raise EmptyTableError(source.name, f"the split is {shown} and {project.label} is not null")
+    return sample
 
 
 def sample_digest(sample: Mapping[str, pa.Table]) -> str:

@@ -6,23 +6,26 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from engine.errors import ConfigError
 from engine.label.frequent_values import FoundValues, check_by, families, find_values
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
+from engine.project.settings import Project
+from engine.project.slice_settings import InlineSlice
+from engine.slicing.algebra import is_composition
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
+from engine.slicing.compositions import Composition, compositions
+from engine.slicing.discovery import load_slices
 from engine.slicing.expr import Lookup
-from engine.slicing.functions import SlicingFunction
-from engine.slicing.lookups import versioned
+from engine.slicing.functions import SlicingFunction, where
+from engine.slicing.ids import check_id, slug
+from engine.slicing.lookups import lookup, versioned
 from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
-    from pyspark.sql.types import StructType
-
-    from engine.project.config import Project
 
 _log = logging.getLogger(__name__)
 
@@ -61,12 +64,79 @@ class ProjectSlices:
         return with_lookups(df, self._lookups, self._tables.__getitem__)
 
 
-def load(project: Project, folders: Sequence[Path]) -> list[SlicingFunction]:
-    """Load the slices of the project's files; what is wrong with them is said without Spark."""
-    own = project.own_slices(folders)
-    if not project.by:  # else a composition may name what only the data tell
-        project.composed(own)
+def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+    """Load the modules; return their slices, then the SQL predicates and look-ups.
+
+    Parameters
+    ----------
+    project
+        The project.
+    folders
+        Where modules are looked for.
+
+    Raises
+    ------
+    ModuleImportError, NoSlicesError
+        If a module can't be imported, or has none.
+    ConfigError
+        If the project has no slice at all.
+    """
+    loaded = (sf for module in project.sf_modules for sf in load_slices(module, folders))
+    own = list(dict.fromkeys(loaded))  # a module may import another one's
+    own += [_slicing_function(one) for one in project.slices if _composition(one) is None]
+    if not (own or project.slices or project.by):
+        raise ConfigError(project.name, "there is no slice: give sf_modules, slices or by")
     return own
+
+
+def composed(
+    project: Project, own: Sequence[SlicingFunction], generated: Sequence[SlicingFunction] = ()
+) -> list[SlicingFunction]:
+    """Return all slices: own, those composed of the others, by value.
+
+    Raises
+    ------
+    UnknownSliceError, CompositionCycleError, DuplicateSliceError
+        If compositions can't be put together.
+    """
+    return [*own, *compositions(_compositions(project), [*own, *generated]), *generated]
+
+
+def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+    """Load the slices of the project's files; say what is wrong with them without Spark."""
+    own = own_slices(project, folders)
+    if not project.by:  # else a composition may name what only the data tell
+        composed(project, own)
+    return own
+
+
+def _compositions(project: Project) -> list[Composition]:
+    return [one for one in map(_composition, project.slices) if one is not None]
+
+
+def _composition(inline: InlineSlice) -> Composition | None:
+    """Return what a slice is composed of, if it is."""
+    if inline.where is None or not is_composition(inline.where):
+        return None
+    about = inline.where if inline.description is None else inline.description
+    slice_id = slug(inline.name) if inline.id is None else check_id(inline.name, inline.id)
+    return Composition(inline.name, inline.where, slice_id, about)
+
+
+def _slicing_function(inline: InlineSlice) -> SlicingFunction:
+    """Return a slice that isn't composed of others."""
+    about, keys = {"id": inline.id, "description": inline.description}, inline.lookup
+    if keys is None:
+        return where(inline.name, inline.where or "", **about)
+    return lookup(
+        inline.name,
+        keys.column,
+        keys.keys,
+        table=keys.table or keys.file,
+        key_column=keys.key_column,
+        how=keys.how,
+        **about,
+    )
 
 
 def resolve(
@@ -105,47 +175,47 @@ def resolve(
     frames = {table: snapshot.df for table, snapshot in keys.items()}
     check_lookups(own, schema, frames.__getitem__)
     versions = {table: snapshot.identity for table, snapshot in keys.items()}
-    known = [versioned(sf, versions) for sf in own]
-    composed = (s.composition for s in project.slices)
-    taken = {*schema.names, *(one.id for one in (*own, *composed) if one is not None)}
-    made, said = _by_value(project, source.df, specs, taken, repin)
-    sfs = project.composed(known, [one.sf for one in made])
+    named = [versioned(sf, versions) for sf in own]
+    ids = {*schema.names, *(sf.id for sf in own), *(c.id for c in _compositions(project))}
+    generated, counts = _by_value(project, source.df, specs, ids, repin)
+    sfs = composed(project, named, [one.sf for one in generated])
     lookups = joined(sfs)
     return ProjectSlices(
         sfs=tuple(sfs),
         schema=marked(schema, lookups),
-        definitions={one.sf.id: one.definition for one in made},
+        definitions={one.sf.id: one.definition for one in generated},
         keys=versions,
         unknown=tuple(snapshot.unknown for snapshot in keys.values() if snapshot.unknown),
-        notes=(*notes, *said),
+        notes=(*notes, *counts),
         _lookups=lookups,
         _tables=frames,
     )
 
 
 def _by_value(
-    project: Project, df: DataFrame, specs: Sequence[By], taken: set[str], repin: bool
+    project: Project, df: DataFrame, specs: Sequence[By], ids: set[str], repin: bool
 ) -> tuple[list[ValueSlice], list[str]]:
+    """Return the slices by value, and a note on each column whose values were looked for."""
     pinned = _pins(df.sparkSession, project) if specs else []
     pins = [_of(spec, pinned, families(spec, df.schema)) for spec in specs]
-    wanted = [
+    unpinned = [
         spec
         for spec, own in zip(specs, pins, strict=True)
         if spec.values is None and (repin or not _values(own))
     ]
-    if wanted:
-        _log.info("finding the values of %s", "; ".join(map(str, wanted)))
-    found = dict(zip(wanted, find_values(df, wanted), strict=True))
-    kept = [pin for pin in pinned if all(pin.columns != spec.columns for spec in specs)]
-    used = taken | {pin.id for own in (kept, *pins) for pin in own}
-    made: list[ValueSlice] = []
+    if unpinned:
+        _log.info("finding the values of %s", "; ".join(map(str, unpinned)))
+    frequent = dict(zip(unpinned, find_values(df, unpinned), strict=True))
+    elsewhere = [pin for pin in pinned if all(pin.columns != spec.columns for spec in specs)]
+    used = ids | {pin.id for own in (elsewhere, *pins) for pin in own}
+    slices: list[ValueSlice] = []
     for spec, own in zip(specs, pins, strict=True):
         values = _values(own) if spec.values is None else list(spec.values)
-        new = found.get(spec, FoundValues()).values
+        new = frequent.get(spec, FoundValues()).values
         values += [cell for cell in new if cell not in values]
-        made += value_slices(spec, values, own, used)
-        used |= {one.sf.id for one in made}
-    return made, [_told(spec, one, repin) for spec, one in found.items()]
+        slices += value_slices(spec, values, own, used)
+        used |= {one.sf.id for one in slices}
+    return slices, [_note(spec, one, repin) for spec, one in frequent.items()]
 
 
 def _pins(spark: SparkSession, project: Project) -> list[Pin]:
@@ -172,15 +242,15 @@ def _values(pins: Sequence[Pin]) -> list[tuple[object, ...]]:
     return [pin.slot.values for pin in pins if pin.slot.kind == "value"]
 
 
-def _told(spec: By, found: FoundValues, repin: bool) -> str:
-    """Say what was found, and what the cap left out."""
-    n, left = found.n_values - len(found.values), found.rows - found.rows_of_values
+def _note(spec: By, values: FoundValues, repin: bool) -> str:
+    """Say how many values there are, and what the cap leaves out."""
+    n, left = values.n_values - len(values.values), values.rows - values.rows_of_values
     if not n:
-        return f"by {spec}: each of {found.n_values:,} values has a slice"
+        return f"by {spec}: each of {values.n_values:,} values has a slice"
     where = f"in {name_of(spec, Slot('other'))!r}" if spec.other else "in no slice"
     again = " and those pinned before" if repin else ""
     return (
-        f"by {spec}: the {len(found.values):,} most frequent of {found.n_values:,} values{again} "
+        f"by {spec}: the {len(values.values):,} most frequent of {values.n_values:,} values{again} "
         f"have a slice (top: {spec.top:,}); {n:,} others, {left:,} rows or "
-        f"{left / found.rows:.1%}, are {where}"
+        f"{left / values.rows:.1%}, are {where}"
     )

@@ -1,6 +1,6 @@
 """Tables that people read of an evaluation: the same on the terminal and on the page.
 
-All of them are made here from frames of figures, so that what one says the other says too.
+All are arranged here, from frames of figures, so that terminal and page say the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST_SHOWN = 20  # rows of a section; the tables have all
 _MOST_DIGITS = 17  # of a float
 _BARS = "▁▂▃▄▅▆▇█"
 _UNDEFINED = STATUSES[UNDEFINED]
-# What stands for a figure that isn't there, where the numbers of rows don't say why.
+# What stands for a missing figure where the numbers of rows don't say why.
 _NONE = {
     FAILED: "failed",
     "overflow": "too large",
@@ -49,8 +49,8 @@ class Line:
 
     def heights(self) -> list[float | None]:
         """Return each value's height from 0 to 1, None where there is no value."""
-        held = [v for v in self.values if np.isfinite(v)]
-        low, high = (min(held), max(held)) if held else (0.0, 0.0)
+        finite = [v for v in self.values if np.isfinite(v)]
+        low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
         spread = high - low
         return [
             None if not np.isfinite(v) else (v - low) / spread if spread else 0.5
@@ -69,7 +69,7 @@ class Section:
     columns, rows
         Its names and values.
     note
-        What is to be known before it is read; also where there are no rows.
+        What a reader should know first; also where there are no rows.
     """
 
     title: str
@@ -102,8 +102,8 @@ def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[s
     if "status" in rows:  # 0/0 is given as 0, and isn't the worst that there is
         rows = rows.assign(value=rows["value"].mask(rows["status"] == _UNDEFINED))
     usual = rows.loc[rows["slice"] == OVERALL, "value"].mean()
-    found = badness(rows["value"].astype(float), better, usual)
-    worst = found.groupby(rows["slice"], sort=False).max()
+    degrees = badness(rows["value"].astype(float), better, usual)
+    worst = degrees.groupby(rows["slice"], sort=False).max()
     order = worst.sort_values(kind="stable", na_position="last", ascending=False).index
     return [s for s in order if s == OVERALL] + [s for s in order if s != OVERALL]
 
@@ -141,19 +141,19 @@ def decimal(value: float, places: int = 4) -> str:
 
 
 def ends(low: float, high: float, places: int) -> tuple[str, str]:
-    """Format an interval's ends so that they are told apart.
+    """Format an interval's ends with as many digits as show that they differ.
 
     Examples
     --------
     >>> ends(0.41, 0.59, 2), ends(0.9861, 0.9889, 2), ends(1.5e-12, 2.5e-12, 2)
     (('0.41', '0.59'), ('0.986', '0.989'), ('1.5e-12', '2.5e-12'))
     """
-    told = decimal(low, places), decimal(high, places)
+    texts = decimal(low, places), decimal(high, places)
     digits = places
-    while told[0] == told[1] and low != high and digits < _MOST_DIGITS:
+    while texts[0] == texts[1] and low != high and digits < _MOST_DIGITS:
         digits += 1
-        told = f"{low:.{digits}g}", f"{high:.{digits}g}"
-    return told
+        texts = f"{low:.{digits}g}", f"{high:.{digits}g}"
+    return texts
 
 
 def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
@@ -168,11 +168,9 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     """
     if pd.isna(row["value"]):
         return _NONE.get(row["status"], "-")
-    found = interval(row)
     few = {INSUFFICIENT: "?", _UNDEFINED: "(0/0)"}.get(row["status"], "")
-    return (
-        f"{decimal(row['value'])}{found and ' ' + found} {few}{mark(row, level, better)}".rstrip()
-    )
+    number = f"{decimal(row['value'])} {interval(row)}".rstrip()
+    return f"{number} {few}{mark(row, level, better)}".rstrip()
 
 
 def interval(row: Mapping[Any, Any]) -> str:
@@ -226,8 +224,8 @@ def differences(
     overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
     differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
     if differ.empty:
-        said = "no slice differs from the rows outside it (corrected p-values)"
-        return Section(f"Split {split_name(split)}: {said}")
+        none = "no slice differs from the rows outside it (corrected p-values)"
+        return Section(f"Split {split_name(split)}: {none}")
     rows = [
         [
             r["slice"],
@@ -250,10 +248,10 @@ def differences(
 
 
 def comparison(
-    found: pd.DataFrame, first: str, second: str, level: float, better: Callable[[str], str]
+    differences: pd.DataFrame, first: str, second: str, level: float, better: Callable[[str], str]
 ) -> Section:
     """Arrange where one model is better: all rows, then slices that tell the models apart."""
-    told = _told(found, level)
+    telling = _telling(differences, level)
     rows = [
         [
             split_name(r["split"]),
@@ -262,28 +260,28 @@ def comparison(
             float(r["difference"]),
             interval(r),
             _p(r["p_adjusted"]),
-            _apart(r, level, better(r["metric"])),
+            _verdict(r, level, better(r["metric"])),
         ]
-        for r in told.head(MOST_SHOWN).to_dict("records")
+        for r in telling.head(MOST_SHOWN).to_dict("records")
     ]
     return Section(
         f"{second} less {first}, on the same rows; slices are those that tell them apart"
-        + _left_out(len(told), len(rows)),
+        + _left_out(len(telling), len(rows)),
         ["split", "slice", "metric", "support", "difference", "interval", "p", "so"],
         rows,
     )
 
 
-def _apart(row: Mapping[Any, Any], level: float, better: str) -> str:
-    """Say what the second model is, where the p-value tells the two apart."""
+def _verdict(row: Mapping[Any, Any], level: float, better: str) -> str:
+    """Say what the second model is where the models differ."""
     if not row["p_adjusted"] <= 1 - level:
         return ""
     return quality(row["difference"], better) or "different"
 
 
-def flips(found: pd.DataFrame, first: str, second: str, level: float) -> Section:
+def flips(counts: pd.DataFrame, first: str, second: str, level: float) -> Section:
     """Arrange the rows that one model wins and loses: of all, then of slices that tell."""
-    told = _told(found, level)
+    telling = _telling(counts, level)
     rows = [
         [
             split_name(r["split"]),
@@ -291,26 +289,26 @@ def flips(found: pd.DataFrame, first: str, second: str, level: float) -> Section
             *(int(r[c]) for c in ("support", "won", "lost", "net")),
             _p(r["p_adjusted"]),
         ]
-        for r in told.head(MOST_SHOWN).to_dict("records")
+        for r in telling.head(MOST_SHOWN).to_dict("records")
     ]
     return Section(
         f"Rows that {second} alone has right (won) and wrong (lost), against {first}"
-        + _left_out(len(told), len(rows)),
+        + _left_out(len(telling), len(rows)),
         ["split", "slice", "support", "won", "lost", "net", "p"],
         rows,
     )
 
 
-def _told(found: pd.DataFrame, level: float) -> pd.DataFrame:
+def _telling(lines: pd.DataFrame, level: float) -> pd.DataFrame:
     """Return all rows' lines, then those of slices whose p-value tells, smallest first."""
-    overall = found[found["slice"] == OVERALL]
-    sure = found[(found["p_adjusted"] <= 1 - level) & (found["slice"] != OVERALL)]
+    overall = lines[lines["slice"] == OVERALL]
+    sure = lines[(lines["p_adjusted"] <= 1 - level) & (lines["slice"] != OVERALL)]
     return pd.concat([overall, sure.sort_values("p_adjusted", kind="stable")])
 
 
-def rows_of(title: str, found: pd.DataFrame) -> Section:
+def rows_of(title: str, rows: pd.DataFrame) -> Section:
     """Arrange rows of a table as they are."""
-    return Section(title, list(found.columns), found.astype(object).to_numpy().tolist())
+    return Section(title, list(rows.columns), rows.astype(object).to_numpy().tolist())
 
 
 def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> Section:
@@ -326,36 +324,36 @@ def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> S
     return Section(title, names, shown, note)
 
 
-def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
-    """Arrange how figures moved since the run before the last, those that moved apart first.
+def trend(figures: pd.DataFrame, better: Callable[[str], str]) -> Section:
+    """Arrange how figures moved since the run before the last, the largest changes first.
 
     Parameters
     ----------
-    found
+    figures
         What :func:`engine.metrics.explore.trend.trend` returned.
     better
         Of a metric's name: ``high``, ``low`` or nothing.
     """
     series = ["model_id", "split", "slice", "metric"]
-    found = found.assign(split=[split_name(s) for s in found["split"]])
-    runs = found[["run_id", "run_ts"]].drop_duplicates().sort_values("run_ts")
+    figures = figures.assign(split=[split_name(s) for s in figures["split"]])
+    runs = figures[["run_id", "run_ts"]].drop_duplicates().sort_values("run_ts")
     n = len(runs)
     if n < 2:  # noqa: PLR2004
         return Section("This is the first run: there is none to compare it with")
-    last = found[found["run_id"] == runs["run_id"].iloc[-1]]
+    last = figures[figures["run_id"] == runs["run_id"].iloc[-1]]
     moved = last[last["apart"] | (last["slice_changed"] & (last["change"] != 0))]
     before = f"the run of {pd.Timestamp(runs['run_ts'].iloc[-2]):%Y-%m-%d %H:%M}"
     if moved.empty:
         return Section(f"No figure's interval left that of {before}; {n} runs were looked at")
     moved = moved.reindex(moved["change"].abs().sort_values(ascending=False, kind="stable").index)
-    lines = {k: tuple(g["value"]) for k, g in found.groupby(series, sort=False)}
+    lines = {k: tuple(g["value"]) for k, g in figures.groupby(series, sort=False)}
     rows = [
         [
             *(r[c] for c in ("split", "slice", "metric", "model_id")),
             float(r["value"] - r["change"]),
             float(r["value"]),
             float(r["change"]),
-            _said(r, better(r["metric"])),
+            _remark(r, better(r["metric"])),
             Line(lines[tuple(r[c] for c in series)]),
         ]
         for r in moved.head(MOST_SHOWN).to_dict("records")
@@ -367,7 +365,7 @@ def trend(found: pd.DataFrame, better: Callable[[str], str]) -> Section:
     )
 
 
-def _said(row: Mapping[Any, Any], better: str) -> str:
+def _remark(row: Mapping[Any, Any], better: str) -> str:
     if row["slice_changed"]:
         return "the slice changed"
     return quality(row["change"], better)

@@ -339,7 +339,7 @@ def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Writ
 
     A run that adds nothing makes no commit.
     """
-    return _merge(df, table, on, ())
+    return upsert(df, table, on, ())
 
 
 def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str]) -> Written:
@@ -347,10 +347,6 @@ def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequen
 
     A run that changes nothing makes no commit.
     """
-    return _merge(df, table, on, compare)
-
-
-def _merge(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str]) -> Written:
     spark, start, place = df.sparkSession, time.monotonic(), Place.of(table)
     stored = find(spark, place)
     if stored is None:

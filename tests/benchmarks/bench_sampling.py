@@ -32,7 +32,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import Checkpoint, load, save
-from engine.classifier.features.features import BagOfWords
+from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
 from engine.project.demo_data import generate_comments
 from engine.sampling import Counts, Quota, draw

@@ -30,7 +30,7 @@ from snorkel.slicing import SliceAwareClassifier as SnorkelClassifier
 from torch import nn
 
 from engine.classifier.data.dataset import DictDataset
-from engine.classifier.features.features import BagOfWords
+from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.train import Trainer, set_seed
 from engine.project.demo_data import generate_comments, read_youtube_spam

@@ -24,7 +24,8 @@ import torch
 from sklearn.model_selection import train_test_split
 
 from engine import PandasSFApplier
-from engine.classifier.features.features import BagOfWords, Tabular
+from engine.classifier.features.tabular import Tabular
+from engine.classifier.features.text import BagOfWords
 from engine.project.demo_data import read_youtube_spam
 from engine.slicing.discovery import load_slices
 from tests.benchmarks import study_pages as pages

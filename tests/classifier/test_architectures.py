@@ -13,9 +13,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "classifier.md"
 def run(kind):
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (code,) = (block for block in blocks if f"class {kind}" in block)
-    made: dict = {"__name__": "docs"}
-    exec(compile(code, f"{PAGE.name}: {kind}", "exec"), made)
-    return made
+    parts: dict = {"__name__": "docs"}
+    exec(compile(code, f"{PAGE.name}: {kind}", "exec"), parts)
+    return parts
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ def run(kind):
     ],
 )
 def test_the_bases_of_the_docs_learn(kind, metric, slices, least, capsys):
-    made = run(kind)
-    model, trainer = made["model"], made["trainer"]
-    scores = model.score_slices(made["loaders"][2:])
+    parts = run(kind)
+    model, trainer = parts["model"], parts["trainer"]
+    scores = model.score_slices(parts["loaders"][2:])
     assert scores[f"task/SliceDataset/test/{metric}"] > least
     for name in (*slices, "base"):
         assert 0 <= scores[f"task_slice:{name}_pred/SliceDataset/test/{metric}"] <= 1
@@ -36,6 +36,6 @@ def test_the_bases_of_the_docs_learn(kind, metric, slices, least, capsys):
     assert trainer.history[trainer.best_epoch - 1].monitored == max(
         epoch.monitored for epoch in trainer.history
     )
-    attention = model(next(iter(made["loaders"][2]))[0]).attention
+    attention = model(next(iter(parts["loaders"][2]))[0]).attention
     assert attention.shape[1] == len(slices) + 1
     assert "task_slice:base_pred" in capsys.readouterr().out

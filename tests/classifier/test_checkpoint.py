@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +11,14 @@ import torch
 
 from engine.classifier import checkpoint
 from engine.classifier.bases import build_base
-from engine.classifier.features.features import BagOfWords
+from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.settings import MlpSpec
 from engine.errors import EngineError
 
 TEXTS = ["check this out", "nice song", None, "please subscribe", "check my song"]
 SPEC = {"kind": "mlp", "layers": 2, "width": None}
+BEFORE = Path(__file__).with_name("written_before")  # a checkpoint that an earlier commit wrote
 
 
 def message(error, f, *args, **kwargs):
@@ -89,6 +92,28 @@ def test_a_checkpoint_from_before_a_setting_has_its_default(saved):
     assert loaded.model.attention == "snorkel"
     wanted = model.predict_proba({"input_data": loaded.features.transform(TEXTS)})
     assert np.array_equal(loaded.predict_proba(TEXTS), wanted)
+
+
+def test_a_checkpoint_that_was_written_before_scores_as_it_did_and_is_written_the_same(tmp_path):
+    loaded = checkpoint.load(BEFORE)
+    scores = loaded.score(["check out this link now", None, "Now, now! subscribe out"], heads=True)
+    assert np.allclose(scores.prob[:, 1], [0.63257217, 0.64304644, 0.64764273], atol=1e-6)
+    assert np.allclose(scores.indicator[0], [0.43538529, 0.32543379, 0.64479405], atol=1e-6)
+    assert np.allclose(scores.attention[0], [0.33141828, 0.26870656, 0.39987513], atol=1e-6)
+    parts = {name: getattr(loaded, name) for name in ("features", "base", "classes", "slices")}
+    checkpoint.save(tmp_path / "again", loaded.model, facts=loaded.facts, **parts)
+    for name in ("checkpoint.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (BEFORE / name).read_bytes()
+
+
+def test_typed_settings_of_a_base_are_those_that_json_holds(saved, tmp_path):
+    path, model = saved()
+    loaded = checkpoint.load(path)
+    parts = {name: getattr(loaded, name) for name in ("features", "classes", "slices", "facts")}
+    checkpoint.save(tmp_path / "typed", model, base=MlpSpec(layers=2), **parts)
+    assert checkpoint.load(tmp_path / "typed").base == SPEC
+    again = checkpoint.load(tmp_path / "typed").predict_proba(TEXTS)
+    assert np.array_equal(again, loaded.predict_proba(TEXTS))
 
 
 def test_added_slices_travel(saved, tmp_path):
@@ -244,9 +269,9 @@ def test_a_checkpoint_that_is_damaged(saved):
 def test_a_checkpoint_of_another_format(saved, text):
     path, _ = saved()
     (path / "checkpoint.json").write_text(text)
-    found = 99 if "99" in text else None
+    version = 99 if "99" in text else None
     assert message(EngineError, checkpoint.load, path) == (
-        f"the checkpoint at '{path}' is of format {found}, and this engine reads format 1: train "
+        f"the checkpoint at '{path}' is of format {version}, and this engine reads format 1: train "
         "it again with this version"
     )
 

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import (
-    DictDataLoader,
-    DictDataset,
-    SliceLabels,
-    concatenate,
-    hard,
-    take,
-    with_masks,
-)
+from engine.classifier.data.dataset import DictDataset, with_masks
+from engine.classifier.data.labels import SliceLabels, classes_of, concatenate, take
+from engine.classifier.data.loader import DictDataLoader
 
 LABELS = torch.tensor([1, 0, 1, -1])
 
@@ -159,8 +153,8 @@ def test_soft_labels_are_classes_where_masks_and_metrics_ask():
     labels = with_masks(data, "task", masks(a=[1, 1, 1, 0]), ["a"]).Y_dict
     assert labels["task_slice:a_pred"].tolist() == [1, 0, -1, -1]
     assert torch.equal(labels["task"], soft)
-    assert hard(soft).tolist() == [1, 0, -1, 0]
-    assert hard(LABELS).tolist() == LABELS.tolist()
+    assert classes_of(soft).tolist() == [1, 0, -1, 0]
+    assert classes_of(LABELS).tolist() == LABELS.tolist()
 
 
 def test_a_data_set_without_labels_has_no_rows():
@@ -192,11 +186,11 @@ def test_messages():
         "the mask of slice 'a' holds 2 in row 2; a mask is 1 (in), 0 (out) or -1 (could not be "
         "decided)"
     )
-    said = np.rec.fromarrays([np.array([True, "True", False, True], dtype=object)], names=["a"])
-    assert message(ValueError, with_masks, data, "task", said, ["a"]) == (
+    sentence = np.rec.fromarrays([np.array([True, "True", False, True], dtype=object)], names=["a"])
+    assert message(ValueError, with_masks, data, "task", sentence, ["a"]) == (
         "the mask of slice 'a' holds 'True' in row 1; a mask is 1 (in), 0 (out) or -1 (could not "
         "be decided)"
     )
     none = np.rec.fromarrays([np.array([True, None, False, True], dtype=object)], names=["a"])
-    given = with_masks(data, "task", none, ["a"]).Y_dict
-    assert given["task_slice:a_ind"].tolist() == [1, -1, 0, 1]
+    labels = with_masks(data, "task", none, ["a"]).Y_dict
+    assert labels["task_slice:a_ind"].tolist() == [1, -1, 0, 1]

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.classifier.data.dataset import DictDataset, SliceLabels
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.labels import SliceLabels
 from engine.classifier.distributed import train_together
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.processes import Processes, processes
@@ -43,8 +44,8 @@ def make(soft=False, dropout=0.0, batch=BATCH, **settings):
         model.make_slice_dataloader(data, S, batch_size=batch, shuffle=True),
         model.make_slice_dataloader(valid, S, batch_size=batch),
     ]
-    given = {"n_steps": 20, "lr": 0.05, "seed": 7, "monitor": "overall/f1", "device": "cpu"}
-    return model, loaders, Trainer(progress_bar=False, **(given | settings))
+    shared = {"n_steps": 20, "lr": 0.05, "seed": 7, "monitor": "overall/f1", "device": "cpu"}
+    return model, loaders, Trainer(progress_bar=False, **(shared | settings))
 
 
 class KilledError(Exception):
@@ -85,14 +86,14 @@ def _process(rank, folder, ports):
         except KilledError:
             torch.save({"killed": True}, folder / f"{name} {rank}")
             continue
-        given = {
+        shared = {
             "weights": {n: torch.from_numpy(w) for n, w in trained.weights.items()},
             "losses": torch.tensor([e.loss for e in trained.history], dtype=torch.float64),
             "tasks": [e.task_losses for e in trained.history],
             "monitored": [e.monitored for e in trained.history],
             "metrics": [len(e.metrics) for e in trained.history],
         }
-        torch.save(given, folder / f"{name} {rank}")
+        torch.save(shared, folder / f"{name} {rank}")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,7 @@ def same(ours, theirs):
     assert all(torch.equal(w, theirs.weights[name]) for name, w in ours.weights.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", ["a step an epoch", "unequal shares"])
 def test_two_processes_lose_what_one_does(both, tmp_path, scenario):
     model, loaders, trainer = scenarios(tmp_path)[scenario]()
@@ -137,10 +139,12 @@ def test_two_processes_lose_what_one_does(both, tmp_path, scenario):
     assert not any(second.metrics)  # the first process alone scores
 
 
+@pytest.mark.slow
 def test_with_dropout_processes_stay_in_step(both):
     same(*both["dropout"])
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_after_a_kill(both):
     assert all(process.killed for process in both["killed"])
     same(both["resumed"][0], both["dropout"][0])
@@ -149,8 +153,8 @@ def test_two_processes_go_on_after_a_kill(both):
 
 def test_shares_are_every_row_once():
     fields = {"x": torch.arange(7.0), "text": list("abcdefg")}
-    given = {"task": torch.arange(7)}
-    labels = SliceLabels(given, "task", ("a",), torch.zeros(7, 1).to(torch.int8), torch.arange(7))
+    shared = {"task": torch.arange(7)}
+    labels = SliceLabels(shared, "task", ("a",), torch.zeros(7, 1).to(torch.int8), torch.arange(7))
     shares = [Processes(rank, 3).share((fields, labels)) for rank in range(3)]
     assert sorted(text for X, _ in shares for text in X["text"]) == list("abcdefg")
     assert torch.cat([X["x"] for X, _ in shares]).sort().values.tolist() == list(range(7))
@@ -175,6 +179,7 @@ def test_a_folder_that_is_not_shared_is_found():
     )
 
 
+@pytest.mark.slow
 def test_pysparks_distributor_runs_it(spark):
     from pyspark import cloudpickle
     from pyspark.ml.torch.distributor import TorchDistributor

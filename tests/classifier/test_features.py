@@ -10,10 +10,14 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_features
+from engine.classifier.data.checks import check_features
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.features.features import FEATURES, BagOfWords, TfIdf, fit_features
+from engine.classifier.features.kinds import FEATURES, fit_features
+from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.resume import fingerprint
+from engine.classifier.settings import TabularSpec, TfIdfSpec, feature_spec
 
 TEXTS = ["Check THIS out", "out, out now: http://bit.ly/x", "a I é漢字 😀", ""]
 
@@ -157,13 +161,13 @@ TABULAR = {"kind": "tabular", "numeric": ["age", "member"], "category": ["city",
 
 
 def test_numbers_are_standardised_and_null_has_its_own_feature():
-    found = fit_features(TABULAR, PEOPLE).transform(PEOPLE)[:, :4]
+    matrix = fit_features(TABULAR, PEOPLE).transform(PEOPLE)[:, :4]
     ages = np.array([20.0, 40.0, 60.0])
     wanted = (ages - 40) / ages.std()
-    assert np.allclose(found[[0, 1, 3], 0], wanted)
-    assert found[:, 1].tolist() == [0, 0, 1, 0]
-    assert found[2, 0] == 0
-    assert found[:, 3].tolist() == [0, 0, 0, 1]
+    assert np.allclose(matrix[[0, 1, 3], 0], wanted)
+    assert matrix[:, 1].tolist() == [0, 0, 1, 0]
+    assert matrix[2, 0] == 0
+    assert matrix[:, 3].tolist() == [0, 0, 0, 1]
 
 
 def test_categories_have_a_feature_per_level_one_for_others_and_one_for_null():
@@ -187,8 +191,8 @@ def test_pandas_and_arrow_rows_are_the_same():
 
 def test_a_column_of_nulls_or_of_one_value_is_no_problem():
     rows = pa.table({"a": pa.array([None, None], pa.float64()), "b": [3, 3]})
-    found = fit_features({"kind": "tabular", "numeric": ["a", "b"]}, rows).transform(rows)
-    assert found.tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
+    matrix = fit_features({"kind": "tabular", "numeric": ["a", "b"]}, rows).transform(rows)
+    assert matrix.tolist() == [[0, 1, 0, 0], [0, 1, 0, 0]]
 
 
 def test_features_of_every_kind_survive_json():
@@ -289,3 +293,12 @@ def test_rows_in_any_form_have_the_same_features():
         assert features.transform(rows).tolist() == wanted
         assert fit_features(TABULAR, rows) == features
         assert fit_features({"kind": "bag_of_words"}, rows, text="city") == bag
+
+
+def test_typed_settings_fit_as_those_of_json_do():
+    spec = feature_spec({"kind": "tabular", "numeric": ["age"]}, key=["id"])
+    assert spec == TabularSpec(numeric=("age",), key=("id",))
+    assert fit_features(spec, PEOPLE) == fit_features(
+        {"kind": "tabular", "numeric": ["age"]}, PEOPLE, key=["id"]
+    )
+    assert feature_spec({"kind": "tfidf"}, text="body") == TfIdfSpec(column="body")

@@ -18,7 +18,7 @@ from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import load, save
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.distributed import train_together
-from engine.classifier.features.features import fit_features
+from engine.classifier.features.kinds import fit_features
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.train import Trainer
@@ -51,8 +51,8 @@ def trained(device, n_slices=50, *, n_classes=2, soft=False, settings=None, **tr
     fields = {"input_data": X, "w": torch.linspace(0.5, 2, len(X))}
     data = [DictDataset("rows", split, fields, {"task": Y}) for split in ("train", "valid")]
     loaders = [model.make_slice_dataloader(d, S, batch_size=64, shuffle=True) for d in data]
-    given = {"n_epochs": 3, "lr": 0.05, "optimizer": "sgd", "seed": 3, "progress_bar": False}
-    fitted = Trainer(device=device, **(given | trainer))
+    options = {"n_epochs": 3, "lr": 0.05, "optimizer": "sgd", "seed": 3, "progress_bar": False}
+    fitted = Trainer(device=device, **(options | trainer))
     fitted.fit(model, loaders)
     return model, fitted, loaders
 
@@ -67,8 +67,8 @@ def same(cpu, gpu, tolerance):
     torch.manual_seed(0)
     probs = ours.predict(loaders[1])["probs"]
     torch.manual_seed(0)
-    for label, found in theirs.predict(loaders[1])["probs"].items():
-        torch.testing.assert_close(found, probs[label], rtol=0, atol=tolerance, msg=label)
+    for label, outcome in theirs.predict(loaders[1])["probs"].items():
+        torch.testing.assert_close(outcome, probs[label], rtol=0, atol=tolerance, msg=label)
 
 
 @pytest.mark.parametrize("n_slices", [50, 1000])
@@ -109,8 +109,8 @@ def test_the_same_seed_gives_the_same_weights():
 
 
 def test_a_run_that_was_killed_goes_on(tmp_path, monkeypatch):
-    given = {"monitor": "s1/accuracy", "optimizer": "adam", "lr": 0.01}
-    whole = trained("cuda", **given, n_epochs=4)[0].state_dict()
+    options = {"monitor": "s1/accuracy", "optimizer": "adam", "lr": 0.01}
+    whole = trained("cuda", **options, n_epochs=4)[0].state_dict()
     epoch = Trainer._epoch
 
     class KilledError(Exception):
@@ -123,9 +123,9 @@ def test_a_run_that_was_killed_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_epoch", killed)
     with pytest.raises(KilledError):
-        trained("cuda", **given, n_epochs=4, folder=tmp_path / "state")
+        trained("cuda", **options, n_epochs=4, folder=tmp_path / "state")
     monkeypatch.undo()
-    resumed = trained("cuda", **given, n_epochs=4, folder=tmp_path / "state")[0].state_dict()
+    resumed = trained("cuda", **options, n_epochs=4, folder=tmp_path / "state")[0].state_dict()
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
 
 
@@ -203,8 +203,8 @@ def test_a_loss_that_is_not_a_number_stops_before_the_weights():
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_a_step_waits_for_its_own_losses_alone(held):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_step_waits_for_its_own_losses_alone(frozen):
     settings = LOSSES | {"slice_weights": {"s1": 3.0}, "row_weights": "w"}
     X, Y, S = rows(50, n_classes=3)
 
@@ -212,7 +212,7 @@ def test_a_step_waits_for_its_own_losses_alone(held):
         model = SlicingClassifier(
             nn.Linear(WIDTH, WIDTH), WIDTH, S.dtype.names, n_classes=3, **settings
         )
-        model.train_only(["s1"] if held else None)
+        model.train_only(["s1"] if frozen else None)
         fields = {"input_data": X, "w": torch.ones(len(X))}
         data = DictDataset("rows", "train", fields, {"task": Y})
         loader = model.make_slice_dataloader(data, S, batch_size=32)
@@ -243,8 +243,8 @@ def _make(folder):
 def _process(rank, folder, port):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    found = train_together(partial(_make, folder))
-    torch.save([epoch.loss for epoch in found.history], folder / f"{rank}")
+    outcome = train_together(partial(_make, folder))
+    torch.save([epoch.loss for epoch in outcome.history], folder / f"{rank}")
 
 
 def test_two_processes_on_however_many_gpus(tmp_path):

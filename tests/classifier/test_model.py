@@ -12,7 +12,8 @@ from torch import nn
 
 from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data.dataset import DictDataset
-from engine.classifier.model import SliceAwareClassifier, SlicingClassifier, StackedLinear
+from engine.classifier.heads import StackedLinear
+from engine.classifier.model import SliceAwareClassifier, SlicingClassifier
 from engine.classifier.train import Trainer
 from engine.metrics.scorer import Scorer
 
@@ -47,11 +48,11 @@ def one_by_one(model, X):
 @pytest.mark.parametrize("n_rows", [1, 4, 40])  # both orders of multiplication
 @pytest.mark.parametrize("slices", [(), ("a",), ("a", "b", "c")])
 def test_stacked_heads_equal_heads_one_by_one(make, n_classes, n_rows, slices):
-    made = make(slices or ("x",), n_classes=n_classes)
+    parts = make(slices or ("x",), n_classes=n_classes)
     model = SlicingClassifier(
-        made.model.base_architecture, 5, slices, n_classes=n_classes, temperature=0.3
+        parts.model.base_architecture, 5, slices, n_classes=n_classes, temperature=0.3
     )
-    X = made.X[:n_rows]
+    X = parts.X[:n_rows]
     outputs = model({"input_data": X})
     S = len(slices) + 1
     assert outputs.logits.shape == (n_rows, n_classes)
@@ -83,13 +84,13 @@ def test_every_head_is_drawn_as_a_linear_layer_is():
 
 
 def test_losses_are_mean_cross_entropies_over_active_rows(make):
-    made = make()
-    made.S["short"][:10] = -1
-    made.Y[20:25] = -1
-    loader = made.model.make_slice_dataloader(made.data, made.S, batch_size=40)
+    parts = make()
+    parts.S["short"][:10] = -1
+    parts.Y[20:25] = -1
+    loader = parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=40)
     X_dict, Y_dict = next(iter(loader))
-    losses, counts = made.model.calculate_loss(X_dict, Y_dict)
-    logits, indicators, predictors, _ = one_by_one(made.model, made.X)
+    losses, counts = parts.model.calculate_loss(X_dict, Y_dict)
+    logits, indicators, predictors, _ = one_by_one(parts.model, parts.X)
     heads = {"task": logits}
     for s, name in enumerate(("short", "link", "base")):
         heads[f"task_slice:{name}_ind"] = indicators[:, s]
@@ -100,48 +101,50 @@ def test_losses_are_mean_cross_entropies_over_active_rows(make):
         assert counts[label] == int(active.sum())
         wanted = F.cross_entropy(head[active], Y_dict[label][active])
         torch.testing.assert_close(losses[label], wanted, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(made.model.loss(X_dict, Y_dict).total, sum(losses.values()))
+    torch.testing.assert_close(parts.model.loss(X_dict, Y_dict).total, sum(losses.values()))
 
 
 def test_a_null_mask_makes_both_labels_of_the_row_inactive(make):
-    made = make(("short",))
-    made.S["short"][:] = 1
-    made.S["short"][:7] = -1
-    _, counts = made.model.calculate_loss(
-        *next(iter(made.model.make_slice_dataloader(made.data, made.S, batch_size=40)))
+    parts = make(("short",))
+    parts.S["short"][:] = 1
+    parts.S["short"][:7] = -1
+    _, counts = parts.model.calculate_loss(
+        *next(iter(parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=40)))
     )
     assert counts["task_slice:short_ind"] == counts["task_slice:short_pred"] == 33
     assert counts["task"] == counts["task_slice:base_pred"] == 40
 
 
 def test_a_task_without_an_active_row_contributes_nothing(make):
-    made = make(("never",))
-    made.S["never"][:] = 0
-    X_dict, Y_dict = next(iter(made.model.make_slice_dataloader(made.data, made.S, batch_size=40)))
-    losses, _ = made.model.calculate_loss(X_dict, Y_dict)
-    tasks = made.model.loss(X_dict, Y_dict)
+    parts = make(("never",))
+    parts.S["never"][:] = 0
+    X_dict, Y_dict = next(
+        iter(parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=40))
+    )
+    losses, _ = parts.model.calculate_loss(X_dict, Y_dict)
+    tasks = parts.model.loss(X_dict, Y_dict)
     assert "task_slice:never_pred" not in losses
-    assert tasks.losses[made.model.label_names.index("task_slice:never_pred")] == 0
+    assert tasks.losses[parts.model.label_names.index("task_slice:never_pred")] == 0
     torch.testing.assert_close(tasks.total, sum(losses.values()))
 
 
 def test_labels_of_a_plain_dict_give_the_same_losses(make):
-    made = make()
-    X_dict, Y_dict = next(iter(made.loader))
-    stacked, plain = made.model.loss(X_dict, Y_dict), made.model.loss(X_dict, dict(Y_dict))
+    parts = make()
+    X_dict, Y_dict = next(iter(parts.loader))
+    stacked, plain = parts.model.loss(X_dict, Y_dict), parts.model.loss(X_dict, dict(Y_dict))
     assert torch.equal(stacked.losses, plain.losses)
     assert torch.equal(stacked.counts, plain.counts)
-    only_task, counts = made.model.calculate_loss(X_dict, {"task": Y_dict["task"]})
+    only_task, counts = parts.model.calculate_loss(X_dict, {"task": Y_dict["task"]})
     assert counts == {"task": 16}
     assert torch.equal(only_task["task"], stacked.losses[0])
 
 
 def test_masks_in_another_order_give_the_same_losses(make):
-    made = make(("a", "b", "c"))
+    parts = make(("a", "b", "c"))
     other = SlicingClassifier(nn.Identity(), 6, ("c", "b", "a"))
-    loader = other.make_slice_dataloader(made.data, made.S, batch_size=16)
+    loader = other.make_slice_dataloader(parts.data, parts.S, batch_size=16)
     here, there = (
-        made.model.calculate_loss(*next(iter(batches))) for batches in (made.loader, loader)
+        parts.model.calculate_loss(*next(iter(batches))) for batches in (parts.loader, loader)
     )
     assert here[1] == there[1]
     assert all(torch.equal(here[0][label], there[0][label]) for label in here[0])
@@ -174,12 +177,12 @@ def test_inactive_rows_change_no_gradient_of_a_slice_head(first, second, golds, 
 
 
 def test_predict_gives_golds_probabilities_and_predictions_in_order(make):
-    made = make(n=37)
-    results = made.model.predict(made.loader, return_preds=True)
-    logits, indicators, predictors, _ = one_by_one(made.model, made.X)
+    parts = make(n=37)
+    results = parts.model.predict(parts.loader, return_preds=True)
+    logits, indicators, predictors, _ = one_by_one(parts.model, parts.X)
     assert set(results) == {"golds", "probs", "preds"}
-    assert set(results["probs"]) == set(made.model.label_names)
-    assert torch.equal(results["golds"]["task"], made.Y)
+    assert set(results["probs"]) == set(parts.model.label_names)
+    assert torch.equal(results["golds"]["task"], parts.Y)
     for label, wanted in (
         ("task", logits),
         ("task_slice:short_ind", indicators[:, 0]),
@@ -187,37 +190,37 @@ def test_predict_gives_golds_probabilities_and_predictions_in_order(make):
     ):
         torch.testing.assert_close(results["probs"][label], wanted.softmax(-1), rtol=0, atol=1e-6)
         assert torch.equal(results["preds"][label], results["probs"][label].argmax(-1))
-    assert "preds" not in made.model.predict(made.loader)
+    assert "preds" not in parts.model.predict(parts.loader)
 
 
 def test_labels_can_be_remapped_and_left_out(make):
-    made = make()
-    results = made.model.predict(
-        made.loader, remap_labels={"task_slice:short_ind": None, "task_slice:link_pred": "task"}
+    parts = make()
+    results = parts.model.predict(
+        parts.loader, remap_labels={"task_slice:short_ind": None, "task_slice:link_pred": "task"}
     )
     assert "task_slice:short_ind" not in results["probs"]
     assert torch.equal(results["probs"]["task_slice:link_pred"], results["probs"]["task"])
-    assert message(ValueError, made.model.predict, made.loader, False, {"task": "tusk"}) == (
+    assert message(ValueError, parts.model.predict, parts.loader, False, {"task": "tusk"}) == (
         "remap_labels sends label 'task' to task 'tusk', which the model does not have; "
         "did you mean 'task'?"
     )
 
 
 def test_probabilities_of_a_batch_leave_the_model_as_it_was(make):
-    made = make()
-    made.model.base_architecture.append(nn.Dropout(0.9))
-    made.model.train()
-    first, again = (made.model.predict_proba({"input_data": made.X}) for _ in range(2))
+    parts = make()
+    parts.model.base_architecture.append(nn.Dropout(0.9))
+    parts.model.train()
+    first, again = (parts.model.predict_proba({"input_data": parts.X}) for _ in range(2))
     assert isinstance(first, np.ndarray)
     assert first.shape == (40, 2)
     np.testing.assert_allclose(first.sum(1), 1, rtol=1e-6)
     assert np.array_equal(first, again)
-    assert made.model.training
+    assert parts.model.training
 
 
 def test_score_slices_scores_the_master_head_inside_each_slice(make):
-    made = make(("window", "indoor_pred", "task"), split="test")
-    frame = made.model.score_slices([made.loader], as_dataframe=True)
+    parts = make(("window", "indoor_pred", "task"), split="test")
+    frame = parts.model.score_slices([parts.loader], as_dataframe=True)
     assert list(frame.columns) == ["label", "dataset", "split", "metric", "score"]
     assert set(frame.label) == {
         "task",
@@ -226,27 +229,27 @@ def test_score_slices_scores_the_master_head_inside_each_slice(make):
         "task_slice:task_pred",
         "task_slice:base_pred",
     }
-    preds = made.model.predict_proba({"input_data": made.X}).argmax(1)
-    correct = preds == made.Y.numpy()
-    scores = made.model.score_slices([made.loader])
+    preds = parts.model.predict_proba({"input_data": parts.X}).argmax(1)
+    correct = preds == parts.Y.numpy()
+    scores = parts.model.score_slices([parts.loader])
     assert scores["task/SliceDataset/test/accuracy"] == pytest.approx(correct.mean())
-    for name in made.S.dtype.names:
-        wanted = correct[made.S[name] == 1].mean()
+    for name in parts.S.dtype.names:
+        wanted = correct[parts.S[name] == 1].mean()
         assert scores[f"task_slice:{name}_pred/SliceDataset/test/accuracy"] == pytest.approx(wanted)
 
 
 def test_score_slices_runs_the_model_once_per_batch(make):
-    made = make(tuple(f"s{i}" for i in range(20)))
+    parts = make(tuple(f"s{i}" for i in range(20)))
     calls = []
-    made.model.base_architecture.register_forward_hook(lambda *_: calls.append(1))
-    made.model.score_slices([made.loader])
-    assert len(calls) == len(made.loader) == 3
+    parts.model.base_architecture.register_forward_hook(lambda *_: calls.append(1))
+    parts.model.score_slices([parts.loader])
+    assert len(calls) == len(parts.loader) == 3
 
 
 def test_score_scores_every_head_on_its_own_labels(make):
-    made = make()
-    scores = made.model.score([made.loader])
-    results = made.model.predict(made.loader, return_preds=True)
+    parts = make()
+    scores = parts.model.score([parts.loader])
+    results = parts.model.predict(parts.loader, return_preds=True)
     golds, preds = (results[k]["task_slice:short_pred"].numpy() for k in ("golds", "preds"))
     wanted = (golds == preds)[golds != -1].mean()
     assert scores["task_slice:short_pred/SliceDataset/train/accuracy"] == pytest.approx(wanted)
@@ -255,23 +258,23 @@ def test_score_scores_every_head_on_its_own_labels(make):
 
 
 def test_an_empty_slice_and_an_empty_data_set_score_nan(make):
-    made = make(("never",))
-    made.S["never"][:] = 0
-    made.S["never"][3] = -1
-    scores = made.model.score_slices([made.model.make_slice_dataloader(made.data, made.S)])
+    parts = make(("never",))
+    parts.S["never"][:] = 0
+    parts.S["never"][3] = -1
+    scores = parts.model.score_slices([parts.model.make_slice_dataloader(parts.data, parts.S)])
     assert math.isnan(scores["task_slice:never_pred/SliceDataset/train/f1"])
     assert not math.isnan(scores["task/SliceDataset/train/accuracy"])
 
-    nothing = DictDataset.from_tensors(made.X[:0], made.Y[:0], "test")
-    empty = made.model.make_slice_dataloader(nothing, made.S[:0])
-    assert all(map(math.isnan, made.model.score_slices([empty]).values()))
-    assert made.model.predict(empty)["probs"]["task_slice:never_ind"].shape == (0, 2)
+    nothing = DictDataset.from_tensors(parts.X[:0], parts.Y[:0], "test")
+    empty = parts.model.make_slice_dataloader(nothing, parts.S[:0])
+    assert all(map(math.isnan, parts.model.score_slices([empty]).values()))
+    assert parts.model.predict(empty)["probs"]["task_slice:never_ind"].shape == (0, 2)
 
 
 def test_slices_that_the_model_does_not_have_are_scored_but_not_learned(make):
-    made = make(("a", "b"))
-    model = SlicingClassifier(made.model.base_architecture, 5, ["b"])
-    loader = model.make_slice_dataloader(made.data, made.S)
+    parts = make(("a", "b"))
+    model = SlicingClassifier(parts.model.base_architecture, 5, ["b"])
+    loader = model.make_slice_dataloader(parts.data, parts.S)
     assert set(model.score_slices([loader], as_dataframe=True).label) == {
         "task",
         "task_slice:a_pred",
@@ -283,16 +286,16 @@ def test_slices_that_the_model_does_not_have_are_scored_but_not_learned(make):
 
 
 def test_more_than_two_classes_are_scored_and_a_scorer_can_be_given(make):
-    made = make(n_classes=4)
-    assert {key.rsplit("/", 1)[1] for key in made.model.score_slices([made.loader])} == {
+    parts = make(n_classes=4)
+    assert {key.rsplit("/", 1)[1] for key in parts.model.score_slices([parts.loader])} == {
         "accuracy",
         "f1_macro",
     }
     scorer = Scorer(custom_metric_funcs={"rows": lambda golds, preds, probs: len(probs)})
     model = SlicingClassifier(nn.Identity(), 6, ["short", "link"], scorer=scorer)
-    scores = model.score_slices([made.loader])
+    scores = model.score_slices([parts.loader])
     assert scores["task/SliceDataset/train/rows"] == 40
-    assert scores["task_slice:link_pred/SliceDataset/train/rows"] == int(made.S["link"].sum())
+    assert scores["task_slice:link_pred/SliceDataset/train/rows"] == int(parts.S["link"].sum())
 
 
 def test_a_slice_named_twice():
@@ -301,29 +304,29 @@ def test_a_slice_named_twice():
     )
 
 
-def batch_of(made):
-    loader = made.model.make_slice_dataloader(made.data, made.S, batch_size=len(made.data))
+def batch_of(parts):
+    loader = parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=len(parts.data))
     return next(iter(loader))
 
 
-def rebuilt(made, **settings):
+def rebuilt(parts, **settings):
     """The same weights under other settings."""
     model = SlicingClassifier(
-        made.model.base_architecture,
+        parts.model.base_architecture,
         5,
-        made.model.slice_names,
-        n_classes=made.model.n_classes,
+        parts.model.slice_names,
+        n_classes=parts.model.n_classes,
         **settings,
     )
-    model.load_state_dict(made.model.state_dict())
+    model.load_state_dict(parts.model.state_dict())
     return model
 
 
 def test_the_indicators_losses_and_slices_can_be_weighted(make):
-    made = make()
-    X_dict, Y_dict = batch_of(made)
-    plain = made.model.loss(X_dict, Y_dict)
-    model = rebuilt(made, indicator_loss_weight=0.5, slice_weights={"link": 3.0, "base": 0.0})
+    parts = make()
+    X_dict, Y_dict = batch_of(parts)
+    plain = parts.model.loss(X_dict, Y_dict)
+    model = rebuilt(parts, indicator_loss_weight=0.5, slice_weights={"link": 3.0, "base": 0.0})
     weighted = model.loss(X_dict, Y_dict)
     assert torch.equal(weighted.losses, plain.losses)
     by_label = dict(zip(model.label_names, plain.losses.tolist(), strict=True))
@@ -337,11 +340,11 @@ def test_the_indicators_losses_and_slices_can_be_weighted(make):
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_class_weights_give_weighted_means(make, n_classes):
-    made = make(n_classes=n_classes)
-    made.Y[3:8] = -1
+    parts = make(n_classes=n_classes)
+    parts.Y[3:8] = -1
     weights = [0.5, 2.0, 1.0][:n_classes]
-    model = rebuilt(made, class_weights=weights)
-    X_dict, Y_dict = batch_of(made)
+    model = rebuilt(parts, class_weights=weights)
+    X_dict, Y_dict = batch_of(parts)
     losses, _ = model.calculate_loss(X_dict, Y_dict)
     outputs = model(X_dict)
     heads = {"task": outputs.logits}
@@ -354,24 +357,24 @@ def test_class_weights_give_weighted_means(make, n_classes):
             logits, Y_dict[label], torch.tensor(weights), ignore_index=-1, reduction="mean"
         )
         torch.testing.assert_close(losses[label], wanted)
-    plain, _ = made.model.calculate_loss(X_dict, Y_dict)
+    plain, _ = parts.model.calculate_loss(X_dict, Y_dict)
     assert torch.equal(losses["task_slice:short_ind"], plain["task_slice:short_ind"])
 
 
 @pytest.mark.parametrize("soft", [False, True])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_row_that_counts_twice_is_two_rows(make, n_classes, soft):
-    made = make(n_classes=n_classes)
-    made.Y[3:8] = -1
-    labels = made.Y
+    parts = make(n_classes=n_classes)
+    parts.Y[3:8] = -1
+    labels = parts.Y
     if soft:
         labels = torch.randn(40, n_classes).softmax(-1)
         labels[3:8] = -1
-    model = rebuilt(made, class_weights=[0.5, 2.0, 1.0][:n_classes], row_weights="w")
+    model = rebuilt(parts, class_weights=[0.5, 2.0, 1.0][:n_classes], row_weights="w")
     count = torch.tensor([1, 2, 0, 3]).repeat(10)
-    fields = {"input_data": made.X, "w": count.float()}
+    fields = {"input_data": parts.X, "w": count.float()}
     data = DictDataset("d", "train", fields, {"task": labels})
-    loader = model.make_slice_dataloader(data, made.S, batch_size=40)
+    loader = model.make_slice_dataloader(data, parts.S, batch_size=40)
     ours = model.loss(*next(iter(loader)))
     twice = torch.repeat_interleave(torch.arange(40), count)
     model.row_weights = None
@@ -382,32 +385,32 @@ def test_a_row_that_counts_twice_is_two_rows(make, n_classes, soft):
 @pytest.mark.parametrize("n_classes", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_soft_labels_that_are_sure_are_hard_labels(make, n_classes, weighted):
-    made = make(n_classes=n_classes)
-    made.Y[:6] = -1
+    parts = make(n_classes=n_classes)
+    parts.Y[:6] = -1
     weights = [1.0, 3.0, 0.5, 1.0][:n_classes] if weighted else None
-    model = rebuilt(made, class_weights=weights)
-    soft = F.one_hot(made.Y.clamp(min=0), n_classes).float()
-    soft[made.Y < 0] = -1
-    data = DictDataset.from_tensors(made.X, soft, "train")
-    loader = model.make_slice_dataloader(data, made.S, batch_size=40)
+    model = rebuilt(parts, class_weights=weights)
+    soft = F.one_hot(parts.Y.clamp(min=0), n_classes).float()
+    soft[parts.Y < 0] = -1
+    data = DictDataset.from_tensors(parts.X, soft, "train")
+    loader = model.make_slice_dataloader(data, parts.S, batch_size=40)
     ours = model.loss(*next(iter(loader)))
-    wanted = model.loss(*batch_of(made))
+    wanted = model.loss(*batch_of(parts))
     torch.testing.assert_close(ours.losses, wanted.losses)
     assert torch.equal(ours.counts, wanted.counts)
     assert model.score_slices([loader]) == model.score_slices(
-        [model.make_slice_dataloader(made.data, made.S, batch_size=40)]
+        [model.make_slice_dataloader(parts.data, parts.S, batch_size=40)]
     )
 
 
 def test_soft_labels_are_cross_entropies_of_shares(make):
-    made = make(n_classes=3)
+    parts = make(n_classes=3)
     soft = torch.randn(40, 3).softmax(-1)
-    data = DictDataset.from_tensors(made.X, soft, "train")
-    X_dict, Y_dict = next(iter(made.model.make_slice_dataloader(data, made.S, batch_size=40)))
-    losses, _ = made.model.calculate_loss(X_dict, Y_dict)
-    outputs = made.model(X_dict)
+    data = DictDataset.from_tensors(parts.X, soft, "train")
+    X_dict, Y_dict = next(iter(parts.model.make_slice_dataloader(data, parts.S, batch_size=40)))
+    losses, _ = parts.model.calculate_loss(X_dict, Y_dict)
+    outputs = parts.model(X_dict)
     torch.testing.assert_close(losses["task"], F.cross_entropy(outputs.logits, soft))
-    inside = torch.from_numpy(made.S["short"] == 1)
+    inside = torch.from_numpy(parts.S["short"] == 1)
     wanted = F.cross_entropy(outputs.predictors[inside, 0], soft[inside])
     torch.testing.assert_close(losses["task_slice:short_pred"], wanted)
 
@@ -415,9 +418,9 @@ def test_soft_labels_are_cross_entropies_of_shares(make):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_attention_is_what_its_name_says(make, attention, n_classes):
-    made = make(n_classes=n_classes)
-    model = rebuilt(made, attention=attention, temperature=0.7)
-    outputs = model({"input_data": made.X})
+    parts = make(n_classes=n_classes)
+    model = rebuilt(parts, attention=attention, temperature=0.7)
+    outputs = model({"input_data": parts.X})
     p_in = outputs.indicators.softmax(-1)[..., 1]
     q = torch.logit(p_in)
     probs, ordered = outputs.predictors.softmax(-1), outputs.predictors.sort(-1).values
@@ -432,7 +435,7 @@ def test_attention_is_what_its_name_says(make, attention, n_classes):
     }[attention]
     torch.testing.assert_close(outputs.attention, (scores / 0.7).softmax(-1), rtol=1e-4, atol=1e-5)
     experts = (
-        torch.einsum("bi,soi->bso", model.base_architecture(made.X), model.transform.weight)
+        torch.einsum("bi,soi->bso", model.base_architecture(parts.X), model.transform.weight)
         + model.transform.bias
     )
     wanted = model.master((outputs.attention[..., None] * experts).sum(1))
@@ -467,85 +470,85 @@ def test_a_base_can_read_several_fields():
 
 
 def test_slices_can_be_added_without_touching_the_others(make):
-    made = make()
-    Trainer(n_epochs=2, progress_bar=False).fit(made.model, [made.loader])
-    before, weights = made.model({"input_data": made.X}), made.model.state_dict()
+    parts = make()
+    Trainer(n_epochs=2, progress_bar=False).fit(parts.model, [parts.loader])
+    before, weights = parts.model({"input_data": parts.X}), parts.model.state_dict()
     weights = {name: tensor.clone() for name, tensor in weights.items()}
     torch.manual_seed(5)
-    made.model.add_slices(["new", "newer"])
-    assert made.model.head_names == ("short", "link", "new", "newer", "base")
-    assert made.model.slice_names == ["short", "link", "new", "newer"]
+    parts.model.add_slices(["new", "newer"])
+    assert parts.model.head_names == ("short", "link", "new", "newer", "base")
+    assert parts.model.slice_names == ["short", "link", "new", "newer"]
     old = torch.tensor([0, 1, 4])
-    for name, tensor in made.model.state_dict().items():
-        kept = tensor[old] if name.startswith(("indicator", "transform")) else tensor
-        assert torch.equal(kept, weights[name]), name
-    after = made.model({"input_data": made.X})
+    for name, tensor in parts.model.state_dict().items():
+        expected = tensor[old] if name.startswith(("indicator", "transform")) else tensor
+        assert torch.equal(expected, weights[name]), name
+    after = parts.model({"input_data": parts.X})
     assert torch.equal(after.indicators[:, old], before.indicators)
     torch.testing.assert_close(after.predictors[:, old], before.predictors, rtol=0, atol=1e-6)
     torch.manual_seed(5)
     layers = [nn.Linear(5, 2) for _ in range(2)]
     for i, layer in enumerate(layers):
-        assert torch.equal(made.model.indicator.weight[2 + i], layer.weight)
-    assert "task_slice:newer_ind" in made.model.label_names
-    assert message(ValueError, made.model.add_slices, ["link"]) == (
+        assert torch.equal(parts.model.indicator.weight[2 + i], layer.weight)
+    assert "task_slice:newer_ind" in parts.model.label_names
+    assert message(ValueError, parts.model.add_slices, ["link"]) == (
         "slice_names has 'link' twice; each slice has one head"
     )
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "adamw"])
 def test_new_slices_can_be_trained_alone(make, optimizer):
-    made = make()
-    Trainer(n_epochs=1, progress_bar=False).fit(made.model, [made.loader])
-    made.model.add_slices(["new"])
-    made.model.train_only(["new"])
-    before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
-    S = masks(short=made.S["short"], link=made.S["link"], new=[0, 1] * 20)
-    loader = made.model.make_slice_dataloader(made.data, S, batch_size=8)
+    parts = make()
+    Trainer(n_epochs=1, progress_bar=False).fit(parts.model, [parts.loader])
+    parts.model.add_slices(["new"])
+    parts.model.train_only(["new"])
+    before = {name: tensor.clone() for name, tensor in parts.model.state_dict().items()}
+    S = masks(short=parts.S["short"], link=parts.S["link"], new=[0, 1] * 20)
+    loader = parts.model.make_slice_dataloader(parts.data, S, batch_size=8)
     Trainer(n_epochs=2, lr=0.1, l2=0.1, optimizer=optimizer, progress_bar=False).fit(
-        made.model, [loader]
+        parts.model, [loader]
     )
-    for name, tensor in made.model.state_dict().items():
+    for name, tensor in parts.model.state_dict().items():
         if name.startswith(("indicator", "transform")):
             assert torch.equal(tensor[[0, 1, 3]], before[name][[0, 1, 3]]), name
             assert not torch.equal(tensor[2], before[name][2])
         else:
             assert torch.equal(tensor, before[name]), name
-    made.model.train_only(None)
-    Trainer(progress_bar=False).fit(made.model, [loader])
-    assert not any(torch.equal(t, before[name]) for name, t in made.model.state_dict().items())
-    assert message(ValueError, made.model.train_only, ["nwe"]) == (
+    parts.model.train_only(None)
+    Trainer(progress_bar=False).fit(parts.model, [loader])
+    assert not any(torch.equal(t, before[name]) for name, t in parts.model.state_dict().items())
+    assert message(ValueError, parts.model.train_only, ["nwe"]) == (
         "SlicingClassifier: train_only is ['nwe']; did you mean 'new'?"
     )
 
 
 @pytest.mark.parametrize(
-    ("base", "found"),
+    ("base", "shape"),
     [
         (nn.Linear(6, 7), "an output 7 wide"),
         (nn.Unflatten(1, (2, 3)), "an output of 3 dimensions, [2, 2, 3]"),
         (nn.LSTM(6, 5), "a tuple, not a tensor"),
     ],
 )
-def test_a_base_of_another_width_is_found_before_training(make, base, found):
-    made = make()
+def test_a_base_of_another_width_is_found_before_training(make, base, shape):
+    parts = make()
     model = SlicingClassifier(base, 5, ["short", "link"])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    loader = model.make_slice_dataloader(made.data, made.S)
+    loader = model.make_slice_dataloader(parts.data, parts.S)
     assert message(ValueError, Trainer(progress_bar=False).fit, model, [loader]) == (
-        f"base_architecture gives {found}, and head_dim is 5: the output must be [batch, 5]; "
+        f"base_architecture gives {shape}, and head_dim is 5: the output must be [batch, 5]; "
         "change head_dim, or the base's last layer"
     )
     assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
 
 
 def test_labels_that_can_not_be(make):
-    made = make()
+    parts = make()
 
     def refused(Y, keys=None, **settings):
-        data = DictDataset.from_tensors(made.X, Y, "train", keys=keys)
-        return message(ValueError, made.model.make_slice_dataloader, data, made.S)
+        data = DictDataset.from_tensors(parts.X, Y, "train", keys=keys)
+        return message(ValueError, parts.model.make_slice_dataloader, data, parts.S)
 
-    Y = made.Y.clone()
+    Y = parts.Y.clone()
     Y[7] = 2
     keys = [f"c{i}" for i in range(40)]
     assert refused(Y) == (
@@ -590,5 +593,5 @@ def test_labels_that_can_not_be(make):
     ],
 )
 def test_settings_that_can_not_be(settings, wanted):
-    found = message(ValueError, SlicingClassifier, nn.Identity(), 4, ["link"], **settings)
-    assert found == f"SlicingClassifier: {wanted}"
+    sentence = message(ValueError, SlicingClassifier, nn.Identity(), 4, ["link"], **settings)
+    assert sentence == f"SlicingClassifier: {wanted}"

@@ -17,14 +17,14 @@ T_95 = 4.303
 @pytest.fixture(scope="module")
 def accuracies():
     """Method to the accuracy on the planted rows, on the others and on all, [seeds, 3]."""
-    found = {baseline: [], slice_aware: [], wrong_masks: []}
+    scores = {baseline: [], slice_aware: [], wrong_masks: []}
     for seed in SEEDS:
         train, test = planted_rows(seed, 4000), planted_rows(1000 + seed, 4000)
         planted = np.any([test.S[name] == 1 for name in SLICES], axis=0)
-        for method, rows in found.items():
+        for method, rows in scores.items():
             right = method(train, BUDGET, seed).predict(test.X) == test.y.numpy()
             rows.append([right[planted].mean(), right[~planted].mean(), right.mean()])
-    return {method: np.array(rows) for method, rows in found.items()}
+    return {method: np.array(rows) for method, rows in scores.items()}
 
 
 def interval(differences):

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.utils.data import WeightedRandomSampler
 
-from engine.classifier import resume as state
+from engine.classifier import tensorfile
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.optimizers import OPTIMIZERS
+from engine.classifier.resume import STATE
 from engine.classifier.train import Trainer
 from engine.errors import EngineError
 
@@ -56,9 +57,9 @@ def setup(rows_seed=0, width=6):
     ]
 
 
-def run(folder, kill_after=None, midway=False, made=None, **settings):
+def run(folder, kill_after=None, midway=False, parts=None, **settings):
     """Train, or be killed after an epoch was kept, or in the middle of the one after it."""
-    model, loaders = made or setup()
+    model, loaders = parts or setup()
     defaults = {"n_epochs": 5, "seed": 4, "lr": 0.02, "lr_scheduler": "cosine", "warmup_steps": 3}
     trainer = Trainer(
         folder=folder, progress_bar=False, **(defaults | {"monitor": "overall/f1"} | settings)
@@ -160,8 +161,8 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     same(model, done)
     assert again.history == trainer.history
     assert again.best_epoch == trainer.best_epoch
-    kept = sorted(file.name for file in tmp_path.iterdir())
-    assert kept == [f"best-{trainer.best_epoch:06d}.safetensors", "training.safetensors"]
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [f"best-{trainer.best_epoch:06d}.safetensors", "training.safetensors"]
 
 
 def test_patience_counts_on_after_a_kill(tmp_path):
@@ -176,14 +177,14 @@ def test_patience_counts_on_after_a_kill(tmp_path):
 
 def test_a_kill_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
     run(tmp_path, kill_after=2)
-    before = (tmp_path / state.STATE).read_bytes()
+    before = (tmp_path / STATE).read_bytes()
 
     def half(tensors, file, header):
         file.write_bytes(b"half")
         raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(state, "save_file", half)
+        patched.setattr(tensorfile, "save_file", half)
         model, loaders = setup()
         trainer = Trainer(
             folder=tmp_path,
@@ -193,7 +194,7 @@ def test_a_kill_while_writing_leaves_the_state_before(tmp_path, monkeypatch):
         )
         with pytest.raises(KilledError):
             trainer.fit(model, loaders)
-    assert (tmp_path / state.STATE).read_bytes() == before
+    assert (tmp_path / STATE).read_bytes() == before
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
     same(run(tmp_path)[0], run(None)[0])
 
@@ -216,23 +217,23 @@ def test_another_training_is_not_gone_on_with(tmp_path):
     )
     model, loaders = setup()
     model.attention = "paper"
-    assert message(ValueError, run, tmp_path, made=(model, loaders)) == (
+    assert message(ValueError, run, tmp_path, parts=(model, loaders)) == (
         f"{start}attention was 'snorkel' and is 'paper'{end}"
     )
     model, loaders = setup()
     model.train_only(["a"])
-    assert message(ValueError, run, tmp_path, made=(model, loaders)) == f"{start}trained{end}"
-    assert message(ValueError, run, tmp_path, made=setup(rows_seed=1)) == (
+    assert message(ValueError, run, tmp_path, parts=(model, loaders)) == f"{start}trained{end}"
+    assert message(ValueError, run, tmp_path, parts=setup(rows_seed=1)) == (
         f"{start}training rows, validation rows{end}"
     )
-    assert message(ValueError, run, tmp_path, made=setup(width=7)) == (
+    assert message(ValueError, run, tmp_path, parts=setup(width=7)) == (
         f"{start}weights, training rows, validation rows{end}"
     )
 
 
 def test_a_state_that_is_damaged_or_of_another_format(tmp_path):
     run(tmp_path, kill_after=1)
-    file = tmp_path / state.STATE
+    file = tmp_path / STATE
     whole = file.read_bytes()
     file.write_bytes(whole[:-10])
     assert message(EngineError, run, tmp_path) == (
@@ -249,8 +250,8 @@ def test_a_state_that_is_damaged_or_of_another_format(tmp_path):
 
 def test_tied_weights_are_kept_too(tmp_path):
     shared = torch.randn(3, 4)
-    state.write(tmp_path / "x", {"a": shared, "b": shared, "row": shared[1]}, {"n": 1})
-    tensors, facts = state.read(tmp_path / "x")
+    tensorfile.write(tmp_path / "x", {"a": shared, "b": shared, "row": shared[1]}, {"n": 1})
+    tensors, facts = tensorfile.read(tmp_path / "x")
     assert facts == {"n": 1}
     assert torch.equal(tensors["a"], shared)
     assert torch.equal(tensors["b"], shared)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
+from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.hardware import usable_cores
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.settings import LR_SCHEDULERS, TrainerConfig, lr_factor
-from engine.classifier.train import Trainer, set_seed, usable_cores
+from engine.classifier.train import Trainer, set_seed
 from engine.errors import EngineError
 from engine.metrics.scorer import Scorer
 
@@ -37,13 +39,13 @@ def test_set_seed_seeds_all_three_generators():
 
 
 def test_training_lowers_the_loss_and_keeps_a_history(make):
-    made = make(n=200, shuffle=True)
+    parts = make(n=200, shuffle=True)
     trainer = Trainer(n_epochs=5, lr=0.01, seed=1, progress_bar=False)
-    trainer.fit(made.model, [made.loader])
+    trainer.fit(parts.model, [parts.loader])
     first, *_, last = trainer.history
     assert last.loss < first.loss
     assert (first.epoch, first.step, last.epoch, last.step) == (1, 13, 5, 65)
-    assert set(last.task_losses) == set(made.model.label_names)
+    assert set(last.task_losses) == set(parts.model.label_names)
     assert last.rows_per_second == pytest.approx(200 / last.seconds)
     assert last.lr == 0.01
     assert last.metrics == {}
@@ -52,12 +54,15 @@ def test_training_lowers_the_loss_and_keeps_a_history(make):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_same_seed_gives_the_same_weights_to_the_last_bit(make, optimizer):
     def trained(seed):
-        made = make(shuffle=True)
-        loaders = [made.loader, made.model.make_slice_dataloader(made.data, made.S, batch_size=7)]
+        parts = make(shuffle=True)
+        loaders = [
+            parts.loader,
+            parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=7),
+        ]
         Trainer(n_epochs=2, seed=seed, optimizer=optimizer, progress_bar=False).fit(
-            made.model, loaders
+            parts.model, loaders
         )
-        return weights(made.model)
+        return weights(parts.model)
 
     once, again, other = trained(5), trained(5), trained(6)
     assert all(torch.equal(once[name], again[name]) for name in once)
@@ -65,12 +70,14 @@ def test_the_same_seed_gives_the_same_weights_to_the_last_bit(make, optimizer):
 
 
 def test_a_step_is_that_of_torch_with_clipping_and_weight_decay(make):
-    made = make(n=16)
-    theirs, ours = made.model, make(n=16).model
+    parts = make(n=16)
+    theirs, ours = parts.model, make(n=16).model
     theirs.load_state_dict(ours.state_dict())
-    Trainer(n_epochs=1, lr=0.1, l2=0.01, grad_clip=0.5, progress_bar=False).fit(ours, [made.loader])
+    Trainer(n_epochs=1, lr=0.1, l2=0.01, grad_clip=0.5, progress_bar=False).fit(
+        ours, [parts.loader]
+    )
     optimizer = torch.optim.Adam(theirs.parameters(), lr=0.1, weight_decay=0.01)
-    losses, _ = theirs.calculate_loss(*next(iter(made.loader)))
+    losses, _ = theirs.calculate_loss(*next(iter(parts.loader)))
     sum(losses.values()).backward()
     torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
     optimizer.step()
@@ -79,39 +86,39 @@ def test_a_step_is_that_of_torch_with_clipping_and_weight_decay(make):
 
 
 def test_a_batch_without_labels_moves_no_weight(make):
-    made = make(n=32)
-    unlabelled = DictDataset.from_tensors(made.X, torch.full((32,), -1), "train")
+    parts = make(n=32)
+    unlabelled = DictDataset.from_tensors(parts.X, torch.full((32,), -1), "train")
     nothing = {name: np.full(32, -1) for name in ("short", "link", "base")}
     S = np.rec.fromarrays(list(nothing.values()), names=list(nothing))
-    before = weights(made.model)
+    before = weights(parts.model)
     trainer = Trainer(progress_bar=False)
-    trainer.fit(made.model, [made.model.make_slice_dataloader(unlabelled, S, batch_size=16)])
-    assert all(torch.equal(before[name], t) for name, t in made.model.state_dict().items())
+    trainer.fit(parts.model, [parts.model.make_slice_dataloader(unlabelled, S, batch_size=16)])
+    assert all(torch.equal(before[name], t) for name, t in parts.model.state_dict().items())
     assert trainer.history[0].task_losses == {}
 
 
 def test_frozen_weights_stay(make):
-    made = make()
-    for p in made.model.base_architecture.parameters():
+    parts = make()
+    for p in parts.model.base_architecture.parameters():
         p.requires_grad_(False)
-    before = weights(made.model)
-    Trainer(progress_bar=False).fit(made.model, [made.loader])
-    moved = {n for n, t in made.model.state_dict().items() if not torch.equal(before[n], t)}
+    before = weights(parts.model)
+    Trainer(progress_bar=False).fit(parts.model, [parts.loader])
+    moved = {n for n, t in parts.model.state_dict().items() if not torch.equal(before[n], t)}
     assert moved == {name for name in before if not name.startswith("base_architecture")}
 
 
 def test_the_valid_split_is_scored_each_epoch_and_the_log_holds_it(make, tmp_path):
-    made = make(("short", "never"))
+    parts = make(("short", "never"))
     valid = make(("short", "never"), split="valid", seed=1)
     valid.S["never"][:] = 0
     test = make(("short", "never"), split="test")
     loaders = [
-        made.loader,
-        made.model.make_slice_dataloader(valid.data, valid.S),
-        made.model.make_slice_dataloader(test.data, test.S),
+        parts.loader,
+        parts.model.make_slice_dataloader(valid.data, valid.S),
+        parts.model.make_slice_dataloader(test.data, test.S),
     ]
     trainer = Trainer(n_epochs=2, progress_bar=False, log=tmp_path / "log.jsonl")
-    trainer.fit(made.model, loaders)
+    trainer.fit(parts.model, loaders)
     keys = trainer.history[-1].metrics
     assert "task_slice:short_pred/SliceDataset/valid/f1" in keys
     assert not any("/test/" in key for key in keys)
@@ -122,18 +129,18 @@ def test_the_valid_split_is_scored_each_epoch_and_the_log_holds_it(make, tmp_pat
 
 
 def test_away_from_a_terminal_an_epoch_is_a_line_of_the_log(make, caplog, capfd):
-    made = make()
+    parts = make()
     with caplog.at_level(logging.INFO, logger="engine"):
-        Trainer("mine", n_epochs=2, progress_bar=True).fit(made.model, [made.loader])
+        Trainer("mine", n_epochs=2, progress_bar=True).fit(parts.model, [parts.loader])
     assert [record.message.split(",")[0] for record in caplog.records] == [
         "mine: epoch 1 of 2",
         "mine: epoch 2 of 2",
     ]
     assert capfd.readouterr().err == ""
-    made, loaders = with_valid(make, "short", "link")
+    parts, loaders = with_valid(make, "short", "link")
     trainer = Trainer("mine", progress_bar=False)
     with caplog.at_level(logging.INFO, logger="engine"):
-        trainer.fit(made.model, loaders)
+        trainer.fit(parts.model, loaders)
     (epoch,) = trainer.history
     accuracy, f1 = (epoch.metrics[f"task/SliceDataset/valid/{m}"] for m in ("accuracy", "f1"))
     assert caplog.messages[-1].startswith(
@@ -144,8 +151,8 @@ def test_away_from_a_terminal_an_epoch_is_a_line_of_the_log(make, caplog, capfd)
 def test_on_a_terminal_a_bar_shows_the_steps(make, monkeypatch, capfd):
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     for shown in (True, False):
-        made = make()
-        Trainer(n_epochs=2, progress_bar=shown).fit(made.model, [made.loader])
+        parts = make()
+        Trainer(n_epochs=2, progress_bar=shown).fit(parts.model, [parts.loader])
         assert ("6/6" in capfd.readouterr().err) == shown
 
 
@@ -167,9 +174,9 @@ def test_learning_rate_warms_up_and_follows_its_scheduler(scheduler, wanted):
 
 
 def test_the_last_learning_rate_is_logged(make):
-    made = make(n=64)
+    parts = make(n=64)
     trainer = Trainer(n_epochs=2, lr=1.0, lr_scheduler="linear", progress_bar=False)
-    trainer.fit(made.model, [made.loader])
+    trainer.fit(parts.model, [parts.loader])
     assert [epoch.lr for epoch in trainer.history] == pytest.approx([5 / 8, 1 / 8])
 
 
@@ -221,55 +228,55 @@ def test_settings_that_can_not_be(setting, wanted):
 
 
 def test_splits_that_can_not_be(make):
-    made, other = make(split="test"), make(split="holdout")
+    parts, other = make(split="test"), make(split="holdout")
     trainer = Trainer(progress_bar=False)
-    assert message(ValueError, trainer.fit, made.model, [other.loader]) == (
+    assert message(ValueError, trainer.fit, parts.model, [other.loader]) == (
         "data set 'SliceDataset' is of split 'holdout', and the Trainer knows train, valid, test: "
         "name the split so, or set train_split, valid_split or test_split"
     )
-    assert message(ValueError, trainer.fit, made.model, [made.loader]) == (
+    assert message(ValueError, trainer.fit, parts.model, [parts.loader]) == (
         "no loader is of the train split 'train'; the splits given are test"
     )
-    assert message(ValueError, trainer.fit, made.model, []) == (
+    assert message(ValueError, trainer.fit, parts.model, []) == (
         "no loader is of the train split 'train'; the splits given are none"
     )
 
 
 def test_steps_instead_of_epochs(make):
-    made = make(n=64)
+    parts = make(n=64)
     trainer = Trainer(n_steps=10, n_epochs=50, lr=1.0, lr_scheduler="linear", progress_bar=False)
-    trainer.fit(made.model, [made.loader])
+    trainer.fit(parts.model, [parts.loader])
     assert [(e.epoch, e.step) for e in trainer.history] == [(1, 4), (2, 8), (3, 10)]
     assert [e.lr for e in trainer.history] == pytest.approx([0.7, 0.3, 0.1])
 
 
 def with_valid(make, *slices, empty=None, **settings):
-    made = make(slices, n=80, **settings)
+    parts = make(slices, n=80, **settings)
     valid = make(slices, split="valid", seed=1)
     if empty:
         valid.S[empty][:] = 0
-    return made, [made.loader, made.model.make_slice_dataloader(valid.data, valid.S)]
+    return parts, [parts.loader, parts.model.make_slice_dataloader(valid.data, valid.S)]
 
 
 def test_the_best_epoch_of_a_slice_is_kept_and_training_stops_early(make):
-    made, loaders = with_valid(make, "short", "link")
+    parts, loaders = with_valid(make, "short", "link")
     trained = []
     trainer = Trainer(
         n_epochs=30, lr=0.5, monitor="short/accuracy", patience=3, seed=1, progress_bar=False
     )
-    score_slices = made.model.score_slices
+    score_slices = parts.model.score_slices
 
     def spy(valid, **settings):
-        trained.append(weights(made.model))
+        trained.append(weights(parts.model))
         return score_slices(valid, **settings)
 
-    made.model.score_slices = spy
-    trainer.fit(made.model, loaders)
+    parts.model.score_slices = spy
+    trainer.fit(parts.model, loaders)
     values = [epoch.monitored for epoch in trainer.history]
     assert trainer.best_epoch == values.index(max(values)) + 1
     assert len(values) == trainer.best_epoch + 3 < 30
     best = trained[trainer.best_epoch - 1]
-    assert all(torch.equal(best[name], t) for name, t in made.model.state_dict().items())
+    assert all(torch.equal(best[name], t) for name, t in parts.model.state_dict().items())
     key = "task_slice:short_pred/SliceDataset/valid/accuracy"
     assert values == [epoch.metrics[key] for epoch in trainer.history]
 
@@ -290,19 +297,19 @@ def test_the_epoch_of_the_least_loss_is_kept(make):
 
 
 def test_overall_can_be_monitored(make):
-    made, loaders = with_valid(make, "short", "link")
+    parts, loaders = with_valid(make, "short", "link")
     trainer = Trainer(n_epochs=2, monitor="overall/f1", progress_bar=False)
-    trainer.fit(made.model, loaders)
+    trainer.fit(parts.model, loaders)
     last = trainer.history[-1]
     assert last.monitored == last.metrics["task/SliceDataset/valid/f1"]
 
 
 def test_monitors_that_can_not_be(make):
-    made, loaders = with_valid(make, "short", "link", empty="link")
+    parts, loaders = with_valid(make, "short", "link", empty="link")
 
     def refused(monitor, chosen=loaders):
         trainer = Trainer(monitor=monitor, progress_bar=False)
-        return message(ValueError, trainer.fit, made.model, chosen)
+        return message(ValueError, trainer.fit, parts.model, chosen)
 
     end = "; it is '<slice>/<metric>' or 'overall/<metric>' on the valid split"
     assert refused("shrt/f1") == (
@@ -323,22 +330,22 @@ def test_monitors_that_can_not_be(make):
 
 
 def test_a_slice_without_rows_trains_with_a_warning_and_a_status(make, caplog):
-    made = make(("short", "never"), n=40)
-    made.S["never"][:] = 0
+    parts = make(("short", "never"), n=40)
+    parts.S["never"][:] = 0
     valid = make(("short", "never"), split="valid", seed=1)
     valid.S["short"][:] = -1
     loaders = [
-        made.model.make_slice_dataloader(made.data, made.S, batch_size=16),
-        made.model.make_slice_dataloader(valid.data, valid.S),
+        parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=16),
+        parts.model.make_slice_dataloader(valid.data, valid.S),
     ]
     trainer = Trainer("mine", progress_bar=False)
     with caplog.at_level(logging.WARNING, logger="engine"):
-        trainer.fit(made.model, loaders)
+        trainer.fit(parts.model, loaders)
     assert [record.message for record in caplog.records] == [
         "mine: slices with no row in train: never; their experts learn nothing",
         "mine: slices with no row in valid: short; they have no metrics",
     ]
-    in_train, in_valid = int(made.S["short"].sum()), int(valid.S["never"].sum())
+    in_train, in_valid = int(parts.S["short"].sum()), int(valid.S["never"].sum())
     assert trainer.slices == [
         SliceRows("short", in_train, 0),
         SliceRows("never", 0, in_valid),
@@ -351,60 +358,60 @@ def test_a_slice_without_rows_trains_with_a_warning_and_a_status(make, caplog):
 
 @pytest.mark.parametrize("named", [False, True])
 def test_features_that_are_not_numbers_are_found_before_training(make, named):
-    made = make(n=40)
-    made.X[[3, 17], 2] = float("nan")
-    made.X[5, 1] = float("inf")
+    parts = make(n=40)
+    parts.X[[3, 17], 2] = float("nan")
+    parts.X[5, 1] = float("inf")
     keys = [f"c{i}" for i in range(40)] if named else None
-    data = DictDataset.from_tensors(made.X, made.Y, "train", keys=keys)
-    before = weights(made.model)
+    data = DictDataset.from_tensors(parts.X, parts.Y, "train", keys=keys)
+    before = weights(parts.model)
     trainer = Trainer(progress_bar=False)
-    loader = made.model.make_slice_dataloader(data, made.S)
+    loader = parts.model.make_slice_dataloader(data, parts.S)
     rows = [f"{'c' if named else 'row '}{i}" for i in (3, 5, 17)]
-    assert message(ValueError, trainer.fit, made.model, [loader]) == (
+    assert message(ValueError, trainer.fit, parts.model, [loader]) == (
         f"field 'input_data' of data set 'SliceDataset' is NaN or infinite in 3 rows: {rows[0]} "
         f"(nan in column 2), {rows[1]} (inf in column 1), {rows[2]} (nan in column 2); fill them, "
         "or leave these rows out"
     )
-    assert all(torch.equal(before[name], t) for name, t in made.model.state_dict().items())
+    assert all(torch.equal(before[name], t) for name, t in parts.model.state_dict().items())
 
 
 def test_a_loss_that_is_not_a_number_names_step_task_and_rows(make, tmp_path):
-    made = make(("short",), n=8)
+    parts = make(("short",), n=8)
     keys = [f"c{i}" for i in range(8)]
-    made.S["short"][:] = 1
-    data = DictDataset.from_tensors(made.X, made.Y, "train", keys=keys)
-    loader = made.model.make_slice_dataloader(data, made.S, batch_size=4)
+    parts.S["short"][:] = 1
+    data = DictDataset.from_tensors(parts.X, parts.Y, "train", keys=keys)
+    loader = parts.model.make_slice_dataloader(data, parts.S, batch_size=4)
     calls = []
 
     def spoil(module, inputs, output):
         calls.append(1)
         return output * float("nan") if len(calls) == 1 + 4 else output  # 1 is the dry run
 
-    made.model.base_architecture.register_forward_hook(spoil)
+    parts.model.base_architecture.register_forward_hook(spoil)
     trainer = Trainer(n_epochs=3, progress_bar=False, folder=tmp_path / "state")
-    found = message(EngineError, trainer.fit, made.model, [loader])
-    assert found == (
+    sentence = message(EngineError, trainer.fit, parts.model, [loader])
+    assert sentence == (
         "the loss of task, task_slice:short_pred, task_slice:base_pred, task_slice:short_ind, "
         "task_slice:base_ind is not finite at step 4 on the batch c4, c5, c6, c7; the last good "
         f"state is kept in '{tmp_path}/state': lower lr, set grad_clip, or check these rows"
     )
-    assert all(tensor.isfinite().all() for tensor in made.model.state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in parts.model.state_dict().values())
     assert (tmp_path / "state" / "training.safetensors").exists()
 
     again = make(("short",), n=8)
     again.model.base_architecture[0].weight.data[0, 0] = float("nan")
-    found = message(EngineError, Trainer(progress_bar=False).fit, again.model, [again.loader])
+    sentence = message(EngineError, Trainer(progress_bar=False).fit, again.model, [again.loader])
     assert "at step 1 on the batch row 0, row 1, row 2, row 3, row 4, row 5, row 6, row 7; " in (
-        found
+        sentence
     )
-    assert "; the weights are those of the step before: lower" in found
+    assert "; the weights are those of the step before: lower" in sentence
 
 
 def test_mixed_precision_and_devices(make):
     full, mixed = make(n=64), make(n=64)
-    for made, precision in ((full, "auto"), (mixed, "bf16")):
+    for parts, precision in ((full, "auto"), (mixed, "bf16")):
         Trainer(n_epochs=3, precision=precision, device="cpu", progress_bar=False).fit(
-            made.model, [made.loader]
+            parts.model, [parts.loader]
         )
     for name, tensor in full.model.state_dict().items():
         other = mixed.model.state_dict()[name]
@@ -421,21 +428,21 @@ def test_mixed_precision_and_devices(make):
 
 
 def test_no_more_threads_than_cores_and_back_to_those_before(make, monkeypatch):
-    made, seen = make(), []
-    made.model.base_architecture.register_forward_hook(
-        lambda *_: seen.append(torch.get_num_threads())
+    parts, counts = make(), []
+    parts.model.base_architecture.register_forward_hook(
+        lambda *_: counts.append(torch.get_num_threads())
     )
 
     def threads(**settings):
-        seen.clear()
+        counts.clear()
         torch.set_num_threads(64)
-        Trainer(progress_bar=False, **settings).fit(made.model, [made.loader])
+        Trainer(progress_bar=False, **settings).fit(parts.model, [parts.loader])
         assert torch.get_num_threads() == 64
-        return set(seen[1:])  # 1 is the dry run
+        return set(counts[1:])  # 1 is the dry run
 
     assert threads() == {1}  # a step is too little work to share
     assert threads(threads=2) == {2}
-    monkeypatch.setattr("engine.classifier.train._WORTH_SHARING", 1)
+    monkeypatch.setattr("engine.classifier.hardware._WORTH_SHARING", 1)
     assert threads() == {usable_cores()}
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(usable_cores()))
     assert threads() == {1}  # each of the processes of this machine has its share
@@ -443,7 +450,7 @@ def test_no_more_threads_than_cores_and_back_to_those_before(make, monkeypatch):
 
 def test_figures_of_a_sample_estimate_the_tables(make):
     """Rows drawn by half count twice: figures and losses are those of the rows written twice."""
-    made, loaders = with_valid(make, "short", "link")
+    parts, loaders = with_valid(make, "short", "link")
     valid = loaders[1].dataset
     count = torch.tensor([1.0, 2.0]).repeat(len(valid) // 2)
     counted = DictDataset("d", "valid", valid.X_dict | {"w": count}, valid.Y_dict)
@@ -453,43 +460,43 @@ def test_figures_of_a_sample_estimate_the_tables(make):
         DictDataLoader(data, batch_size=size, shuffle=True)
         for data, size in ((counted, 7), (rows, len(rows)))
     )
-    weighted = made.model.score_slices([shuffled], row_weights="w")
-    assert weighted == pytest.approx(made.model.score_slices([repeated]), nan_ok=True)
-    assert weighted != pytest.approx(made.model.score_slices([shuffled]), nan_ok=True)
+    weighted = parts.model.score_slices([shuffled], row_weights="w")
+    assert weighted == pytest.approx(parts.model.score_slices([repeated]), nan_ok=True)
+    assert weighted != pytest.approx(parts.model.score_slices([shuffled]), nan_ok=True)
 
     trainer = Trainer(n_epochs=1, metric_weights="w", progress_bar=False)
-    trainer.fit(made.model, [loaders[0], shuffled])
-    wanted = made.model.score_slices([repeated])
+    trainer.fit(parts.model, [loaders[0], shuffled])
+    wanted = parts.model.score_slices([repeated])
     assert trainer.history[0].metrics == pytest.approx(wanted, nan_ok=True)
 
 
 def test_rows_without_the_field_that_weighs_them(make):
-    made, loaders = with_valid(make, "short", "link")
-    said = (
+    parts, loaders = with_valid(make, "short", "link")
+    sentence = (
         "row_weights or metric_weights names the field 'w', which the rows do not have; their "
         "fields are input_data"
     )
     trainer = Trainer(metric_weights="w", progress_bar=False)
-    assert message(ValueError, trainer.fit, made.model, loaders) == said
-    made.model.row_weights = "w"
-    assert message(ValueError, Trainer(progress_bar=False).fit, made.model, loaders) == said
+    assert message(ValueError, trainer.fit, parts.model, loaders) == sentence
+    parts.model.row_weights = "w"
+    assert message(ValueError, Trainer(progress_bar=False).fit, parts.model, loaders) == sentence
 
 
 def test_a_valid_split_changes_no_weight(make):
-    made, loaders = with_valid(make, "short", "link", shuffle=True)
+    parts, loaders = with_valid(make, "short", "link", shuffle=True)
     alone, _ = with_valid(make, "short", "link", shuffle=True)
-    for model, chosen in ((made.model, loaders), (alone.model, [alone.loader])):
+    for model, chosen in ((parts.model, loaders), (alone.model, [alone.loader])):
         Trainer(n_epochs=3, seed=2, progress_bar=False).fit(model, chosen)
     assert all(
         torch.equal(t, alone.model.state_dict()[name])
-        for name, t in made.model.state_dict().items()
+        for name, t in parts.model.state_dict().items()
     )
 
 
 def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, monkeypatch, capfd):
-    made, loaders = with_valid(make, "short", "link", "never", empty="never")
+    parts, loaders = with_valid(make, "short", "link", "never", empty="never")
     trainer = Trainer(progress_bar=False)
-    trainer.fit(made.model, loaders)
+    trainer.fit(parts.model, loaders)
     (epoch,) = trainer.history
     table = slice_table(epoch, trainer.slices, "task", epochs=5, most=3)
     cells = [list(map(str, column.cells)) for column in table.columns]
@@ -508,7 +515,7 @@ def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, mon
 
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("COLUMNS", "160")
-    Trainer(n_epochs=2).fit(made.model, loaders)
+    Trainer(n_epochs=2).fit(parts.model, loaders)
     shown = capfd.readouterr().err
     assert "epoch 2 of 2" in shown
     assert "no row in valid" in shown
@@ -517,14 +524,14 @@ def test_the_table_of_an_epoch_has_all_rows_and_the_worst_slices_first(make, mon
 def test_curves_of_every_slice_for_tensorboard(make, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    made, loaders = with_valid(make, "short", "link")
+    parts, loaders = with_valid(make, "short", "link")
     trainer = Trainer(n_epochs=3, progress_bar=False, tensorboard=tmp_path / "tb")
-    trainer.fit(made.model, loaders)
+    trainer.fit(parts.model, loaders)
     events = EventAccumulator(str(tmp_path / "tb"))
     events.Reload()
     tags = set(events.Tags()["scalars"])
     assert {"loss", "lr", "rows_per_second"} <= tags
-    assert {f"loss/{label}" for label in made.model.label_names} <= tags
+    assert {f"loss/{label}" for label in parts.model.label_names} <= tags
     tag = "f1/task_slice:short_pred/SliceDataset/valid"
     points = events.Scalars(tag)
     assert [point.step for point in points] == [e.step for e in trainer.history]

@@ -19,12 +19,14 @@ from torch import nn
 from engine import DictDataLoader, DictDataset, SlicingClassifier, Trainer, by, cross, set_seed
 from engine.classifier import attention, bases, checkpoint, optimizers, settings
 from engine.classifier.checkpoint import load, save
-from engine.classifier.features import features
-from engine.classifier.features.features import BagOfWords, Tabular, TfIdf, fit_features
+from engine.classifier.features import kinds as features
+from engine.classifier.features.kinds import fit_features
+from engine.classifier.features.tabular import Tabular
+from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.settings import TrainerConfig
 from engine.errors import EngineError
-from engine.project.config import Classifier
 from engine.project.fitting import check_setup
+from engine.project.model_settings import Classifier
 from engine.sampling import Quota
 
 # What nothing takes but arguments of any kind; those that take one of them are told below.
@@ -39,17 +41,17 @@ def says(f, *args, **named):
     try:
         f(*args, **named)
     except EngineError as error:
-        said = str(error)
-        assert said
-        assert "\n" not in said
-        return said
+        sentence = str(error)
+        assert sentence
+        assert "\n" not in sentence
+        return sentence
     return None
 
 
 def message(f, *args, **named):
-    said = says(f, *args, **named)
-    assert said is not None, "it was not refused"
-    return said
+    sentence = says(f, *args, **named)
+    assert sentence is not None, "it was not refused"
+    return sentence
 
 
 # The matrix: every argument x everything wrong ends in a sentence, or is taken as it is.
@@ -58,8 +60,8 @@ def message(f, *args, **named):
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(TrainerConfig)])
 def test_every_setting_of_a_trainer(name):
     refused = [says(Trainer, **{name: junk}) for junk in JUNK]
-    assert sum(said is not None for said in refused) >= 12
-    assert all(said.startswith(f"Trainer: {name} is ") for said in refused if said)
+    assert sum(sentence is not None for sentence in refused) >= 12
+    assert all(sentence.startswith(f"Trainer: {name} is ") for sentence in refused if sentence)
 
 
 MODEL_ARGUMENTS = list(inspect.signature(SlicingClassifier.__init__).parameters)[1:]
@@ -73,25 +75,27 @@ def model(**changed):
 @pytest.mark.parametrize("name", MODEL_ARGUMENTS)
 def test_every_argument_of_a_model(name):
     refused = [says(model, **{name: junk}) for junk in JUNK]
-    assert sum(said is not None for said in refused) >= 10
-    assert all(said.startswith(f"SlicingClassifier: {name} is ") for said in refused if said)
+    assert sum(sentence is not None for sentence in refused) >= 10
+    assert all(
+        sentence.startswith(f"SlicingClassifier: {name} is ") for sentence in refused if sentence
+    )
 
 
 @pytest.mark.parametrize("fit", [BagOfWords.fit, TfIdf.fit])
 def test_every_argument_of_text_features(fit):
     names = list(inspect.signature(fit).parameters)[1:]
     for name, junk in itertools.product(names, JUNK):
-        said = says(fit, ["out now", "here out"], **{name: junk})
-        assert said is None or said.startswith(("features: ", "no token in "))
+        sentence = says(fit, ["out now", "here out"], **{name: junk})
+        assert sentence is None or sentence.startswith(("features: ", "no token in "))
     refused = [says(fit, ["out now"], **{n: j}) for n, j in itertools.product(names, JUNK)]
-    assert sum(said is not None for said in refused) > 10 * len(names)
+    assert sum(sentence is not None for sentence in refused) > 10 * len(names)
 
 
 @pytest.mark.parametrize("name", ["numeric", "category", "max_levels", "key"])
 def test_every_argument_of_tabular_features(name):
     rows = pa.table({"age": [1.0, 2.0], "city": ["a", "b"]})
     refused = [says(Tabular.fit, rows, **{"numeric": ["age"], name: junk}) for junk in JUNK]
-    assert sum(said is not None for said in refused) >= 12
+    assert sum(sentence is not None for sentence in refused) >= 12
 
 
 @pytest.mark.parametrize(("kinds", "make"), [
@@ -99,12 +103,13 @@ def test_every_argument_of_tabular_features(name):
     (settings.FEATURES, lambda spec: fit_features(spec, pa.table({"text": ["out now"]}), "text")),
 ])  # fmt: skip
 def test_every_setting_of_a_spec(kinds, make):
-    for kind, rules in kinds.items():
+    for kind, spec in kinds.items():
+        rules = settings.rules_of(spec)
         for name, junk in itertools.product(rules, JUNK):
-            said = says(make, {"kind": kind, name: junk})
+            sentence = says(make, {"kind": kind, name: junk})
             if rules[name].broken(junk):
-                assert said is not None
-                assert said.startswith(("base architecture: ", "features: "))
+                assert sentence is not None
+                assert sentence.startswith(("base architecture: ", "features: "))
     for junk in JUNK:
         assert says(make, junk) is not None
         assert says(make, {"kind": junk}) is not None
@@ -116,8 +121,8 @@ def test_every_setting_of_a_spec(kinds, make):
 def test_every_setting_of_a_loader(name):
     data = DictDataset.from_tensors(torch.eye(3), torch.tensor([0, 1, 1]), "train")
     for junk in (0, -1, 2.5, "zzz"):
-        said = says(DictDataLoader, data, **{name: junk})
-        assert said is None or said.startswith("the loader of data set 'SliceDataset': ")
+        sentence = says(DictDataLoader, data, **{name: junk})
+        assert sentence is None or sentence.startswith("the loader of data set 'SliceDataset': ")
 
 
 def test_every_argument_of_a_data_set():
@@ -133,10 +138,10 @@ def test_every_argument_of_a_data_set():
 
 
 def test_every_argument_of_what_a_model_does(make):
-    made = make()
+    parts = make()
     calls = {
-        "make_slice_dataloader": [(junk, made.S) for junk in JUNK]
-        + [(made.data, junk) for junk in JUNK],
+        "make_slice_dataloader": [(junk, parts.S) for junk in JUNK]
+        + [(parts.data, junk) for junk in JUNK],
         "predict": [(junk,) for junk in JUNK],
         "predict_proba": [(junk,) for junk in JUNK if not isinstance(junk, dict)],
         "score": [(junk,) for junk in JUNK if not _empty_list(junk)],
@@ -146,11 +151,11 @@ def test_every_argument_of_what_a_model_does(make):
     }
     for name, given in calls.items():
         for arguments in given:
-            assert says(getattr(made.model, name), *arguments) is not None, (name, arguments)
+            assert says(getattr(parts.model, name), *arguments) is not None, (name, arguments)
     trainer = Trainer(progress_bar=False)
     for junk in JUNK:
-        assert says(trainer.fit, junk, [made.loader]) is not None
-        assert says(trainer.fit, made.model, junk) is not None
+        assert says(trainer.fit, junk, [parts.loader]) is not None
+        assert says(trainer.fit, parts.model, junk) is not None
         assert says(set_seed, junk) is not None or junk in (0, 1)
 
 
@@ -160,8 +165,8 @@ def _empty_list(junk):
 
 def test_every_argument_of_a_quota_and_of_slices_by_value():
     for name, junk in itertools.product(("per_slice", "overall", "per_class", "kind"), JUNK):
-        said = says(Quota, **{"per_slice": 1, "overall": 1, name: junk})
-        assert said is not None or (junk == 1 and junk is not True)
+        sentence = says(Quota, **{"per_slice": 1, "overall": 1, name: junk})
+        assert sentence is not None or (junk == 1 and junk is not True)
     for junk in JUNK:
         says(by, "sex", junk)
         says(by, junk, ["a"])
@@ -207,7 +212,7 @@ def test_every_argument_of_a_quota_and_of_slices_by_value():
          "Trainer: seed is 'a', and must be a whole number from 0 to 4294967295"),
         (lambda: bases.build_base("mlp", 5),
          "base architecture: it is 'mlp', and must be settings: {'kind': 'mlp'}, say"),
-        (lambda: bases.TabularMlp(dropout=1.5),
+        (lambda: settings.TabularMlpSpec(dropout=1.5),
          "base architecture: dropout is 1.5, and must be from 0 to below 1"),
         (lambda: Tabular.fit(pa.table({"age": [1]}), numeric="age"),
          "features: numeric is 'age', and must be a list of columns: write ['age']"),
@@ -229,7 +234,7 @@ def test_what_it_says(f, wanted):
 
 
 def test_what_data_sets_and_loaders_say(make):
-    made = make()
+    parts = make()
     assert message(DictDataset, "d", "train", torch.eye(3), {}) == (
         "X_dict is a Tensor, and must be a dict: name the fields, {'input_data': values}"
     )
@@ -241,36 +246,36 @@ def test_what_data_sets_and_loaders_say(make):
     )
     loader = "the loader of data set 'SliceDataset': "
     for size in (0, -1, 2.5, True):
-        assert message(DictDataLoader, made.data, batch_size=size) == (
+        assert message(DictDataLoader, parts.data, batch_size=size) == (
             f"{loader}batch_size is {size}, and must be a whole number of at least 1"
         )
     for shuffle in ("no", torch.ones(2), 0.5):
-        assert message(DictDataLoader, made.data, shuffle=shuffle).startswith(
+        assert message(DictDataLoader, parts.data, shuffle=shuffle).startswith(
             f"{loader}shuffle is {shuffle!r}, and must be True or False"
         )
-    assert message(DictDataLoader, made.data, bacth_size=2) == (
+    assert message(DictDataLoader, parts.data, bacth_size=2) == (
         f"{loader}no setting 'bacth_size'; did you mean 'batch_size'?"
     )
-    assert message(DictDataLoader, made.data, collate_fn=len) == (
+    assert message(DictDataLoader, parts.data, collate_fn=len) == (
         f"{loader}it makes its batches itself: no collate_fn"
     )
-    assert message(made.model.make_slice_dataloader, made.data, {"short": [1]}) == (
+    assert message(parts.model.make_slice_dataloader, parts.data, {"short": [1]}) == (
         "S is a dict, and must be a numpy record array with a mask per slice: "
         "PandasSFApplier(sfs).apply(df) gives one, df.to_records(index=False) too"
     )
-    assert message(Trainer(progress_bar=False).fit, made.model, made.loader) == (
+    assert message(Trainer(progress_bar=False).fit, parts.model, parts.loader) == (
         "dataloaders is a DictDataLoader, and must be a list of DictDataLoaders: write [dataloader]"
     )
-    assert message(made.model.score, [made.data]) == (
+    assert message(parts.model.score, [parts.data]) == (
         "dataloaders[0] is a DictDataset, and must be a DictDataLoader"
     )
     nothing = DictDataset.from_tensors(torch.empty(0, 6), torch.empty(0).long(), "train")
-    empty = made.model.make_slice_dataloader(nothing, made.S[:0], batch_size=4, shuffle=True)
-    assert message(Trainer(progress_bar=False).fit, made.model, [empty]) == (
+    empty = parts.model.make_slice_dataloader(nothing, parts.S[:0], batch_size=4, shuffle=True)
+    assert message(Trainer(progress_bar=False).fit, parts.model, [empty]) == (
         "nothing can be learned from data set 'SliceDataset': it has no rows"
     )
-    few = made.model.make_slice_dataloader(made.data, made.S, batch_size=64, drop_last=True)
-    assert message(Trainer(progress_bar=False).fit, made.model, [few]) == (
+    few = parts.model.make_slice_dataloader(parts.data, parts.S, batch_size=64, drop_last=True)
+    assert message(Trainer(progress_bar=False).fit, parts.model, [few]) == (
         "nothing can be learned from data set 'SliceDataset': it has fewer rows than a batch, and "
         "drop_last is set"
     )
@@ -278,12 +283,12 @@ def test_what_data_sets_and_loaders_say(make):
 
 def test_what_a_base_that_does_not_fit_says(make):
     def fit(base, **changed):
-        made = make()
+        parts = make()
         model = SlicingClassifier(base, 5, ["short", "link"])
-        data = DictDataset(made.data.name, "train", {**made.data.X_dict, **changed},
-                           made.data.Y_dict)  # fmt: skip
+        data = DictDataset(parts.data.name, "train", {**parts.data.X_dict, **changed},
+                           parts.data.Y_dict)  # fmt: skip
         return message(
-            Trainer(progress_bar=False).fit, model, [model.make_slice_dataloader(data, made.S)]
+            Trainer(progress_bar=False).fit, model, [model.make_slice_dataloader(data, parts.S)]
         )
 
     class First(nn.Module):
@@ -334,9 +339,9 @@ def test_features_of_another_precision_train_as_those_of_the_weights_do(make, dt
     one, other = make(), make()
     data = DictDataset.from_tensors(one.X.to(dtype).float(), one.Y, "train")
     wide = DictDataset.from_tensors(one.X.to(dtype), one.Y, "train")
-    for made, rows in ((one, data), (other, wide)):
+    for parts, rows in ((one, data), (other, wide)):
         Trainer(progress_bar=False, seed=1).fit(
-            made.model, [made.model.make_slice_dataloader(rows, made.S, batch_size=16)]
+            parts.model, [parts.model.make_slice_dataloader(rows, parts.S, batch_size=16)]
         )
     for a, b in zip(one.model.parameters(), other.model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -345,20 +350,20 @@ def test_features_of_another_precision_train_as_those_of_the_weights_do(make, dt
 
 
 def test_numbers_of_numpy_are_features(make):
-    made = make()
-    rows = made.X.double().numpy()
+    parts = make()
+    rows = parts.X.double().numpy()
     rows.flags.writeable = False
-    data = DictDataset("d", "train", {"input_data": rows}, {"task": made.Y})
-    loader = made.model.make_slice_dataloader(data, made.S, batch_size=40)
-    assert torch.equal(next(iter(loader))[0]["input_data"].float(), made.X)
-    Trainer(progress_bar=False).fit(made.model, [loader])
+    data = DictDataset("d", "train", {"input_data": rows}, {"task": parts.Y})
+    loader = parts.model.make_slice_dataloader(data, parts.S, batch_size=40)
+    assert torch.equal(next(iter(loader))[0]["input_data"].float(), parts.X)
+    Trainer(progress_bar=False).fit(parts.model, [loader])
 
 
 def test_a_last_batch_of_one_row_is_left_out_where_a_base_normalises_batches(make):
-    made = make(n=33)
+    parts = make(n=33)
     base = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU())
     model = SlicingClassifier(base, 5, ["short", "link"])
-    loader = model.make_slice_dataloader(made.data, made.S, batch_size=16)
+    loader = model.make_slice_dataloader(parts.data, parts.S, batch_size=16)
     trainer = Trainer(progress_bar=False, n_epochs=2)
     trainer.fit(model, [loader])
     assert [log.step for log in trainer.history] == [3, 6]
@@ -371,23 +376,23 @@ def test_one_class_and_no_label_are_said(make, caplog):
         (0, "Trainer: all training labels of 'task' are 0: there is nothing to tell apart"),
         (-1, "Trainer: no training row has a label of 'task': its head learns nothing"),
     ):
-        made = make()
-        data = DictDataset.from_tensors(made.X, torch.full((40,), label), "train")
+        parts = make()
+        data = DictDataset.from_tensors(parts.X, torch.full((40,), label), "train")
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             Trainer(progress_bar=False).fit(
-                made.model, [made.model.make_slice_dataloader(data, made.S)]
+                parts.model, [parts.model.make_slice_dataloader(data, parts.S)]
             )
         assert wanted in caplog.messages
 
 
 def test_rows_without_labels_are_predicted(make):
-    made = make()
-    data = DictDataset("new", "test", {"input_data": made.X}, {})
+    parts = make()
+    data = DictDataset("new", "test", {"input_data": parts.X}, {})
     assert len(data) == 40
     (batch, labels), *_ = DictDataLoader(data, batch_size=40)
     assert labels == {}
-    assert made.model.predict_proba(batch).shape == (40, 2)
+    assert parts.model.predict_proba(batch).shape == (40, 2)
 
 
 def test_numbers_of_numpy_are_settings(make, tmp_path):
@@ -395,8 +400,8 @@ def test_numbers_of_numpy_are_settings(make, tmp_path):
         n_epochs=np.int64(1), lr=np.float32(0.5), folder=tmp_path, progress_bar=False,
         seed=np.int64(3),
     )  # fmt: skip
-    made = make()
-    trainer.fit(made.model, [made.loader])
+    parts = make()
+    trainer.fit(parts.model, [parts.loader])
     assert (type(trainer.config.n_epochs), trainer.config.lr) == (int, 0.5)
     model = SlicingClassifier(
         nn.Linear(6, 4), np.int64(4), np.array(["a", "b"]), class_weights=torch.tensor([1.0, 2.0])
@@ -405,12 +410,12 @@ def test_numbers_of_numpy_are_settings(make, tmp_path):
 
 
 def test_places_that_can_not_be_written(make, tmp_path):
-    made = make()
+    parts = make()
     file = tmp_path / "file"
     file.write_text("")
 
     def fit(**where):
-        return says(Trainer(progress_bar=False, **where).fit, made.model, [made.loader])
+        return says(Trainer(progress_bar=False, **where).fit, parts.model, [parts.loader])
 
     assert fit(log=tmp_path) == (
         f"Trainer: log is '{tmp_path}', which is a folder, and must be a file"
@@ -428,7 +433,7 @@ def test_places_that_can_not_be_written(make, tmp_path):
 
 @pytest.fixture
 def saved(make, tmp_path):
-    made = make()
+    parts = make()
     bag = BagOfWords.fit(["a1 b1 c1 d1 e1 f1"])
     folder = tmp_path / "model"
     spec = {"kind": "mlp", "layers": 1, "width": 5}
@@ -437,7 +442,7 @@ def saved(make, tmp_path):
         "features": bag, "base": spec, "classes": [0, 1], "slices": {"short": "x"}, "facts": {},
     }  # fmt: skip
     save(folder, model, **about)
-    assert made
+    assert parts
     return folder, model, about
 
 
@@ -515,10 +520,11 @@ def test_names_that_load_no_torch_are_those_of_the_tables():
     assert tuple(attention.ATTENTIONS) == settings.ATTENTION_NAMES
     assert settings.BASES.keys() == bases.BASES.keys()
     assert settings.FEATURES.keys() == features.FEATURES.keys()
-    for kind, cls in bases.BASES.items():
-        assert [f.name for f in dataclasses.fields(cls)] == list(settings.BASES[kind])
     for kind, cls in features.FEATURES.items():
-        assert set(settings.FEATURES[kind]) == set(list(inspect.signature(cls.fit).parameters)[1:])
+        names = settings.rules_of(settings.FEATURES[kind]).keys()
+        assert names == set(list(inspect.signature(cls.fit).parameters)[1:])
+    for kind, spec in (settings.BASES | settings.FEATURES).items():
+        assert spec().kind == kind
     assert settings.TRAINER.keys() == {f.name for f in dataclasses.fields(TrainerConfig)}
     assert settings.MODEL.keys() <= typing.get_type_hints(SlicingClassifier).keys() | {
         *MODEL_ARGUMENTS

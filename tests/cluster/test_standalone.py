@@ -22,7 +22,7 @@ import pytest
 from engine.storage.session import delta_jars
 
 # Many processes that each start a JVM: on a busy machine they take their time.
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.slow, pytest.mark.spark, pytest.mark.timeout(1800)]
 
 ROOT = Path(__file__).parents[2]
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -282,7 +282,7 @@ def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
 ):
     from engine.classifier.bases import build_base
     from engine.classifier.checkpoint import load, save
-    from engine.classifier.features.features import BagOfWords
+    from engine.classifier.features.text import BagOfWords
     from engine.classifier.model import SlicingClassifier
 
     comments = pd.read_parquet(projects / "source.parquet")

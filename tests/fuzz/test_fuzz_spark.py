@@ -120,6 +120,7 @@ WRONG = {
 _TRUTH = catalyst._truth
 
 
+@pytest.mark.usefixtures("interpreted")
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_rule_is_seen(wrong, asked, spark, monkeypatch):
     WRONG[wrong](monkeypatch)

@@ -313,8 +313,8 @@ def test_what_is_unknown_is_looked_at_again(bench, spark):
 
 
 def test_a_slice_that_cant_be_described_is_looked_at_again(bench, monkeypatch):
+    from engine.project import labelling
     from engine.slicing.fingerprint.identity import UNKNOWN
-    from jobs import label_slices
 
     bench.rows(ROWS, SCHEMA)
     state = bench.folder / "limit"
@@ -324,20 +324,20 @@ def test_a_slice_that_cant_be_described_is_looked_at_again(bench, monkeypatch):
         f"    return len(x.text) > int(open({str(state)!r}).read())\n"
         "@slicing_function()\ndef g(x):\n    return len(x.text) > 1\n"
     )
-    real = label_slices.fingerprint
+    real = labelling.fingerprint
     monkeypatch.setattr(
-        label_slices, "fingerprint",
+        labelling, "fingerprint",
         lambda sf, zone: real(sf, zone) + (UNKNOWN if sf.id == "f" else ""),
     )  # fmt: skip
     monkeypatch.setattr(
-        label_slices, "unknowns", lambda sf: ("uses what can't be read",) if sf.id == "f" else ()
+        labelling, "unknowns", lambda sf: ("uses what can't be read",) if sf.id == "f" else ()
     )
     project = bench.project(slices=[SHORT], sf_modules=[module])
     assert labelled(bench, project)
     computed = []
-    real_plan = label_slices.compile_slices
+    real_plan = labelling.compile_slices
     monkeypatch.setattr(
-        label_slices, "compile_slices",
+        labelling, "compile_slices",
         lambda sfs, *a, **k: computed.append([sf.id for sf in sfs]) or real_plan(sfs, *a, **k),
     )  # fmt: skip
     out = bench.done("label_slices", project)

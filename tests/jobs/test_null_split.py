@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import functions as F
 
 from engine import evaluate, signatures
-from engine.project.config import load_project
+from engine.project.load import load_project
 from engine.project.sample import slice_counts
 from engine.sampling import Counts
 from engine.storage import tables
@@ -46,7 +46,7 @@ def test_every_table_and_the_report_keep_them_apart(bench):
     held = {r["split"]: (r["support"], r["value"]) for r in found if r["metric"] == "accuracy"}
     assert held == {s: (n, float(s is None)) for s, n in SPLITS.items()}
     page = Path(bench.place("report.html")).read_text()
-    assert all(page.count(f"<h2>Split {s}") >= 1 for s in ("null", "&#x27;null&#x27;", "test"))
+    assert all(page.count(f"<h2>Split {s}") >= 1 for s in ("null", "&#39;null&#39;", "test"))
     assert "unchanged" in bench.done("evaluate_slices", project)
 
     bench.done("evaluate_slices", project, "evaluate_splits=[null]", "seed=1")

@@ -84,6 +84,7 @@ def project(bench):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_project_is_the_same_both_ways(bench, project, monkeypatch, caplog):
     ours, theirs = bench.folder / "fast", bench.folder / "plain"
     # Figures are of the same predictions; those of training are the same to a millionth only.

@@ -23,15 +23,18 @@ def blocks(page, language):
     return [text for kind, text in BLOCK.findall(page.read_text()) if kind == language]
 
 
+def example(text, name):
+    """Return a case; one that starts Spark has a JVM of its own."""
+    marks = (pytest.mark.slow, pytest.mark.spark) if "spark" in text else ()
+    return pytest.param(text, id=name, marks=marks)
+
+
 PYTHON = [
-    pytest.param(text, id=f"{page.name}-{i}")
+    example(text, f"{page.name}-{i}")
     for page in PAGES
     for i, text in enumerate(blocks(page, "python"))
 ]
-PYTHON += [
-    pytest.param("\n".join(blocks(page, "python")), id=page.name, marks=pytest.mark.slow)
-    for page in ONE_SCRIPT
-]
+PYTHON += [example("\n".join(blocks(page, "python")), page.name) for page in ONE_SCRIPT]
 COMMANDS = [line for text in blocks(ROOT / "README.md", "bash") for line in text.splitlines()]
 
 
@@ -52,6 +55,7 @@ def test_python_examples_run(text, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.spark
 def test_commands_run_in_the_order_given():
     for command in COMMANDS:
         if command in ELSEWHERE:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+import yaml
 
+SCHEMA = "id long, text string, label int, split string, age double, author string"
 WORDS = ["check out my channel", "love this song", "subscribe http://x.y", "nice voice"]
 
 
@@ -14,7 +17,7 @@ WORDS = ["check out my channel", "love this song", "subscribe http://x.y", "nice
 def project(bench):
     """A labelled project of 80 rows with a text, a number and a category."""
 
-    def made(split="split", **settings):
+    def write(split="split", carry=(), of="", **settings):
         rows = [
             (
                 i,
@@ -26,11 +29,14 @@ def project(bench):
             )
             for i in range(80)
         ]
-        bench.rows(rows, "id long, text string, label int, split string, age double, author string")
-        path = bench.project(
+        labelled = bench.labelled(
+            f"{split} {len(carry)} {of}",
+            rows,
+            SCHEMA,
             text="text",
             label="label",
             split=split,
+            carry=list(carry),
             slices=[
                 {"name": "link", "where": "text like '%http%'"},
                 {"name": "old", "where": "age > 60"},
@@ -40,12 +46,14 @@ def project(bench):
                 "n_epochs": 2,
                 "lr": 0.05,
             },
-            **settings,
         )
-        bench.done("label_slices", path)
-        return path
+        return bench.project(**labelled, **settings)
 
-    return made
+    return write
+
+
+def source(path):
+    return yaml.safe_load(Path(path).read_text())["source"]["table"]
 
 
 def checkpoint(bench):
@@ -78,7 +86,9 @@ def test_the_slices_of_a_checkpoint_that_is_older_than_the_masks(bench, project)
         {"name": "link", "where": "text like '%http://%'"},
         {"name": "long", "where": "length(text) > 15"},
     ]
-    again = bench.project(text="text", label="label", split="split", slices=changed)
+    again = bench.project(
+        source={"table": source(path)}, text="text", label="label", split="split", slices=changed
+    )
     bench.done("label_slices", again)
     ran = bench.run("score_table", again, "--heads")
     folder = bench.folder / "out" / "models" / "slice_aware"
@@ -94,11 +104,11 @@ def test_what_a_sample_refuses(bench, project, caplog):
     path = project(carry=["author"])
     train = lambda *overrides: bench.run("train_classifier", path, *overrides)  # noqa: E731
     assert train("classes=[1, 2]").error == (
-        f"column 'label' of {bench.source} has values that are not in classes [1, 2]: '0'"
+        f"column 'label' of {source(path)} has values that are not in classes [1, 2]: '0'"
     )
     assert train("sample.group=author").error == (
-        f"16 groups of 'author' in {bench.source} have rows in more than one split, the first is "
-        "author='a0' in train, valid; split by group, or leave split out of the project to have "
+        f"16 groups of 'author' in {source(path)} have rows in more than one split, the first "
+        "is author='a0' in train, valid; split by group, or leave split out of the project to have "
         "it done"
     )
     assert train("train_split=Train").error == (
@@ -126,11 +136,11 @@ def test_without_a_split_column_rows_are_split_by_group(bench, project):
 
 
 def test_nan_features_are_named_by_key(bench, project):
-    path = project()
+    path = project(of="its own")
     tabular = "classifier.features={kind: tabular, numeric: [age], category: [author]}"
     bench.done("train_classifier", path, tabular, "classifier.base={kind: tabular_mlp, width: 4}")
     rows = [(i, "t", 1, "train", float("nan") if i == 3 else 1.0, "a") for i in range(6)]
-    bench.rows(rows, "id long, text string, label int, split string, age double, author string")
+    bench.write(bench.spark.createDataFrame(rows, SCHEMA), source(path))
     said = (
         "numeric feature 'age' is NaN or infinite on 1 rows, the first are id=3; correct them, or "
         "make them null, which is a value of its own"
@@ -153,6 +163,7 @@ def test_rows_can_weigh_one_over_p(bench, project):
     bench.done("score_table", path)  # which needs no weights
 
 
+@pytest.mark.slow
 def test_two_processes_train_together(bench, project):
     path = project()
     settings = ("sample.kind=oversample", "classifier.monitor=old/accuracy", "classifier.lr=0.5")

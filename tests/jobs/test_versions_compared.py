@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from engine.project.audit import RowColumns
+from engine.project.row_columns import RowColumns
 from engine.storage.lineage import Reading, read_again, readings
 
 SCHEMA = "ds string, id int, n int, label int, text string"
@@ -65,7 +65,7 @@ def test_figures_of_two_versions_are_refused_or_counted(bench, project):
     )
     bench.done("evaluate_slices", project, "on_stale=count")
     assert (newest(bench, "n_stale"), newest(bench, "source_version")) == (20, "0 and 1")
-    assert told.replace("'", "&#x27;") in (bench.folder / "out" / "report.html").read_text()
+    assert told.replace("'", "&#39;") in (bench.folder / "out" / "report.html").read_text()
 
     # Once all is of one version, nothing is stale.
     bench.done("label_slices", project)

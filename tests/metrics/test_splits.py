@@ -71,7 +71,7 @@ def test_figures_comparisons_and_reports_keep_them_apart(evaluation):
     assert title.title.startswith("Split null: worst first")
     assert sections.differences(table, "null", 0.95, better).title.startswith("Split 'null': ")
     page = render("p", {}, table, ["m", "n"], evaluation.better)
-    assert [page.count(f"<h2>Split {s}</h2>") for s in ("null", "&#x27;null&#x27;", "test")] == [
+    assert [page.count(f"<h2>Split {s}</h2>") for s in ("null", "&#39;null&#39;", "test")] == [
         1
     ] * 3
 

@@ -7,15 +7,19 @@ import importlib
 import logging
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from engine.errors import ConfigError, EmptyTableError
 from engine.project import cli
-from engine.project.config import load_project
+from engine.project.load import load_project
 
 ROOT = Path(__file__).parents[2]
+HEAVY = {
+    "numpy", "pandas", "py4j", "pyarrow", "pydantic", "pyspark", "rich", "sklearn", "torch", "yaml",
+}  # fmt: skip
 JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
 
 
@@ -55,6 +59,25 @@ def test_a_project_that_is_not_there_is_one_sentence_and_status_1(job, capsys):
         "",
         "error: no.yaml: it can't be read: No such file or directory\n",
     )
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_is_parse_wire_and_log(job):
+    assert len((ROOT / "jobs" / f"{job}.py").read_text().splitlines()) <= 120
+
+
+def test_help_loads_none_of_the_heavy_packages():
+    code = f"""
+        import contextlib, importlib, io, sys
+        for job in {JOBS}:
+            with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+                importlib.import_module(f"jobs.{{job}}").main(["--help"])
+        heavy = {HEAVY}
+        print(*sorted(heavy & sys.modules.keys()))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
+    assert ran.stdout == "\n"
 
 
 def test_a_job_runs_as_a_module():

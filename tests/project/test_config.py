@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError, NoSlicesError, SliceIdError, UnknownSliceError
-from engine.project.config import Project, load_project
+from engine.project.load import load_project
+from engine.project.settings import Project
+from engine.project.slices import composed, own_slices
 from engine.slicing.by_value import by
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +21,10 @@ key: [id]
 slices:
   - {name: many, where: "n > 1"}
 """
+
+
+def slicing_functions(project, folders=(), generated=()):
+    return composed(project, own_slices(project, folders), generated)
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_defaults(load):
 def test_the_project_files_here_load(file, monkeypatch):
     monkeypatch.chdir(ROOT)
     project = load_project(file)
-    assert len(project.slicing_functions()) >= 6
+    assert len(slicing_functions(project)) >= 6
     assert "python -m jobs." in file.read_text()
 
 
@@ -78,7 +84,7 @@ def test_a_catalogs_tables(load):
         ("root=/tmp/audit", lambda p: str(p.place("masks")) == "/tmp/audit/masks"),
         ("classifier.n_epochs=5", lambda p: p.classifier.n_epochs == 5),
         ("classifier.lr=1e-3", lambda p: p.classifier.lr == 0.001),
-        ("classifier.base.width=8", lambda p: p.classifier.base["width"] == 8),
+        ("classifier.base.width=8", lambda p: p.classifier.base.width == 8),
         ("sample={per_slice: 5}", lambda p: p.sample.per_slice == 5),
         ("metrics=[f1, 'precision@threshold=0.70']", lambda p: p.metrics[1].endswith("=0.7")),
         ("metrics=[f1, f1]", lambda p: p.metrics == ["f1"]),
@@ -340,23 +346,22 @@ def test_slices_come_from_modules_and_then_the_file_each_once(load, tmp_path):
     (tmp_path / "one.py").write_text(shared)
     (tmp_path / "two.py").write_text("from one import shared\n" + shared.replace("shared", "own"))
     project = load(GOOD, "sf_modules=[one.py, two.py]")
-    assert [s.name for s in project.slicing_functions([tmp_path])] == ["shared", "own", "many"]
+    assert [s.name for s in slicing_functions(project, [tmp_path])] == ["shared", "own", "many"]
 
 
 def test_an_inline_slices_id_and_description(load):
-    [sf] = load(
-        GOOD, "slices=[{name: Over 80, id: over, where: n > 80, description: Older}]"
-    ).slicing_functions()
+    project = load(GOOD, "slices=[{name: Over 80, id: over, where: n > 80, description: Older}]")
+    [sf] = slicing_functions(project)
     assert (sf.name, sf.id, sf.sql, sf.description) == ("Over 80", "over", "n > 80", "Older")
 
 
 def test_a_project_without_slices(load, tmp_path):
     with pytest.raises(ConfigError) as caught:
-        load(GOOD, "slices=[]").slicing_functions()
+        slicing_functions(load(GOOD, "slices=[]"))
     assert str(caught.value) == "audit: there is no slice: give sf_modules, slices or by"
     (tmp_path / "none.py").write_text("")
     with pytest.raises(NoSlicesError):
-        load(GOOD, "sf_modules=[none.py]").slicing_functions([tmp_path])
+        slicing_functions(load(GOOD, "sf_modules=[none.py]"), [tmp_path])
 
 
 LOOKUPS = [
@@ -384,7 +389,7 @@ def test_lookups_and_compositions_are_slices(load):
         "{name: or both, where: both | few}",
     ]
     text = GOOD + "".join(f"  - {one}\n" for one in slices)
-    sfs = {sf.id: sf for sf in load(text).slicing_functions()}
+    sfs = {sf.id: sf for sf in slicing_functions(load(text))}
     assert list(sfs) == ["many", "vip", "few", "both", "or_both"]
     assert (sfs["both"].name, sfs["both"].description) == ("both", "Many of a few")
     assert sfs["or_both"].description == "both | few"
@@ -410,9 +415,9 @@ def test_by_values(load):
 def test_what_is_composed_is_checked_once_all_slices_are_known(load):
     project = load(GOOD + "  - {name: both, where: many & country_us}\n", "by=country")
     with pytest.raises(UnknownSliceError):
-        project.slicing_functions()
+        slicing_functions(project)
     us = by("country", ["US"])
-    assert [sf.id for sf in project.slicing_functions(generated=us)] == [
+    assert [sf.id for sf in slicing_functions(project, generated=us)] == [
         "many", "both", "country_us", "country_null", "country_other",
     ]  # fmt: skip
 
@@ -423,7 +428,7 @@ def test_an_id_that_is_none_is_refused_whatever_the_slice_is(load):
         for given in ("", " ", "a-b"):
             project = load(GOOD + f"  - {{name: n, id: '{given}', where: {where}}}\n")
             with pytest.raises(SliceIdError) as caught:
-                project.slicing_functions()
+                slicing_functions(project)
             assert str(caught.value) == (
                 f"slice 'n': the id {given!r} {said}; give the slice another id"
             )
@@ -448,5 +453,5 @@ def test_the_split_of_rows_whose_split_is_null_is_null(load):
 def test_a_project_of_compositions_of_nothing(load):
     project = load(GOOD, "slices=[{name: a, where: b & c}]", "sf_modules=[]")
     with pytest.raises(UnknownSliceError) as caught:
-        project.slicing_functions()
+        slicing_functions(project)
     assert str(caught.value) == "slice 'a' is composed of 'b', which is no slice's id; known: a"

@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from engine.storage.session import delta_jars, delta_package, settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.spark]
 
 START = """
 from engine.storage.session import open_session

@@ -15,6 +15,8 @@ from pyspark.sql import functions as F
 
 from engine.storage import tables
 
+pytestmark = pytest.mark.slow
+
 # Begins a first write at each place, of which one task has written its file and one waits; makes a
 # table that the catalog of the other process doesn't know.
 WRITER = """

@@ -1,5 +1,6 @@
 """Columns as numbers: fitted pipelines that travel in a checkpoint as JSON.
 
 May import: classifier's settings and sparse rows, arrow and the ground floor.
-Start reading: `features`, whose pipelines are fitted on a sample and applied by scoring.
+Start reading: `kinds` (`fit_features`, which picks one), then `text` and `tabular`.
+A pipeline is fitted on a sample, and applied by training and scoring.
 """

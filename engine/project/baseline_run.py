@@ -1,0 +1,116 @@
+"""The baseline of one project: the rows that it is fitted to, and what decides it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pandas as pd
+import sklearn
+from pyspark.sql import functions as F  # noqa: N812
+
+import engine
+from engine.baseline import Baseline, fit_baseline
+from engine.errors import EmptyTableError, UnknownClassError
+from engine.hashing import unit_interval_column
+from engine.masks.checks import quoted
+from engine.masks.splits import ALL, is_split, split_sql
+from engine.metrics.classes import class_position
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS
+from engine.project.model_settings import Baseline as BaselineSettings
+from engine.project.settings import Project
+from engine.sql import name_sql
+from engine.storage.lineage import READ, read_again, reading
+from engine.storage.snapshot import Snapshot
+
+_MB = 2**20
+_log = logging.getLogger(__name__)
+
+
+def fit(project: Project, source: Snapshot, text: str, label: str) -> Baseline:
+    """Bring the train split to the driver, or a sample of it, and fit the baseline to it.
+
+    Raises
+    ------
+    EmptyTableError
+        If the split has no rows with a label.
+    UnknownClassError
+        If a label is none of the classes.
+    """
+    rows = _training_rows(project, source, text, label)
+    settings = project.baseline
+    return fit_baseline(
+        rows["text"],
+        rows["y"],
+        ngram_range=settings.ngram_range,
+        c=settings.c,
+        solver=settings.solver,
+        max_iter=settings.max_iter,
+    )
+
+
+def _training_rows(project: Project, source: Snapshot, text: str, label: str) -> pd.DataFrame:
+    """Return the texts, and the positions of their classes as ``y``."""
+    split = project.train_split if project.split else ALL
+    train = source.df.where(is_split(split_sql(project.split), [split]))
+    train = train.where(quoted(label).isNotNull())
+    kind = source.df.schema[label].dataType.simpleString()
+    position = F.expr(class_position(name_sql(label), kind, project.classes))
+    unknown, letters = position == UNKNOWN_CLASS, F.octet_length(quoted(text).cast("string"))
+    n_rows, n_letters, n_unknown = train.agg(
+        F.count(F.lit(1)), F.sum(letters), F.count_if(unknown)
+    ).collect()[0]
+    if not n_rows:
+        shown = "null" if split is None else repr(split)
+        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
+    if n_unknown:
+        labels = train.where(unknown).select(quoted(label)).distinct().limit(6)
+        values = sorted(str(r[0]) for r in labels.collect())
+        raise UnknownClassError(source.name, label, values, project.classes)
+    share, note = _share(project.baseline, n_rows, n_letters or 0)
+    if share < 1:
+        train = train.where(unit_interval_column(train, project.key, project.seed) < share)
+    columns = quoted(text).alias("text"), position.alias("y")
+    rows: pd.DataFrame = (
+        train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
+    )
+    _log.info("fitting on %s rows%s", f"{len(rows):,}", note)
+    return rows
+
+
+def _share(settings: BaselineSettings, rows: int, letters: int) -> tuple[float, str]:
+    """Return the share of the rows that the driver has room for, and a note on it.
+
+    Examples
+    --------
+    >>> _share(BaselineSettings(max_rows=500), 2_000, 10_000)
+    (0.25, ' of 2,000, drawn by the hash of their keys: baseline.max_rows is 500')
+    >>> _share(BaselineSettings(), 2_000, 10_000)
+    (1.0, '')
+    """
+    limits = {
+        f"baseline.max_rows is {settings.max_rows:,}": settings.max_rows / max(rows, 1),
+        f"baseline.budget_mb is {settings.budget_mb:,}": settings.budget_mb * _MB / max(letters, 1),
+    }
+    limit = min(limits, key=limits.__getitem__)
+    if limits[limit] >= 1:
+        return 1.0, ""
+    return limits[limit], f" of {rows:,}, drawn by the hash of their keys: {limit}"
+
+
+def facts_of(project: Project, source: Snapshot) -> dict[str, Any]:
+    """Return everything that decides the baseline and its predictions."""
+    return {
+        "engine_version": engine.__version__,
+        "scikit_learn": sklearn.__version__,
+        "source": source.name,
+        "source_version": source.version,
+        READ: read_again(None, reading(source)),
+        "settings": project.baseline.model_dump(mode="json"),
+        "columns": [project.key, project.partition_by, project.text, project.label],
+        "optional": [project.split, project.weight],
+        "classes": list(project.classes),
+        "train_split": project.train_split,
+        "seed": project.seed,
+        "check_key": project.check_key,
+    }

@@ -1,0 +1,229 @@
+"""What one evaluation reads, its figures, and the rows that it adds to the metrics table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+
+import engine
+from engine.errors import SplitMissingError, UnknownMetricError
+from engine.masks.checks import check_columns, check_unique
+from engine.masks.reader import MaskTable, read_masks
+from engine.masks.splits import is_split, split_sql
+from engine.metrics.catalog import KINDS
+from engine.metrics.custom import CustomMetric, custom_metrics
+from engine.metrics.evaluation import Evaluation, measured
+from engine.metrics.in_spark import SparkRows
+from engine.metrics.inference.uncertainty import Confidence
+from engine.metrics.predictions import has_weights
+from engine.metrics.request import check_summed, classes_of, sendable
+from engine.metrics.scan.form import EvaluationSpec
+from engine.metrics.scan.joined import join_predictions
+from engine.project import records
+from engine.project.predictions import ModelTable, read_predictions
+from engine.project.row_columns import RowColumns, row_columns
+from engine.project.settings import Predictions, Project
+from engine.project.stale import StaleModel
+from engine.storage import tables
+from engine.storage.lineage import READ, deciding
+from engine.storage.snapshot import Snapshot, Written
+
+
+def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
+    """Load the metrics of ``metric_modules`` that ``metrics`` names.
+
+    Raises
+    ------
+    ModuleImportError, UnknownMetricError
+        If a module can't be imported, or a metric is none of theirs.
+    """
+    loaded = [m for name in project.metric_modules for m in custom_metrics(name, folders)]
+    by_name = {m.name: m for m in loaded}
+    names = [m for m in project.metrics if m.partition("@")[0] not in KINDS]
+    for name in names:
+        if name not in by_name:
+            raise UnknownMetricError(name, [*by_name, *KINDS])
+    return sendable([by_name[name] for name in names])
+
+
+@dataclass(frozen=True)
+class EvaluationInput:
+    """What is evaluated: the masks of one project, its models' predictions, its metrics.
+
+    Attributes
+    ----------
+    masks, table
+        The mask table as stored, and as it is read.
+    models
+        Model id to predictions.
+    columns
+        What rows are shown with.
+    rows
+        The mask table's rows that are evaluated, with the columns that are needed.
+    spec
+        What is computed.
+    own
+        The user's own metrics, those with a state and plain functions.
+    """
+
+    project: Project
+    masks: Snapshot
+    table: MaskTable
+    models: Mapping[str, ModelTable]
+    columns: RowColumns
+    rows: DataFrame
+    spec: EvaluationSpec
+    own: Sequence[CustomMetric]
+
+    @property
+    def functions(self) -> list[CustomMetric]:
+        """The user's metrics that are plain functions."""
+        return [m for m in self.own if m.function is not None]
+
+    @property
+    def stored(self) -> dict[str, Snapshot]:
+        """Model id to its prediction table as stored."""
+        return {model_id: model.stored for model_id, model in self.models.items()}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Model id to the version of its prediction table."""
+        return {model_id: stored.version for model_id, stored in self.stored.items()}
+
+    @cached_property
+    def unknown(self) -> list[str]:
+        """Why figures may be others though all inputs seem the same, a sentence each."""
+        snapshots = [s for model in self.models.values() for s in model.snapshots]
+        causes = [f"metric {m.name!r} {why}" for m in self.own for why in m.unknowns]
+        return [*(s.unknown for s in snapshots if s.unknown), *causes]
+
+    def measure(self) -> Evaluation:
+        """Compute the figures."""
+        project, models, key = self.project, self.models, self.project.join_columns
+        certainty = project.certainty
+        named = {f"{m.stored.name} (model {model_id!r})": m.df for model_id, m in models.items()}
+        joined = join_predictions(self.rows, {m: model.df for m, model in models.items()}, key)
+        return measured(
+            SparkRows(joined, self.spec, key, {self.masks.name: self.rows} | named),
+            {model_id: stored.name for model_id, stored in self.stored.items()},
+            project.key,
+            confidence=Confidence(certainty.level, certainty.min_support, certainty.correction),
+            n_replicates=certainty.replicates, cluster=certainty.cluster, seed=project.seed,
+            allow_missing=project.missing_predictions == "count", functions=self.functions,
+        )  # fmt: skip
+
+    def record(self, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
+        """Add the run's figures to the metrics table, unless it has them."""
+        project, facts = self.project, {**self.masks.facts, "slices": self.table.fingerprints}
+        rows = records.metrics_rows(
+            figures,
+            self._run_id(figures),
+            self.masks.version,
+            self.versions,
+            facts,
+            {model_id: model.rows for model_id, model in stale.items()},
+        )
+        df = self.rows.sparkSession.createDataFrame(rows, records.METRICS.schema)
+        return tables.insert_missing(df, project.place("metrics"), records.METRICS.key)
+
+    def _run_id(self, figures: pd.DataFrame) -> str:
+        project, masks = self.project, self.masks
+        return records.run_id(
+            {
+                "engine_version": engine.__version__,
+                "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
+                "masks": [masks.name, masks.identity],
+                "predictions": [self._predictions(m) for m in sorted(self.models)],
+                "accepted": [project.missing_predictions, project.check_key],
+                # Figures tell apart what isn't known to be the same.
+                "figures": records.figures_digest(figures) if self.unknown else "",
+                "slices": self.table.fingerprints,
+                "metrics": project.metrics,
+                "own_metrics": [m.fingerprint for m in self.own],
+                "certainty": project.certainty.model_dump(),
+                "classes": [str(c) for c in project.classes],
+                "positive": project.positive_position,
+                "splits": [project.split, *project.evaluate_splits],
+                "seed": project.seed,
+            }
+        )
+
+    def _predictions(self, model_id: str) -> list[Any]:
+        """Return what decides predictions: their place, how they are read, late labels."""
+        project, model = self.project, self.models[model_id]
+        settings = project.predictions.get(model_id, Predictions()).model_dump(mode="json")
+        identities = [model.stored.identity, model.late.identity if model.late else None]
+        return [model_id, str(project.prediction_table(model_id)), settings, identities]
+
+
+def evaluation_input(
+    spark: SparkSession,
+    project: Project,
+    own: Sequence[CustomMetric],
+    model_ids: Sequence[str] | None,
+) -> EvaluationInput:
+    """Read masks and predictions, and check them against what the project wants of them.
+
+    Parameters
+    ----------
+    spark, project
+        Where they are.
+    own
+        What :func:`own_metrics` returned.
+    model_ids
+        The models; all by default.
+    """
+    masks = tables.read(spark, project.place("masks"), "mask table")
+    classes = classes_of(project.metric_specs, own, project.classes)
+    models = read_predictions(spark, project, model_ids, classes)
+    table = read_masks(masks.df)
+    columns = row_columns(spark, project, masks.df)
+    return EvaluationInput(
+        project, masks, table, models, columns, _rows(project, masks.name, table, columns),
+        EvaluationSpec(
+            metrics=project.metric_specs,
+            slice_ids=table.ids,
+            classes=classes,
+            positive=project.positive_position if classes else 0,
+            split=project.split,
+            weighted=any(has_weights(model.df, {}) for model in models.values()),
+            models=list(models),
+            custom=[m for m in own if m.function is None],
+        ),
+        own,
+    )  # fmt: skip
+
+
+def check_keys(data: EvaluationInput) -> None:
+    """Check that prediction tables have each key once, unless the project trusts them."""
+    if data.project.check_key == "full":
+        for model_id, model in data.models.items():
+            name = f"{model.stored.name} (model {model_id!r})"
+            check_unique(model.df, name, data.project.join_columns)
+
+
+def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) -> DataFrame:
+    """Return the mask table's rows that are evaluated, and of its columns those needed."""
+    split = [project.split] if project.split else []
+    cluster = [project.certainty.cluster] if project.certainty.cluster else []
+    roles = {"key": project.join_columns, "split": split, "certainty.cluster": cluster}
+    check_columns(masks.df, name, roles)
+    summed = [m.parameter("column") for m in project.metric_specs if m.needs == "column"]
+    check_columns(masks.df, name, {"metrics": summed})
+    check_summed(masks.df.schema, name, project.metric_specs)
+    needed = [*project.join_columns, *split, *cluster, *summed, *columns.carried]
+    rows = masks.narrowed(needed).df
+    if not (project.split and project.evaluate_splits):
+        return rows
+    at = split_sql(project.split)
+    splits = {r[0] for r in rows.selectExpr(at).distinct().collect()}
+    for wanted in project.evaluate_splits:
+        if wanted not in splits:
+            raise SplitMissingError(name, wanted, splits)
+    return rows.where(is_split(at, project.evaluate_splits))

@@ -1,0 +1,150 @@
+"""The project file: YAML and overrides, checked; one sentence for whatever is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from engine.errors import ConfigError, near
+from engine.project.settings import Project
+
+# What pydantic calls wrong, in our words.
+_WRONG = {
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a group of settings",
+    "model_type": "must be a group of settings",
+    "model_attributes_type": "must be a group of settings",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have {max_length} entries",
+}
+
+
+def load_project(path: str | Path, overrides: Sequence[str] = ()) -> Project:
+    """Read and check a project file.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        ``key=value`` texts, dots between levels (``classifier.n_epochs=5``), values in YAML.
+
+    Raises
+    ------
+    ConfigError
+        If the file can't be read, isn't YAML, has an unknown key or a wrong value.
+    """
+    settings = _read_yaml(Path(path))
+    for text in overrides:
+        _override(settings, text)
+    try:
+        return Project.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(str(path), _problem(error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError(str(path), f"it can't be read: {error.strerror}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(str(path), f"it is not YAML: {place}{error.problem}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"it is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(str(path), "it must be a mapping of settings")
+    return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without tags that run code, in which a key stands once in its group."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key in (k for k, _ in node.value if isinstance(k, yaml.ScalarNode)):
+            if key.value in keys:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is there twice", key.start_mark
+                )
+            keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _override(settings: dict[str, Any], text: str) -> None:
+    dotted, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(text, "an override is written key=value")
+    *parents, last = dotted.split(".")
+    level: Any = settings
+    for parent in parents:
+        level = level.setdefault(parent, {})
+        if not isinstance(level, dict):
+            raise ConfigError(text, f"{parent!r} is not a group of settings")
+    try:
+        level[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        level[last] = value
+
+
+def _problem(error: ValidationError) -> str:
+    """Say the first problem in one sentence, with the nearest known key for an unknown one."""
+    # An unknown key first: it may be a missing one, misspelt.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    *parents, last = first["loc"] or ("",)
+    place = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {place!r}{near(str(last), _fields(parents))}"
+    if first["type"] == "missing" and isinstance(last, int):
+        return f"{place.removesuffix(f'.{last}')}: an entry is missing, found {first['input']!r}"
+    if first["type"] == "missing":
+        return f"the key {place!r} is missing"
+    if first["type"] == "value_error":  # our own sentence, which says what was found
+        return ": ".join(filter(None, [place, str(first["ctx"]["error"])]))
+    wrong = _WRONG.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
+    value = "" if isinstance(first["input"], Mapping) else f", found {first['input']!r}"
+    return f"{place}: {wrong}{value}{_near_word(first)}"
+
+
+def _near_word(error: Mapping[str, Any]) -> str:
+    """Ask for the nearest of the words that a setting takes, if one is near."""
+    if error["type"] != "literal_error":
+        return ""
+    end = near(str(error["input"]), re.findall("'([^']*)'", error["ctx"]["expected"]))
+    return end if "did you mean" in end else ""
+
+
+def _fields(parents: Sequence[int | str]) -> list[str]:
+    """Return the known keys of a group of settings."""
+    model: Any = Project
+    for parent in parents:
+        if isinstance(parent, int) or not hasattr(model, "model_fields"):
+            continue
+        annotation = model.model_fields[parent].annotation if parent in model.model_fields else None
+        model = _model_in(annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = [_model_in(a) for a in getattr(annotation, "__args__", ())]
+    return next((m for m in inner if m is not None), None)

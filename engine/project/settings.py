@@ -1,0 +1,405 @@
+"""The project's settings: typed, frozen values, which load nothing and read no table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from engine.classifier.settings import default_metrics, monitored
+from engine.errors import EngineError, SampleSharesError
+from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
+from engine.metrics.classes import different
+from engine.project.fields import Class, Format, Options, Settings, Tier
+from engine.project.model_settings import Baseline, Classifier
+from engine.project.slice_settings import ByValue, InlineSlice
+from engine.storage.place import Place, Root
+
+
+class Source(Settings):
+    """Where the rows are."""
+
+    table: str
+    format: Format | None = None
+    options: Options = {}
+
+
+class LateLabel(Settings):
+    """Labels that come in a table of their own, joined by key."""
+
+    table: str
+    column: str
+    format: Format | None = None
+
+
+class Predictions(Settings):
+    """One model's prediction table.
+
+    Attributes
+    ----------
+    table
+        Path or name; ``<root>/predictions_<model>`` by default.
+    columns
+        Our column (key and partition columns, label, weight, pred, prob) to the table's own; for a
+        table from another tool.
+    label
+        Where labels come from if they come later than predictions.
+    """
+
+    table: str | None = None
+    format: Format | None = None
+    columns: dict[str, str] = {}
+    label: LateLabel | None = None
+
+
+class Certainty(Settings):
+    """How sure figures must be.
+
+    Attributes
+    ----------
+    level
+        Confidence level of intervals, and 1 less the corrected p-value that is marked.
+    replicates
+        Bootstrap replicates, for metrics whose interval has no formula; 0 leaves those out.
+    cluster
+        A column of the mask table whose rows are drawn together (a user, a video); every interval
+        then comes from replicates.
+    min_support
+        Figures of fewer rows have status "insufficient" and are not tested.
+    correction
+        Of p-values for the number of slices: ``bh`` (Benjamini-Hochberg), ``by``
+        (Benjamini-Yekutieli, whatever way slices overlap) or ``none``.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    replicates: Annotated[int, Field(ge=0, le=2000)] = 200
+    cluster: str | None = None
+    min_support: Annotated[int, Field(ge=0)] = 30
+    correction: Literal["bh", "by", "none"] = "bh"
+
+
+class Audit(Settings):
+    """What is shown around the figures.
+
+    Attributes
+    ----------
+    overlap
+        Whether slices that are nearly the same are pointed out; by default up to 200 slices, since
+        all pairs are counted.
+    worst_rows
+        So many rows of the largest loss are shown of each of the three worst slices.
+    flips
+        So many rows are shown that the second model wins, and that it loses.
+    columns
+        Columns of the mask table that are shown of such rows (see carry).
+    trend
+        So many runs before this one are compared with it.
+    """
+
+    overlap: bool | None = None
+    worst_rows: Annotated[int, Field(ge=0, le=1000)] = 0
+    flips: Annotated[int, Field(ge=0, le=1000)] = 0
+    columns: list[str] = []
+    trend: Annotated[int, Field(ge=0)] = 5
+
+
+class Shares(Settings):
+    """How rows are split where the project names no split column."""
+
+    train: Annotated[float, Field(gt=0, le=1)] = 0.8
+    valid: Annotated[float, Field(ge=0, le=1)] = 0.1
+    test: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _all_rows_are_shared_out(self) -> Shares:
+        if abs(self.train + self.valid + self.test - 1) > 1e-9:  # noqa: PLR2004 - rounding
+            raise ValueError(
+                str(SampleSharesError(self.model_dump())).removeprefix("sample.shares ")
+            )
+        return self
+
+
+class Sample(Settings):
+    """Which rows reach the driver.
+
+    Attributes
+    ----------
+    kind
+        ``quota``: by slice, class and overall; ``simple``: all rows alike; ``stratified``: by
+        class; ``oversample``: as simple, and training draws slices' rows more often.
+    per_slice, per_class, overall
+        Expected rows, at least: of each slice, each class and all, per split.
+    group
+        A column (``author``) whose values no two splits may share.
+    shares
+        How rows are split by the hash of their key, or group, without a split column.
+    budget_mb
+        How large the sample may be as Arrow; a larger one is refused before it is collected.
+    """
+
+    kind: Literal["quota", "simple", "stratified", "oversample"] = "quota"
+    per_slice: Annotated[int, Field(gt=0)] = 10_000
+    per_class: Annotated[int, Field(gt=0)] = 10_000
+    overall: Annotated[int, Field(gt=0)] = 50_000
+    group: str | None = None
+    shares: Shares = Shares()
+    budget_mb: Annotated[int, Field(gt=0)] = 512
+
+
+class Project(Settings):
+    """A project: what is read, which slices there are, what is written where.
+
+    Attributes
+    ----------
+    name
+        A short name for logs and reports.
+    root
+        The folder of all tables and models that have no place of their own.
+    folder
+        Where models, logs and reports go, which aren't tables; ``root`` by default.
+    source
+        The rows.
+    key
+        Columns that together name a row: none null, unique.
+    check_key
+        ``full`` checks that (a shuffle), ``off`` trusts the source.
+    text, label, weight, split
+        Columns: the model's input, the class, the row's weight in figures, the split; without a
+        split all rows are "all".
+    classes
+        The label's values in class order; the probabilities' order too.
+    positive
+        The class that precision, recall and the like are about; by default the last.
+    partition_by
+        Columns by which mask and prediction tables are partitioned.
+    carry
+        Further columns of the source that the mask table has.
+    sf_modules
+        Modules or ``.py`` files with slicing functions.
+    slices
+        Slices as SQL predicates, compositions of slice ids and look-ups.
+    by
+        Slices by value.
+    layout
+        How a new mask table holds masks: ``boolean`` columns, ``packed`` words of 64 slices, or
+        ``auto``, which is packed for more than 100 slices.
+    tier
+        Where all slices run that may run there: ``spark`` expressions, whole ``arrow`` columns,
+        ``pandas`` Series, Python per ``row``; by default each where it is cheapest.
+    tiers
+        Slice id to the tier that it must run in.
+    verify
+        The share of rows on which compiled slices are compared with their Python functions before
+        the mask table is written, some 1,000 at the least; 0 for none.
+    on_error
+        ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
+    max_error_rate
+        With ``null``: the share of a slice's rows that may fail.
+    metric_modules
+        Modules or ``.py`` files with metrics of your own, made with ``@metric``.
+    metrics
+        What is computed for every slice.
+    evaluate_splits
+        The splits evaluated; all by default. ``null`` is the split of rows whose split is null,
+        here and in the next two.
+    train_split, valid_split
+        The splits that models are fitted to and chosen on.
+    certainty
+        Intervals and tests of the figures.
+    audit
+        What is shown around them.
+    missing_predictions
+        ``error``, or ``count`` to leave rows without a prediction out of the figures.
+    on_stale
+        ``refuse`` tables whose rows were made from different versions of the source, or ``count``
+        such rows and go on.
+    predictions
+        Model id to its prediction table.
+    """
+
+    name: str
+    root: str
+    folder: str | None = None
+    source: Source
+    key: list[str] = Field(min_length=1)
+    check_key: Literal["full", "off"] = "full"
+    text: str | None = None
+    label: str | None = None
+    weight: str | None = None
+    split: str | None = None
+    classes: list[Class] = [0, 1]
+    positive: Class | None = None
+    partition_by: list[str] = []
+    carry: list[str] = []
+    sf_modules: list[str] = []
+    slices: list[InlineSlice] = []
+    layout: Literal["auto", "boolean", "packed"] = "auto"
+    tier: Tier | None = None
+    tiers: dict[str, Tier] = {}
+    verify: Annotated[float, Field(ge=0, le=1)] = 0.001
+    by: list[ByValue] = []
+    on_error: Literal["raise", "null"] = "raise"
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    metric_modules: list[str] = []
+    metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
+    evaluate_splits: list[str | None] = []
+    certainty: Certainty = Certainty()
+    audit: Audit = Audit()
+    missing_predictions: Literal["error", "count"] = "error"
+    on_stale: Literal["refuse", "count"] = "refuse"
+    predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}
+    baseline: Baseline = Baseline()
+    sample: Sample = Sample()
+    classifier: Classifier = Classifier()
+    train_split: str | None = "train"
+    valid_split: str | None = "valid"
+    seed: Annotated[int, Field(ge=0)] = 0
+    spark: Options = {}
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _one_key(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _by_columns(cls, value: Any) -> Any:
+        columns = value if isinstance(value, list) else [value]
+        return [{"column": one} if isinstance(one, str) else one for one in columns]
+
+    @field_validator("by")
+    @classmethod
+    def _by_each_once(cls, value: list[ByValue]) -> list[ByValue]:
+        named = [frozenset(one.spec.columns) for one in value]
+        for i, one in enumerate(value):
+            if named[i] in named[:i]:
+                raise ValueError(f"{one.spec} is there twice")
+        return value
+
+    @field_validator("on_error", mode="before")
+    @classmethod
+    def _null_is_a_word(cls, value: Any) -> Any:
+        return "null" if value is None else value  # YAML reads a bare null as nothing
+
+    @field_validator("check_key", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: Any) -> Any:
+        return "off" if value is False else value  # YAML reads a bare off as false
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_exist(cls, value: list[str], info: ValidationInfo) -> list[str]:
+        # Names that aren't the engine's may be those of metric_modules, which the job looks at.
+        own = bool(info.data.get("metric_modules"))
+        named = (
+            m if own and m.isidentifier() and m not in KINDS else parse_metric(m) for m in value
+        )
+        return list(dict.fromkeys(map(str, named)))
+
+    @model_validator(mode="after")
+    def _columns_have_one_role(self) -> Project:
+        roles = [*self.key, *([self.split] if self.split else []), *self.carry]
+        twice = sorted({c for c in roles if roles.count(c) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]!r} is named twice among key, split and carry")
+        if len(self.classes) < 2 or not different(self.classes):  # noqa: PLR2004
+            raise ValueError("classes must be at least two different values")
+        if self.positive is not None and self.positive not in self.classes:
+            raise ValueError(f"positive {self.positive!r} is not one of classes {self.classes}")
+        return self
+
+    @model_validator(mode="after")
+    def _classifier_fits_the_classes(self) -> Project:
+        weights, n = self.classifier.class_weights, len(self.classes)
+        if weights is not None and (
+            len(weights) != n or not all(w >= 0 for w in weights) or not any(weights)
+        ):
+            wanted = f"{n} numbers, one of each class, none below 0 and not all 0"
+            raise ValueError(f"classifier.class_weights is {weights}, and must be {wanted}")
+        if self.classifier.monitor is not None:
+            try:
+                monitored(self.classifier.monitor, None, default_metrics(n))
+            except EngineError as error:
+                raise ValueError(f"classifier: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _group_is_in_the_mask_table(self) -> Project:
+        group = self.sample.group
+        if group and not self.split and group not in [*self.carry, *self.key, *self.partition_by]:
+            raise ValueError(
+                f"sample.group {group!r} must be in carry, because without a split column rows of "
+                "the mask table are split by it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _models_have_tables(self) -> Project:
+        """Refuse an id that can't be a part of a path, or of a table's name in a catalog."""
+        own = (m for m, settings in self.predictions.items() if settings.table is None)
+        catalog = self.tables.in_catalog
+        for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
+            if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
+                raise ValueError(f"model id {model_id!r} can't be a part of a file's name")
+            if catalog and not re.fullmatch(r"\w+", model_id, re.ASCII):
+                raise ValueError(
+                    f"model id {model_id!r} can't be a part of the name of a table in "
+                    f"{self.root}: give it letters, digits and _ alone, or a table under "
+                    "predictions"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _files_have_a_folder(self) -> Project:
+        if self.folder is None and self.tables.in_catalog:
+            raise ValueError(
+                f"root {self.root!r} is a catalog schema, so folder must say where models and "
+                "reports go (a path has a slash: './audit')"
+            )
+        return self
+
+    @property
+    def positive_position(self) -> int:
+        """Position of the positive class in ``classes``."""
+        return len(self.classes) - 1 if self.positive is None else self.classes.index(self.positive)
+
+    @property
+    def metric_specs(self) -> list[MetricSpec]:
+        """The engine's own metrics, parsed."""
+        return [parse_metric(m) for m in self.metrics if m.partition("@")[0] in KINDS]
+
+    @property
+    def training_splits(self) -> list[str | None]:
+        """The splits that a classifier is trained and validated on, in this order."""
+        return [self.train_split, self.valid_split] if self.split else ["train", "valid"]
+
+    @property
+    def join_columns(self) -> list[str]:
+        """Columns that tables are joined by: partition columns, then the key."""
+        return list(dict.fromkeys([*self.partition_by, *self.key]))
+
+    @property
+    def uses_catalog(self) -> bool:
+        """Whether a table of the project is named in a catalog."""
+        named = [self.source.table, *(p.table for p in self.predictions.values() if p.table)]
+        return self.tables.in_catalog or any(Place.of(table).in_catalog for table in named)
+
+    @property
+    def tables(self) -> Root:
+        """Where this project's own tables are."""
+        return Root.of(self.root)
+
+    def place(self, name: str) -> Place:
+        """Return where a table of this project is: ``masks``, ``slices``, ``metrics`` and so on."""
+        return self.tables.table(name)
+
+    def file(self, name: str) -> Path:
+        """Return where something that isn't a table is: a model, a log, the report."""
+        return Path(self.folder or self.root) / name
+
+    def prediction_table(self, model_id: str) -> Place:
+        """Return where a model's predictions are."""
+        table = self.predictions.get(model_id, Predictions()).table
+        return Place.of(table) if table else self.place(f"predictions_{model_id}")
