@@ -197,6 +197,9 @@ def _outputs(
     there = set(names_of(rows))
     at = {ours: names.get(ours, ours) for ours in OURS}
     columns = {ours: _column(rows, own) for ours, own in at.items() if own in there}
+    for ours in ("weight", "prob"):  # which may be of no type
+        if ours in columns and columns[ours].null_count == len(rows):
+            del columns[ours]
     for ours, column in columns.items():
         is_right, wanted = _wanted(ours, spec)
         if not is_right(column.type):
