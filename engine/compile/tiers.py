@@ -13,8 +13,9 @@ from engine.compile.catalyst import NotTranslatedError, translated
 from engine.compile.program import distinct, rewritten, search_of
 from engine.compile.vectors import QUICK, kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
-from engine.lift.lift import Lifted, NotLifted, PatternSyntaxError, lift
+from engine.lift.lift import Lifted, NotLifted, lift
 from engine.lift.reads import slice_reads
+from engine.lift.scope import PatternSyntaxError
 from engine.ops.operations import OPERATIONS
 from engine.plain import NAME, plain
 from engine.slicing.expr import Call, Column, Expr, shown, without_lookups
