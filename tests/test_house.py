@@ -63,10 +63,13 @@ def test_the_table_of_rooms_is_the_tree():
     assert sorted(rows) == wanted, "write these into docs/architecture.md:\n" + "\n".join(wanted)
 
 
-def test_modules_that_the_architecture_names_are_there():
-    text = (DOCS / "architecture.md").read_text()
-    names = re.findall(r"`((?:engine|jobs|tests|sfs)/[\w/]+(?:\.py)?)`", text)
-    assert [name for name in names if not (ROOT / name).exists()] == []
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_a_page_names_are_there(page):
+    names = re.findall(r"`((?:engine|jobs|tests|sfs|conf)/[\w./-]+)`", page.read_text())
+    assert [name for name in names if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 STEP = re.compile(r"^\d+\. `([\w.]+)`", re.MULTILINE)

@@ -276,6 +276,7 @@ def test_a_checkpoint_of_another_format(saved, text):
     )
 
 
+@pytest.mark.slow
 def test_scoring_needs_no_spark(saved):
     path, _ = saved()
     code = (

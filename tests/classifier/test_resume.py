@@ -110,6 +110,7 @@ def test_killed_at_any_epoch_the_final_weights_are_the_same(tmp_path, epoch, mid
         }
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_outright_goes_on_too(tmp_path):
     """SIGKILL in the middle of a step: nothing is tidied up, and another process goes on."""
     code = (
@@ -122,7 +123,7 @@ def test_a_process_that_is_killed_outright_goes_on_too(tmp_path):
         "    if len(steps) == 2 * 11 + 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return loss(*args)\n"
         "model.loss = die\n"
-        f"t.run({str(tmp_path)!r}, made=(model, loaders))"
+        f"t.run({str(tmp_path)!r}, parts=(model, loaders))"
     )
     here = str(Path(__file__).parent)
     killed = subprocess.run([sys.executable, "-c", code], timeout=300, cwd=here, check=False)
@@ -145,6 +146,7 @@ def test_every_optimizer_goes_on_where_it_was(tmp_path, optimizer, seed):
     same(model, whole)
 
 
+@pytest.mark.slow
 def test_the_first_run_of_a_process_draws_what_later_ones_do():
     code = (
         "import test_resume as t\n"

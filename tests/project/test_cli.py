@@ -81,6 +81,7 @@ def test_help_loads_none_of_the_heavy_packages():
     assert ran.stdout == "\n"
 
 
+@pytest.mark.slow
 def test_a_job_runs_as_a_module():
     command = [sys.executable, "-m", "jobs.label_slices", "--project", "no.yaml", "seed=1"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
