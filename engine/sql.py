@@ -27,6 +27,6 @@ def text_sql(text: str) -> str:
     >>> text_sql("spam"), text_sql("it's"), text_sql("a\\b")
     ("'spam'", "CAST(X'69742773' AS STRING)", "CAST(X'615C62' AS STRING)")
     """
-    if text.isascii() and text.isprintable() and not set(text) & {"'", "\\"}:
+    if text.isascii() and text.isprintable() and not set(text) & {"'", "\\", "$"}:
         return f"'{text}'"
     return f"CAST(X'{text.encode().hex().upper()}' AS STRING)"

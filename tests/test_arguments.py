@@ -667,7 +667,7 @@ SENTENCES = {
     ),
     ask(sure=Confidence(), confidence=Confidence()): (
         "evaluate: sure must be left out beside confidence, found Confidence(level=0.95, "
-        "min_support=30, correction='bh', clustered=False)"
+        "min_support=30, correction='bh', c..."
     ),
     ask(sure=0.9): (
         "evaluate: sure must be a Confidence, found 0.9; write sure=Confidence(level=0.95)"

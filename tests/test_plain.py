@@ -15,7 +15,6 @@ from engine import SlicingFunction, lookup, preprocessor
 from engine.classifier.checkpoint import Checkpoint
 from engine.classifier.data.sparse import SparseRows
 from engine.classifier.features.text import TfIdf
-from engine.compile.combine import Found, packed
 from engine.compile.program import Program
 from engine.compile.tiers import Tier
 from engine.label.local import batches
@@ -28,6 +27,8 @@ from engine.metrics.scan.kernel import Added, Masks, Work, add
 from engine.plain import obey, plain
 from engine.project.fitting import Recipe
 from engine.project.model_settings import Classifier
+from engine.run.packing import packed
+from engine.slicing.kleene import BatchMask
 from engine.words import bit_counts, bit_sums, set_bits
 from tests.fuzz import differ, oracle, strategies
 
@@ -164,7 +165,7 @@ def _arrays(found):
 
 def test_masks_are_packed_alike(each_way):
     rng = np.random.default_rng(0)
-    found = [Found.of(rng.integers(-1, 2, 100).astype(np.int8)) for _ in range(70)]
+    found = [BatchMask.of(rng.integers(-1, 2, 100).astype(np.int8)) for _ in range(70)]
     fast, slow = each_way(lambda: packed(found, [3 * i for i in range(70)], 4, 100))
     for a, b in zip(fast, slow, strict=True):
         assert a.dtype == b.dtype

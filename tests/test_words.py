@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.compile import combine
-from engine.compile.combine import Found
 from engine.masks.counts import batch_counts
+from engine.run import packing
+from engine.slicing.kleene import BatchMask
 from engine.words import WORD, bit_counts, bit_sums, packed, unpacked
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -43,8 +43,8 @@ def test_a_batch_of_masks_is_packed_at_any_bits(found, seed):
     slices = found.shape[1]
     bits = np.random.default_rng(seed).permutation(slices + 70)[:slices].tolist()
     n_words = slices // WORD + 3
-    kept = [Found(m, ~m if i % 3 == 0 else None) for i, m in enumerate(found.T)]
-    members, undecided = combine.packed(kept, bits, n_words, len(found))
+    kept = [BatchMask(m, ~m if i % 3 == 0 else None) for i, m in enumerate(found.T)]
+    members, undecided = packing.packed(kept, bits, n_words, len(found))
     assert members.dtype == undecided.dtype == np.int64
     full = np.zeros((2, len(found), n_words * WORD), bool)
     full[0][:, bits] = found

@@ -2,5 +2,5 @@
 
 May import: lift, arrow, slicing, matching, ops and the ground floor.
 Start reading: `tiers` (where a slice may run, and what that costs), then `program` and `catalyst`.
-`vectors` has what each operation does to whole columns, `combine` how masks are combined.
+`vectors` has what each operation does to whole columns.
 """

@@ -1,4 +1,4 @@
-"""Trees made into one list of steps for a batch: each distinct node once, texts scanned once."""
+"""Trees as one list of steps for a batch: each distinct node once, texts scanned once."""
 
 from __future__ import annotations
 
@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.compile.combine import Found
 from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf, strict_fail
 from engine.matching.patterns import PatternSet, Search
+from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Column, Const, Expr
+from engine.slicing.kleene import BatchMask
 
-# Operations whose answer, where there is one, is True or False.
-_BOOLEAN = frozenset(
-    {
-        "eq", "ne", "lt", "le", "gt", "ge", "in", "not", "bool", "any", "all", "is_none", "is_nan",
-        "isnan", "isinf", "isfinite", "is", "isinstance", "startswith", "endswith", "isdigit",
-        "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric", "isdecimal", "istitle",
-        "isascii", "isidentifier", "isprintable", "raise",
-    }
-)  # fmt: skip
 # Operation on a text -> the kind of search that a pattern set answers.
 _SEARCHES = {
     "in": "contains", "startswith": "startswith", "endswith": "endswith", "re_search": "search",
@@ -47,8 +39,8 @@ class Program:
     --------
     >>> short = Call("lt", (Call("len", (Column("text"),)), Const(3)))
     >>> program = Program([short], {"text": pa.string()})
-    >>> found, = program.run({"text": pa.array(["a", "abc", None])}, 3)
-    >>> found.members.tolist(), found.undecided.tolist()
+    >>> mask, = program.run({"text": pa.array(["a", "abc", None])}, 3)
+    >>> mask.members.tolist(), mask.undecided.tolist()
     ([True, False, False], [False, False, True])
     """
 
@@ -59,14 +51,14 @@ class Program:
         matcher: str = "auto",
     ) -> None:
         self.kinds = dict(kinds)
-        rewritten: dict[Expr, Expr] = {}
-        roots = [as_mask(_rewritten(tree, rewritten)) for tree in trees]
+        done: dict[Expr, Expr] = {}
+        roots = [as_mask(rewritten(tree, done)) for tree in trees]
         places: dict[Expr, int] = {}
         self._steps: list[tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]] = []
         self._searches: dict[str, dict[Search, int]] = {}
         self._search_of: dict[int, tuple[str, int, str]] = {}
         for root in roots:
-            for node in _distinct(root, places, self.kinds):
+            for node in distinct(root, places, self.kinds):
                 places[node] = len(self._steps)
                 self._steps.append(self._step(node, places))
         self._roots = [places[root] for root in roots]
@@ -79,11 +71,11 @@ class Program:
     def _step(
         self, node: Expr, places: Mapping[Expr, int]
     ) -> tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]:
-        asked = search_of(node, self.kinds)
-        if asked is not None:
-            column, search = asked
-            known = self._searches.setdefault(column, {})
-            at = known.setdefault(search, len(known))
+        where = search_of(node, self.kinds)
+        if where is not None:
+            column, search = where
+            searches = self._searches.setdefault(column, {})
+            at = searches.setdefault(search, len(searches))
             assert isinstance(node, Call)
             kind = "match" if node.op.startswith("re_") else "bool"
             self._search_of[len(self._steps)] = column, at, kind
@@ -92,10 +84,10 @@ class Program:
             return VECTORS[node.op], node, tuple(places[a] for a in node.args)
         return None, node, ()
 
-    def run(self, columns: Mapping[str, pa.Array], n: int) -> list[Found]:
+    def run(self, columns: Mapping[str, pa.Array], n: int) -> list[BatchMask]:
         """Return each tree's mask over Arrow columns of ``n`` rows."""
         batch = Batch(columns, n)
-        hits = {c: made.run(batch.text(c)) for c, made in self._sets.items()}
+        hits = {c: patterns.run(batch.text(c)) for c, patterns in self._sets.items()}
         values: list[Vec | None] = [None] * len(self._steps)
         for at, (run, node, args) in enumerate(self._steps):
             if run is not None:
@@ -107,15 +99,15 @@ class Program:
                 values[at] = leaf(batch, node)
             for done in self._drop[at]:
                 values[done] = None
-        return [_found(values[at], batch) for at in self._roots]
+        return [_mask(values[at], batch) for at in self._roots]
 
     @property
     def linear(self) -> set[str]:
         """Patterns whose every search takes time in proportion to the text."""
         risky = {
             (search.pattern, risk)
-            for column, made in self._sets.items()
-            for search, risk in zip(self._searches[column], made.backtracking, strict=True)
+            for column, patterns in self._sets.items()
+            for search, risk in zip(self._searches[column], patterns.backtracking, strict=True)
         }
         return {p for p, _ in risky} - {p for p, risk in risky if risk is not None}
 
@@ -124,27 +116,27 @@ class Program:
         """How each search in a column is answered, in a few words."""
         return {
             (column, search): how
-            for column, made in self._sets.items()
-            for search, how in zip(self._searches[column], made.methods, strict=True)
+            for column, patterns in self._sets.items()
+            for search, how in zip(self._searches[column], patterns.methods, strict=True)
         }
 
 
-def _found(vec: Vec | None, batch: Batch) -> Found:
+def _mask(vec: Vec | None, batch: Batch) -> BatchMask:
     assert vec is not None
     if vec.kind == "const":
         null = np.full(batch.n, True) if vec.values is None else None
         vec = Vec("bool", np.full(batch.n, vec.values is True), null, vec.fail)
-    if vec.kind != "bool":  # every row failed, so nothing told of which kind the values are
+    if vec.kind != "bool":  # every row failed, so the values have no kind
         vec = VECTORS["mask"](batch, None, vec)
     members, null, fail = vec.values, vec.null, vec.fail
     if null is not None:
         members = members & ~null
     if fail is None:
-        return Found(members, null)
+        return BatchMask(members, null)
     members = members & (fail == 0)
     undecided = fail == 1 if null is None else (fail == 1) | (null & (fail == 0))
     ask = fail == 2  # noqa: PLR2004 - vectors.ASK
-    return Found(members, undecided, ask if ask.any() else None)
+    return BatchMask(members, undecided, ask if ask.any() else None)
 
 
 def search_of(node: Expr, kinds: Mapping[str, pa.DataType]) -> tuple[str, Search] | None:
@@ -174,7 +166,7 @@ def as_mask(tree: Expr) -> Expr:
             return Const(answers[tree.value])
         return Call("raise", ())  # no mask: Python says which fault it is
     if isinstance(tree, Call):
-        if tree.op in _BOOLEAN:
+        if OPERATIONS[tree.op].returns_bool:
             return tree
         if tree.op == "if":
             return Call("if", (tree.args[0], as_mask(tree.args[1]), as_mask(tree.args[2])))
@@ -184,21 +176,21 @@ def as_mask(tree: Expr) -> Expr:
             masks = [as_mask(arg) for arg in tree.args]
             if all(mask is arg for mask, arg in zip(masks, tree.args, strict=True)):
                 return Call("any" if tree.op == "or" else "all", tree.args)
-            made = masks[-1]
+            rest = masks[-1]
             for mask, arg in zip(masks[-2::-1], tree.args[-2::-1], strict=True):
-                made = Call("if", (arg, *((made, mask) if tree.op == "and" else (mask, made))))
-            return made
+                rest = Call("if", (arg, *((rest, mask) if tree.op == "and" else (mask, rest))))
+            return rest
     return Call("mask", (tree,))
 
 
-def _rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
+def rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
     """Return a tree in which operations that have a quick form together are one."""
     for node in tree.walk():
         if node in done or not isinstance(node, Call):
             continue
         args = tuple(done.get(a, a) for a in node.args)
-        made = Call(node.op, args)
-        done[node] = _REWRITES[made.op](made) if made.op in _REWRITES else made
+        new = node if args == node.args else Call(node.op, args)
+        done[node] = _REWRITES[new.op](new) if new.op in _REWRITES else new
     return done.get(tree, tree)
 
 
@@ -223,7 +215,7 @@ _REWRITES: Mapping[str, Callable[[Call], Expr]] = {
 }
 
 
-def _distinct(
+def distinct(
     root: Expr, places: Mapping[Expr, int], kinds: Mapping[str, pa.DataType]
 ) -> Iterator[Expr]:
     """Yield a tree's nodes that have no place yet, arguments first; a search has no arguments."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from pyspark.sql.types import StructType
 
 from engine.compile.catalyst import NotTranslatedError, translated
-from engine.compile.combine import is_combination
-from engine.compile.program import FORMS, search_of
-from engine.compile.vectors import kind_of
+from engine.compile.program import distinct, rewritten, search_of
+from engine.compile.vectors import QUICK, kind_of
 from engine.errors import MissingColumnError, SlicePatternError, TierError
-from engine.lift.lift import Lifted, NotLifted, PatternSyntaxError, lift
+from engine.lift.lift import Lifted, NotLifted, lift
 from engine.lift.reads import slice_reads
+from engine.lift.scope import PatternSyntaxError
+from engine.ops.operations import OPERATIONS
 from engine.plain import NAME, plain
 from engine.slicing.expr import Call, Column, Expr, shown, without_lookups
 from engine.slicing.functions import SlicingFunction, series_parameters
+from engine.slicing.kleene import is_combination
 from engine.slicing.slices import SliceKind
+
+if TYPE_CHECKING:
+    from pyspark.sql.types import StructType
 
 
 class Tier(StrEnum):
@@ -37,15 +42,10 @@ TIERS: Mapping[str, Tier] = {
     "spark": Tier.SPARK, "arrow": Tier.ARROW, "pandas": Tier.PANDAS, "row": Tier.ROW,
 }  # fmt: skip
 
-# Measured microseconds per row of one core, for texts of 100 characters; only their order of
-# magnitude decides. The first column is Spark's, the second that of Arrow columns.
-_COSTS: Mapping[str, tuple[float, float]] = {
-    "in": (0.18, 0.04), "startswith": (0.03, 0.03), "endswith": (0.03, 0.03),
-    "lower": (0.6, 0.0), "len": (0.05, 0.03), "word_count": (9.0, 0.08),
-}  # fmt: skip
-_SIMPLE = (0.004, 0.002)  # a comparison, a sum, a condition
-_BY_VALUE = 0.12  # an operation that is Python's, value by value
-_PER_ROW = 0.8  # calling a function with a row
+# Measured microseconds per row of one core, as operations' costs are (`engine.ops`).
+_PER_VALUE = 0.08  # going through a column's values in Python, beside what is done to each
+_PER_ROW = 0.8  # calling a function with a row, beside what it does
+_PER_SERIES_VALUE = 0.12  # a function of Series
 _CROSSING: Mapping[str, float] = {"text": 0.35, "object": 0.6}
 _CROSSING_OTHER = 0.06  # a number's crossing to Python
 _BATCH = 0.25  # rows crossing at all
@@ -70,7 +70,7 @@ class Candidate:
     columns
         What it reads.
     tree
-        What it says, where it was lifted or made of an expression.
+        What it says, where its function was lifted or an expression defines it.
     reads
         One clause about how it is written.
     """
@@ -125,16 +125,16 @@ def _row(
         raise MissingColumnError(f"slice {sf.name!r}", column, columns)
     lifted = _lifted(sf, columns, kinds)
     if isinstance(lifted, Lifted):
-        return _of_tree(sf, lifted.tree, kinds, {Tier.ROW: _PER_ROW}, sorted(lifted.reads))
+        return _of_tree(sf, lifted.tree, kinds, sorted(lifted.reads))
     crossing = read.used(columns)
-    said = f"a Python function that reads {', '.join(crossing) or 'no column'}"
+    description = f"a Python function that reads {', '.join(crossing) or 'no column'}"
     if read.escapes:
-        said = f"a Python function; {read.escapes}: all columns cross"
+        description = f"a Python function; {read.escapes}: all columns cross"
     if sf.chain:
-        said += f", after {', '.join(p.name for p in sf.chain)}"
+        description += f", after {', '.join(p.name for p in sf.chain)}"
     why = str(lifted)
     refused = {Tier.SPARK: why, Tier.ARROW: why}
-    return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{said}; {why}", refused)
+    return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{description}; {why}", refused)
 
 
 def _lifted(
@@ -147,14 +147,14 @@ def _lifted(
         return NotLifted(f"not lifted: {_PLAIN}")
     try:
         scalars = {name for name, kind in kinds.items() if _is_scalar(kind)}
-        found = lift(sf.f, sf.resources, columns, scalars)
+        lifted = lift(sf.f, sf.resources, columns, scalars)
     except PatternSyntaxError as error:
         raise SlicePatternError(sf.name, error.pattern, str(error.error)) from None
-    if isinstance(found, NotLifted):
-        if found.missing is not None:
-            raise MissingColumnError(f"slice {sf.name!r}", found.missing, columns)
-        return NotLifted(f"not lifted: {found}")
-    return found
+    if isinstance(lifted, NotLifted):
+        if lifted.missing is not None:
+            raise MissingColumnError(f"slice {sf.name!r}", lifted.missing, columns)
+        return NotLifted(f"not lifted: {lifted}")
+    return lifted
 
 
 def _is_scalar(kind: pa.DataType) -> bool:
@@ -175,32 +175,32 @@ def _expression(
     if plain():
         crossing = tuple(dict.fromkeys(n.name for n in tree.walk() if isinstance(n, Column)))
         refused = dict.fromkeys((Tier.SPARK, Tier.ARROW), _PLAIN)
-        said = f"{shown(tree, _SHOWN)}; {_PLAIN}"
-        return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, said, refused, tree)
-    return _of_tree(sf, tree, kinds, {})
+        description = f"{shown(tree, _SHOWN)}; {_PLAIN}"
+        return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, description, refused, tree)
+    return _of_tree(sf, tree, kinds)
 
 
 def _of_tree(
     sf: SlicingFunction,
     tree: Expr,
     kinds: Mapping[str, pa.DataType],
-    others: Mapping[Tier, float],
     reads: Sequence[str] = (),
 ) -> Candidate:
     nodes = list(tree.walk())
+    others = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
     used = (n.name for n in nodes if isinstance(n, Column))
     crossing = tuple(dict.fromkeys((*used, *reads)))
     refused = {Tier.SPARK: "Spark was not asked"}
     for name in crossing:
         if pa.types.is_null(kinds[name]) and others:
             why = f"the column {name!r} has values that Arrow doesn't have"
-            said = f"{shown(tree, _SHOWN)}; {why}"
-            return Candidate(sf, others, crossing, said, {**refused, Tier.ARROW: why})
-    costs = {Tier.ARROW: _cost(nodes, kinds)[1], **others}
+            description = f"{shown(tree, _SHOWN)}; {why}"
+            return Candidate(sf, others, crossing, description, {**refused, Tier.ARROW: why})
+    costs = {Tier.ARROW: _columns_cost(tree, kinds), **others}
     return Candidate(sf, costs, crossing, shown(tree, _SHOWN), refused, tree)
 
 
-def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType]) -> Candidate:
+def with_spark(c: Candidate, schema: StructType) -> Candidate:
     """Return a candidate that may run as a Spark expression too, or with the reason why not."""
     if c.tree is None or is_combination(c.tree) or plain():
         return c
@@ -210,37 +210,48 @@ def with_spark(c: Candidate, schema: StructType, kinds: Mapping[str, pa.DataType
         translated(c.tree, schema)
     except NotTranslatedError as error:
         return replace(c, refused={**refused, Tier.SPARK: str(error)})
-    costs = {**c.costs, Tier.SPARK: _cost(c.tree.walk(), kinds)[0]}
+    costs = {**c.costs, Tier.SPARK: _spark_cost(c.tree)}
     return replace(c, costs=costs, refused=refused)
 
 
-def _cost(nodes: Iterable[Expr], kinds: Mapping[str, pa.DataType]) -> tuple[float, float]:
-    spark = arrow = 0.0
-    for node in nodes:
-        if not isinstance(node, Call):
-            continue
-        asked = search_of(node, kinds)
-        by_spark, by_arrow = _COSTS.get(node.op, _SIMPLE)
-        if asked is None and node.op in _SLOW and not _is_quick(node, kinds):
-            by_arrow = _BY_VALUE
-        spark, arrow = spark + by_spark, arrow + by_arrow
-    return spark, arrow
+def _columns_cost(tree: Expr, kinds: Mapping[str, pa.DataType]) -> float:
+    """Return what whole columns cost: each distinct operation is done once, a search as one."""
+    places: dict[Expr, int] = {}
+    cost = 0.0
+    for node in distinct(rewritten(tree, {}), places, kinds):
+        places[node] = len(places)
+        cost += _node_cost(node, kinds) if isinstance(node, Call) else 0.0
+    return cost
 
 
-def _is_quick(node: Call, kinds: Mapping[str, pa.DataType]) -> bool:
-    """Tell whether an operation on text has a form for whole columns."""
+def _node_cost(node: Call, kinds: Mapping[str, pa.DataType]) -> float:
+    op = OPERATIONS[node.op]
+    needs_text = op.on_text and search_of(node, kinds) is None
+    if op.cost.columns is None or (needs_text and not _is_quick_on_text(node, kinds)):
+        return op.cost.python + _PER_VALUE
+    return op.cost.columns
+
+
+def _is_quick_on_text(node: Call, kinds: Mapping[str, pa.DataType]) -> bool:
+    """Tell whether an operation that no search answers is of a column of text as it is."""
     first = node.args[0]
-    whole = isinstance(first, Column) and kind_of(kinds[first.name]) == "text"
-    return whole and (node.op in FORMS or node.op in ("len", "word_count"))
+    return node.op in QUICK and isinstance(first, Column) and kind_of(kinds[first.name]) == "text"
 
 
-_SLOW = frozenset(
-    {
-        "upper", "casefold", "title", "strip", "lstrip", "rstrip", "split", "count", "find",
-        "replace", "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "re_search",
-        "re_match", "re_fullmatch", "findall", "getitem", "getslice", "lower", "len", "in",
-    }
-)  # fmt: skip
+def _row_cost(nodes: Sequence[Expr]) -> float:
+    """Return what calling the function costs, which does again what it says twice."""
+    times: dict[Expr, float] = {nodes[-1]: 1.0}
+    cost = _PER_ROW
+    for node in reversed(nodes):  # those above before those below
+        for part in node.parts:
+            times[part] = times.get(part, 0.0) + times[node]
+        cost += OPERATIONS[node.op].cost.python * times[node] if isinstance(node, Call) else 0.0
+    return cost
+
+
+def _spark_cost(tree: Expr) -> float:
+    calls = (node for node in tree.walk() if isinstance(node, Call))
+    return sum(OPERATIONS[node.op].cost.spark or 0.0 for node in calls)
 
 
 def _pandas(sf: SlicingFunction, columns: Sequence[str], *_: object) -> Candidate:
@@ -249,15 +260,15 @@ def _pandas(sf: SlicingFunction, columns: Sequence[str], *_: object) -> Candidat
     for column in named:
         if column not in columns:
             raise MissingColumnError(f"slice {sf.name!r}", column, columns)
-    said = f"a function of pandas Series {', '.join(named)}"
+    description = f"a function of pandas Series {', '.join(named)}"
     refused = dict.fromkeys((Tier.SPARK, Tier.ARROW, Tier.ROW), "it is written for pandas Series")
-    return Candidate(sf, {Tier.PANDAS: _BY_VALUE}, named, said, refused)
+    return Candidate(sf, {Tier.PANDAS: _PER_SERIES_VALUE}, named, description, refused)
 
 
 def _native(sf: SlicingFunction, *_: object) -> Candidate:
-    said = f"SQL: {sf.sql}" if sf.sql is not None else "returns a Spark Column"
+    description = f"SQL: {sf.sql}" if sf.sql is not None else "returns a Spark Column"
     refused = dict.fromkeys((Tier.ARROW, Tier.PANDAS, Tier.ROW), "it is written for Spark")
-    return Candidate(sf, {Tier.SPARK: 0.0}, (), said, refused)
+    return Candidate(sf, {Tier.SPARK: 0.0}, (), description, refused)
 
 
 _CANDIDATES: Mapping[SliceKind, Callable[..., Candidate]] = {
@@ -285,22 +296,22 @@ def chosen(
     kinds
         Column to its Arrow type.
     forced
-        Slice id to the tier that was asked for.
+        Slice id to the tier that it must run in.
 
     Raises
     ------
     TierError
-        If a slice may not run in the tier that was asked for.
+        If a slice may not run in the tier that it must run in.
     """
     tiers: dict[str, Tier] = {}
     open_: list[Candidate] = []
     for c in candidates:
-        asked = forced.get(c.sf.id)
-        if asked is not None and Tier.MASKS not in c.costs:
-            if asked not in c.costs:
-                why = c.refused.get(asked, "it isn't written for it")
-                raise TierError(c.sf.name, str(asked), why)
-            tiers[c.sf.id] = asked
+        must = forced.get(c.sf.id)
+        if must is not None and Tier.MASKS not in c.costs:
+            if must not in c.costs:
+                why = c.refused.get(must, "it isn't written for it")
+                raise TierError(c.sf.name, str(must), why)
+            tiers[c.sf.id] = must
         elif {Tier.SPARK, Tier.ARROW} <= c.costs.keys():
             open_.append(c)
         else:

@@ -13,7 +13,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.arrow.values import python_values, readable, unreadable_rows
-from engine.lift.lift import METHODS
 from engine.matching.text import TextBatch, char_lengths, word_counts
+from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Column, Const, Expr
 
 NULL, ASK = 1, 2  # why a row has no value: it raises for a null that was read, or Python must say
@@ -62,24 +62,24 @@ class Batch:
 
     def __init__(self, columns: Mapping[str, pa.Array], n: int) -> None:
         self.columns, self.n = columns, n
-        self._made: dict[tuple[str, str], Any] = {}
+        self._cache: dict[tuple[str, str], Any] = {}
 
     def _once(self, what: str, column: str, make: Callable[[pa.Array], Any]) -> Any:
         key = what, column
-        if key not in self._made:
-            self._made[key] = make(self._readable(column)[0])
-        return self._made[key]
+        if key not in self._cache:
+            self._cache[key] = make(self._readable(column)[0])
+        return self._cache[key]
 
     def _readable(self, column: str) -> tuple[pa.Array, np.ndarray | None]:
         """Return a column with null for text that isn't UTF-8, and which rows those are."""
         key = "readable", column
-        if key not in self._made:
+        if key not in self._cache:
             array, fail = self.columns[column], None
             if kind_of(array.type) == "text":
                 array, bad = readable(array)
                 fail = _where(np.isin(np.arange(self.n), list(bad)), ASK) if bad else None
-            self._made[key] = array, fail
-        return self._made[key]  # type: ignore[no-any-return]
+            self._cache[key] = array, fail
+        return self._cache[key]  # type: ignore[no-any-return]
 
     def listed(self, column: str) -> list[Any]:
         """Return a column as the Python values of collected rows."""
@@ -108,10 +108,11 @@ class Batch:
             return vec.values  # type: ignore[no-any-return]
         if vec.kind == "match":
             return [None] * self.n  # of a match only whether there is one is known
-        made = vec.values.tolist()
+        values = vec.values.tolist()
         if vec.null is not None:
-            made = [None if null else v for v, null in zip(made, vec.null.tolist(), strict=True)]
-        return made  # type: ignore[no-any-return]
+            pairs = zip(values, vec.null.tolist(), strict=True)
+            values = [None if null else v for v, null in pairs]
+        return values  # type: ignore[no-any-return]
 
 
 def kind_of(kind: pa.DataType) -> str:
@@ -161,12 +162,12 @@ def _codes(array: pa.Array) -> tuple[np.ndarray, list[Any]]:
 
 def first_fail(*fails: np.ndarray | None) -> np.ndarray | None:
     """Return per row why it has no value: of what is evaluated first."""
-    found: np.ndarray | None = None
+    first: np.ndarray | None = None
     for fail in fails:
-        if fail is None or fail is found:
+        if fail is None or fail is first:
             continue
-        found = fail if found is None else np.where(found != 0, found, fail)
-    return found
+        first = fail if first is None else np.where(first != 0, first, fail)
+    return first
 
 
 def strict_fail(vec: Vec) -> np.ndarray | None:
@@ -189,8 +190,8 @@ def truth(vec: Vec, batch: Batch) -> np.ndarray:
         return filled if vec.null is None else filled & ~vec.null
     if vec.kind == "object":
         return np.fromiter((_truth(v) for v in vec.values), np.bool_, batch.n)
-    found: np.ndarray = vec.values if vec.kind in ("bool", "match") else vec.values != 0
-    return found if vec.null is None else found & ~vec.null
+    values: np.ndarray = vec.values if vec.kind in ("bool", "match") else vec.values != 0
+    return values if vec.null is None else values & ~vec.null
 
 
 def _truth(value: Any) -> bool:
@@ -223,7 +224,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
         try:
             return _of_values([run(*row) for row in zip(*columns, strict=True)], None)
         except Exception:
-            raised.clear()  # found one by one below
+            raised.clear()  # the rows are asked one by one below
     rows = zip(*columns, strict=True)
     for i, (row, skipped) in enumerate(zip(rows, skip.tolist(), strict=True)):
         if skipped:
@@ -256,11 +257,11 @@ def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
         kinds.discard(type(None))
         null = np.fromiter((v is None for v in values), np.bool_, len(values))
     if len(kinds) == 1:
-        found = kinds.pop()
-        if found is re.Match:
+        only = kinds.pop()
+        if only is re.Match:
             return Vec("match", np.fromiter((v is not None for v in values), np.bool_), None, fail)
         for kind, of in (("bool", bool), ("int", int), ("float", float)):
-            if found is of and (kind != "int" or all(v is None or v in _INT64 for v in values)):
+            if only is of and (kind != "int" or all(v is None or v in _INT64 for v in values)):
                 filled = values if null is None else [_EMPTY[kind] if v is None else v
                                                       for v in values]  # fmt: skip
                 return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
@@ -272,22 +273,22 @@ def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
 
 def _numbers(*vecs: Vec) -> list[Any] | None:
     """Return numbers to compute with, or None where numpy's arithmetic isn't Python's."""
-    made = []
+    numbers = []
     for v in vecs:
         if v.kind == "const":
             if type(v.values) not in (bool, int, float) or (
                 type(v.values) is int and v.values not in _INT64
             ):
                 return None
-            made.append(v.values)
+            numbers.append(v.values)
         elif v.kind in ("bool", "int", "float"):
-            made.append(v.values)
+            numbers.append(v.values)
         else:
             return None
-    floats = any(isinstance(m, float) or getattr(m, "dtype", None) == np.float64 for m in made)
-    if floats and any(_bound(m) > EXACT for m in made if not _is_float(m)):
+    floats = any(isinstance(m, float) or getattr(m, "dtype", None) == np.float64 for m in numbers)
+    if floats and any(_bound(m) > EXACT for m in numbers if not _is_float(m)):
         return None  # Python compares and converts exactly, numpy rounds the integer first
-    return made
+    return numbers
 
 
 def _is_float(value: Any) -> bool:
@@ -336,8 +337,10 @@ def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
         fail = first_fail(a.fail, b.fail)
         for text, other in ((a, b), (b, a)):
             if text.kind == "text" and other.kind == "const":
-                found = _of_distinct(batch, text, functools.partial(run, other.values))
-                return each(batch, run, a, b) if found is None else Vec("bool", found, None, fail)
+                answers = _of_distinct(batch, text, functools.partial(run, other.values))
+                if answers is None:
+                    return each(batch, run, a, b)
+                return Vec("bool", answers, None, fail)
         numbers = _numbers(a, b)
         if numbers is None:
             return each(batch, run, a, b)
@@ -359,29 +362,28 @@ def _of_distinct(batch: Batch, text: Vec, test: Callable[[Any], Any]) -> np.ndar
         return None
     if not all(type(a) is bool for a in answers):
         return None
-    found: np.ndarray = np.array(answers, np.bool_)[codes]
-    return found
+    members: np.ndarray = np.array(answers, np.bool_)[codes]
+    return members
 
 
-def _contains(item: Any, over: Any) -> bool:
-    return item in over
+_IN = OPERATIONS["in"].python
 
 
 def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
     if over.kind != "const":
-        return each(batch, _contains, item, over)
+        return each(batch, _IN, item, over)
     if item.kind == "text" and not isinstance(over.values, str | bytes):
-        found = _of_distinct(batch, item, lambda v: v in over.values)
-        if found is None:
-            return each(batch, _contains, item, over)
-        return Vec("bool", found, None, item.fail)
+        answers = _of_distinct(batch, item, lambda v: v in over.values)
+        if answers is None:
+            return each(batch, _IN, item, over)
+        return Vec("bool", answers, None, item.fail)
     if item.kind in ("int", "bool") and is_plain_collection(over.values):
         whole = [v for v in map(int, filter(_is_whole, over.values)) if v in _INT64]
         values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
         if item.null is not None:
             values = np.where(item.null, None in over.values, values)
         return Vec("bool", values, None, item.fail)
-    return each(batch, _contains, item, over)
+    return each(batch, _IN, item, over)
 
 
 def is_plain_collection(value: Any) -> bool:
@@ -446,14 +448,6 @@ def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     return compute
 
 
-def _not(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a))
-
-
-def _bool(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", truth(a, batch), None, _truth_fail(batch, a))
-
-
 def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
     if a.kind != "object" and (a.kind != "const" or type(a.values) in _SURE):
         return a.fail
@@ -463,16 +457,12 @@ def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
 _SURE = (bool, int, float, str, type(None))  # of a constant: it is true or false
 
 
-def _is_none(batch: Batch, _: Call, a: Vec) -> Vec:
-    return Vec("bool", is_none(a, batch), None, a.fail)
-
-
 def _is_nan(batch: Batch, _: Call, a: Vec) -> Vec:
     """Tell NaN from every other value, None too: for slices by value."""
     if a.kind == "float":
         values = np.isnan(a.values)
         return Vec("bool", values if a.null is None else values & ~a.null, None, a.fail)
-    return each(batch, lambda v: isinstance(v, float) and v != v, a)  # noqa: PLR0124
+    return each(batch, OPERATIONS["is_nan"].python, a)
 
 
 def _math_isnan(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -510,31 +500,27 @@ def _len(batch: Batch, _: Call, a: Vec) -> Vec:
 
 def _word_count(batch: Batch, node: Call, a: Vec) -> Vec:
     if a.kind != "text":
-        return each(batch, lambda v: len(v.split()), a)
+        return each(batch, OPERATIONS["word_count"].python, a)
     return Vec("int", word_counts(batch.text(a.values)), None, strict_fail(a))
 
 
 # Operations that don't evaluate all their arguments
 
 
-def _any(batch: Batch, _: Call, *args: Vec) -> Vec:
-    return _until(batch, args, lambda t: t)
-
-
 def _all(batch: Batch, _: Call, *args: Vec) -> Vec:
-    found = _until(batch, args, np.logical_not)
-    return Vec("bool", ~found.values, None, found.fail)
+    stopped = _until(batch, args, np.logical_not)
+    return Vec("bool", ~stopped.values, None, stopped.fail)
 
 
 def _until(batch: Batch, args: Sequence[Vec], stops: Callable[[np.ndarray], np.ndarray]) -> Vec:
     """Evaluate in order until one stops it: what comes behind is not evaluated on that row."""
     stopped = np.zeros(batch.n, np.bool_)
     fail: np.ndarray | None = None
-    seen: set[int] = set()
+    reasons: set[int] = set()
     for a in args:
         why = _truth_fail(batch, a)
-        if why is not None and id(why) not in seen:
-            seen.add(id(why))
+        if why is not None and id(why) not in reasons:
+            reasons.add(id(why))
             fail = first_fail(fail, np.where(stopped, np.uint8(0), why))
         stopped = stopped | stops(truth(a, batch))
     return Vec("bool", stopped, None, fail)
@@ -546,10 +532,6 @@ def _and(batch: Batch, _: Call, *args: Vec) -> Vec:
 
 def _or(batch: Batch, _: Call, *args: Vec) -> Vec:
     return functools.reduce(lambda rest, a: _choose(batch, a, a, rest), reversed(args))
-
-
-def _if(batch: Batch, _: Call, test: Vec, a: Vec, b: Vec) -> Vec:
-    return _choose(batch, test, a, b)
 
 
 def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
@@ -569,9 +551,9 @@ def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
         if kind != "match" and any(v.null is not None or _const_kind(v) == "none" for v in (a, b)):
             null = np.where(chosen, is_none(a, batch), is_none(b, batch))
         return Vec(kind, values, null, fail)
-    for v, taken in ((a, chosen), (b, ~chosen)):
+    for v, rows in ((a, chosen), (b, ~chosen)):
         if v.kind == "match":
-            fail = first_fail(fail, _where(taken & v.values, ASK))
+            fail = first_fail(fail, _where(rows & v.values, ASK))
     pairs = zip(chosen.tolist(), batch.values(a), batch.values(b), strict=True)
     return _of_values([x if c else y for c, x, y in pairs], fail)
 
@@ -592,13 +574,8 @@ def _plain(v: Vec, kind: str) -> Any:
     return v.values
 
 
-def _then(batch: Batch, _: Call, first: Vec, value: Vec) -> Vec:
-    fail = first_fail(first.fail, value.fail)
-    return Vec(value.kind, value.values, value.null, fail)
-
-
-def _raise(batch: Batch, _: Call) -> Vec:
-    return Vec("const", None, None, np.full(batch.n, ASK, np.uint8))
+def _then(batch: Batch, node: Call, first: Vec, value: Vec) -> Vec:
+    return replace(value, fail=first_fail(first.fail, value.fail), strict=None)
 
 
 def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -612,9 +589,9 @@ def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
         return Vec("bool", a.values == 1, null, first_fail(a.fail, _where(wrong & ~none, ASK)))
     if a.kind == "object":
         codes = [_MASKS.get(v, ASK) if isinstance(v, bool | int) else ASK for v in a.values]
-        found = np.where(none, -1, np.array(codes, np.int8))
-        fail = first_fail(a.fail, _where(found == ASK, ASK))
-        return Vec("bool", found == 1, found == -1, fail)
+        mask = np.where(none, -1, np.array(codes, np.int8))
+        fail = first_fail(a.fail, _where(mask == ASK, ASK))
+        return Vec("bool", mask == 1, mask == -1, fail)
     # A text, a number with a fraction, a match: no mask, so a fault for Python to tell.
     return Vec("bool", np.zeros(batch.n, np.bool_), none, first_fail(a.fail, _where(~none, ASK)))
 
@@ -622,43 +599,15 @@ def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
 _MASKS = {True: 1, False: 0, -1: -1}
 
 
-def _method(name: str) -> Callable[..., Any]:
-    def call(value: Any, *args: Any) -> Any:
-        return getattr(value, name)(*args)
-
-    return call
-
-
-def _python(run: Callable[..., Any]) -> Callable[..., Vec]:
+def _by_value(run: Callable[..., Any]) -> Callable[..., Vec]:
     def by_value(batch: Batch, _: Call, *args: Vec) -> Vec:
         return each(batch, run, *args)
 
     return by_value
 
 
-def _regex(name: str) -> Callable[..., Any]:
-    def call(pattern: re.Pattern[Any], text: Any) -> Any:
-        return getattr(pattern, name)(text)
-
-    return call
-
-
-_FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "int": int, "float": float, "str": str, "isinf": math.isinf, "isfinite": math.isfinite,
-    "floor": math.floor, "ceil": math.ceil, "sqrt": math.sqrt, "log": math.log, "ord": ord,
-}  # fmt: skip
-
-# Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
-VECTORS: Mapping[str, Callable[..., Vec]] = {
-    **{name: _python(_method(name)) for name in METHODS},
-    **{name: _python(operator.attrgetter(name))
-       for name in ("year", "month", "day", "hour", "minute", "second")},
-    **{f"re_{name}": _python(_regex(name)) for name in ("search", "match", "fullmatch")},
-    "findall": _python(_regex("findall")),
-    "getitem": _python(operator.getitem),
-    "getslice": _python(operator.getitem),
-    "dict_get": _python(dict.get),
-    **{name: _python(run) for name, run in _FUNCTIONS.items()},
+# Operation -> its form for whole columns.
+QUICK: Mapping[str, Callable[..., Vec]] = {
     "eq": _equal(operator.eq),
     "ne": _equal(operator.ne),
     "lt": _compare(operator.lt),
@@ -678,24 +627,30 @@ VECTORS: Mapping[str, Callable[..., Vec]] = {
     "bitand": _bits(operator.and_),
     "bitor": _bits(operator.or_),
     "bitxor": _bits(operator.xor),
-    "not": _not,
-    "bool": _bool,
-    "is_none": _is_none,
+    "not": lambda batch, _, a: Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a)),
+    "bool": lambda batch, _, a: Vec("bool", truth(a, batch), None, _truth_fail(batch, a)),
+    "is_none": lambda batch, _, a: Vec("bool", is_none(a, batch), None, a.fail),
     "is_nan": _is_nan,
     "isnan": _math_isnan,
     "is": _is,
     "isinstance": _isinstance,
     "len": _len,
     "word_count": _word_count,
-    "any": _any,
+    "any": lambda batch, _, *args: _until(batch, args, lambda t: t),
     "all": _all,
     "and": _and,
     "or": _or,
-    "if": _if,
+    "if": lambda batch, _, test, a, b: _choose(batch, test, a, b),
     "then": _then,
-    "raise": _raise,
+    "raise": lambda batch, _: Vec("const", None, None, np.full(batch.n, ASK, np.uint8)),
     "mask": _mask,
-}  # fmt: skip
+}
+# Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
+VECTORS: Mapping[str, Callable[..., Vec]] = {
+    op.name: QUICK.get(op.name) or _by_value(op.python)
+    for op in OPERATIONS.values()
+    if op.written != "composition"
+}
 
 
 def leaf(batch: Batch, node: Expr) -> Vec:

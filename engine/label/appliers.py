@@ -59,13 +59,13 @@ class _Applier:
 
     def __init__(self, sfs: Sequence[SlicingFunction]) -> None:
         self.sfs = functions(type(self).__name__, sfs)
-        seen: dict[str, str] = {}
+        names: dict[str, str] = {}
         for sf in self.sfs:
-            if sf.id in seen:
-                raise DuplicateSliceError(sf.id, seen[sf.id], sf.name)
-            if sf.name in seen.values():
+            if sf.id in names:
+                raise DuplicateSliceError(sf.id, names[sf.id], sf.name)
+            if sf.name in names.values():
                 raise SliceFormError(sf.name, "another slice has this name; give one another name")
-            seen[sf.id] = sf.name
+            names[sf.id] = sf.name
         every = with_parts(self.sfs)  # those of compositions too
         self._functions = [sf for sf in every if sf.expr is None]
 
@@ -165,8 +165,8 @@ class SFApplier(_Applier):
                 masks[sf.id] = codes(cast("Expr", sf.expr), masks, column, len(points))
             return _Batch(start, len(points), out.faults, masks)
 
-        found = (run(start) for start in _starts(len(data_points), progress_bar))
-        return self._collect(found, len(data_points), None, fault_tolerant, return_meta)
+        parts = (run(start) for start in _starts(len(data_points), progress_bar))
+        return self._collect(parts, len(data_points), None, fault_tolerant, return_meta)
 
 
 class PandasSFApplier(_Applier):
@@ -204,15 +204,15 @@ class PandasSFApplier(_Applier):
         """
         _check_flags("PandasSFApplier.apply", progress_bar, fault_tolerant, return_meta)
         self._require(SliceKind.ROW, SliceKind.PANDAS)
-        from engine.label.plan import compile_slices
+        from engine.label.plan import compile_slices  # imports pyspark, which SFApplier lacks
 
         if not isinstance(df, Local):
             raise TableTypeError("the table", df, LOCAL)
         plan = compile_slices(self.sfs, df)
-        made = batches(plan, df, _starts(len(df), progress_bar))
-        found = (_Batch(start, n, out.faults, out.masks) for start, n, out in made)
+        masks = batches(plan, df, _starts(len(df), progress_bar))
+        parts = (_Batch(start, n, out.faults, out.masks) for start, n, out in masks)
         index = df.index if isinstance(df, pd.DataFrame) else None
-        return self._collect(found, len(df), index, fault_tolerant, return_meta)
+        return self._collect(parts, len(df), index, fault_tolerant, return_meta)
 
 
 class SparkSFApplier(_Applier):
@@ -236,6 +236,7 @@ class SparkSFApplier(_Applier):
             As :func:`engine.compile_slices` does, before anything runs. A function that fails on
             a row stops the Spark action that evaluates it, see :meth:`MaskPlan.apply`.
         """
+        # They import pyspark, which SFApplier doesn't need.
         from engine.label.lookup_joins import with_own_lookups
         from engine.label.plan import compile_slices
         from engine.masks.checks import spark_table
@@ -274,10 +275,10 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
         return pa.RecordBatch.from_arrays(whole, schema=df.schema)
 
 
-def _check_points(given: Any) -> None:
-    odd = isinstance(given, (str, bytes, Mapping, type, *get_args(Local)))
-    if odd or not (hasattr(given, "__len__") and hasattr(given, "__getitem__")):
-        raise TableTypeError("what SFApplier takes", given, _POINTS)
+def _check_points(points: Any) -> None:
+    odd = isinstance(points, (str, bytes, Mapping, type, *get_args(Local)))
+    if odd or not (hasattr(points, "__len__") and hasattr(points, "__getitem__")):
+        raise TableTypeError("what SFApplier takes", points, _POINTS)
 
 
 def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta: Any) -> None:
@@ -309,7 +310,7 @@ def _starts(n: int, progress_bar: bool) -> Iterator[int]:
     if not progress_bar:
         yield from starts
         return
-    from rich.console import Console
+    from rich.console import Console  # rich is for terminals only: executors lack it
     from rich.progress import track
 
     console = Console(stderr=True)

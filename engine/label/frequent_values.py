@@ -1,4 +1,4 @@
-"""The values that slices by value are made of, found in one aggregation of the source."""
+"""The most frequent values of columns, for slices by value: one aggregation of the source."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ def find_values(df: DataFrame, specs: Sequence[By]) -> list[FoundValues]:
     top = counts.withColumn("at", F.row_number().over(first)).where(F.col("at") <= most)
     sums = (F.sum("n").alias("n"), F.count(F.lit(1)).cast("int").alias("at"))
     every = counts.groupBy("by").agg(F.lit(None).cast("array<string>").alias("cell"), *sums)
-    found = top.unionByName(every).collect()
+    counted = top.unionByName(every).collect()
     return [
-        _found(spec, families(spec, df.schema), [r for r in found if r["by"] == i])
+        _values(spec, families(spec, df.schema), [r for r in counted if r["by"] == i])
         for i, spec in enumerate(specs)
     ]
 
 
-def _found(spec: By, kinds: Sequence[str], rows: Sequence[Any]) -> FoundValues:
+def _values(spec: By, kinds: Sequence[str], rows: Sequence[Any]) -> FoundValues:
     every = next((r for r in rows if r["cell"] is None), None)
     if every is None:
         return FoundValues()

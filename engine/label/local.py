@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,36 +12,33 @@ from engine.arrow.columns import Columns, Local, columns_of, names_of, places_of
 from engine.arrow.values import pandas_values
 from engine.compile.vectors import kind_of
 from engine.errors import NeedsSparkError, SliceFaultError
+from engine.label.placement import Placement
 from engine.masks.frames import MARKS, mark_of, marked_field
 from engine.run.kernel import BatchMasks
 from engine.run.series import pandas_series
 from engine.slicing.ids import check_ids
 
-if TYPE_CHECKING:
-    from engine.label.plan import MaskPlan
-    from engine.masks.coverage import Coverage
-
 BATCH = 10_000  # rows, as in Spark's Arrow batches
 
 
-def applied(plan: MaskPlan, df: Local, keep: Sequence[str] | None) -> Local:
-    """Return a table with a BOOLEAN column per slice; see :meth:`MaskPlan.apply`."""
+def applied(plan: Placement, df: Local, keep: Sequence[str] | None) -> Local:
+    """Return a table with a BOOLEAN column per slice; see :meth:`engine.MaskPlan.apply`."""
     names = names_of(df)
     places = list(range(len(names)))
     if keep is not None:
         places = list(places_of(names, map(str, keep)).values())
     check_ids(plan.sfs, dict.fromkeys((names[at] for at in places), "table"))
-    masks = _masks(plan, df)
+    masks = mask_codes(plan, df)
     if isinstance(df, pd.DataFrame):
         columns = {
             s: pd.Series(pd.arrays.BooleanArray(m == 1, m == -1), df.index)
             for s, m in masks.items()
         }
-        made = pd.DataFrame(columns, df.index)
-        made = pd.concat([df.iloc[:, places], made], axis=1) if places else made
+        table = pd.DataFrame(columns, df.index)
+        table = pd.concat([df.iloc[:, places], table], axis=1) if places else table
         marks = {sf.id: mark_of(sf) for sf in plan.sfs}
-        made.attrs = {**df.attrs, MARKS: {**df.attrs.get(MARKS, {}), **marks}}
-        return made
+        table.attrs = {**df.attrs, MARKS: {**df.attrs.get(MARKS, {}), **marks}}
+        return table
     fields = [df.schema.field(at) for at in places]
     fields += map(marked_field, plan.sfs)
     arrays = [df.column(at) for at in places]
@@ -50,18 +46,7 @@ def applied(plan: MaskPlan, df: Local, keep: Sequence[str] | None) -> Local:
     return type(df).from_arrays(arrays, schema=pa.schema(fields, df.schema.metadata))
 
 
-def counted(plan: MaskPlan, df: Local) -> list[Coverage]:
-    """Count each slice's rows; see :meth:`MaskPlan.coverage`."""
-    from engine.masks.coverage import Coverage
-    from engine.masks.splits import ALL
-
-    return [
-        Coverage(s, ALL, len(df), int((m == 1).sum()), int((m == -1).sum()))
-        for s, m in _masks(plan, df).items()
-    ]
-
-
-def _masks(plan: MaskPlan, df: Local) -> dict[str, np.ndarray]:
+def mask_codes(plan: Placement, df: Local) -> dict[str, np.ndarray]:
     """Return ``[n]`` int8 codes per slice.
 
     Raises
@@ -76,12 +61,12 @@ def _masks(plan: MaskPlan, df: Local) -> dict[str, np.ndarray]:
             key = f"{start + fault.row}"
             raise SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
         for s, codes in masks.items():
-            codes[start : start + n] = out.found[s].codes
+            codes[start : start + n] = out.by_slice[s].codes
     return masks
 
 
 def batches(
-    plan: MaskPlan, df: Local, starts: Iterable[int]
+    plan: Placement, df: Local, starts: Iterable[int]
 ) -> Iterator[tuple[int, int, BatchMasks]]:
     """Yield (first row, number of rows, masks) of each batch of :data:`BATCH` rows.
 
@@ -116,7 +101,7 @@ def batches(
         yield start, n, out
 
 
-def _fits(plan: MaskPlan, columns: Columns) -> bool:
+def _fits(plan: Placement, columns: Columns) -> bool:
     return all(
         kind_of(plain_type(a.type)) == kind_of(plan.kinds[c])
         for c, a in columns.arrays.items()

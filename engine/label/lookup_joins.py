@@ -20,7 +20,7 @@ from engine.storage.place import Place
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-BROADCAST = 1_000_000  # keys that are sent to all executors where nothing else is said
+BROADCAST = 1_000_000  # keys that Spark sends to all executors by default
 Reader = Callable[[str], "DataFrame"]
 
 # Spark's types that are compared as one, and as what.
@@ -60,10 +60,10 @@ def check_lookups(sfs: Iterable[SlicingFunction], schema: StructType, read_table
 
 def marked(schema: StructType, lookups: Sequence[Lookup]) -> StructType:
     """Return a schema with the columns that :func:`with_lookups` adds."""
-    made = StructType(list(schema.fields))
+    with_marks = StructType(list(schema.fields))
     for node in lookups:
-        made = made.add(node.marker, BooleanType())
-    return made
+        with_marks = with_marks.add(node.marker, BooleanType())
+    return with_marks
 
 
 def with_lookups(df: DataFrame, lookups: Sequence[Lookup], read_table: Reader) -> DataFrame:
@@ -115,9 +115,9 @@ def _with_lookup(df: DataFrame, node: Lookup, read_table: Reader) -> DataFrame:
     as_type = _JOINED_AS.get(kind, df.schema[node.column].dataType.simpleString())
     keys = _keys(df, node, key, as_type, read_table)
     column = quoted(node.column)
-    found = df.join(keys, column.cast(as_type) == F.col(key), "left")
+    with_keys = df.join(keys, column.cast(as_type) == F.col(key), "left")
     answer = F.when(column.isNotNull(), F.col(key).isNotNull())
-    return found.withColumn(node.marker, answer).drop(key)
+    return with_keys.withColumn(node.marker, answer).drop(key)
 
 
 def _keys(df: DataFrame, node: Lookup, key: str, as_type: str, read_table: Reader) -> DataFrame:

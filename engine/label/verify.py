@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import VerifyError
 from engine.hashing import unit_interval_column
+from engine.label.plan import MaskPlan
 from engine.run.faults import key_text
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.label.plan import MaskPlan
 
 _KEY = "@key"
 _FEWEST = 1_000  # rows that are compared, if there are so many
@@ -44,7 +40,7 @@ def verify(
     df
         The rows.
     key
-        Columns that name a row; which rows are taken is hashed from them.
+        Columns that name a row; their hash decides which rows are compared.
     share
         The share of the rows, from 0 to 1.
     seed
@@ -79,20 +75,20 @@ def verify(
     ]
     compared = second.select(_KEY, F.array(*pairs).alias("words"))
     differs = F.exists("words", lambda w: w["ours"] != w["python"])
-    found = compared.agg(
+    comparison = compared.agg(
         F.count(F.lit(1)).alias("rows"),
         F.min(F.when(differs, F.struct(_KEY, "words"))).alias("first"),
     ).collect()[0]
-    if found["first"] is not None:
-        words = found["first"]["words"]
+    if comparison["first"] is not None:
+        words = comparison["first"]["words"]
         half = len(words) // 2
         for slice_id, bit in bits.items():
             a, b = (_answer(words, side, bit, half) for side in ("ours", "python"))
             if a != b:
                 tier = ours.tiers[slice_id]
                 name = ours.all_sfs[slice_id].name
-                raise VerifyError(name, found["first"][_KEY], tier, a, b)
-    return int(found["rows"]), len(bits)
+                raise VerifyError(name, comparison["first"][_KEY], tier, a, b)
+    return int(comparison["rows"]), len(bits)
 
 
 def _answer(words: Sequence[dict[str, int]], side: str, bit: int, half: int) -> bool | None:

@@ -89,10 +89,10 @@ def _values(f: FunctionType, used: Mapping[str, Any], names: Iterable[str]) -> I
         chains = {name: {(n,) for n in names} for name in used}
     for name, value in used.items():
         for chain in sorted(chains.get(name, ())):
-            found = value
+            part = value
             for attribute in chain:
-                found = getattr(found, attribute, None) if isinstance(found, ModuleType) else found
-            yield found
+                part = getattr(part, attribute, None) if isinstance(part, ModuleType) else part
+            yield part
 
 
 def is_random(f: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Which columns a row function reads, told from its bytecode.
+"""Which columns a row function reads, by its bytecode.
 
 Only needed columns cross to Python, and a column that doesn't exist is named before Spark starts.
 Where the row leaves the function (it is passed on, or read by a computed name) the answer is
@@ -91,10 +91,10 @@ def _then(before: Reads, later: Reads) -> Reads:
 
 
 def _preprocessor_reads(p: Preprocessor) -> Reads:
-    found = reads(p.f)
-    if found.escapes or _gives_back(*_code(p.f)):
-        return found
-    return found | Reads(escapes=f"preprocessor {p.name!r} returns another row")
+    own = reads(p.f)
+    if own.escapes or _gives_back(*_code(p.f)):
+        return own
+    return own | Reads(escapes=f"preprocessor {p.name!r} returns another row")
 
 
 def reads(f: Callable[..., Any]) -> Reads:
@@ -142,20 +142,20 @@ def _gives_back(code: CodeType | None, row: str) -> bool:
 def _reads_of(code: CodeType, row: str, *, nested: bool = False) -> Reads:
     instructions = list(_plain(code))
     in_cell = row in code.co_cellvars + code.co_freevars
-    found = Reads()
+    total = Reads()
     if _REFLECTION.intersection(code.co_names):
-        found |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
+        total |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
     for at, (op, value, line) in enumerate(instructions):
         if value != row or not ("FAST" in op or "DEREF" in op):
             continue
         if in_cell and op.startswith("LOAD_FAST"):
             continue  # since Python 3.13: the cell is handed to a nested function, read below
         where = f"line {line} of {code.co_filename.rpartition('/')[2]}"
-        found = _then(found, _use(op, instructions[at + 1 : at + 3], where, nested))
+        total = _then(total, _use(op, instructions[at + 1 : at + 3], where, nested))
     for const in code.co_consts:  # a comprehension or lambda in the function sees the row too
         if isinstance(const, CodeType) and row in const.co_freevars:
-            found = _then(found, _reads_of(const, row, nested=True))
-    return found
+            total = _then(total, _reads_of(const, row, nested=True))
+    return total
 
 
 def _use(op: str, following: Sequence[tuple[str, Any, int]], where: str, nested: bool) -> Reads:
@@ -187,7 +187,7 @@ def _is_method(name: Any) -> bool:
 
 
 def _plain(code: CodeType) -> Iterator[tuple[str, Any, int]]:
-    """Yield (operation, argument, line), double loads taken apart, without noise."""
+    """Yield (operation, argument, line), a double load as two, without noise."""
     line = code.co_firstlineno
     for i in dis.get_instructions(code):
         if i.positions is not None and i.positions.lineno is not None:

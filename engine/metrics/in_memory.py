@@ -124,7 +124,9 @@ class LocalRows:
         rows = np.flatnonzero(chosen)
         keys = pd.DataFrame({k: self.shown(k).iloc[rows].array for k in self.key}, index=rows)
         keys = keys.sort_values(list(self.key)).head(EXAMPLES)
-        return keys.index.to_numpy(), [key_text(k, self.key) for k in keys.to_dict("records")]
+        texts = [key_text({str(k): v for k, v in row.items()}, self.key)
+                 for row in keys.to_dict("records")]  # fmt: skip
+        return keys.index.to_numpy(), texts
 
     def with_clusters(self, counts: Scan, cluster: str) -> Scan:
         """Count the clusters that have a scored row in each slice."""
@@ -275,13 +277,13 @@ class LocalRows:
         return np.where(of.label >= 0, np.where(np.isnan(own), wrong, likely), np.nan)
 
     def _number(self, model: int, name: str) -> np.ndarray:
-        return self._output(model, name).to_numpy(np.float64, na_value=np.nan)
+        return np.asarray(self._output(model, name).to_numpy(np.float64, na_value=np.nan))
 
     def _output(self, model: int, name: str) -> pd.Series:
         column = self.models[model].get(name)
         if column is None:
             return pd.Series([None] * self.table.num_rows, dtype=object)
-        return self.table.column(column).to_pandas()
+        return pd.Series(self.table.column(column).to_pandas())
 
     def _frame(
         self,

@@ -86,7 +86,7 @@ class SparkRows:
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
         """Add up all states."""
         key = self.on if self.sources else ()
-        return scan(self.joined, self.spec, hashed, replicates, self.own, key)
+        return scan(self.joined, self.spec, hashed, replicates, self.own, key=key)
 
     def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
         """Check what the scan counted."""

@@ -51,19 +51,19 @@ def local_rows(masks: Local, predictions: Any, asks: Request) -> LocalRows:
         With what is missing or wrong, in which table.
     """
     of = None if predictions is None else _models_of(predictions)
-    for role, columns in asks.roles.items():
-        _check_there(masks, f"{role} of {_TABLE}", columns)
-    named, functions = asks.names, asks.functions
-    ids = named_masks(masks, named or None, "slices") if named or not functions else ()
+    for role, named in asks.roles.items():
+        _check_there(masks, f"{role} of {_TABLE}", named)
+    names, functions = asks.names, asks.functions
+    ids = named_masks(masks, names or None, "slices") if names or not functions else ()
     spec = asks.spec(ids, ["model"] if of is None else list(of))
     rows = compile_slices(functions, masks).apply(masks) if functions else masks
     columns = {s: _column(rows, s) for s in spec.slice_ids}
     columns |= _summed(rows, asks) | _texts(rows, asks)
     predicted: list[dict[str, pa.Array]] = []
     if of is None:
-        names = own_names(names_of(rows), asks.columns)
-        check_names(names_of(rows), _TABLE, [], names)
-        predicted.append(_outputs(rows, _TABLE, names, spec))
+        places = own_names(names_of(rows), asks.columns)
+        check_names(names_of(rows), _TABLE, [], places)
+        predicted.append(_outputs(rows, _TABLE, places, spec))
     else:
         keys = [_key(rows, k, _MASKS) for k in asks.key]
         for model, df in of.items():
@@ -79,11 +79,10 @@ def local_rows(masks: Local, predictions: Any, asks: Request) -> LocalRows:
 
 def _models_of(predictions: Any) -> dict[str, Local]:
     wanted = f"{LOCAL}, as masks are, or a dict of them by model"
-    if not isinstance(predictions, Mapping):
-        predictions = {"model": predictions}
-    if not predictions or not all(isinstance(df, Local) for df in predictions.values()):
+    of = predictions if isinstance(predictions, Mapping) else {"model": predictions}
+    if not of or not all(isinstance(df, Local) for df in of.values()):
         raise ArgumentError("evaluate", "predictions", wanted, predictions)
-    return {text("evaluate", "each model of predictions", m): df for m, df in predictions.items()}
+    return {text("evaluate", "each model of predictions", m): df for m, df in of.items()}
 
 
 def _check_there(table: Local, place: str, columns: Sequence[str]) -> None:
@@ -198,6 +197,9 @@ def _outputs(
     there = set(names_of(rows))
     at = {ours: names.get(ours, ours) for ours in OURS}
     columns = {ours: _column(rows, own) for ours, own in at.items() if own in there}
+    for ours in ("weight", "prob"):  # which may be of no type
+        if ours in columns and columns[ours].null_count == len(rows):
+            del columns[ours]
     for ours, column in columns.items():
         is_right, wanted = _wanted(ours, spec)
         if not is_right(column.type):
@@ -266,7 +268,7 @@ def _family(kind: pa.DataType) -> str:
 
 def _matches(tables: Mapping[str, Sequence[pa.Array]], key: Sequence[str]) -> pa.Array:
     """Return where the second table has each key of the first, ``[n]``; null where nowhere."""
-    frames = []
+    frames: list[pa.Table] = []
     for table, columns in tables.items():
         for name, column in zip(key, columns, strict=True):
             if column.null_count:
@@ -300,6 +302,6 @@ def _shown(rows: Local) -> Callable[[str], pd.Series]:
         _check_there(rows, "columns of the rows", [name])
         if isinstance(rows, pd.DataFrame):
             return rows.iloc[:, names_of(rows).index(name)]
-        return rows.column(name).to_pandas()
+        return pd.Series(rows.column(name).to_pandas())
 
     return column

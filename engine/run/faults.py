@@ -85,11 +85,11 @@ def stop_at_fault(
     for fault in faults:
         row = F.concat(F.lit("row "), key_text(key)) if key else F.lit("a row")
         having = F.when(fault["read"] != "", F.concat(F.lit(" having "), fault["read"]))
-        said = F.concat(
+        message = F.concat(
             F.lit("slice "), fault["name"], F.lit(" failed on "), row,
             F.coalesce(having, F.lit("")), F.lit(": "), fault["cause"], F.lit(SliceFaultError.HOW),
         )  # fmt: skip
-        test = test.when(fault.isNotNull(), F.raise_error(said).cast("boolean"))
+        test = test.when(fault.isNotNull(), F.raise_error(message).cast("boolean"))
     return df.where(test.otherwise(F.lit(True)))
 
 
@@ -132,13 +132,13 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
     examples = []
     native = [text for name, text in observed.items() if name.startswith(_EXAMPLE) and text]
     for text in sorted([*observed.get("examples", ()), *native]):
-        found = json.loads(text)
-        for fault in found["faults"]:
+        facts = json.loads(text)
+        for fault in facts["faults"]:
             if left[fault["slice"]] > 0:
                 left[fault["slice"]] -= 1
                 name = names[fault["slice"]]
                 having = f" having {fault['read']}" if fault["read"] else ""
-                examples.append(f"{name!r} on row {found['key']}{having}: {fault['cause']}")
+                examples.append(f"{name!r} on row {facts['key']}{having}: {fault['cause']}")
     counts = Counter(dict.fromkeys(names, 0))
     for batch in observed.get("batches", ()):
         counts.update(json.loads(batch))
@@ -162,10 +162,10 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a write that fails comes as Py4J's error, not as pyspark's
-        found = _explanation(str(error), sfs)
-        if found is None:
+        explanation = _explanation(str(error), sfs)
+        if explanation is None:
             raise
-        raise found from None
+        raise explanation from None
 
 
 def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
@@ -177,14 +177,14 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
     if missing:
         return ExecutorImportError(missing[1])
-    for found, slices_in in (
+    for match, slices_in in (
         (_IN_SQL.search(text), _slices_of_sql),
         (_IN_COLUMN.search(text), _slices_at),
         (_RAISED.search(text), _slices_that_raise),
     ):
-        if found and (guilty := slices_in(sfs, found)):
-            which, said = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
-            return PredicateError(which, said, f"failed on a row: {found['cause']}")
+        if match and (guilty := slices_in(sfs, match)):
+            which, what = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
+            return PredicateError(which, what, f"failed on a row: {match['cause']}")
     return None
 
 
@@ -212,15 +212,15 @@ def named_sql(sf: SlicingFunction) -> str:
     return sf.sql if "\n" in sf.sql else f"{sf.sql} /* slice {sf.id} */"
 
 
-def _slices_of_sql(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
-    text = found["text"].strip()
+def _slices_of_sql(sfs: Sequence[SlicingFunction], match: re.Match[str]) -> list[SlicingFunction]:
+    text = match["text"].strip()
     return [sf for sf in sfs if sf.sql is not None and text in named_sql(sf)]
 
 
-def _slices_at(sfs: Sequence[SlicingFunction], found: re.Match[str]) -> list[SlicingFunction]:
+def _slices_at(sfs: Sequence[SlicingFunction], match: re.Match[str]) -> list[SlicingFunction]:
     """Return the Column functions that a line is in, or all where it is in none: a function's."""
     columns = [sf for sf in sfs if sf.kind is SliceKind.COLUMN]
-    return [sf for sf in columns if _has_line(sf, found["file"], int(found["line"]))] or columns
+    return [sf for sf in columns if _has_line(sf, match["file"], int(match["line"]))] or columns
 
 
 def _slices_that_raise(sfs: Sequence[SlicingFunction], _: re.Match[str]) -> list[SlicingFunction]:

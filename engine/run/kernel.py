@@ -23,7 +23,6 @@ from pandas.api.extensions import ExtensionArray
 
 from engine.arrow.columns import taken_from
 from engine.arrow.values import decoded, python_values, readable, unreadable_rows, values_at
-from engine.compile.combine import Found, combined, is_combination, masks_needed
 from engine.compile.program import Program
 from engine.errors import UnreadableValueError, interrupts
 from engine.lift.reads import slice_reads
@@ -34,6 +33,7 @@ from engine.run.series import nan_apart, null_series
 from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SlicingFunction, series_parameters
+from engine.slicing.kleene import BatchMask, combined, is_combination, masks_needed
 from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
 from engine.slicing.slices import SliceKind
 
@@ -53,7 +53,7 @@ class Fault:
     row
         Position in the batch.
     read
-        The columns that the function read, with the values found, as text.
+        The columns that the function read, with their values, as text.
     cause
         The exception's type, message and place, or what was returned.
     """
@@ -68,13 +68,13 @@ class Fault:
 class BatchMasks:
     """Masks of one batch by slice id, and the faults; a faulted row's mask is null."""
 
-    found: Mapping[str, Found]
+    by_slice: Mapping[str, BatchMask]
     faults: Sequence[Fault]
 
     @functools.cached_property
     def masks(self) -> dict[str, np.ndarray]:
         """``[n]`` int8 per slice id: 1 in, 0 out, -1 null."""
-        return {slice_id: found.codes for slice_id, found in self.found.items()}
+        return {slice_id: mask.codes for slice_id, mask in self.by_slice.items()}
 
 
 class Kernel:
@@ -83,7 +83,7 @@ class Kernel:
     Parameters
     ----------
     sfs
-        Slicing functions of any kind but SQL and COLUMN. What a composition is made of is among
+        Slicing functions of any kind but SQL and COLUMN. What a composition combines is among
         them.
     trees
         Slice id to what its function says, for those that run over whole columns.
@@ -176,48 +176,49 @@ class Kernel:
         source = _Source(columns, n, lists or {}, self.decoders)
         source.unreadable = dict(unreadable or {})
         faults: list[Fault] = []
-        found: dict[str, Found] = {}
+        masks: dict[str, BatchMask] = {}
         if len(self.trees) > len(self._combined):
-            found |= self._run_trees(source, faults)
+            masks |= self._run_trees(source, faults)
         by_row = self._by_row
         if by_row:
-            found |= self._run_functions(by_row, source.rows(), faults)
+            masks |= self._run_functions(by_row, source.rows(), faults)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
-                given = series or source.series(self.series)
-                found[sf.id] = Found.of(_run_series(sf, given, source.unreadable, n, faults))
-        self._combine(found)
+                of_series = series or source.series(self.series)
+                masks[sf.id] = BatchMask.of(
+                    _run_series(sf, of_series, source.unreadable, n, faults)
+                )
+        self._combine(masks)
         ids = [sf.id for sf in self.sfs]
-        return BatchMasks({s: found[s] for s in ids}, sorted(faults, key=lambda f: f.row))
+        return BatchMasks({s: masks[s] for s in ids}, sorted(faults, key=lambda f: f.row))
 
-    def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, Found]:
+    def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, BatchMask]:
         """Run the program, and the functions themselves on the rows that it asks about."""
         lifted, program = self._program
-        masks = program.run(source.columns, source.n)
-        found = dict(zip(lifted, masks, strict=True))
-        asked = {s: m for s, m in found.items() if m.ask is not None}
+        masks = dict(zip(lifted, program.run(source.columns, source.n), strict=True))
+        open_ = {s: m for s, m in masks.items() if m.ask is not None}
         for sf in self.sfs:
-            if sf.id not in asked:
+            if sf.id not in open_:
                 continue
-            mask = asked[sf.id]
+            mask = open_[sf.id]
             at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
             own: list[Fault] = []
             python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
             codes = _run_rows(python, Prepared(source.rows(at)), source.rows(at), own)
             faults += [dataclasses.replace(f, row=int(at[f.row])) for f in own]
-            found[sf.id] = mask.answered(at, codes)
-        return found
+            masks[sf.id] = mask.answered(at, codes)
+        return masks
 
     def _run_functions(
         self, sfs: Sequence[SlicingFunction], rows: Sequence[Any], faults: list[Fault]
-    ) -> dict[str, Found]:
+    ) -> dict[str, BatchMask]:
         states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
-        found, shared = {}, not plain()
+        masks, shared = {}, not plain()
         for sf in sfs:
             prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
             run = self._once_each if sf.pure and shared else _run_rows
-            found[sf.id] = Found.of(run(sf, prepared, rows, faults))
-        return found
+            masks[sf.id] = BatchMask.of(run(sf, prepared, rows, faults))
+        return masks
 
     def _once_each(
         self, sf: SlicingFunction, prepared: Prepared, rows: Sequence[Any], faults: list[Fault]
@@ -242,7 +243,7 @@ class Kernel:
                 fault = wrong.get(first[keys[i]])
                 if fault is not None:
                     faults.append(dataclasses.replace(fault, row=int(i)))
-            # A row that fails is asked again each time, so that it is a fault each time.
+            # A row that fails runs again each time, so that it is a fault each time.
             failed = {keys[i] for i in wrong}
             if len(memo) + len(new) > MEMO_SIZE:
                 memo.clear()
@@ -252,14 +253,14 @@ class Kernel:
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
         faults: list[Fault] = []
-        found = self._run_functions(self._by_row, rows, faults)
-        self._combine(found)
-        return BatchMasks(found, faults)
+        masks = self._run_functions(self._by_row, rows, faults)
+        self._combine(masks)
+        return BatchMasks(masks, faults)
 
-    def _combine(self, found: dict[str, Found]) -> None:
+    def _combine(self, masks: dict[str, BatchMask]) -> None:
         """Add combinations' masks; one may be of others."""
         for slice_id in self._order:
-            found[slice_id] = combined(self.trees[slice_id], found)
+            masks[slice_id] = combined(self.trees[slice_id], masks.__getitem__)
 
     @property
     def series(self) -> frozenset[str]:
@@ -273,7 +274,7 @@ class Kernel:
 
 
 class _Source:
-    """A batch's columns, as Arrow and as rows made when they are needed."""
+    """A batch's columns, as Arrow, and as rows where they are needed."""
 
     def __init__(
         self,
@@ -288,20 +289,20 @@ class _Source:
 
     def series(self, names: Iterable[str]) -> dict[str, pd.Series]:
         """Return columns as Series, null for what Python can't hold; what that is stays noted."""
-        made = {}
+        series = {}
         for c in names:
             if c in self.decoders:
                 values = self._values(c, None)
                 bad: Mapping[int, Unreadable] = {
                     i: v for i, v in enumerate(values) if type(v) is Unreadable
                 }
-                made[c] = pd.Series([None if i in bad else v for i, v in enumerate(values)],
+                series[c] = pd.Series([None if i in bad else v for i, v in enumerate(values)],
                                     dtype=object)  # fmt: skip
             else:
                 array, bad = readable(self.columns[c])
-                made[c] = null_series(array)
+                series[c] = null_series(array)
             self.unreadable[c] = bad
-        return made
+        return series
 
     def _values(self, column: str, at: pa.Array | None) -> list[Any]:
         array = self.columns[column]
@@ -312,12 +313,12 @@ class _Source:
     def rows(self, at: np.ndarray | None = None) -> Sequence[Row]:
         """Return all rows, or those at some positions."""
         if at is not None and self._rows is None and len(at) < self.n // 2:
-            return self._made(at)
+            return self._rows_at(at)
         if self._rows is None:
-            self._rows = self._made(None)
+            self._rows = self._rows_at(None)
         return self._rows if at is None else [self._rows[i] for i in at.tolist()]
 
-    def _made(self, at: np.ndarray | None) -> list[Row]:
+    def _rows_at(self, at: np.ndarray | None) -> list[Row]:
         places = None if at is None else pa.array(at)
         lists = {c: v if at is None else values_at(v, at) for c, v in self.lists.items()}
         for c in self.columns:
@@ -326,12 +327,12 @@ class _Source:
         n = self.n if at is None else len(at)
         names = list(lists)
         values = zip(*lists.values(), strict=True) if names else ((),) * n
-        made = [Row(dict(zip(names, v, strict=True))) for v in values]
+        rows = [Row(dict(zip(names, v, strict=True))) for v in values]
         for column in lists.values():
             bad = unreadable_rows(column)
             for i in np.flatnonzero(bad).tolist() if bad is not None else ():
-                made[i] = PartialRow(values_of(made[i]))
-        return made
+                rows[i] = PartialRow(values_of(rows[i]))
+        return rows
 
 
 _KERNELS: OrderedDict[str, Kernel] = OrderedDict()
@@ -350,7 +351,7 @@ def _kernel(token: str, *parts: Any) -> Kernel:
 
 
 def _of_tree(sf: SlicingFunction, tree: Expr) -> SlicingFunction:
-    """Return a slice made of a tree as a function: the tree's meaning."""
+    """Return a slice of an expression as a function: what its tree means."""
     return SlicingFunction(sf.name, lambda x: of_row(tree, x, {}), id=sf.id)
 
 
@@ -364,8 +365,8 @@ def _run_rows(
         try:
             if type(x) is Undecided:
                 raise x.error  # noqa: TRY301 - judged below as the function's own
-            given = type(x)(isolated(values_of(x))) if shares and isinstance(x, Row) else x
-            y = f(given, **resources)
+            own = type(x)(isolated(values_of(x))) if shares and isinstance(x, Row) else x
+            y = f(own, **resources)
         except BaseException as error:  # sys.exit() too is the row's own
             if interrupts(error):
                 raise
@@ -415,23 +416,23 @@ def _cause(error: BaseException) -> str:
     if isinstance(error, UnreadableValueError):
         return str(error)  # nothing is wrong with the line
     try:
-        said = str(error)
+        text = str(error)
     except BaseException as own:  # of a class of the user's own
         if interrupts(own):
             raise
-        said = "(what it says can't be told)"
+        text = "(what it says can't be told)"
     # The outermost frame that isn't the engine's is the line of the user's function.
     frames = traceback.walk_tb(error.__traceback__)
     lines = ((f.f_code.co_filename, line) for f, line in frames)
     file, line = next((at for at in lines if not at[0].startswith(_ENGINE)), ("", 0))
     place = f" ({Path(file).name}:{line})" if file else ""
-    said = said if len(said) <= _CAUSE else said[: _CAUSE - 3] + "..."
-    return _text(f"{type(error).__name__}: {said}{place}")
+    text = text if len(text) <= _CAUSE else text[: _CAUSE - 3] + "..."
+    return _text(f"{type(error).__name__}: {text}{place}")
 
 
-def _text(said: str) -> str:
+def _text(text: str) -> str:
     """Return a text as UTF-8 can hold it: a message may have half of a pair in it."""
-    return said.encode("utf-8", "backslashreplace").decode()
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _run_series(
@@ -500,8 +501,8 @@ def _fill_series(
             raise
         null = np.logical_or.reduce([s.iloc[at].isna().to_numpy(np.bool_) for s in series.values()])
         if n > 1:
-            apart = np.arange(n) < n // 2 if null.all() or not null.any() else null
-            for part in (at[~apart], at[apart]):
+            first = np.arange(n) < n // 2 if null.all() or not null.any() else null
+            for part in (at[~first], at[first]):
                 _fill_series(sf, series, part, codes, faults)
             return
         codes[at] = -1

@@ -72,7 +72,7 @@ class Prepared:
         """Return the rows after one more preprocessor."""
         steps = [_step(run, x) for x in self.rows]
         rows = [
-            step.applied(x) if type(step) is _Made else step
+            step.applied(x) if type(step) is _Change else step
             for x, step in zip(self.rows, steps, strict=True)
         ]
         return Prepared(rows, self, steps)
@@ -86,13 +86,13 @@ class Prepared:
     def trace(self, i: int) -> tuple[Set[str], Set[str]]:
         """Return a row's source columns that were read, and those that still are as they were.
 
-        Only asked for where something failed, so told from the steps and not kept.
+        Needed only where something failed, so computed from the steps and not stored.
         """
         if self.before is None:
             row = self.rows[i]
             return frozenset(), values_of(row).keys() if isinstance(row, Row) else frozenset()
         (read, source), step = self.before.trace(i), self.steps[i]
-        if isinstance(step, _Made):
+        if isinstance(step, _Change):
             return read | step.read & source, source - step.gone - step.fields.keys()
         return (read | step.read & source if isinstance(step, Undecided) else read), source
 
@@ -104,7 +104,7 @@ class Prepared:
 
 
 class Preprocessing:
-    """Runs preprocessors over batches, and remembers what memoized ones made."""
+    """Runs preprocessors over batches, and remembers what memoized ones did."""
 
     def __init__(self) -> None:
         self._memos: dict[int, OrderedDict[Hashable, Any]] = {}
@@ -127,24 +127,24 @@ class Preprocessing:
 
         def run(x: Any, read: set[str]) -> Any:
             key = _key(p, x, read, fields)
-            made = memo.get(key)
-            if made is None:
-                made = _run(p, x, read)
+            change = memo.get(key)
+            if change is None:
+                change = _run(p, x, read)
                 if len(memo) >= MEMO_SIZE:
                     memo.popitem(last=False)
-                memo[key] = made
-                return made
+                memo[key] = change
+                return change
             memo.move_to_end(key)
-            if not isinstance(made, _Made):
-                return copy.deepcopy(made)
+            if not isinstance(change, _Change):
+                return copy.deepcopy(change)
             # A key of the user's own may have read more of this row.
-            return made if read <= made.read else replace(made, read=made.read | read)
+            return change if read <= change.read else replace(change, read=change.read | read)
 
         return run
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Change:
     """What a preprocessor did with one row: fields set or changed, deleted, and read."""
 
     fields: Mapping[str, Any]
@@ -152,14 +152,14 @@ class _Made:
     read: frozenset[str]
 
     def applied(self, x: Row) -> Row:
-        kept = values_of(x)
+        fields = values_of(x)
         if self.gone:
-            kept = {k: v for k, v in kept.items() if k not in self.gone}
-        return type(x)({**kept, **self.fields})
+            fields = {k: v for k, v in fields.items() if k not in self.gone}
+        return type(x)({**fields, **self.fields})
 
 
 def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
-    """Return what one preprocessor did with a row: fields made, an object, or that it failed."""
+    """Return what one preprocessor did with a row: its changes, an object, or that it failed."""
     if type(x) is Undecided:
         return x
     read: set[str] = set()
@@ -175,22 +175,22 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
     """Run a preprocessor on a copy of one row; ``read`` is filled even where it fails."""
     if not isinstance(x, Row):
         return p.run_alone(x)
-    given = {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values_of(x).items()}
-    unset = set(given)
-    after = p.f(TracedMutableRow(dict(given), read, unset))
+    before = {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values_of(x).items()}
+    unset = set(before)
+    after = p.f(TracedMutableRow(dict(before), read, unset))
     if after is None:
         raise PreprocessorReturnError(p.name)
     values = values_of(after) if isinstance(after, Row) else getattr(after, "__dict__", None)
     if values is None:
         raise PreprocessorReturnError(p.name, after)
 
-    def is_made(name: str, value: Any) -> bool:
-        if name not in unset or value is not given[name]:  # set to the same value is set, too
+    def is_set(name: str, value: Any) -> bool:
+        if name not in unset or value is not before[name]:  # set to the same value is set, too
             return True
         return name in read and not isinstance(value, _FIXED)  # maybe changed in place
 
-    fields = {k: v for k, v in values.items() if is_made(k, v)}
-    return _Made(fields, _shared(given.keys() - values.keys()), _shared(read))
+    fields = {k: v for k, v in values.items() if is_set(k, v)}
+    return _Change(fields, _shared(before.keys() - values.keys()), _shared(read))
 
 
 _SETS: dict[frozenset[str], frozenset[str]] = {}
@@ -198,16 +198,16 @@ _SETS: dict[frozenset[str], frozenset[str]] = {}
 
 def _shared(names: Set[str]) -> frozenset[str]:
     """Return a set of names, the same object each time: one per memoized row would be many."""
-    made = frozenset(names)
-    return _SETS.setdefault(made, made)
+    one = frozenset(names)
+    return _SETS.setdefault(one, one)
 
 
 def _fields(p: Preprocessor) -> Callable[[dict[str, Any]], Any]:
     """Return what takes the values that a preprocessor reads from a row's: all, if any may be."""
-    found = reads(p.f)
-    if found.escapes:
+    columns = reads(p.f)
+    if columns.escapes:
         return lambda values: values
-    needed, maybe = sorted(found.columns), sorted(found.covered - found.columns)
+    needed, maybe = sorted(columns.columns), sorted(columns.covered - columns.columns)
     if maybe:
         return lambda values: (
             *(values[c] for c in needed),

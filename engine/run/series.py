@@ -63,8 +63,8 @@ class NullSeries(pd.Series):
     def _cmp_method(self, other: Any, op: Any) -> Any:
         try:
             if self.dtype.kind in "mM" and pd.api.types.is_scalar(other) and not pd.isna(other):
-                found = _PLAIN._cmp_method(pd.Series(self), other, op)
-                answers = pd.arrays.BooleanArray(found.to_numpy(bool), self.isna().to_numpy(bool))
+                plain = _PLAIN._cmp_method(pd.Series(self), other, op)
+                answers = pd.arrays.BooleanArray(plain.to_numpy(bool), self.isna().to_numpy(bool))
                 return NullSeries(answers, self.index, name=self.name)
             return _mask(_of_known(self, other, lambda a, b: _PLAIN._cmp_method(a, b, op)))
         except TypeError:  # such as all null, taken for another type than it is
@@ -91,21 +91,21 @@ class NullSeries(pd.Series):
 
     def astype(self, dtype: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the values in another dtype; pandas 2 makes text of null, too."""
-        made = _PLAIN.astype(self, dtype, *args, **kwargs)
+        series = _PLAIN.astype(self, dtype, *args, **kwargs)
         if dtype is _TEXT_TYPE or (isinstance(dtype, _TEXT_TYPE) and dtype == "str"):
-            made = made.where(self.notna(), None)
-        is_text = made.dtype == object or isinstance(made.dtype, pd.StringDtype)
+            series = series.where(self.notna(), None)
+        is_text = series.dtype == object or isinstance(series.dtype, pd.StringDtype)
         if not is_text or dtype is object or dtype == "object":
-            return made
-        return kept(pd.Series(made))
+            return series
+        return null_safe(pd.Series(series))
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a function, or a mapping, gives of each value; as pandas does."""
-        return kept(_as_objects(self).map(*args, **kwargs))
+        return null_safe(_as_objects(self).map(*args, **kwargs))
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
         """Return what a function gives of each value; as pandas does."""
-        return kept(_as_objects(self).apply(*args, **kwargs))
+        return null_safe(_as_objects(self).apply(*args, **kwargs))
 
     def to_numpy(self, *args: Any, **kwargs: Any) -> Any:
         """Return the values as an array, with a null that isn't NaN unless asked otherwise."""
@@ -140,21 +140,21 @@ class _Accessor:
         accessor = self._accessor
         if not hasattr(accessor, name) and self._series.isna().all():
             accessor = pd.Series(self._series).astype("timedelta64[s]").dt  # nulls are of any type
-        found = getattr(accessor, name)
-        if not callable(found):
-            return self._kept(found)
-        return lambda *args, **kwargs: self._kept(found(*args, **kwargs))
+        attribute = getattr(accessor, name)
+        if not callable(attribute):
+            return self._with_nulls(attribute)
+        return lambda *args, **kwargs: self._with_nulls(attribute(*args, **kwargs))
 
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, str):  # of a map, or a struct
             return self._series.map(lambda value: value.get(at), na_action="ignore")
-        return self._kept(self._accessor[at])
+        return self._with_nulls(self._accessor[at])
 
-    def _kept(self, found: Any) -> Any:
+    def _with_nulls(self, value: Any) -> Any:
         """Return an answer with null for null: pandas says of no time that it begins no month."""
-        made = kept(found)
-        plain = isinstance(found, pd.Series) and found.dtype == np.bool_
-        return made.mask(self._series.isna()) if plain else made
+        answer = null_safe(value)
+        plain = isinstance(value, pd.Series) and value.dtype == np.bool_
+        return answer.mask(self._series.isna()) if plain else answer
 
     def __dir__(self) -> list[str]:
         return dir(self._accessor)
@@ -189,9 +189,9 @@ def pandas_series(column: pd.Series) -> tuple[NullSeries, Mapping[int, Unreadabl
     dtype: Any = column.dtype
     if isinstance(dtype, pd.ArrowDtype):
         array, bad = readable(plain_array(column.array.__arrow_array__()))
-        made = null_series(array)
-        made.index = column.index
-        return made, bad
+        series = null_series(array)
+        series.index = column.index
+        return series, bad
     if isinstance(dtype, pd.Float32Dtype | pd.Float64Dtype):
         column = column.astype(np.dtype(str(dtype).lower()))
     bad = {}
@@ -199,7 +199,7 @@ def pandas_series(column: pd.Series) -> tuple[NullSeries, Mapping[int, Unreadabl
         values = pandas_values(column)
         bad = {i: v for i, v in enumerate(values) if type(v) is Unreadable}
         column = column.mask(np.isin(np.arange(len(column)), list(bad)))
-    return kept(column), bad
+    return null_safe(column), bad
 
 
 def _may_be_unreadable(column: pd.Series) -> bool:
@@ -210,8 +210,8 @@ def _may_be_unreadable(column: pd.Series) -> bool:
     return column.dtype.kind == "m" and not column.dt.days.dropna().between(-most, most - 1).all()
 
 
-def kept(value: Any) -> Any:
-    """Return what pandas gave so that it keeps null; what is no Series or frame as it is."""
+def null_safe(value: Any) -> Any:
+    """Return what pandas gave so that null stays null; other than a Series or frame, as it is."""
     if isinstance(value, pd.DataFrame):
         return NullFrame(value)
     if not isinstance(value, pd.Series):
@@ -234,13 +234,13 @@ def kept(value: Any) -> Any:
 
 def _decoded(series: pd.Series) -> NullSeries:
     """Return the values of categories without an order: Spark has no such type."""
-    categories = kept(series.cat.categories.to_series())
+    categories = null_safe(series.cat.categories.to_series())
     values = categories.array.take(series.cat.codes.to_numpy(), allow_fill=True)
     return NullSeries(values, series.index, name=series.name)
 
 
 def nan_apart() -> contextlib.AbstractContextManager[None]:
-    """Keep NaN apart from null in nullable floats: pandas 3 takes one for the other unless told."""
+    """Keep NaN and null distinct in nullable floats: pandas 3 confuses them by default."""
     if int(pd.__version__.partition(".")[0]) < 3:  # noqa: PLR2004 - and pandas 2 never does
         return contextlib.nullcontext()
     return pd.option_context("future.distinguish_nan_and_na", True)
@@ -250,8 +250,8 @@ def _floats(series: pd.Series) -> pd.Series:
     """Return floats with NA for NaN."""
     single = series.dtype in (np.float16, np.float32)
     values = series.to_numpy(np.float32 if single else np.float64)
-    made = pd.arrays.FloatingArray(values.copy(), np.isnan(values))
-    return pd.Series(made, series.index, name=series.name)
+    array = pd.arrays.FloatingArray(values.copy(), np.isnan(values))
+    return pd.Series(array, series.index, name=series.name)
 
 
 # What a column of objects holds -> the same in the dtype of such values.
@@ -318,7 +318,7 @@ def _mask(series: Any) -> Any:
 
 def _of_known(series: NullSeries, other: Any, run: Callable[[Any, Any], Any]) -> Any:
     """Compute on the values that aren't null, where the dtype doesn't keep null by itself."""
-    series = kept(series) if isinstance(series.dtype, pd.CategoricalDtype) else series
+    series = null_safe(series) if isinstance(series.dtype, pd.CategoricalDtype) else series
     if getattr(series.dtype, "na_value", None) is pd.NA:
         return run(series, other)
     n = len(series)
@@ -327,10 +327,10 @@ def _of_known(series: NullSeries, other: Any, run: Callable[[Any, Any], Any]) ->
     no_value = pd.isna(values) if by_row or pd.api.types.is_scalar(other) else False
     null = series.isna().to_numpy(bool) | np.asarray(no_value, bool)
     if not null.any():
-        return kept(run(series, other))
+        return null_safe(run(series, other))
     known = ~null
     if not known.any():
         return _nothing(series)
-    part = kept(run(series[known], values[known] if by_row else other))
+    part = null_safe(run(series[known], values[known] if by_row else other))
     places = np.where(known, np.cumsum(known) - 1, -1)
     return NullSeries(part.array.take(places, allow_fill=True), series.index, name=series.name)

@@ -70,7 +70,7 @@ class Parcel(Generic[T]):
         return _opened, (_pickled(self._value),)
 
     def unpack(self) -> T:
-        """Return the value; what its functions import when they run is found from now on."""
+        """Return the value; from now on its functions find what they import when they run."""
         for name, module in self._modules.items():
             if hasattr(sys.modules.get(name, module), _SENT):  # none of the executor's own
                 sys.modules[name] = module
@@ -165,21 +165,21 @@ def _needed(
     Exception
         What pickling raises, where a module's source can't be read either.
     """
-    left, seen = dict(imports), set()
+    left, names = dict(imports), set()
     modules, sources = {}, {}
     while left:
         name, module = left.popitem()
-        if name in seen:
+        if name in names:
             continue
-        seen.add(name)
+        names.add(name)
         try:
             left |= _dumps(module)[1]
             modules[name] = module
         except Exception as error:
             text = _text_of(module)
             if text is None:
-                said = f"{error}, in the module {name!r}, whose source can't be read"
-                raise type(error)(said) from None
+                message = f"{error}, in the module {name!r}, whose source can't be read"
+                raise type(error)(message) from None
             sources[name] = _Source(text, module.__file__ or name, hasattr(module, "__path__"))
             used = uses_of(ast.parse(text)).imports
             left |= {m.__name__: m for m in _own_modules(used, module.__package__ or "")}
@@ -188,10 +188,10 @@ def _needed(
 
 def _text_of(module: ModuleType) -> str | None:
     try:
-        found = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
+        text = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
     except (AttributeError, ImportError, OSError):
         return None
-    return found if isinstance(found, str) else None
+    return text if isinstance(text, str) else None
 
 
 def _dumps(value: Any) -> tuple[bytes, dict[str, ModuleType]]:
@@ -230,15 +230,15 @@ def _reduce_cache(cached: Any) -> Any:
 
 def _empty_cache(maxsize: int | None, typed: bool) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
-        return held[0](*args, **kwargs)
+        return functions[0](*args, **kwargs)
 
-    held: list[Any] = []
-    call.held = held  # type: ignore[attr-defined]
+    functions: list[Any] = []
+    call.functions = functions  # type: ignore[attr-defined]
     return functools.lru_cache(maxsize, typed)(call)
 
 
 def _fill_cache(cached: Any, f: FunctionType) -> None:
-    cached.__wrapped__.held.append(f)
+    cached.__wrapped__.functions.append(f)
     functools.update_wrapper(cached, f)
 
 
@@ -277,8 +277,8 @@ def _imported(f: FunctionType) -> Iterator[ModuleType]:
 
 def _own_modules(imports: Iterable[Import], home: str) -> Iterator[ModuleType]:
     """Yield the user's own among modules that code of a package imports."""
-    for taken in imports:
-        for name in _names(taken, home):
+    for import_ in imports:
+        for name in _names(import_, home):
             try:
                 module = importlib.import_module(name) if _may_be_own(name) else None
             except Exception:  # not here: the row's fault, or the function's own except, says so
@@ -287,17 +287,17 @@ def _own_modules(imports: Iterable[Import], home: str) -> Iterator[ModuleType]:
                 yield module
 
 
-def _names(taken: Import, home: str) -> Iterator[str]:
+def _names(import_: Import, home: str) -> Iterator[str]:
     """Yield the packages above what is imported, from the topmost, and it."""
     try:
-        full = importlib.util.resolve_name("." * taken.level + taken.module, home)
+        full = importlib.util.resolve_name("." * import_.level + import_.module, home)
     except ImportError:
         return
     parts = full.split(".")
     for n in range(1, len(parts) + 1):
         yield ".".join(parts[:n])
-    if taken.name is not None and not hasattr(sys.modules.get(full), taken.name):
-        yield f"{full}.{taken.name}"
+    if import_.name is not None and not hasattr(sys.modules.get(full), import_.name):
+        yield f"{full}.{import_.name}"
 
 
 def _may_be_own(name: str) -> bool:

@@ -11,9 +11,9 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, LongType, StructType
 
-from engine.compile.combine import packed
 from engine.plain import plain
 from engine.run.kernel import Fault, Kernel
+from engine.run.packing import packed
 from engine.run.ship import Parcel
 from engine.words import WORD
 from engine.workers import begin
@@ -78,16 +78,16 @@ def fused_udf(
         begin(plainly)
         n = len(arrays[0])
         out = parcel.unpack().run(dict(zip(inputs, arrays, strict=False)), n)
-        made = packed([out.found[i] for i in ids], places, n_words, n)
-        values = [pa.array(word) for part in made for word in part]
+        packed_words = packed([out.by_slice[i] for i in ids], places, n_words, n)
+        values = [pa.array(word) for part in packed_words for word in part]
         return pa.StructArray.from_arrays(
             [*values, _faults(out.faults, n, named, shown)], [*words, FAULT]
         )
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.
-    made: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
-    return made
+    udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
+    return udf
 
 
 def _faults(
@@ -101,7 +101,7 @@ def _faults(
     batch: str | None = json.dumps(Counter(fault.slice_id for fault in faults))
     for fault in faults:
         shown[fault.slice_id] += 1
-        found = {
+        facts = {
             "slice": fault.slice_id,
             "name": names[fault.slice_id],
             "read": fault.read,
@@ -110,5 +110,5 @@ def _faults(
             "batch": batch,
         }
         batch = None
-        rows[fault.row] = [*(rows[fault.row] or []), found]
+        rows[fault.row] = [*(rows[fault.row] or []), facts]
     return pa.array(rows, kind)

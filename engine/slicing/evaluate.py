@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from engine.errors import SliceFaultError, interrupts
+from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Column, Const, Expr, Mask, without_lookups
+from engine.slicing.kleene import KLEENE, BatchMask
 from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 from engine.slicing.slices import Slice, SliceKind
 
@@ -189,15 +191,16 @@ def codes(
     tree = without_lookups(tree, math.inf)
     for node in tree.walk():
         args = [values[part] for part in node.parts]
-        if isinstance(node, Call) and node.op in _BY_CODE:
-            values[node] = _BY_CODE[node.op](*(_codes(a, n) for a in args))
+        if isinstance(node, Call) and node.op in KLEENE:
+            values[node] = KLEENE[node.op](*(_mask(a, n) for a in args))
         elif isinstance(node, Call):
-            values[node] = [_BY_VALUE[node.op](*row) for row in zip(*args, strict=False)]
+            run = OPERATIONS[node.op].python
+            values[node] = [run(*row) for row in zip(*args, strict=False)]
         elif isinstance(node, Mask):
-            values[node] = np.asarray(masks[node.slice_id], np.int8)
+            values[node] = BatchMask.of(np.asarray(masks[node.slice_id]))
         else:
             values[node] = _leaf(node, column, lambda value: itertools.repeat(value, n))
-    return _codes(values[tree], n)
+    return _mask(values[tree], n).codes
 
 
 def field_of(x: Any, name: str) -> Any:
@@ -210,7 +213,7 @@ def _value(tree: Expr, mask: Callable[[str], Any], column: Callable[[str], Any])
     tree = without_lookups(tree, math.inf)
     for node in tree.walk():
         if isinstance(node, Call):
-            values[node] = _BY_VALUE[node.op](*(values[part] for part in node.parts))
+            values[node] = OPERATIONS[node.op].python(*(values[part] for part in node.parts))
         elif isinstance(node, Mask):
             values[node] = mask(node.slice_id)
         else:
@@ -230,50 +233,7 @@ def _answer(value: Any) -> bool | None:
     return None if value is None or value == -1 else bool(value)
 
 
-def _codes(values: np.ndarray | Iterable[Any], n: int) -> np.ndarray:
-    if isinstance(values, np.ndarray):
+def _mask(values: BatchMask | Iterable[Any], n: int) -> BatchMask:
+    if isinstance(values, BatchMask):
         return values
-    return np.fromiter((-1 if v is None else int(v) for v in values), np.int8, n)
-
-
-def _and(*args: bool | None) -> bool | None:
-    if False in args:
-        return False
-    return None if None in args else True
-
-
-def _or(*args: bool | None) -> bool | None:
-    if True in args:
-        return True
-    return None if None in args else False
-
-
-def _and_codes(*codes: np.ndarray) -> np.ndarray:
-    out, null = np.minimum.reduce(np.abs(codes)), np.minimum.reduce(codes) == -1
-    return np.where((out == 1) & null, -1, out).astype(np.int8)
-
-
-def _or_codes(*codes: np.ndarray) -> np.ndarray:
-    out, null = np.maximum.reduce(codes), np.minimum.reduce(codes) == -1
-    return np.where((out != 1) & null, -1, out).astype(np.int8)
-
-
-# Operation -> what it gives of one row's values, as Python would.
-_BY_VALUE: Mapping[str, Callable[..., Any]] = {
-    "kleene_and": _and,
-    "kleene_or": _or,
-    "kleene_not": lambda a: None if a is None else not a,
-    "eq": lambda a, b: a == b,
-    "in": lambda item, over: item in over,
-    "is_none": lambda a: a is None,
-    "is_nan": lambda a: isinstance(a, float) and a != a,  # noqa: PLR0124
-    "not": lambda a: not a,
-    "and": lambda *args: next((a for a in args if not a), args[-1]),
-    "if": lambda test, a, b: a if test else b,
-}
-# The same of a batch's codes.
-_BY_CODE: Mapping[str, Callable[..., np.ndarray]] = {
-    "kleene_and": _and_codes,
-    "kleene_or": _or_codes,
-    "kleene_not": lambda a: np.where(a == -1, -1, 1 - a).astype(np.int8),
-}
+    return BatchMask.of(np.fromiter((-1 if v is None else int(v) for v in values), np.int8, n))

@@ -163,7 +163,7 @@ def ours(searches: list[Search]) -> Callable[[pa.Array], Masks]:
     kernel = engine.compile_slices(sfs, pa.schema({"text": pa.string()})).kernel
 
     def run(batch: pa.Array) -> Masks:
-        found = kernel.run({"text": batch}).found
+        found = kernel.run({"text": batch}).by_slice
         return np.array([found[sf.id].members for sf in sfs])
 
     return run

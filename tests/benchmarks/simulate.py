@@ -24,7 +24,7 @@ from scipy.stats import beta, norm
 
 from engine.hashing import key_hash
 from engine.metrics.catalog import parse_metric
-from engine.metrics.formulas.classification import values
+from engine.metrics.formulas.classification import of_confusions
 from engine.metrics.formulas.exact import exact
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.probability import (
@@ -183,7 +183,7 @@ def of_cells(share: np.ndarray | float) -> np.ndarray:
 def f1(cells: np.ndarray) -> np.ndarray:
     """F1 of ``[simulations, 4, …]``."""
     of_rows = np.moveaxis(cells, 1, -1)
-    return values(METRIC, of_rows.reshape(*of_rows.shape[:-1], 2, 2))
+    return of_confusions(METRIC, of_rows.reshape(*of_rows.shape[:-1], 2, 2), 1).defined
 
 
 def ranked(n: int) -> list[Coverage]:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import functions as F
 
 from engine.compile import catalyst
 from engine.compile.catalyst import CATALYST, Term
@@ -59,43 +58,44 @@ def part(name: str, value: object) -> Callable[[pytest.MonkeyPatch], None]:
 
 def _compared(a: Term, b: Term) -> Term:
     right = _GREATER(a, b)
-    found = catalyst._numbers(a, b)
-    return right if found is None else replace(right, value=found[0] > found[1])
+    numbers = catalyst._numbers(a, b)
+    return right if numbers is None else replace(right, value=f"({numbers[0]} > {numbers[1]})")
 
 
 def _equal(a: Term, b: Term) -> Term:
     right = catalyst._equal(a, b)
     if {a.kind, b.kind} & {"none", "other"} or a.kind != b.kind:
         return right
-    return Term("bool", a.value == b.value, None, right.fail)
+    return Term("bool", f"({a.value} = {b.value})", None, right.fail)
 
 
 def _without_null(a: Term, b: Term) -> Term:
-    found = catalyst._in(a, b)
-    return Term("bool", F.when(a.value.isNotNull(), found.value).otherwise(False), None, a.fail)
+    value = f"({a.value} IS NOT NULL AND {catalyst._in(a, b).value})"
+    return Term("bool", value, None, a.fail)
 
 
 def _cut(a: Term, b: Term) -> Term:
     right = catalyst._floor_divided(a, b)
-    return Term("int", F.call_function("div", a.value.cast("long"), b.value), None, right.fail,
-                right.bits)  # fmt: skip
+    value = f"(CAST({a.value} AS BIGINT) div {b.value})"
+    return Term("int", value, None, right.fail, right.bits)
 
 
 def _rest(a: Term, b: Term) -> Term:
     right = catalyst._mod(a, b)
-    return Term("int", a.value.cast("long") % b.value, None, right.fail, right.bits)
+    value = f"(CAST({a.value} AS BIGINT) % {b.value})"
+    return Term("int", value, None, right.fail, right.bits)
 
 
 def _octets(a: Term) -> Term:
     catalyst._length(a)  # refuses what it must
-    return Term("int", F.octet_length(a.value).cast("long"), None,
-                catalyst._strict(a), 31)  # fmt: skip
+    value = f"CAST(octet_length({a.value}) AS BIGINT)"
+    return Term("int", value, None, catalyst._strict(a), 31)
 
 
 def _always(stops: bool) -> Callable[..., Term]:
     def chain(*terms: Term) -> Term:
-        found = catalyst._until(stops)(*terms)
-        return Term("bool", found.value, None, catalyst._or(*(t.fail for t in terms)))
+        value = catalyst._until(stops)(*terms).value
+        return Term("bool", value, None, catalyst._any_of(*(t.fail for t in terms)))
 
     return chain
 
@@ -110,10 +110,10 @@ WRONG = {
     "% has the dividend's sign": rule("mod", _rest),
     "len() in bytes": rule("len", _octets),
     "integers are rounded to floats": part("_EXACT_BITS", 64),
-    "sums overflow": rule("add", catalyst._computed(lambda a, b: a + b, lambda *_: 1)),
+    "sums overflow": rule("add", catalyst._computed("+", lambda *_: 1)),
     "any() fails wherever a part fails": rule("any", _always(True)),
     "what is not used can't fail": rule("then", lambda _, value: value),
-    "null is not known to be false": part("_truth", lambda term: term.value == True  # noqa: E712
+    "null is not known to be false": part("_truth", lambda term: f"({term.value} = true)"
                                           if term.kind == "bool" else _TRUTH(term)),
     "a text starts where it has": rule("startswith", catalyst._searched("contains")),
 }  # fmt: skip

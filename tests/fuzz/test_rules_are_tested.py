@@ -16,7 +16,7 @@ import pytest
 from engine.arrow import columns, values
 from engine.compile import tiers, vectors
 from engine.compile.vectors import VECTORS, Vec, each, first_fail
-from engine.lift import lift
+from engine.lift import calls, effects, expressions, scope, statements
 from engine.matching import methods, patterns, text, windows
 from engine.slicing import expr
 from tests.fuzz import differ, oracle, strategies
@@ -56,6 +56,19 @@ def python(op: str, run: Callable[..., object]) -> Plant:
 
 def part(of: object, name: str, value: object) -> Plant:
     return lambda patch: patch.setattr(of, name, value)
+
+
+def _of_each(name: str, value: object, *modules: object) -> Plant:
+    """Replace what several modules import by one name."""
+    return _every(*(part(module, name, value) for module in modules))
+
+
+def _every(*plants: Plant) -> Plant:
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        for one in plants:
+            one(patch)
+
+    return plant
 
 
 def _lazy(stops: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Vec]:
@@ -101,7 +114,7 @@ def _true_division(batch, node, a, b):
         return each(batch, operator.truediv, a, b)
     with np.errstate(all="ignore"):
         values = np.divide(*(np.asarray(n, np.float64) for n in numbers))
-    fail = first_fail(vectors.strict_fail(a), vectors._null_fail(b))
+    fail = first_fail(vectors.strict_fail(a), vectors.strict_fail(b))
     return Vec("float", vectors._full(values, batch), None, fail)
 
 
@@ -169,7 +182,8 @@ WRONG: dict[str, Plant] = {
     "both branches are evaluated": rule("if", _eager),
     "the right side of `and` is always evaluated": rule(
         "and", lambda batch, node, a, b: _eager(batch, node, a, b, a)),
-    "what is not used can't fail": part(lift, "_then", lambda _, value: value),
+    "what is not used can't fail": _of_each(
+        "then", lambda _, value: value, effects, calls, statements),
     "a match is true, and no object": part(vectors, "_unknown", lambda vec: vec.fail),
     "`is None` of a match": rule("is_none", lambda batch, _, a: Vec(
         "bool", np.zeros(batch.n, np.bool_) if a.kind == "match" else vectors.is_none(a, batch),
@@ -178,7 +192,7 @@ WRONG: dict[str, Plant] = {
     "bool is no int": rule("isinstance", lambda batch, _, a, b: each(
         batch, lambda v, t: type(v) in (t if isinstance(t, tuple) else (t,)), a, b)),
     "any whole number is a mask": rule("mask", _of_int),
-    "a name is bound wherever := stands": part(lift._Scope, "forget", lambda *_: None),
+    "a name is bound wherever := stands": part(scope.Scope, "forget", lambda *_: None),
     "decimals equal no integer": part(vectors, "is_plain_collection", lambda _: True),
 }  # fmt: skip
 
@@ -216,14 +230,6 @@ def odd(tmp_path_factory):
     return made
 
 
-def _every(*plants: Plant) -> Plant:
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        for one in plants:
-            one(patch)
-
-    return plant
-
-
 def _by_text(value: object) -> str:
     return f"{type(value).__name__}:{value!r}"
 
@@ -247,12 +253,16 @@ def _shared_answers(lifted: Callable[..., object]) -> Callable[..., object]:
 
 ODD: dict[str, tuple[Plant, str | None]] = {
     "constants are what they look like": (
-        _every(part(lift, "is_constant", lambda _: True), part(expr, "constant_key", _by_text)),
+        _every(
+            _of_each("is_constant", lambda _: True, scope, expressions, calls),
+            part(expr, "constant_key", _by_text),
+        ),
         None,
     ),
     "an object of a subclass is its base's": (
         _every(
-            part(lift, "is_constant", lambda v: isinstance(v, str | int | dict | frozenset)),
+            _of_each("is_constant", lambda v: isinstance(v, str | int | dict | frozenset),
+                     scope, expressions, calls),
             part(vectors, "is_plain_collection", lambda _: True),
         ),
         None,

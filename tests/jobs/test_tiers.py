@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 
-from engine.lift import lift
+from engine.lift import expressions
+from engine.ops.operations import OPERATIONS
 
 SCHEMA = "id int, text string, likes bigint"
 ROWS = [(i, f"text {i}" if i % 3 else None, i) for i in range(60)]
@@ -52,7 +53,8 @@ def test_a_wrong_rule_stops_the_run_before_anything_is_written(bench, monkeypatc
     assert ran.status == 0
     assert "2 compiled slices give what Python gives on 60 sampled rows" in caplog.text
     # The rule is planted where trees are made, which is on the driver.
-    monkeypatch.setattr(lift, "_COMPARE", {**lift._COMPARE, ast.Gt: "ge"})
+    wrong = {**expressions._OPERATORS, ast.Gt: OPERATIONS["ge"]}
+    monkeypatch.setattr(expressions, "_OPERATORS", wrong)
     error = bench.run(
         "label_slices", project, "verify=1.0", "tier=arrow", f"root={bench.folder / 'other'}"
     ).error

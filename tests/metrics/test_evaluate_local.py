@@ -121,6 +121,17 @@ def test_types_that_arrow_and_pandas_have_for_the_same_values():
         pd.testing.assert_frame_equal(other, plain, check_exact=True)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("none", [{}, {"prob": None}, {"weight": None}, {"label": None}])
+def test_what_there_is_none_of(classes, none):
+    label = np.arange(N) % classes
+    rows = FRAME[["id", "a"]].assign(**{"label": label, "pred": label, **none})
+    asks = {"metrics": ["log_loss", "accuracy"], "classes": list(range(classes))}
+    found = evaluate(rows, key="id", slices=["a"], n_replicates=0, **asks)
+    assert value(found, "a", "accuracy") == 1.0 or "label" in none
+    assert found.table["status"].unique().tolist()[0] == "unscored"
+
+
 WRONG = {
     "unmarked": ({"slices": []}, "a, b"),
     "no mask": ({"slices": ["zz"]}, "'zz'"),

@@ -197,8 +197,8 @@ def test_defaults_of_parameters():
         (
             "zzz",
             UnknownMetricError,
-            "unknown metric 'zzz'; known: accuracy, balanced_accuracy, bias, brier, count, "
-            "coverage, ece, f1, f1_macro, f1_micro and 27 more",
+            "unknown metric 'zzz'; known: accuracy, balanced_accuracy, bias, brier, "
+            "cohen_kappa, count, coverage, ece, f1, f1_macro and 28 more",
         ),
         (
             "f1@threshold=high",

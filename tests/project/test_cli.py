@@ -15,6 +15,7 @@ import pytest
 from engine.errors import ConfigError, EmptyTableError
 from engine.project import cli
 from engine.project.load import load_project
+from engine.report.sections import cell
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -168,4 +169,4 @@ def test_a_table_in_a_log_has_the_width_of_its_figures_and_cuts_no_name(capsys):
     [(0.00004, "4e-05"), (1234567, "1,234,567"), (True, "True"), ("a", "a"), (-1.5, "-1.5000")],
 )
 def test_cells(value, text):
-    assert cli.cell(value) == text
+    assert cell(value) == text

@@ -140,8 +140,8 @@ WRONG = {
     "metrics: f1": "metrics: must be a list, found 'f1'",
     "metrics: []": "metrics: must have 1 or more entries, found []",
     "metrics: [f2]":
-        "metrics: unknown metric 'f2'; known: accuracy, balanced_accuracy, bias, brier, count, "
-        "coverage, ece, f1, f1_macro, f1_micro and 27 more",
+        "metrics: unknown metric 'f2'; known: accuracy, balanced_accuracy, bias, brier, "
+        "cohen_kappa, count, coverage, ece, f1, f1_macro and 28 more",
     "metrics: [acuracy]": "metrics: unknown metric 'acuracy'; did you mean 'accuracy'?",
     "metrics: [f1@treshold=.5]":
         "metrics: metric 'f1@treshold=.5': parameter 'treshold': it takes threshold, top",

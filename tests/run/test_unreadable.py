@@ -310,7 +310,7 @@ def test_a_batch_without_such_values_is_looked_through_once(monkeypatch):
     seen: list[Any] = []
     from engine.arrow import values
 
-    monkeypatch.setattr(values, "_apart", seen.append)
+    monkeypatch.setattr(values, "_separated", seen.append)
     table = pa.table({"s": ["a", None], "d": [dt.date(1, 1, 1), dt.date(9999, 12, 31)]})
     sfs = [SlicingFunction("t", lambda x: "a" in x.s), SlicingFunction("y", lambda x: x.d.year > 1)]
     compile_slices(sfs, table.schema).apply(table)

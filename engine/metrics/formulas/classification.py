@@ -36,32 +36,6 @@ def margins(m: np.ndarray) -> Margins:
     return Margins(np.diagonal(m, axis1=-2, axis2=-1), m.sum(axis=-1), m.sum(axis=-2))
 
 
-def values(metric: MetricSpec, confusions: np.ndarray, positive: int = 1) -> np.ndarray:
-    """Compute a metric of many confusion matrices at once, such as slices and their replicates.
-
-    Parameters
-    ----------
-    metric
-        One whose family is a confusion's.
-    confusions
-        ``[..., C, C]`` counts or weights.
-    positive
-        Position of the positive class, for binary metrics.
-
-    Returns
-    -------
-    np.ndarray
-        ``[...]``; NaN where the metric is 0/0 of a matrix, or it is all 0.
-
-    Examples
-    --------
-    >>> from engine.metrics.catalog import parse_metric
-    >>> values(parse_metric("recall"), np.array([[[3, 1], [1, 3]], [[0, 0], [0, 0]]])).tolist()
-    [0.75, nan]
-    """
-    return of_confusions(metric, confusions, positive).defined
-
-
 def ratio(
     metric: MetricSpec, confusions: np.ndarray, positive: int, rows: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,7 @@ def log_losses(of: Outputs) -> np.ndarray:
 
     Examples
     --------
+    >>> from engine.metrics.formulas.outputs import Classes
     >>> of = Outputs(Classes((0, 1), 1), np.array([1, 0]), np.array([1, 1]), np.array([[.5], [.9]]))
     >>> log_losses(of).round(3).tolist()
     [0.693, 2.303]
@@ -47,6 +48,7 @@ def squared_errors(of: Outputs) -> np.ndarray:
 
     Examples
     --------
+    >>> from engine.metrics.formulas.outputs import Classes
     >>> of = Outputs(Classes((0, 1), 1), np.array([1, 0]), np.array([1, 1]), np.array([[.5], [.9]]))
     >>> squared_errors(of).round(2).tolist()
     [0.25, 0.81]

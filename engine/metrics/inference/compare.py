@@ -44,7 +44,7 @@ FLIPPED = ("split", "slice", "support", "won", "lost", "net", "p_value", "p_adju
 def compare(
     counts: Scan,
     spec: EvaluationSpec,
-    sure: Confidence,
+    confidence: Confidence,
     first: str,
     second: str,
     areas: pd.DataFrame | None = None,
@@ -55,7 +55,7 @@ def compare(
     ----------
     counts, spec
         What was added up of both models, with replicates, and what was evaluated.
-    sure
+    confidence
         How sure figures must be; where fewer rows decide one than ``min_support`` it isn't
         tested.
     first, second
@@ -74,14 +74,14 @@ def compare(
         parts = (counts.parts[first, split], counts.parts[second, split])
         for metric in spec.metrics:
             if metric.name == "roc_auc" and areas is not None:
-                of = _by_delong(areas[in_split(areas["split"], split)], spec, sure)
+                of = _by_delong(areas[in_split(areas["split"], split)], spec, confidence)
             elif metric in spec.replicable:
-                of = _by_replicates(parts, metric, spec, sure)
+                of = _by_replicates(parts, metric, spec, confidence)
             else:
                 continue
             names = [OVERALL, *spec.slice_ids]
             about = {"split": split, "slice": names, "metric": str(metric)}
-            columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, sure)}
+            columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, confidence)}
             tables.append(pd.DataFrame({**about, **columns}))
     if not tables:
         return pd.DataFrame(columns=list(COMPARED))
@@ -99,7 +99,7 @@ class _Compared(NamedTuple):
 
 
 def _by_replicates(
-    parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, sure: Confidence
+    parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, confidence: Confidence
 ) -> _Compared:
     of = family(metric, spec.labels)
     value, each, rows = [], [], []
@@ -112,16 +112,16 @@ def _by_replicates(
     support = units_of(parts[1], np.minimum(*rows))
     decide = units_of(parts[1], np.minimum(*(decisive_rows(of, p) for p in parts)))
     difference, replicates = value[1] - value[0], each[1] - each[0]
-    interval = bootstrap_interval(difference, replicates, support, sure.level)
+    interval = bootstrap_interval(difference, replicates, support, confidence.level)
     unit = unit_of(difference, replicates)
     with np.errstate(all="ignore"):
         floor = row_variance(replicates[0] / unit, support[0]) / support
     p = replicate_test(difference / unit, replicates / unit, support, floor)
-    p = np.where(sufficient(decide, sure.min_support), p, np.nan)
+    p = np.where(sufficient(decide, confidence.min_support), p, np.nan)
     return _Compared(support, difference, interval.low, interval.high, p)
 
 
-def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _Compared:
+def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, confidence: Confidence) -> _Compared:
     """Compare areas under the ROC curve; as everywhere, with no less spread than all rows have."""
     each = areas.set_index("slice").reindex(range(1 + len(spec.slice_ids)))
     m, n = (each[c].fillna(0).to_numpy(np.float64) for c in ("positives", "negatives"))
@@ -130,22 +130,22 @@ def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, sure: Confidence) -> _
     with np.errstate(all="ignore"):
         variance = np.fmax(of_m / m + of_n / n, of_m[0] / m + of_n[0] / n)
         variance = np.where((m > 0) & (n > 0), variance, np.nan)
-        half = norm.ppf((1 + sure.level) / 2) * np.sqrt(variance)
+        half = norm.ppf((1 + confidence.level) / 2) * np.sqrt(variance)
         p = 2 * norm.sf(np.abs(difference) / np.sqrt(variance))
     p = np.where((variance == 0) & (difference == 0), 1.0, p)
-    p = np.where(sufficient(np.minimum(m, n), sure.min_support), p, np.nan)
+    p = np.where(sufficient(np.minimum(m, n), confidence.min_support), p, np.nan)
     low, high = (np.clip(difference + side * half, -1, 1) for side in (-1, 1))
     return _Compared((m + n).astype(np.int64), difference, low, high, p)
 
 
 def flips(
-    counts: Scan, spec: EvaluationSpec, sure: Confidence, first: str, second: str
+    counts: Scan, spec: EvaluationSpec, confidence: Confidence, first: str, second: str
 ) -> pd.DataFrame:
     """Count the rows that the second model wins and loses against the first, on every slice.
 
     Parameters
     ----------
-    counts, spec, sure, first, second
+    counts, spec, confidence, first, second
         As for :func:`compare`; no replicates are needed.
 
     Returns
@@ -165,8 +165,8 @@ def flips(
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
         support = cells.sum(axis=1)
         p = mcnemar(won, lost)
-        p = np.where(sufficient(support, sure.min_support), p, np.nan)
-        p = np.full(len(p), np.nan) if spec.weighted or sure.clustered else p
+        p = np.where(sufficient(support, confidence.min_support), p, np.nan)
+        p = np.full(len(p), np.nan) if spec.weighted or confidence.clustered else p
         tables.append(
             pd.DataFrame(
                 {
@@ -177,7 +177,7 @@ def flips(
                     "lost": lost,
                     "net": won - lost,
                     "p_value": p,
-                    "p_adjusted": _corrected(p, sure),
+                    "p_adjusted": _corrected(p, confidence),
                 }
             )
         )
@@ -198,7 +198,7 @@ def mcnemar(won: np.ndarray, lost: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(1.0, 2 * binom.cdf(np.minimum(won, lost), won + lost, 0.5)))
 
 
-def _corrected(p: np.ndarray, sure: Confidence) -> np.ndarray:
+def _corrected(p: np.ndarray, confidence: Confidence) -> np.ndarray:
     corrected = p.copy()  # all rows are one question, the slices are many
-    corrected[1:] = adjusted(p[1:], sure.correction)
+    corrected[1:] = adjusted(p[1:], confidence.correction)
     return corrected

@@ -116,7 +116,7 @@ def interval_source(metric: MetricSpec, spec: EvaluationSpec, clustered: bool) -
 
 
 def with_uncertainty(
-    figures: pd.DataFrame, counts: Scan, spec: EvaluationSpec, sure: Confidence
+    figures: pd.DataFrame, counts: Scan, spec: EvaluationSpec, confidence: Confidence
 ) -> pd.DataFrame:
     """Add to figures their intervals, differences to the complement and p-values.
 
@@ -126,7 +126,7 @@ def with_uncertainty(
         What :func:`engine.metrics.inference.figures.figures` returned.
     counts, spec
         What was added up, and what was evaluated.
-    sure
+    confidence
         How sure figures must be.
 
     Returns
@@ -151,10 +151,10 @@ def with_uncertainty(
         exists = np.isin(status, [OK, UNDEFINED])
         for i, metric in enumerate(spec.metrics):
             find = _FIND.get(metric.family, _of_states)
-            of = find(part, metric, spec, sure, value[:, i])
+            of = find(part, metric, spec, confidence, value[:, i])
             here = exists[:, i]
             status[here & of.rough, i] = ROUGH
-            enough = sufficient(of.decisive, sure.min_support)
+            enough = sufficient(of.decisive, confidence.min_support)
             status[here & ~enough & (metric.family not in _COUNTED), i] = INSUFFICIENT
             p = np.where(here & enough, of.p, np.nan)
             p[0] = np.nan  # all rows have no complement
@@ -162,10 +162,10 @@ def with_uncertainty(
             columns["ci_high"][:, i] = np.where(here, of.interval.high, np.nan)
             columns["effect"][1:, i] = np.where(here[1:], of.effect[1:], np.nan)
             columns["p_value"][:, i] = p
-            columns["p_adjusted"][:, i] = adjusted(p, sure.correction)
+            columns["p_adjusted"][:, i] = adjusted(p, confidence.correction)
         # The user's own metrics have neither interval nor test, but few rows are few.
         own = slice(len(spec.metrics), None)
-        few = rows["support"].to_numpy().reshape(shape) < sure.min_support
+        few = rows["support"].to_numpy().reshape(shape) < confidence.min_support
         status[:, own][exists[:, own] & few[:, own]] = INSUFFICIENT
         for name, values in columns.items():
             rows[name] = values.ravel()
@@ -186,7 +186,7 @@ def decisive_rows(of: Family, part: Part) -> np.ndarray:
 
 
 def _of_states(
-    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, confidence: Confidence, value: np.ndarray
 ) -> _Inference:
     of, whole = family(metric, spec.labels), part.state.at(0)
     rows = decisive_rows(of, part)
@@ -200,9 +200,9 @@ def _of_states(
         assert others is not None
         with np.errstate(all="ignore"):
             effect = k / n - others[0] / others[1]
-        if not (spec.weighted or sure.clustered):
+        if not (spec.weighted or confidence.clustered):
             p = fisher(k, n, k[0] - k, n[0] - n)
-            return _Inference(wilson(k, n, sure.level), effect, p, rows, rough(k, n))
+            return _Inference(wilson(k, n, confidence.level), effect, p, rows, rough(k, n))
     else:
         effect = value - of.compute(outside, whole).defined
     if part.replicates is None or metric not in spec.replicable:
@@ -216,11 +216,11 @@ def _of_states(
     # If the slice's rows were like all rows; a lucky slice has too small a spread of its own.
     with np.errstate(all="ignore"):
         # A cluster may be in the slice and outside it, so none are known to be others.
-        rows_outside = np.inf if sure.clustered else rows[0] - rows
+        rows_outside = np.inf if confidence.clustered else rows[0] - rows
         floor = row_variance(replicates[0] / unit, rows[0]) * (1 / rows + 1 / rows_outside)
         smaller = np.minimum(rows, rows_outside)
     return _Inference(
-        bootstrap_interval(value, replicates, rows, sure.level),
+        bootstrap_interval(value, replicates, rows, confidence.level),
         effect,
         replicate_test(effect / unit, (replicates - rest) / unit, smaller, floor),
         rows,
@@ -228,7 +228,7 @@ def _of_states(
 
 
 def _scores(
-    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, confidence: Confidence, value: np.ndarray
 ) -> _Inference:
     negatives, positives = histograms(metric, part.state.weights)
     rows = np.minimum(*(h.sum(axis=-1) for h in histograms(metric, part.state.rows)))
@@ -237,14 +237,14 @@ def _scores(
     for start in range(0, len(value), _SLICES):
         block = slice(start, start + _SLICES)
         own = np.stack([negatives[block], positives[block]])
-        of_block = _RANKED[metric.name](own, whole, sure.level)
+        of_block = _RANKED[metric.name](own, whole, confidence.level)
         for column, values in zip(columns, of_block, strict=True):
             column[block] = values
     low, high, outside, p = columns
     for at, (score, positive, _) in part.scores.items():  # a small slice's is of the scores
         sides = np.stack(histogram_of(positive, score))[:, None]
-        low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, sure.level))
-    if spec.weighted or sure.clustered:
+        low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, confidence.level))
+    if spec.weighted or confidence.clustered:
         return _nothing(value - outside, rows)
     return _Inference(Interval(low, high), value - outside, p, rows)
 
@@ -284,7 +284,7 @@ _ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
 
 
 def _counted(
-    part: Part, metric: MetricSpec, spec: EvaluationSpec, sure: Confidence, value: np.ndarray
+    part: Part, metric: MetricSpec, spec: EvaluationSpec, confidence: Confidence, value: np.ndarray
 ) -> _Inference:
     """Find nothing: a count of rows is what it is."""
     return _nothing(np.full(len(value), np.nan), value)

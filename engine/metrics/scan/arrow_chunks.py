@@ -77,8 +77,11 @@ def _of_model(
 ) -> Iterator[tuple[str, pa.Array]]:
     """Yield what tasks take of one model's predictions."""
     spec, n = form.spec, batch.num_rows
-    missing = pa.nulls(n, pa.float64())
-    of = {name: batch.column(at[name]) if name in at else missing for name in OURS}
+    kinds = {"prob": pa.list_(pa.float64())}
+    of = {
+        name: batch.column(at[name]) if name in at else pa.nulls(n, kinds.get(name, pa.float64()))
+        for name in OURS
+    }
     none = np.zeros(n, bool)
     predicted = _flags(batch.column(at[FOUND])) if FOUND in at else ~none
     flags = {"found": predicted, "bad_prob": none, "bad_number": none}
@@ -101,7 +104,8 @@ def _of_model(
 def wrong_numbers(column: pa.Array) -> np.ndarray:
     """Tell which labels or predictions are there but are no number that can be summed."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(column.is_valid()) & ~(np.abs(doubles(column)) <= MAX_NUMBER)
+        summed = np.abs(doubles(column)) <= MAX_NUMBER
+    return np.asarray(np.asarray(column.is_valid()) & ~summed)
 
 
 def _flags(column: pa.Array) -> np.ndarray:

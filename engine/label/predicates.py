@@ -1,0 +1,77 @@
+"""Slices that their users wrote for Spark, in SQL or as a Column, and Spark's word on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import BooleanType, StructType
+
+from engine.errors import PredicateError, SliceDepthError, near
+from engine.run.faults import STACK, named_sql
+from engine.slicing.evaluate import wrong_return
+from engine.slicing.functions import SlicingFunction
+
+
+def predicate(sf: SlicingFunction) -> SparkColumn:
+    """Return a slice of SQL, or of a function that returns a Column, as a Column.
+
+    Raises
+    ------
+    PredicateError
+        If the function returns something else.
+    """
+    if sf.sql is not None:
+        return F.expr(named_sql(sf))
+    column: Any = sf()
+    if not isinstance(column, SparkColumn):
+        problem = wrong_return(column).replace("True, False or None", "a Spark Column")
+        raise PredicateError(sf.name, sf.name, f"can't be used: {problem}")
+    return column
+
+
+def check_predicates(
+    sfs: Sequence[SlicingFunction], schema: StructType, session: SparkSession
+) -> None:
+    """Let Spark analyse each predicate over an empty table; no job runs.
+
+    Raises
+    ------
+    PredicateError
+        If one is not a BOOLEAN expression over the schema.
+    SliceDepthError
+        If one is nested too deeply for the JVM.
+    """
+    if not sfs:
+        return
+    empty = session.createDataFrame([], schema)
+    for sf in sfs:
+        text = sf.sql if sf.sql is not None else sf.name
+        try:
+            kind = empty.select(predicate(sf)).schema[0].dataType
+            if isinstance(kind, BooleanType):
+                empty.where(predicate(sf)).schema  # noqa: B018 - a filter may not aggregate
+        except (AnalysisException, ParseException) as error:
+            raise PredicateError(sf.name, text, _analysis_problem(error, schema)) from None
+        except Exception as error:  # of the JVM, which pyspark doesn't translate
+            if STACK not in str(error):
+                raise
+            raise SliceDepthError(sf.name) from None
+        if not isinstance(kind, BooleanType):
+            raise PredicateError(sf.name, text, f"is {kind.simpleString()}, not boolean")
+
+
+def _analysis_problem(error: AnalysisException | ParseException, schema: StructType) -> str:
+    condition = error.getCondition() or ""
+    facts = error.getMessageParameters() or {}
+    if condition.startswith("UNRESOLVED_COLUMN"):
+        column = facts.get("objectName", "").strip("`")
+        return f"names no column of the table: {column!r}{near(column, schema.names)}"
+    if condition.startswith("PARSE_SYNTAX"):
+        return f"is not SQL: syntax error at or near {facts.get('error', '')}"
+    first = str(error).partition("\n")[0].partition(" SQLSTATE")[0]
+    return f"can't be used: {first}"

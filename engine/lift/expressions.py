@@ -1,0 +1,470 @@
+"""Expressions of a function's source to trees."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import warnings
+from abc import ABC, ABCMeta, abstractmethod
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from enum import EnumType
+from types import (
+    BuiltinFunctionType,
+    ClassMethodDescriptorType,
+    FunctionType,
+    MethodDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any
+
+from engine.lift.effects import raising
+from engine.lift.scope import (
+    KNOWN,
+    ROW,
+    CannotLiftError,
+    Items,
+    NumpyValue,
+    Scope,
+    Thing,
+    Value,
+    WholeRow,
+    as_value,
+    known_value,
+    lasting,
+)
+from engine.lift.syntax import expression_problem, shown
+from engine.ops.operations import OPERATIONS, Op, written
+from engine.slicing.constants import SCALARS, is_constant
+from engine.slicing.expr import Call, Column, Const, Expr
+
+MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
+# How source writes operations: the operator's node, the method, the attribute, the function.
+_OPERATORS: Mapping[Any, Op] = {op.source: op for op in written("operator").values()}
+_ATTRIBUTES = written("attribute")
+# Operations that take an answer of numpy's (`np.True_`) as they take Python's.
+_LIKE_BOOL = frozenset({"not", "and", "or", "if", "then", "any", "all", "bool", "is_none"})
+_PASSING = frozenset({"and", "or", "if", "then"})  # those that may give it on
+_LISTS = (list, tuple, object)  # what numpy compares element by element, or may
+_ROW_METHODS = frozenset({"get", "keys", "asDict"})
+_TRUE, _FALSE = Const(True), Const(False)
+_COLLECTIONS = (list, tuple, set, frozenset, dict)
+_OPEN = (ModuleType, type, ABCMeta, EnumType)
+_BOUND = (
+    FunctionType, BuiltinFunctionType, staticmethod, classmethod, MethodDescriptorType,
+    WrapperDescriptorType, ClassMethodDescriptorType,
+)  # fmt: skip
+# Types whose operators change nothing: lifting computes them, constant or not.
+_FOLDED = SCALARS | {re.RegexFlag}
+
+# Syntax -> the method that reads it: what is not here is not lifted.
+_VISIT: Mapping[type[ast.AST], str] = {
+    ast.Constant: "_constant_node",
+    ast.Name: "_name",
+    ast.Attribute: "_attribute",
+    ast.Subscript: "_subscript",
+    ast.BoolOp: "_boolean",
+    ast.UnaryOp: "_unary",
+    ast.BinOp: "_binary_node",
+    ast.Compare: "_compare",
+    ast.IfExp: "_conditional",
+    ast.NamedExpr: "_walrus",
+    ast.Tuple: "_display",
+    ast.List: "_display",
+    ast.Set: "_display",
+    ast.GeneratorExp: "_comprehension",
+    ast.ListComp: "_comprehension",
+    ast.Call: "call",
+}
+
+
+class Expressions(ABC):
+    """Reads expressions; notes the columns that are read."""
+
+    def __init__(self, columns: frozenset[str], scalars: Container[str]) -> None:
+        self.columns, self.scalars = columns, scalars
+        self.by_numpy: set[Expr] = set()  # comparisons that give `np.True_`
+        self.nodes = 0
+        self.active: list[Any] = []
+        self.reads: set[str] = set()
+
+    @abstractmethod
+    def call(self, node: ast.Call, scope: Scope) -> Value:
+        """Return the value of a call."""
+
+    def expr(self, node: ast.expr, scope: Scope) -> Expr:
+        """Return the value of an expression that is computed with."""
+        value = self.value(node, scope)
+        if isinstance(value, WholeRow):
+            raise CannotLiftError(node, "it uses the whole row")
+        if isinstance(value, Items):
+            if all(isinstance(v, Const) for v in value.values) and not value.lazy:
+                return Const(tuple(v.value for v in value.values))
+            raise CannotLiftError(node, "it makes a collection of values that aren't constant")
+        if isinstance(value, Thing | NumpyValue):
+            raise CannotLiftError(node, f"it computes with {shown(value.value)}")
+        return value  # type: ignore[no-any-return]
+
+    def value(self, node: ast.expr, scope: Scope) -> Value:
+        """Return what an expression stands for."""
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise CannotLiftError(node, f"it says more than {MAX_NODES:,} things")
+        method = _VISIT.get(type(node))
+        if method is None:
+            raise CannotLiftError(node, expression_problem(node))
+        return getattr(self, method)(node, scope)
+
+    def _column(self, name: str) -> Column:
+        self.reads.add(name)
+        return Column(name)
+
+    def _operation(self, op: str, *args: Expr) -> Expr:
+        """Return an operation, simplified where that changes nothing."""
+        simple = _SIMPLER[op](args) if op in _SIMPLER else None
+        if self.by_numpy and op not in _LIKE_BOOL and any(map(self._is_numpys, args)):
+            raise CannotLiftError(None, "it computes with what numpy answered")
+        return simple if simple is not None else Call(op, args)
+
+    def _is_numpys(self, value: Expr) -> bool:
+        """Tell whether a value may be numpy's answer to a comparison."""
+        left = [value]
+        while left:
+            node = left.pop()
+            if node in self.by_numpy:
+                return True
+            if isinstance(node, Call) and node.op in _PASSING:
+                left += node.args
+        return False
+
+    def _constant_node(self, node: ast.Constant, _: Scope) -> Const:
+        return Const(node.value)
+
+    def _name(self, node: ast.Name, scope: Scope) -> Value:
+        return scope.look_up(node)
+
+    def _attribute(self, node: ast.Attribute, scope: Scope) -> Value:
+        base = self.value(node.value, scope)
+        if isinstance(base, WholeRow):
+            if node.attr in self.columns:
+                return self._column(node.attr)
+            missing = None if node.attr in _ROW_METHODS else node.attr
+            raise CannotLiftError(node, f"it reads x.{node.attr}, which is no column", missing)
+        if isinstance(base, Const | Thing | NumpyValue):
+            return self._attribute_of(base, node.attr, node)
+        if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
+            return self._operation(node.attr, base)
+        raise CannotLiftError(node, f"it reads the attribute {node.attr!r} of a value")
+
+    def _attribute_of(self, base: Const | Thing | NumpyValue, name: str, node: ast.AST) -> Value:
+        if type(base.value) in _OPEN and _is_stored(base.value, name):
+            return as_value(getattr(base.value, name))
+        raise CannotLiftError(node, f"it reads the attribute {name!r} of {shown(base.value)}")
+
+    def _subscript(self, node: ast.Subscript, scope: Scope) -> Value:
+        base = self.value(node.value, scope)
+        if isinstance(node.slice, ast.Slice):
+            ends = [
+                Const(None) if e is None else self.expr(e, scope)
+                for e in (node.slice.lower, node.slice.upper, node.slice.step)
+            ]
+            if not isinstance(base, Expr) or not all(isinstance(e, Const) for e in ends):
+                raise CannotLiftError(node, "it slices by values that aren't constant")
+            part = slice(*(e.value for e in ends))  # type: ignore[attr-defined]
+            return self._folded(OPERATIONS["getslice"], base, Const(part))
+        key = self.expr(node.slice, scope)
+        if isinstance(base, WholeRow):
+            if isinstance(key, Const) and isinstance(key.value, str) and key.value in self.columns:
+                return self._column(key.value)
+            raise CannotLiftError(
+                node, "it reads a column by a name that isn't constant or isn't there"
+            )
+        if isinstance(base, Items):
+            raise CannotLiftError(node, "it takes an item of a collection that isn't constant")
+        has_items = isinstance(base, Thing | NumpyValue) and type(base.value) in (list, tuple, dict)
+        if has_items and isinstance(key, Const) and _is_in(key.value, base.value):
+            return as_value(base.value[key.value])
+        if not isinstance(base, Expr):
+            raise CannotLiftError(node, f"it takes an item of {shown(known_value(base))}")
+        return self._folded(OPERATIONS["getitem"], base, key)
+
+    def _folded(self, op: Op, *args: Expr) -> Expr:
+        """Return an operation, done now if its arguments are constant."""
+        if all(isinstance(a, Const) for a in args):
+            try:
+                result = op.python(*(a.value for a in args))  # type: ignore[attr-defined]
+            except Exception:
+                return Call(op.name, args)  # raises on every row that gets there
+            if is_constant(result):
+                return Const(result)
+        return self._operation(op.name, *args)
+
+    def _boolean(self, node: ast.BoolOp, scope: Scope) -> Expr:
+        op = "and" if isinstance(node.op, ast.And) else "or"
+        first = self.expr(node.values[0], scope)
+        maybe = scope.bind()
+        values = [first, *(self.expr(v, maybe) for v in node.values[1:])]
+        scope.forget(maybe)
+        return self._operation(op, *values)
+
+    def _unary(self, node: ast.UnaryOp, scope: Scope) -> Value:
+        op = _OPERATORS.get(type(node.op))
+        if op is None:
+            raise CannotLiftError(node, "it uses the operator ~")
+        value = self.value(node.operand, scope)
+        if isinstance(value, NumpyValue) and type(value.value) in _FOLDED:
+            return self._computed(op.python, node, value.value)
+        return self._folded(op, self._operand(value, node))
+
+    def _computed(self, run: Callable[..., Any], node: ast.AST, *values: Any) -> Value:
+        """Return what is computed of values that no row decides, as Python computes it."""
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return as_value(run(*values))
+        except Exception as error:
+            raise CannotLiftError(
+                node, f"it computes with constants, which fails: {error}"
+            ) from None
+
+    def _binary_node(self, node: ast.BinOp, scope: Scope) -> Value:
+        left, right = self.value(node.left, scope), self.value(node.right, scope)
+        known = isinstance(left, KNOWN) and isinstance(right, KNOWN)
+        of_others = {type(left.value), type(right.value)} & _FOLDED if known else ()
+        if of_others and type(node.op) in _OPERATORS:
+            return self._computed(_OPERATORS[type(node.op)].python, node, left.value, right.value)
+        return self._binary(node.op, self._operand(left, node), self._operand(right, node), node)
+
+    def _binary(self, sign: ast.operator, left: Expr, right: Expr, node: ast.AST) -> Expr:
+        op = _OPERATORS.get(type(sign))
+        if op is None:
+            raise CannotLiftError(node, f"it uses the operator {type(sign).__name__}")
+        return self._folded(op, left, right)
+
+    def _compare(self, node: ast.Compare, scope: Scope) -> Expr:
+        operands = [node.left, *node.comparators]
+        values = [self.value(o, scope) for o in operands[:2]]
+        maybe = scope.bind()
+        values += [self.value(o, maybe) for o in operands[2:]]
+        scope.forget(maybe)
+        pairs = itertools.pairwise(values)
+        steps = [self._compared(op, *pair, node) for op, pair in zip(node.ops, pairs, strict=True)]
+        return steps[0] if len(steps) == 1 else self._operation("and", *steps)
+
+    def _compared(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, Items):
+            right = Items(right.values)  # it is looked through once, lazy or not
+        if isinstance(left, NumpyValue) or isinstance(right, NumpyValue):
+            return self._compared_by_numpy(op, left, right, node)
+        left, right = (self._plain(v, node) for v in (left, right))
+        if isinstance(op, ast.Is | ast.IsNot):
+            same = self._identity(left, right, node)
+            return self._operation("not", same) if isinstance(op, ast.IsNot) else same
+        if isinstance(op, ast.NotIn):
+            return self._operation("not", self._folded(OPERATIONS["in"], left, right))
+        return self._folded(_OPERATORS[type(op)], left, right)
+
+    def _compared_by_numpy(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
+        """Take a comparison with a numpy scalar as one with Python's own value, where it is that.
+
+        It is with text, whole numbers, floats, booleans and null, which columns of such types
+        and most operations give. Lists are compared element by element.
+        """
+        of_numpy = [v.value for v in (left, right) if isinstance(v, NumpyValue)]
+        inside = isinstance(op, ast.In | ast.NotIn)
+        constant = isinstance(left, KNOWN) and isinstance(right, KNOWN)
+        if isinstance(op, ast.Is | ast.IsNot) or (
+            not inside and (constant or any(isinstance(v, _COLLECTIONS) for v in of_numpy))
+        ):
+            raise CannotLiftError(node, f"it compares with {shown(of_numpy[0])}")
+        sides = [v.compared if isinstance(v, NumpyValue) else self._plain(v, node)
+                 for v in (left, right)]  # fmt: skip
+        for below in (n for side in sides for n in side.walk()):
+            if isinstance(below, Column) and below.name not in self.scalars:
+                why = f"it compares {below.name!r}, which isn't text, a number or a boolean,"
+                raise CannotLiftError(node, f"{why} with a value of numpy's")
+            if isinstance(below, Const) and not _is_flat(below.value):
+                raise CannotLiftError(node, f"it compares with {shown(of_numpy[0])}")
+            if isinstance(below, Call) and OPERATIONS[below.op].returns in _LISTS:
+                raise CannotLiftError(
+                    node, "it compares what may be a list with a value of numpy's"
+                )
+        test = self._compared(op, sides[0], sides[1], node)
+        if not inside:
+            self.by_numpy.add(test)
+        return test
+
+    def _operand(self, value: Value, node: ast.AST) -> Expr:
+        """Return a value to compute with."""
+        if isinstance(value, WholeRow):
+            raise CannotLiftError(node, "it uses the whole row")
+        return self._plain(value, node)
+
+    def _plain(self, value: Value, node: ast.AST) -> Expr:
+        if isinstance(value, Thing | NumpyValue):
+            raise CannotLiftError(node, f"it computes with {shown(value.value)}")
+        known = isinstance(value, Items) and not value.lazy
+        if known and all(isinstance(v, Const) for v in value.values):
+            return Const(tuple(v.value for v in value.values))
+        if not isinstance(value, Expr):
+            raise CannotLiftError(
+                node, "it compares the whole row, or a collection that isn't constant"
+            )
+        return value
+
+    def _identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
+        if isinstance(left, Const):
+            left, right = right, left
+        if not isinstance(right, Const) or not isinstance(right.value, bool | type(None)):
+            raise CannotLiftError(
+                node, "it uses `is` with something other than None, True or False"
+            )
+        if isinstance(left, Const):
+            return Const(left.value is right.value)
+        if right.value is None:
+            return self._operation("is_none", left)
+        return self._operation("is", left, right)
+
+    def _conditional(self, node: ast.IfExp, scope: Scope) -> Expr:
+        test = self.expr(node.test, scope)
+        if isinstance(test, Const):
+            return self.expr(node.body if test.value else node.orelse, scope)
+        scopes = scope.bind(), scope.bind()
+        tree = self._operation("if", test, self.expr(node.body, scopes[0]),
+                         self.expr(node.orelse, scopes[1]))  # fmt: skip
+        for maybe in scopes:
+            scope.forget(maybe)
+        return tree
+
+    def _walrus(self, node: ast.NamedExpr, scope: Scope) -> Value:
+        value = lasting(self.value(node.value, scope), node)
+        scope.local[node.target.id] = value
+        return value
+
+    def _display(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
+        if any(isinstance(e, ast.Starred) for e in node.elts):
+            raise CannotLiftError(node, "it unpacks a collection")
+        values = [self.value(e, scope) for e in node.elts]
+        if all(isinstance(v, Const) for v in values):
+            kinds: Mapping[type, Callable[[Iterable[Any]], Any]] = {
+                ast.Tuple: tuple, ast.List: list, ast.Set: frozenset,
+            }  # fmt: skip
+            return constant_call(kinds[type(node)], [Const([v.value for v in values])], node)
+        if isinstance(node, ast.Set):
+            raise CannotLiftError(node, "it makes a set of values that aren't constant")
+        return Items(tuple(values))
+
+    def _comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: Scope) -> Value:
+        """Unroll a comprehension over constants."""
+        if len(node.generators) != 1 or node.generators[0].is_async:
+            raise CannotLiftError(node, "it has a comprehension over more than one thing")
+        over = node.generators[0]
+        values = self._items(self.value(over.iter, scope))
+        if values is None:
+            raise CannotLiftError(node, "it has a comprehension over something that isn't constant")
+        if binds(node):
+            raise CannotLiftError(node, "it has a comprehension that binds a name with :=")
+        elements = []
+        for value in values:
+            inner = self._assigned(over.target, value, scope)[0]
+            tests = [self.expr(t, inner) for t in over.ifs]
+            if not all(isinstance(t, Const) for t in tests):
+                raise CannotLiftError(node, "it has a comprehension with a condition on the row")
+            if all(t.value for t in tests):  # type: ignore[attr-defined]
+                elements.append(self.value(node.elt, inner))
+        if isinstance(node, ast.ListComp) and all(isinstance(v, Const) for v in elements):
+            return Const([v.value for v in elements])
+        return Items(tuple(elements), isinstance(node, ast.GeneratorExp))
+
+    def _items(self, value: Value) -> tuple[Any, ...] | None:
+        """Return a constant collection's elements, or None if it isn't one."""
+        if isinstance(value, Items):
+            return value.values
+        over = known_value(value)
+        if type(over) in (list, tuple, set, frozenset, dict, str, range):
+            return tuple(map(as_value, over))
+        return None
+
+    def _assigned(self, target: ast.expr, value: Value, scope: Scope) -> tuple[Scope, Expr | None]:
+        """Bind a target to a value; return what of the value may raise, too."""
+        if isinstance(target, ast.Name):
+            return scope.bind(**{target.id: lasting(value, target)}), raising(value)
+        names = getattr(target, "elts", None)
+        values = self._items(value)
+        if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
+            raise CannotLiftError(target, "it assigns to something that isn't a local name")
+        if len(names) != len(values):
+            raise CannotLiftError(target, "it unpacks another number of values")
+        return scope.bind(**{n.id: v for n, v in zip(names, values, strict=True)}), raising(value)
+
+
+def _simpler_if(args: tuple[Expr, ...]) -> Expr | None:
+    """Keep long chains of early returns flat: they are an `any` or an `all`."""
+    test, then, other = args
+    if then == _TRUE and isinstance(other, Call) and other.op == "any":
+        return Call("any", (*_any_of(test), *other.args))
+    if then == _TRUE and other == _FALSE:
+        return Call("any", _any_of(test))
+    return None
+
+
+def _simpler_any(args: tuple[Expr, ...]) -> Expr | None:
+    return _FALSE if not args else None
+
+
+def _simpler_all(args: tuple[Expr, ...]) -> Expr | None:
+    return _TRUE if not args else None
+
+
+def _any_of(test: Expr) -> tuple[Expr, ...]:
+    return test.args if isinstance(test, Call) and test.op == "any" else (test,)
+
+
+_SIMPLER: Mapping[str, Callable[[tuple[Expr, ...]], Expr | None]] = {
+    "if": _simpler_if,
+    "any": _simpler_any,
+    "all": _simpler_all,
+}
+
+
+def _is_flat(value: Any) -> bool:
+    """Tell whether a constant is text, a number, a boolean or null, or a collection of such."""
+    parts = value if type(value) in _COLLECTIONS else (value,)
+    return all(type(part) in (str, int, float, bool, type(None)) for part in parts)
+
+
+def _is_in(key: Any, over: Any) -> bool:
+    """Tell whether a collection has an item of this key."""
+    try:
+        over[key]
+    except Exception:
+        return False
+    return True
+
+
+def _is_stored(owner: Any, name: str) -> bool:
+    """Tell whether an attribute of a module or a class is stored there, not computed."""
+    value = inspect.getattr_static(owner, name, ROW)
+    return value is not ROW and (type(value) in _BOUND or not hasattr(type(value), "__get__"))
+
+
+def constant_call(f: Any, args: Sequence[Const], node: ast.AST) -> Const:
+    """Return the value of a function of constants."""
+    try:
+        return Const(f(*(a.value for a in args)))
+    except Exception as error:
+        raise CannotLiftError(node, f"{call_name(f)} of constants fails: {error}") from None
+
+
+def binds(node: ast.expr) -> bool:
+    """Tell whether an expression binds a name with `:=`."""
+    return any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
+
+
+def call_name(f: Any) -> str:
+    """Return a function as a message names it."""
+    name = getattr(f, "__qualname__", None) or type(f).__name__
+    module = getattr(f, "__module__", None) or getattr(type(f), "__module__", "")
+    module = "" if module in ("builtins", "__main__", None) else f"{module}."
+    return f"{module}{name}"

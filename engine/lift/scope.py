@@ -1,0 +1,125 @@
+"""What a name stands for while a function is lifted: columns, constants, and other things."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from engine.slicing.constants import as_compared, is_constant
+from engine.slicing.expr import Const, Expr
+
+
+class PatternSyntaxError(Exception):
+    """A constant regex doesn't compile."""
+
+    def __init__(self, pattern: str, error: re.error) -> None:
+        super().__init__(f"the pattern {pattern!r} doesn't compile: {error}")
+        self.pattern, self.error = pattern, error
+
+
+class CannotLiftError(Exception):
+    """Something that isn't lifted."""
+
+    def __init__(self, node: ast.AST | None, why: str, missing: str | None = None) -> None:
+        super().__init__(why)
+        self.node, self.why, self.missing = node, why, missing
+
+
+class WholeRow:
+    """Stands for the row itself."""
+
+
+ROW = WholeRow()
+
+
+@dataclass(frozen=True)
+class Items:
+    """A tuple, list or generator whose elements are known one by one; a generator is lazy."""
+
+    values: tuple[Any, ...]
+    lazy: bool = False
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that isn't constant: source may call it, read from it or go through it."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class NumpyValue:
+    """A scalar of numpy, or a collection that has some: it may be compared with."""
+
+    value: Any
+    compared: Const
+
+
+Value = Any  # Expr | WholeRow | Items | Thing | NumpyValue
+Names = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A function's names: locals first, then what it closes over, globals, builtins."""
+
+    f: FunctionType
+    local: Names
+
+    def bind(self, **names: Any) -> Scope:
+        """Return the scope with other values of some names."""
+        return Scope(self.f, {**self.local, **names})
+
+    def forget(self, maybe: Scope) -> None:
+        """Leave names without a value that were bound where it isn't sure to be evaluated."""
+        for name, value in maybe.local.items():
+            if self.local.get(name) is not value:
+                self.local.pop(name, None)
+
+    def look_up(self, node: ast.Name) -> Value:
+        """Return what a name stands for."""
+        name = node.id
+        if name in self.local:
+            return self.local[name]
+        if name in self.f.__code__.co_varnames + self.f.__code__.co_cellvars:
+            raise CannotLiftError(node, f"{name!r} may have no value here")
+        if name in self.f.__code__.co_freevars:
+            at = self.f.__code__.co_freevars.index(name)
+            try:
+                return as_value(self.f.__closure__[at].cell_contents)  # type: ignore[index]
+            except ValueError:
+                raise CannotLiftError(node, f"{name!r} has no value yet") from None
+        for names in (self.f.__globals__, vars(builtins)):
+            if name in names:
+                return as_value(names[name])
+        raise CannotLiftError(node, f"the name {name!r} is not defined")
+
+
+def as_value(value: Any) -> Const | NumpyValue | Thing:
+    """Return a value of the user's: a constant if it means the same to every tier."""
+    if is_constant(value):
+        return Const(value)
+    try:
+        return NumpyValue(value, Const(as_compared(value)))
+    except (ValueError, TypeError):
+        return Thing(value)
+
+
+def known_value(value: Value) -> Any:
+    """Return the value that a part of the source has before any row is seen, or a row's mark."""
+    return value.value if isinstance(value, Const | Thing | NumpyValue) else ROW
+
+
+VALUES = (Expr, Items, WholeRow, Thing, NumpyValue)
+KNOWN = (Const, Thing, NumpyValue)
+
+
+def lasting(value: Value, node: ast.AST) -> Value:
+    """Return a value that is given a name: no generator, which is used up when it is read."""
+    if isinstance(value, Items) and value.lazy:
+        raise CannotLiftError(node, "it keeps a generator")
+    return value

@@ -1,0 +1,269 @@
+"""The operations that trees are made of, one row each.
+
+To add an operation is to add a row, and its quick forms if it has any: a test says what is missing.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, NoReturn
+
+Written = Literal[
+    "operator", "syntax", "function", "method", "attribute", "pattern", "composition", "inside"
+]
+SEVERAL = range(1, 2**31)  # operands of an operation that takes any number
+
+
+class Cost(NamedTuple):
+    """Microseconds per row of one core, for texts of 100 characters.
+
+    They are measured, and only their order of magnitude decides.
+
+    Attributes
+    ----------
+    python
+        Of Python's own operation on one value.
+    columns
+        Of the form for whole columns; None where there is none.
+    spark
+        Of the form in Spark; None where there is none.
+    """
+
+    python: float
+    columns: float | None = None
+    spark: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operation.
+
+    Attributes
+    ----------
+    name
+        What nodes of a tree call it; fingerprints depend on it.
+    python
+        What it gives of the operands' values: every faster form must give the same.
+    arity
+        How many operands it takes.
+    cost
+        What a row costs.
+    returns
+        The type of its values; None where they are of its operands' types, object where only
+        values tell.
+    written
+        How source has it: as an operator, as syntax that lifting knows, as a function, a method
+        or an attribute of its first operand, as a method of a pattern, as a composition of
+        slices; ``inside`` where no source has it.
+    source
+        The operator's node, or the name in the source where it differs.
+    safe
+        Whether it raises on no values.
+    on_text
+        Whether its form for whole columns needs a column of text.
+    """
+
+    name: str
+    python: Callable[..., Any]
+    arity: range
+    cost: Cost
+    returns: type | None = None
+    written: Written = "inside"
+    source: type[ast.AST] | str | None = None
+    safe: bool = False
+    on_text: bool = False
+
+    @property
+    def returns_bool(self) -> bool:
+        """Whether its answer, where it has one, is True or False."""
+        return self.returns is bool
+
+
+_ONE, _TWO = range(1, 2), range(2, 3)
+_SIMPLE = Cost(0.03, 0.002, 0.004)  # a comparison, a sum, a condition
+_IN_PYTHON = Cost(0.05)
+_TEXT = Cost(0.1)
+_LETTERS = Cost(0.3)
+
+
+def _method(name: str, arguments: range = range(1), returns: type = str, cost: Cost = _TEXT) -> Op:
+    """Return a method that changes nothing: of text, or of dates."""
+
+    def call(value: Any, *args: Any) -> Any:
+        return getattr(value, name)(*args)
+
+    run: Callable[..., Any] = operator.methodcaller(name) if arguments == range(1) else call
+    arity = range(arguments.start + 1, arguments.stop + 1)
+    return Op(name, run, arity, cost, returns, "method")
+
+
+def _search(name: str, method: str, returns: type, cost: Cost) -> Op:
+    def call(pattern: re.Pattern[Any], text: Any) -> Any:
+        return getattr(pattern, method)(text)
+
+    return Op(name, call, _TWO, cost, returns, "pattern", method, on_text=True)
+
+
+def _attribute(name: str) -> Op:
+    return Op(name, operator.attrgetter(name), _ONE, _IN_PYTHON, int, "attribute")
+
+
+def _function(
+    name: str, of: Callable[..., Any], returns: type | None = float, cost: Cost = _IN_PYTHON
+) -> Op:
+    return Op(name, of, _ONE, cost, returns, "function")
+
+
+def _operator(name: str, run: Callable[..., Any], source: type[ast.AST], cost: Cost) -> Op:
+    arity = _ONE if issubclass(source, ast.unaryop) else _TWO
+    return Op(name, run, arity, cost, None, "operator", source)
+
+
+def _comparison(
+    name: str, run: Callable[..., Any], source: type[ast.AST], *, safe: bool = False
+) -> Op:
+    return Op(name, run, _TWO, _SIMPLE, bool, "operator", source, safe)
+
+
+def _and(*args: Any) -> Any:
+    return next((a for a in args if not a), args[-1])
+
+
+def _or(*args: Any) -> Any:
+    return next((a for a in args if a), args[-1])
+
+
+def _kleene_and(*masks: bool | None) -> bool | None:
+    return False if False in masks else None if None in masks else True
+
+
+def _kleene_or(*masks: bool | None) -> bool | None:
+    return True if True in masks else None if None in masks else False
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value  # noqa: PLR0124
+
+
+def _raise() -> NoReturn:
+    raise ValueError("the function raises here")
+
+
+_EXPENSIVE = Cost(0.8)
+_TO_BOOL = Cost(0.05)
+_BITS = Cost(0.03, 0.002)
+_LIST = range(2)
+_SEARCHED = Cost(0.05, 0.03, 0.03)
+_LISTED = (
+    # What both Python and the tiers have as an operator.
+    _comparison("eq", operator.eq, ast.Eq, safe=True),
+    _comparison("ne", operator.ne, ast.NotEq, safe=True),
+    _comparison("lt", operator.lt, ast.Lt),
+    _comparison("le", operator.le, ast.LtE),
+    _comparison("gt", operator.gt, ast.Gt),
+    _comparison("ge", operator.ge, ast.GtE),
+    Op("in", lambda item, over: item in over, _TWO, Cost(0.05, 0.04, 0.18), bool, "operator",
+       ast.In, on_text=True),
+    _operator("add", operator.add, ast.Add, _SIMPLE),
+    _operator("sub", operator.sub, ast.Sub, _SIMPLE),
+    _operator("mul", operator.mul, ast.Mult, _SIMPLE),
+    _operator("truediv", operator.truediv, ast.Div, _SIMPLE),
+    _operator("floordiv", operator.floordiv, ast.FloorDiv, _SIMPLE),
+    _operator("mod", operator.mod, ast.Mod, _SIMPLE),
+    _operator("bitand", operator.and_, ast.BitAnd, _BITS),
+    _operator("bitor", operator.or_, ast.BitOr, _BITS),
+    _operator("bitxor", operator.xor, ast.BitXor, _BITS),
+    _operator("neg", operator.neg, ast.USub, _SIMPLE),
+    _operator("pos", operator.pos, ast.UAdd, _SIMPLE),
+    Op("not", operator.not_, _ONE, _SIMPLE, bool, "operator", ast.Not, safe=True),
+    # Syntax that evaluates not all of its operands, and what lifting makes of other syntax.
+    Op("and", _and, SEVERAL, _SIMPLE, None, "syntax", safe=True),
+    Op("or", _or, SEVERAL, _SIMPLE, None, "syntax", safe=True),
+    Op("if", lambda test, a, b: a if test else b, range(3, 4), _SIMPLE, None, "syntax", safe=True),
+    Op("any", lambda *args: any(args), SEVERAL, _SIMPLE, bool, "syntax"),
+    Op("all", lambda *args: all(args), SEVERAL, _SIMPLE, bool, "syntax"),
+    Op("is", operator.is_, _TWO, _SIMPLE, bool, "syntax", safe=True),
+    Op("is_none", lambda a: a is None, _ONE, _SIMPLE, bool, "syntax", safe=True),
+    Op("isinstance", isinstance, _TWO, _BITS, bool, "syntax", safe=True),
+    Op("getitem", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
+    Op("getslice", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
+    Op("dict_get", dict.get, range(2, 4), _IN_PYTHON, object, "syntax"),
+    Op("then", lambda first, value: value, _TWO, _SIMPLE),
+    Op("raise", _raise, range(1), _BITS, bool),
+    Op("mask", lambda answer: answer, _ONE, _SIMPLE),
+    Op("is_nan", _is_nan, _ONE, _SIMPLE, bool),
+    Op("word_count", lambda text: len(text.split()), _ONE, Cost(0.8, 0.08), int, on_text=True),
+    # Functions of one value that change nothing.
+    Op("len", len, _ONE, Cost(0.03, 0.03, 0.05), int, "function", on_text=True),
+    _function("abs", abs, None, _SIMPLE),
+    Op("bool", bool, _ONE, _SIMPLE, bool, "function", safe=True),
+    _function("int", int, int),
+    _function("float", float),
+    _function("str", str, str),
+    _function("isnan", math.isnan, bool, _SIMPLE),
+    _function("isinf", math.isinf, bool),
+    _function("isfinite", math.isfinite, bool),
+    _function("floor", math.floor, int),
+    _function("ceil", math.ceil, int),
+    _function("sqrt", math.sqrt),
+    _function("log", math.log),
+    _function("ord", ord, int),
+    # Methods of text.
+    _method("lower", cost=Cost(0.3, None, 0.6)),
+    _method("upper", cost=_LETTERS),
+    _method("casefold", cost=_LETTERS),
+    _method("title", cost=_EXPENSIVE),
+    _method("capitalize", cost=_LETTERS),
+    _method("swapcase", cost=_EXPENSIVE),
+    _method("strip", _LIST),
+    _method("lstrip", _LIST),
+    _method("rstrip", _LIST),
+    _method("removeprefix", range(1, 2)),
+    _method("removesuffix", range(1, 2)),
+    _method("replace", range(2, 3)),
+    _method("zfill", range(1, 2)),
+    _method("expandtabs", range(2)),
+    _method("startswith", range(1, 2), bool, _SEARCHED),
+    _method("endswith", range(1, 2), bool, _SEARCHED),
+    _method("count", range(1, 2), int),
+    _method("find", range(1, 2), int),
+    _method("rfind", range(1, 2), int),
+    _method("split", _LIST, list, _EXPENSIVE),
+    _method("rsplit", _LIST, list, _EXPENSIVE),
+    _method("splitlines", range(1), list),
+    _method("partition", range(1, 2), tuple),
+    _method("rpartition", range(1, 2), tuple),
+    *(_method(name, range(1), bool, _TO_BOOL) for name in (
+        "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric", "isdecimal",
+        "istitle", "isascii", "isidentifier", "isprintable")),
+    # Methods and attributes of dates and times.
+    _method("weekday", range(1), int, _IN_PYTHON),
+    _method("isoweekday", range(1), int, _IN_PYTHON),
+    *map(_attribute, ("year", "month", "day", "hour", "minute", "second")),
+    # Methods of patterns.
+    _search("re_search", "search", re.Match, Cost(0.3, 0.05)),
+    _search("re_match", "match", re.Match, Cost(0.1, 0.05)),
+    _search("re_fullmatch", "fullmatch", re.Match, Cost(0.1, 0.05)),
+    _search("findall", "findall", list, Cost(0.5)),
+    # Compositions of slices, in Kleene's logic: null is "can't say".
+    Op("kleene_and", _kleene_and, SEVERAL, _SIMPLE, bool, "composition"),
+    Op("kleene_or", _kleene_or, SEVERAL, _SIMPLE, bool, "composition"),
+    Op("kleene_not", lambda a: None if a is None else not a, _ONE, _SIMPLE, bool, "composition"),
+)  # fmt: skip
+OPERATIONS: Mapping[str, Op] = {op.name: op for op in _LISTED}
+
+
+def written(how: Written) -> dict[str, Op]:
+    """Return the operations that source has in a way, by name.
+
+    Examples
+    --------
+    >>> list(written("pattern"))
+    ['re_search', 're_match', 're_fullmatch', 'findall']
+    """
+    return {name: op for name, op in OPERATIONS.items() if op.written == how}

@@ -1,0 +1,152 @@
+"""The table of operations is complete: every part of a row is there, its forms agree with it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import math
+import re
+
+import pyarrow as pa
+import pytest
+
+from engine import SlicingFunction, compile_slices
+from engine.compile.catalyst import CATALYST
+from engine.compile.program import _SEARCHES
+from engine.compile.tiers import Tier
+from engine.compile.vectors import QUICK, VECTORS
+from engine.lift.lift import Lifted, lift
+from engine.ops.operations import OPERATIONS
+from engine.slicing.kleene import KLEENE
+
+SCHEMA = pa.schema({"text": pa.string(), "n": pa.int64()})
+# What source says for an operation, where its row doesn't tell.
+SYNTAX = {
+    "and": "x.n and x.text", "or": "x.n or x.text", "if": "x.n if x.text else 0",
+    "any": "any(w in x.text for w in 'ab')", "all": "all(w in x.text for w in 'ab')",
+    "is": "x.n is True", "is_none": "x.n is None", "isinstance": "isinstance(x.n, int)",
+    "getitem": "x.text[0]", "getslice": "x.text[:2]", "dict_get": "TABLE.get(x.text)",
+}  # fmt: skip
+OPERATORS = {
+    ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+    ast.In: "in", ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//",
+    ast.Mod: "%", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.USub: "-", ast.UAdd: "+",
+    ast.Not: "not",
+}  # fmt: skip
+
+
+def function(source):
+    name = f"<operation {source}>"
+    linecache.cache[name] = len(source), None, [f"f = lambda x: {source}\n"], name
+    names = {"re": re, "math": math, "TABLE": {"a": 1}}
+    exec(compile(f"f = lambda x: {source}\n", name, "exec"), names)
+    return names["f"]
+
+
+def source_of(op):
+    """Write an operation as its row says that source has it."""
+    operands = op.arity.start
+    match op.written:
+        case "operator":
+            sign = OPERATORS[op.source]
+            return f"x.n {sign} x.text" if operands == 2 else f"{sign} x.n"
+        case "method":
+            return f"x.text.{op.name}({', '.join(['x.n'] * (operands - 1))})"
+        case "attribute":
+            return f"x.text.{op.name}"
+        case "function":
+            home = getattr(op.python, "__module__", "builtins")
+            return f"{'math.' if home == 'math' else ''}{op.name}(x.n)"
+        case "pattern":
+            return f"re.compile('a|b').{op.source}(x.text)"
+    return SYNTAX[op.name]
+
+
+@pytest.mark.parametrize("op", OPERATIONS.values(), ids=OPERATIONS)
+def test_a_row_has_every_part(op):
+    assert callable(op.python)
+    assert len(op.arity)
+    assert 0 < op.cost.python < 10
+    if op.written == "composition":
+        assert op.name in KLEENE
+        return
+    assert op.name in VECTORS, "no form for batches"
+    quick = op.name in QUICK or op.name in _SEARCHES
+    assert (op.cost.columns is not None) == quick, "the cost of whole columns, or their form, lacks"
+    assert (op.cost.spark is not None) == (op.name in CATALYST), "Spark's cost, or its form, lacks"
+
+
+@pytest.mark.parametrize(
+    "op", [op for op in OPERATIONS.values() if op.written not in ("inside", "composition")],
+    ids=lambda op: op.name,
+)  # fmt: skip
+def test_source_is_lifted_to_the_operation(op):
+    tree = lift(function(source_of(op)), {}, SCHEMA.names, SCHEMA.names)
+    assert isinstance(tree, Lifted), str(tree)
+    assert op.name in {getattr(node, "op", "") for node in tree.tree.walk()}
+
+
+def test_forms_are_of_operations():
+    assert {*QUICK, *CATALYST, *_SEARCHES} <= OPERATIONS.keys()
+    assert len({op.source for op in OPERATIONS.values() if op.written == "operator"}) == len(
+        [op for op in OPERATIONS.values() if op.written == "operator"]
+    )
+
+
+def tier(source):
+    return compile_slices([SlicingFunction("sf", function(source))], SCHEMA).tiers["sf"]
+
+
+@pytest.mark.parametrize("op", ["rfind('{}') > 3", "count('{}') > 3", "partition('{}')[0] == 'a'"])
+def test_many_operations_by_value_run_as_python(op):
+    """A call of the function costs less than going through a column twenty times does."""
+    terms = [f"x.text.{op.format(chr(97 + i))}" for i in range(20)]
+    assert tier(" or ".join(terms)) is Tier.ROW
+    assert tier(" or ".join(terms[:3])) is Tier.ARROW
+
+
+def test_many_searches_stay_one_pass_over_the_column():
+    assert tier(" or ".join(f"'w{i}' in x.text" for i in range(60))) is Tier.ARROW
+
+
+def test_python_counts_what_it_does_again():
+    """Whole columns are put in lower case once, Python does it for each test."""
+    source = " or ".join(f"x.text.swapcase().find('{i}') > 3" for i in range(15))
+    assert tier(source) is Tier.ARROW
+
+
+def test_the_table_needs_the_standard_library_alone():
+    from engine.ops import operations
+
+    imports = [n for n in ast.walk(ast.parse(inspect.getsource(operations)))
+               if isinstance(n, ast.ImportFrom)]  # fmt: skip
+    assert {n.module.partition(".")[0] for n in imports} <= {
+        "__future__", "collections", "dataclasses", "typing",
+    }  # fmt: skip
+
+
+NASTY = [
+    None, "", "\t", "a\tb", "\t\t\n\tx", "12345678\t9", "a\r\tb", "\u00e9\t\u20ac\t\U0001f600",
+    "e\u0301\tx", "\x00\t\x1f\t", "\u3000\t\u2028\t", " \t" * 200, "no tab",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["", "1", "0", "-3", "4", "x.n"])
+def test_expandtabs_gives_what_python_gives(size):
+    """The exercise that stays: an operation is one row, and this test."""
+    source = f"len(x.text.expandtabs({size})) % 5 < 2 or x.text.expandtabs({size}).endswith('  x')"
+    table = pa.table({"text": NASTY, "n": pa.array(range(len(NASTY)), pa.int64())})
+    sf = SlicingFunction("sf", function(source))
+    answers = {
+        tier: compile_slices([sf], table.schema, tier=tier).apply(table)["sf"].to_pylist()
+        for tier in ("arrow", "row")
+    }
+    assert "expandtabs" in str(compile_slices([sf], table.schema).candidates["sf"].tree)
+    by_hand = [None if t is None else sf.f(_Row(t, n)) for n, t in enumerate(NASTY)]
+    assert answers == {"arrow": by_hand, "row": by_hand}
+
+
+class _Row:
+    def __init__(self, text: str, n: int) -> None:
+        self.text, self.n = text, n
