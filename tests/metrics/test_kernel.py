@@ -39,8 +39,6 @@ METRICS += ["mape", "top_k_accuracy@k=1", "mean@column=x", "null_rate@column=x",
 CLASSES = Classes((0, 1), 1)
 LINES = ("f1", "ece", "r2")  # replicated
 SCALE = Fraction(2) ** 4000  # products of three floats are whole then, and add up sooner
-    Fraction(2) ** 4000
-)  # whole numbers add up sooner than fractions do; 3 floats' product is one
 
 
 class Rows:
