@@ -187,7 +187,7 @@ def _of_tree(
     reads: Sequence[str] = (),
 ) -> Candidate:
     nodes = list(tree.walk())
-    others = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
+    others: dict[Tier, float] = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
     used = (n.name for n in nodes if isinstance(n, Column))
     crossing = tuple(dict.fromkeys((*used, *reads)))
     refused = {Tier.SPARK: "Spark was not asked"}
