@@ -16,13 +16,7 @@ import sklearn
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from engine.errors import (
-    BaselineMissingError,
-    BinarySolverError,
-    InputError,
-    NoWordsError,
-    SingleClassError,
-)
+from engine.errors import CheckpointError, DatasetError, InputError, SettingError, listed
 
 _FILE, _OLD_FILE = "baseline.json", "pipeline.joblib"
 
@@ -106,7 +100,7 @@ class Baseline:
 
         Raises
         ------
-        BaselineMissingError
+        CheckpointError
             If there is none in the folder.
         InputError
             If there is one of an earlier version of the engine.
@@ -118,7 +112,9 @@ class Baseline:
                 "anything and is not read; `python -m jobs.train_baseline` writes it again, as JSON"
             )
         if "model" not in described:
-            raise BaselineMissingError(folder)
+            raise CheckpointError(
+                f"there is no baseline in {str(folder)!r}; jobs/train_baseline.py writes one"
+            )
         model = dict(described["model"])
         coef, intercept = (np.array(model.pop(name)) for name in ("coef", "intercept"))
         shortest, longest = described["words"]["ngram_range"]
@@ -176,11 +172,11 @@ def fit_baseline(
 
     Raises
     ------
-    SingleClassError
+    DatasetError
         If there are fewer than two labels.
-    BinarySolverError
+    SettingError
         If there are more than the solver can tell apart.
-    NoWordsError
+    DatasetError
         If the texts hold no words.
 
     Examples
@@ -195,15 +191,31 @@ def fit_baseline(
     y = np.array(list(labels))
     classes = np.unique(y).tolist()
     if len(classes) <= 1:
-        raise SingleClassError(classes)
+        raise one_class(classes)
     if solver == "liblinear" and len(classes) > 2:  # noqa: PLR2004
-        raise BinarySolverError(solver, len(classes))
+        raise SettingError(
+            f"the solver {solver!r} tells two classes apart and the training labels have "
+            f"{len(classes)}; use 'lbfgs'"
+        )
     words, filled = CountVectorizer(ngram_range=ngram_range), _filled(texts)
     if not any(map(words.build_analyzer(), filled)):
-        raise NoWordsError(str(texts.name), len(texts), int(texts.isna().sum()))
+        raise DatasetError(
+            "the baseline can't be trained: no word of two letters or more in column "
+            f"{str(texts.name)!r} ({int(texts.isna().sum())} of {len(texts)} training texts are "
+            "null); check the text column"
+        )
     counts = words.fit_transform(filled)
     model = LogisticRegression(C=c, solver=solver, max_iter=max_iter).fit(counts, y)
     return Baseline(words, model, str(texts.name))
+
+
+def one_class(labels: Sequence[object]) -> DatasetError:
+    """Return the error of training rows without two classes."""
+    there = f"only the label {listed(labels)}" if labels else "no label"
+    return DatasetError(
+        f"the baseline can't be trained: its rows have {there}, and it takes two classes; "
+        "check the label column and the training split"
+    )
 
 
 def predictor(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.errors import KeyTypeError
+from engine.errors import ColumnError
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class KeyHash:
 
         Raises
         ------
-        KeyTypeError
+        ColumnError
             If a column's type has no canonical text.
         """
         texts = [_text_of(k, df.schema[k].dataType) for k in self.columns]
@@ -98,7 +98,7 @@ def canonical(key: Any) -> str:
 
     Raises
     ------
-    KeyTypeError
+    ColumnError
         If a value is of a type that has no canonical text, such as a float.
 
     Examples
@@ -142,7 +142,7 @@ def unit_interval_column(df: DataFrame, key: Sequence[str], seed: int) -> Column
 
     Raises
     ------
-    KeyTypeError
+    ColumnError
         If a key column's type has no canonical text.
     """
     from pyspark.sql import functions as F  # noqa: N812 - hashing without Spark needs no pyspark
@@ -155,7 +155,7 @@ def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
 
     Raises
     ------
-    KeyTypeError
+    ColumnError
         If a key column's type has no canonical text.
     """
     from pyspark.sql import functions as F  # noqa: N812 - hashing without Spark needs no pyspark
@@ -164,11 +164,19 @@ def key_hash_column(df: DataFrame, key: Sequence[str], seed: int) -> Column:
 
 
 def check_key_type(name: str, kind: DataType) -> None:
-    """Raise :class:`KeyTypeError` if a column of this type can't be part of a key."""
+    """Raise :class:`ColumnError` if a column of this type can't be part of a key."""
     plain = kind.simpleString()
     whole = plain.startswith("decimal") and plain.endswith(",0)")
     if not (plain in _PLAIN or plain.startswith("timestamp") or whole):
-        raise KeyTypeError(name, plain)
+        raise not_a_key(name, plain)
+
+
+def not_a_key(column: str, kind: str) -> ColumnError:
+    """Return the error of a key column whose type has no canonical text."""
+    return ColumnError(
+        f"key column {column!r} is {kind}, which can't be a key: use a string, integer, "
+        "boolean, date, timestamp or DECIMAL(p,0), or cast it in the source"
+    )
 
 
 def _xxh64(texts: pa.Array) -> np.ndarray:
@@ -240,7 +248,7 @@ def _text(value: Any) -> str:
         return str((naive - _EPOCH) // dt.timedelta(microseconds=1))
     if isinstance(value, dt.date):
         return value.isoformat()
-    raise KeyTypeError("key", type(value).__name__)
+    raise not_a_key("key", type(value).__name__)
 
 
 def _text_of(name: str, kind: DataType) -> str:

@@ -18,14 +18,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import (
-    GroupSplitError,
-    QuotaError,
-    SampleBudgetError,
-    SampleKindError,
-    SampleSharesError,
-    UnknownClassError,
-)
+from engine.errors import SampleError, brief, listed, near, no_shares, unknown_class
 from engine.hashing import unit_interval_column
 from engine.masks.checks import key_text, quoted
 from engine.masks.coverage import Coverage, coverage
@@ -140,7 +133,7 @@ class Quota:
 
     Raises
     ------
-    QuotaError, SampleKindError
+    SampleError
         If one is not a positive whole number, or there is no such kind.
     """
 
@@ -153,9 +146,13 @@ class Quota:
         for name in ("per_slice", "overall", "per_class"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-                raise QuotaError(name, value)
+                raise SampleError(
+                    f"sample.{name} must be a positive number of rows, found {brief(value)}"
+                )
         if not isinstance(self.kind, str) or self.kind not in KINDS:
-            raise SampleKindError(self.kind, KINDS)
+            raise SampleError(
+                f"sample.kind: there is no kind {brief(self.kind)}{near(str(self.kind), KINDS)}"
+            )
 
     def chances(self, counts: Counts) -> Chances:
         """Return the probabilities that give these quotas.
@@ -320,12 +317,12 @@ def hash_split(
 
     Raises
     ------
-    SampleSharesError
+    SampleError
         If shares don't add up to 1.
     """
     total = sum(shares.values())
     if abs(total - 1) > 1e-9 or any(s < 0 for s in shares.values()):  # noqa: PLR2004 - rounding
-        raise SampleSharesError(shares)
+        raise no_shares(shares)
     u = unit_interval_column(df, key, _split_seed(seed))
     if group is not None:
         of_group = unit_interval_column(df, [group], _split_seed(seed))
@@ -393,14 +390,14 @@ def class_counts(
 
     Raises
     ------
-    UnknownClassError
+    TableError
         If a label is none of the classes.
     """
     groups = labels.groupBy(SPLIT, LABEL, F.col(VALUE).cast("string").alias(VALUE)).count()
     rows = groups.where(f"{LABEL} <> -1").collect()
     unknown = sorted({r[VALUE] for r in rows if r[LABEL] < 0})
     if unknown:
-        raise UnknownClassError(table, column, [repr(u) for u in unknown], classes)
+        raise unknown_class(table, column, [repr(u) for u in unknown], classes)
     counts: dict[Split, list[int]] = {}
     for r in rows:
         counts.setdefault(r[SPLIT], [0] * len(classes))[r[LABEL]] += r["count"]
@@ -412,7 +409,7 @@ def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
 
     Raises
     ------
-    GroupSplitError
+    SampleError
         With the first of those that have.
     """
     pairs = df.where(quoted(group).isNotNull()).select(quoted(group), split.alias(SPLIT)).distinct()
@@ -422,8 +419,10 @@ def check_groups(df: DataFrame, table: str, group: str, split: Column) -> None:
     first = twice.orderBy(quoted(group)).limit(1).collect()
     if first:
         name = key_text(first[0].asDict(), [group])
-        raise GroupSplitError(
-            table, group, twice.count(), name, [split_name(s[0]) for s in first[0]["_splits"]]
+        raise SampleError(
+            f"{twice.count():,} groups of {group!r} in {table} have rows in more than one split, "
+            f"the first is {name} in {listed([split_name(s[0]) for s in first[0]['_splits']])}; "
+            "split by group, or leave split out of the project to have it done"
         )
 
 
@@ -450,7 +449,7 @@ def collect(
 
     Raises
     ------
-    SampleBudgetError
+    SampleError
         If it would be larger.
     """
     # Broadcast, the sampled keys and masks spare the source a shuffle. A row of Spark's takes
@@ -463,8 +462,18 @@ def collect(
     ):  # later rows may be longer; where slices overlap, they are fewer
         rows, size = _measured(joined)
         if size > budget_mb * _MB:
-            raise SampleBudgetError(rows, size / rows, budget_mb)
+            raise over_budget(rows, size / rows, budget_mb)
     return joined.toArrow().sort_by([(c, "ascending") for c in on])
+
+
+def over_budget(rows: int, bytes_per_row: float, budget_mb: int) -> SampleError:
+    """Return the error of a sample that takes more memory than its budget."""
+    takes = rows * bytes_per_row / 2**20
+    return SampleError(
+        f"the sample would take about {takes:,.1f} MB ({rows:,} rows of {bytes_per_row:,.0f} "
+        f"bytes), and sample.budget_mb is {budget_mb:,}: lower sample.overall, per_slice or "
+        "per_class, or raise the budget; nothing was collected"
+    )
 
 
 def _bytes_per_row(df: DataFrame) -> float:

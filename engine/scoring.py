@@ -17,13 +17,7 @@ import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import (
-    CheckpointMissingError,
-    CheckpointUnreachableError,
-    NotFiniteError,
-    ScoringImportError,
-    listed,
-)
+from engine.errors import CheckpointMissingError, SetupError, listed, not_finite
 from engine.masks.checks import key_text, quoted
 from engine.plain import plain
 from engine.workers import begin
@@ -184,9 +178,8 @@ def explained(folder: Path) -> Iterator[None]:
 
     Raises
     ------
-    ScoringImportError
+    SetupError
         If executors can't import a module.
-    CheckpointUnreachableError
         If they can't read the checkpoint.
     """
     try:
@@ -194,9 +187,17 @@ def explained(folder: Path) -> Iterator[None]:
     except Exception as error:  # a write that fails comes as Py4J's error, not as pyspark's
         text = str(error)
         if missing := re.search(r"ModuleNotFoundError: No module named '([^']+)'", text):
-            raise ScoringImportError(missing[1]) from None
+            raise SetupError(
+                f"Spark's executors cannot import {missing[1]!r}: pass the zip of `make dist` with "
+                "--py-files for the engine, and install torch, scikit-learn and safetensors on "
+                "every worker"
+            ) from None
         if unread := _UNREAD.search(text):
-            raise CheckpointUnreachableError(folder, unread["cause"]) from None
+            raise SetupError(
+                f"Spark's executors cannot read the checkpoint at {str(folder)!r} "
+                f"({unread['cause']}): keep it on storage that all of them share, or send it along "
+                "with --send"
+            ) from None
         raise
 
 
@@ -234,7 +235,7 @@ def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequenc
 
     Raises
     ------
-    NotFiniteError
+    DatasetError
         With the first rows of the first column that has some.
     """
     kinds = {c: df.schema[c].dataType.simpleString() for c in columns}
@@ -248,7 +249,7 @@ def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequenc
         if n_bad[i]:
             first = df.where(test).select(*map(quoted, key)).orderBy(*map(quoted, key))
             rows = [key_text(r.asDict(), key) for r in first.limit(_EXAMPLES).collect()]
-            raise NotFiniteError(column, n_bad[i], rows)
+            raise not_finite(column, n_bad[i], rows)
 
 
 def slice_differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -14,13 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from textblob import TextBlob
 
 from engine.baseline import Baseline, fit_baseline, stored_facts
-from engine.errors import (
-    BaselineMissingError,
-    BinarySolverError,
-    InputError,
-    NoWordsError,
-    SingleClassError,
-)
+from engine.errors import CheckpointError, DatasetError, InputError, SettingError
 from engine.project.demo_data import read_youtube_spam
 
 YOUTUBE = Path(__file__).parents[2] / "shared" / "data" / "youtube-spam"
@@ -184,7 +178,7 @@ def test_it_travels_by_pickle(small):
 
 
 def test_nothing_saved(tmp_path):
-    with pytest.raises(BaselineMissingError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         Baseline.load(tmp_path / "none")
     assert str(caught.value) == (
         f"there is no baseline in '{tmp_path / 'none'}'; jobs/train_baseline.py writes one"
@@ -193,7 +187,7 @@ def test_nothing_saved(tmp_path):
 
 @pytest.mark.parametrize(("labels", "found"), [([1, 1], "only the label 1"), ([], "no label")])
 def test_one_class_is_refused(labels, found):
-    with pytest.raises(SingleClassError) as caught:
+    with pytest.raises(DatasetError) as caught:
         fit_baseline(pd.Series(["a word"] * len(labels), dtype=object, name="text"), labels)
     assert str(caught.value) == (
         f"the baseline can't be trained: its rows have {found}, and it takes two classes; "
@@ -202,7 +196,7 @@ def test_one_class_is_refused(labels, found):
 
 
 def test_texts_without_words_are_refused():
-    with pytest.raises(NoWordsError) as caught:
+    with pytest.raises(DatasetError) as caught:
         fit_baseline(pd.Series([None, "!", None], name="comment"), [0, 1, 0])
     assert str(caught.value) == (
         "the baseline can't be trained: no word of two letters or more in column 'comment' "
@@ -211,7 +205,7 @@ def test_texts_without_words_are_refused():
 
 
 def test_liblinear_is_for_two_classes():
-    with pytest.raises(BinarySolverError) as caught:
+    with pytest.raises(SettingError) as caught:
         fit_baseline(pd.Series(["red", "green", "blue"]), [0, 1, 2])
     assert str(caught.value) == (
         "the solver 'liblinear' tells two classes apart and the training labels have 3; use 'lbfgs'"

@@ -15,12 +15,7 @@ from engine.classifier.checkpoint import load, save
 from engine.classifier.features.kinds import fit_features
 from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier
-from engine.errors import (
-    CheckpointMissingError,
-    CheckpointUnreachableError,
-    NotFiniteError,
-    ScoringImportError,
-)
+from engine.errors import CheckpointMissingError, DatasetError, SetupError
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
@@ -131,7 +126,7 @@ def test_a_checkpoint_is_sent_where_its_path_can_not_be_read(spark, source, fold
 def test_a_checkpoint_that_executors_can_not_read(source, folder, tmp_path):
     gone = tmp_path / "gone"
     load_gone = partial(checkpoint_predictor, str(gone))
-    with pytest.raises(CheckpointUnreachableError) as caught, explained(gone):
+    with pytest.raises(SetupError) as caught, explained(gone):
         scored(source, folder, load=load_gone, identity="gone").collect()
     assert str(caught.value) == (
         f"Spark's executors cannot read the checkpoint at '{gone}' (CheckpointMissingError): keep "
@@ -150,7 +145,7 @@ def test_a_module_that_executors_lack(source, folder, tmp_path):
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     found = scored(source, folder, load=partial(lacking, "torch"), identity="lacking")
     try:
-        with pytest.raises(ScoringImportError) as caught, explained(folder):
+        with pytest.raises(SetupError) as caught, explained(folder):
             found.write.save(str(tmp_path / "scored"))
     finally:
         cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
@@ -171,7 +166,7 @@ def test_numbers_that_are_none_are_found_before_scoring(spark):
     df = spark.createDataFrame(rows, "id long, age double, n int")
     check_finite(df.where("id in (1, 3)"), "people", ["id"], ["age", "n"])
     check_finite(df, "people", ["id"], ["n"])
-    with pytest.raises(NotFiniteError) as caught:
+    with pytest.raises(DatasetError) as caught:
         check_finite(df, "people", ["id"], ["n", "age"])
     assert str(caught.value) == (
         "numeric feature 'age' is NaN or infinite on 2 rows, the first are id=2; id=4; correct "

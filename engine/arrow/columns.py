@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.errors import DuplicateColumnError, MissingColumnError
+from engine.errors import duplicate_column, missing_column
 
 Local: TypeAlias = pa.Table | pa.RecordBatch | pd.DataFrame
 LOCAL = "a pandas DataFrame, or a pyarrow Table or RecordBatch"
@@ -50,7 +50,7 @@ def columns_of(table: Local, names: Iterable[str]) -> Columns:
 
     Raises
     ------
-    DuplicateColumnError
+    ColumnError
         If several columns have one of the names.
 
     Examples
@@ -72,16 +72,16 @@ def places_of(columns: Sequence[str], names: Iterable[str]) -> dict[str, int]:
 
     Raises
     ------
-    MissingColumnError, DuplicateColumnError
+    ColumnError
         If no column, or several, have one of the names.
     """
     places = {c: at for at, c in enumerate(columns)}
     wanted = list(names)
     for name in wanted:
         if name not in places:
-            raise MissingColumnError("the table", name, columns)
+            raise missing_column("the table", name, columns)
         if len(places) < len(columns) and columns.count(name) > 1:
-            raise DuplicateColumnError(name, columns.count(name))
+            raise duplicate_column(name, columns.count(name))
     return {name: places[name] for name in wanted}
 
 

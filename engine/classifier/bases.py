@@ -58,7 +58,7 @@ def build_base(spec: BaseSpec | Mapping[str, Any], input_width: int) -> Base:
 
     Raises
     ------
-    BaseSpecError
+    SettingError
         When the kind, a setting or its value is not known.
 
     Examples

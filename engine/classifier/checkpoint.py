@@ -26,20 +26,16 @@ from engine.classifier.bases import build_base
 from engine.classifier.features.columns import take_rows
 from engine.classifier.features.kinds import FEATURES, Features
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.rules import check_is, whole
+from engine.classifier.rules import check_is, whole, wrong_argument
 from engine.classifier.settings import MODEL, BaseSpec
-from engine.classifier.tensorfile import unshared
+from engine.classifier.tensorfile import damaged, other_format, unshared
 from engine.errors import (
-    ArgumentTypeError,
-    CheckpointClassesError,
-    CheckpointCorruptError,
-    CheckpointFactsError,
-    CheckpointFormatError,
+    CheckpointError,
     CheckpointMissingError,
-    CheckpointTargetError,
     EngineError,
     MeanwhileError,
-    ModelSettingError,
+    SettingError,
+    brief,
     listed,
 )
 from engine.plain import plain
@@ -108,7 +104,7 @@ class Checkpoint:
             How many go through the model at once.
         """
         if end := whole(1).broken(batch_size):
-            raise ModelSettingError("batch_size", batch_size, end)
+            raise SettingError(f"SlicingClassifier: batch_size is {brief(batch_size)}{end}")
         parts = [_no_scores(self.model)]
         for start in range(0, len(rows), batch_size):
             inputs = self._inputs(take_rows(rows, start, start + batch_size))
@@ -205,16 +201,19 @@ def save(
 
     Raises
     ------
-    CheckpointTargetError
+    CheckpointError
         When the path holds something else than a checkpoint.
     """
     check_is("model", model, SlicingClassifier)
     kind = next((name for name, cls in FEATURES.items() if isinstance(features, cls)), None)
     if kind is None:
         kinds = listed([cls.__name__ for cls in FEATURES.values()])
-        raise ArgumentTypeError("features", features, f"one of {kinds}")
+        raise wrong_argument("features", features, f"one of {kinds}")
     if len(classes) != model.n_classes:
-        raise CheckpointClassesError(classes, model.n_classes)
+        raise CheckpointError(
+            f"classes are {list(classes)}, and the model has {model.n_classes}: give the label of "
+            "each, in the model's order"
+        )
     target = Path(path)
     check_target(target)
     before = target.exists()
@@ -230,7 +229,10 @@ def save(
     try:
         text = json.dumps(described, indent=1)
     except TypeError as e:
-        raise CheckpointFactsError(str(e)) from e
+        raise CheckpointError(
+            f"the checkpoint can't be written as JSON: {e!s}; base, classes, slices and facts must "
+            "be texts, numbers, lists and dicts"
+        ) from e
     fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
     fresh.mkdir(parents=True)
     try:
@@ -258,13 +260,16 @@ def check_target(path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    CheckpointTargetError
+    CheckpointError
         If there is something else.
     """
     target = Path(path)
     empty = target.is_dir() and not any(target.iterdir())
     if target.exists() and not empty and not (target / FACTS).exists():
-        raise CheckpointTargetError(target)
+        raise CheckpointError(
+            f"{str(target)!r} exists and is no checkpoint, so it is not replaced by one: give "
+            "another path, or remove it"
+        )
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
@@ -274,9 +279,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     ------
     CheckpointMissingError
         When the folder or one of its files is not there.
-    CheckpointFormatError
+    CheckpointError
         When it is of another format.
-    CheckpointCorruptError
         When a file is truncated or the two don't fit each other.
     """
     folder = Path(path)
@@ -286,18 +290,18 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     try:
         described = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except ValueError as e:
-        raise CheckpointCorruptError(folder, f"{FACTS} is not JSON ({e})") from e
+        raise damaged(folder, f"{FACTS} is not JSON ({e})") from e
     version = described.get("format") if isinstance(described, dict) else None
     if version != FORMAT:
-        raise CheckpointFormatError(folder, version, FORMAT)
+        raise other_format(folder, version, FORMAT)
     try:
         return _rebuild(described, folder / WEIGHTS)
     except SafetensorError as e:
-        raise CheckpointCorruptError(folder, f"{WEIGHTS} is damaged ({e})") from e
+        raise damaged(folder, f"{WEIGHTS} is damaged ({e})") from e
     except (KeyError, TypeError, ValueError, AttributeError, EngineError) as e:
-        raise CheckpointCorruptError(folder, f"{FACTS} is incomplete ({e!r})") from e
+        raise damaged(folder, f"{FACTS} is incomplete ({e!r})") from e
     except RuntimeError as e:
-        raise CheckpointCorruptError(folder, f"{WEIGHTS} does not fit {FACTS}") from e
+        raise damaged(folder, f"{WEIGHTS} does not fit {FACTS}") from e
 
 
 def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.errors import TrainerSettingError
+from engine.classifier.settings import trainer_setting
 
 # Weights times rows of a batch, from which on more threads help. At 14 million two cores take as
 # long as one and at 54 million nine tenths; on a busy machine threads wait for each other besides.
@@ -49,7 +49,7 @@ def device_of(choice: str, now: torch.device) -> torch.device:
 
     Raises
     ------
-    TrainerSettingError
+    SettingError
     """
     if choice == "auto":
         return torch.device("cuda") if now.type == "cpu" and torch.cuda.is_available() else now
@@ -62,7 +62,7 @@ def check_device(choice: str) -> None:
 
     Raises
     ------
-    TrainerSettingError
+    SettingError
     """
     if choice == "auto":
         return
@@ -70,7 +70,7 @@ def check_device(choice: str) -> None:
         torch.empty(0, device=choice)
     except (RuntimeError, AssertionError) as e:
         end = ", and torch has no such device here: use 'auto' or 'cpu'"
-        raise TrainerSettingError("device", choice, end) from e
+        raise trainer_setting("device", choice, end) from e
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -25,7 +25,7 @@ from engine.classifier.data.loader import DictDataLoader, check_loaders
 from engine.classifier.heads import Kind
 from engine.classifier.network import SliceNetwork, evaluating, weights_of
 from engine.classifier.rules import check_is
-from engine.errors import TaskUnknownError
+from engine.errors import SettingError, near
 from engine.metrics.scorer import Scorer
 
 # Most rows are out of most slices, which accuracy would not show.
@@ -75,9 +75,8 @@ class SlicingClassifier(SliceNetwork):
 
     Raises
     ------
-    DuplicateHeadError
+    SettingError
         When a slice is named twice.
-    ModelSettingError
         When a setting's value can't be.
 
     References
@@ -126,10 +125,10 @@ class SlicingClassifier(SliceNetwork):
 
         Raises
         ------
-        TaskLabelsMissingError, MaskLengthError, SliceMasksMissingError, MaskValueError
+        DatasetError, MaskError
             When the data set lacks the task's labels, or S another length, lacks a slice of the
             model, or holds another value.
-        LabelRangeError, SoftLabelShapeError, SoftLabelValueError
+        DatasetError
             When a label is not one of the classes, or soft labels are not class probabilities.
         """
         check_is("dataset", dataset, DictDataset)
@@ -143,7 +142,7 @@ class SlicingClassifier(SliceNetwork):
 
         Raises
         ------
-        BaseRunError
+        SettingError
             When the base fails on it.
         """
         check_is("X_dict", X_dict, Mapping)
@@ -176,7 +175,7 @@ class SlicingClassifier(SliceNetwork):
 
         Raises
         ------
-        TaskUnknownError
+        SettingError
             When a label is remapped to a task that the model doesn't have.
         """
         check_is("dataloader", dataloader, DictDataLoader)
@@ -288,7 +287,10 @@ class SlicingClassifier(SliceNetwork):
         tasks = {label: remap_labels.get(label, label) for label in labels}
         for label, task in tasks.items():
             if label in remap_labels and task is not None and task not in self._heads:
-                raise TaskUnknownError(label, task, self._heads)
+                raise SettingError(
+                    f"remap_labels sends label {label!r} to task {task!r}, which the model does "
+                    f"not have{near(task, self._heads)}"
+                )
         return {label: self._heads[task] for label, task in tasks.items() if task in self._heads}
 
     def _run(

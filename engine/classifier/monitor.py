@@ -11,8 +11,8 @@ from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
 from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import monitored
-from engine.errors import MonitorError, listed
+from engine.classifier.settings import monitored, unusable_monitor
+from engine.errors import listed
 from engine.metrics import catalog as spec
 from engine.metrics.catalog import OVERALL, MetricSpec, badness
 
@@ -123,7 +123,7 @@ def find_monitor(
 
     Raises
     ------
-    MonitorError
+    SettingError
         When there is no such slice or metric, no valid split, no row of the slice in it, or
         neither high nor low values of the metric are better.
     """
@@ -131,17 +131,19 @@ def find_monitor(
     spelled = f"{head}/{_as_scored(metric, model)}" if head else name
     slice_name, metric = monitored(spelled, model.head_names, list(model.scorer.metrics))
     if not valid:
-        raise MonitorError(name, "there is no loader of the valid split to compute it on")
+        raise unusable_monitor(name, "there is no loader of the valid split to compute it on")
     if slice_name != OVERALL:
         (of_slice,) = (r for r in rows if r.name == slice_name)
         if not of_slice.valid:
-            raise MonitorError(name, f"slice {slice_name!r} has no labelled row in the valid split")
+            raise unusable_monitor(
+                name, f"slice {slice_name!r} has no labelled row in the valid split"
+            )
     label = model.task_name if slice_name == OVERALL else pred_label(model.task_name, slice_name)
     keys = [f"{label}/{d.dataset.name}/{d.dataset.split}/{metric}" for d in valid]
     better = better_of(metric, model)
     if not better:
         problem = f"neither high nor low values of {metric!r} are better, so no epoch is the best"
-        raise MonitorError(name, problem)
+        raise unusable_monitor(name, problem)
     return Monitor(name, tuple(dict.fromkeys(keys)), better)
 
 

@@ -31,17 +31,7 @@ from engine.classifier.losses import (
 )
 from engine.classifier.rules import plain as python_value
 from engine.classifier.settings import BASE, MODEL, default_metrics
-from engine.errors import (
-    BaseRunError,
-    BaseWidthError,
-    DuplicateHeadError,
-    EngineError,
-    FieldMissingError,
-    ModelSettingError,
-    RowWeightsMissingError,
-    RowWeightsTypeError,
-    near,
-)
+from engine.errors import DatasetError, EngineError, SettingError, brief, listed, near
 from engine.metrics.scorer import Scorer
 from engine.plain import plain
 
@@ -89,7 +79,7 @@ class SliceNetwork(nn.Module):
         }  # fmt: skip
         for name, rule in MODEL.items():
             if end := rule.broken(settings[name]):
-                raise ModelSettingError(name, settings[name], end)
+                raise SettingError(f"SlicingClassifier: {name} is {brief(settings[name])}{end}")
             setattr(self, name, python_value(settings[name]))
         self.slice_names, self.slice_weights = list(slice_names), dict(slice_weights or {})
         self.scorer = Scorer(default_metrics(n_classes)) if scorer is None else scorer
@@ -127,12 +117,12 @@ class SliceNetwork(nn.Module):
         )  # fmt: skip
         for name, value, holds, end in checks:
             if not holds:
-                raise ModelSettingError(name, value, end)
+                raise SettingError(f"SlicingClassifier: {name} is {brief(value)}{end}")
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError, TypeError, ValueError) as e:
             end = ", and torch has no such device here: use 'cpu'"
-            raise ModelSettingError("device", str(device), end) from e
+            raise SettingError(f"SlicingClassifier: device is {brief(str(device))}{end}") from e
 
     def _name_heads(self, heads: tuple[str, ...]) -> None:
         """Map each label to its kind of head and its row there, and weigh its loss."""
@@ -181,13 +171,17 @@ class SliceNetwork(nn.Module):
         one = self.input_data_key if isinstance(self.input_data_key, str) else None
         keys = self.input_data_key if one is None else [one]
         if missing := [key for key in keys if key not in X_dict]:
-            raise FieldMissingError(missing, list(X_dict))
+            raise DatasetError(
+                f"the base reads {listed([repr(name) for name in missing])}, which the rows do not "
+                f"have; their fields are {listed(list(X_dict)) or 'none'}: rename them, or set "
+                "input_data_key"
+            )
         dtype = self.master.weight.dtype
         fields = {key: _as(dtype, moved(X_dict[key], self.device)) for key in keys}
         hidden: Tensor = self.base_architecture(fields if one is None else fields[one])
         shape = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
         if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != self.head_dim:  # noqa: PLR2004
-            raise BaseWidthError(shape, self.head_dim)
+            raise wrong_output(shape, self.head_dim)
         return hidden
 
     def _read_experts(self, hidden: Tensor) -> Tensor:
@@ -269,25 +263,24 @@ class SliceNetwork(nn.Module):
 
         Raises
         ------
-        BaseWidthError
+        SettingError
             When the base's output is not [batch, head_dim].
-        BaseRunError
             When the base fails on them.
-        FieldMissingError
+        DatasetError
             When the data set lacks a field that the base reads.
         """
         if n := min(2, len(dataset)):
             with torch.random.fork_rng(devices=[]), evaluating(self):
                 outputs = self.outputs(dataset.__getitems__(range(n))[0])
             if len(outputs.logits) != n:
-                raise BaseWidthError((len(outputs.logits), self.head_dim), self.head_dim, rows=n)
+                raise wrong_output((len(outputs.logits), self.head_dim), self.head_dim, rows=n)
 
     def outputs(self, X_dict: Mapping[str, Any]) -> SliceOutputs:
         """Run a batch through; an error names the fields that the base can't read.
 
         Raises
         ------
-        BaseRunError
+        SettingError
             When the base fails on it.
         """
         try:
@@ -295,7 +288,7 @@ class SliceNetwork(nn.Module):
         except (EngineError, torch.OutOfMemoryError):
             raise
         except Exception as e:
-            raise BaseRunError(_shapes(X_dict), e) from e
+            raise failing_base(_shapes(X_dict), e) from e
         return outputs
 
     def add_slices(self, names: Sequence[str]) -> None:
@@ -308,7 +301,7 @@ class SliceNetwork(nn.Module):
 
         Raises
         ------
-        DuplicateHeadError
+        SettingError
             When a slice has a head already, or is named twice.
 
         Examples
@@ -347,14 +340,16 @@ class SliceNetwork(nn.Module):
 
         Raises
         ------
-        ModelSettingError
+        SettingError
             When the model has no such slice.
         """
         if names is not None:
             _check_names("train_only", names)
         for name in names or ():
             if name not in self.head_names:
-                raise ModelSettingError("train_only", names, near(name, self.head_names))
+                raise SettingError(
+                    f"SlicingClassifier: train_only is {brief(names)}{near(name, self.head_names)}"
+                )
         own = {id(p) for stack in (self.indicator, self.transform) for p in stack.parameters()}
         for p in self.parameters():
             p.requires_grad_(names is None or id(p) in own)
@@ -370,20 +365,63 @@ class SliceNetwork(nn.Module):
         return [(p, mask) for stack in (self.indicator, self.transform) for p in stack.parameters()]
 
 
+def failing_base(fields: Mapping[str, str], cause: Exception) -> SettingError:
+    """Return the error of a base that fails on a batch."""
+    shapes = listed([f"{name} {shape}" for name, shape in fields.items()], 5)
+    first = str(cause).partition("\n")[0]
+    return SettingError(
+        f"base_architecture can't read a batch whose fields are {shapes}: "
+        f"{type(cause).__name__}: {first}; change its first layer, the fields, or "
+        "input_data_key"
+    )
+
+
+def wrong_output(
+    output: tuple[int, ...] | str, head_dim: int, rows: int | None = None
+) -> SettingError:
+    """Return the error of a base whose output is not as head_dim says."""
+    if rows is not None:
+        return SettingError(
+            f"base_architecture gives {output[0]} rows for a batch of {rows}: it must give one "
+            "row for each, in their order"
+        )
+    if isinstance(output, str):
+        gives = f"a {output}, not a tensor"
+    elif len(output) == 2:  # noqa: PLR2004 - [batch, width]
+        gives = f"an output {output[1]} wide"
+    else:
+        gives = f"an output of {len(output)} dimensions, {list(output)}"
+    return SettingError(
+        f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
+        f"[batch, {head_dim}]; change head_dim, or the base's last layer"
+    )
+
+
 def weights_of(X_dict: Mapping[str, Any], name: str) -> Tensor:
     """Return the field that says what each row counts, [B].
 
     Raises
     ------
-    RowWeightsMissingError, RowWeightsTypeError
+    DatasetError
         When there is no such field, or it isn't a tensor.
     """
     if name not in X_dict:
-        raise RowWeightsMissingError(name, list(X_dict))
+        raise no_row_weights(name, list(X_dict))
     weights = X_dict[name]
     if not isinstance(weights, Tensor):
-        raise RowWeightsTypeError(name, type(weights).__name__)
+        raise DatasetError(
+            f"row_weights or metric_weights names the field {name!r}, which is a "
+            f"{type(weights).__name__}, and must be a torch.Tensor of a number per row"
+        )
     return weights
+
+
+def no_row_weights(field: str, fields: Sequence[str]) -> DatasetError:
+    """Return the error of rows without the field that says what each counts."""
+    return DatasetError(
+        f"row_weights or metric_weights names the field {field!r}, which the rows do not have; "
+        f"their fields are {listed(fields) or 'none'}"
+    )
 
 
 @contextmanager
@@ -417,7 +455,7 @@ def _as_list(values: Any) -> Any:
 
 def _check_names(what: str, names: Any) -> None:
     if end := MODEL["slice_names"].broken(names):
-        raise ModelSettingError(what, names, end)
+        raise SettingError(f"SlicingClassifier: {what} is {brief(names)}{end}")
 
 
 def _as(dtype: torch.dtype, values: Any) -> Any:
@@ -429,6 +467,6 @@ def _as(dtype: torch.dtype, values: Any) -> Any:
 
 def _with_base(slice_names: Sequence[str]) -> tuple[str, ...]:
     heads = tuple(slice_names) if BASE in slice_names else (*slice_names, BASE)
-    if len(set(heads)) < len(heads):
-        raise DuplicateHeadError(next(name for name in heads if heads.count(name) > 1))
+    if twice := [name for name in heads if heads.count(name) > 1]:
+        raise SettingError(f"slice_names has {twice[0]!r} twice; each slice has one head")
     return heads

@@ -9,14 +9,9 @@ import torch
 
 from engine.classifier.data.labels import INACTIVE, classes_of
 from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.settings import TrainerConfig
-from engine.errors import (
-    EmptyTrainingError,
-    RowWeightsMissingError,
-    SplitError,
-    TrainerSettingError,
-    TrainSplitMissingError,
-)
+from engine.classifier.network import no_row_weights
+from engine.classifier.settings import TrainerConfig, trainer_setting
+from engine.errors import DatasetError, listed
 
 
 def by_split(
@@ -26,17 +21,22 @@ def by_split(
 
     Raises
     ------
-    SplitError, TrainSplitMissingError
+    DatasetError
         When a loader's split is not known, or none is the train split.
     """
     splits = (config.train_split, config.valid_split, config.test_split)
     for loader in dataloaders:
         if loader.dataset.split not in splits:
-            raise SplitError(loader.dataset.name, loader.dataset.split, splits)
+            raise DatasetError(
+                f"data set {loader.dataset.name!r} is of split {loader.dataset.split!r}, and the "
+                f"Trainer knows {listed(splits)}: name the split so, or set train_split, "
+                "valid_split or test_split"
+            )
     train, valid, _ = ([d for d in dataloaders if d.dataset.split == s] for s in splits)
     if not train:
-        raise TrainSplitMissingError(
-            config.train_split, sorted({d.dataset.split for d in dataloaders})
+        raise DatasetError(
+            f"no loader is of the train split {config.train_split!r}; the splits given are "
+            f"{listed(sorted({d.dataset.split for d in dataloaders})) or 'none'}"
         )
     return train, valid
 
@@ -46,11 +46,11 @@ def check_row_weights(loaders: Sequence[DictDataLoader], name: str | None) -> No
 
     Raises
     ------
-    RowWeightsMissingError
+    DatasetError
     """
     for loader in loaders if name is not None else ():
         if name not in loader.dataset.X_dict:
-            raise RowWeightsMissingError(str(name), list(loader.dataset.X_dict))
+            raise no_row_weights(str(name), list(loader.dataset.X_dict))
 
 
 def check_rows(train: Sequence[DictDataLoader]) -> None:
@@ -58,7 +58,7 @@ def check_rows(train: Sequence[DictDataLoader]) -> None:
 
     Raises
     ------
-    EmptyTrainingError
+    DatasetError
     """
     names = [loader.dataset.name for loader in train]
     if not any(len(loader) for loader in train):
@@ -66,7 +66,9 @@ def check_rows(train: Sequence[DictDataLoader]) -> None:
         few = (
             "it has fewer rows than a batch, and drop_last is set" if dropped else "it has no rows"
         )
-        raise EmptyTrainingError(names, few)
+        raise DatasetError(
+            f"nothing can be learned from data set {listed([repr(d) for d in names], 5)}: {few}"
+        )
 
 
 def unlearnable(train: Sequence[DictDataLoader], task: str) -> str | None:
@@ -89,7 +91,7 @@ def check_places(config: TrainerConfig) -> None:
 
     Raises
     ------
-    TrainerSettingError
+    SettingError
     """
     for name, of_file in (("log", True), ("folder", False), ("tensorboard", False)):
         value = getattr(config, name)
@@ -98,9 +100,9 @@ def check_places(config: TrainerConfig) -> None:
         place = Path(value)
         if place.exists() and place.is_dir() is of_file:
             is_one = "which is a folder, and must be a file" if of_file else "which is a file"
-            raise TrainerSettingError(name, place, f", {is_one}")
+            raise trainer_setting(name, place, f", {is_one}")
         try:
             (place.parent if of_file else place).mkdir(parents=True, exist_ok=True)
         except OSError as e:
             end = f", which can't be made: {e.strerror}"
-            raise TrainerSettingError(name, place, end) from e
+            raise trainer_setting(name, place, end) from e

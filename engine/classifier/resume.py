@@ -29,7 +29,7 @@ from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import Monitor
 from engine.classifier.settings import WEIGHING, TrainerConfig
 from engine.classifier.tensorfile import Tensors, read, with_prefix, write
-from engine.errors import ResumeError
+from engine.errors import CheckpointError, listed
 
 STATE = "training.safetensors"
 
@@ -109,7 +109,7 @@ def restore(
 
     Raises
     ------
-    ResumeError
+    CheckpointError
         When the state is another training's.
     """
     if not (folder / STATE).exists():
@@ -118,7 +118,7 @@ def restore(
     then = facts["setup"]
     differ = [key for key in setup if then.get(key) != setup[key]]
     if differ:
-        raise ResumeError(folder, [(key, then.get(key), setup[key]) for key in differ])
+        raise another_training(folder, [(key, then.get(key), setup[key]) for key in differ])
     model.load_state_dict(with_prefix("model", tensors))
     restore_optimizer(optimizer, with_prefix("optimizer", tensors))
     standing = Standing(
@@ -129,6 +129,24 @@ def restore(
     if standing.best_epoch:
         standing.best_weights, _ = read(_best(folder, standing.best_epoch))
     return standing
+
+
+def another_training(
+    folder: object, changed: Sequence[tuple[str, object, object]]
+) -> CheckpointError:
+    """Return the error of a folder with the state of another training."""
+    short = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
+    differences = listed(
+        [
+            name if name in short else f"{name} was {before!r} and is {now!r}"
+            for name, before, now in changed
+        ],
+        5,
+    )
+    return CheckpointError(
+        f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
+        f"these differ: {differences}; give another folder, remove it, or set resume=False"
+    )
 
 
 def save(

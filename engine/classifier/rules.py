@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.arguments import is_number, is_whole
-from engine.errors import ArgumentTypeError, near
+from engine.errors import InputError, near
 
 Test = Callable[[Any], bool]
 _PAIR = 2
@@ -170,8 +170,15 @@ def check_is(name: str, value: object, kind: type, hint: str = "") -> None:
 
     Raises
     ------
-    ArgumentTypeError
+    InputError
     """
     if not isinstance(value, kind):
         wanted = {"Mapping": "a dict", "str": "text"}.get(kind.__name__, f"a {kind.__name__}")
-        raise ArgumentTypeError(name, value, wanted, hint)
+        raise wrong_argument(name, value, wanted, hint)
+
+
+def wrong_argument(name: str, value: object, wanted: str, hint: str = "") -> InputError:
+    """Return the error of an argument of a wrong type."""
+    kind = type(value).__name__
+    what = "None" if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return InputError(f"{name} is {what}, and must be {wanted}{hint}")

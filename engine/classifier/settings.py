@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from engine.classifier.rules import (
@@ -28,15 +29,7 @@ from engine.classifier.rules import (
     weights,
     whole,
 )
-from engine.errors import (
-    BaseSpecError,
-    FeatureSpecError,
-    MonitorError,
-    TrainerSettingError,
-    brief,
-    listed,
-    near,
-)
+from engine.errors import SettingError, brief, listed, near
 from engine.metrics.catalog import OVERALL
 
 # The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
@@ -108,12 +101,22 @@ def _check(spec: Any, error: Callable[[str], Exception]) -> None:
 
 class _BaseSpec:
     def __post_init__(self) -> None:
-        _check(self, BaseSpecError)
+        _check(self, wrong_base)
+
+
+def wrong_base(problem: str) -> SettingError:
+    """Return the error of a base architecture that can't be built."""
+    return SettingError(f"base architecture: {problem}")
 
 
 class _FeatureSpec:
     def __post_init__(self) -> None:
-        _check(self, FeatureSpecError)
+        _check(self, wrong_features)
+
+
+def wrong_features(problem: str) -> SettingError:
+    """Return the error of features that can't be built."""
+    return SettingError(f"features: {problem}")
 
 
 @dataclass(frozen=True)
@@ -205,10 +208,10 @@ class TabularSpec(_FeatureSpec):
 
         Raises
         ------
-        FeatureSpecError
+        SettingError
         """
         if not self.columns:
-            raise FeatureSpecError("tabular reads no column: name some in numeric or category")
+            raise wrong_features("tabular reads no column: name some in numeric or category")
 
 
 BaseSpec = MlpSpec | TabularMlpSpec
@@ -264,10 +267,10 @@ def base_spec(spec: Any) -> BaseSpec:
 
     Raises
     ------
-    BaseSpecError
+    SettingError
         When the kind, a setting or its value is not known.
     """
-    return check_spec(spec, BASES, BaseSpecError)
+    return check_spec(spec, BASES, wrong_base)
 
 
 def feature_spec(spec: Any, text: str | None = None, key: Sequence[str] = ()) -> FeatureSpec:
@@ -284,7 +287,7 @@ def feature_spec(spec: Any, text: str | None = None, key: Sequence[str] = ()) ->
 
     Raises
     ------
-    FeatureSpecError
+    SettingError
         When the kind or a setting is not known, or there is no column to read.
 
     Examples
@@ -292,13 +295,13 @@ def feature_spec(spec: Any, text: str | None = None, key: Sequence[str] = ()) ->
     >>> feature_spec({"kind": "tfidf"}, text="body").column
     'body'
     """
-    settings = check_spec(spec, FEATURES, FeatureSpecError)
+    settings = check_spec(spec, FEATURES, wrong_features)
     named = spec if isinstance(spec, Mapping) else vars(settings)
     if isinstance(settings, TabularSpec):
         settings.check_columns()
         return replace(settings, key=named.get("key", key))
     if not (column := named.get("column", text)):
-        raise FeatureSpecError(f"{settings.kind} reads a text: set text, or column here")
+        raise wrong_features(f"{settings.kind} reads a text: set text, or column here")
     return replace(settings, column=column)
 
 
@@ -321,7 +324,7 @@ def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str])
 
     Raises
     ------
-    MonitorError
+    SettingError
         If there is no such slice or metric.
 
     Examples
@@ -332,11 +335,19 @@ def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str])
     slice_name, _, metric = name.rpartition("/")
     known = [OVERALL, *(slices or ())]
     if not slice_name or (slices is not None and slice_name not in known):
-        raise MonitorError(name, f"there is no slice {slice_name!r}{near(slice_name, known)}")
+        raise unusable_monitor(name, f"there is no slice {slice_name!r}{near(slice_name, known)}")
     if metric not in metrics:
         end = near(metric, metrics)
-        raise MonitorError(name, f"the model's scorer has no metric {metric!r}{end}")
+        raise unusable_monitor(name, f"the model's scorer has no metric {metric!r}{end}")
     return slice_name, metric
+
+
+def unusable_monitor(monitor: str, problem: str) -> SettingError:
+    """Return the error of a monitor that can't be computed."""
+    return SettingError(
+        f"monitor {monitor!r} can't be computed: {problem}; it is '<slice>/<metric>' or "
+        "'overall/<metric>' on the valid split"
+    )
 
 
 @dataclass(frozen=True)
@@ -396,7 +407,7 @@ class TrainerConfig:
 
     Raises
     ------
-    TrainerSettingError
+    SettingError
         When a value is out of range or not in its table.
     """
 
@@ -429,9 +440,15 @@ class TrainerConfig:
             value = plain(getattr(self, name))
             object.__setattr__(self, name, value)
             if end := rule.broken(value):
-                raise TrainerSettingError(name, value, end)
+                raise trainer_setting(name, value, end)
         if self.patience is not None and self.monitor is None:
-            raise TrainerSettingError("patience", self.patience, ", and needs a monitor")
+            raise trainer_setting("patience", self.patience, ", and needs a monitor")
+
+
+def trainer_setting(setting: str, value: object, wanted: str) -> SettingError:
+    """Return the error of a trainer's setting with a value that it can't have."""
+    text = repr(str(value)) if isinstance(value, Path) else brief(value)  # a path is whole
+    return SettingError(f"Trainer: {setting} is {text}{wanted}")
 
 
 TRAINER: Mapping[str, Rule] = rules_of(TrainerConfig)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.errors import CheckpointCorruptError, CheckpointFormatError
+from engine.errors import CheckpointError
 
 FORMAT = 1
 
@@ -41,9 +41,8 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises
     ------
-    CheckpointCorruptError
+    CheckpointError
         When the file is damaged.
-    CheckpointFormatError
         When it is of another format.
     """
     try:
@@ -51,13 +50,29 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except SafetensorError as e:
-        raise CheckpointCorruptError(file.parent, f"{file.name} is damaged ({e})") from e
+        raise damaged(file.parent, f"{file.name} is damaged ({e})") from e
     if header.get("format") != str(FORMAT):
-        raise CheckpointFormatError(file.parent, header.get("format"), FORMAT)
+        raise other_format(file.parent, header.get("format"), FORMAT)
     try:
         return tensors, json.loads(header["facts"])
     except (KeyError, ValueError) as e:
-        raise CheckpointCorruptError(file.parent, f"{file.name} has no facts ({e!r})") from e
+        raise damaged(file.parent, f"{file.name} has no facts ({e!r})") from e
+
+
+def other_format(path: object, stored: object, wanted: int) -> CheckpointError:
+    """Return the error of a checkpoint that is of another format."""
+    return CheckpointError(
+        f"the checkpoint at {str(path)!r} is of format {stored!r}, and this engine reads "
+        f"format {wanted}: train it again with this version"
+    )
+
+
+def damaged(path: object, problem: str) -> CheckpointError:
+    """Return the error of a checkpoint that can't be read."""
+    return CheckpointError(
+        f"the checkpoint at {str(path)!r} can't be read: {problem}; copy it again, or train "
+        "it again"
+    )
 
 
 def with_prefix(prefix: str, tensors: Tensors) -> dict[str, Tensor]:

@@ -39,13 +39,8 @@ from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.processes import Processes, processes
 from engine.classifier.progress import Screen, TensorBoardWriter, screen
 from engine.classifier.rules import check_is
-from engine.classifier.settings import SEED, TrainerConfig, lr_factor
-from engine.errors import (
-    NotANumberLossError,
-    SharedFolderError,
-    TrainerKeywordError,
-    TrainerSettingError,
-)
+from engine.classifier.settings import SEED, TrainerConfig, lr_factor, trainer_setting
+from engine.errors import SettingError, TrainingError, listed, near
 from engine.plain import plain
 
 _log = logging.getLogger(__name__)
@@ -64,11 +59,11 @@ def set_seed(seed: int) -> None:
 
     Raises
     ------
-    TrainerSettingError
+    SettingError
         If it is no whole number from 0 to 2^32 - 1.
     """
     if end := SEED.broken(seed):
-        raise TrainerSettingError("seed", seed, end)
+        raise trainer_setting("seed", seed, end)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -120,7 +115,7 @@ class Trainer:
 
     Raises
     ------
-    TrainerKeywordError, TrainerSettingError
+    SettingError
         When a setting is not known, or its value can't be.
 
     Examples
@@ -133,7 +128,7 @@ class Trainer:
         known = [field.name for field in fields(TrainerConfig)]
         for setting in settings:
             if setting not in known:
-                raise TrainerKeywordError(setting, known)
+                raise SettingError(f"Trainer has no setting {setting!r}{near(setting, known)}")
         self.name = name or type(self).__name__
         self.config = TrainerConfig(**settings)
         self.history: list[EpochLog] = []
@@ -153,15 +148,15 @@ class Trainer:
 
         Raises
         ------
-        SplitError, TrainSplitMissingError
+        DatasetError
             When a loader's split is not known, or none is the train split.
-        BaseWidthError, FieldMissingError, RowWeightsMissingError, NotANumberFeatureError
+        SettingError, DatasetError
             When the model can't read the rows, or a feature is NaN; before anything is trained.
-        MonitorError
+        SettingError
             When there is nothing to compute the monitor on.
-        ResumeError
+        CheckpointError
             When ``folder`` holds the state of another training.
-        NotANumberLossError
+        TrainingError
             When a loss is not finite; the weights are then those of the step before.
         """
         config = self.config
@@ -319,14 +314,14 @@ class Trainer:
         losses: Tensor,
         loader: DictDataLoader,
         labels: Labels,
-    ) -> NotANumberLossError:
+    ) -> TrainingError:
         finite = zip(run.model.label_names, losses.isfinite().tolist(), strict=True)
         rows = None
         if isinstance(labels, SliceLabels) and labels.rows is not None:
             rows = loader.dataset.called(labels.rows.tolist())
         folder = self.config.folder if standing.epoch else None
         wrong = [name for name, is_finite in finite if not is_finite]
-        return NotANumberLossError(standing.step, wrong, rows, folder)
+        return loss_not_finite(standing.step, wrong, rows, folder)
 
     def _scored(self, run: _Run, log: EpochLog) -> EpochLog:
         """Add the valid split's metrics; the first process gives its monitor's value to all."""
@@ -354,7 +349,7 @@ class Trainer:
             _log.info("%s: goes on after epoch %d", self.name, standing.epoch)
         own = torch.tensor(standing.epoch, device=run.model.device)
         if (epoch := int(run.together.of_first(own))) != standing.epoch:
-            raise SharedFolderError(folder, run.together.rank, standing.epoch, epoch)
+            raise not_shared(folder, run.together.rank, standing.epoch, epoch)
         return standing
 
     def _save(self, run: _Run, standing: resume.Standing) -> None:
@@ -388,6 +383,30 @@ class Trainer:
         if shown.visible:
             better = first_better(run.model)
             shown.show(slice_table(epoch, self.slices, task, run.epochs, better=better))
+
+
+def not_shared(folder: object, rank: int, epoch: int, first: int) -> TrainingError:
+    """Return the error of processes that train together and find different states."""
+    return TrainingError(
+        f"process {rank} finds training in {str(folder)!r} at epoch {epoch}, and process 0 at "
+        f"epoch {first}: the folder must be on storage that all processes share"
+    )
+
+
+def loss_not_finite(
+    step: int, tasks: Sequence[str], rows: Sequence[str] | None, folder: object
+) -> TrainingError:
+    """Return the error of a loss that is not finite."""
+    batch = f" on the batch {listed(rows, 8)}" if rows else ""
+    last = (
+        f"the last good state is kept in {str(folder)!r}"
+        if folder
+        else "the weights are those of the step before"
+    )
+    return TrainingError(
+        f"the loss of {listed(tasks, 5)} is not finite at step {step}{batch}; {last}: lower "
+        "lr, set grad_clip, or check these rows"
+    )
 
 
 def _clip(parameters: Sequence[torch.nn.Parameter], most: float) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from engine.compile.catalyst import NotTranslatedError, translated
 from engine.compile.program import distinct, rewritten, search_of
 from engine.compile.vectors import QUICK, kind_of
-from engine.errors import MissingColumnError, SlicePatternError, TierError
+from engine.errors import SliceError, missing_column
 from engine.lift.lift import Lifted, NotLifted, lift
 from engine.lift.reads import slice_reads
 from engine.lift.scope import PatternSyntaxError
@@ -104,9 +104,9 @@ def candidate(
 
     Raises
     ------
-    MissingColumnError
+    ColumnError
         If it reads a column that isn't there.
-    SlicePatternError
+    SliceError
         If it uses a regex that doesn't compile.
     """
     if sf.expr is not None:
@@ -122,7 +122,7 @@ def _row(
     assert sf.f is not None  # a ROW function has one
     read = slice_reads(sf)
     for column in read.missing(columns):
-        raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+        raise missing_column(f"slice {sf.name!r}", column, columns)
     lifted = _lifted(sf, columns, kinds)
     if isinstance(lifted, Lifted):
         return _of_tree(sf, lifted.tree, kinds, sorted(lifted.reads))
@@ -149,10 +149,12 @@ def _lifted(
         scalars = {name for name, kind in kinds.items() if _is_scalar(kind)}
         lifted = lift(sf.f, sf.resources, columns, scalars)
     except PatternSyntaxError as error:
-        raise SlicePatternError(sf.name, error.pattern, str(error.error)) from None
+        raise SliceError(
+            f"slice {sf.name!r}: the pattern {error.pattern!r} doesn't compile: {error.error!s}"
+        ) from None
     if isinstance(lifted, NotLifted):
         if lifted.missing is not None:
-            raise MissingColumnError(f"slice {sf.name!r}", lifted.missing, columns)
+            raise missing_column(f"slice {sf.name!r}", lifted.missing, columns)
         return NotLifted(f"not lifted: {lifted}")
     return lifted
 
@@ -171,7 +173,7 @@ def _expression(
         return Candidate(sf, {Tier.MASKS: 0.0}, (), _short(sf.description), tree=tree)
     for node in tree.walk():
         if isinstance(node, Column) and node.name not in columns:
-            raise MissingColumnError(f"slice {sf.name!r}", node.name, columns)
+            raise missing_column(f"slice {sf.name!r}", node.name, columns)
     if plain():
         crossing = tuple(dict.fromkeys(n.name for n in tree.walk() if isinstance(n, Column)))
         refused = dict.fromkeys((Tier.SPARK, Tier.ARROW), _PLAIN)
@@ -187,7 +189,7 @@ def _of_tree(
     reads: Sequence[str] = (),
 ) -> Candidate:
     nodes = list(tree.walk())
-    others = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
+    others: dict[Tier, float] = {} if sf.f is None else {Tier.ROW: _row_cost(nodes)}
     used = (n.name for n in nodes if isinstance(n, Column))
     crossing = tuple(dict.fromkeys((*used, *reads)))
     refused = {Tier.SPARK: "Spark was not asked"}
@@ -259,7 +261,7 @@ def _pandas(sf: SlicingFunction, columns: Sequence[str], *_: object) -> Candidat
     named = series_parameters(sf.f, sf.resources)
     for column in named:
         if column not in columns:
-            raise MissingColumnError(f"slice {sf.name!r}", column, columns)
+            raise missing_column(f"slice {sf.name!r}", column, columns)
     description = f"a function of pandas Series {', '.join(named)}"
     refused = dict.fromkeys((Tier.SPARK, Tier.ARROW, Tier.ROW), "it is written for pandas Series")
     return Candidate(sf, {Tier.PANDAS: _PER_SERIES_VALUE}, named, description, refused)
@@ -300,7 +302,7 @@ def chosen(
 
     Raises
     ------
-    TierError
+    SliceError
         If a slice may not run in the tier that it must run in.
     """
     tiers: dict[str, Tier] = {}
@@ -310,7 +312,7 @@ def chosen(
         if must is not None and Tier.MASKS not in c.costs:
             if must not in c.costs:
                 why = c.refused.get(must, "it isn't written for it")
-                raise TierError(c.sf.name, str(must), why)
+                raise SliceError(f"slice {c.sf.name!r} can't run as {str(must)!r}: {why}")
             tiers[c.sf.id] = must
         elif {Tier.SPARK, Tier.ARROW} <= c.costs.keys():
             open_.append(c)

@@ -17,18 +17,14 @@ import pyarrow as pa
 
 from engine.arguments import flag
 from engine.arrow.columns import LOCAL, Local
-from engine.errors import (
-    DuplicateSliceError,
-    SliceFaultError,
-    SliceFormError,
-    TableTypeError,
-)
+from engine.errors import InputError, SliceError, SliceFaultError
 from engine.label.local import BATCH, batches
 from engine.run.kernel import Fault, Kernel
 from engine.slicing.algebra import is_composed
 from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import codes, field_of
 from engine.slicing.functions import SlicingFunction, functions
+from engine.slicing.ids import same_id
 from engine.slicing.rows import Row
 from engine.slicing.slices import SliceKind, check_local
 
@@ -62,9 +58,11 @@ class _Applier:
         names: dict[str, str] = {}
         for sf in self.sfs:
             if sf.id in names:
-                raise DuplicateSliceError(sf.id, names[sf.id], sf.name)
+                raise same_id(sf.id, names[sf.id], sf.name)
             if sf.name in names.values():
-                raise SliceFormError(sf.name, "another slice has this name; give one another name")
+                raise SliceError(
+                    f"slice {sf.name!r}: another slice has this name; give one another name"
+                )
             names[sf.id] = sf.name
         every = with_parts(self.sfs)  # those of compositions too
         self._functions = [sf for sf in every if sf.expr is None]
@@ -76,8 +74,9 @@ class _Applier:
         check_local(self.sfs)
         for sf in self._functions:
             if sf.kind not in kinds:
-                raise SliceFormError(
-                    sf.name, f"a {sf.kind} slice cannot be applied by {type(self).__name__}"
+                raise SliceError(
+                    f"slice {sf.name!r}: a {sf.kind} slice cannot be applied by "
+                    f"{type(self).__name__}"
                 )
 
     def _collect(
@@ -197,7 +196,7 @@ class PandasSFApplier(_Applier):
 
         Raises
         ------
-        MissingColumnError
+        ColumnError
             If a function reads a column that the DataFrame doesn't have.
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
@@ -207,7 +206,7 @@ class PandasSFApplier(_Applier):
         from engine.label.plan import compile_slices  # imports pyspark, which SFApplier lacks
 
         if not isinstance(df, Local):
-            raise TableTypeError("the table", df, LOCAL)
+            raise InputError(f"the table is of type {type(df).__name__}; give {LOCAL}")
         plan = compile_slices(self.sfs, df)
         masks = batches(plan, df, _starts(len(df), progress_bar))
         parts = (_Batch(start, n, out.faults, out.masks) for start, n, out in masks)
@@ -278,7 +277,7 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
 def _check_points(points: Any) -> None:
     odd = isinstance(points, (str, bytes, Mapping, type, *get_args(Local)))
     if odd or not (hasattr(points, "__len__") and hasattr(points, "__getitem__")):
-        raise TableTypeError("what SFApplier takes", points, _POINTS)
+        raise InputError(f"what SFApplier takes is of type {type(points).__name__}; give {_POINTS}")
 
 
 def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta: Any) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import MissingColumnError, ValueMismatchError, ValueTypeError
+from engine.errors import SliceError, listed, missing_column
 from engine.masks.checks import quoted
-from engine.slicing.by_value import By, family
+from engine.slicing.by_value import By, family, not_by_value
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -64,16 +64,16 @@ def check_by(specs: Sequence[By], schema: StructType) -> list[str]:
 
     Raises
     ------
-    MissingColumnError, ValueTypeError, ValueMismatchError
+    ColumnError, SliceError
     """
     warnings = []
     for spec in specs:
         for i, column in enumerate(spec.columns):
             if column not in schema.names:
-                raise MissingColumnError("by", column, schema.names)
+                raise missing_column("by", column, schema.names)
             kind = _family(schema[column].dataType)
             if kind is None:
-                raise ValueTypeError(column, schema[column].dataType.simpleString())
+                raise not_by_value(column, schema[column].dataType.simpleString())
             if kind == "float":
                 warnings.append(
                     f"by: column {column!r} is a float; two that look alike may be two values"
@@ -139,4 +139,8 @@ def _family(kind: DataType) -> str | None:
 def _check_given(spec: By, i: int, kind: str, wanted: str) -> None:
     wrong = [cell[i] for cell in spec.values or () if family([cell[i]]) != wanted]
     if wrong and not (wanted == "float" and family(wrong) == "whole number"):
-        raise ValueMismatchError(spec.columns[i], kind, family(wrong), wrong)
+        raise SliceError(
+            f"column {spec.columns[i]!r} is {kind}, and its values to slice by are given as "
+            f"{family(wrong)}: {listed([repr(v) for v in wrong], 3)}; write them as the column has "
+            "them (YAML reads no, yes, on and off as booleans unless they are quoted)"
+        )

@@ -11,7 +11,7 @@ import pyarrow as pa
 from engine.arrow.columns import Columns, Local, columns_of, names_of, places_of, plain_type
 from engine.arrow.values import pandas_values
 from engine.compile.vectors import kind_of
-from engine.errors import NeedsSparkError, SliceFaultError
+from engine.errors import SliceError, SliceFaultError
 from engine.label.placement import Placement
 from engine.masks.frames import MARKS, mark_of, marked_field
 from engine.run.kernel import BatchMasks
@@ -72,13 +72,16 @@ def batches(
 
     Raises
     ------
-    NeedsSparkError
+    SliceError
         If a slice can run in Spark alone.
     """
     inside = {sf.id for sf in plan.python_sfs}
     for sf in plan.sfs:
         if sf.id not in inside:
-            raise NeedsSparkError(sf.name, str(sf.kind))
+            raise SliceError(
+                f"slice {sf.name!r} is a {sf.kind!s} slice, which only Spark can evaluate: apply "
+                "it to a Spark DataFrame"
+            )
     of_series = plan.kernel.series if isinstance(df, pd.DataFrame) else frozenset()
     columns = columns_of(df, [c for c in plan.crossing if c not in of_series - plan.by_row])
     if not _fits(plan, columns):

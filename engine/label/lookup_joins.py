@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StructType
 
-from engine.errors import LookupTypeError, MissingColumnError
+from engine.errors import SliceError, missing_column
 from engine.masks.checks import quoted
 from engine.slicing.by_value import family
 from engine.slicing.expr import Lookup
@@ -49,7 +49,7 @@ def check_lookups(sfs: Iterable[SlicingFunction], schema: StructType, read_table
 
     Raises
     ------
-    MissingColumnError, LookupTypeError
+    ColumnError, SliceError
     """
     every = (part for sf in sfs for part in (sf, *sf.parts.values()) if part.expr is not None)
     for sf in every:
@@ -141,14 +141,14 @@ def _keys(df: DataFrame, node: Lookup, key: str, as_type: str, read_table: Reade
 
 def _check(name: str, node: Lookup, schema: StructType, read_table: Reader) -> None:
     if node.column not in schema.names:
-        raise MissingColumnError(f"slice {name!r}", node.column, schema.names)
+        raise missing_column(f"slice {name!r}", node.column, schema.names)
     kind = schema[node.column].dataType.simpleString()
     where = "the keys given"
     if node.keys.values is None:
         table = read_table(node.keys.table)
         if node.keys.column not in table.columns:
             whose = f"slice {name!r}, keys in {node.keys.table}"
-            raise MissingColumnError(whose, node.keys.column, table.columns)
+            raise missing_column(whose, node.keys.column, table.columns)
         key_kind = table.schema[node.keys.column].dataType.simpleString()
         where = f"the keys in {node.keys.table}"
         same = _family(kind) is not None and _family(kind) == _family(key_kind)
@@ -156,7 +156,11 @@ def _check(name: str, node: Lookup, schema: StructType, read_table: Reader) -> N
         key_kind = family(node.keys.values)
         same = not node.keys.values or _family(kind) == key_kind
     if not same:
-        raise LookupTypeError(name, node.column, kind, where, key_kind)
+        raise SliceError(
+            f"slice {name!r}: column {node.column!r} is {kind}, and {where} are {key_kind}; a "
+            "look-up takes text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides "
+            "of one type: cast one of them"
+        )
 
 
 def _family(kind: str) -> str | None:

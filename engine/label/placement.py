@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.arguments import texts
 from engine.compile.tiers import Candidate, Tier
-from engine.errors import NoSuchMaskError
+from engine.errors import no_such_mask
 from engine.lift.notes import notes_on
 from engine.plain import SENTENCE, plain
 from engine.run.kernel import Kernel
@@ -224,7 +224,7 @@ class Placement:
         """Return the plan of some of its slices, none of them a combination."""
         for s in texts("MaskPlan.only", "ids", ids, "a list of slice ids"):
             if s not in self.all_sfs:
-                raise NoSuchMaskError(s, self.ids, "the plan")
+                raise no_such_mask(s, self.ids, "the plan")
         sfs = tuple(self.all_sfs[s] for s in ids)
         return replace(self, sfs=sfs, all_sfs={sf.id: sf for sf in sfs})
 

@@ -32,10 +32,11 @@ from engine.compile.tiers import (
 )
 from engine.errors import (
     ArgumentError,
-    MissingColumnError,
-    TableTypeError,
-    UnknownTierError,
+    InputError,
+    SliceError,
     listed,
+    missing_column,
+    near,
 )
 from engine.label.local import applied, mask_codes
 from engine.label.lookup_joins import marked, with_own_lookups
@@ -95,11 +96,11 @@ class MaskPlan(Placement):
 
         Raises
         ------
-        SliceIdError
+        SliceError
             If a slice's id is also the name of a kept column.
         SliceFaultError
             If a function fails on a row of a pandas or pyarrow table.
-        NeedsSparkError
+        SliceError
             If a slice can run in Spark alone, and the table is not Spark's.
 
         Notes
@@ -308,18 +309,15 @@ def compile_slices(
 
     Raises
     ------
-    SliceIdError, DuplicateSliceError
+    SliceError
         If an id can't be a mask column.
-    MissingColumnError
+    ColumnError
         If a function reads a column that the schema doesn't have.
-    SlicePatternError
+    SliceError
         If a function uses a regex that doesn't compile.
-    PredicateError
         If a SQL predicate or Column isn't a BOOLEAN over the schema (checked where a Spark
         session is active).
-    TierError, UnknownTierError
         If a slice can't run in the tier that it must.
-    UnpicklableSliceError
         If a Python function can't be sent to executors.
     """
     sfs = functions("compile_slices", sfs)
@@ -375,7 +373,7 @@ def _columns(call: str, keep: Any, known: Sequence[str] | None) -> list[Any]:
     columns = entries(call, "keep", keep, "a list of columns")
     for column in columns:
         if known is not None and column not in known:
-            raise MissingColumnError(f"keep of {call}", str(column), known)
+            raise missing_column(f"keep of {call}", str(column), known)
     return columns
 
 
@@ -392,13 +390,15 @@ def _check_tier(name: Any) -> None:
     if not isinstance(name, str):
         raise ArgumentError("compile_slices", "tier", f"one of {listed(list(TIERS))}", name)
     if name not in TIERS:
-        raise UnknownTierError("tier", name, TIERS)
+        raise SliceError(f"there is no tier {name!r}{near(name, TIERS)}")
 
 
 def _named(names: Mapping[str, str], candidates: Mapping[str, Candidate]) -> dict[str, Tier]:
     for slice_id, name in names.items():
         if slice_id not in candidates:
-            raise UnknownTierError("slice", str(slice_id), candidates)
+            raise SliceError(
+                f"there is no slice {str(slice_id)!r}{near(str(slice_id), candidates)}"
+            )
         _check_tier(name)
     return {s: TIERS[name] for s, name in names.items()}
 
@@ -409,7 +409,9 @@ def _kinds(schema: Any) -> dict[str, pa.DataType]:
         return kinds_of(schema)
     if not isinstance(schema, StructType):
         wanted = f"the schema of a Spark DataFrame, a pyarrow Schema, {LOCAL}"
-        raise TableTypeError("the schema to compile slices for", schema, wanted)
+        raise InputError(
+            f"the schema to compile slices for is of type {type(schema).__name__}; give {wanted}"
+        )
     return {f.name: _arrow_type(f.dataType) for f in schema}
 
 
@@ -426,7 +428,9 @@ def _arrow_type(kind: DataType) -> pa.DataType:
 def _is_local(df: Any) -> bool:
     """Tell a table of pandas or pyarrow from one of Spark, and refuse what is neither."""
     if not isinstance(df, pa.Table | pa.RecordBatch | pd.DataFrame | DataFrame):
-        raise TableTypeError("the table", df, f"a Spark DataFrame, {LOCAL}")
+        raise InputError(
+            f"the table is of type {type(df).__name__}; give a Spark DataFrame, {LOCAL}"
+        )
     return not isinstance(df, DataFrame)
 
 

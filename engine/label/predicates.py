@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StructType
 
-from engine.errors import PredicateError, SliceDepthError, near
-from engine.run.faults import STACK, named_sql
+from engine.errors import near
+from engine.run.faults import STACK, named_sql, too_deep, wrong_predicate
 from engine.slicing.evaluate import wrong_return
 from engine.slicing.functions import SlicingFunction
 
@@ -22,7 +22,7 @@ def predicate(sf: SlicingFunction) -> SparkColumn:
 
     Raises
     ------
-    PredicateError
+    SliceError
         If the function returns something else.
     """
     if sf.sql is not None:
@@ -30,7 +30,7 @@ def predicate(sf: SlicingFunction) -> SparkColumn:
     column: Any = sf()
     if not isinstance(column, SparkColumn):
         problem = wrong_return(column).replace("True, False or None", "a Spark Column")
-        raise PredicateError(sf.name, sf.name, f"can't be used: {problem}")
+        raise wrong_predicate(sf.name, sf.name, f"can't be used: {problem}")
     return column
 
 
@@ -41,10 +41,8 @@ def check_predicates(
 
     Raises
     ------
-    PredicateError
-        If one is not a BOOLEAN expression over the schema.
-    SliceDepthError
-        If one is nested too deeply for the JVM.
+    SliceError
+        If one is not a BOOLEAN expression over the schema, or nested too deeply for the JVM.
     """
     if not sfs:
         return
@@ -56,13 +54,13 @@ def check_predicates(
             if isinstance(kind, BooleanType):
                 empty.where(predicate(sf)).schema  # noqa: B018 - a filter may not aggregate
         except (AnalysisException, ParseException) as error:
-            raise PredicateError(sf.name, text, _analysis_problem(error, schema)) from None
+            raise wrong_predicate(sf.name, text, _analysis_problem(error, schema)) from None
         except Exception as error:  # of the JVM, which pyspark doesn't translate
             if STACK not in str(error):
                 raise
-            raise SliceDepthError(sf.name) from None
+            raise too_deep(sf.name) from None
         if not isinstance(kind, BooleanType):
-            raise PredicateError(sf.name, text, f"is {kind.simpleString()}, not boolean")
+            raise wrong_predicate(sf.name, text, f"is {kind.simpleString()}, not boolean")
 
 
 def _analysis_problem(error: AnalysisException | ParseException, schema: StructType) -> str:

@@ -11,17 +11,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
-    AllNullColumnError,
     ArgumentError,
-    CaseError,
-    DuplicateColumnError,
-    DuplicateKeyError,
-    EmptyTableError,
+    ColumnError,
     InputError,
-    MissingColumnError,
-    NullKeyError,
-    PartitionValueError,
-    SeveralProblemsError,
+    TableError,
+    duplicate_column,
+    listed,
+    missing_column,
 )
 from engine.hashing import check_key_type
 from engine.sql import name_sql, text_sql
@@ -80,15 +76,15 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
 
     Raises
     ------
-    MissingColumnError, DuplicateColumnError, KeyTypeError
+    ColumnError
     """
     names = df.columns
     for role, columns in roles.items():
         for column in columns:
             if column not in names:
-                raise MissingColumnError(f"{role} of {table}", column, names)
+                raise missing_column(f"{role} of {table}", column, names)
             if names.count(column) > 1:
-                raise DuplicateColumnError(column, names.count(column))
+                raise duplicate_column(column, names.count(column))
             if len(twins := [c for c in names if c.lower() == column.lower()]) > 1:
                 _check_case(df, table, column, next(c for c in twins if c != column))
             if role in {"key", "partition"}:
@@ -97,7 +93,10 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
 
 def _check_case(df: DataFrame, table: str, column: str, other: str) -> None:
     if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
-        raise CaseError(table, column, other)
+        raise ColumnError(
+            f"column {column!r} of {table} can't be told from {other!r}, as Spark looks at no "
+            "case: rename one in the source, or set spark.sql.caseSensitive under spark"
+        )
 
 
 def check_rows(
@@ -134,9 +133,8 @@ def check_rows(
 
     Raises
     ------
-    EmptyTableError, NullKeyError, AllNullColumnError, PartitionValueError
+    TableError
         Of one problem.
-    SeveralProblemsError
         Of more.
     """
     columns = list(dict.fromkeys([*key, *readers]))
@@ -147,23 +145,52 @@ def check_rows(
     n = df.agg(F.count(F.lit(1)).alias("rows"), *counts).collect()[0]
     rows = int(n["rows"])
     if not rows:
-        raise EmptyTableError(table, where)
+        raise no_rows(table, where)
     wrong: list[InputError] = []
     for i, column in enumerate(columns):
         filled = int(n[f"n_{i}"])
         if column in key and filled < rows:
-            wrong.append(NullKeyError(table, column, rows - filled, rows))
+            wrong.append(null_key(table, column, rows - filled, rows))
         elif not filled:
-            wrong.append(AllNullColumnError(table, column, rows, readers[column]))
+            wrong.append(
+                TableError(
+                    f"column {column!r} of {table} is null on all {rows:,} rows, and is read by "
+                    f"{listed(readers[column], 5)}; check the source, or leave them out"
+                )
+            )
     for i, (column, sql, problem, cause) in enumerate(lost):
         if n_lost := int(n[f"lost_{i}"]):
             order = [*map(quoted, key)]
             first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
             name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
-            wrong.append(PartitionValueError(table, column, problem, cause, n_lost, rows, name))
+            wrong.append(no_partition(table, column, problem, cause, n_lost, rows, name))
     if wrong:
-        raise wrong[0] if len(wrong) == 1 else SeveralProblemsError(wrong)
+        raise wrong[0] if len(wrong) == 1 else TableError("; besides, ".join(map(str, wrong)))
     return rows
+
+
+def null_key(table: str, column: str, n: int, rows: int) -> TableError:
+    """Return the error of rows whose key is null."""
+    return TableError(
+        f"key column {column!r} of {table} is null on {n:,} of {rows:,} rows; every row needs a key"
+    )
+
+
+def no_rows(table: str, where: str | None = None) -> TableError:
+    """Return the error of a table without rows."""
+    chosen = f" where {where}" if where else ""
+    return TableError(f"{table} has no rows{chosen}; nothing was written")
+
+
+def no_partition(
+    table: str, column: str, problem: str, cause: str, n: int, rows: int, first: str
+) -> TableError:
+    """Return the error of a partition column with a value that a table can't have."""
+    return TableError(
+        f"partition column {column!r} of {table} {problem} on {n:,} of {rows:,} rows, the "
+        f"first is {first}: {cause}; give it another value in the source, or leave the column "
+        "out of partition_by"
+    )
 
 
 def _no_partition(column: str) -> Iterator[tuple[str, str, str]]:
@@ -182,7 +209,7 @@ def check_no_null_keys(tables: Mapping[str, DataFrame], key: Sequence[str]) -> N
 
     Raises
     ------
-    NullKeyError
+    TableError
         With the first table and column, and how many rows.
     """
     null = {c: f"{name_sql(c)} IS NULL" for c in key}
@@ -199,7 +226,7 @@ def check_no_null_keys(tables: Mapping[str, DataFrame], key: Sequence[str]) -> N
         counts = (F.count_if(F.expr(sql)).alias(f"n_{i}") for i, sql in enumerate(null.values()))
         rows, *n = df.agg(F.count(F.lit(1)), *counts).collect()[0]
         column, n_null = next((c, int(m)) for c, m in zip(key, n, strict=True) if m)
-        raise NullKeyError(table, column, n_null, int(rows))
+        raise null_key(table, column, n_null, int(rows))
 
 
 def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:
@@ -207,7 +234,7 @@ def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:
 
     Raises
     ------
-    DuplicateKeyError
+    TableError
         With the first duplicates.
     """
     quoted_key = [quoted(k) for k in key]
@@ -215,7 +242,15 @@ def check_unique(df: DataFrame, table: str, key: Sequence[str]) -> None:
     first = twice.orderBy(*quoted_key).limit(EXAMPLES).collect()
     if first:
         examples = [f"{key_text(r.asDict(), key)} ({r['@n']} rows)" for r in first]
-        raise DuplicateKeyError(table, key, twice.count(), examples)
+        raise duplicate_key(table, key, twice.count(), examples)
+
+
+def duplicate_key(table: str, key: Sequence[str], n: int, examples: Sequence[str]) -> TableError:
+    """Return the error of a key that names more than one row."""
+    return TableError(
+        f"the key ({', '.join(key)}) of {table} is not unique: {n:,} keys name more than one row, "
+        f"the first are {'; '.join(examples)}"
+    )
 
 
 def key_text(values: Mapping[str, object], key: Sequence[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine.errors import MaskValueError
+from engine.errors import MaskError, listed
 
 UNDECIDED = -1
 
@@ -26,7 +27,7 @@ def codes_of(name: str, values: Any, first: int = 0) -> np.ndarray:
 
     Raises
     ------
-    MaskValueError
+    MaskError
         With the first value that is no mask's, and its row.
 
     Examples
@@ -35,7 +36,7 @@ def codes_of(name: str, values: Any, first: int = 0) -> np.ndarray:
     [1, -1, 0, -1]
     >>> codes_of("short", [1, 0.5])
     Traceback (most recent call last):
-    engine.errors.MaskValueError: the mask of slice 'short' holds 0.5 in row 1; a mask is 1 (in), \
+    engine.errors.MaskError: the mask of slice 'short' holds 0.5 in row 1; a mask is 1 (in), \
 0 (out) or -1 (could not be decided)
     """
     raw = np.asarray(values)
@@ -48,7 +49,11 @@ def codes_of(name: str, values: Any, first: int = 0) -> np.ndarray:
         codes = np.array([UNDECIDED if k is None else k for k in known], np.int8)
     if wrong.any():
         at = int(wrong.argmax())
-        raise MaskValueError(name, raw[at : at + 1].tolist()[0], first + at)
+        value = raw[at : at + 1].tolist()[0]
+        raise MaskError(
+            f"the mask of slice {name!r} holds {value!r} in row {first + at}; a mask is 1 (in), 0 "
+            "(out) or -1 (could not be decided)"
+        )
     return codes
 
 
@@ -78,3 +83,28 @@ def _code(value: Any) -> int | None:
     if not isinstance(value, bool | int | float | np.number | np.bool_):
         return None
     return UNDECIDED if value != value else int(value) if value in (0, 1, UNDECIDED) else None  # noqa: PLR0124
+
+
+def no_masks(flags: Sequence[str] = (), argument: str = "slices") -> MaskError:
+    """Return the error of a table without slice masks."""
+    end = ""
+    if flags:
+        names = ", ".join(map(repr, flags[:2]))
+        end = (
+            f". Its BOOLEAN columns ({listed(flags, 5)}) are not marked as masks, which pandas "
+            f"and casts undo: name those that are, {argument}=[{names}]"
+        )
+    functions = ", or slicing functions as slices=[...]" if argument == "slices" else ""
+    return MaskError(
+        "the table has no slice masks; give one that label_slices, MaskPlan.apply or "
+        f"SparkSFApplier.apply made{functions}{end}"
+    )
+
+
+def unreadable_mask(slice_id: str, problem: str) -> MaskError:
+    """Return the error of a column that can't be read as a slice's mask."""
+    return MaskError(
+        f"the mask of slice {slice_id!r} can't be read: {problem}; a mask is one BOOLEAN "
+        "column (true in, false out, null undecided), or both words of a packed table. To "
+        "slice by another column, give slicing functions, as where(...) and by(...) make them"
+    )

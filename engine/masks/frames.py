@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
-from engine.masks.codes import codes_of
+from engine.errors import no_such_mask
+from engine.masks.codes import codes_of, no_masks, unreadable_mask
 from engine.slicing.fingerprint.identity import fingerprint
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ def inside(masks: Any, ids: Sequence[str] | None) -> tuple[tuple[str, ...], np.n
 
     Raises
     ------
-    NoMasksError
+    MaskError
         If none are named and none are marked.
-    NoSuchMaskError, MaskColumnError
         If there is no such slice, or its column can't be a mask.
-    MaskValueError
         If a record array holds what is neither 1, 0, -1 nor null.
 
     Examples
@@ -82,14 +80,14 @@ def named_masks(masks: Any, ids: Sequence[str] | None, argument: str) -> tuple[s
     names, known, flags = _names(masks)
     wanted = tuple(dict.fromkeys(known if ids is None else ids))
     if ids is None and not wanted:
-        raise NoMasksError(flags, argument)
+        raise no_masks(flags, argument)
     for one in wanted:
         if one not in names:
-            raise NoSuchMaskError(one, known or flags)
+            raise no_such_mask(one, known or flags)
         if names.count(one) > 1:
-            raise MaskColumnError(one, f"there are {names.count(one)} columns {one!r}")
+            raise unreadable_mask(one, f"there are {names.count(one)} columns {one!r}")
         if one not in flags:
-            raise MaskColumnError(one, f"the column {one!r} is no BOOLEAN one")
+            raise unreadable_mask(one, f"the column {one!r} is no BOOLEAN one")
     return wanted
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import LayoutFixedError, WordColumnError
+from engine.errors import MaskError
 from engine.masks.checks import quoted
 from engine.sql import name_sql
 from engine.words import WORD
@@ -210,7 +210,7 @@ def choose_layout(wanted: str, stored: Layout | None, slices: int, table: str) -
 
     Raises
     ------
-    LayoutFixedError
+    MaskError
         If the table has another layout than the one asked for.
 
     Examples
@@ -221,7 +221,11 @@ def choose_layout(wanted: str, stored: Layout | None, slices: int, table: str) -
     if wanted == "auto":
         return stored or (Layout.PACKED if slices > MOST_BOOLEAN else Layout.BOOLEAN)
     if stored not in (None, wanted):
-        raise LayoutFixedError(table, str(stored), wanted)
+        raise MaskError(
+            f"the masks in {table} are {stored!s} and the project's layout is {wanted}, but a mask "
+            f"table's layout is fixed when it is made: set layout to {stored!s} or auto, or remove "
+            "the table to have it made again"
+        )
     return Layout(wanted)
 
 
@@ -230,13 +234,16 @@ def check_word_names(columns: Sequence[str], bits: Bits) -> None:
 
     Raises
     ------
-    WordColumnError
+    MaskError
         With the column.
     """
     words = set(bits.columns)
     for column in columns:
         if column.lower() in words:
-            raise WordColumnError(column)
+            raise MaskError(
+                f"column {column!r} has the name of a word of the packed mask table: rename it in "
+                "the source, leave it out of carry, or set layout to boolean"
+            )
 
 
 def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:

@@ -156,7 +156,7 @@ def overlap(masks: Any, ids: Sequence[str] | None = None) -> Overlap:
 
     Raises
     ------
-    NoMasksError, NoSuchMaskError, MaskColumnError
+    MaskError
         If the table has no slices, not this one, or its column can't be a mask.
 
     Examples

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import MaskColumnError, NoMasksError, NoSuchMaskError
+from engine.errors import no_such_mask
 from engine.masks.arrow import StoredWords
 from engine.masks.checks import quoted
+from engine.masks.codes import no_masks, unreadable_mask
 from engine.masks.layout import (
     MOST_BOOLEAN,
     Bits,
@@ -111,9 +112,8 @@ class MaskTable:
 
         Raises
         ------
-        NoSuchMaskError
+        MaskError
             If the table has no such slice.
-        MaskColumnError
             If its column can't be a mask.
         """
         self.wanted([slice_id])
@@ -136,9 +136,8 @@ class MaskTable:
 
         Raises
         ------
-        NoSuchMaskError
+        MaskError
             If the table has no such slice.
-        MaskColumnError
             If a column can't be a mask.
         """
         packed, plain = self._by_layout(self.wanted(ids))
@@ -176,16 +175,16 @@ class MaskTable:
         wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
         for slice_id in wanted:
             if slice_id not in self._at and slice_id not in self._kinds:
-                raise NoSuchMaskError(slice_id, self.ids)
+                raise no_such_mask(slice_id, self.ids)
             for column in self._columns_of(slice_id):
                 kinds = self._kinds.get(column, ())
                 if not kinds:
-                    raise MaskColumnError(slice_id, f"its column {column!r} is not there")
+                    raise unreadable_mask(slice_id, f"its column {column!r} is not there")
                 if len(kinds) > 1:
-                    raise MaskColumnError(slice_id, f"there are {len(kinds)} columns {column!r}")
+                    raise unreadable_mask(slice_id, f"there are {len(kinds)} columns {column!r}")
             if slice_id not in self._at and self._kinds[slice_id] != ["boolean"]:
                 kind = self._kinds[slice_id][0]
-                raise MaskColumnError(slice_id, f"the column {slice_id!r} is {kind}")
+                raise unreadable_mask(slice_id, f"the column {slice_id!r} is {kind}")
         return wanted
 
     def _columns_of(self, slice_id: str) -> tuple[str, ...]:
@@ -259,17 +258,16 @@ def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tupl
 
     Raises
     ------
-    NoMasksError
+    MaskError
         If none are named and none are marked, as columns lose their marks on the way through
         pandas or a cast.
-    NoSuchMaskError, MaskColumnError
         If there is no such slice, or its column can't be a mask.
     """
     table = read_masks(df)
     wanted = table.wanted(ids)
     if not wanted:
         flags = [f.name for f in df.schema if f.dataType.simpleString() == "boolean"]
-        raise NoMasksError(flags, argument)
+        raise no_masks(flags, argument)
     return wanted
 
 

@@ -11,7 +11,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from engine.arguments import text
-from engine.errors import NotEvaluatedError
+from engine.errors import MetricError, near
 from engine.slicing.by_value import shown
 from engine.sql import name_sql, text_sql
 
@@ -79,14 +79,14 @@ def check_split(call: str, split: Any, column: pd.Series) -> None:
 
     Raises
     ------
-    ArgumentError, NotEvaluatedError
+    ArgumentError, MetricError
 
     Examples
     --------
     >>> import pandas as pd
     >>> check_split("worst", "tst", pd.Series(["test", "train"]))
     Traceback (most recent call last):
-    engine.errors.NotEvaluatedError: split 'tst' was not evaluated; did you mean 'test'?
+    engine.errors.MetricError: split 'tst' was not evaluated; did you mean 'test'?
     """
     if split is ...:
         return
@@ -94,7 +94,7 @@ def check_split(call: str, split: Any, column: pd.Series) -> None:
         text(call, "split", split)
     if len(column) and not in_split(column, split).any():
         known = (split_name(s) for s in column.astype(object).unique())
-        raise NotEvaluatedError("split", split, known)
+        raise MetricError(f"split {split!r} was not evaluated{near(str(split), known)}")
 
 
 def by_split(parts: Mapping[_K, _V]) -> list[tuple[_K, _V]]:
@@ -106,3 +106,15 @@ def by_split(parts: Mapping[_K, _V]) -> list[tuple[_K, _V]]:
     [(('m', None), 2), (('m', 'a'), 1)]
     """
     return sorted(parts.items(), key=lambda item: [(p is not None, p or "") for p in item[0]])
+
+
+def no_split(split: str | None, known: Iterable[str | None]) -> str:
+    """Say which split isn't there, and which may have been meant."""
+    there = set(known)
+    if split is None:
+        return (
+            f"null: the split of every row is known{near('', (s for s in there if s is not None))}"
+        )
+    if split == "null" and None in there:
+        return "'null', but rows whose split is null: write it as null, without quotes"
+    return f"{split!r}{near(split, (s for s in there if s is not None))}"

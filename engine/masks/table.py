@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import SlicesChangedError
+from engine.errors import StaleError, listed
 from engine.masks.checks import quoted
 from engine.masks.layout import (
     Bits,
@@ -115,9 +115,8 @@ def table_form(
 
     Raises
     ------
-    LayoutFixedError
+    MaskError
         If the table has another layout than the one asked for.
-    WordColumnError
         If a column is named as a packed table's words are.
     """
     slices = [StoredSlice(sf.id, sf.name, fingerprints[sf.id]) for sf in sfs]
@@ -144,12 +143,15 @@ def check_same_slices(table: str, stored: Mapping[str, str], now: Mapping[str, s
 
     Raises
     ------
-    SlicesChangedError
+    StaleError
         With the slices that differ.
     """
     changed = sorted(s for s in stored.keys() | now.keys() if stored.get(s) != now.get(s))
     if changed:
-        raise SlicesChangedError(table, changed)
+        raise StaleError(
+            f"slices {listed(changed, 5)} changed since {table} was labelled, so labelling some "
+            "partitions only would leave the others with the old ones; label all (without --where)"
+        )
 
 
 def slices_of(schema: StructType) -> dict[str, str]:

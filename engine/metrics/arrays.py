@@ -14,14 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import (
-    ArgumentError,
-    LabelValueError,
-    LengthError,
-    MetricInputError,
-    NotBinaryError,
-    ProbabilityError,
-)
+from engine.errors import ArgumentError, MetricError
 from engine.masks.codes import are_codes, codes_of
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.exact import LARGEST
@@ -76,7 +69,7 @@ def slices_of(S: np.recarray) -> Slices:  # noqa: N803 - the slice matrix, as ev
 
     Raises
     ------
-    MaskValueError
+    MaskError
         If a field holds what is neither 1, 0, -1 nor null.
 
     Examples
@@ -150,7 +143,7 @@ class Arrays:
 
         Raises
         ------
-        MetricInputError, LabelValueError
+        MetricError
             If there are none, or one is out of [0, 1] on a row that is kept.
         """
         probs = np.asarray(_needed(metric, "probs", self.probs))
@@ -162,7 +155,7 @@ class Arrays:
         if len(rows):
             value = probs[rows[0]].ravel()[outside[rows[0]].argmax()]
             example = f"{value:g} at row {rows[0]}"
-            raise LabelValueError("probs", example, "not a probability from 0 to 1")
+            raise MetricError(f"probs: {example} is not a probability from 0 to 1")
         return probs
 
     @cached_property
@@ -175,7 +168,7 @@ class Arrays:
         below = np.flatnonzero(weight < 0)
         if len(below):
             at = below[0]
-            raise LabelValueError("weights", f"{weight[at]:g} at row {at}", "not at least 0")
+            raise MetricError(f"weights: {weight[at]:g} at row {at} is not at least 0")
         return weight
 
 
@@ -193,11 +186,9 @@ def values_of(
 
     Raises
     ------
-    MetricInputError
+    MetricError
         If a metric's input isn't given.
-    NotBinaryError
         If a metric has a positive class and there are more than two.
-    LabelValueError
         If a label or prediction is no integer, or a probability or weight no number.
 
     Examples
@@ -254,7 +245,9 @@ def _outputs(
             target, predicted = _numbers(of.golds, "golds"), _numbers(preds, "preds")
             return Outputs(Classes(), none, none, None, target, predicted)
         case "column":
-            raise MetricInputError(str(metrics[0]), "a table's column")
+            raise MetricError(
+                f"metric {str(metrics[0])!r} needs a table's column, which was not given"
+            )
         case _:
             return Outputs(Classes(), np.zeros(n), np.zeros(n))
 
@@ -265,7 +258,7 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
     if threshold is not None:
         probs = of.probable(metrics[0])
         if not _has_columns(probs, _TWO):
-            raise NotBinaryError(str(metrics[0]), "a threshold needs two columns of probs")
+            raise not_binary(str(metrics[0]), "a threshold needs two columns of probs")
         _check_numbers("probs", np.isnan(probs[:, 1]) & mask)
         predicted = (probs[:, 1].astype(np.float64) >= threshold).astype(np.int64)
     predicted = _needed(metrics[0], "preds", predicted)
@@ -275,12 +268,17 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
     binary = len(occurring) <= 1 or (len(occurring) == _TWO and 1 in occurring)
     for metric in metrics:
         if metric.name == "f1" and not (binary and both[0].max(initial=0) <= 1):
-            raise NotBinaryError(str(metric), "try f1_micro or f1_macro")
+            raise not_binary(str(metric), "try f1_micro or f1_macro")
         if metric.kind.binary and not binary:
-            raise NotBinaryError(str(metric), "it needs labels 0 and 1")
+            raise not_binary(str(metric), "it needs labels 0 and 1")
     values = np.union1d(occurring, [1])
     label, pred = (np.where(mask, np.searchsorted(values, v), MISSING) for v in (labels, predicted))
     return Outputs(Classes(tuple(values.tolist()), int(np.searchsorted(values, 1))), label, pred)
+
+
+def not_binary(metric: str, hint: str) -> MetricError:
+    """Return the error of a metric of two classes that meets others."""
+    return MetricError(f"metric {metric!r} is for binary problems: {hint}")
 
 
 def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
@@ -289,17 +287,24 @@ def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:
     probs = of.probable(metrics[0])
     for metric in metrics:
         if metric.family == "top" and not _has_columns(probs, _TWO):
-            raise NotBinaryError(str(metric), "a share needs two columns of probs")
+            raise not_binary(str(metric), "a share needs two columns of probs")
     if probs.ndim != _TWO or probs.shape[1] < _TWO:
-        raise ProbabilityError(probs.shape)
+        raise wrong_shape(probs.shape)
     last = probs.shape[1] - 1
     outside = labels[mask & ((labels < 0) | (labels > last))]
     if len(outside):
-        raise LabelValueError("golds", outside[0], f"not a class position from 0 to {last}")
+        raise MetricError(f"golds: {outside[0]} is not a class position from 0 to {last}")
     _check_numbers("probs", np.isnan(probs).any(axis=1) & mask)
     label = np.where(mask, labels, MISSING)
     classes = Classes(tuple(range(last + 1)), 1)
     return Outputs(classes, label, label, probs.astype(np.float64), least=least_of(probs))
+
+
+def wrong_shape(shape: Sequence[int]) -> MetricError:
+    """Return the error of probabilities of a wrong shape."""
+    return MetricError(
+        f"probs must have one row per data point and at least 2 columns, found {tuple(shape)}"
+    )
 
 
 def _has_columns(probs: np.ndarray, n: int) -> bool:
@@ -344,7 +349,7 @@ def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[M
     probs = of.probable(metrics[0])
     occurring = np.unique(labels[mask])
     if not _has_columns(probs, _TWO) or len(occurring) > _TWO:
-        raise NotBinaryError(str(metrics[0]), "it needs two labels and two columns of probs")
+        raise not_binary(str(metrics[0]), "it needs two labels and two columns of probs")
     _check_numbers("probs", np.isnan(probs).any(axis=1) & mask)
     positive = (labels == occurring.max(initial=-1)).astype(np.int64)
     _, rank = np.unique(probs[:, 1], return_inverse=True)
@@ -396,23 +401,29 @@ def check_lengths(**arrays: np.ndarray | None) -> None:
 
     Raises
     ------
-    LengthError
+    MetricError
         If they don't; with the lengths.
     """
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1:
-        raise LengthError(lengths)
+        raise unequal_lengths(lengths)
+
+
+def unequal_lengths(lengths: Mapping[str, int]) -> MetricError:
+    """Return the error of arrays that differ in length."""
+    each = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+    return MetricError(f"all must have one entry per row, but {each}")
 
 
 def _check_numbers(name: str, bad: np.ndarray) -> None:
     rows = np.flatnonzero(bad)
     if len(rows):
-        raise LabelValueError(name, f"row {rows[0]}", "not a number")
+        raise MetricError(f"{name}: row {rows[0]} is not a number")
 
 
 def _needed(metric: MetricSpec, name: str, array: np.ndarray | None) -> np.ndarray:
     if array is None:
-        raise MetricInputError(str(metric), name)
+        raise MetricError(f"metric {str(metric)!r} needs {name}, which was not given")
     return array
 
 
@@ -420,7 +431,7 @@ def _column(values: np.ndarray, name: str) -> np.ndarray:
     flat = np.asarray(values)
     flat = flat[:, 0] if flat.ndim == _TWO and flat.shape[1] == 1 else flat
     if flat.ndim != 1:
-        raise LabelValueError(name, f"an array of shape {flat.shape}", "not one label per row")
+        raise MetricError(f"{name}: an array of shape {flat.shape} is not one label per row")
     return flat
 
 
@@ -431,7 +442,7 @@ def _numbers(values: np.ndarray, name: str) -> np.ndarray:
     numbers: np.ndarray = flat.astype(np.float64)
     large = numbers[np.abs(numbers) > LARGEST]
     if len(large):
-        raise LabelValueError(name, large[0], f"not a number of a size of at most {LARGEST:.0e}")
+        raise MetricError(f"{name}: {large[0]} is not a number of a size of at most {LARGEST:.0e}")
     return numbers
 
 
@@ -440,14 +451,14 @@ def _typed(flat: np.ndarray, name: str, wanted: str) -> np.ndarray:
 
     Raises
     ------
-    LabelValueError
+    MetricError
         With the first that is none.
     """
     odd = [i for i, v in enumerate(flat.tolist()) if not isinstance(v, _NUMBERS)]
     if odd or flat.dtype.kind != "O":
         at = odd[0] if odd else 0
         example = f"{flat.tolist()[at]!r} at row {at}" if len(flat) else str(flat.dtype)
-        raise LabelValueError(name, example, wanted)
+        raise MetricError(f"{name}: {example} is {wanted}")
     return np.array([float(v) if isinstance(v, Decimal) else v for v in flat.tolist()])
 
 
@@ -456,7 +467,7 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
 
     Raises
     ------
-    LabelValueError
+    MetricError
         If they aren't integers; with the first that isn't.
 
     Examples
@@ -470,10 +481,10 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
     if flat.dtype.kind == "f":
         off = np.flatnonzero((flat != np.floor(flat)) | np.isinf(flat))
         if len(off):
-            raise LabelValueError(name, f"{flat[off[0]]:g} at row {off[0]}", "not an integer")
+            raise MetricError(f"{name}: {flat[off[0]]:g} at row {off[0]} is not an integer")
     large = np.flatnonzero(np.abs(flat) >= _MOST) if flat.dtype.kind in "uf" else np.arange(0)
     if len(large):
         example = f"{flat[large[0]]:g} at row {large[0]}"
-        raise LabelValueError(name, example, "larger than a label can be")
+        raise MetricError(f"{name}: {example} is larger than a label can be")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
     return whole

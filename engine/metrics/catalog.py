@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from engine.errors import MetricParameterError, UnknownMetricError
+from engine.errors import MetricError, near
+
+OVERALL = "overall"  # all rows, among slices
 
 OVERALL = "overall"  # all rows, among slices
 
@@ -149,9 +151,8 @@ def parse_metric(text: str) -> MetricSpec:
 
     Raises
     ------
-    UnknownMetricError
+    MetricError
         If there is no such metric.
-    MetricParameterError
         If it doesn't take the parameter, lacks one, or the value isn't a number in its range.
 
     Examples
@@ -161,23 +162,32 @@ def parse_metric(text: str) -> MetricSpec:
     """
     name, _, rest = str(text).strip().partition("@")
     if name not in KINDS:
-        raise UnknownMetricError(name, KINDS)
+        raise unknown_metric(name, KINDS)
     known = KINDS[name].parameters
     values: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = (side.strip() for side in part.partition("="))
         if key in values:
-            raise MetricParameterError(text, key, "it is given twice")
+            raise MetricError(f"metric {text!r}: parameter {key!r}: it is given twice")
         if key in known:
             values[key] = value if key == "column" else _number(text, key, value)
         else:
             _number(text, key, value)
-            raise MetricParameterError(text, key, f"it takes {', '.join(known) or 'none'}")
+            raise MetricError(
+                f"metric {text!r}: parameter {key!r}: it takes {', '.join(known) or 'none'}"
+            )
     if "threshold" in values and "top" in values:
-        raise MetricParameterError(text, "top", "give a threshold or a top share, not both")
+        raise MetricError(
+            f"metric {text!r}: parameter 'top': give a threshold or a top share, not both"
+        )
     if "column" in known and not values.get("column"):
-        raise MetricParameterError(text, "column", f"write {name}@column=NAME")
+        raise MetricError(f"metric {text!r}: parameter 'column': write {name}@column=NAME")
     return MetricSpec(name, tuple(sorted(values.items())))
+
+
+def unknown_metric(name: str, known: Iterable[str]) -> MetricError:
+    """Return the error of a metric that isn't there."""
+    return MetricError(f"unknown metric {name!r}{near(name, known)}")
 
 
 def better(metric: str, own: Iterable[Own] = ()) -> str:
@@ -243,11 +253,15 @@ def _number(text: str, key: str, value: str) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise MetricParameterError(text, key, f"the value {value!r} is not a number") from None
+        raise MetricError(
+            f"metric {text!r}: parameter {key!r}: the value {value!r} is not a number"
+        ) from None
     if key in _RANGES:
         low, high = _RANGES[key]
         if not low <= number <= high:
-            raise MetricParameterError(text, key, f"it must be in {low:g} to {high:g}")
+            raise MetricError(
+                f"metric {text!r}: parameter {key!r}: it must be in {low:g} to {high:g}"
+            )
         if key in _WHOLE and not number.is_integer():
-            raise MetricParameterError(text, key, "it must be a whole number")
+            raise MetricError(f"metric {text!r}: parameter {key!r}: it must be a whole number")
     return number

@@ -18,7 +18,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from engine.errors import MetricDefinitionError, shown
+from engine.errors import MetricError, shown
 from engine.metrics.formulas.outputs import Outputs
 from engine.slicing.discovery import load_module
 from engine.slicing.fingerprint.description import Described, described
@@ -224,7 +224,7 @@ def metric(
 
     Raises
     ------
-    MetricDefinitionError
+    MetricError
         If it is neither, or ``needs`` or ``better`` is none of those.
 
     Examples
@@ -251,27 +251,35 @@ def _metric_of(
     of: Callable[..., Any] | type, name: str | None, needs: str, better: str
 ) -> CustomMetric:
     if not callable(of):
-        raise MetricDefinitionError(str(name or shown(of)), f"it is made of {shown(of)}")
+        raise no_metric(str(name or shown(of)), f"it is made of {shown(of)}")
     _check("metric" if name is None else name, needs, better)
     called = name or str(getattr(of, "__name__", ""))
     if not called.isidentifier():
-        raise MetricDefinitionError(called, "its name is no Python name; give name=")
+        raise no_metric(called, "its name is no Python name; give name=")
     if not isinstance(of, type):
         return CustomMetric(called, function=of, needs=needs, better=better)
     parts = {part: getattr(of, part, None) for part in ("state", "merge", "compute")}
     for part, function in parts.items():
         if not callable(function):
-            raise MetricDefinitionError(called, f"the class has no function {part!r}")
+            raise no_metric(called, f"the class has no function {part!r}")
     return CustomMetric(called, needs=needs, better=better, **parts)
+
+
+def no_metric(name: str, problem: str) -> MetricError:
+    """Return the error of a metric of the user's own that is not what one is made of."""
+    return MetricError(
+        f"metric {name!r}: {problem}; @metric takes a function of (y_true, y_pred, y_prob, "
+        "weight), or a class with state, merge and compute"
+    )
 
 
 def _check(name: Any, needs: Any, better: Any) -> None:
     if not isinstance(name, str):
-        raise MetricDefinitionError(shown(name), "its name must be a text")
+        raise no_metric(shown(name), "its name must be a text")
     if not isinstance(needs, str) or needs not in NEEDS:
-        raise MetricDefinitionError(name, f"needs={shown(needs)} is none of {', '.join(NEEDS)}")
+        raise no_metric(name, f"needs={shown(needs)} is none of {', '.join(NEEDS)}")
     if not isinstance(better, str) or better not in BETTER:
-        raise MetricDefinitionError(name, f"better={shown(better)} is none of 'high', 'low', ''")
+        raise no_metric(name, f"better={shown(better)} is none of 'high', 'low', ''")
 
 
 def custom_metrics(module: str, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -286,7 +294,7 @@ def custom_metrics(module: str, folders: Sequence[Path] = ()) -> list[CustomMetr
 
     Raises
     ------
-    ModuleImportError
+    InputError
         If it can't be imported.
     """
     values = vars(load_module(module, folders)).values()

@@ -14,14 +14,7 @@ import pandas as pd
 
 from engine.arguments import flag, text, texts, whole
 from engine.arrow.columns import Local
-from engine.errors import (
-    MetricCellsError,
-    NoReplicatesError,
-    NoSuchMaskError,
-    NoSuchModelError,
-    NotEvaluatedError,
-    listed,
-)
+from engine.errors import MetricError, listed, near, no_such_mask
 from engine.hashing import KeyHash
 from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
@@ -135,7 +128,7 @@ class Evaluation:
 
         Raises
         ------
-        NoSuchMaskError
+        MaskError
             If there is no such slice.
         """
         figures = self.by_slice
@@ -167,7 +160,7 @@ class Evaluation:
 
         Raises
         ------
-        NotEvaluatedError, NoSuchModelError
+        MetricError
             If this metric, split or model was not evaluated.
         """
         n, name = whole("worst", "n", n, 1), self._metric(metric)
@@ -191,14 +184,13 @@ class Evaluation:
 
         Raises
         ------
-        NoSuchModelError
+        MetricError
             If there is no such model.
-        NoReplicatesError
             If the evaluation has no replicates.
         """
         at = self._model(first), self._model(second)
         if self.spec.replicable and any(p.replicates is None for p in self._scan.parts.values()):
-            raise NoReplicatesError
+            raise MetricError("models are compared by replicates: evaluate with n_replicates=200")
         areas = None
         ranked = any(m.name == "roc_auc" for m in self.spec.metrics)
         if ranked and not (self.spec.weighted or self.confidence.clustered):
@@ -210,7 +202,7 @@ class Evaluation:
 
         Raises
         ------
-        NoSuchModelError
+        MetricError
             If there is no such model.
         """
         self._model(first), self._model(second)
@@ -270,7 +262,7 @@ class Evaluation:
 
         Raises
         ------
-        NotEvaluatedError, MetricCellsError
+        MetricError
             If it wasn't evaluated, or has no such matrix.
         """
         at = self._slice(slice_id)
@@ -301,7 +293,7 @@ class Evaluation:
 
         Raises
         ------
-        NotEvaluatedError, MetricCellsError
+        MetricError
             If it wasn't evaluated, or has no bins.
         """
         at = self._slice(slice_id)
@@ -349,12 +341,12 @@ class Evaluation:
     def _slice(self, slice_id: str, others: Sequence[str] = ()) -> int:
         names = [OVERALL, *self.spec.slice_ids]
         if text("Evaluation", "slice_id", slice_id, "a slice's id") not in names:
-            raise NoSuchMaskError(slice_id, [*names, *others], "the evaluation")
+            raise no_such_mask(slice_id, [*names, *others], "the evaluation")
         return names.index(slice_id)
 
     def _model(self, model: str) -> int:
         if text("Evaluation", "model", model, "a model's id") not in self.spec.models:
-            raise NoSuchModelError(model, self.spec.models)
+            raise MetricError(f"model {model!r} was not evaluated{near(model, self.spec.models)}")
         return list(self.spec.models).index(model)
 
     def _metric(self, metric: str | None) -> str:
@@ -365,7 +357,7 @@ class Evaluation:
         if name not in known and name.partition("@")[0].strip() in KINDS:
             name = str(parse_metric(name))
         if name not in known:
-            raise NotEvaluatedError("metric", metric, known)
+            raise MetricError(f"metric {metric!r} was not evaluated{near(str(metric), known)}")
         return name
 
     def _of_family(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
@@ -381,9 +373,11 @@ class Evaluation:
                 of = parse_metric(name)
                 name = str(of)
                 if of.family == family and name not in known:
-                    raise NotEvaluatedError("metric", name, known or evaluated)
+                    raise MetricError(
+                        f"metric {name!r} was not evaluated{near(str(name), known or evaluated)}"
+                    )
         if not known or name not in (None, *known):
-            raise MetricCellsError(name, cells, list(known), example)
+            raise no_cells(name, cells, list(known), example)
         return known[name or next(iter(known))]
 
     def better(self, metric: str) -> str:
@@ -401,6 +395,17 @@ class Evaluation:
         }
         shown = "; ".join(f"{what}: {listed(of, 5)}" for what, of in contents.items() if of)
         return f"Evaluation({shown}; {len(self.table):,} figures, in .table)"
+
+
+def no_cells(metric: str | None, cells: str, known: Sequence[object], example: str) -> MetricError:
+    """Return the error of a metric without the cells that are to be shown."""
+    what = "no metric evaluated has any" if metric is None else f"metric {metric!r} has no"
+    there = (
+        f"of those evaluated {listed(known)} {'has' if len(known) == 1 else 'have'}"
+        if known
+        else f"evaluate one that has, such as {example!r}"
+    )
+    return MetricError(f"{what} {cells}; {there}")
 
 
 _KEPT = ("model_id", "split", "slice", "metric", "class", "value", "support", "status")

@@ -263,7 +263,8 @@ class LocalRows:
         """Return the rows' hashes as Spark orders them, ``[n]`` int64."""
         hashed = KeyHash(tuple(selection.key), selection.seed)
         columns = [self.table.column(k).combine_chunks() for k in hashed.columns]
-        return hashed.of(columns).view(np.int64)
+        hashes: np.ndarray = hashed.of(columns).view(np.int64)
+        return hashes
 
     def _loss(self, model: int) -> np.ndarray:
         """Return each row's loss ``[n]``, NaN where there is none; as :mod:`.explore.rows`."""

@@ -17,25 +17,17 @@ import pyarrow.compute as pc
 
 from engine.arguments import text
 from engine.arrow.columns import LOCAL, Local, columns_of, names_of, plain_array
-from engine.errors import (
-    ArgumentError,
-    DuplicateColumnError,
-    DuplicateKeyError,
-    KeyTypeError,
-    KeyTypesError,
-    MissingColumnError,
-    NullKeyError,
-    PredictionTypeError,
-)
+from engine.errors import ArgumentError, duplicate_column, missing_column
+from engine.hashing import not_a_key
 from engine.label.plan import compile_slices
-from engine.masks.checks import EXAMPLES, key_text
+from engine.masks.checks import EXAMPLES, duplicate_key, key_text, null_key
 from engine.masks.frames import named_masks
 from engine.metrics.in_memory import LocalRows
-from engine.metrics.predictions import OURS, check_names, own_names
+from engine.metrics.predictions import OURS, check_names, own_names, wrong_type
 from engine.metrics.request import Request
 from engine.metrics.scan.arrow_chunks import FOUND
 from engine.metrics.scan.form import EvaluationSpec
-from engine.metrics.scan.joined import prediction
+from engine.metrics.scan.joined import other_key_type, prediction
 
 _TWO = 2  # classes, of which one probability is that of both
 _WIDEST = 18  # digits of a DECIMAL that int64 holds
@@ -89,9 +81,9 @@ def _check_there(table: Local, place: str, columns: Sequence[str]) -> None:
     names = names_of(table)
     for column in columns:
         if column not in names:
-            raise MissingColumnError(place, column, names)
+            raise missing_column(place, column, names)
         if names.count(column) > 1:
-            raise DuplicateColumnError(column, names.count(column))
+            raise duplicate_column(column, names.count(column))
 
 
 def _column(table: Local, name: str) -> pa.Array:
@@ -107,7 +99,7 @@ def _column(table: Local, name: str) -> pa.Array:
         try:
             array = plain_array(pa.Array.from_pandas(columns.objects[name]))
         except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise PredictionTypeError(_TABLE, name, "of several types", "of one type") from None
+            raise wrong_type(_TABLE, name, "of several types", "of one type") from None
     return next((to(array) for is_kind, to in _PLAIN if is_kind(array.type)), array)
 
 
@@ -152,7 +144,7 @@ def _summed(rows: Local, asks: Request) -> dict[str, pa.Array]:
         if metric.name == "mean" and not (
             _is_number(column.type) or pa.types.is_boolean(column.type)
         ):
-            raise PredictionTypeError(_TABLE, name, str(column.type), f"a number for {metric}")
+            raise wrong_type(_TABLE, name, str(column.type), f"a number for {metric}")
     return columns
 
 
@@ -180,7 +172,7 @@ def _key(rows: Local, name: str, table: str) -> pa.Array:
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
     if not _has_text(column.type):
-        raise KeyTypeError(name, str(column.type))
+        raise not_a_key(name, str(column.type))
     return column
 
 
@@ -191,7 +183,7 @@ def _outputs(
 
     Raises
     ------
-    PredictionTypeError
+    ColumnError
         If one is of a type that can't be what it is for.
     """
     there = set(names_of(rows))
@@ -203,7 +195,7 @@ def _outputs(
     for ours, column in columns.items():
         is_right, wanted = _wanted(ours, spec)
         if not is_right(column.type):
-            raise PredictionTypeError(table, at[ours], str(column.type), wanted)
+            raise wrong_type(table, at[ours], str(column.type), wanted)
     return columns
 
 
@@ -228,7 +220,7 @@ def _joined(
 
     Raises
     ------
-    KeyTypesError, NullKeyError, DuplicateKeyError
+    ColumnError, TableError
         If keys are of different types, or null, or name several rows.
     """
     table = asks.table(model)
@@ -238,7 +230,7 @@ def _joined(
     own = [_key(df, names.get(k, k), table) for k in asks.key]
     for name, ours, theirs in zip(asks.key, keys, own, strict=True):
         if _family(ours.type) != _family(theirs.type):
-            raise KeyTypesError(name, str(ours.type), model, str(theirs.type))
+            raise other_key_type(name, str(ours.type), model, str(theirs.type))
     at = _matches({_MASKS: keys, table: own}, asks.key)
     outputs = _outputs(df, table, names, spec)
     return {
@@ -272,7 +264,7 @@ def _matches(tables: Mapping[str, Sequence[pa.Array]], key: Sequence[str]) -> pa
     for table, columns in tables.items():
         for name, column in zip(key, columns, strict=True):
             if column.null_count:
-                raise NullKeyError(table, name, column.null_count, len(column))
+                raise null_key(table, name, column.null_count, len(column))
         wide = [c.cast(pa.int64()) if pa.types.is_integer(c.type) else c for c in columns]
         row = pa.array(np.arange(len(columns[0])))
         frames.append(pa.table([*wide, row], [*key, f"@row_{len(frames)}"]))
@@ -292,7 +284,7 @@ def _check_unique(rows: pa.Table, table: str, key: Sequence[str]) -> None:
     if len(twice):
         first = twice.sort_by([(k, "ascending") for k in key]).slice(0, EXAMPLES).to_pylist()
         examples = [f"{key_text(r, key)} ({r['count_all']} rows)" for r in first]
-        raise DuplicateKeyError(table, key, len(twice), examples)
+        raise duplicate_key(table, key, len(twice), examples)
 
 
 def _shown(rows: Local) -> Callable[[str], pd.Series]:

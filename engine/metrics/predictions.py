@@ -18,14 +18,7 @@ from pyspark.sql.types import (
     UserDefinedType,
 )
 
-from engine.errors import (
-    ClassOrderError,
-    DuplicateColumnError,
-    MissingColumnError,
-    PredictionColumnError,
-    PredictionKeyError,
-    PredictionTypeError,
-)
+from engine.errors import ColumnError, TableError, duplicate_column, missing_column, near
 from engine.masks.checks import quoted
 from engine.metrics.classes import class_text, keys_of
 from engine.sql import name_sql, text_sql
@@ -67,15 +60,12 @@ def normalised(
 
     Raises
     ------
-    PredictionColumnError
+    ColumnError
         If ``columns`` maps a name that isn't ours.
-    MissingColumnError
         If a key column or ``pred`` is missing, or a mapped column.
-    DuplicateColumnError
         If one of these is there twice.
-    PredictionTypeError
         If a column is of a type that can't be what it is for.
-    ClassOrderError
+    TableError
         If probabilities are in another class order.
 
     Notes
@@ -127,16 +117,19 @@ def check_names(
     known = [*on, *OURS, "model_id"]
     for ours, theirs in columns.items():
         if ours not in known:
-            raise PredictionColumnError(table, ours, known)
+            raise ColumnError(
+                f"columns of {table}: {ours!r} is not a column of prediction "
+                f"tables{near(ours, known)}"
+            )
         if theirs not in names:
-            raise MissingColumnError(f"columns.{ours} of {table}", theirs, names)
+            raise missing_column(f"columns.{ours} of {table}", theirs, names)
     for required in (*on, "pred"):
         if columns.get(required, required) not in names:
-            raise MissingColumnError(f"predictions {table}", required, names)
+            raise missing_column(f"predictions {table}", required, names)
     for ours in (*on, *OURS):
         n = names.count(columns.get(ours, ours))
         if n > 1:
-            raise DuplicateColumnError(columns.get(ours, ours), n)
+            raise duplicate_column(columns.get(ours, ours), n)
 
 
 def check_key_names(table: str, on: Sequence[str]) -> None:
@@ -144,12 +137,15 @@ def check_key_names(table: str, on: Sequence[str]) -> None:
 
     Raises
     ------
-    PredictionKeyError
+    ColumnError
         If one is.
     """
     for column in on:
         if column.lower() in (*OURS, "model_id"):
-            raise PredictionKeyError(table, column)
+            raise ColumnError(
+                f"{table}: {column!r} can't be a key or partition column, as prediction tables "
+                "have a column of that name; rename it in the source"
+            )
 
 
 def of_model(df: DataFrame, model_id: str, columns: Mapping[str, str]) -> DataFrame:
@@ -191,7 +187,15 @@ def _check_types(df: DataFrame, table: str, columns: Mapping[str, str]) -> None:
             wrong = name.startswith(_NESTED) or isinstance(kind, UserDefinedType)
             wanted = "a number, text or a boolean"
         if wrong:
-            raise PredictionTypeError(table, theirs, name, wanted)
+            raise wrong_type(table, theirs, name, wanted)
+
+
+def wrong_type(table: str, column: str, kind: str, wanted: str) -> ColumnError:
+    """Return the error of a column whose type doesn't suit what it is for."""
+    return ColumnError(
+        f"column {column!r} of {table} is {kind}, and must be {wanted}: cast it, or name "
+        "another one in columns"
+    )
 
 
 def _optional(df: DataFrame, columns: Mapping[str, str], name: str) -> str:
@@ -208,7 +212,10 @@ def _probabilities(
     column, field = name_sql(theirs), df.schema[theirs]
     stored = field.metadata.get("classes")
     if stored is not None and classes and list(stored) != [str(c) for c in classes]:
-        raise ClassOrderError(table, stored, classes)
+        raise TableError(
+            f"the probabilities of {table} are in class order {list(stored)}, the project's "
+            f"classes are {list(classes)}; score again, or set classes in that order"
+        )
     kind = field.dataType
     if isinstance(kind, NullType) or (not classes and isinstance(kind, MapType | StructType)):
         return "CAST(NULL AS ARRAY<DOUBLE>)"
@@ -228,7 +235,7 @@ def _probabilities(
         both = f"CAST(array(1 - {positive}, {positive}) AS ARRAY<{bits}>)"
         return f"IF({column} IS NULL, NULL, {both})"
     wanted = "a number, " if len(classes) in (0, _TWO) else ""
-    raise PredictionTypeError(
+    raise wrong_type(
         table, theirs, kind.simpleString(),
         f"{wanted}an array, a vector, a map by class or a struct by class, of numbers",
     )  # fmt: skip
@@ -259,20 +266,19 @@ def _of_struct(
 
     Raises
     ------
-    MissingColumnError
+    ColumnError
         If it has no field of a class.
-    PredictionTypeError
         If a field is no number.
     """
     each = []
     for one in classes:
         names = [n for n in _spellings(one) if n in kind.names]
         if not names:
-            raise MissingColumnError(f"probabilities {theirs} of {table}", str(one), kind.names)
+            raise missing_column(f"probabilities {theirs} of {table}", str(one), kind.names)
         field = kind[names[0]].dataType
         if not isinstance(field, NumericType):
             where = f"{theirs}.{names[0]}"
-            raise PredictionTypeError(table, where, field.simpleString(), "a number")
+            raise wrong_type(table, where, field.simpleString(), "a number")
         each.append(f"CAST({column}.{name_sql(names[0])} AS DOUBLE)")
     return f"IF({column} IS NULL, NULL, array({', '.join(each)}))"
 

@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.arguments import mapping, members, text, texts
-from engine.errors import (
-    ArgumentError,
-    MetricDefinitionError,
-    PositiveClassError,
-    PredictionTypeError,
-)
+from engine.errors import ArgumentError, MetricError, shown
 from engine.masks.checks import spark_table
 from engine.masks.splits import AnySplit
 from engine.metrics.catalog import MetricSpec, parse_metric
 from engine.metrics.classes import as_class, given_classes
-from engine.metrics.custom import CustomMetric
+from engine.metrics.custom import CustomMetric, no_metric
 from engine.metrics.inference.uncertainty import Confidence
+from engine.metrics.predictions import wrong_type
 from engine.metrics.scan.form import EvaluationSpec
 from engine.run.ship import unsendable
 from engine.slicing.functions import SlicingFunction, how_to_slice
@@ -169,9 +165,8 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     ------
     ArgumentError
         If they are no list of metrics.
-    UnknownMetricError, MetricParameterError
+    MetricError
         If there is no such metric.
-    MetricDefinitionError
         If two have one name, or one can't be sent to executors.
     """
     wanted = members(
@@ -185,7 +180,7 @@ def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMe
     names = [*map(str, parsed), *(m.name for m in own)]
     for metric in own:
         if names.count(metric.name) > 1:
-            raise MetricDefinitionError(metric.name, "two metrics have this name; give name=")
+            raise no_metric(metric.name, "two metrics have this name; give name=")
     return parsed, sendable(own)
 
 
@@ -194,12 +189,12 @@ def sendable(metrics: list[CustomMetric]) -> list[CustomMetric]:
 
     Raises
     ------
-    MetricDefinitionError
+    MetricError
         If a function, or a global that it uses, doesn't pickle.
     """
     for metric in metrics:
         if why := unsendable(metric):
-            raise MetricDefinitionError(metric.name, f"it can't be sent to executors ({why})")
+            raise no_metric(metric.name, f"it can't be sent to executors ({why})")
     return metrics
 
 
@@ -208,7 +203,7 @@ def check_summed(schema: StructType, table: str, metrics: Sequence[MetricSpec]) 
 
     Raises
     ------
-    MissingColumnError, PredictionTypeError
+    ColumnError
     """
     for metric in metrics:
         if metric.needs != "column":
@@ -216,7 +211,7 @@ def check_summed(schema: StructType, table: str, metrics: Sequence[MetricSpec]) 
         column = metric.parameter("column")
         kind = schema[column].dataType.simpleString()
         if metric.name == "mean" and not kind.startswith(_SUMMED):
-            raise PredictionTypeError(table, column, kind, f"a number for {metric}")
+            raise wrong_type(table, column, kind, f"a number for {metric}")
 
 
 def classes_of(
@@ -239,7 +234,7 @@ def position_of(classes: Sequence[Any], positive: Any) -> int:
 
     Raises
     ------
-    PositiveClassError
+    MetricError
         If it is none of the classes.
 
     Examples
@@ -254,7 +249,7 @@ def position_of(classes: Sequence[Any], positive: Any) -> int:
     known = classes if isinstance(one, str | int | float | dt.date) else ()
     alike = [c for c in known if isinstance(c, str) == isinstance(one, str) and c == one]
     if not alike:
-        raise PositiveClassError(positive, classes)
+        raise MetricError(f"positive={shown(positive)} is none of the classes {list(classes)}")
     return list(classes).index(alike[0])
 
 

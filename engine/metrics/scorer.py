@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arguments import choice, flag, mapping, number, text, texts, whole
-from engine.errors import ArgumentError, EmptyLabelsError, LabelValueError, ProbabilityError
+from engine.errors import ArgumentError, MetricError
 from engine.masks.codes import codes_of
 from engine.metrics.arrays import (
     ABSTAIN,
@@ -24,6 +24,7 @@ from engine.metrics.arrays import (
     no_slices,
     slices_of,
     values_of,
+    wrong_shape,
 )
 from engine.metrics.catalog import OVERALL, MetricSpec, parse_metric
 from engine.metrics.custom import RAISED, figure_of, problem
@@ -111,7 +112,7 @@ class Scorer:
         others = {"preds": preds, "probs": probs, "weights": weights}
         preds, probs, weights = (array_or_none("score", *named) for named in others.items())
         if len(golds) == 0:
-            raise EmptyLabelsError
+            raise MetricError("there are no labels to score: golds is empty")
         arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
         self._warn_of_a_class(arrays)
         values = values_of(self._ours, arrays, no_slices(len(golds)))
@@ -156,7 +157,7 @@ class Scorer:
         as_dataframe = flag(call, "as_dataframe", as_dataframe)
         check_lengths(S=S, golds=golds, preds=of_preds, probs=of_probs)
         if len(golds) == 0:
-            raise EmptyLabelsError
+            raise MetricError("there are no labels to score: golds is empty")
         slices = slices_of(S)
         arrays = Arrays(golds, of_preds, of_probs, None, self.abstain_label)
         self._warn_of_a_class(arrays)
@@ -293,8 +294,8 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
     _check_size("preds_to_probs", "num_classes", num_classes)
     outside = flat[(flat < 0) | (flat >= num_classes)]
     if len(outside):
-        raise LabelValueError(
-            "preds", outside[0], f"not a class position from 0 to {num_classes - 1}"
+        raise MetricError(
+            f"preds: {outside[0]} is not a class position from 0 to {num_classes - 1}"
         )
     probs: np.ndarray = np.eye(num_classes)[flat]
     return probs
@@ -335,13 +336,13 @@ def probs_to_preds(
         raise ArgumentError("probs_to_preds", "probs", "an array of probabilities", probs)
     probs, tol = array, number("probs_to_preds", "tol", tol, 0)
     if probs.ndim != 2 or probs.shape[1] < 2:  # noqa: PLR2004
-        raise ProbabilityError(probs.shape)
+        raise wrong_shape(probs.shape)
     tie_break_policy = choice(
         "probs_to_preds", "tie_break_policy", tie_break_policy, list(_TIE_BREAKERS)
     )
     unknown = np.flatnonzero(np.isnan(probs).any(axis=1))
     if len(unknown):
-        raise LabelValueError("probs", f"row {unknown[0]}", "not a number")
+        raise MetricError(f"probs: row {unknown[0]} is not a number")
     near_best = probs.max(axis=1, keepdims=True) - probs < tol
     preds: np.ndarray = near_best.argmax(axis=1)
     for row in np.flatnonzero(near_best.sum(axis=1) > 1):

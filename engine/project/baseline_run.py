@@ -11,9 +11,9 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.baseline import Baseline, fit_baseline
-from engine.errors import EmptyTableError, UnknownClassError
+from engine.errors import unknown_class
 from engine.hashing import unit_interval_column
-from engine.masks.checks import quoted
+from engine.masks.checks import no_rows, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
@@ -32,9 +32,8 @@ def fit(project: Project, source: Snapshot, text: str, label: str) -> Baseline:
 
     Raises
     ------
-    EmptyTableError
+    TableError
         If the split has no rows with a label.
-    UnknownClassError
         If a label is none of the classes.
     """
     rows = _training_rows(project, source, text, label)
@@ -62,11 +61,11 @@ def _training_rows(project: Project, source: Snapshot, text: str, label: str) ->
     ).collect()[0]
     if not n_rows:
         shown = "null" if split is None else repr(split)
-        raise EmptyTableError(source.name, f"the split is {shown} and {label} is not null")
+        raise no_rows(source.name, f"the split is {shown} and {label} is not null")
     if n_unknown:
         labels = train.where(unknown).select(quoted(label)).distinct().limit(6)
         values = sorted(str(r[0]) for r in labels.collect())
-        raise UnknownClassError(source.name, label, values, project.classes)
+        raise unknown_class(source.name, label, values, project.classes)
     share, note = _share(project.baseline, n_rows, n_letters or 0)
     if share < 1:
         train = train.where(unit_interval_column(train, project.key, project.seed) < share)

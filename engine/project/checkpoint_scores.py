@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 import engine
 from engine.classifier.checkpoint import Checkpoint, load, stored_facts
-from engine.errors import CheckpointMixError
+from engine.errors import StaleError
 from engine.metrics.predictions import check_key_names
 from engine.project.output import Output
 from engine.project.settings import Project
@@ -109,14 +109,14 @@ class Scores:
 
         Raises
         ------
-        CheckpointMixError
+        StaleError
             If only some partitions are scored, and the others have another checkpoint's scores.
         """
         project, df, inputs = self.project, source.df, self.checkpoint.features.columns
         if self.where:
             by = output.stored_facts.get("checkpoint")
             if by not in (None, self.identity):
-                raise CheckpointMixError(str(output.place), str(by), self.identity)
+                raise mixed_checkpoints(str(output.place), str(by), self.identity)
             df = tables.where_partitions(df, self.where, project.partition_by)
         readers = {column: ["features"] for column in inputs}
         n = check_source(project, df, source.name, readers, self.where)
@@ -151,3 +151,11 @@ class Scores:
                 where=self.where,
                 unless=same,
             )
+
+
+def mixed_checkpoints(table: str, stored: str, now: str) -> StaleError:
+    """Return the error of partitions that would be scored by different checkpoints."""
+    return StaleError(
+        f"{table} was scored by checkpoint {stored}, and the checkpoint is now {now}: run "
+        "without --where, so that all partitions are scored by one model"
+    )

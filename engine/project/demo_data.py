@@ -25,7 +25,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import DemoDataError, listed
+from engine.errors import TableError, listed
 from engine.hashing import unit_interval
 
 if TYPE_CHECKING:
@@ -440,7 +440,7 @@ def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    DemoDataError
+    TableError
         If a file or a column isn't there.
     """
     import pandas as pd
@@ -467,13 +467,21 @@ def _read_video(folder: Path, video: int, name: str) -> pd.DataFrame:
 
     if not (folder / name).is_file():
         problem = f"{name} is not there" if folder.is_dir() else "there is no such folder"
-        raise DemoDataError(folder, problem, YOUTUBE_FILES)
+        raise unreadable_folder(folder, problem, YOUTUBE_FILES)
     comments = pd.read_csv(folder / name)
     missing = [column for column in _YOUTUBE_COLUMNS if column not in comments]
     if missing:
-        raise DemoDataError(folder, f"{name} has no column {listed(missing)}", YOUTUBE_FILES)
+        raise unreadable_folder(folder, f"{name} has no column {listed(missing)}", YOUTUBE_FILES)
     comments = comments.rename(columns=_YOUTUBE_COLUMNS)[list(_YOUTUBE_COLUMNS.values())]
     return comments.assign(video=video)
+
+
+def unreadable_folder(folder: object, problem: str, files: Sequence[str]) -> TableError:
+    """Return the error of a folder without the five files of comments."""
+    return TableError(
+        f"can't read the YouTube comments in {str(folder)!r}: {problem}; it must hold "
+        f"{listed(files)}, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT and CLASS"
+    )
 
 
 def _null_is_none(comments: pd.DataFrame) -> pd.DataFrame:

@@ -12,11 +12,11 @@ import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 
 import engine
-from engine.errors import SplitMissingError, UnknownMetricError
+from engine.errors import TableError
 from engine.masks.checks import check_columns, check_unique
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.splits import is_split, split_sql
-from engine.metrics.catalog import KINDS
+from engine.masks.splits import is_split, no_split, split_sql
+from engine.metrics.catalog import KINDS, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.in_spark import SparkRows
@@ -40,7 +40,7 @@ def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMe
 
     Raises
     ------
-    ModuleImportError, UnknownMetricError
+    InputError, MetricError
         If a module can't be imported, or a metric is none of theirs.
     """
     loaded = [m for name in project.metric_modules for m in custom_metrics(name, folders)]
@@ -48,7 +48,7 @@ def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMe
     names = [m for m in project.metrics if m.partition("@")[0] not in KINDS]
     for name in names:
         if name not in by_name:
-            raise UnknownMetricError(name, [*by_name, *KINDS])
+            raise unknown_metric(name, [*by_name, *KINDS])
     return sendable([by_name[name] for name in names])
 
 
@@ -225,5 +225,10 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     splits = {r[0] for r in rows.selectExpr(at).distinct().collect()}
     for wanted in project.evaluate_splits:
         if wanted not in splits:
-            raise SplitMissingError(name, wanted, splits)
+            raise split_not_there(name, wanted, splits)
     return rows.where(is_split(at, project.evaluate_splits))
+
+
+def split_not_there(table: str, split: str | None, known: set[str | None]) -> TableError:
+    """Return the error of a split to evaluate that isn't there."""
+    return TableError(f"evaluate_splits: {table} has no split {no_split(split, known)}")

@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame, Observation
 
 import engine
-from engine.errors import FaultBudgetError
+from engine.errors import FaultBudgetError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
@@ -189,7 +189,7 @@ class Labelling:
 
         Raises
         ------
-        SlicesChangedError
+        StaleError
             If only some partitions are labelled, and the table has other slices.
         FaultBudgetError
             If functions fail on more rows than the project allows; the table is as it was.
@@ -249,8 +249,23 @@ class Labelling:
             _log_faults(counts)
             if over := counts.over(project.max_error_rate):
                 undone = tables.undo(df.sparkSession, written)
-                raise FaultBudgetError(over, project.max_error_rate, counts.examples, undone)
+                raise too_many_faults(over, project.max_error_rate, counts.examples, undone)
         return written
+
+
+def too_many_faults(
+    over: Sequence[tuple[str, int, int]],
+    budget: float,
+    examples: Sequence[str],
+    undone: str,
+) -> FaultBudgetError:
+    """Return the error of a run with more faults than max_error_rate allows."""
+    rates = listed([f"{s!r} on {n:,} of {rows:,} rows" for s, n, rows in over], 5)
+    shown = f" For example: {'; '.join(examples)}." if examples else ""
+    return FaultBudgetError(
+        f"more slicing functions failed than max_error_rate={budget:g} allows: {rates}; "
+        f"{undone}.{shown}"
+    )
 
 
 def _log_faults(counts: FaultCounts) -> None:

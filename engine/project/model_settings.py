@@ -7,8 +7,16 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, model_serializer, model_validator
 
-from engine.classifier.settings import BASES, FEATURES, SEED, TRAINER, WEIGHING, check_spec
-from engine.errors import BaseSpecError, FeatureSpecError
+from engine.classifier.settings import (
+    BASES,
+    FEATURES,
+    SEED,
+    TRAINER,
+    WEIGHING,
+    check_spec,
+    wrong_base,
+    wrong_features,
+)
 from engine.project.fields import Settings
 
 
@@ -101,8 +109,8 @@ class _Kinds(NamedTuple):
 
 
 _SPECS = {
-    "features": _Kinds("bag_of_words", FEATURES, FeatureSpecError),
-    "base": _Kinds("mlp", BASES, BaseSpecError),
+    "features": _Kinds("bag_of_words", FEATURES, wrong_features),
+    "base": _Kinds("mlp", BASES, wrong_base),
 }
 # ``tensorboard`` is a flag in the project file, a folder in training.
 _TRAINER = set(TRAINER) - {"tensorboard"}

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import NoPredictionsError
+from engine.errors import TableError, listed
 from engine.masks.checks import check_columns, check_unique, quoted
 from engine.metrics.predictions import normalised
 from engine.project.settings import LateLabel, Predictions, Project
@@ -61,7 +61,7 @@ def read_predictions(
 
     Raises
     ------
-    NoPredictionsError
+    TableError
         If no model has a table.
     """
     models: dict[str, ModelTable] = {}
@@ -84,7 +84,11 @@ def read_predictions(
             df = _with_labels(df, late, settings.label.column, key)
         models[model_id] = ModelTable(stored, df, late)
     if not models:
-        raise NoPredictionsError([str(project.prediction_table(m)) for m in project.predictions])
+        raise TableError(
+            "there is no prediction table yet, looked at "
+            f"{listed([str(project.prediction_table(m)) for m in project.predictions])}; run "
+            "`python -m jobs.train_baseline` first, or name one under predictions"
+        )
     return models
 
 

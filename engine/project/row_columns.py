@@ -64,7 +64,7 @@ def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowC
 
     Raises
     ------
-    MissingColumnError
+    ColumnError
         If neither has one.
     """
     audit = project.audit

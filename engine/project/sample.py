@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import EmptyTableError, SampleColumnError
-from engine.masks.checks import quoted
+from engine.errors import ColumnError
+from engine.masks.checks import no_rows, quoted
 from engine.masks.reader import read_masks
 from engine.masks.splits import ALL, Split, split_name
 from engine.masks.table import split_column
@@ -52,13 +52,16 @@ def check_sample_names(table: str, columns: Sequence[str]) -> None:
 
     Raises
     ------
-    SampleColumnError
+    ColumnError
         With the first that has.
     """
     own = (P, SPLIT, LABEL, VALUE, BY_CLASS)
     for column in columns:
         if column.lower() in own or column.lower().startswith(mask_column("")):
-            raise SampleColumnError(table, column)
+            raise ColumnError(
+                f"{table}: {column!r} can't be a key or an input of the classifier, as the sample "
+                "has a column of that name; rename it in the source"
+            )
 
 
 def slice_counts(
@@ -117,7 +120,7 @@ def draw_sample(
 
     Raises
     ------
-    EmptyTableError
+    TableError
         If the training split has no rows, or none with a label.
     """
     coverage = tables.find(masks.df.sparkSession, project.place("coverage"))
@@ -125,10 +128,10 @@ def draw_sample(
     split = project.training_splits[0]
     shown = "null" if split is None else repr(split)
     if split not in counts:
-        raise EmptyTableError(masks.name, f"{project.split} is {shown}")
+        raise no_rows(masks.name, f"{project.split} is {shown}")
     sample = training_sample(project, masks.df, source.df, counts, inputs)
     if not sample["train"].num_rows:
-        raise EmptyTableError(source.name, f"the split is {shown} and {project.label} is not null")
+        raise no_rows(source.name, f"the split is {shown} and {project.label} is not null")
     return sample
 
 
@@ -178,11 +181,11 @@ def training_sample(
 
     Raises
     ------
-    GroupSplitError
+    SampleError
         If a group has rows in two splits.
-    UnknownClassError
+    TableError
         If a label is none of the classes.
-    SampleBudgetError
+    SampleError
         If the sample would not fit.
     """
     wanted, key, on = project.sample, project.key, project.join_columns

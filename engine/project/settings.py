@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engine.classifier.settings import default_metrics, monitored
-from engine.errors import EngineError, SampleSharesError
+from engine.errors import EngineError, no_shares
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
 from engine.project.fields import Class, Format, Options, Settings, Tier
@@ -115,9 +115,7 @@ class Shares(Settings):
     @model_validator(mode="after")
     def _all_rows_are_shared_out(self) -> Shares:
         if abs(self.train + self.valid + self.test - 1) > 1e-9:  # noqa: PLR2004 - rounding
-            raise ValueError(
-                str(SampleSharesError(self.model_dump())).removeprefix("sample.shares ")
-            )
+            raise ValueError(str(no_shares(self.model_dump())).removeprefix("sample.shares "))
         return self
 
 

@@ -76,7 +76,7 @@ def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFu
 
     Raises
     ------
-    ModuleImportError, NoSlicesError
+    InputError, SliceError
         If a module can't be imported, or has none.
     ConfigError
         If the project has no slice at all.
@@ -96,7 +96,7 @@ def composed(
 
     Raises
     ------
-    UnknownSliceError, CompositionCycleError, DuplicateSliceError
+    SliceError
         If compositions can't be put together.
     """
     return [*own, *compositions(_compositions(project), [*own, *generated]), *generated]
@@ -163,9 +163,9 @@ def resolve(
 
     Raises
     ------
-    MissingColumnError, ValueTypeError, ValueMismatchError, LookupTypeError
+    ColumnError, SliceError
         Before any Spark job.
-    UnknownSliceError, CompositionCycleError, DuplicateSliceError
+    SliceError
         If compositions can't be put together.
     """
     spark, schema = source.df.sparkSession, source.df.schema

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 
-from engine.errors import CheckpointSlicesError, StaleMasksError, StaleRowsError
+from engine.errors import StaleError
 from engine.masks.table import slices_of
 from engine.project.settings import Project
 from engine.scoring import slice_differences
@@ -34,7 +34,7 @@ def stale_models(
 
     Raises
     ------
-    StaleRowsError
+    StaleError
         If there are stale rows and the project refuses them.
     """
     return {
@@ -65,10 +65,21 @@ def _stale_model(
     scores = "train_baseline" if model_id == project.baseline.model_id else "score_table"
     if project.on_stale == "refuse":
         partly = stale.rows < stale.all_rows
-        raise StaleRowsError(first, second, str(stale), ["label_slices", scores], partly)
+        raise different_versions(first, second, str(stale), ["label_slices", scores], partly)
     sentence = f"{first}, and {second}: this is so on {stale}"
     _log.warning("%s", sentence)
     return StaleModel(stale.rows, sentence)
+
+
+def different_versions(
+    first: str, second: str, rows: str, jobs: Sequence[str], partly: bool = False
+) -> StaleError:
+    """Return the error of two tables that come from different versions of the source."""
+    run = " and ".join(f"`python -m jobs.{job}`" for job in jobs)
+    return StaleError(
+        f"{first}, and {second}: this is so on {rows}; run {run} {_again(partly)}, or set "
+        "on_stale: count"
+    )
 
 
 def stale_masks(project: Project, masks: Snapshot, source: Snapshot) -> int:
@@ -76,20 +87,20 @@ def stale_masks(project: Project, masks: Snapshot, source: Snapshot) -> int:
 
     Raises
     ------
-    StaleMasksError
+    StaleError
         If there are some and the project refuses them.
     """
     labelled, version = readings(masks.facts), str(masks.facts.get("source_version"))
     if not labelled:
         if version != source.version and project.on_stale == "refuse":
-            raise StaleMasksError(masks.name, source.name, version, source.version)
+            raise changed_source(masks.name, source.name, version, source.version)
         return 0
     stale = stale_rows(masks.df, labelled, [reading(source)], project.partition_by)
     if stale is None:
         return 0
     if project.on_stale == "refuse":
         rows = str(stale) if stale.rows < stale.all_rows else ""
-        raise StaleMasksError(masks.name, source.name, stale.ours, source.version, rows)
+        raise changed_source(masks.name, source.name, stale.ours, source.version, rows)
     _log.warning(
         "%s was labelled from version %s of %s, which is now at version %s, on %s",
         masks.name,
@@ -99,6 +110,17 @@ def stale_masks(project: Project, masks: Snapshot, source: Snapshot) -> int:
         stale,
     )
     return stale.rows
+
+
+def changed_source(masks: str, source: str, labelled: str, now: str, rows: str = "") -> StaleError:
+    """Return the error of a source that changed since it was labelled."""
+    # A table that is made again begins with the same version.
+    came = "was made again since" if labelled == now else f"is now at version {now}"
+    where = f", on {rows}" if rows else ""
+    return StaleError(
+        f"{masks} was labelled from version {labelled} of {source}, which {came}{where}; run "
+        f"`python -m jobs.label_slices` {_again(bool(rows))}, or set on_stale: count"
+    )
 
 
 def compare_slices(
@@ -111,12 +133,20 @@ def compare_slices(
 
     Raises
     ------
-    CheckpointSlicesError
+    StaleError
         If ``heads`` are wanted of such a checkpoint.
     """
     masks = tables.find(spark, project.place("masks"))
     differences = slice_differences(trained, slices_of(masks.df.schema)) if masks else ""
     if differences and heads:
-        raise CheckpointSlicesError(folder, differences, "train it again, or score without --heads")
+        raise StaleError(
+            f"the slices of the checkpoint at {str(folder)!r} are not the project's: "
+            f"{differences}; train it again, or score without --heads"
+        )
     if differences:
         _log.warning("the checkpoint's slices are not the project's: %s", differences)
+
+
+def _again(partly: bool) -> str:
+    """Say how jobs are to be run: those that wrote single partitions leave the others as old."""
+    return "for all partitions, without --where" if partly else "again"

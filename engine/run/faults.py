@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import (
-    ExecutorImportError,
-    PredicateError,
-    SliceDepthError,
-    SliceFaultError,
-    listed,
-)
+from engine.errors import SetupError, SliceError, SliceFaultError, listed
 from engine.run.udf import EXAMPLES, FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.slices import SliceKind
@@ -154,9 +148,9 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
     ------
     SliceFaultError
         If a Python slicing function failed on a row.
-    PredicateError
+    SliceError
         If a SQL predicate or Column failed on a value.
-    ExecutorImportError
+    SetupError
         If executors can't import a module.
     """
     try:
@@ -173,10 +167,13 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
         return fault
     if STACK in text and sfs:
         deepest = max(sfs, key=lambda sf: len(sf.sql or sf.text or sf.description))
-        return SliceDepthError(deepest.name)
+        return too_deep(deepest.name)
     missing = re.search(r"ModuleNotFoundError: No module named '([^']+)'", text)
     if missing:
-        return ExecutorImportError(missing[1])
+        return SetupError(
+            f"Spark's executors cannot import {missing[1]!r}: pass the zip of `make dist` with "
+            "--py-files for the engine, and install what slicing functions import on every worker"
+        )
     for match, slices_in in (
         (_IN_SQL.search(text), _slices_of_sql),
         (_IN_COLUMN.search(text), _slices_at),
@@ -184,8 +181,22 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     ):
         if match and (guilty := slices_in(sfs, match)):
             which, what = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
-            return PredicateError(which, what, f"failed on a row: {match['cause']}")
+            return wrong_predicate(which, what, f"failed on a row: {match['cause']}")
     return None
+
+
+def wrong_predicate(name: str, predicate: str, problem: str) -> SliceError:
+    """Return the error of a SQL predicate or a Column that can't be used."""
+    return SliceError(f"slice {name!r}: the predicate {predicate!r} {problem}")
+
+
+def too_deep(name: str) -> SliceError:
+    """Return the error of a slice that is too deep for Spark's stack."""
+    return SliceError(
+        f"slice {name!r} is nested too deeply for Spark, whose stack is used up; write it with "
+        "fewer parentheses, as a Python function, or give the driver a larger stack "
+        "(spark.driver.extraJavaOptions: -Xss16m)"
+    )
 
 
 # How Spark says which expression failed: the error, then the predicate or the caller's line.

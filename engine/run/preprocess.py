@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import PreprocessorReturnError, interrupts
+from engine.errors import interrupts
 from engine.lift.reads import reads
 from engine.plain import plain
-from engine.slicing.functions import Preprocessor
+from engine.slicing.functions import Preprocessor, not_a_row
 from engine.slicing.rows import (
     Row,
     TracedMutableRow,
@@ -179,10 +179,10 @@ def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
     unset = set(before)
     after = p.f(TracedMutableRow(dict(before), read, unset))
     if after is None:
-        raise PreprocessorReturnError(p.name)
+        raise not_a_row(p.name)
     values = values_of(after) if isinstance(after, Row) else getattr(after, "__dict__", None)
     if values is None:
-        raise PreprocessorReturnError(p.name, after)
+        raise not_a_row(p.name, after)
 
     def is_set(name: str, value: Any) -> bool:
         if name not in unset or value is not before[name]:  # set to the same value is set, too

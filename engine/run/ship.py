@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyspark import cloudpickle
 
-from engine.errors import UnpicklableSliceError
+from engine.errors import SliceError
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
 from engine.slicing.source import SourceError, located
@@ -120,12 +120,15 @@ def check_picklable(sfs: Sequence[SlicingFunction]) -> None:
 
     Raises
     ------
-    UnpicklableSliceError
+    SliceError
         If a function, its resources or a global it uses doesn't pickle.
     """
     for sf in sfs:
         if why := unsendable(sf):
-            raise UnpicklableSliceError(sf.name, why)
+            raise SliceError(
+                f"slice {sf.name!r} cannot be sent to executors: {why}; make its resources and "
+                "globals picklable, or build them inside the function"
+            )
 
 
 def unsendable(value: Any) -> str | None:

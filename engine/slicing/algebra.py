@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable
 
-from engine.errors import CompositionError
+from engine.errors import SliceError
 from engine.slicing.expr import Call, Expr, Mask
 
 _SIGNS = {"|": "kleene_or", "&": "kleene_and", "~": "kleene_not"}
@@ -37,7 +37,7 @@ def parse(text: str) -> Expr:
 
     Raises
     ------
-    CompositionError
+    SliceError
         If the text isn't a composition; the error says where.
 
     Examples
@@ -52,7 +52,7 @@ def parse(text: str) -> Expr:
         sign, at = token[0], token.start()
         if token[1] or sign in "(~":
             if not wanted:
-                raise CompositionError(text, at, f"an operator is missing before {sign!r}")
+                raise unreadable(text, at, f"an operator is missing before {sign!r}")
             if token[1]:
                 trees.append(Mask(sign))
                 wanted = False
@@ -60,23 +60,31 @@ def parse(text: str) -> Expr:
                 open_.append((sign, at))
             continue
         if sign not in _RANKS:
-            raise CompositionError(text, at, f"there is {sign!r}")
+            raise unreadable(text, at, f"there is {sign!r}")
         if wanted:
-            raise CompositionError(text, at, f"a slice id is missing before {sign!r}")
+            raise unreadable(text, at, f"a slice id is missing before {sign!r}")
         _close(trees, open_, _RANKS[sign])
         if sign != ")":
             open_.append((sign, at))
             wanted = True
         elif not open_:
-            raise CompositionError(text, at, "')' closes nothing")
+            raise unreadable(text, at, "')' closes nothing")
         else:
             open_.pop()
     if wanted:
-        raise CompositionError(text, len(text.rstrip()), "a slice id is missing")
+        raise unreadable(text, len(text.rstrip()), "a slice id is missing")
     _close(trees, open_, _RANKS[")"])
     if open_:
-        raise CompositionError(text, open_[-1][1], "'(' is not closed")
+        raise unreadable(text, open_[-1][1], "'(' is not closed")
     return trees[0]
+
+
+def unreadable(text: str, at: int, problem: str) -> SliceError:
+    """Return the error of a composition whose text can't be read."""
+    return SliceError(
+        f"the composition {text!r} can't be read: {problem} at character {at + 1}; it is made "
+        "of slice ids, &, |, ~ and parentheses"
+    )
 
 
 def _close(trees: list[Expr], open_: list[tuple[str, int]], rank: int) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from engine.arguments import entries, flag
-from engine.errors import SliceFormError, ValueTypeError, brief
+from engine.errors import SliceError, brief
 from engine.slicing.expr import Call, Column, Const, Expr
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import MAX_ID, digest, slug
@@ -131,9 +131,8 @@ def by(
 
     Raises
     ------
-    ValueTypeError
+    SliceError
         If a value is not text, a boolean, a whole number, a date or a float.
-    SliceFormError
         If there are no values to slice by, or ``top`` isn't a number of slices.
 
     Examples
@@ -144,7 +143,7 @@ def by(
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
         how = "by('sex', df['sex']), say, or by('sex', ['F', 'M'])"
         name = brief(column).strip("'")
-        raise SliceFormError(name, f"give the column's values to slice by: {how}")
+        raise SliceError(f"slice {name!r}: give the column's values to slice by: {how}")
     cells = entries("by", "values", values, "a list of the column's values")
     return cross(column, values=[(v,) for v in cells], top=top, other=other)
 
@@ -162,11 +161,15 @@ def cross(*columns: str, values: Any, top: int = TOP, other: bool = True) -> lis
     """
     name = " x ".join(brief(column).strip("'") for column in columns)
     if not columns or not all(isinstance(column, str) and column for column in columns):
-        raise SliceFormError(name, f"columns are named by text, found {brief(list(columns))}")
+        raise SliceError(f"slice {name!r}: columns are named by text, found {brief(list(columns))}")
     if len(set(columns)) < len(columns):
-        raise SliceFormError(name, f"columns must be different ones, found {brief(list(columns))}")
+        raise SliceError(
+            f"slice {name!r}: columns must be different ones, found {brief(list(columns))}"
+        )
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise SliceFormError(name, f"top must be a whole number of at least 1, found {brief(top)}")
+        raise SliceError(
+            f"slice {name!r}: top must be a whole number of at least 1, found {brief(top)}"
+        )
     spec = By(columns, top, flag("cross", "other", other))
     return [one.sf for one in value_slices(spec, distinct(spec, _rows(values))[:top])]
 
@@ -187,7 +190,7 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
 
     Raises
     ------
-    ValueTypeError
+    SliceError
         If a value can't be a slice.
     """
     counts: Counter[tuple[Any, ...]] = Counter()
@@ -196,16 +199,24 @@ def distinct(spec: By, values: Iterable[Sequence[Any]]) -> list[tuple[Any, ...]]
         cell = tuple(map(plain, row)) if whole else (row,)
         if not whole or len(cell) != len(spec.columns):
             wanted = f"a value of each of {', '.join(spec.columns)}"
-            raise SliceFormError(" x ".join(spec.columns), f"{brief(row)} is not {wanted}")
+            raise SliceError(f"slice {' x '.join(spec.columns)!r}: {brief(row)} is not {wanted}")
         for column, value in zip(spec.columns, cell, strict=True):
             if value is not None and type(value) not in FAMILIES:
-                raise ValueTypeError(column, type(value).__name__)
+                raise not_by_value(column, type(value).__name__)
         if None not in cell:
             counts[cell] += 1
     cells = [cell for cell, _ in counts.most_common()]
     texts = {i for cell in cells for i, v in enumerate(cell) if not isinstance(v, float)}
     # Among texts, NaN is pandas' null.
     return [c for c in cells if not any(i in texts and _is_nan(v) for i, v in enumerate(c))]
+
+
+def not_by_value(column: str, kind: str) -> SliceError:
+    """Return the error of a column whose type can't be sliced by value."""
+    return SliceError(
+        f"column {column!r} can't be sliced by value: it is of type {kind}; use text, a "
+        "boolean, a whole number, a date or a float, or cast it in the source"
+    )
 
 
 def value_slices(

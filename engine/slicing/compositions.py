@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from engine.errors import CompositionCycleError, DuplicateSliceError, UnknownSliceError
+from engine.errors import SliceError, near
 from engine.slicing.algebra import is_composition, parse, text_of
 from engine.slicing.expr import Expr, Mask, replaced
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.ids import composition_id
+from engine.slicing.ids import composition_id, same_id
 from engine.slicing.operators import merged, parts_of, tree_of
 
 
@@ -39,9 +39,8 @@ def compositions(
 
     Raises
     ------
-    CompositionError, UnknownSliceError, CompositionCycleError
+    SliceError
         If a text can't be read, names no slice, or its own.
-    DuplicateSliceError
         If two slices have the same id.
 
     Examples
@@ -56,21 +55,34 @@ def compositions(
     by_id: dict[str, Composition] = {}
     for c in texts:
         if c.id in names:
-            raise DuplicateSliceError(c.id, names[c.id], c.name)
+            raise same_id(c.id, names[c.id], c.name)
         by_id[c.id], trees[c.id], names[c.id] = c, parse(c.text), c.name
     named = {i: _ids(tree) for i, tree in trees.items()}
     for i, ids in named.items():
         for other in ids:
             if other not in slices and other not in by_id:
-                raise UnknownSliceError(by_id[i].name, other, names)
+                raise SliceError(
+                    f"slice {by_id[i].name!r} is composed of {other!r}, which is no slice's "
+                    f"id{near(other, names)}"
+                )
     try:
         order = list(TopologicalSorter(named).static_order())
     except CycleError as error:
-        raise CompositionCycleError(error.args[1][::-1]) from None
+        raise composed_in_circles(error.args[1][::-1]) from None
     for i in order:
         if i in by_id:
             slices[i] = _of(by_id[i], trees[i], [slices[other] for other in named[i]])
     return [slices[c.id] for c in texts]
+
+
+def composed_in_circles(ids: Sequence[str]) -> SliceError:
+    """Return the error of slices that are composed of each other."""
+    first, *others = ids[:-1]  # the last is the first again
+    return SliceError(
+        f"slices are composed of each other: {' -> '.join(ids)}; take one of them out of the circle"
+        if others
+        else f"slice {first!r} is composed of itself; take it out of its own text"
+    )
 
 
 def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
@@ -78,7 +90,7 @@ def with_parts(sfs: Sequence[SlicingFunction]) -> list[SlicingFunction]:
 
     Raises
     ------
-    DuplicateSliceError
+    SliceError
         If a composition needs a slice whose id another one has.
 
     Examples

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from engine.arguments import entries, text
-from engine.errors import ArgumentError, ModuleImportError, NoSlicesError
+from engine.errors import ArgumentError, InputError, SliceError
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import digest
 from engine.slicing.origin import is_own
@@ -32,9 +32,9 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
 
     Raises
     ------
-    ModuleImportError
+    InputError
         If it can't be imported.
-    NoSlicesError
+    SliceError
         If it has no slicing function.
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
@@ -45,7 +45,10 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
             if isinstance(item, SlicingFunction):
                 sfs[id(item)] = item
     if not sfs:
-        raise NoSlicesError(module)
+        raise SliceError(
+            f"{module!r} has no slicing function; write one with @slicing_function() at the top "
+            "level of the module"
+        )
     return list(sfs.values())
 
 
@@ -72,7 +75,9 @@ def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:
         if isinstance(error, SyntaxError):
             place = f" ({Path(error.filename or module).name}:{error.lineno})"
             error = SyntaxError(error.msg)
-        raise ModuleImportError(module, f"{type(error).__name__}: {error}{place}") from error
+        raise InputError(
+            f"the module {module!r} can't be imported: {type(error).__name__}: {error}{place}"
+        ) from error
 
 
 def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:

@@ -13,13 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, cast
 
 from engine.arguments import flag, mapping, members, text
-from engine.errors import (
-    ArgumentError,
-    DecoratorParenthesesError,
-    PreprocessorReturnError,
-    SliceFormError,
-    VersionTypeError,
-)
+from engine.errors import ArgumentError, SliceError, shown
 from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
 from engine.slicing.fingerprint.description import describe
@@ -87,11 +81,16 @@ class Preprocessor:
         """Run this preprocessor only, not those before it, on a copy of ``x``."""
         result = self.f(MutableRow(own_copy(values_of(x))) if type(x) is Row else copy.deepcopy(x))
         if result is None:
-            raise PreprocessorReturnError(self.name)
+            raise not_a_row(self.name)
         return result
 
     def __repr__(self) -> str:
         return f"Preprocessor {self.name}"
+
+
+def not_a_row(name: str, value: Any = None) -> SliceError:
+    """Return the error of a preprocessor that returns no row."""
+    return SliceError(f"preprocessor {name!r} returned {shown(value)}; it must return the row")
 
 
 class preprocessor:  # noqa: N801 - a decorator, named as people know it
@@ -123,7 +122,7 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
         version: str | int | None = None,
     ) -> None:
         if callable(name):
-            raise DecoratorParenthesesError("preprocessor", name)
+            raise without_parentheses("preprocessor", name)
         Preprocessor("preprocessor" if name is None else name, bool, pre, memoize, memoize_key)
         self.name, self.pre, self.memoize, self.memoize_key = name, pre, memoize, memoize_key
         self.version = version
@@ -140,6 +139,12 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
             self.memoize_key,
             version=self.version,
         )
+
+
+def without_parentheses(decorator: str, f: object) -> SliceError:
+    """Return the error of a decorator that is used without its parentheses."""
+    name = getattr(f, "__name__", repr(f))
+    return SliceError(f"@{decorator} on {name} needs parentheses: write @{decorator}()")
 
 
 class SlicingFunction:
@@ -231,11 +236,11 @@ class SlicingFunction:
         self.version = _version("slice", name, version)
         self.expr, self.parts = expr, dict(parts or {})
         if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
-            raise SliceFormError(name, "give either a function or a SQL predicate")
+            raise SliceError(f"slice {name!r}: give either a function or a SQL predicate")
         self.kind = SliceKind.EXPR if expr is not None else _kind(f, self.resources)
         if self.pre and self.kind is not SliceKind.ROW:
-            raise SliceFormError(
-                name, f"preprocessors go with row functions, this is a {self.kind} one"
+            raise SliceError(
+                f"slice {name!r}: preprocessors go with row functions, this is a {self.kind} one"
             )
         doc = (inspect.getdoc(f) or "") if f is not None else ""
         self.description = (
@@ -260,7 +265,7 @@ class SlicingFunction:
             check_local([self])
             return of_row(self.expr, args[0], self.parts)
         if self.f is None:
-            raise SliceFormError(self.name, "a SQL predicate runs in Spark only")
+            raise SliceError(f"slice {self.name!r}: a SQL predicate runs in Spark only")
         for p in self.chain:
             args = (p.run_alone(args[0]),)
         return self.f(*args, **self.resources)
@@ -308,7 +313,9 @@ class SlicingFunction:
 
     def __bool__(self) -> bool:
         """Refuse: Python's ``a and b`` would be ``b``, without a word."""
-        raise SliceFormError(self.name, "compose slices with &, | and ~, not with and, or and not")
+        raise SliceError(
+            f"slice {self.name!r}: compose slices with &, | and ~, not with and, or and not"
+        )
 
     def __repr__(self) -> str:
         return f"SlicingFunction {self.name} ({self.kind})"
@@ -344,7 +351,7 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         version: str | int | None = None,
     ) -> None:
         if callable(name):
-            raise DecoratorParenthesesError("slicing_function", name)
+            raise without_parentheses("slicing_function", name)
         if name is not None:
             text("slicing_function", "name", name)
         _check_parts("slicing_function", None, resources, pre, id, description)
@@ -459,7 +466,10 @@ def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tu
 
 def _version(what: str, name: str, version: Any) -> str | int | None:
     if version is not None and type(version) not in (str, int):
-        raise VersionTypeError(what, name, version)
+        raise SliceError(
+            f"{what} {name!r}: the version {shown(version)} is a {type(version).__name__}; give "
+            "text or a whole number, such as version=2"
+        )
     return cast("str | int | None", version)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from engine.errors import DuplicateSliceError, SliceIdError
+from engine.errors import SliceError
 
 RESERVED_IDS = frozenset({"base", "complement", "overall", "other"})
 MAX_ID = 64
@@ -47,13 +47,18 @@ def check_id(name: str, slice_id: str) -> str:
 
     Raises
     ------
-    SliceIdError
+    SliceError
         If it is not an identifier of at most 64 characters.
     """
     if not is_id(slice_id):
         problem = f"is not an identifier of at most {MAX_ID} letters, digits and underscores"
-        raise SliceIdError(name, slice_id, problem)
+        raise unusable_id(name, slice_id, problem)
     return slice_id
+
+
+def unusable_id(name: str, slice_id: str, problem: str) -> SliceError:
+    """Return the error of an id that can't be a mask column."""
+    return SliceError(f"slice {name!r}: the id {slice_id!r} {problem}; give the slice another id")
 
 
 def slug(name: str) -> str:
@@ -108,9 +113,8 @@ def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) ->
 
     Raises
     ------
-    SliceIdError
+    SliceError
         If an id is not an identifier of at most 64 characters, is reserved, or names a column.
-    DuplicateSliceError
         If two ids are equal, ignoring case.
 
     Examples
@@ -118,16 +122,24 @@ def check_ids(sfs: Sequence[Named], columns: Mapping[str, str] | None = None) ->
     >>> from types import SimpleNamespace
     >>> check_ids([SimpleNamespace(name="base", id="base")])
     Traceback (most recent call last):
-    engine.errors.SliceIdError: slice 'base': the id 'base' is reserved; give the slice another id
+    engine.errors.SliceError: slice 'base': the id 'base' is reserved; give the slice another id
     """
     roles = {name.lower(): role for name, role in (columns or {}).items()}
     by_id: dict[str, Named] = {}
     for sf in sfs:
         key = check_id(sf.name, sf.id).lower()
         if key in RESERVED_IDS:
-            raise SliceIdError(sf.name, sf.id, "is reserved")
+            raise unusable_id(sf.name, sf.id, "is reserved")
         if key in roles:
-            raise SliceIdError(sf.name, sf.id, f"is the name of a {roles[key]} column")
+            raise unusable_id(sf.name, sf.id, f"is the name of a {roles[key]} column")
         if key in by_id:
-            raise DuplicateSliceError(sf.id, by_id[key].name, sf.name)
+            raise same_id(sf.id, by_id[key].name, sf.name)
         by_id[key] = sf
+
+
+def same_id(slice_id: str, first: str, second: str) -> SliceError:
+    """Return the error of two slices with one id."""
+    return SliceError(
+        f"slices {first!r} and {second!r} have the same id {slice_id!r} (ids are compared "
+        "ignoring case); give one of them another id"
+    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from engine.arguments import choice, entries, text
-from engine.errors import SliceFormError
+from engine.errors import SliceError
 from engine.slicing.by_value import plain
 from engine.slicing.expr import Expr, Keys, Lookup, replaced
 from engine.slicing.functions import SlicingFunction
@@ -53,7 +53,7 @@ def lookup(
 
     Raises
     ------
-    SliceFormError
+    SliceError
         If not exactly one of ``keys`` and ``table`` is given, or keys are of several types.
 
     Examples
@@ -68,7 +68,7 @@ def lookup(
             text("lookup", argument, value)
     how = cast("Literal['auto', 'broadcast', 'join']", choice("lookup", "how", how, _HOW))
     if (keys is None) == (table is None):
-        raise SliceFormError(name, "give either keys or a table of keys to look up")
+        raise SliceError(f"slice {name!r}: give either keys or a table of keys to look up")
     if table is not None:
         looked_up = Keys.of_table(table, key_column or column)
         about = f"{column} in {looked_up.column} of {table}"
@@ -112,13 +112,14 @@ def versioned(sf: SlicingFunction, versions: Mapping[str, str]) -> SlicingFuncti
 
 def _checked(name: str, keys: Iterable[Any]) -> Sequence[Any]:
     if isinstance(keys, str | bytes):
-        raise SliceFormError(name, "the keys to look up must be a list or set, not one text")
+        raise SliceError(f"slice {name!r}: the keys to look up must be a list or set, not one text")
     values = map(plain, entries("lookup", "keys", keys, "a list or set of keys"))
     own = [k for k in values if k is not None and k == k]  # noqa: PLR0124 - nor NaN
     kinds = set(map(type, own))
     if len(kinds) > 1 or not kinds <= set(_TYPES):
         names = ", ".join(sorted(k.__name__ for k in kinds))
-        raise SliceFormError(
-            name, f"the keys to look up are {names}; they must be all str, int, bool or date"
+        raise SliceError(
+            f"slice {name!r}: the keys to look up are {names}; they must be all str, int, bool or "
+            "date"
         )
     return own

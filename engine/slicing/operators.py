@@ -10,10 +10,10 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from engine.errors import DuplicateSliceError
 from engine.slicing.algebra import call, is_composed, written
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.fingerprint.identity import fingerprint
+from engine.slicing.ids import same_id
 from engine.slicing.slices import Slice
 
 S = TypeVar("S", bound=Slice)
@@ -24,7 +24,7 @@ def composed(op: str, *operands: S) -> tuple[str, Expr, Mapping[str, S]]:
 
     Raises
     ------
-    DuplicateSliceError
+    SliceError
         If two different slices in it have the same id.
     """
     tree = call(op, tuple(map(tree_of, operands)))
@@ -53,7 +53,7 @@ def both(some: Mapping[str, S], others: Mapping[str, S]) -> Mapping[str, S]:
 
     Raises
     ------
-    DuplicateSliceError
+    SliceError
         If two different ones have the same id.
     """
     for shared in some.keys() & others.keys():  # of a thousand and one: one look-up
@@ -71,4 +71,4 @@ def merged(slices: Iterable[S]) -> Mapping[str, S]:
 
 def _check_same(first: Slice, sf: Slice) -> None:
     if first is not sf and fingerprint(first) != fingerprint(sf):
-        raise DuplicateSliceError(sf.id, first.name, sf.name)
+        raise same_id(sf.id, first.name, sf.name)

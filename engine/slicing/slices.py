@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Protocol, Self, cast
 
-from engine.errors import SliceFormError
+from engine.errors import SliceError
 from engine.slicing.expr import FEW, Expr, Lookup
 from engine.slicing.ids import Named
 
@@ -70,8 +70,10 @@ def check_local(sfs: Iterable[Slice]) -> None:
 
     Raises
     ------
-    SliceFormError
+    SliceError
     """
     for sf in sfs:
         for table in key_tables([sf]):
-            raise SliceFormError(sf.name, f"its keys are in {table}, which is read in Spark only")
+            raise SliceError(
+                f"slice {sf.name!r}: its keys are in {table}, which is read in Spark only"
+            )

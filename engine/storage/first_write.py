@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from engine.errors import OccupiedPlaceError
+from engine.errors import TableError
 from engine.storage.jvm import file_system, path_of
 
 if TYPE_CHECKING:
@@ -26,14 +26,17 @@ def first_write(spark: SparkSession, place: str, attempt: str) -> Iterator[None]
 
     Raises
     ------
-    OccupiedPlaceError
+    TableError
         If there are files that no write left.
     """
     files, folder = file_system(spark, place)
     begun, before = files.exists(path_of(spark, place, "_delta_log")), _listing(files, folder)
     marks = {name for name in before if name.startswith(_MARK)}
     if before and not marks and not begun:
-        raise OccupiedPlaceError(place)
+        raise TableError(
+            f"{place} holds files that are no Delta table, so none is written there: give another "
+            "place, or remove it"
+        )
     mark = f"{_MARK}{attempt}"
     files.create(path_of(spark, place, mark), False).close()
     try:

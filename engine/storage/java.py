@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from engine.errors import EngineError, JavaMissingError, JavaUnsupportedError
+from engine.errors import EngineError, SetupError
 
 USABLE = range(17, 22)
 """Major versions that Spark 4.1 runs on; 17 and 21 are the ones with long-term support."""
@@ -86,18 +86,36 @@ def check_java() -> int:
 
     Raises
     ------
-    JavaMissingError
+    SetupError
         If there is none.
-    JavaUnsupportedError
         If it doesn't run, or isn't one of the versions that Spark can use.
     """
     java = find_java()
     if java is None:
-        raise JavaMissingError(os.environ.get("JAVA_HOME"), install_command(system_names()))
+        raise no_java(os.environ.get("JAVA_HOME"), install_command(system_names()))
     version = java_version(java)
     if version is None or version not in USABLE:
-        raise JavaUnsupportedError(java, version, install_command(system_names()))
+        raise unusable_java(java, version, install_command(system_names()))
     return version
+
+
+def unusable_java(java: str, version: int | None, install: str) -> SetupError:
+    """Return the error of a Java that Spark can't use."""
+    problem = "does not run" if version is None else f"is version {version}"
+    return SetupError(
+        f"Spark needs Java 17 or 21, and {java} {problem}: install one with `{install}`, "
+        "and set JAVA_HOME to its folder"
+    )
+
+
+def no_java(java_home: str | None, install: str) -> SetupError:
+    """Return the error of a machine on which Spark finds no Java."""
+    problem = (
+        f"JAVA_HOME is {java_home!r}, which has no bin/java: correct or unset it, or"
+        if java_home
+        else "JAVA_HOME is not set and there is no java on PATH:"
+    )
+    return SetupError(f"Spark needs Java 17 or 21, and {problem} install one with `{install}`")
 
 
 def main() -> int:

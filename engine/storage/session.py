@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.arguments import flag, mapping, text
-from engine.errors import ArgumentError, DeltaJarsError, DeltaMissingError, EngineError
+from engine.errors import ArgumentError, EngineError, SetupError
 from engine.storage.java import check_java
 from engine.storage.jvm import silence, submitted_with
 
@@ -71,11 +71,9 @@ def open_session(
 
     Raises
     ------
-    JavaMissingError, JavaUnsupportedError
+    SetupError
         If there is no Java that Spark can use.
-    DeltaMissingError
         If spark-submit was started without Delta's JARs.
-    DeltaJarsError
         If the JARs were never resolved and can't be now.
     """
     text("open_session", "app_name", app_name)
@@ -147,7 +145,7 @@ def delta_jars() -> list[Path]:
 
     Raises
     ------
-    DeltaJarsError
+    SetupError
         If they were never resolved and can't be fetched.
     """
     place = _jar_place()
@@ -179,7 +177,10 @@ def _submitted(app_name: str, conf: dict[str, str]) -> SparkSession:
     from pyspark.sql import SparkSession  # heavy, as above
 
     if not submitted_with(_EXTENSION):
-        raise DeltaMissingError(delta_package())
+        raise SetupError(
+            "Delta Lake is not on Spark's class path: start spark-submit with --packages "
+            f"{delta_package()} (or --jars and the JARs themselves)"
+        )
     return SparkSession.builder.appName(app_name).config(map=dict(conf)).getOrCreate()
 
 
@@ -196,7 +197,11 @@ def _resolve(place: Path) -> None:
         )
         jars = sorted(Path(scratch).glob("*.jar"))
         if fetch.returncode or not jars:
-            raise DeltaJarsError(delta_package(), _reason(fetch.stdout + fetch.stderr))
+            raise SetupError(
+                f"Delta Lake's JARs ({delta_package()}) are not on this machine and could not be "
+                f"fetched: {_reason(fetch.stdout + fetch.stderr)}; run `make setup` once where "
+                "Maven Central can be reached"
+            )
         ready = Path(scratch) / "ready"
         ready.mkdir()
         for jar in jars:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pyspark.errors import AnalysisException, SparkRuntimeException
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import SourceEncodingError, SourceReadError
+from engine.errors import TableError
 from engine.sql import name_sql
 from engine.storage.jvm import parquet_schema
 from engine.storage.place import FORMATS, Place
@@ -58,7 +58,7 @@ def read_files(spark: SparkSession, path: str, kind: str, options: Mapping[str, 
 
     Raises
     ------
-    SourceEncodingError, SourceReadError
+    TableError
         If text isn't UTF-8 and no option says what it is, or the option names no encoding.
     """
     options = {**_OPTIONS.get(kind, {}), **options}
@@ -84,7 +84,9 @@ def _known(spark: SparkSession, path: str, encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
-        raise SourceReadError(path, f"there is no encoding {encoding!r}") from None
+        raise TableError(
+            f"source {path} can't be read: there is no encoding {encoding!r}"
+        ) from None
     if name in _NAMES:
         return _NAMES[name]
     spark.conf.set(_JAVA_CHARSETS, "true")
@@ -96,7 +98,7 @@ def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> No
 
     Raises
     ------
-    SourceEncodingError
+    TableError
         With the first that isn't.
     """
     which = {o: v for o, v in options.items() if o.lower() in _WHICH_FILES}
@@ -107,7 +109,11 @@ def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> No
         line = first[0]["line"]
         at = max(line.find("\ufffd"), 0)
         shown = line[max(at - _AROUND, 0) : at + _AROUND]
-        raise SourceEncodingError(path, first[0]["file_path"].rpartition("/")[2], shown)
+        raise TableError(
+            f"the source {path!r} is not UTF-8: in {first[0]['file_path'].rpartition('/')[2]!r} "
+            f"there are bytes that are none, at {shown!r}; say what it is, as in source.options: "
+            "{encoding: latin1}, or {encoding: utf-8} to read such bytes as \ufffd"
+        )
 
 
 def _with_microseconds(df: DataFrame) -> DataFrame:

@@ -16,12 +16,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, MapType, StructType
 
-from engine.errors import (
-    MeanwhileError,
-    SourceReadError,
-    TableMissingError,
-    WherePredicateError,
-)
+from engine.errors import MeanwhileError, TableError, listed
 from engine.sql import name_sql
 from engine.storage.delta_log import delta_identity, last_change
 from engine.storage.digest import row_digest
@@ -75,14 +70,14 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
 
     Raises
     ------
-    TableMissingError
+    TableError
         If the name is a view's, or a table's of another format.
     """
     place = Place.of(table)
     if not exists(spark, place):
         return None
     if place.in_catalog and not _is_delta(spark, place):
-        raise TableMissingError("table", str(place))
+        raise no_table("table", str(place))
     leaf = delta_leaf(_rows(spark, place))
     commit = last_change(spark, leaf.log, leaf.version)
     return Snapshot(
@@ -93,6 +88,18 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
         str(commit.version),
         facts=facts_of(commit.metadata),
     )
+
+
+_MAKERS: Mapping[str, str] = {
+    "mask table": "run `python -m jobs.label_slices` first",
+    "prediction table": "run the job that makes it first (train_baseline or score_table)",
+}
+
+
+def no_table(role: str, table: str) -> TableError:
+    """Return the error of a table that isn't there."""
+    hint = _MAKERS.get(role, "check the project file")
+    return TableError(f"the {role} {table} does not exist or is not a Delta table; {hint}")
 
 
 def _rows(spark: SparkSession, place: Place, version: int | None = None) -> DataFrame:
@@ -120,12 +127,12 @@ def read(spark: SparkSession, table: str | Place, role: str = "table") -> Snapsh
 
     Raises
     ------
-    TableMissingError
+    TableError
         If there is none.
     """
     snapshot = find(spark, table)
     if snapshot is None:
-        raise TableMissingError(role, str(table))
+        raise no_table(role, str(table))
     return snapshot
 
 
@@ -150,7 +157,7 @@ def read_source(
 
     Raises
     ------
-    SourceReadError, SourceEncodingError
+    TableError
         If it can't be read as what it seems to be, or if text isn't UTF-8 as it seems to be.
     """
     place = Place.of(table)
@@ -167,7 +174,7 @@ def read_source(
                 "a name without a schema is a path; name the table or view with its schema, and "
                 f"make a temporary view a global one (global_temp.{place})"
             )
-        raise SourceReadError(str(place), problem) from None
+        raise TableError(f"source {place!s} can't be read: {problem}") from None
     text = known.text
     return Snapshot(place, df, text, identity=text, unknown=known.unknown, known_by=known.files)
 
@@ -180,8 +187,9 @@ def _source_rows(
         return spark.table(place.text)
     kind = kind or format_of(spark, place)
     if kind is None:
-        raise SourceReadError(
-            str(place), "its format can't be told from its files; set source.format"
+        raise TableError(
+            f"source {place!s} can't be read: its format can't be told from its files; set "
+            "source.format"
         )
     return read_files(spark, place.text, kind, options)
 
@@ -191,21 +199,27 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
 
     Raises
     ------
-    WherePredicateError
+    TableError
         If it names anything but partition columns, or may name other rows another time.
     """
     if not partition_by:
-        raise WherePredicateError(where, partition_by, "the project has no partition_by")
+        raise no_choice(where, partition_by, "the project has no partition_by")
     only = StructType([df.schema[c] for c in partition_by])
     try:
         chosen = df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
     except AnalysisException as error:
-        raise WherePredicateError(where, partition_by, _first_line(error)) from None
+        raise no_choice(where, partition_by, _first_line(error)) from None
     why = why_changing(chosen)
     if why is not None:
-        raise WherePredicateError(where, (), f"it {why}, and would name other rows later; write "
+        raise no_choice(where, (), f"it {why}, and would name other rows later; write "
                                   "the values themselves")  # fmt: skip
     return df.where(where)
+
+
+def no_choice(where: str, partition_by: Sequence[str], problem: str) -> TableError:
+    """Return the error of a predicate that can't choose partitions."""
+    known = f"it may name {listed(partition_by)} only: " if partition_by else ""
+    return TableError(f"where={where!r} can't choose partitions: {known}{problem}")
 
 
 def overwrite(
@@ -245,7 +259,7 @@ def overwrite(
 
     Raises
     ------
-    OccupiedPlaceError
+    TableError
         If there are files at ``table`` that are no Delta table.
     MeanwhileError
         If somebody else wrote the table meanwhile.

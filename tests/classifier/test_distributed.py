@@ -171,9 +171,9 @@ def test_alone_nothing_is_shared():
 
 
 def test_a_folder_that_is_not_shared_is_found():
-    from engine.errors import SharedFolderError
+    from engine.classifier.train import not_shared
 
-    assert str(SharedFolderError("/tmp/state", 1, 0, 3)) == (
+    assert str(not_shared("/tmp/state", 1, 0, 3)) == (
         "process 1 finds training in '/tmp/state' at epoch 0, and process 0 at epoch 3: the folder "
         "must be on storage that all processes share"
     )

@@ -482,6 +482,17 @@ def test_rows_without_the_field_that_weighs_them(make):
     assert message(ValueError, Trainer(progress_bar=False).fit, parts.model, loaders) == sentence
 
 
+def test_weights_that_are_no_tensor(make):
+    made, loaders = with_valid(make, "short", "link")
+    for loader in loaders:
+        loader.dataset.X_dict["w"] = ["1"] * len(loader.dataset)
+    made.model.row_weights = "w"
+    assert message(ValueError, Trainer(progress_bar=False).fit, made.model, loaders) == (
+        "row_weights or metric_weights names the field 'w', which is a list, and must be a "
+        "torch.Tensor of a number per row"
+    )
+
+
 def test_a_valid_split_changes_no_weight(make):
     parts, loaders = with_valid(make, "short", "link", shuffle=True)
     alone, _ = with_valid(make, "short", "link", shuffle=True)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
-from engine.errors import SliceFormError
+from engine.errors import SliceError
 
 UTC = dt.UTC
 SCHEMA = (
@@ -532,7 +532,7 @@ def test_a_preprocessor_goes_with_row_functions_only():
     def same(x):
         return x
 
-    with pytest.raises(SliceFormError) as raised:
+    with pytest.raises(SliceError) as raised:
 
         @slicing_function(pre=[same])
         def vectorised(s: pd.Series):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from engine.baseline import Baseline
-from engine.errors import SourceReadError
+from engine.errors import TableError
 from engine.storage import tables
 
 SHORT = {"name": "short", "where": "length(text) < 3"}
@@ -236,7 +236,7 @@ def test_what_views_may_hide_is_unknown(bench, spark, shop):
     spark.udf.register("of_python", lambda n: n, "int")
     rows = spark.read.format("delta").load(bench.source)
     rows.createOrReplaceTempView("of_a_session")
-    with pytest.raises(SourceReadError) as caught:
+    with pytest.raises(TableError) as caught:
         tables.read_source(spark, "of_a_session")
     assert str(caught.value) == (
         "source of_a_session can't be read: a name without a schema is a path; name the table or "

@@ -276,7 +276,7 @@ def test_the_python_interface_names_slice_and_row_too(spark):
     from pyspark.errors import PySparkException
 
     from engine import SparkSFApplier, evaluate, slicing_function, where
-    from engine.errors import ArgumentError, PredicateError, SliceFaultError
+    from engine.errors import ArgumentError, SliceError, SliceFaultError
 
     @slicing_function()
     def seven(x):
@@ -293,7 +293,7 @@ def test_the_python_interface_names_slice_and_row_too(spark):
         evaluate(df.selectExpr("*", "1 label", "1 pred"), key="id", slices=[seven])
     assert str(fault.value).startswith("slice 'seven' failed on row id=2 having text='x': ")
     raising = where("raising", "raise_error('no such ' || text) IS NULL")
-    with pytest.raises(PredicateError) as wrong:
+    with pytest.raises(SliceError) as wrong:
         evaluate(df.selectExpr("*", "1 label", "1 pred"), key="id", slices=[raising])
     assert "slice 'raising'" in str(wrong.value)
     assert "[USER_RAISED_EXCEPTION] no such " in str(wrong.value)

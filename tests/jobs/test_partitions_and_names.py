@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from engine.errors import CaseError
+from engine.errors import ColumnError
 from engine.masks.checks import check_columns
 from engine.storage.files import files_of
 
@@ -118,7 +118,7 @@ def test_a_table_that_has_plain_names_may_get_others(bench):
 
 def test_names_that_differ_in_case_alone_are_refused(bench):
     df = bench.spark.createDataFrame([(1, 2)], "id int, ID int")
-    with pytest.raises(CaseError) as caught:
+    with pytest.raises(ColumnError) as caught:
         check_columns(df, "rows.parquet", {"key": ["id"]})
     assert str(caught.value) == (
         "column 'id' of rows.parquet can't be told from 'ID', as Spark looks at no case: rename "

@@ -14,12 +14,7 @@ from hypothesis import strategies as st
 from pyspark.sql import functions as F
 
 from engine import SparkSFApplier, by, lookup
-from engine.errors import (
-    LookupTypeError,
-    MissingColumnError,
-    ValueMismatchError,
-    ValueTypeError,
-)
+from engine.errors import ColumnError, SliceError
 from engine.label.frequent_values import check_by, find_values
 from engine.label.lookup_joins import check_lookups, marked, reader, with_lookups, with_own_lookups
 from engine.slicing.by_value import By
@@ -119,16 +114,16 @@ def test_the_source_is_read_once(spark, tmp_path, plan_text):
 @pytest.mark.parametrize(
     ("spec", "kind", "message"),
     [
-        (By(("nn",)), MissingColumnError, "by: there is no column 'nn'; did you mean 'n'?"),
+        (By(("nn",)), ColumnError, "by: there is no column 'nn'; did you mean 'n'?"),
         (
             By(("n", "tags")),
-            ValueTypeError,
+            SliceError,
             "column 'tags' can't be sliced by value: it is of type array<string>; use text, a "
             "boolean, a whole number, a date or a float, or cast it in the source",
         ),
         (
             By(("s",), values=(("DE",), (False,))),
-            ValueMismatchError,
+            SliceError,
             "column 's' is string, and its values to slice by are given as boolean: False; write "
             "them as the column has them (YAML reads no, yes, on and off as booleans unless they "
             "are quoted)",
@@ -234,33 +229,33 @@ def test_a_table_of_keys_by_name(spark):
     [
         (
             lookup("vip", "s", table="keys", key_column="n"),
-            LookupTypeError,
+            SliceError,
             "slice 'vip': column 's' is string, and the keys in keys are int; a look-up takes "
             "text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: "
             "cast one of them",
         ),
         (
             lookup("vip", "n", ["1"]),
-            LookupTypeError,
+            SliceError,
             "slice 'vip': column 'n' is int, and the keys given are text; a look-up takes text, "
             "whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: cast "
             "one of them",
         ),
         (
             lookup("vip", "f", table="keys"),
-            LookupTypeError,
+            SliceError,
             "slice 'vip': column 'f' is double, and the keys in keys are double; a look-up takes "
             "text, whole numbers, booleans, dates, DECIMAL or timestamps, both sides of one type: "
             "cast one of them",
         ),
         (
             lookup("vip", "x", table="keys", key_column="n"),
-            MissingColumnError,
+            ColumnError,
             "slice 'vip': there is no column 'x'; known: f, n, s, t",
         ),
         (
             ~lookup("vip", "n", table="keys", key_column="nn"),
-            MissingColumnError,
+            ColumnError,
             "slice 'vip', keys in keys: there is no column 'nn'; did you mean 'n'?",
         ),
     ],

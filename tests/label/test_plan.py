@@ -15,14 +15,7 @@ from pyspark import cloudpickle
 from pyspark.sql.types import StructType
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
-from engine.errors import (
-    ExecutorImportError,
-    MissingColumnError,
-    PredicateError,
-    SliceFaultError,
-    SliceIdError,
-    UnpicklableSliceError,
-)
+from engine.errors import ColumnError, SetupError, SliceError, SliceFaultError
 from engine.label.plan import Tier
 from engine.run.faults import FaultCounts, explained, fault_counts
 from engine.run.ship import Parcel, _Source, check_picklable
@@ -117,13 +110,13 @@ def test_a_function_that_reads_nothing():
     ],
 )
 def test_a_missing_column_is_named_before_spark_starts(sf, message):
-    with pytest.raises(MissingColumnError) as caught:
+    with pytest.raises(ColumnError) as caught:
         compile_slices([sf], SCHEMA)
     assert str(caught.value) == message
 
 
 def test_ids_are_checked_against_the_tables_columns():
-    with pytest.raises(SliceIdError) as caught:
+    with pytest.raises(SliceError) as caught:
         compile_slices([where("ID", "true")], SCHEMA, {"id": "key"})
     assert str(caught.value) == (
         "slice 'ID': the id 'ID' is the name of a key column; give the slice another id"
@@ -132,7 +125,7 @@ def test_ids_are_checked_against_the_tables_columns():
 
 def test_a_function_that_cannot_be_pickled():
     sf = SlicingFunction("s", lambda x, lock: lock.locked(), {"lock": threading.Lock()})
-    with pytest.raises(UnpicklableSliceError) as caught:
+    with pytest.raises(SliceError) as caught:
         compile_slices([sf], SCHEMA)
     assert str(caught.value) == (
         "slice 's' cannot be sent to executors: TypeError: cannot pickle '_thread.lock' "
@@ -269,7 +262,7 @@ def test_a_module_that_can_not_be_sent_is_refused(tmp_path, monkeypatch):
 
         return not mine_m.LOCK.locked()
 
-    with pytest.raises(UnpicklableSliceError) as caught:
+    with pytest.raises(SliceError) as caught:
         check_picklable([SlicingFunction("locked", locked)])
     assert str(caught.value) == (
         "slice 'locked' cannot be sent to executors: TypeError: cannot pickle '_thread.lock' "
@@ -335,14 +328,14 @@ FAULT = (
         ),
         (
             "Job aborted.\n  ModuleNotFoundError: No module named 'words'\n",
-            ExecutorImportError,
+            SetupError,
             "Spark's executors cannot import 'words': pass the zip of `make dist` with --py-files "
             "for the engine, and install what slicing functions import on every worker",
         ),
         (
             "[CAST_INVALID_INPUT] The value 'x' cannot be cast to INT. SQLSTATE: 22018\n"
             "== SQL (line 1, position 1) ==\ncast(text as int) > 1 /* slice q */\n^^^\n",
-            PredicateError,
+            SliceError,
             "slice 'q': the predicate 'cast(text as int) > 1' failed on a row: "
             "[CAST_INVALID_INPUT] The value 'x' cannot be cast to INT.",
         ),

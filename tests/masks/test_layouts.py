@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from engine import compile_slices
-from engine.errors import NoSuchMaskError
+from engine.errors import MaskError
 from engine.masks.coverage import coverage
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks, view_select
@@ -122,7 +122,7 @@ def test_a_test_of_many_slices(table, codes):
 
 
 def test_a_slice_that_is_not_there(table):
-    with pytest.raises(NoSuchMaskError) as raised:
+    with pytest.raises(MaskError) as raised:
         read_masks(table).mask("s6_3")
     assert str(raised.value) == "the mask table has no slice 's6_3'; did you mean 's63'?"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import PandasSFApplier, SlicingFunction, compile_slices
-from engine.errors import MaskColumnError, NoMasksError
+from engine.errors import MaskError
 from engine.masks import overlap
 from engine.masks.overlap import Overlap, add_pairs
 from engine.words import WORD, packed
@@ -136,10 +136,10 @@ def test_masks_that_are_not_sparks_are_counted_too():
     assert overlap.overlap(made["pandas"][:0]).rows == 0
     assert overlap.overlap(made["pandas"], []).uncovered == 5
     lost = pd.DataFrame(made["pandas"].to_dict("list")).astype({"few": "boolean"})
-    with pytest.raises(NoMasksError, match=r"name those that are, ids=\['few'\]"):
+    with pytest.raises(MaskError, match=r"name those that are, ids=\['few'\]"):
         overlap.overlap(lost)
     assert overlap.overlap(lost, ["few"]).counts.tolist() == [[2]]
-    with pytest.raises(MaskColumnError, match="the column 'n' is no BOOLEAN one"):
+    with pytest.raises(MaskError, match="the column 'n' is no BOOLEAN one"):
         overlap.overlap(lost, ["n"])
-    with pytest.raises(MaskColumnError, match="there are 2 columns 'few'"):
+    with pytest.raises(MaskError, match="there are 2 columns 'few'"):
         overlap.overlap(pd.concat([made["pandas"], made["pandas"]], axis=1), ["few"])

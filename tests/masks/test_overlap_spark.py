@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from engine.errors import NoSuchMaskError
+from engine.errors import MaskError
 from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.overlap import overlap
 from engine.masks.reader import read_masks
@@ -78,7 +78,7 @@ def test_no_rows_no_slices_and_a_slice_that_is_not_there(source, layout):
     assert empty.jaccard().isna().all(axis=None)
     none = overlap(table, [])
     assert (none.rows, none.uncovered, none.counts.shape) == (N, N, (0, 0))
-    with pytest.raises(NoSuchMaskError) as raised:
+    with pytest.raises(MaskError) as raised:
         overlap(table, ["s0", "s6_3"])
     assert str(raised.value) == "the mask table has no slice 's6_3'; did you mean 's63'?"
     assert read_masks(table).ids == IDS

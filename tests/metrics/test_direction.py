@@ -11,7 +11,7 @@ import pytest
 
 from engine import Confidence, Evaluation, metric
 from engine.classifier.monitor import Monitor, SliceRows, find_monitor, slice_figures
-from engine.errors import MonitorError
+from engine.errors import SettingError
 from engine.metrics.catalog import KINDS, MetricSpec, better, parse_metric, quality
 from engine.metrics.explore.trend import trend
 from engine.metrics.inference.significance import mark
@@ -143,7 +143,7 @@ def test_a_monitor_keeps_the_best_epoch(metric_name):
 
 
 def test_a_monitor_of_which_neither_is_better_is_refused():
-    with pytest.raises(MonitorError) as caught:
+    with pytest.raises(SettingError) as caught:
         find_monitor("overall/selection_rate", model_of(Scorer(["selection_rate"])), [LOADER], ROWS)
     assert str(caught.value) == (
         "monitor 'overall/selection_rate' can't be computed: neither high nor low values of "

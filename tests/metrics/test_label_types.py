@@ -13,12 +13,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from engine import evaluate, where
-from engine.errors import (
-    MissingColumnError,
-    PredictionTypeError,
-    PredictionValueError,
-    UnknownClassError,
-)
+from engine.errors import ColumnError, TableError
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.predictions import fields_of, with_arrays
 from engine.metrics.scan.arrow_chunks import positions_of
@@ -163,31 +158,31 @@ def test_types_that_can_be_neither_are_refused_before_the_scan(spark):
             evaluate(df.select("id"), made, key="id", slices=slices, metrics=["accuracy"])
         return str(caught.value)
 
-    assert message(PredictionTypeError, label="array(0)") == (
+    assert message(ColumnError, label="array(0)") == (
         "column 'label' of predictions of 'model' is array<int>, and must be a number, text or a "
         "boolean: cast it, or name another one in columns"
     )
-    assert message(PredictionTypeError, weight="'1'") == (
+    assert message(ColumnError, weight="'1'") == (
         "column 'weight' of predictions of 'model' is string, and must be a number: cast it, or "
         "name another one in columns"
     )
-    assert message(PredictionTypeError, prob="'0.5'") == (
+    assert message(ColumnError, prob="'0.5'") == (
         "column 'prob' of predictions of 'model' is string, and must be a number, an array, a "
         "vector, a map by class or a struct by class, of numbers: cast it, or name another one in "
         "columns"
     )
-    assert message(MissingColumnError, prob="named_struct('0', 0.5D, 'one', 0.5D)") == (
+    assert message(ColumnError, prob="named_struct('0', 0.5D, 'one', 0.5D)") == (
         "probabilities prob of predictions of 'model': there is no column '1'; known: 0, one"
     )
     empty = "[] (of a map: one of its keys is no class)"
-    assert message(PredictionValueError, prob="map(0, 0.5D, 7, 0.5D)") == (
+    assert message(TableError, prob="map(0, 0.5D, 7, 0.5D)") == (
         "column 'prob' of predictions of 'model' is not 2 probabilities from 0 to 1 on 3 rows, the "
         "first are "
         + "; ".join(f"{empty} at id={i}" for i in range(3))
         + "; correct them, or make "
         "them null"
     )
-    assert message(UnknownClassError, label="0.5D") == (
+    assert message(TableError, label="0.5D") == (
         "column 'label' of predictions of 'model' has values that are not in classes [0, 1]: 0.5"
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics as sk
 
-from engine.errors import TooManyClassesError
+from engine.errors import MetricError
 from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.classification import MOST_SHOWN, confusions
 from engine.metrics.inference.figures import figures
@@ -121,7 +121,7 @@ def test_classes_of_the_weight_0_count_in_averages():
 
 def test_more_classes_than_can_be_told_apart_are_refused(monkeypatch):
     monkeypatch.setattr(form, "MOST_CLASSES", 3)
-    with pytest.raises(TooManyClassesError) as caught:
+    with pytest.raises(MetricError) as caught:
         EvaluationSpec([parse_metric("accuracy")], [], range(4), 1)
     assert str(caught.value) == (
         "labels and predictions: there are 4 classes, and at most 3 are possible"
@@ -135,6 +135,6 @@ def test_a_confusion_of_very_many_classes_is_refused():
     rows = pd.DataFrame({"label": [0, classes - 1], "pred": [0, 1]})
     spec = EvaluationSpec([parse_metric("accuracy")], [], range(classes), 1)
     state = scan_of(rows, None, spec).parts["model", "all"].state
-    with pytest.raises(TooManyClassesError) as caught:
+    with pytest.raises(MetricError) as caught:
         confusions(spec.metrics[0], state.rows, spec.labels)
     assert str(caught.value) == ("confusion: there are 513 classes, and at most 512 are possible")

@@ -10,7 +10,7 @@ import sklearn.metrics as sk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import MetricDefinitionError, MetricParameterError, UnknownMetricError
+from engine.errors import MetricError
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.custom import custom_metrics
 from engine.metrics.formulas.classification import of_confusions
@@ -192,83 +192,83 @@ def test_defaults_of_parameters():
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("acuracy", UnknownMetricError, "unknown metric 'acuracy'; did you mean 'accuracy'?"),
-        ("F1", UnknownMetricError, "unknown metric 'F1'; did you mean 'f1'?"),
+        ("acuracy", MetricError, "unknown metric 'acuracy'; did you mean 'accuracy'?"),
+        ("F1", MetricError, "unknown metric 'F1'; did you mean 'f1'?"),
         (
             "zzz",
-            UnknownMetricError,
+            MetricError,
             "unknown metric 'zzz'; known: accuracy, balanced_accuracy, bias, brier, "
             "cohen_kappa, count, coverage, ece, f1, f1_macro and 28 more",
         ),
         (
             "f1@threshold=high",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold=high': parameter 'threshold': the value 'high' is not a number",
         ),
         (
             "f1@threshold",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold': parameter 'threshold': the value '' is not a number",
         ),
         (
             "f1@beta=2",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@beta=2': parameter 'beta': it takes threshold, top",
         ),
         (
             "f1@threshold=0.1,threshold=0.2",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold=0.1,threshold=0.2': parameter 'threshold': it is given twice",
         ),
         (
             "coverage@beta=2",
-            MetricParameterError,
+            MetricError,
             "metric 'coverage@beta=2': parameter 'beta': it takes none",
         ),
         (
             "f1@threshold=1.5",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold=1.5': parameter 'threshold': it must be in 0 to 1",
         ),
         (
             "f1@threshold=nan",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold=nan': parameter 'threshold': it must be in 0 to 1",
         ),
         (
             "fbeta@beta=-1",
-            MetricParameterError,
+            MetricError,
             "metric 'fbeta@beta=-1': parameter 'beta': it must be in 0 to 1e+06",
         ),
         (
             "roc_auc@bins=1",
-            MetricParameterError,
+            MetricError,
             "metric 'roc_auc@bins=1': parameter 'bins': it must be in 2 to 65536",
         ),
         (
             "roc_auc@bins=2.5",
-            MetricParameterError,
+            MetricError,
             "metric 'roc_auc@bins=2.5': parameter 'bins': it must be a whole number",
         ),
         (
             "recall@top=1.5",
-            MetricParameterError,
+            MetricError,
             "metric 'recall@top=1.5': parameter 'top': it must be in 0 to 1",
         ),
         (
             "f1_macro@top=0.1",
-            MetricParameterError,
+            MetricError,
             "metric 'f1_macro@top=0.1': parameter 'top': it takes threshold",
         ),
         (
             "f1@threshold=0.5,top=0.1",
-            MetricParameterError,
+            MetricError,
             "metric 'f1@threshold=0.5,top=0.1': parameter 'top': give a threshold or a top share, "
             "not both",
         ),
         (
             "mean@column=",
-            MetricParameterError,
+            MetricError,
             "metric 'mean@column=': parameter 'column': write mean@column=NAME",
         ),
     ],
@@ -288,7 +288,7 @@ def test_a_metric_of_a_module_that_cannot_be_sent_is_refused(tmp_path):
         "    with LOCK:\n        return 1.0\n"
     )
     (guarded,) = custom_metrics(str(file))
-    with pytest.raises(MetricDefinitionError) as caught:
+    with pytest.raises(MetricError) as caught:
         metrics_of("evaluate", ["f1", guarded])
     assert str(caught.value) == (
         "metric 'guarded': it can't be sent to executors (TypeError: cannot pickle '_thread.lock' "

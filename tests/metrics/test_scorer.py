@@ -14,18 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import Scorer, metric, overlap, preds_to_probs, probs_to_preds, set_seed
-from engine.errors import (
-    ArgumentError,
-    EmptyLabelsError,
-    InputError,
-    LabelValueError,
-    LengthError,
-    MaskValueError,
-    MetricInputError,
-    NotBinaryError,
-    ProbabilityError,
-    UnknownMetricError,
-)
+from engine.errors import ArgumentError, InputError, MaskError, MetricError
 from engine.metrics import arrays
 
 GOLDS, PREDS = np.array([0, 1, 1, 0]), np.array([0, 1, 0, 1])
@@ -156,192 +145,192 @@ def slices(**arrays):
 BAD = [
     (
         lambda: Scorer(["accuracy", "acuracy"]),
-        UnknownMetricError,
+        MetricError,
         "unknown metric 'acuracy'; did you mean 'accuracy'?",
     ),
     (
         lambda: score(golds=np.array([])),
-        EmptyLabelsError,
+        MetricError,
         "there are no labels to score: golds is empty",
     ),
     (
         lambda: score(golds=GOLDS[:3]),
-        LengthError,
+        MetricError,
         "all must have one entry per row, but golds has 3, preds has 4, probs has 4",
     ),
     (
         lambda: score("roc_auc", probs=PROBS[:2], preds=None),
-        LengthError,
+        MetricError,
         "all must have one entry per row, but golds has 4, probs has 2",
     ),
     (
         lambda: slices(S=masks(a=[1])),
-        LengthError,
+        MetricError,
         "all must have one entry per row, but S has 1, golds has 4, preds has 4, probs has 4",
     ),
     (
         lambda: slices(preds=PREDS[:2]),
-        LengthError,
+        MetricError,
         "all must have one entry per row, but S has 4, golds has 4, preds has 2, probs has 4",
     ),
     (
         lambda: score(preds=None),
-        MetricInputError,
+        MetricError,
         "metric 'accuracy' needs preds, which was not given",
     ),
     (
         lambda: score("coverage", preds=None),
-        MetricInputError,
+        MetricError,
         "metric 'coverage' needs preds, which was not given",
     ),
     (
         lambda: score("roc_auc", probs=None),
-        MetricInputError,
+        MetricError,
         "metric 'roc_auc' needs probs, which was not given",
     ),
     (
         lambda: score("f1@threshold=0.5", probs=None),
-        MetricInputError,
+        MetricError,
         "metric 'f1@threshold=0.5' needs probs, which was not given",
     ),
     (
         lambda: score("f1", golds=np.array([0, 1, 2, 0])),
-        NotBinaryError,
+        MetricError,
         "metric 'f1' is for binary problems: try f1_micro or f1_macro",
     ),
     (
         lambda: score("precision", preds=np.array([0, 1, 2, 0])),
-        NotBinaryError,
+        MetricError,
         "metric 'precision' is for binary problems: it needs labels 0 and 1",
     ),
     (
         lambda: score("roc_auc", probs=np.ones((4, 3)) / 3),
-        NotBinaryError,
+        MetricError,
         "metric 'roc_auc' is for binary problems: it needs two labels and two columns of probs",
     ),
     (
         lambda: score("roc_auc", golds=np.array([0, 1, 2, 0])),
-        NotBinaryError,
+        MetricError,
         "metric 'roc_auc' is for binary problems: it needs two labels and two columns of probs",
     ),
     (
         lambda: score("f1@threshold=0.5", probs=np.ones((4, 3)) / 3),
-        NotBinaryError,
+        MetricError,
         "metric 'f1@threshold=0.5' is for binary problems: a threshold needs two columns of probs",
     ),
     (
         lambda: score(golds=np.array([0, 1, None, 0], object)),
-        LabelValueError,
+        MetricError,
         "golds: None at row 2 is not an integer",
     ),
     (
         lambda: Scorer(["accuracy"]).score(np.ones(3), np.ones(3), None, np.array([1, 1, -1])),
-        LabelValueError,
+        MetricError,
         "weights: -1 at row 2 is not at least 0",
     ),
     (
         lambda: score("log_loss", probs=np.array([[0.5, 0.5], [1, 0], [1, 0], [0.5, 2]])),
-        LabelValueError,
+        MetricError,
         "probs: 2 at row 3 is not a probability from 0 to 1",
     ),
     (
         lambda: score(golds=np.array([0, 1, 1, 0.5])),
-        LabelValueError,
+        MetricError,
         "golds: 0.5 at row 3 is not an integer",
     ),
     (
         lambda: score(preds=np.array(["a", "b", "c", "d"])),
-        LabelValueError,
+        MetricError,
         "preds: 'a' at row 0 is not an integer",
     ),
     (
         lambda: score(preds=np.array([0, 1, np.nan, 0])),
-        LabelValueError,
+        MetricError,
         "preds: nan at row 2 is not an integer",
     ),
     (
         lambda: score(preds=np.zeros((4, 2), dtype=int)),
-        LabelValueError,
+        MetricError,
         "preds: an array of shape (4, 2) is not one label per row",
     ),
     (
         lambda: score("roc_auc", probs=np.array([[0.5, 0.5], [np.nan, 0.5], [1, 0], [1, 0]])),
-        LabelValueError,
+        MetricError,
         "probs: row 1 is not a number",
     ),
     (
         lambda: score("log_loss", probs=None),
-        MetricInputError,
+        MetricError,
         "metric 'log_loss' needs probs, which was not given",
     ),
     (
         lambda: score("mae", preds=None),
-        MetricInputError,
+        MetricError,
         "metric 'mae' needs preds, which was not given",
     ),
     (
         lambda: score("mean@column=price"),
-        MetricInputError,
+        MetricError,
         "metric 'mean@column=price' needs a table's column, which was not given",
     ),
     (
         lambda: score("brier", golds=np.array([0, 1, 2, 0])),
-        LabelValueError,
+        MetricError,
         "golds: 2 is not a class position from 0 to 1",
     ),
     (
         lambda: score("ece", probs=np.full(4, 0.5)),
-        ProbabilityError,
+        MetricError,
         "probs must have one row per data point and at least 2 columns, found (4,)",
     ),
     (
         lambda: score("log_loss", probs=np.array([[0.5, 0.5], [1, 0], [np.nan, 0.5], [1, 0]])),
-        LabelValueError,
+        MetricError,
         "probs: row 2 is not a number",
     ),
     (
         lambda: score("f1@threshold=0.5", probs=np.array([[1, 0], [1, np.nan], [1, 0], [1, 0]])),
-        LabelValueError,
+        MetricError,
         "probs: row 1 is not a number",
     ),
     (
         lambda: score("recall@top=0.5", probs=np.ones((4, 3)) / 3),
-        NotBinaryError,
+        MetricError,
         "metric 'recall@top=0.5' is for binary problems: a share needs two columns of probs",
     ),
     (
         lambda: score("mae", golds=np.array(["a", "b", "c", "d"])),
-        LabelValueError,
+        MetricError,
         "golds: 'a' at row 0 is not a number",
     ),
     (
         lambda: score("rmse", preds=np.array([0, 1, -np.inf, 0])),
-        LabelValueError,
+        MetricError,
         "preds: -inf is not a number of a size of at most 4e+307",
     ),
     (
         lambda: Scorer(["accuracy"]).score(GOLDS, PREDS, weights=np.array([1, 1, np.nan, 1])),
-        LabelValueError,
+        MetricError,
         "weights: row 2 is not a number",
     ),
     (
         lambda: preds_to_probs(np.array([0, 2]), 2),
-        LabelValueError,
+        MetricError,
         "preds: 2 is not a class position from 0 to 1",
     ),
     (
         lambda: preds_to_probs(np.array([0, -1]), 3),
-        LabelValueError,
+        MetricError,
         "preds: -1 is not a class position from 0 to 2",
     ),
     (
         lambda: probs_to_preds(np.array([0.5, 0.5])),
-        ProbabilityError,
+        MetricError,
         "probs must have one row per data point and at least 2 columns, found (2,)",
     ),
     (
         lambda: probs_to_preds(np.array([[0.5], [0.5]])),
-        ProbabilityError,
+        MetricError,
         "probs must have one row per data point and at least 2 columns, found (2, 1)",
     ),
     (
@@ -352,7 +341,7 @@ BAD = [
     ),
     (
         lambda: probs_to_preds(np.array([[0.5, np.nan]])),
-        LabelValueError,
+        MetricError,
         "probs: row 0 is not a number",
     ),
 ]
@@ -575,11 +564,11 @@ def test_what_is_no_mask_is_named_with_its_slice_and_row(name, beside):
         f"the mask of slice 'odd' holds {found}; a mask is 1 (in), 0 (out) or -1 (could not be "
         "decided)"
     )
-    with pytest.raises(MaskValueError) as caught:
+    with pytest.raises(MaskError) as caught:
         Scorer(["accuracy"]).score_slices(S, GOLDS, PREDS, PROBS)
     assert str(caught.value) == told
     if values.dtype.kind in "bi":  # what overlap takes for masks
-        with pytest.raises(MaskValueError) as caught:
+        with pytest.raises(MaskError) as caught:
             overlap(S)
         assert str(caught.value) == told
 
@@ -588,7 +577,7 @@ def test_a_value_that_is_no_mask_is_found_in_any_row():
     n = 70_000
     S = masks(a=np.zeros(n, int), b=np.zeros(n, int))
     S["b"][n - 2] = 9
-    with pytest.raises(MaskValueError, match="'b' holds 9 in row 69998;"):
+    with pytest.raises(MaskError, match="'b' holds 9 in row 69998;"):
         Scorer(["accuracy"]).score_slices(S, np.zeros(n), np.zeros(n), None)
 
 

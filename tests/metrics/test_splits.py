@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.errors import SignatureSplitError, SplitMissingError
+from engine.errors import MetricError
 from engine.hashing import key_hash
 from engine.metrics.catalog import better, parse_metric
 from engine.metrics.evaluation import Evaluation
@@ -16,6 +16,7 @@ from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
+from engine.project.evaluating import split_not_there
 from engine.report import sections
 from engine.report.page import render
 from tests.metrics.scanned import scan_of
@@ -108,13 +109,13 @@ def test_signatures_count_a_null_split_when_asked_for_none():
     counted = [found.rows_in("a", s) for s in (None, "null", ...)]
     assert counted == [RowCount(n, 0, 0) for n in (3, 4, 7)]
     assert found.to_pandas()["@split"].tolist() == [None, "null"]
-    with pytest.raises(SignatureSplitError) as caught:
+    with pytest.raises(MetricError) as caught:
         found.rows_in("a", "nul")
     assert str(caught.value) == "the signatures have no split 'nul'; did you mean 'null'?"
 
 
 def test_a_split_that_is_not_there_is_named_as_it_would_be_written():
-    told = [str(SplitMissingError("t", *asked)) for asked in [
+    told = [str(split_not_there("t", *asked)) for asked in [
         ("null", {None, "test"}), (None, {"test"}), ("tset", {None, "test"}),
     ]]  # fmt: skip
     assert told == [

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.errors import NotEvaluatedError
+from engine.errors import MetricError
 from engine.metrics.explore.trend import TREND, trend
 
 
@@ -37,7 +37,7 @@ def test_runs_follow_one_another():
 
 def test_a_trend_is_of_what_was_asked():
     assert set(trend(rows(), slice_id="a")["slice"]) == {"a"}
-    with pytest.raises(NotEvaluatedError) as caught:
+    with pytest.raises(MetricError) as caught:
         trend(rows(), metric="acuracy")
     assert str(caught.value) == "metric 'acuracy' was not evaluated; known: f1"
     assert len(trend(rows(), model_id="m", split="test")) == 6

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import ConfigError, EmptyTableError
+from engine.errors import ConfigError
+from engine.masks.checks import no_rows
 from engine.project import cli
 from engine.project.load import load_project
 from engine.report.sections import cell
@@ -103,13 +104,13 @@ def test_a_jobs_exit_status(capsys):
     done = []
     assert cli.run(done.append, ARGS) == 0
     assert done == [ARGS]
-    assert cli.run(failing(EmptyTableError("t")), ARGS) == 1
+    assert cli.run(failing(no_rows("t")), ARGS) == 1
     assert cli.run(failing(KeyboardInterrupt()), ARGS) == 130
     assert capsys.readouterr().err == "error: t has no rows; nothing was written\ninterrupted\n"
 
 
 def test_verbose_logs_the_traceback(caplog, capsys):
-    assert cli.run(failing(EmptyTableError("t")), argparse.Namespace(verbose=True)) == 1
+    assert cli.run(failing(no_rows("t")), argparse.Namespace(verbose=True)) == 1
     assert "Traceback" in caplog.text
     assert "error: t has no rows; nothing was written\n" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from textblob import TextBlob
 
 from engine.baseline import fit_baseline
-from engine.errors import DemoDataError
+from engine.errors import TableError
 from engine.hashing import unit_interval
 from engine.project.demo_data import COLUMNS, YOUTUBE_FILES, generate_comments, read_youtube_spam
 
@@ -215,7 +215,7 @@ def test_rows_are_shuffled_file_by_file(tmp_path):
 
 
 def test_no_such_folder(tmp_path):
-    with pytest.raises(DemoDataError) as caught:
+    with pytest.raises(TableError) as caught:
         read_youtube_spam(tmp_path / "none")
     assert str(caught.value) == (
         f"can't read the YouTube comments in '{tmp_path / 'none'}': there is no such folder"
@@ -226,7 +226,7 @@ def test_no_such_folder(tmp_path):
 def test_a_file_is_missing(tmp_path):
     write_videos(tmp_path)
     (tmp_path / YOUTUBE_FILES[2]).unlink()
-    with pytest.raises(DemoDataError) as caught:
+    with pytest.raises(TableError) as caught:
         read_youtube_spam(tmp_path)
     assert str(caught.value) == (
         f"can't read the YouTube comments in '{tmp_path}': Youtube03-LMFAO.csv is not there"
@@ -237,7 +237,7 @@ def test_a_file_is_missing(tmp_path):
 def test_columns_are_missing(tmp_path):
     write_videos(tmp_path)
     (tmp_path / YOUTUBE_FILES[1]).write_text("COMMENT_ID,AUTHOR,CONTENT\na,b,c\n")
-    with pytest.raises(DemoDataError) as caught:
+    with pytest.raises(TableError) as caught:
         read_youtube_spam(tmp_path)
     assert str(caught.value) == (
         f"can't read the YouTube comments in '{tmp_path}': "

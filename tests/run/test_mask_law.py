@@ -187,7 +187,7 @@ def test_a_null_that_a_preprocessor_replaced_unread_does_not():
 
 def test_a_preprocessor_that_returns_nothing_is_a_fault():
     codes, faults = run(lambda x: True, [preprocessor(name="p")(lambda x: None)], text=["a"])
-    said = "PreprocessorReturnError: preprocessor 'p' returned None; it must return the row"
+    said = "SliceError: preprocessor 'p' returned None; it must return the row"
     assert (codes, faults) == ([NULL], [Fault("s", 0, "", said)])
 
 

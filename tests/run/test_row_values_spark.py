@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from engine import SlicingFunction, compile_slices, preprocessor, slicing_function, where
 from engine.compile.tiers import Tier
-from engine.errors import PredicateError, SliceFaultError, VerifyError
+from engine.errors import SliceError, SliceFaultError, VerifyError
 from engine.label.verify import verify
 from engine.run.faults import explained, fault_counts, fault_metrics
 from engine.run.udf import FAULT, FAULTS
@@ -372,7 +372,7 @@ def test_a_predicate_that_fails_on_a_row_is_named_in_what_spark_says(rows):
     said = str(caught.value)
     assert said.startswith("[CAST_INVALID_INPUT] The value 'ab' of the type")
     assert "\ncast(s as int) > 1 /* slice is_number */\n" in said
-    with pytest.raises(PredicateError) as told, explained([bad]):
+    with pytest.raises(SliceError) as told, explained([bad]):
         raise caught.value
     assert str(told.value).startswith(
         "slice 'Is number': the predicate 'cast(s as int) > 1' failed on a row: "

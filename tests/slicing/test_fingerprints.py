@@ -25,7 +25,7 @@ import pyarrow as pa
 import pytest
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
-from engine.errors import VersionTypeError
+from engine.errors import SliceError
 from engine.label.plan import compile_slices
 from engine.slicing.discovery import load_slices
 from engine.slicing.fingerprint import description
@@ -267,10 +267,10 @@ def test_a_version_is_text_or_a_whole_number(version):
         lambda: slicing_function(name="s", version=version)(lambda x: x),
         lambda: where("s", "n > 1", version=version),
     ):
-        with pytest.raises(VersionTypeError) as caught:
+        with pytest.raises(SliceError) as caught:
             make()
         assert str(caught.value) == wanted
-    with pytest.raises(VersionTypeError) as caught:
+    with pytest.raises(SliceError) as caught:
         preprocessor(name="p", version=version)(lambda x: x)
     assert str(caught.value) == wanted.replace("slice 's'", "preprocessor 'p'")
 

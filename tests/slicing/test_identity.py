@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import SlicingFunction, preprocessor, slicing_function, where
-from engine.errors import DuplicateSliceError, SliceIdError
+from engine.errors import SliceError
 from engine.slicing.discovery import load_slices
 from engine.slicing.fingerprint import identity
 from engine.slicing.fingerprint.identity import fingerprint
@@ -102,14 +102,14 @@ NOT_AN_ID = (
     ],
 )  # fmt: skip
 def test_ids_that_cannot_be(ids, columns, message):
-    with pytest.raises(SliceIdError) as caught:
+    with pytest.raises(SliceError) as caught:
         check_ids(sfs(*ids), columns)
     assert str(caught.value) == message
     assert isinstance(caught.value, ValueError)
 
 
 def test_ids_are_unique_ignoring_case():
-    with pytest.raises(DuplicateSliceError) as caught:
+    with pytest.raises(SliceError) as caught:
         check_ids([SlicingFunction("Short!", len), SlicingFunction("SHORT", len)])
     assert str(caught.value) == (
         "slices 'Short!' and 'SHORT' have the same id 'SHORT' (ids are compared ignoring case); "

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from engine import PandasSFApplier, SFApplier, SlicingFunction, lookup
-from engine.errors import MissingColumnError, SliceFormError
+from engine.errors import ColumnError, SliceError
 from engine.slicing.expr import FEW, Lookup, without_lookups
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.lookups import versioned
@@ -50,10 +50,10 @@ def test_a_table_of_keys_is_read_in_spark_only():
         lambda: PandasSFApplier([vip]).apply(DF),
         lambda: SFApplier([vip]).apply([{"id": 1}]),
     ):
-        with pytest.raises(SliceFormError, match=f"^{re.escape(message)}$"):
+        with pytest.raises(SliceError, match=f"^{re.escape(message)}$"):
             call()
     both = vip & lookup("few", "id", [1])
-    with pytest.raises(SliceFormError, match=r"^slice 'vip & few': its keys are in vips, which"):
+    with pytest.raises(SliceError, match=r"^slice 'vip & few': its keys are in vips, which"):
         PandasSFApplier([both]).apply(DF)
 
 
@@ -90,7 +90,7 @@ def test_one_look_up_in_two_slices_is_joined_once():
 
 
 def test_a_column_that_is_not_there():
-    with pytest.raises(MissingColumnError) as caught:
+    with pytest.raises(ColumnError) as caught:
         PandasSFApplier([lookup("vip", "nmae", ["a"])]).apply(DF)
     assert str(caught.value) == "slice 'vip': there is no column 'nmae'; did you mean 'name'?"
 
@@ -113,5 +113,5 @@ def test_a_column_that_is_not_there():
     ],
 )
 def test_keys_that_can_not_be(how, problem):
-    with pytest.raises(SliceFormError, match=f"^slice 'vip': {re.escape(problem)}$"):
+    with pytest.raises(SliceError, match=f"^slice 'vip': {re.escape(problem)}$"):
         lookup("vip", "id", **how)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import engine
-from engine.errors import ModuleImportError, NoSlicesError
+from engine.errors import InputError, SliceError
 from engine.slicing.discovery import load_slices
 
 GOOD = """
@@ -110,7 +110,7 @@ BAD = {
     ),
     "decorator.py": (
         "from engine import slicing_function\n@slicing_function\ndef f(x):\n    return True\n",
-        "DecoratorParenthesesError: @slicing_function on f needs parentheses: write "
+        "SliceError: @slicing_function on f needs parentheses: write "
         "@slicing_function() (decorator.py:2)",
     ),
 }
@@ -120,7 +120,7 @@ BAD = {
 def test_a_module_that_does_not_import(tmp_path, name, text, cause):
     file = tmp_path / name
     file.write_text(text)
-    with pytest.raises(ModuleImportError) as caught:
+    with pytest.raises(InputError) as caught:
         load_slices(str(file))
     told = cause.format(engine=engine.__file__)
     assert str(caught.value) == f"the module {str(file)!r} can't be imported: {told}"
@@ -137,14 +137,14 @@ def test_a_module_that_does_not_import(tmp_path, name, text, cause):
     ],
 )
 def test_a_module_that_is_not_there(module, cause):
-    with pytest.raises(ModuleImportError) as caught:
+    with pytest.raises(InputError) as caught:
         load_slices(module)
     assert str(caught.value) == f"the module {module!r} can't be imported: {cause}"
 
 
 def test_a_module_without_a_slicing_function(tmp_path):
     (tmp_path / "empty.py").write_text("def f(x):\n    return True\n")
-    with pytest.raises(NoSlicesError) as caught:
+    with pytest.raises(SliceError) as caught:
         load_slices("empty.py", [tmp_path])
     assert str(caught.value) == (
         "'empty.py' has no slicing function; write one with @slicing_function() at the top level "

@@ -15,7 +15,7 @@ import pytest
 
 from engine import SlicingFunction, compile_slices, where
 from engine.compile.tiers import Tier
-from engine.errors import SliceDepthError
+from engine.errors import SliceError
 from engine.run.faults import explained
 from engine.slicing import expr
 from engine.slicing.algebra import parse, text_of
@@ -214,7 +214,7 @@ def test_a_shared_node_is_one_wherever_it_stands():
 
 def test_a_slice_too_deep_for_spark_is_named():
     short, long = where("short", "a > 1"), where("long", "(" * 900 + "a > 1" + ")" * 900)
-    with pytest.raises(SliceDepthError) as caught, explained([short, long]):
+    with pytest.raises(SliceError) as caught, explained([short, long]):
         raise RuntimeError("An error occurred: java.lang.StackOverflowError\n\tat x.y(Z)")
     assert str(caught.value) == (
         "slice 'long' is nested too deeply for Spark, whose stack is used up; write it with fewer "

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from engine import Preprocessor, SlicingFunction, preprocessor, slicing_function, where
-from engine.errors import DecoratorParenthesesError, PreprocessorReturnError, SliceFormError
+from engine.errors import SliceError
 from engine.slicing.functions import series_parameters
 from engine.slicing.slices import SliceKind
 
@@ -67,7 +67,7 @@ def test_a_resources_dict_changed_later_changes_nothing():
     ],
 )
 def test_a_decorator_without_parentheses(decorator, message):
-    with pytest.raises(DecoratorParenthesesError, match=f"^{re.escape(message)}$") as caught:
+    with pytest.raises(SliceError, match=f"^{re.escape(message)}$") as caught:
         decorator(longer)
     assert isinstance(caught.value, ValueError)
 
@@ -151,7 +151,7 @@ def test_a_predicate():
     sf = where("Short one", "length(text) < 20", id="short")
     assert (sf.id, sf.sql, sf.kind) == ("short", "length(text) < 20", SliceKind.SQL)
     with pytest.raises(
-        SliceFormError, match=r"^slice 'Short one': a SQL predicate runs in Spark only$"
+        SliceError, match=r"^slice 'Short one': a SQL predicate runs in Spark only$"
     ):
         sf(text("a"))
 
@@ -172,7 +172,7 @@ def test_a_predicate():
     ],
 )
 def test_what_cannot_be_a_slice(arguments, message):
-    with pytest.raises(SliceFormError, match=f"^{re.escape(message)}$") as caught:
+    with pytest.raises(SliceError, match=f"^{re.escape(message)}$") as caught:
         SlicingFunction("a", **arguments)
     assert isinstance(caught.value, ValueError)
 
@@ -204,7 +204,7 @@ def test_preprocessors_run_in_order_before_the_function():
 def test_a_preprocessor_that_forgets_to_return_its_row():
     nothing = Preprocessor("nothing", lambda x: None)
     message = "preprocessor 'nothing' returned None; it must return the row"
-    with pytest.raises(PreprocessorReturnError, match=f"^{message}$"):
+    with pytest.raises(SliceError, match=f"^{message}$"):
         nothing(text("a"))
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import PandasSFApplier, by, cross
-from engine.errors import ValueTypeError
+from engine.errors import SliceError
 from engine.slicing.by_value import By, Pin, Slot, distinct, name_of, value_slices
 from engine.slicing.evaluate import codes
 from engine.slicing.fingerprint.identity import fingerprint
@@ -139,7 +139,7 @@ def test_values_of_a_series_are_the_most_frequent_first():
     [(dt.datetime(2024, 1, 1), "datetime"), ((1,), "tuple"), (b"a", "bytes"), (1j, "complex")],
 )
 def test_values_that_can_not_be_slices(value, found):
-    with pytest.raises(ValueTypeError) as caught:
+    with pytest.raises(SliceError) as caught:
         by("x", [value])
     assert str(caught.value).startswith(
         f"column 'x' can't be sliced by value: it is of type {found};"

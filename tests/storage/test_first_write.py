@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from engine.errors import OccupiedPlaceError
+from engine.errors import TableError
 from engine.storage import first_write
 
 
@@ -138,7 +138,7 @@ def test_two_that_fail_leave_what_hinders_no_third(place, order):
 def test_files_that_no_write_left_are_nobodys_place(place):
     put(place, "notes.txt")
     with (
-        pytest.raises(OccupiedPlaceError, match="holds files that are no Delta table"),
+        pytest.raises(TableError, match="holds files that are no Delta table"),
         first(place),
     ):
         raise AssertionError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import JavaMissingError, JavaUnsupportedError
+from engine.errors import SetupError
 from engine.storage import java
 from engine.storage.java import check_java, install_command, main, system_names
 
@@ -61,7 +61,7 @@ def test_an_empty_java_home_counts_as_unset(tmp_path, monkeypatch):
 
 
 def test_no_java():
-    with pytest.raises(JavaMissingError) as caught:
+    with pytest.raises(SetupError) as caught:
         check_java()
     assert str(caught.value) == (
         "Spark needs Java 17 or 21, and JAVA_HOME is not set and there is no java on PATH: "
@@ -72,7 +72,7 @@ def test_no_java():
 def test_java_home_without_java(tmp_path, monkeypatch):
     fake_java(tmp_path, 'openjdk version "17.0.1"')  # Spark would not look at this one
     monkeypatch.setenv("JAVA_HOME", "/opt/gone")
-    with pytest.raises(JavaMissingError) as caught:
+    with pytest.raises(SetupError) as caught:
         check_java()
     assert str(caught.value) == (
         "Spark needs Java 17 or 21, and JAVA_HOME is '/opt/gone', which has no bin/java: correct "
@@ -91,7 +91,7 @@ def test_java_home_without_java(tmp_path, monkeypatch):
 )
 def test_a_java_that_spark_cannot_use(tmp_path, line, found):
     executable = fake_java(tmp_path, line)
-    with pytest.raises(JavaUnsupportedError) as caught:
+    with pytest.raises(SetupError) as caught:
         check_java()
     assert str(caught.value) == (
         f"Spark needs Java 17 or 21, and {executable} {found}: install one with `{APT}`, "
@@ -102,7 +102,7 @@ def test_a_java_that_spark_cannot_use(tmp_path, line, found):
 def test_a_java_that_fails(tmp_path):
     # macOS has such a stub at /usr/bin/java.
     executable = fake_java(tmp_path, "Unable to locate a Java Runtime.", code=1)
-    with pytest.raises(JavaUnsupportedError, match=f"{executable} does not run: install one"):
+    with pytest.raises(SetupError, match=f"{executable} does not run: install one"):
         check_java()
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from pyspark.sql import functions as F
 
-from engine.errors import TableMissingError
+from engine.errors import TableError
 from engine.storage import tables
 from engine.storage.place import Place, Root
 
@@ -61,6 +61,6 @@ def test_a_name_that_is_no_delta_tables(spark):
     spark.sql("CREATE TABLE places.p USING parquet AS SELECT 1 AS a")
     spark.sql("CREATE VIEW places.v AS SELECT 1 AS a")
     for name in ("places.p", "places.v"):
-        with pytest.raises(TableMissingError, match=f"{name} does not exist or is not a Delta"):
+        with pytest.raises(TableError, match=f"{name} does not exist or is not a Delta"):
             tables.find(spark, name)
         assert tables.read_source(spark, name).df.collect() == [(1,)]

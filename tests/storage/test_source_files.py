@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.errors import SourceEncodingError, SourceReadError
+from engine.errors import TableError
 from engine.storage import tables
 
 LATIN = 'id,text\n1,"café über,\nalles"\n2,ok\n'
@@ -27,7 +27,7 @@ SHORT = {"name": "accent", "where": "text like '%é%'"}
 def test_text_that_is_not_utf8_is_refused(spark, tmp_path, kind, content, shown):
     (tmp_path / f"first.{kind}").write_text("id,text\n" if kind == "csv" else "{}\n")
     (tmp_path / f"second.{kind}").write_bytes(content)
-    with pytest.raises(SourceEncodingError) as caught:
+    with pytest.raises(TableError) as caught:
         tables.read_source(spark, str(tmp_path))
     said = str(caught.value)
     assert said.startswith(
@@ -51,7 +51,7 @@ def test_an_encoding_that_is_given_is_read(spark, tmp_path, encoding):
 
 def test_an_encoding_that_there_is_not(spark, tmp_path):
     (tmp_path / "rows.csv").write_text(LATIN)
-    with pytest.raises(SourceReadError) as caught:
+    with pytest.raises(TableError) as caught:
         tables.read_source(spark, str(tmp_path), "csv", {"encoding": "latin9000"})
     assert str(caught.value).endswith("there is no encoding 'latin9000'")
 

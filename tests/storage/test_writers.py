@@ -11,7 +11,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
-from engine.errors import OccupiedPlaceError
+from engine.errors import TableError
 from engine.storage import tables
 
 
@@ -110,7 +110,7 @@ def test_a_first_write_that_fails_alone_leaves_nothing(spark, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "part-00000.parquet").touch()
-    with pytest.raises(OccupiedPlaceError):
+    with pytest.raises(TableError):
         tables.overwrite(good, str(other), facts={})
     assert files(str(other)) == ["part-00000.parquet"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
@@ -11,12 +12,7 @@ from torch import Tensor
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.data.labels import INACTIVE
 from engine.classifier.data.sparse import SparseRows
-from engine.errors import (
-    LabelRangeError,
-    NotANumberFeatureError,
-    SoftLabelShapeError,
-    SoftLabelValueError,
-)
+from engine.errors import DatasetError
 
 _SHOWN = 5  # rows that a message names
 
@@ -28,9 +24,8 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
 
     Raises
     ------
-    LabelRangeError
+    DatasetError
         When a label is neither a class nor -1.
-    SoftLabelShapeError, SoftLabelValueError
         When soft labels are not one non-negative number per class that sum to 1, or all -1.
     """
     labels = dataset.Y_dict[task]
@@ -40,18 +35,32 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
         if len(wrong):
             row = int(wrong[0])
             (called,) = dataset.called([row])
-            raise LabelRangeError(task, dataset.name, labels[row].item(), called, n_classes)
+            raise DatasetError(
+                f"label {task!r} of data set {dataset.name!r} is {labels[row].item():g} at "
+                f"{called}; labels are 0 to {n_classes - 1} (n_classes={n_classes}), or -1 for none"
+            )
         return
     if tuple(labels.shape) != (len(dataset), n_classes) or not labels.is_floating_point():
-        raise SoftLabelShapeError(
-            task, dataset.name, tuple(labels.shape), str(labels.dtype), (len(dataset), n_classes)
+        raise DatasetError(
+            f"label {task!r} of data set {dataset.name!r} is {list(labels.shape)} of "
+            f"{labels.dtype}; soft labels are one probability per row and class, "
+            f"{[len(dataset), n_classes]} floats"
         )
     shares = (labels >= 0).all(1) & ((labels.sum(1) - 1).abs() < _SUMS_TO_ONE)
     wrong = (~(shares | (labels == INACTIVE).all(1))).nonzero()
     if len(wrong):
         row = int(wrong[0])
         (called,) = dataset.called([row])
-        raise SoftLabelValueError(task, dataset.name, labels[row].tolist(), called)
+        raise no_probabilities(task, dataset.name, labels[row].tolist(), called)
+
+
+def no_probabilities(task: str, dataset: str, label: Sequence[float], row: str) -> DatasetError:
+    """Return the error of a soft label that is no probabilities."""
+    numbers = ", ".join(f"{value:g}" for value in label)
+    return DatasetError(
+        f"label {task!r} of data set {dataset!r} is [{numbers}] at {row}; a soft label is "
+        "probabilities that sum to 1, or all -1 for none"
+    )
 
 
 def check_features(dataset: DictDataset) -> None:
@@ -59,13 +68,23 @@ def check_features(dataset: DictDataset) -> None:
 
     Raises
     ------
-    NotANumberFeatureError
+    DatasetError
         Naming the field and the rows.
     """
     for field, values in dataset.X_dict.items():
         if rows := _not_numbers(values):
             called = map(_with_column, repeat(values), rows[:_SHOWN], dataset.called(rows[:_SHOWN]))
-            raise NotANumberFeatureError(field, dataset.name, len(rows), list(called))
+            raise not_a_number(field, dataset.name, len(rows), list(called))
+
+
+def not_a_number(field: str, dataset: str, n: int, rows: Sequence[str]) -> DatasetError:
+    """Return the error of a field with NaN or infinity."""
+    count = "1 row" if n == 1 else f"{n:,} rows"
+    more = f" and {n - len(rows):,} more" if n > len(rows) else ""
+    return DatasetError(
+        f"field {field!r} of data set {dataset!r} is NaN or infinite in {count}: "
+        f"{', '.join(rows)}{more}; fill them, or leave these rows out"
+    )
 
 
 def _with_column(values: Any, row: int, called: str) -> str:

@@ -14,15 +14,8 @@ from torch.utils.data import Dataset
 
 from engine.classifier.data.labels import Labels, SliceLabels, own_labels, take
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.rules import check_is
-from engine.errors import (
-    ArgumentTypeError,
-    FieldLengthsError,
-    LabelTypeError,
-    MaskLengthError,
-    SliceMasksMissingError,
-    TaskLabelsMissingError,
-)
+from engine.classifier.rules import check_is, wrong_argument
+from engine.errors import DatasetError, listed
 from engine.masks.codes import codes_of
 
 Batch = tuple[dict[str, Any], Labels]
@@ -47,9 +40,8 @@ class DictDataset(Dataset[Batch]):
 
     Raises
     ------
-    LabelTypeError
+    DatasetError
         When a label is not a tensor.
-    FieldLengthsError
         When fields and labels differ in length.
 
     Examples
@@ -79,13 +71,16 @@ class DictDataset(Dataset[Batch]):
         labels = own_labels(self.Y_dict)
         for label, values in labels.items():
             if not isinstance(values, Tensor):
-                raise LabelTypeError(label, type(values))
+                raise DatasetError(
+                    f"label {label!r} is of type {type(values).__name__}, and must be a "
+                    "torch.Tensor: wrap it with torch.as_tensor"
+                )
         fields = chain(self.X_dict.items(), labels.items())
         lengths = {key: _length(key, values) for key, values in fields}
         if keys is not None:
             lengths["keys"] = _length("keys", keys)
         if len(set(lengths.values())) > 1:
-            raise FieldLengthsError(name, lengths)
+            raise unequal_lengths(name, lengths)
         self._rows = next(iter(lengths.values()), 0)
 
     @classmethod
@@ -145,6 +140,15 @@ class DictDataset(Dataset[Batch]):
         )
 
 
+def unequal_lengths(dataset: str, lengths: Mapping[str, int]) -> DatasetError:
+    """Return the error of fields and labels that differ in length."""
+    each = listed([f"{name} has {length:,}" for name, length in lengths.items()])
+    return DatasetError(
+        f"the fields and labels of data set {dataset!r} differ in length: {each}; "
+        "give each one value per row"
+    )
+
+
 def with_masks(
     dataset: DictDataset, task: str, S: np.recarray[Any, Any], heads: Sequence[str]
 ) -> DictDataset:
@@ -165,26 +169,35 @@ def with_masks(
 
     Raises
     ------
-    TaskLabelsMissingError
+    DatasetError
         When the data set has no labels for the task.
-    MaskLengthError
         When S is not as long as the data set.
-    SliceMasksMissingError
         When S lacks a slice of the model.
-    MaskValueError
+    MaskError
         When a mask holds another value.
     """
     if getattr(getattr(S, "dtype", None), "names", None) is None:
         how = ": PandasSFApplier(sfs).apply(df) gives one, df.to_records(index=False) too"
-        raise ArgumentTypeError("S", S, "a numpy record array with a mask per slice", how)
+        raise wrong_argument("S", S, "a numpy record array with a mask per slice", how)
     if task not in dataset.Y_dict:
-        raise TaskLabelsMissingError(task, dataset.name, list(dataset.Y_dict))
+        raise DatasetError(
+            f"data set {dataset.name!r} has no labels for task {task!r}; its labels are "
+            f"{listed(list(dataset.Y_dict)) or 'none'}: name them so in Y_dict, or give the model "
+            "their task_name"
+        )
     if len(S) != len(dataset):
-        raise MaskLengthError(len(S), dataset.name, len(dataset))
+        raise DatasetError(
+            f"S has {len(S):,} rows and data set {dataset.name!r} has {len(dataset):,}: apply the "
+            "slicing functions to the rows of this data set"
+        )
     columns = {name: codes_of(name, S[name]) for name in S.dtype.names or ()}
     columns.setdefault("base", np.ones(len(S), np.int8))
     if missing := [name for name in heads if name not in columns]:
-        raise SliceMasksMissingError(missing, list(columns))
+        raise DatasetError(
+            f"S has no mask for {listed([repr(name) for name in missing])}, which the model has; "
+            f"its masks are {listed(list(columns))}: apply the slicing functions of the model's "
+            "slices"
+        )
     names = tuple(dict.fromkeys(chain(heads, columns)))
     masks = torch.from_numpy(np.stack([columns[name] for name in names], axis=1))
     # Masks and labels are compared, so both lie on the host; fields stay where they are.
@@ -205,7 +218,7 @@ def _length(field: str, values: Any) -> int:
     try:
         return len(values)
     except TypeError:
-        raise ArgumentTypeError(f"field {field!r}", values, "one value per row") from None
+        raise wrong_argument(f"field {field!r}", values, "one value per row") from None
 
 
 def _rows(values: Any, rows: Tensor) -> Any:

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from engine.arguments import is_whole
 from engine.classifier.data.dataset import Batch, DictDataset
-from engine.classifier.rules import check_is
-from engine.errors import ArgumentTypeError, LoaderSettingError, brief, near
+from engine.classifier.rules import check_is, wrong_argument
+from engine.errors import SettingError, brief, near
 
 _OURS = ("self", "dataset", "collate_fn")
 
@@ -48,7 +48,8 @@ class DictDataLoader(DataLoader[Batch]):
             # torch would pin slice labels one by one, two for every slice.
             super().__init__(dataset, collate_fn=_as_is, **settings | {"pin_memory": False})
         except (TypeError, ValueError) as e:  # torch knows which settings exclude each other
-            raise LoaderSettingError(dataset.name, str(e).partition("\n")[0]) from e
+            problem = str(e).partition("\n")[0]
+            raise SettingError(f"the loader of data set {dataset.name!r}: {problem}") from e
 
 
 def check_loaders(loaders: object) -> None:
@@ -56,11 +57,11 @@ def check_loaders(loaders: object) -> None:
 
     Raises
     ------
-    ArgumentTypeError
+    InputError
     """
     hint = ": write [dataloader]" if isinstance(loaders, DictDataLoader) else ""
     if hint or not isinstance(loaders, Iterable) or isinstance(loaders, str | Mapping):
-        raise ArgumentTypeError("dataloaders", loaders, "a list of DictDataLoaders", hint)
+        raise wrong_argument("dataloaders", loaders, "a list of DictDataLoaders", hint)
     for i, loader in enumerate(loaders):
         check_is(f"dataloaders[{i}]", loader, DictDataLoader)
 
@@ -70,21 +71,32 @@ def _check_loader(dataset: DictDataset, settings: dict[str, Any]) -> None:
     known = [name for name in signature(DataLoader.__init__).parameters if name not in _OURS]
     for name in settings:
         if name == "collate_fn":
-            raise LoaderSettingError(dataset.name, "it makes its batches itself: no collate_fn")
+            raise SettingError(
+                f"the loader of data set {dataset.name!r}: it makes its batches itself: no "
+                "collate_fn"
+            )
         if name not in known:
-            raise LoaderSettingError(dataset.name, f"no setting {name!r}{near(name, known)}")
+            raise SettingError(
+                f"the loader of data set {dataset.name!r}: no setting {name!r}{near(name, known)}"
+            )
     for name, least in (("batch_size", 1), ("num_workers", 0)):
         value = settings.get(name, least)
         if (not is_whole(value) or value < least) and not (name == "batch_size" and value is None):
             end = f"and must be a whole number of at least {least}"
-            raise LoaderSettingError(dataset.name, f"{name} is {brief(value)}, {end}")
+            raise SettingError(
+                f"the loader of data set {dataset.name!r}: {name} is {brief(value)}, {end}"
+            )
     for name in ("shuffle", "drop_last", "persistent_workers"):
         value = settings.get(name)
         if not (value is None or isinstance(value, bool | np.bool_)):
             end = "and must be True or False"
-            raise LoaderSettingError(dataset.name, f"{name} is {brief(value)}, {end}")
+            raise SettingError(
+                f"the loader of data set {dataset.name!r}: {name} is {brief(value)}, {end}"
+            )
     if settings.get("batch_size", 1) is None and settings.get("batch_sampler") is None:
-        raise LoaderSettingError(dataset.name, "batch_size is None, and rows come in batches")
+        raise SettingError(
+            f"the loader of data set {dataset.name!r}: batch_size is None, and rows come in batches"
+        )
     if not len(dataset):  # torch can't shuffle an empty data set
         settings["shuffle"] = None
 

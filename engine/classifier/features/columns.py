@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.arrow.columns import dense, plain_array
-from engine.errors import MissingColumnError
+from engine.errors import missing_column
 
 Rows: TypeAlias = Any  # a pyarrow Table or RecordBatch (which have no types), or a DataFrame
 
@@ -20,11 +20,11 @@ def column_of(rows: Rows, name: str) -> pa.Array:
 
     Raises
     ------
-    MissingColumnError
+    ColumnError
         If there is none of this name.
     """
     if name not in (names := _names(rows)):
-        raise MissingColumnError("features", name, map(str, names))
+        raise missing_column("features", name, map(str, names))
     if isinstance(rows, pd.DataFrame):
         column = dense(rows[name])
         # A float64 column keeps its NaN; in every other column NaN is pandas' null.

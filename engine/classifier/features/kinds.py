@@ -40,7 +40,7 @@ def fit_features(
 
     Raises
     ------
-    FeatureSpecError
+    SettingError
         When the kind or a setting is not known, or there is no column to read.
 
     Examples

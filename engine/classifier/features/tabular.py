@@ -15,7 +15,7 @@ from torch import Tensor
 
 from engine.classifier.features.columns import Rows, column_of, row_names
 from engine.classifier.settings import TabularSpec
-from engine.errors import FeatureTypeError, NotFiniteError
+from engine.errors import ColumnError, not_finite
 
 _EXAMPLES = 3
 
@@ -89,9 +89,9 @@ class Tabular:
 
         Raises
         ------
-        FeatureSpecError
+        SettingError
             When no column is named.
-        MissingColumnError, FeatureTypeError, NotFiniteError
+        ColumnError, DatasetError
             When a column is not there, is of another type, or holds NaN or infinity.
         """
         spec = TabularSpec(numeric, category, max_levels, key)
@@ -120,7 +120,7 @@ class Tabular:
 
         Raises
         ------
-        MissingColumnError, FeatureTypeError, NotFiniteError
+        ColumnError, DatasetError
             When a column is not there, is of another type, or holds NaN or infinity.
         """
         parts = [np.empty((len(rows), 0))]  # each [n, features of a column]
@@ -158,7 +158,7 @@ class Tabular:
         """Give a column as float64 [n], NaN for null and for nothing else."""
         column = column_of(rows, name)
         if not _is_number(column.type):
-            raise FeatureTypeError(name, str(column.type), "numeric", "a number or boolean")
+            raise unreadable_type(name, str(column.type), "numeric", "a number or boolean")
         whole = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
         values = whole.cast(pa.float64(), safe=False)
         numbers = cast(
@@ -167,8 +167,16 @@ class Tabular:
         bad = ~np.isfinite(numbers) & ~values.is_null().to_numpy(zero_copy_only=False)
         if bad.any():
             first = np.flatnonzero(bad)[:_EXAMPLES].tolist()
-            raise NotFiniteError(name, int(bad.sum()), row_names(rows, self.key, first))
+            raise not_finite(name, int(bad.sum()), row_names(rows, self.key, first))
         return numbers
+
+
+def unreadable_type(column: str, type_: str, kind: str, wanted: str) -> ColumnError:
+    """Return the error of a column whose type its kind of feature can't read."""
+    return ColumnError(
+        f"{kind} feature {column!r} is of type {type_}, and must be {wanted}: cast it in the "
+        "source, or leave it out"
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -180,7 +188,7 @@ def _level_texts(rows: Rows, name: str) -> pa.Array:
     column = column_of(rows, name)
     if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
         wanted = "a text, whole number, boolean or date"
-        raise FeatureTypeError(name, str(column.type), "category", wanted)
+        raise unreadable_type(name, str(column.type), "category", wanted)
     return column.cast(pa.string())
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from engine.classifier.data.sparse import SparseRows
 from engine.classifier.features.columns import Rows, column_of
 from engine.classifier.settings import TOKEN, BagOfWordsSpec
-from engine.errors import EmptyVocabularyError, MissingColumnError, TextTypeError
+from engine.errors import DatasetError, missing_column
 from engine.plain import plain
 
 Sparse: TypeAlias = Any  # scipy's csr_matrix, which has no types either
@@ -44,7 +44,7 @@ class _TextFeatures(ABC):
 
         Raises
         ------
-        TextTypeError
+        DatasetError
             When something is neither text nor null.
         """
         return torch.from_numpy(self.matrix(texts).toarray())
@@ -122,9 +122,8 @@ class BagOfWords(_TextFeatures):
 
         Raises
         ------
-        TextTypeError
+        DatasetError
             When something is neither text nor null.
-        EmptyVocabularyError
             When the texts hold no token.
         """
         spec = BagOfWordsSpec(ngram_range, lowercase, token_pattern, max_words, column)
@@ -136,7 +135,10 @@ class BagOfWords(_TextFeatures):
         except ValueError as e:
             if "empty vocabulary" not in str(e):
                 raise
-            raise EmptyVocabularyError(len(words), token_pattern) from e
+            raise DatasetError(
+                f"no token in {len(words):,} texts matches {token_pattern!r}, so there is no "
+                "vocabulary: check the text column, or set another token_pattern"
+            ) from e
         return replace(bag, vocabulary=tuple(vectorizer.get_feature_names_out()))
 
     @property
@@ -242,7 +244,7 @@ class TfIdf(_TextFeatures):
 
         Raises
         ------
-        TextTypeError, EmptyVocabularyError
+        DatasetError
             As :meth:`BagOfWords.fit`.
         """
         texts = _texts(texts, column)
@@ -296,11 +298,14 @@ def _texts(rows: Iterable[Any] | Rows, column: str) -> list[str]:
 
 def _pandas_column(rows: pd.DataFrame, column: str) -> Iterable[Any]:
     if column not in rows:
-        raise MissingColumnError("features", column, map(str, rows.columns))
+        raise missing_column("features", column, map(str, rows.columns))
     return cast("Iterable[Any]", rows[column])
 
 
 def _null_as_empty(value: Any, row: int) -> str:
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
-    raise TextTypeError(value, row)
+    raise DatasetError(
+        f"row {row} holds {value!r} of type {type(value).__name__} where a text is due: cast the "
+        "column to text"
+    )

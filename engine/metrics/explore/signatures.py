@@ -17,18 +17,10 @@ import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.arguments import text, texts, whole
-from engine.errors import (
-    NoSuchMaskError,
-    PredictionValueError,
-    SignatureColumnsError,
-    SignatureLimitError,
-    SignatureMetricError,
-    SignatureSplitError,
-    UnknownClassError,
-)
+from engine.errors import MetricError, no_such_mask, unknown_class
 from engine.masks.checks import EXAMPLES, check_columns, quoted, spark_table
 from engine.masks.reader import MaskTable, named_masks, read_masks
-from engine.masks.splits import AnySplit, in_split, split_sql
+from engine.masks.splits import AnySplit, in_split, no_split, split_sql
 from engine.metrics.catalog import OVERALL, MetricSpec, parse_metric
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.formulas.classification import of_confusions
@@ -37,6 +29,7 @@ from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.formulas.states import STATUSES, WEIGHTLESS
 from engine.metrics.inference.figures import EMPTY, UNSCORED
 from engine.metrics.request import position_of
+from engine.metrics.scan.checks import wrong_value
 from engine.metrics.scan.joined import MAX_WEIGHT, bad_weight
 from engine.slicing.algebra import parse
 from engine.slicing.evaluate import codes
@@ -157,11 +150,11 @@ class Signatures:
 
         Raises
         ------
-        CompositionError
+        SliceError
             If it can't be read.
-        NoSuchMaskError
+        MaskError
             If it names a slice that isn't among them.
-        SignatureSplitError
+        MetricError
             If there is no such split.
         """
         answers, counts = self._codes(expr), np.where(self._of(split), self.counts, 0)
@@ -178,7 +171,7 @@ class Signatures:
 
         Raises
         ------
-        SignatureColumnsError
+        MetricError
             If the signatures have no label or no prediction; and as :meth:`rows_in`.
         """
         return self._weighed(self._codes(expr) == 1, split)
@@ -206,9 +199,8 @@ class Signatures:
 
         Raises
         ------
-        SignatureMetricError
+        MetricError
             If a metric needs scores or has a threshold.
-        UnknownMetricError, MetricParameterError, SignatureColumnsError
             If there is no such metric, or nothing to compute it of; and as :meth:`rows_in`.
         """
         wanted = "a list of metrics"
@@ -263,7 +255,7 @@ class Signatures:
         if slice_id == OVERALL:  # an id that is reserved
             return np.ones(len(self.counts), dtype=np.int8)
         if slice_id not in self.at:
-            raise NoSuchMaskError(slice_id, self.ids, "the table of signatures")
+            raise no_such_mask(slice_id, self.ids, "the table of signatures")
         k, bit = divmod(self.at[slice_id], WORD)
         member, undecided = ((w[:, k] >> bit) & 1 for w in (self.in_words, self.null_words))
         return (member - undecided).astype(np.int8)
@@ -276,7 +268,7 @@ class Signatures:
         rows: np.ndarray = in_split(self.groups["split"], split).to_numpy(bool)
         if not rows.any() and self.complete:
             known = [None if pd.isna(s) else s for s in self.groups["split"].unique()]
-            raise SignatureSplitError(split, known)
+            raise MetricError(f"the signatures have no split {no_split(split, known)}")
         return rows
 
     def _scored(self) -> np.ndarray:
@@ -297,13 +289,22 @@ class Signatures:
     def _cells(self, member: np.ndarray, split: AnySplit, values: np.ndarray) -> np.ndarray:
         """Add up whole numbers ``[k, P]`` of signatures by label and prediction, ``[k, C, C]``."""
         if self.missing:
-            raise SignatureColumnsError(self.missing)
+            raise no_confusion(self.missing)
         chosen = member & self._of(split) & self._scored()
         label, pred = (self.groups[c].to_numpy()[chosen] for c in ("label", "pred"))
         filled = np.zeros((len(values), len(self.classes), len(self.classes)), dtype=np.int64)
         for into, each in zip(filled, values, strict=True):
             np.add.at(into, (label, pred), each[chosen])
         return filled
+
+
+def no_confusion(missing: Sequence[str]) -> MetricError:
+    """Return the error of signatures without what a confusion counts."""
+    names = " and ".join(missing)
+    arguments = ", ".join(f"{name}=..." for name in missing)
+    return MetricError(
+        f"these signatures hold no {names}, so they have no confusion: make them with {arguments}"
+    )
 
 
 def signatures(
@@ -338,11 +339,11 @@ def signatures(
 
     Raises
     ------
-    NoSuchMaskError, MissingColumnError
+    MaskError, ColumnError
         If there is no such slice or column.
-    SignatureLimitError
+    MetricError
         If the limit isn't positive.
-    UnknownClassError, PredictionValueError
+    TableError
         If a label or prediction is no class, or a weight isn't a finite number of at least 0.
 
     Examples
@@ -357,7 +358,7 @@ def signatures(
     df = spark_table(call, "df", df)
     named_ids = None if ids is None else texts(call, "ids", ids, "a list of slice ids")
     if whole(call, "limit", limit) <= 0:
-        raise SignatureLimitError(limit)
+        raise MetricError(f"limit must be a positive number of signatures to keep, found {limit}")
     classes = given_classes(call, classes)
     at_positive = position_of(classes, positive)
     for role, column in (("label", label), ("pred", pred), ("split", split), ("weight", weight)):
@@ -497,23 +498,28 @@ def _check(
         if others is not None or (frequent[column] == UNKNOWN_CLASS).any():
             bad = rows.where(unknown).select(name).distinct().limit(6).collect()
             if bad:
-                raise UnknownClassError(
-                    "the table", column, sorted(str(r[0]) for r in bad), classes
-                )
+                raise unknown_class("the table", column, sorted(str(r[0]) for r in bad), classes)
     if _BAD in frequent and (others is not None or frequent[_BAD].any()):
         wrong = rows.where(_BAD_WEIGHT).select(_OWN_WEIGHT)
         if n := wrong.count():
             values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
             problem = f"is not a number from 0 to {MAX_WEIGHT:.0e}"
-            raise PredictionValueError("the table", "weight", n, problem, values)
+            raise wrong_value("the table", "weight", n, problem, values)
 
 
 def _computable(text: str) -> MetricSpec:
     metric = parse_metric(text)
     if metric.kind.family != "confusion":
-        raise SignatureMetricError(str(metric), "it is not made of labels and predictions alone")
+        raise not_from_signatures(str(metric), "it is not made of labels and predictions alone")
     if metric.needs != "pred":
-        raise SignatureMetricError(
+        raise not_from_signatures(
             str(metric), "its predictions are made of scores, which signatures do not hold"
         )
     return metric
+
+
+def not_from_signatures(metric: str, problem: str) -> MetricError:
+    """Return the error of a metric that can't be computed from signatures."""
+    return MetricError(
+        f"metric {metric!r} can't be computed from signatures: {problem}; evaluate() can"
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from engine.arguments import pandas_table, text
-from engine.errors import MissingColumnError, NotEvaluatedError
+from engine.errors import MetricError, missing_column, near
 from engine.masks.splits import AnySplit, check_split, in_split
 
 _SERIES = ["model_id", "split", "slice", "metric"]
@@ -51,7 +51,7 @@ def trend(
 
     Raises
     ------
-    ArgumentError, MissingColumnError, NotEvaluatedError
+    ArgumentError, ColumnError, MetricError
         If these are no rows of the metrics table, or none of them is of what is asked for.
 
     Examples
@@ -65,7 +65,7 @@ def trend(
     pandas_table("trend", "metrics", metrics, "give metrics.toPandas()")
     for column in (*_NEEDED, *_SERIES):
         if column not in metrics.columns:
-            raise MissingColumnError("trend", column, map(str, metrics.columns))
+            raise missing_column("trend", column, map(str, metrics.columns))
     check_split("trend", split, metrics["split"])
     wanted = {"slice": slice_id, "metric": metric, "model_id": model_id}
     rows = metrics[in_split(metrics["split"], split)]
@@ -74,7 +74,10 @@ def trend(
             continue
         chosen = rows[column] == text("trend", column, value)
         if len(rows) and not chosen.any():
-            raise NotEvaluatedError(column, value, map(str, rows[column].unique()))
+            raise MetricError(
+                f"{column} {value!r} was not "
+                f"evaluated{near(str(value), map(str, rows[column].unique()))}"
+            )
         rows = rows[chosen]
     rows = rows.sort_values([*_SERIES, "run_ts", "run_id"], kind="stable").reset_index(drop=True)
     before = rows.groupby(_SERIES, dropna=False).shift(1)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.errors import TooManyClassesError
+from engine.errors import MetricError
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.family import Family, Pair
 from engine.metrics.formulas.outputs import Classes, Outputs
@@ -256,11 +256,13 @@ def confusions(
 
     Raises
     ------
-    TooManyClassesError
+    MetricError
         If there are so many classes that it holds none.
     """
     if classes.n > MOST_SHOWN:
-        raise TooManyClassesError("confusion", classes.n, MOST_SHOWN)
+        raise MetricError(
+            f"confusion: there are {classes.n:,} classes, and at most {MOST_SHOWN:,} are possible"
+        )
     return _matrices(counts[_name(metric)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine.errors import MissingPredictionsError, PredictionValueError, UnknownClassError
+from engine.errors import TableError, unknown_class
 from engine.masks.checks import EXAMPLES, check_no_null_keys, check_unique, key_text
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.scan.form import EvaluationSpec, Scan
@@ -60,31 +60,44 @@ def check_counts(
 
     Raises
     ------
-    UnknownClassError
+    TableError
         If a label or prediction is none of the classes; with the values.
-    PredictionValueError
         If weights, probabilities or numbers can't be; with how many and the first rows.
-    MissingPredictionsError
         If rows lack a prediction; with how many and the first keys.
     """
     for column in ("label", "pred") if spec.classes else ():
         for i, model, _ in _flagged(counts, spec, f"unknown_{column}"):
             values = sorted(examples.unknown(i, column))
-            raise UnknownClassError(tables[model], column, values, spec.classes)
+            raise unknown_class(tables[model], column, values, spec.classes)
     for flag, columns in _COLUMNS.items():
         for i, model, n in _flagged(counts, spec, flag):
             for column in columns:
                 if rows := examples.wrong(i, column):
                     shown = [f"{_shown(value)} at {key}" for value, key in rows]
                     problem = _problem(column, spec)
-                    raise PredictionValueError(tables[model], column, n, problem, shown)
+                    raise wrong_value(tables[model], column, n, problem, shown)
     for i, model in () if allow_missing else enumerate(spec.models):
         parts = [p for (m, _), p in counts.parts.items() if m == model]
         n = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
         covered = sum(p.flags["found"] for p in parts)
         if covered < n:
             keys = examples.uncovered(i)
-            raise MissingPredictionsError(tables[model], model, n - covered, n, keys)
+            raise TableError(
+                f"{tables[model]} has no prediction of model {model!r} for {n - covered:,} of "
+                f"{n:,} rows of the mask table, the first are {'; '.join(keys)}; score them, "
+                "choose other evaluate_splits, or set missing_predictions: count (in Python "
+                "allow_missing=True)"
+            )
+
+
+def wrong_value(
+    table: str, column: str, n: int, problem: str, examples: Sequence[str]
+) -> TableError:
+    """Return the error of weights or probabilities that can't be any."""
+    return TableError(
+        f"column {column!r} of {table} {problem} on {n:,} rows, the first are "
+        f"{'; '.join(examples)}; correct them, or make them null"
+    )
 
 
 _COLUMNS: Mapping[str, Sequence[str]] = {
@@ -142,9 +155,8 @@ def check_joined(
 
     Raises
     ------
-    NullKeyError
+    TableError
         If a row of a table has no key; with how many.
-    DuplicateKeyError
         If a key names more than one row of a table; with the first.
     """
     # Of masks the scan has looked for keys that are null; predictions without one aren't joined.

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import NotBinaryError, TooManyClassesError
+from engine.errors import MetricError
 from engine.masks.splits import Split
+from engine.metrics.arrays import not_binary
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES
@@ -59,9 +60,8 @@ class EvaluationSpec:
 
     Raises
     ------
-    NotBinaryError
+    MetricError
         If a metric has a threshold or a share, or ranks scores, and there aren't two classes.
-    TooManyClassesError
         If there are more classes than a row's code has numbers for.
     """
 
@@ -76,14 +76,17 @@ class EvaluationSpec:
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
-            raise TooManyClassesError("labels and predictions", len(self.classes), MOST_CLASSES)
+            raise MetricError(
+                f"labels and predictions: there are {len(self.classes):,} classes, and at most "
+                f"{MOST_CLASSES:,} are possible"
+            )
         for metric in self.metrics:
             chosen = (metric.parameter("threshold"), metric.parameter("top"))
             binary = any(c is not None for c in chosen) or metric.kind.family == "scores"
             n = len(self.classes)
             if binary and n != 2:  # noqa: PLR2004
                 there = "there is 1 class" if n == 1 else f"there are {n} classes"
-                raise NotBinaryError(str(metric), there)
+                raise not_binary(str(metric), there)
 
     @cached_property
     def labels(self) -> Classes:

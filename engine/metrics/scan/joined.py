@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
-from engine.errors import KeyTypesError
+from engine.errors import ColumnError
 from engine.metrics.classes import INTEGERS, class_position
 from engine.metrics.formulas.exact import LARGEST
 from engine.metrics.predictions import OURS
@@ -43,19 +43,27 @@ def join_predictions(
 
     Raises
     ------
-    KeyTypesError
+    ColumnError
         If a key is of another type in predictions, so that Spark would cast one of them.
     """
     for model, df in predictions.items():
         for column in on:
             ours, theirs = (d.schema[column].dataType.simpleString() for d in (masks, df))
             if _key_family(ours) != _key_family(theirs):
-                raise KeyTypesError(column, ours, model, theirs)
+                raise other_key_type(column, ours, model, theirs)
     joined = masks
     for at, df in enumerate(predictions.values()):
         outputs = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
         joined = joined.join(outputs, list(on), "left")
     return joined
+
+
+def other_key_type(column: str, ours: str, model: str, theirs: str) -> ColumnError:
+    """Return the error of a key that is of one type in masks and of another in predictions."""
+    return ColumnError(
+        f"key column {column!r} is {ours} in the masks and {theirs} in the predictions of "
+        f"{model!r}: cast one of them"
+    )
 
 
 def _key_family(kind: str) -> str:
