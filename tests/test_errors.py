@@ -37,9 +37,9 @@ from engine.errors import (
 from engine.hashing import not_a_key
 from engine.masks.checks import duplicate_key, no_partition, no_rows, null_key
 from engine.masks.codes import no_masks, unreadable_mask
-from engine.metrics.arrays import not_binary, wrong_shape
 from engine.metrics.arrays import unequal_lengths as unequal_arrays
-from engine.metrics.catalog import unknown_metric
+from engine.metrics.arrays import wrong_shape
+from engine.metrics.catalog import not_binary, unknown_metric
 from engine.metrics.custom import no_metric
 from engine.metrics.evaluation import no_cells
 from engine.metrics.predictions import check_key_names, wrong_type

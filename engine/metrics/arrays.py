@@ -16,7 +16,7 @@ import numpy as np
 
 from engine.errors import ArgumentError, MetricError
 from engine.masks.codes import are_codes, codes_of
-from engine.metrics.catalog import MetricSpec
+from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.formulas.exact import LARGEST
 from engine.metrics.formulas.families import addends_of, compute
 from engine.metrics.formulas.outputs import MISSING, Classes, Outputs, least_of
@@ -274,11 +274,6 @@ def _classified(metrics: Sequence[MetricSpec], of: Arrays, threshold: float | No
     values = np.union1d(occurring, [1])
     label, pred = (np.where(mask, np.searchsorted(values, v), MISSING) for v in (labels, predicted))
     return Outputs(Classes(tuple(values.tolist()), int(np.searchsorted(values, 1))), label, pred)
-
-
-def not_binary(metric: str, hint: str) -> MetricError:
-    """Return the error of a metric of two classes that meets others."""
-    return MetricError(f"metric {metric!r} is for binary problems: {hint}")
 
 
 def _probable(metrics: Sequence[MetricSpec], of: Arrays) -> Outputs:

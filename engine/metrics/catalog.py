@@ -265,3 +265,8 @@ def _number(text: str, key: str, value: str) -> float:
         if key in _WHOLE and not number.is_integer():
             raise MetricError(f"metric {text!r}: parameter {key!r}: it must be a whole number")
     return number
+
+
+def not_binary(metric: str, hint: str) -> MetricError:
+    """Return the error of a metric of two classes that meets others."""
+    return MetricError(f"metric {metric!r} is for binary problems: {hint}")

@@ -263,14 +263,13 @@ class LocalRows:
         """Return the rows' hashes as Spark orders them, ``[n]`` int64."""
         hashed = KeyHash(tuple(selection.key), selection.seed)
         columns = [self.table.column(k).combine_chunks() for k in hashed.columns]
-        hashes: np.ndarray = hashed.of(columns).view(np.int64)
-        return hashes
+        return hashed.of(columns).view(np.int64)
 
     def _loss(self, model: int) -> np.ndarray:
         """Return each row's loss ``[n]``, NaN where there is none; as :mod:`.explore.rows`."""
         of = self._outputs[model]
         if not self.spec.classes:
-            return np.abs(self._number(model, "pred") - self._number(model, "label"))
+            return np.asarray(np.abs(self._number(model, "pred") - self._number(model, "label")))
         wrong = np.where(of.pred >= 0, (of.pred != of.label) * 1.0, np.nan)
         rows = np.arange(len(of.label))
         own = of.probabilities[rows, np.clip(of.label, 0, None)]

@@ -15,8 +15,7 @@ import numpy as np
 
 from engine.errors import MetricError
 from engine.masks.splits import Split
-from engine.metrics.arrays import not_binary
-from engine.metrics.catalog import MetricSpec
+from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES
 from engine.metrics.formulas.families import addends_of, family
