@@ -122,7 +122,7 @@ def test_a_process_that_is_killed_outright_goes_on_too(tmp_path):
         "    if len(steps) == 2 * 11 + 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return loss(*args)\n"
         "model.loss = die\n"
-        f"t.run({str(tmp_path)!r}, made=(model, loaders))"
+        f"t.run({str(tmp_path)!r}, parts=(model, loaders))"
     )
     here = str(Path(__file__).parent)
     killed = subprocess.run([sys.executable, "-c", code], timeout=300, cwd=here, check=False)
