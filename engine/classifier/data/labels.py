@@ -35,7 +35,7 @@ def pred_label(task: str, name: str) -> str:
 
 
 def is_pred_label(task: str, label: str) -> bool:
-    """Say whether a label is some slice's prediction label; only its two ends count.
+    """Tell whether a label is some slice's prediction label; only its two ends count.
 
     >>> is_pred_label("task", "task_slice:indoor_pred"), is_pred_label("task", "indoor_pred")
     (True, False)

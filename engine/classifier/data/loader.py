@@ -34,6 +34,7 @@ class DictDataLoader(DataLoader[Batch]):
 
     Examples
     --------
+    >>> import torch
     >>> data = DictDataset.from_tensors(torch.eye(3), torch.tensor([0, 1, 1]), "train")
     >>> [labels["task"].tolist() for _, labels in DictDataLoader(data, batch_size=2)]
     [[0, 1], [1]]
