@@ -229,10 +229,10 @@ def shown(value: object, most: int = 60) -> str:
     if hasattr(value, "dtype"):
         single = getattr(value, "shape", None) == ()  # a number of numpy's
         return str(value) if single else f"a {module} {kind.__name__}"
-    said = repr(value)
-    if " at 0x" in said:
+    text = repr(value)
+    if " at 0x" in text:
         return f"a {kind.__name__}"
-    return said if len(said) <= most else f"{said[: most - 3]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def no_such_mask(slice_id: str, known: Iterable[str], of: str = "the mask table") -> MaskError:

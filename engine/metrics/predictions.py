@@ -161,7 +161,7 @@ def with_arrays(df: DataFrame, columns: Mapping[str, str]) -> DataFrame:
     theirs = columns.get("prob", "prob")
     if theirs not in df.columns or not _is_vector(df.schema[theirs].dataType):
         return df
-    from pyspark.ml.functions import vector_to_array
+    from pyspark.ml.functions import vector_to_array  # loads pyspark.ml, for vectors alone
 
     vector = quoted(theirs)  # null stays null; Spark ML's function would fail on it
     return df.withColumn(theirs, F.when(vector.isNotNull(), vector_to_array(vector)))
