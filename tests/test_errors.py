@@ -28,6 +28,7 @@ from engine.errors import (
     ConfigError,
     MeanwhileError,
     SliceFaultError,
+    duplicate_column,
     missing_column,
     no_shares,
     no_such_mask,
@@ -42,6 +43,7 @@ from engine.metrics.arrays import wrong_shape
 from engine.metrics.catalog import not_binary, unknown_metric
 from engine.metrics.custom import no_metric
 from engine.metrics.evaluation import no_cells
+from engine.metrics.explore.signatures import no_confusion, not_from_signatures
 from engine.metrics.predictions import check_key_names, wrong_type
 from engine.metrics.scan.checks import wrong_value
 from engine.metrics.scan.joined import other_key_type
@@ -51,6 +53,7 @@ from engine.project.evaluating import split_not_there
 from engine.project.labelling import too_many_faults
 from engine.project.sample import check_sample_names
 from engine.project.stale import changed_source, different_versions
+from engine.run.faults import too_deep, wrong_predicate
 from engine.sampling import over_budget
 from engine.scoring import explained
 from engine.slicing.algebra import unreadable
@@ -65,6 +68,30 @@ ROOT = Path(__file__).parents[1]
 
 # Of the functions that return an error; a sentence beside its ``raise`` is tested by raising it.
 SENTENCES = [
+    (
+        duplicate_column("a", 2),
+        "2 columns of the table are called 'a', so it can't be told which one is meant; give each "
+        "column a name of its own",
+    ),
+    (
+        no_confusion(["label", "prediction"]),
+        "these signatures hold no label and prediction, so they have no confusion: make them with "
+        "label=..., prediction=...",
+    ),
+    (
+        not_from_signatures("roc_auc", "it ranks rows"),
+        "metric 'roc_auc' can't be computed from signatures: it ranks rows; evaluate() can",
+    ),
+    (
+        wrong_predicate("s", "n +", "is not SQL: syntax error at or near end of input"),
+        "slice 's': the predicate 'n +' is not SQL: syntax error at or near end of input",
+    ),
+    (
+        too_deep("s"),
+        "slice 's' is nested too deeply for Spark, whose stack is used up; write it with fewer "
+        "parentheses, as a Python function, or give the driver a larger stack "
+        "(spark.driver.extraJavaOptions: -Xss16m)",
+    ),
     (
         other_key_type("id", "int", "m", "string"),
         "key column 'id' is int in the masks and string in the predictions of 'm': cast one of "
@@ -473,7 +500,7 @@ def test_an_errors_sentence(error, sentence):
 
 
 def _a_predicate():
-    sf = where("n > 1", name="long")
+    sf = where("long", "n > 1")
     plan = compile_slices([sf], StructType([StructField("n", LongType())]))
     plan.apply(pd.DataFrame({"n": [1]}))
 

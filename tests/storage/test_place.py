@@ -24,9 +24,9 @@ def test_names_of_a_catalog_may_be_quoted():
 
 
 def test_a_place_is_parsed_once():
-    place = Place.of("rows.CSV")
+    place = Place.of("./rows.CSV")
     assert Place.of(place) is place
-    assert (place.format, str(place)) == ("csv", "rows.CSV")
+    assert (place.format, str(place)) == ("csv", "./rows.CSV")
 
 
 @pytest.mark.parametrize(
