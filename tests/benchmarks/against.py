@@ -4,7 +4,7 @@
   .venv/bin/python -m tests.benchmarks.against COMMIT audit scores  some of them
 
 Each case (:mod:`tests.benchmarks.cases`) runs in a process of its own, on the commit and on this
-checkout in turn. Prints ``ratio <name>: <number>``, the commit's seconds by ours, median over the
+checkout in turn, each with its own script: a case that is changed is another case. Prints ``ratio <name>: <number>``, the commit's seconds by ours, median over the
 turns, and ends with 1 where one is below ``LEAST``.
 """
 
@@ -27,8 +27,8 @@ SECONDS = re.compile(r"seconds (\w+): ([\d.]+)")
 
 
 def seconds_of(case: str, tree: Path) -> dict[str, float]:
-    """Run one case on one checkout."""
-    script = ROOT / "tests" / "benchmarks" / "cases.py"
+    """Run one case on one checkout, as that checkout has it: modules may have moved since."""
+    script = tree / "tests" / "benchmarks" / "cases.py"
     run = subprocess.run(
         [sys.executable, str(script), case],
         cwd=tree,
