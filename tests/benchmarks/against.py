@@ -4,8 +4,9 @@
   .venv/bin/python -m tests.benchmarks.against COMMIT audit scores  some of them
 
 Each case (:mod:`tests.benchmarks.cases`) runs in a process of its own, on the commit and on this
-checkout in turn, each with its own script: a case that is changed is another case. Prints ``ratio <name>: <number>``, the commit's seconds by ours, median over the
-turns, and ends with 1 where one is below ``LEAST``.
+checkout in turn, each with its own script: a case that is changed is another case. Prints
+``ratio <name>: <number>``, the commit's seconds by ours, median over the turns, and ends with 1
+where one is below ``LEAST``.
 """
 
 from __future__ import annotations
