@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.arrow.values import NO_DATE, NOT_UTF8
 from engine.compile.program import as_mask
-from engine.compile.vectors import is_plain_collection
+from engine.compile.vectors import is_plain_collection, is_whole
 from engine.errors import UnreadableValueError
 from engine.slicing.evaluate import SHOWN
 from engine.slicing.expr import Call, Column, Const, Expr
@@ -389,8 +389,8 @@ def _in(item: Term, over: Term) -> Term:
         raise NotTranslatedError(f"it looks in {len(values):,} values")
     listed: Mapping[str, list[Any]] = {
         "text": [v for v in values if type(v) is str and _is_text(v)],
-        "int": [int(v) for v in values if _is_whole(v)],
-        "bool": [int(v) for v in values if _is_whole(v)],
+        "int": [int(v) for v in values if is_whole(v)],
+        "bool": [int(v) for v in values if is_whole(v)],
     }
     if item.kind not in listed:
         raise NotTranslatedError(f"it looks for {_KINDS[item.kind]} in a collection")
@@ -406,10 +406,6 @@ def _in(item: Term, over: Term) -> Term:
 
 def _flag(value: bool) -> str:
     return "true" if value else "false"
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
 def _searched(method: str) -> Callable[[Term, Term], Term]:

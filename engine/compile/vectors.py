@@ -378,7 +378,7 @@ def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
             return each(batch, _IN, item, over)
         return Vec("bool", answers, None, item.fail)
     if item.kind in ("int", "bool") and is_plain_collection(over.values):
-        whole = [v for v in map(int, filter(_is_whole, over.values)) if v in _INT64]
+        whole = [v for v in map(int, filter(is_whole, over.values)) if v in _INT64]
         values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
         if item.null is not None:
             values = np.where(item.null, None in over.values, values)
@@ -393,7 +393,8 @@ def is_plain_collection(value: Any) -> bool:
     )
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Tell a whole number, of whichever type, from other values."""
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 

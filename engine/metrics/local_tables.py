@@ -92,15 +92,21 @@ def _column(table: Local, name: str) -> pa.Array:
     Whole numbers are signed, DECIMAL is a whole or a floating number, text is short, and lists are
     of floating numbers.
     """
+    array = _array(table, name)
+    try:
+        return next((to(array) for is_kind, to in _PLAIN if is_kind(array.type)), array)
+    except pa.ArrowInvalid:  # Spark has no unsigned type either
+        raise wrong_type(_TABLE, name, f"{array.type} above 2**63 - 1", "int64 or text") from None
+
+
+def _array(table: Local, name: str) -> pa.Array:
     columns = columns_of(table, [name])
     if name in columns.arrays:
-        array = plain_array(columns.arrays[name])
-    else:
-        try:
-            array = plain_array(pa.Array.from_pandas(columns.objects[name]))
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            raise wrong_type(_TABLE, name, "of several types", "of one type") from None
-    return next((to(array) for is_kind, to in _PLAIN if is_kind(array.type)), array)
+        return plain_array(columns.arrays[name])
+    try:
+        return plain_array(pa.Array.from_pandas(columns.objects[name]))
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        raise wrong_type(_TABLE, name, "of several types", "of one type") from None
 
 
 def _of_decimal(array: pa.Array) -> pa.Array:
@@ -168,11 +174,14 @@ def _has_text(kind: pa.DataType) -> bool:
 def _key(rows: Local, name: str, table: str) -> pa.Array:
     """Return a key column whose text is canonical: of a time its microseconds."""
     _check_there(rows, f"key of {table}", [name])
+    kind = _array(rows, name).type
+    if pa.types.is_decimal(kind) and kind.scale == 0 and kind.precision > _WIDEST:
+        return _array(rows, name).cast(pa.string())  # its digits, as Spark shows it
     column = _column(rows, name)
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
     if not _has_text(column.type):
-        raise not_a_key(name, str(column.type))
+        raise not_a_key(name, str(kind))
     return column
 
 

@@ -151,6 +151,27 @@ WRONG = {
 }
 
 
+def test_keys_of_more_digits_than_int64_has_are_their_digits():
+    keys = [10**19 + i for i in range(N)]
+    wide = pa.array(list(map(Decimal, keys)), pa.decimal128(20, 0))
+    asks = {"key": "id", "slices": ["a"], "metrics": ["accuracy"], "n_replicates": 50}
+    rows = pa.Table.from_pandas(FRAME, preserve_index=False)
+    at = rows.schema.get_field_index("id")
+    tables = [rows.set_column(at, "id", ids) for ids in (wide, pa.array(list(map(str, keys))))]
+    decimal, texts = (evaluate(table, **asks).table for table in tables)
+    pd.testing.assert_frame_equal(decimal, texts)
+
+
+def test_whole_numbers_that_spark_can_not_hold_are_refused():
+    rows = FRAME.assign(id=np.arange(N, dtype=np.uint64) + np.uint64(2**63))
+    with pytest.raises(EngineError) as error:
+        evaluate(rows, key="id", slices=["a"])
+    assert str(error.value) == (
+        "column 'id' of the table is uint64 above 2**63 - 1, and must be int64 or text: cast it, "
+        "or name another one in columns"
+    )
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_refused_says_what_is_wrong(name):
     asks, sentence = WRONG[name]
