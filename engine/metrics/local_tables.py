@@ -87,12 +87,12 @@ def _check_there(table: Local, place: str, columns: Sequence[str]) -> None:
 
 
 def _column(table: Local, name: str) -> pa.Array:
-    """Return a column as one array of a type that the scan takes, or of another one.
+    """Return a column as one array of a type that the scan takes, or of another one."""
+    return _scannable(name, _array(table, name))
 
-    Whole numbers are signed, DECIMAL is a whole or a floating number, text is short, and lists are
-    of floating numbers.
-    """
-    array = _array(table, name)
+
+def _scannable(name: str, array: pa.Array) -> pa.Array:
+    """Return an array with signed numbers, DECIMAL as numbers, short text, lists of floats."""
     try:
         return next((to(array) for is_kind, to in _PLAIN if is_kind(array.type)), array)
     except pa.ArrowInvalid:  # Spark has no unsigned type either
@@ -174,10 +174,11 @@ def _has_text(kind: pa.DataType) -> bool:
 def _key(rows: Local, name: str, table: str) -> pa.Array:
     """Return a key column whose text is canonical: of a time its microseconds."""
     _check_there(rows, f"key of {table}", [name])
-    kind = _array(rows, name).type
+    array = _array(rows, name)
+    kind = array.type
     if pa.types.is_decimal(kind) and kind.scale == 0 and kind.precision > _WIDEST:
-        return _array(rows, name).cast(pa.string())  # its digits, as Spark shows it
-    column = _column(rows, name)
+        return array.cast(pa.string())  # its digits, as Spark shows it
+    column = _scannable(name, array)
     if pa.types.is_timestamp(column.type):
         return column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64())
     if not _has_text(column.type):
