@@ -112,7 +112,8 @@ def test_a_jobs_exit_status(capsys):
 def test_verbose_logs_the_traceback(caplog, capsys):
     assert cli.run(failing(no_rows("t")), argparse.Namespace(verbose=True)) == 1
     (logged,) = caplog.records  # not caplog.text: PySpark may have made its format JSON
-    assert logged.exc_info and logged.exc_info[0] is TableError
+    assert logged.exc_info is not None
+    assert logged.exc_info[0] is TableError
     assert "error: t has no rows; nothing was written\n" in capsys.readouterr().err
 
 
