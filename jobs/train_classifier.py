@@ -40,7 +40,7 @@ def job(args: argparse.Namespace) -> None:
 
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
-    inputs = feature_spec(project.classifier.features.model_dump(), project.text).columns
+    inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = cli.source(project, spark)

@@ -26,7 +26,7 @@ from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.scan.kernel import Added, Masks, Work, add
 from engine.plain import obey, plain
 from engine.project.fitting import Recipe
-from engine.project.model_settings import Classifier
+from engine.project.group_settings import Classifier
 from engine.run.packing import packed
 from engine.slicing.kleene import BatchMask
 from engine.words import bit_counts, bit_sums, set_bits
@@ -241,7 +241,7 @@ def test_training_gives_the_same_to_a_millionth(optimizer, features, each_way):
         setup = recipe.build({"train": sample.slice(0, 180), "valid": sample.slice(180)})
         setup.trainer.fit(setup.model, setup.loaders)
         checkpoint = Checkpoint(
-            setup.model.eval(), setup.features, settings.base.model_dump(), (0, 1),
+            setup.model.eval(), setup.features, settings.base, (0, 1),
             {"a": "", "b": ""}, {},
         )  # fmt: skip
         scores = checkpoint.score(sample, heads=True)

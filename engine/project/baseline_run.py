@@ -17,7 +17,7 @@ from engine.masks.checks import no_rows, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
-from engine.project.model_settings import Baseline as BaselineSettings
+from engine.project.group_settings import Baseline as BaselineSettings
 from engine.project.settings import Project
 from engine.sql import name_sql
 from engine.storage.lineage import READ, read_again, reading

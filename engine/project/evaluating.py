@@ -26,9 +26,10 @@ from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.project import records
+from engine.project.group_settings import Predictions
 from engine.project.predictions import ModelTable, read_predictions
 from engine.project.row_columns import RowColumns, row_columns
-from engine.project.settings import Predictions, Project
+from engine.project.settings import Project
 from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.lineage import READ, deciding

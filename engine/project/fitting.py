@@ -21,7 +21,7 @@ from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.settings import TrainerConfig, monitored
 from engine.classifier.train import Trainer, set_seed
-from engine.project.model_settings import Classifier
+from engine.project.group_settings import Classifier
 
 TASK = "task"
 WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
@@ -134,10 +134,8 @@ class Recipe:
             ``train`` and, if there is one, ``valid``: the features' columns, masks, label and p.
         """
         set_seed(self.settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
-        features = fit_features(
-            self.settings.features.model_dump(), sample["train"], self.text, self.key
-        )
-        base = build_base(self.settings.base.model_dump(), features.width)
+        features = fit_features(self.settings.features, sample["train"], self.text, self.key)
+        base = build_base(self.settings.base, features.width)
         model = SlicingClassifier(
             base.module,
             base.width,
@@ -196,7 +194,7 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
     """
     config = TrainerConfig(**settings.for_trainer)
     with torch.device("meta"):
-        base = build_base(settings.base.model_dump(), 1)
+        base = build_base(settings.base, 1)
         model = SlicingClassifier(
             base.module,
             base.width,

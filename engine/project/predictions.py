@@ -13,7 +13,8 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import TableError, listed
 from engine.masks.checks import check_columns, check_unique, quoted
 from engine.metrics.predictions import normalised
-from engine.project.settings import LateLabel, Predictions, Project
+from engine.project.group_settings import LateLabel, Predictions
+from engine.project.settings import Project
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot
 

@@ -13,8 +13,8 @@ from pyspark.sql.types import StructType
 from engine.errors import ConfigError
 from engine.label.frequent_values import FoundValues, check_by, families, find_values
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
+from engine.project.group_settings import InlineSlice
 from engine.project.settings import Project
-from engine.project.slice_settings import InlineSlice
 from engine.slicing.algebra import is_composition
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.compositions import Composition, compositions

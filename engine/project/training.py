@@ -152,7 +152,7 @@ def train(
         folder,
         model,
         features=setup.features,
-        base=settings.base.model_dump(),
+        base=settings.base,
         classes=project.classes,
         slices=slices,
         facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in epoch.metrics.items()}},
