@@ -13,24 +13,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument(
-        "--model", action="append", metavar="ID", help="a model to evaluate; all by default"
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="say what each metric costs and rests on, and stop"
-    )
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    model={"action": "append", "metavar": "ID", "help": "a model to evaluate; all by default"},
+    explain={"action": "store_true", "help": "say what each metric costs and rests on, and stop"},
+)
+def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     from engine.project import audit, explanation
     from engine.project.evaluating import check_keys, evaluation_input, own_metrics

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from engine.project import cli
@@ -24,29 +23,22 @@ if TYPE_CHECKING:
     from engine.project.settings import Project
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument(
-        "--explain", action="store_true", help="say where each slice runs and why, and stop"
-    )
-    parser.add_argument(
-        "--view",
-        action="store_true",
-        help="print the SELECT that shows each slice of the mask table as a BOOLEAN column, and "
-        "stop",
-    )
-    parser.add_argument(
-        "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
-    )
-    parser.add_argument("--force", action="store_true", help="label again though nothing changed")
-    parser.add_argument(
-        "--repin", action="store_true", help="look for new values of slices by value, and add them"
-    )
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    explain={"action": "store_true", "help": "say where each slice runs and why, and stop"},
+    view={
+        "action": "store_true",
+        "help": "print the SELECT that shows each slice of the mask table as a BOOLEAN column, "
+        "and stop",
+    },
+    where={"metavar": "PREDICATE", "help": "label only these partitions (over partition_by)"},
+    force={"action": "store_true", "help": "label again though nothing changed"},
+    repin={
+        "action": "store_true",
+        "help": "look for new values of slices by value, and add them",
+    },
+)
+def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     from engine.project import coverage, explanation, slices
     from engine.project.labelling import Labelling, column_roles

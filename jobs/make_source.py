@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--data", metavar="FOLDER", help="the folder of the five CSV files")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    data={"metavar": "FOLDER", "help": "the folder of the five CSV files"},
+)
+def main(args: argparse.Namespace) -> None:
     """Write the source table, unless it is there already."""
     from engine.project.demo_data import digest, generate_comments, read_youtube_spam
     from engine.storage import tables

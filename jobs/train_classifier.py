@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--force", action="store_true", help="train again though nothing changed")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    force={"action": "store_true", "help": "train again though nothing changed"},
+)
+def main(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
     import time
 

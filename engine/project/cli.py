@@ -34,11 +34,35 @@ _OVERRIDES = (
 )
 
 
-def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """Return a job's argument parser, with what all jobs take."""
+def job(
+    about: str | None, **options: Mapping[str, Any]
+) -> Callable[[Callable[[argparse.Namespace], None]], Callable[..., int]]:
+    """Make a command of a function: it takes the command line, and returns the exit status.
+
+    Parameters
+    ----------
+    about
+        What ``--help`` says first.
+    options
+        The job's own, as ``ArgumentParser.add_argument`` takes them.
+    """
+
+    def command(work: Callable[[argparse.Namespace], None]) -> Callable[..., int]:
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run(work, parser(about, options).parse_intermixed_args(argv))
+
+        return main
+
+    return command
+
+
+def parser(
+    about: str | None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> argparse.ArgumentParser:
+    """Return a job's argument parser: what all jobs take, then the job's own options."""
     arguments = argparse.ArgumentParser(
-        description=description,
-        epilog=f"{epilog}\n\n{_OVERRIDES}".strip(),
+        description=about,
+        epilog=_OVERRIDES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument(
@@ -46,6 +70,8 @@ def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
     )
     arguments.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
+    for name, how in (options or {}).items():
+        arguments.add_argument(f"--{name}", **how)
     return arguments
 
 
