@@ -22,16 +22,13 @@ from engine.project import cli
 )
 def main(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
-    import time
-
     from engine.classifier.checkpoint import check_target, stored_facts
     from engine.classifier.settings import feature_spec
     from engine.masks.table import slices_of
     from engine.project import sample as samples
-    from engine.project.fitting import check_setup
     from engine.project.source import check_roles
     from engine.project.stale import stale_masks
-    from engine.project.training import SAMPLE, deciding_facts, facts_of, train
+    from engine.project.training import SAMPLE, check_setup, deciding_facts, facts_of, train
     from engine.storage import tables
 
     project = cli.project_of(args)
@@ -65,13 +62,11 @@ def main(args: argparse.Namespace) -> None:
     if same and same_rows:
         print(unchanged)
         return
-    start = time.monotonic()
-    training = train(project, sample, slices, facts, folder)
-    for section in (training.epochs, training.worst):
+    sections, lines = train(project, sample, slices, facts, folder)
+    for section in sections:
         cli.show(section.title, section.columns, section.rows)
-    seconds, n = time.monotonic() - start, training.parameters
-    print(f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s")
-    print(f"wrote {training.log}: {len(training.history)} epochs")
+    for line in lines:
+        print(line)
 
 
 if __name__ == "__main__":
