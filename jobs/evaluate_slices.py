@@ -24,7 +24,7 @@ from engine.project import cli
 )
 def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
-    from engine.project import audit, explanation
+    from engine.project import audit
     from engine.project.evaluating import check_keys, evaluation_input, own_metrics
     from engine.project.stale import stale_models
     from engine.storage.lineage import readings
@@ -37,7 +37,7 @@ def main(args: argparse.Namespace) -> None:
         for snapshot in model.snapshots:
             cli.tell_files(snapshot)
     if args.explain:
-        print(explanation.of_evaluation(data))
+        print(data.explain())
         return
     check_keys(data)
     masks, level = data.masks, project.certainty.level

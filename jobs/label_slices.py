@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
-    from engine.project import coverage, explanation, slices
+    from engine.project import coverage, slices
     from engine.project.labelling import Labelling, column_roles
     from engine.storage import tables
 
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
         print(line)
     run = Labelling(project, source, resolved, roles)
     if args.explain:
-        print(explanation.of_labelling(run))
+        print(run.explain())
         return
     output = run.output(args.where)
     same = output.same(args.force)

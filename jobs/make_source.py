@@ -21,14 +21,15 @@ from engine.project import cli
 )
 def main(args: argparse.Namespace) -> None:
     """Write the source table, unless it is there already."""
-    from engine.project.demo_data import digest, generate_comments, read_youtube_spam
+    from engine.project.demo_data import generate_comments, read_youtube_spam
     from engine.storage import tables
+    from engine.storage.digest import digest
 
     project = cli.project_of(args)
     comments = read_youtube_spam(args.data) if args.data else generate_comments()
     spark = cli.session(project, "make_source")
     place = project.source.table
-    facts = {"data": args.data or "generated", "content": digest(comments)}
+    facts = {"data": args.data or "generated", "content": digest(comments.to_json(orient="split"))}
     stored = tables.find(spark, place)
     if stored is not None and tables.same(stored.facts, facts):
         print(tables.unchanged(stored))

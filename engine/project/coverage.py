@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,12 +11,20 @@ from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import split_name
-from engine.project import records
 from engine.project.labelling import Labelling
 from engine.report.sections import Section
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot, Written
 
+_CATALOGUE = (
+    "id string, name string, description string, fingerprint string, kind string, "
+    "changed_at timestamp, definition string"
+)
+_COVERAGE = (
+    "mask_version string, run_ts timestamp, source_table string, source_version string, "
+    "engine_version string, split string, slice string, slice_fingerprint string, "
+    "n_rows long, n_in long, n_null long, mask_identity string"
+)
 _SHOWN = 100  # slices on the terminal
 
 
@@ -34,19 +43,34 @@ def write(
         What decided its rows.
     """
     project, plan, spark = run.project, run.plan, masks.df.sparkSession
-    counts = coverage(masks.df, plan.ids, project.split)
-    catalogue = records.catalogue_rows(plan.sfs, facts["slices"], run.slices.definitions)
-    rows = records.coverage_rows(counts, masks.rows_version, masks.identity, facts)
-    written = [
-        tables.upsert(
-            spark.createDataFrame(of, table.schema), project.place(name), table.key, table.changing
-        )
-        for name, table, of in (
-            ("slices", records.CATALOGUE, catalogue),
-            ("coverage", records.COVERAGE, rows),
-        )
+    counts, definitions = coverage(masks.df, plan.ids, project.split), run.slices.definitions
+    now, prints = dt.datetime.now(dt.UTC), facts["slices"]
+    slices = [
+        (sf.id, sf.name, sf.description, prints[sf.id], str(sf.kind), now, definitions.get(sf.id))
+        for sf in plan.sfs
     ]
-    return counts, written
+    of = (facts["source"], facts["source_version"], facts["engine_version"])
+    rows = [
+        (
+            masks.rows_version, now, *of, c.split, c.slice_id, prints[c.slice_id],
+            c.rows, c.n_in, c.n_null, masks.identity,
+        )
+        for c in counts
+    ]  # fmt: skip
+    catalogue = tables.upsert(
+        spark.createDataFrame(slices, _CATALOGUE),
+        project.place("slices"),
+        ["id"],
+        ["name", "description", "fingerprint", "kind", "definition"],
+    )
+    counted = tables.upsert(
+        spark.createDataFrame(rows, _COVERAGE),
+        project.place("coverage"),
+        ["mask_version", "split", "slice"],
+        # Versions start again where a mask table was removed.
+        ["mask_identity", "source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"],
+    )
+    return counts, [catalogue, counted]
 
 
 def section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:

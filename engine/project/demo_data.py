@@ -16,7 +16,6 @@ split       string  train, valid or test
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import html
 import random
 import re
@@ -357,11 +356,6 @@ def generate_comments(n: int = 2000, seed: int = 7) -> pd.DataFrame:
     where = unit_interval(comments["comment_id"], seed)
     comments["split"] = [next(split for end, split in _SPLITS if u < end) for u in where]
     return _null_is_none(comments)
-
-
-def digest(comments: pd.DataFrame) -> str:
-    """Return a digest of the rows."""
-    return hashlib.sha256(comments.to_json(orient="split").encode()).hexdigest()[:16]
 
 
 def _comment(i: int, seed: int) -> tuple[object, ...]:

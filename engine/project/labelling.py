@@ -106,6 +106,21 @@ class Labelling:
         causes = (f"slice {sf.name!r} {why}" for sf in self.undescribed for why in unknowns(sf))
         return (*self.unknown_tables, *causes)
 
+    def explain(self) -> str:
+        """Say where each slice runs and why, what is checked, and what is labelled each time."""
+        project, source = self.project, self.source
+        key = ", ".join(project.join_columns)
+        unique = (
+            f"({key}) is checked to be unique: one shuffle of these columns "
+            "(check_key: off saves it)"
+            if project.check_key == "full"
+            else f"({key}) is not checked to be unique (check_key: off)"
+        )
+        files = f" ({source.known_by})" if source.known_by else ""
+        again = [f"{why}: labelled again each time, and compared" for why in self.unknown]
+        version = f"{source.name} version {source.version}{files}"
+        return "\n".join([version, str(self.plan.explain()), unique, *again])
+
     def output(self, where: str | None = None) -> MaskOutput:
         """Return the mask table as this run writes it; of the partitions of ``where``, if any."""
         project, source = self.project, self.source

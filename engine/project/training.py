@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -34,11 +35,11 @@ from engine.classifier.monitor import first_better, slice_figures
 from engine.classifier.settings import TrainerConfig, monitored
 from engine.classifier.train import Trainer, set_seed
 from engine.project.group_settings import Classifier
-from engine.project.records import run_id
 from engine.project.sample import mask_column
 from engine.project.settings import Project
 from engine.report.sections import Section
 from engine.sampling import LABEL, P
+from engine.storage.digest import digest
 from engine.storage.lineage import READ, deciding, reading
 from engine.storage.snapshot import Snapshot
 
@@ -268,7 +269,8 @@ def train(
     start, settings = time.monotonic(), project.classifier
     log, states = project.file("training_log.jsonl"), folder.with_name(f"{folder.name}.state")
     log.parent.mkdir(parents=True, exist_ok=True)
-    state = states / run_id(deciding_facts(facts))  # resumed by the same run only
+    # Resumed by the same run only.
+    state = states / digest(json.dumps(deciding_facts(facts), sort_keys=True))
     files = {"log": str(log), "folder": str(state)}
     if settings.tensorboard:
         files["tensorboard"] = str(project.file("tensorboard"))

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.storage.digest import digest
 from engine.storage.jvm import file_system
 
 if TYPE_CHECKING:
@@ -186,8 +187,3 @@ def _columns(schema: Any) -> Any:
             k: v for k, v in about.items() if k not in _NO_ROWS and (k, v) != (_MAPPED_TO, name)
         }
     return plain
-
-
-def digest(text: str) -> str:
-    """Return a short hash of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

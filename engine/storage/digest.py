@@ -1,7 +1,8 @@
-"""A digest of a table's rows in any order: tables with the same rows have the same digest."""
+"""Digests of texts, and of a table's rows in any order: the same rows have the same digest."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 _NESTED = (ArrayType, MapType, StructType, VariantType)
+
+
+def digest(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def row_digest(df: DataFrame) -> str:

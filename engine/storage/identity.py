@@ -18,7 +18,8 @@ from urllib.parse import unquote
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.storage.delta_log import DeltaLeaf, delta_identity, digest, last_change, leaf_of
+from engine.storage.delta_log import DeltaLeaf, delta_identity, last_change, leaf_of
+from engine.storage.digest import digest
 from engine.storage.jvm import analyzed, class_name, file_system, is_a, is_classic, items, sha256
 from engine.storage.session import meaning
 
