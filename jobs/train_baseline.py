@@ -27,8 +27,7 @@ def main(args: argparse.Namespace) -> None:
     from engine.baseline import predictor, stored_facts
     from engine.metrics.predictions import check_key_names
     from engine.project.baseline_run import facts_of, fit
-    from engine.project.output import Output
-    from engine.project.source import check_roles, check_source
+    from engine.project.job_tables import Output, check_roles, check_source
     from engine.scoring import with_predictions
     from engine.storage import tables
 

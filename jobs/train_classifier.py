@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     from engine.classifier.settings import feature_spec
     from engine.masks.table import slices_of
     from engine.project import sample as samples
-    from engine.project.source import check_roles
+    from engine.project.job_tables import check_roles
     from engine.project.stale import stale_masks
     from engine.project.training import SAMPLE, check_setup, deciding_facts, facts_of, train
     from engine.storage import tables

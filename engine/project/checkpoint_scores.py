@@ -13,9 +13,8 @@ import engine
 from engine.classifier.checkpoint import Checkpoint, load, stored_facts
 from engine.errors import StaleError
 from engine.metrics.predictions import check_key_names
-from engine.project.output import Output
+from engine.project.job_tables import Output, check_roles, check_source
 from engine.project.settings import Project
-from engine.project.source import check_roles, check_source
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,

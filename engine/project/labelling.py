@@ -17,10 +17,9 @@ from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import TableForm, check_same_slices, table_form
-from engine.project.output import Output
+from engine.project.job_tables import Output, check_roles, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
-from engine.project.source import check_roles, check_source
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction

@@ -1,13 +1,17 @@
-"""The rows that a job reads: their columns by role, and what must hold of them."""
+"""The tables of one job: what must hold of the source that it reads, and the one that it writes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame
 
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.project.settings import Project
+from engine.storage import tables
+from engine.storage.place import Place
 from engine.storage.snapshot import Snapshot
 
 
@@ -50,3 +54,32 @@ def check_source(
     if project.check_key == "full":
         check_unique(df, name, project.join_columns)
     return rows
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table as one run writes it.
+
+    Attributes
+    ----------
+    place
+        Where it is.
+    stored
+        The table as it is; None where there is none.
+    facts
+        What decides its rows.
+    """
+
+    place: Place
+    stored: Snapshot | None
+    facts: Mapping[str, Any]
+
+    @property
+    def stored_facts(self) -> Mapping[str, Any]:
+        """What decided the rows of the table as it is; empty where there is none."""
+        return self.stored.facts if self.stored else {}
+
+    def same(self, force: bool) -> Snapshot | None:
+        """Return the stored table if the same facts decided its rows, unless a run is forced."""
+        same = not force and self.stored and tables.same(self.stored.facts, self.facts)
+        return self.stored if same else None
