@@ -21,7 +21,7 @@ from engine.project.group_settings import Baseline as BaselineSettings
 from engine.project.settings import Project
 from engine.sql import name_sql
 from engine.storage.lineage import READ, read_again, reading
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 _MB = 2**20
 _log = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from engine.scoring import (
 )
 from engine.storage import tables
 from engine.storage.lineage import READ, read_again, reading
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.place import Snapshot, Written
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 

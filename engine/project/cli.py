@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from engine.project.settings import Project
     from engine.report.sections import Section
-    from engine.storage.snapshot import Snapshot, Written
+    from engine.storage.place import Snapshot, Written
 
 log = logging.getLogger("engine")
 
@@ -167,7 +167,7 @@ def tell_again(written: Written, unknown: Sequence[str]) -> None:
     """Say why a run computed again what seems unchanged, and whether its rows differ."""
     came = "got other rows" if written.changed else "has the same rows"
     for why in unknown:
-        print(f"{why}: looked at again, and {written.name} {came}")
+        print(f"{why}: looked at again, and {written.place} {came}")
 
 
 def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from engine.masks.splits import split_name
 from engine.project.labelling import Labelling
 from engine.report.sections import Section
 from engine.storage import tables
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.place import Snapshot, Written
 
 _CATALOGUE = (
     "id string, name string, description string, fingerprint string, kind string, "

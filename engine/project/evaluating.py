@@ -43,7 +43,7 @@ from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, deciding
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.place import Snapshot, Written
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -183,7 +183,7 @@ class EvaluationInput:
             end = (*counts, r["status"], *sure, stale[model_id].rows)
             rows.append((*about, *which, r["metric"], r["class"], value, *end))
         df = self.rows.sparkSession.createDataFrame(rows, SCHEMA)
-        return tables.insert_missing(df, self.project.place("metrics"), KEY)
+        return tables.upsert(df, self.project.place("metrics"), KEY)
 
     def _facts(self, figures: pd.DataFrame) -> dict[str, Any]:
         """Return everything that decides the figures; a run with the same facts adds none."""

@@ -18,7 +18,7 @@ from engine.project.group_settings import LateLabel, Predictions
 from engine.project.settings import Project
 from engine.storage import tables
 from engine.storage.lineage import Reading, versions
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 _log = logging.getLogger(__name__)
 _LATE = "@late"  # named as no column of a prediction table is

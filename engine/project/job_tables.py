@@ -11,8 +11,7 @@ from pyspark.sql import DataFrame
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.project.settings import Project
 from engine.storage import tables
-from engine.storage.place import Place
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Place, Snapshot
 
 
 def check_roles(source: Snapshot, roles: Mapping[str, Sequence[str | None]]) -> dict[str, str]:

@@ -26,8 +26,8 @@ from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, read_again, reading, readings, versions
+from engine.storage.place import Snapshot, Written
 from engine.storage.session import ZONE, meaning
-from engine.storage.snapshot import Snapshot, Written
 
 _log = logging.getLogger(__name__)
 

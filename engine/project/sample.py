@@ -37,7 +37,7 @@ from engine.sampling import (
 )
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from engine.project.settings import Project
 from engine.scoring import slice_differences
 from engine.storage import tables
 from engine.storage.lineage import reading, readings, stale_rows
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ from engine.report.sections import Section
 from engine.sampling import LABEL, P
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, deciding, reading
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # facts of a checkpoint that training adds
 TASK = "task"

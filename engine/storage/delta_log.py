@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ _NO_ROWS = {"comment", "delta.columnMapping.id"}  # of a column's metadata, what
 
 @dataclass(frozen=True)
 class Commit:
-    """The commit that made a Delta table's rows what they are.
+    """One commit of a Delta table.
 
     Attributes
     ----------
@@ -40,23 +40,6 @@ class Commit:
         Its version.
     mark
         A hash of how it starts, which no commit of another table with this id shares.
-    metadata
-        What its writer says of it, or None.
-    """
-
-    version: int
-    mark: str
-    metadata: str | None
-
-
-@dataclass(frozen=True)
-class CommitFile:
-    """What a commit's file says.
-
-    Attributes
-    ----------
-    version, mark
-        As a :class:`Commit` has them.
     info
         What its writer says of it, Delta's ``commitInfo``.
     changes
@@ -66,7 +49,7 @@ class CommitFile:
     version: int
     mark: str
     info: Mapping[str, Any]
-    changes: bool
+    changes: bool = True
 
 
 @dataclass(frozen=True)
@@ -84,7 +67,7 @@ def delta_identity(leaf: DeltaLeaf, commit: Commit) -> str:
 
     Examples
     --------
-    >>> delta_identity(DeltaLeaf("0dd2048b", "t/_delta_log", 7, "e1"), Commit(3, "9f2c", None))
+    >>> delta_identity(DeltaLeaf("0dd2048b", "t/_delta_log", 7, "e1"), Commit(3, "9f2c", {}))
     'delta:0dd2048b@3:9f2c:e1'
     """
     return f"delta:{leaf.id}@{commit.version}:{commit.mark}:{leaf.columns}"
@@ -114,49 +97,38 @@ def last_change(spark: SparkSession, log: str, version: int) -> Commit:
         The version.
     """
     newest, at = None, version
-    while at >= 0:
-        commit = read_commit(spark, log, at)
-        if commit is None:
-            break
-        newest = newest or commit
-        operation, back = commit.info.get("operation"), _restored(commit.info)
-        if back is not None:
-            at = back
+    while at >= 0 and (commit := read_commit(spark, log, at)):
+        newest, operation = newest or commit, commit.info.get("operation")
+        back = (commit.info.get("operationParameters") or {}).get("version")
+        if operation == "RESTORE" and back is not None:
+            at = int(back)
         elif operation in _MAINTENANCE or not commit.changes:
             at -= 1
         else:
-            return Commit(at, commit.mark, commit.info.get("userMetadata"))
-    return Commit(version, newest.mark if newest else "", None)
+            return commit
+    return Commit(version, newest.mark if newest else "", {})
 
 
-def _restored(info: Mapping[str, Any]) -> int | None:
-    """Return the version that a commit went back to, if it did and says so."""
-    back = (info.get("operationParameters") or {}).get("version")
-    return int(back) if info.get("operation") == "RESTORE" and back is not None else None
-
-
-def read_commit(spark: SparkSession, log: str, version: int) -> CommitFile | None:
+def read_commit(spark: SparkSession, log: str, version: int) -> Commit | None:
     """Read a commit's file by pieces until it says whether it changes rows; None if it is gone."""
     try:
         files, path = file_system(spark, f"{log}/{version:020d}.json")
         stream = files.open(path)
     except Exception:  # cleaned up, or a log of another kind
         return None
-    try:
+    with closing(stream):
         piece = bytes(stream.readNBytes(_PIECE))
         mark = hashlib.sha256(piece).hexdigest()[:16]
-        start = piece  # what our jobs say of a commit may be long, for it names all slices
-        while b"\n" not in start and (more := bytes(stream.readNBytes(_PIECE))):
-            start += more
-        piece, info = start, _commit_info(start)
-        while piece:
-            if _CHANGES.search(piece):
-                return CommitFile(version, mark, info, True)
+        # What our jobs say of a commit may be long, for it names all slices.
+        while b"\n" not in piece and (more := bytes(stream.readNBytes(_PIECE))):
+            piece += more
+        info = _commit_info(piece)
+        while not (changes := _CHANGES.search(piece) is not None):
             more = bytes(stream.readNBytes(_PIECE))
-            piece = piece[-_LONGEST:] + more if more else b""
-    finally:
-        stream.close()
-    return CommitFile(version, mark, info, False)
+            if not more:
+                break
+            piece = piece[-_LONGEST:] + more
+    return Commit(version, mark, info, changes)
 
 
 def _commit_info(start: bytes) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.plain import plain
-from engine.storage.jvm import class_name, is_classic, lines, optimized, task_limits
+from engine.storage.jvm import class_name, is_classic, lines, query, task_limits
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,12 +87,9 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     columns
         Those of its columns that are read.
     """
-    if plain():
-        return None
     kinds = {f.name: f.dataType.simpleString() for f in df.schema}
-    if any(kinds.get(c) not in TYPES or "." in c for c in columns):
-        return None
-    paths = _paths(df, columns)
+    readable = all(kinds.get(c) in TYPES and "." not in c for c in columns)
+    paths = _paths(df, columns) if readable and not plain() else None
     if not paths:
         return None
     sizes = {path: os.stat(path).st_size for path in paths}
@@ -105,7 +102,7 @@ def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
     if not is_classic(df):
         return None
     # A query of its own: one that was planned before doesn't see what was written since.
-    plan = optimized(df.alias("rows"))
+    plan = query(df.alias("rows")).optimizedPlan()
     while class_name(plan) == "Project" and plan.outputSet().subsetOf(plan.child().outputSet()):
         plan = plan.child()
     if class_name(plan) != "LogicalRelation" or class_name(plan.relation()) != "HadoopFsRelation":
@@ -115,19 +112,16 @@ def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
     if (class_name(form), class_name(index)) != (_FORMAT, _INDEX):
         return None
     vectors = form.protocol().readerAndWriterFeatureNames().contains(_VECTORS)
-    if vectors or form.columnMappingMode().name() != "none":
-        return None
-    if set(relation.partitionSchema().fieldNames()) & set(columns):
+    elsewhere = set(relation.partitionSchema().fieldNames()) & set(columns)
+    if vectors or elsewhere or form.columnMappingMode().name() != "none":
         return None
     names = lines(df.sparkSession, index.inputFiles())
     if not all(name.startswith(_SCHEME) for name in names):
         return None
     paths = [name.removeprefix(_SCHEME) for name in names]
     # Delta's versions don't agree on whether these are URLs.
-    for names in (paths, [unquote(path) for path in paths]):
-        if all(map(os.path.isfile, names)):
-            return names
-    return None
+    both = (paths, [unquote(path) for path in paths])
+    return next((names for names in both if all(map(os.path.isfile, names))), None)
 
 
 def shared(sizes: Mapping[str, int], slots: int, most: int) -> tuple[tuple[Span, ...], ...]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.sql import name_sql, text_sql
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Snapshot
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -148,15 +147,11 @@ def delta_jars() -> list[Path]:
     SetupError
         If they were never resolved and can't be fetched.
     """
-    place = _jar_place()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = cache / "slice-engine" / delta_package().replace(":", "_")
     if not place.is_dir():
         _resolve(place)
     return sorted(place.glob("*.jar"))
-
-
-def _jar_place() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "slice-engine" / delta_package().replace(":", "_")
 
 
 def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
@@ -189,25 +184,22 @@ def _resolve(place: Path) -> None:
     check_java()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        jars = Path(scratch, "jars")
+        jars.mkdir()
         fetch = subprocess.run(
-            [sys.executable, "-c", _FETCH, delta_package(), scratch],
+            [sys.executable, "-c", _FETCH, delta_package(), str(jars)],
             capture_output=True,
             text=True,
             check=False,
         )
-        jars = sorted(Path(scratch).glob("*.jar"))
-        if fetch.returncode or not jars:
+        if fetch.returncode or not any(jars.iterdir()):
             raise SetupError(
                 f"Delta Lake's JARs ({delta_package()}) are not on this machine and could not be "
                 f"fetched: {_reason(fetch.stdout + fetch.stderr)}; run `make setup` once where "
                 "Maven Central can be reached"
             )
-        ready = Path(scratch) / "ready"
-        ready.mkdir()
-        for jar in jars:
-            shutil.move(jar, ready)
         if not place.is_dir():  # somebody else may have been faster
-            ready.rename(place)
+            jars.rename(place)
 
 
 # Spark resolves packages only when a JVM starts, so a short-lived one is started for it.

@@ -18,25 +18,25 @@ from pyspark.sql.types import ArrayType, MapType, StructType
 
 from engine.errors import MeanwhileError, TableError, listed
 from engine.sql import name_sql
-from engine.storage.delta_log import delta_identity, last_change
-from engine.storage.digest import row_digest
-from engine.storage.first_write import first_write, remove_first
-from engine.storage.history import (
+from engine.storage.commits import (
     ATTEMPT,
     alone,
     attempt_of,
     facts_of,
+    first_write,
     is_concurrent,
     newest_commits,
     newest_version,
+    remove_first,
     restore,
     table_sql,
 )
+from engine.storage.delta_log import delta_identity, last_change
+from engine.storage.digest import row_digest
 from engine.storage.identity import delta_leaf, plan_identity, why_changing
 from engine.storage.lineage import deciding
-from engine.storage.place import Place
+from engine.storage.place import Place, Snapshot, Written
 from engine.storage.session import settings
-from engine.storage.snapshot import Snapshot, Written
 from engine.storage.source_files import format_of, read_files
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
         str(leaf.version),
         delta_identity(leaf, commit),
         str(commit.version),
-        facts=facts_of(commit.metadata),
+        facts=facts_of(commit.info.get("userMetadata")),
     )
 
 
@@ -175,8 +175,7 @@ def read_source(
                 f"make a temporary view a global one (global_temp.{place})"
             )
         raise TableError(f"source {place!s} can't be read: {problem}") from None
-    text = known.text
-    return Snapshot(place, df, text, identity=text, unknown=known.unknown, known_by=known.files)
+    return Snapshot(place, df, known.text, known.text, unknown=known.unknown, known_by=known.files)
 
 
 def _source_rows(
@@ -287,7 +286,8 @@ def overwrite(
             alone(place, new),
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
         ):
-            _make_schema(spark, place)
+            if place.in_catalog and not spark.catalog.databaseExists(place.schema):
+                spark.sql(f"CREATE SCHEMA {place.schema}")
             place.save(writer)
     finally:
         if cached is not None:
@@ -348,18 +348,13 @@ def unchanged(table: Snapshot) -> Written:
     return Written(table.place, table.version, table.df.count(), 0.0, changed=False)
 
 
-def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Written:
-    """Add the rows of ``df`` whose ``on`` columns (null equals null) are not in the table yet.
+def upsert(
+    df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str] = ()
+) -> Written:
+    """Insert rows whose ``on`` columns (null equals null) are new, and update what differs.
 
-    A run that adds nothing makes no commit.
-    """
-    return upsert(df, table, on, ())
-
-
-def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str]) -> Written:
-    """Insert new rows and update those that differ in the ``compare`` columns.
-
-    A run that changes nothing makes no commit.
+    That is rows which differ in the ``compare`` columns. A run that changes nothing makes no
+    commit.
     """
     spark, start, place = df.sparkSession, time.monotonic(), Place.of(table)
     stored = find(spark, place)
@@ -383,13 +378,10 @@ def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequen
         update = f"WHEN MATCHED AND ({differs}) THEN UPDATE SET *" if compare else ""
         insert = "WHEN NOT MATCHED THEN INSERT *"
         merge = f"MERGE INTO {target} AS old USING ", f" AS new ON {same} {update} {insert}"
-        spark.sql("{rows}".join(map(_unformatted, merge)), rows=df)
+        # Spark formats this, and braces in names stay what they are.
+        literal = (sql.replace("{", "{{").replace("}", "}}") for sql in merge)
+        spark.sql("{rows}".join(literal), rows=df)
     return _written(spark, place, start)
-
-
-def _unformatted(sql: str) -> str:
-    """Return SQL that Spark formats, and that stays what it is."""
-    return sql.replace("{", "{{").replace("}", "}}")
 
 
 def _equal(column: str) -> str:
@@ -424,7 +416,10 @@ def undo(spark: SparkSession, written: Written) -> str:
     if attempt_of(newest) != written.attempt:
         return _left(written, int(newest["version"]))
     if not version:
-        _drop(spark, place)
+        if place.in_catalog:
+            spark.sql(f"DROP TABLE IF EXISTS {place.text}")
+        else:
+            remove_first(spark, place.text)
         return f"{place}, which this run had made, was dropped"
     try:
         restore(spark, place, version - 1)
@@ -452,18 +447,6 @@ def _written(spark: SparkSession, place: Place, start: float, attempt: str = "")
     own = next((c for c in commits if attempt and attempt_of(c) == attempt), commits[0])
     rows = int((own["operationMetrics"] or {}).get("numOutputRows", 0))
     return Written(place, str(own["version"]), rows, time.monotonic() - start, attempt=attempt)
-
-
-def _make_schema(spark: SparkSession, place: Place) -> None:
-    if place.in_catalog and not spark.catalog.databaseExists(place.schema):
-        spark.sql(f"CREATE SCHEMA {place.schema}")
-
-
-def _drop(spark: SparkSession, place: Place) -> None:
-    if place.in_catalog:
-        spark.sql(f"DROP TABLE IF EXISTS {place.text}")
-    else:
-        remove_first(spark, place.text)
 
 
 def _first_line(error: Exception) -> str:

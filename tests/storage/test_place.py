@@ -52,7 +52,7 @@ def test_all_that_is_done_with_a_table(spark, tmp_path, quoted):
     assert tables.upsert(new, place, ["id"], ["n"]).changed
     rows = [tuple(r) for r in tables.read(spark, place).df.orderBy("id").collect()]
     assert rows == [(0, 0, None), (1, 0, None), (2, 20, "{}"), (3, 30, "{}"), (4, 40, "{}")]
-    assert not tables.insert_missing(new, place, ["id"]).changed
+    assert not tables.upsert(new, place, ["id"]).changed
     assert tables.read_source(spark, place).name == place
 
 

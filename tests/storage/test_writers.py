@@ -125,7 +125,7 @@ def test_rows_that_are_merged_into_a_table_made_meanwhile_are_added(spark, tmp_p
         return real(df, table, **options)
 
     with mock.patch("engine.storage.tables.overwrite", late):
-        tables.insert_missing(spark.range(11, 14), place, ["id"])
+        tables.upsert(spark.range(11, 14), place, ["id"])
     assert ids(spark, place) == [10, 11, 12, 13]
 
 
@@ -184,9 +184,9 @@ def test_writers_of_a_catalog(spark, tmp_path):
         (folder / name / "_delta_log").mkdir(parents=True)
         (folder / name / "part-00000.parquet").touch()
     tables.overwrite(good, "meet.replaced", facts={})
-    tables.insert_missing(good, "meet.added", ["id"])
+    tables.upsert(good, "meet.added", ["id"])
     spark.range(3).write.format("delta").save(str(folder / "committed"))
-    tables.insert_missing(good, "meet.committed", ["id"])
+    tables.upsert(good, "meet.committed", ["id"])
     for name, start in {"replaced": 1, "added": 1, "committed": 0}.items():
         found = spark.table(f"meet.{name}").collect()
         assert sorted(r.id for r in found) == list(range(start, 5))

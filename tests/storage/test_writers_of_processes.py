@@ -46,7 +46,7 @@ def write(name, place, insert):
     try:
         df = rows(name)
         if insert:
-            tables.insert_missing(df, place, ["id"])
+            tables.upsert(df, place, ["id"])
         else:
             tables.overwrite(df, place, facts={})
         told = "wrote"
@@ -55,7 +55,7 @@ def write(name, place, insert):
     (folder / f"{name}.told").write_text(told)
 
 spark.sql("CREATE DATABASE IF NOT EXISTS killed")
-tables.insert_missing(spark.range(0, 2), "killed.committed", ["id"])
+tables.upsert(spark.range(0, 2), "killed.committed", ["id"])
 writes = {name: (str(folder / name), False) for name in ("alone", "lost", "both")}
 writes["added"] = ("killed.added", True)
 for name, (place, insert) in writes.items():
@@ -126,6 +126,6 @@ def test_a_killed_first_writer_hinders_nobody_and_takes_nothing_along(spark, tmp
     for name, ids in {"committed": [0, 1, 2], "added": [1, 2]}.items():
         place = f"killed.{name}"
         assert not spark.catalog.tableExists(place)
-        tables.insert_missing(spark.range(1, 3), place, ["id"])
+        tables.upsert(spark.range(1, 3), place, ["id"])
         assert sorted(r.id for r in spark.table(place).collect()) == ids
-        assert tables.insert_missing(spark.range(1, 3), place, ["id"]).changed is False
+        assert tables.upsert(spark.range(1, 3), place, ["id"]).changed is False
