@@ -114,10 +114,10 @@ def first_write(spark: SparkSession, place: str, attempt: str) -> Iterator[None]
     except BaseException:
         now = _listing(files, folder) - {mark}
         others = begun or marks or any(name.startswith(_MARK) for name in now)
-        committed = any(name.startswith("_delta_log/") for name in now)
-        own = [*marks] if committed else [*now]
-        # The mark last: it tells whose the others are.
-        own = [] if others and not committed else [*own, mark]
+        if any(name.startswith("_delta_log/") for name in now):
+            own = [*marks, mark]
+        else:
+            own = [] if others else [*now, mark]  # the mark last: it tells whose the others are
         for name in own:
             files.delete(path_of(spark, place, name), False)
         if own:

@@ -202,15 +202,8 @@ def _reasons(plan: Any, nodes: Sequence[Any], tree: Any) -> Iterator[str]:
         if kind not in _DECIDED:
             yield _UNDECIDED.get(kind, f"has a step, {kind}, {_NO_VERSION}")
     if not plan.deterministic():
-        sql = next(
-            (
-                e.sql()
-                for n in nodes
-                for e in items(n.expressions().iterator())
-                if not e.deterministic()
-            ),
-            "",
-        )
+        every = (e for node in nodes for e in items(node.expressions().iterator()))
+        sql = next((e.sql() for e in every if not e.deterministic()), "")
         yield f"computes {shorten(sql, _SHOWN, placeholder=' …')}, which may differ from run to run"
 
 
