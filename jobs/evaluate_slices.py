@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> None:
         cli.log.warning("%s", other)
     stale = stale_models(project, data.rows, masks, data.stored)
     n = len(data.table.ids)
-    cli.step(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
+    cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
     evaluation = data.measure()
     written = data.record(evaluation.table, stale)
     splits = audit.splits_shown(project, evaluation)

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     from engine.project import coverage, slices
-    from engine.project.labelling import Labelling, column_roles
+    from engine.project.job_tables import check_roles
+    from engine.project.labelling import Labelling
     from engine.storage import tables
 
     project = cli.project_of(args)
@@ -51,7 +52,15 @@ def main(args: argparse.Namespace) -> None:
     own = slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = cli.source(project, spark)
-    roles = column_roles(project, source)
+    roles = check_roles(
+        source,
+        {
+            "key": project.key,
+            "split": [project.split],
+            "partition": project.partition_by,
+            "carried": project.carry,
+        },
+    )
     resolved = slices.resolve(project, source, own, args.repin)
     for line in resolved.notes:
         print(line)
@@ -71,10 +80,7 @@ def main(args: argparse.Namespace) -> None:
     facts = output.facts if written.changed else output.stored_facts
     masks = tables.read(spark, written.place)
     counts, records = coverage.write(run, masks, facts)
-    table = coverage.section(run.plan, counts)
-    cli.show(table.title, table.columns, table.rows)
-    if table.note:
-        print(f"{table.note}\n")
+    cli.show(coverage.section(run.plan, counts))
     for commit in (written, *records):
         print(commit)
     if note := coverage.view_note(run, masks):

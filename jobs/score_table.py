@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
         return
     cli.tell_changes(str(output.place), output.stored_facts, output.facts)
     df, n = scores.rows(source, output)
-    cli.step(f"scoring {n:,} rows of {source.name} on executors")
+    cli.log.info(f"scoring {n:,} rows of {source.name} on executors")
     written = scores.write(df, output, same, args.send)
     if same is not None and source.unknown:
         cli.tell_again(written, [source.unknown])

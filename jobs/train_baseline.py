@@ -51,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
     check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
     baseline = fit(project, source, text, label)
     verb = "wrote" if baseline.save(folder, facts) else "unchanged"
-    cli.step(f"scoring {source.name} on executors")
+    cli.log.info(f"scoring {source.name} on executors")
     predictions = with_predictions(
         source.df,
         keep=project.join_columns,

@@ -64,7 +64,7 @@ def main(args: argparse.Namespace) -> None:
         return
     sections, lines = train(project, sample, slices, facts, folder)
     for section in sections:
-        cli.show(section.title, section.columns, section.rows)
+        cli.show(section)
     for line in lines:
         print(line)
 

@@ -178,22 +178,6 @@ def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any])
         print(f"{name} is made again, for this changed: {', '.join(names)}")
 
 
-def step(text: str) -> None:
-    """Log what starts now."""
-    log.info(text)
-
-
-def tell(section: Section) -> None:
-    """Print a section of a report to stdout."""
-    if section.rows:
-        show(section.title, section.columns, section.rows)
-    else:
-        print(section.title)
-    if section.note:
-        print(section.note)
-    print()
-
-
 def _width(rows: Sequence[Sequence[str]]) -> int:
     """Return the width at which no column is narrower than its texts, or than many letters."""
     longest = (
@@ -202,8 +186,14 @@ def _width(rows: Sequence[Sequence[str]]) -> int:
     return sum(min(max(map(len, lines)), _WIDEST) + _BETWEEN for lines in longest)
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table to stdout; numbers are right-aligned, and floats as reports have them."""
+def tell(section: Section) -> None:
+    """Print a section of a report to stdout, and a line that parts it from the next."""
+    show(section)
+    print()
+
+
+def show(section: Section) -> None:
+    """Print a section to stdout; numbers are right-aligned, and floats as reports have them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -211,16 +201,20 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
     from engine.report.sections import cell
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        numeric = any(isinstance(r[i], int | float) for r in rows)
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
-    shown = [[cell(value) for value in row] for row in rows]
-    for texts in shown:
-        table.add_row(*map(Text, texts))
-    console = Console(file=sys.stdout)
-    if not console.is_terminal:  # a log has no width to fit into
-        console = Console(file=sys.stdout, width=max(200, _width([columns, *shown])))
-    print(title, file=sys.stdout)  # rich would wrap it to the table's width
-    console.print(table)
+    print(section.title)  # rich would wrap it to the table's width
+    if section.rows:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(section.columns):
+            numeric = any(isinstance(r[i], int | float) for r in section.rows)
+            justify: Literal["left", "right"] = "right" if numeric else "left"
+            table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
+        shown = [[cell(value) for value in row] for row in section.rows]
+        for texts in shown:
+            table.add_row(*map(Text, texts))
+        console = Console(file=sys.stdout)
+        if not console.is_terminal:  # a log has no width to fit into
+            width = max(200, _width([section.columns, *shown]))
+            console = Console(file=sys.stdout, width=width)
+        console.print(table)
+    if section.note:
+        print(section.note)

@@ -89,7 +89,7 @@ def section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
         f"Coverage of {len(by_slice):,} slices over {n:,} rows",
         ["slice", "runs as", "rows in", "share", *map(split_name, splits), "undecided"],
         rows[:_SHOWN],
-        f"… and {more:,} more, in the coverage table" if more > 0 else "",
+        f"… and {more:,} more, in the coverage table\n" if more > 0 else "",
     )
 
 

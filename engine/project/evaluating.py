@@ -277,10 +277,5 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     splits = {r[0] for r in rows.selectExpr(at).distinct().collect()}
     for wanted in project.evaluate_splits:
         if wanted not in splits:
-            raise split_not_there(name, wanted, splits)
+            raise TableError(f"evaluate_splits: {name} has no split {no_split(wanted, splits)}")
     return rows.where(is_split(at, project.evaluate_splits))
-
-
-def split_not_there(table: str, split: str | None, known: set[str | None]) -> TableError:
-    """Return the error of a split to evaluate that isn't there."""
-    return TableError(f"evaluate_splits: {table} has no split {no_split(split, known)}")

@@ -243,6 +243,11 @@ class InlineSlice(Settings):
             parse(value)
         return value
 
+    @property
+    def composed(self) -> bool:
+        """Whether it is composed of other slices."""
+        return self.where is not None and is_composition(self.where)
+
     @model_validator(mode="after")
     def _says_what_it_is(self) -> InlineSlice:
         if (self.where is None) == (self.lookup is None):

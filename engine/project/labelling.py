@@ -17,7 +17,7 @@ from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
 from engine.masks.reader import read_masks
 from engine.masks.table import TableForm, check_same_slices, table_form
-from engine.project.job_tables import Output, check_roles, check_source
+from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
@@ -30,19 +30,6 @@ from engine.storage.place import Snapshot, Written
 from engine.storage.session import ZONE, meaning
 
 _log = logging.getLogger(__name__)
-
-
-def column_roles(project: Project, source: Snapshot) -> dict[str, str]:
-    """Check the columns that the project names; return each one's role."""
-    return check_roles(
-        source,
-        {
-            "key": project.key,
-            "split": [project.split],
-            "partition": project.partition_by,
-            "carried": project.carry,
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class Labelling:
     project, source, slices
         What is labelled.
     roles
-        What :func:`column_roles` returned.
+        Each column's role, as ``check_roles`` returned it.
     """
 
     project: Project
@@ -175,18 +162,14 @@ class Labelling:
         Slices that can't be described are computed again and compared; a source that can't be
         described is labelled again.
         """
-        if not self.unknown:
-            return True
-        return not self.unknown_tables and self._undescribed_are_in(output, same)
-
-    def _undescribed_are_in(self, output: MaskOutput, stored: Snapshot) -> bool:
+        if not self.unknown or self.unknown_tables:
+            return not self.unknown
         project, part = self.project, self._compiled(self.undescribed)
         key = [quoted(c) for c in project.join_columns]
         masked = part.with_faults(self.slices.looked_up(output.df))
         if project.on_error != "null":
             masked = stop_at_fault(masked, project.join_columns, part.native_faults)
-        rows = stored.df if output.where is None else stored.df.where(output.where)
-        masks = read_masks(rows)
+        masks = read_masks(same.df if output.where is None else same.df.where(output.where))
         with explained(part.sfs):
             now = row_digest(masked.select(*key, *part.mask_columns()))
         return now == row_digest(masks.df.select(*key, *masks.masks(part.ids)))

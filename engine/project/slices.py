@@ -15,7 +15,6 @@ from engine.label.frequent_values import FoundValues, check_by, families, find_v
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
 from engine.project.group_settings import InlineSlice
 from engine.project.settings import Project
-from engine.slicing.algebra import is_composition
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.compositions import Composition, compositions
 from engine.slicing.discovery import load_slices
@@ -83,7 +82,7 @@ def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFu
     """
     loaded = (sf for module in project.sf_modules for sf in load_slices(module, folders))
     own = list(dict.fromkeys(loaded))  # a module may import another one's
-    own += [_slicing_function(one) for one in project.slices if _composition(one) is None]
+    own += [_slicing_function(one) for one in project.slices if not one.composed]
     if not (own or project.slices or project.by):
         raise ConfigError(project.name, "there is no slice: give sf_modules, slices or by")
     return own
@@ -111,16 +110,16 @@ def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction
 
 
 def _compositions(project: Project) -> list[Composition]:
-    return [one for one in map(_composition, project.slices) if one is not None]
-
-
-def _composition(inline: InlineSlice) -> Composition | None:
-    """Return what a slice is composed of, if it is."""
-    if inline.where is None or not is_composition(inline.where):
-        return None
-    about = inline.where if inline.description is None else inline.description
-    slice_id = slug(inline.name) if inline.id is None else check_id(inline.name, inline.id)
-    return Composition(inline.name, inline.where, slice_id, about)
+    return [
+        Composition(
+            one.name,
+            one.where or "",
+            slug(one.name) if one.id is None else check_id(one.name, one.id),
+            one.where or "" if one.description is None else one.description,
+        )
+        for one in project.slices
+        if one.composed
+    ]
 
 
 def _slicing_function(inline: InlineSlice) -> SlicingFunction:
@@ -230,11 +229,11 @@ def _pins(spark: SparkSession, project: Project) -> list[Pin]:
 
 def _of(spec: By, pinned: Sequence[Pin], kinds: Sequence[str]) -> list[Pin]:
     """Return a spec's pins; values of another type than the column has now are none."""
-    own = [pin for pin in pinned if pin.columns == spec.columns]
     return [
         pin
-        for pin in own
-        if all(family([v]) == k for v, k in zip(pin.slot.values, kinds, strict=False))
+        for pin in pinned
+        if pin.columns == spec.columns
+        and all(family([v]) == k for v, k in zip(pin.slot.values, kinds, strict=False))
     ]
 
 

@@ -8,19 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
+from pyspark.sql import Row, SparkSession
 
 from engine.errors import MeanwhileError, TableError
 from engine.storage.jvm import file_system, items, path_of, qualified
 from engine.storage.place import Place
-
-if TYPE_CHECKING:
-    from pyspark.sql import Row, SparkSession
 
 ATTEMPT = "attempt"  # which write a commit is of, among the facts
 _EXISTS = {"DELTA_PATH_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "TABLE_OR_VIEW_ALREADY_EXISTS"}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructType, VariantType
 
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 _NESTED = (ArrayType, MapType, StructType, VariantType)
 

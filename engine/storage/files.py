@@ -191,12 +191,7 @@ def _batches(span: Span, columns: Mapping[str, pa.DataType], rows: int) -> Itera
             }
             there = [c for c in columns if c not in same and c in file.schema_arrow.names]
             most = rows * max(1, _READ // (8 * rows * len(columns)))
-            read: Iterator[pa.RecordBatch] = file.iter_batches(
-                most, row_groups=[g], columns=there, use_threads=False
-            )
-            if not there:
-                read = _empty(group.num_rows, rows)
-            for batch in read:
+            for batch in file.iter_batches(most, [g], there, use_threads=False):
                 whole = pa.record_batch(
                     [
                         batch.column(name).cast(kind)
@@ -214,24 +209,15 @@ def _repeated(value: int | None, kind: pa.DataType, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), n)
 
 
-def _empty(n: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of rows that have no columns of their own."""
-    for start in range(0, n, rows):
-        yield pa.record_batch([pa.nulls(min(rows, n - start))], [""])
-
-
 def _start(group: Any) -> int:
     """Return where a row group starts in its file."""
     first = group.column(0)
     starts = (first.dictionary_page_offset, first.data_page_offset)
-    least: int = min(at for at in starts if at is not None)
-    return least
+    return int(min(at for at in starts if at is not None))
 
 
 def _one_value(chunk: Any) -> int | None:
     """Return the value that all of a column's rows have, if its statistics say so."""
     known = chunk.statistics
-    if known is None or not known.has_min_max or known.null_count != 0:
-        return None
-    least: int = known.min
-    return least if least == known.max else None
+    sure = known is not None and known.has_min_max and known.null_count == 0
+    return known.min if sure and known.min == known.max else None

@@ -13,18 +13,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.storage.delta_log import DeltaLeaf, delta_identity, last_change, leaf_of
 from engine.storage.digest import digest
 from engine.storage.jvm import class_name, file_system, is_a, is_classic, items, query, sha256
 from engine.storage.session import meaning
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 CONTENT = 2**30  # bytes of files that are identified by their content
 _WHOLE = 2**25  # bytes of a file that an executor holds; larger ones are read in pieces

@@ -89,9 +89,9 @@ def open_session(
         metastore = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
         wanted = {**_DELTA, **_ARROW, **own}
         session = (
-            _submitted(app_name, wanted)
+            _submitted(SparkSession.builder.appName(app_name), wanted)
             if "PYSPARK_GATEWAY_PORT" in os.environ
-            else _local(app_name, {**metastore, **wanted})
+            else _local(SparkSession.builder.appName(app_name), {**metastore, **wanted})
         )
         silence(session)
     session.conf.set("spark.sql.session.timeZone", ZONE)
@@ -154,29 +154,25 @@ def delta_jars() -> list[Path]:
     return sorted(place.glob("*.jar"))
 
 
-def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark.sql import SparkSession  # heavy, as above
-
+def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     check_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "spark_conf"))
     jars = ",".join(str(jar) for jar in delta_jars())
-    builder = SparkSession.builder.appName(app_name).master("local[*]").config("spark.jars", jars)
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    return builder.config(map={**_LOCAL, **conf}).getOrCreate()
+    local = builder.master("local[*]").config("spark.jars", jars)
+    return local.config(map={**_LOCAL, **conf}).getOrCreate()
 
 
-def _submitted(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark.sql import SparkSession  # heavy, as above
-
+def _submitted(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     if not submitted_with(_EXTENSION):
         raise SetupError(
             "Delta Lake is not on Spark's class path: start spark-submit with --packages "
             f"{delta_package()} (or --jars and the JARs themselves)"
         )
-    return SparkSession.builder.appName(app_name).config(map=dict(conf)).getOrCreate()
+    return builder.config(map=dict(conf)).getOrCreate()
 
 
 def _resolve(place: Path) -> None:

@@ -7,14 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import uuid4
 
 from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import ArrayType, MapType, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, TableError, listed
 from engine.sql import name_sql
@@ -38,10 +39,6 @@ from engine.storage.lineage import deciding
 from engine.storage.place import Place, Snapshot, Written
 from engine.storage.session import settings
 from engine.storage.source_files import format_of, read_files
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
-    from pyspark.sql.types import DataType
 
 _LATEST = 10  # commits in which a write looks for its own
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
@@ -208,8 +205,7 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
         chosen = df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
     except AnalysisException as error:
         raise no_choice(where, partition_by, _first_line(error)) from None
-    why = why_changing(chosen)
-    if why is not None:
+    if why := why_changing(chosen):
         raise no_choice(where, (), f"it {why}, and would name other rows later; write "
                                   "the values themselves")  # fmt: skip
     return df.where(where)
