@@ -35,8 +35,8 @@ def row_digest(df: DataFrame) -> str:
         column = F.col(name_sql(field.name))
         # A hash skips nulls, so that (1, null) would be (null, 1).
         cells += [_cell(column, field.dataType), column.isNull()]
-    hashes = F.xxhash64(*cells).cast("decimal(20,0)")
-    n, total = df.agg(F.count(F.lit(1)), F.sum(hashes)).collect()[0]
+    total_of = F.sum(F.xxhash64(*cells).cast("decimal(20,0)"))
+    n, total = df.agg(F.count(F.lit(1)), total_of).collect()[0]
     kinds = ",".join(f"{f.name} {f.dataType.simpleString()}" for f in columns)
     return f"{n} rows of {kinds}: {total}"
 

@@ -109,12 +109,8 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
     parts = [df.schema.json(), json.dumps(meaning(df.sparkSession))]
     reasons = list(_reasons(plan, nodes, tree))
     names: list[str] = []
-    for node in nodes:
-        if class_name(node) == "View":
-            parts.append(_view(node))
-        if class_name(node) != "LogicalRelation":
-            continue
-        relation = node.relation()
+    parts += [_view(node) for node in nodes if class_name(node) == "View"]
+    for relation in (n.relation() for n in nodes if class_name(n) == "LogicalRelation"):
         if not is_a(df.sparkSession, relation, _OF_FILES):
             kind = class_name(relation)
             reasons.append(f"reads {_SOURCES.get(kind, kind)}, {_NO_VERSION}")
@@ -173,10 +169,8 @@ def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTEN
 
 def _contents(spark: SparkSession, listing: DataFrame, paths: Sequence[str]) -> dict[str, str]:
     """Hash files: executors the small ones, which they hold whole, and the driver the others."""
-    small = listing.where(F.col("length") <= _WHOLE)
-    hashes = {
-        r["path"]: r["h"] for r in small.select("path", F.sha2("content", 256).alias("h")).collect()
-    }
+    small = listing.where(F.col("length") <= _WHOLE).select("path", F.sha2("content", 256))
+    hashes = dict(small.collect())
     return {name: hashes.get(name) or sha256(spark, name) for name in paths}
 
 
@@ -252,10 +246,8 @@ def _normalised(tree: Any, ids: dict[str, int]) -> Any:
 
 def _view(node: Any) -> str:
     """Return a view's text and the settings that its author had."""
-    about = node.desc()
-    text = about.viewText()
-    configs = {s._1(): s._2() for s in items(about.viewSQLConfigs().iterator())}
-    own = {k: v for k, v in configs.items() if k.startswith("spark.sql.")}
+    text, configs = node.desc().viewText(), items(node.desc().viewSQLConfigs().iterator())
+    own = {s._1(): s._2() for s in configs if s._1().startswith("spark.sql.")}
     return json.dumps([str(text.get()) if text.isDefined() else "", own], sort_keys=True)
 
 

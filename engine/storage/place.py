@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.sql import name_sql
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, DataFrameReader, DataFrameWriter
 
 FORMATS = {
     ".parquet": "parquet",
@@ -82,13 +82,12 @@ class Place:
         """The Delta table there, in SQL."""
         return self.text if self.in_catalog else f"delta.{name_sql(self.text)}"
 
-    def load(self, reader: Any, form: str = "delta") -> Any:
+    def load(self, reader: DataFrameReader, form: str = "delta") -> DataFrame:
         """Read with Spark's ``DataFrameReader``; a catalog knows the format of its tables."""
-        if self.in_catalog:
-            return reader.table(self.text)
-        return reader.format(form).load(self.text)
+        in_catalog, text = self.in_catalog, self.text
+        return reader.table(text) if in_catalog else reader.format(form).load(text)
 
-    def save(self, writer: Any) -> None:
+    def save(self, writer: DataFrameWriter) -> None:
         """Write with Spark's ``DataFrameWriter``."""
         (writer.saveAsTable if self.in_catalog else writer.save)(self.text)
 

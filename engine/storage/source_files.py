@@ -101,13 +101,11 @@ def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> No
     which = {o: v for o, v in options.items() if o.lower() in _WHICH_FILES}
     lines = spark.read.format("text").options(**which).load(path)
     wrong = lines.where(~F.is_valid_utf8("value"))
-    first = wrong.select(F.make_valid_utf8("value").alias("line"), "_metadata.file_path").take(1)
-    if first:
-        line = first[0]["line"]
+    for line, file in wrong.select(F.make_valid_utf8("value"), "_metadata.file_path").take(1):
         at = max(line.find("\ufffd"), 0)
         shown = line[max(at - _AROUND, 0) : at + _AROUND]
         raise TableError(
-            f"the source {path!r} is not UTF-8: in {first[0]['file_path'].rpartition('/')[2]!r} "
+            f"the source {path!r} is not UTF-8: in {file.rpartition('/')[2]!r} "
             f"there are bytes that are none, at {shown!r}; say what it is, as in source.options: "
             "{encoding: latin1}, or {encoding: utf-8} to read such bytes as \ufffd"
         )

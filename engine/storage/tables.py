@@ -95,16 +95,15 @@ _MAKERS: Mapping[str, str] = {
 
 def no_table(role: str, table: str) -> TableError:
     """Return the error of a table that isn't there."""
-    hint = _MAKERS.get(role, "check the project file")
-    return TableError(f"the {role} {table} does not exist or is not a Delta table; {hint}")
+    return TableError(
+        f"the {role} {table} does not exist or is not a Delta table; "
+        f"{_MAKERS.get(role, 'check the project file')}"
+    )
 
 
 def _rows(spark: SparkSession, place: Place, version: int | None = None) -> DataFrame:
     """Read a Delta table at a version, or as it is at each time."""
-    rows: DataFrame = place.load(
-        spark.read if version is None else spark.read.option("versionAsOf", version)
-    )
-    return rows
+    return place.load(spark.read if version is None else spark.read.option("versionAsOf", version))
 
 
 def _is_delta(spark: SparkSession, place: Place) -> bool:
