@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 )
 def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
-    from engine.project import coverage, slices
+    from engine.project import slices
     from engine.project.job_tables import check_roles
-    from engine.project.labelling import Labelling
+    from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
     from engine.storage import tables
 
     project = cli.project_of(args)
@@ -79,11 +79,11 @@ def main(args: argparse.Namespace) -> None:
         cli.tell_again(written, run.unknown)
     facts = output.facts if written.changed else output.stored_facts
     masks = tables.read(spark, written.place)
-    counts, records = coverage.write(run, masks, facts)
-    cli.show(coverage.section(run.plan, counts))
+    counts, records = write_counts(run, masks, facts)
+    cli.show(coverage_section(run.plan, counts))
     for commit in (written, *records):
         print(commit)
-    if note := coverage.view_note(run, masks):
+    if note := view_note(run, masks):
         print(note)
 
 

@@ -54,8 +54,8 @@ def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMe
     InputError, MetricError
         If a module can't be imported, or a metric is none of theirs.
     """
-    loaded = [m for name in project.metric_modules for m in custom_metrics(name, folders)]
-    by_name = {m.name: m for m in loaded}
+    modules = project.metric_modules
+    by_name = {m.name: m for module in modules for m in custom_metrics(module, folders)}
     names = [m for m in project.metrics if m.partition("@")[0] not in KINDS]
     for name in names:
         if name not in by_name:

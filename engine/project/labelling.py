@@ -1,7 +1,8 @@
-"""One run of labelling: what decides the masks, whether they are there already, their write."""
+"""One run of labelling: what decides the masks, their write, and what is left beside them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,15 @@ from engine.errors import FaultBudgetError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
-from engine.masks.reader import read_masks
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.layout import Layout
+from engine.masks.reader import read_masks, view_select
+from engine.masks.splits import split_name
 from engine.masks.table import TableForm, check_same_slices, table_form
 from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
+from engine.report.sections import Section
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction
@@ -29,6 +34,16 @@ from engine.storage.lineage import READ, read_again, reading, readings, versions
 from engine.storage.place import Snapshot, Written
 from engine.storage.session import ZONE, meaning
 
+_CATALOGUE = (
+    "id string, name string, description string, fingerprint string, kind string, "
+    "changed_at timestamp, definition string"
+)
+_COVERAGE = (
+    "mask_version string, run_ts timestamp, source_table string, source_version string, "
+    "engine_version string, split string, slice string, slice_fingerprint string, "
+    "n_rows long, n_in long, n_null long, mask_identity string"
+)
+_SHOWN = 100  # slices on the terminal
 _log = logging.getLogger(__name__)
 
 
@@ -272,3 +287,79 @@ def _log_faults(counts: FaultCounts) -> None:
             _log.warning("slice %r failed on %s of %s rows", slice_id, f"{n:,}", rows)
     for example in counts.examples:
         _log.warning("  %s", example)
+
+
+def write_counts(
+    run: Labelling, masks: Snapshot, facts: Mapping[str, Any]
+) -> tuple[list[Coverage], list[Written]]:
+    """Commit the catalogue and the rows of each slice; return the counts, and what was written.
+
+    Parameters
+    ----------
+    run
+        What was labelled.
+    masks
+        The mask table.
+    facts
+        What decided its rows.
+    """
+    project, plan, spark = run.project, run.plan, masks.df.sparkSession
+    counts, definitions = coverage(masks.df, plan.ids, project.split), run.slices.definitions
+    now, prints = dt.datetime.now(dt.UTC), facts["slices"]
+    slices = [
+        (sf.id, sf.name, sf.description, prints[sf.id], str(sf.kind), now, definitions.get(sf.id))
+        for sf in plan.sfs
+    ]
+    of = (facts["source"], facts["source_version"], facts["engine_version"])
+    rows = [
+        (
+            masks.rows_version, now, *of, c.split, c.slice_id, prints[c.slice_id],
+            c.rows, c.n_in, c.n_null, masks.identity,
+        )
+        for c in counts
+    ]  # fmt: skip
+    catalogue = tables.upsert(
+        spark.createDataFrame(slices, _CATALOGUE),
+        project.place("slices"),
+        ["id"],
+        ["name", "description", "fingerprint", "kind", "definition"],
+    )
+    counted = tables.upsert(
+        spark.createDataFrame(rows, _COVERAGE),
+        project.place("coverage"),
+        ["mask_version", "split", "slice"],
+        # Versions start again where a mask table was removed.
+        ["mask_identity", "source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"],
+    )
+    return counts, [catalogue, counted]
+
+
+def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
+    """Arrange slices by where they run and how many rows they have, in all and by split."""
+    splits = list(dict.fromkeys(c.split for c in counts))
+    by_slice: dict[str, list[Coverage]] = {}
+    for c in counts:
+        by_slice.setdefault(c.slice_id, []).append(c)
+    rows = []
+    for a in plan.assignments:
+        own = by_slice[a.slice_id]
+        n_in, n_null, n = (sum(getattr(c, of) for c in own) for of in ("n_in", "n_null", "rows"))
+        rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in own), n_null])
+    more = len(rows) - _SHOWN
+    return Section(
+        f"Coverage of {len(by_slice):,} slices over {n:,} rows",
+        ["slice", "runs as", "rows in", "share", *map(split_name, splits), "undecided"],
+        rows[:_SHOWN],
+        f"… and {more:,} more, in the coverage table\n" if more > 0 else "",
+    )
+
+
+def view_note(run: Labelling, masks: Snapshot) -> str | None:
+    """Make the view of packed masks where there is a catalog; else say how it is made."""
+    packed = read_masks(masks.df)
+    if packed.layout is not Layout.PACKED:
+        return None
+    if not masks.place.in_catalog:
+        return "packed masks: --view prints the SELECT that shows each slice as a column"
+    select = view_select(packed, masks.place)
+    return tables.create_view(masks.df.sparkSession, run.project.place("masks_view").text, select)

@@ -170,7 +170,7 @@ def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTEN
 def _contents(spark: SparkSession, listing: DataFrame, paths: Sequence[str]) -> dict[str, str]:
     """Hash files: executors the small ones, which they hold whole, and the driver the others."""
     small = listing.where(F.col("length") <= _WHOLE).select("path", F.sha2("content", 256))
-    hashes = dict(small.collect())
+    hashes: dict[str, str] = dict(small.collect())
     return {name: hashes.get(name) or sha256(spark, name) for name in paths}
 
 
