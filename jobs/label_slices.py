@@ -15,12 +15,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
 
 from engine.project import cli
-
-if TYPE_CHECKING:
-    from engine.project.settings import Project
 
 
 @cli.job(
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
 )
 def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
+    from engine.masks.reader import read_masks, view_select
     from engine.project import slices
     from engine.project.job_tables import check_roles
     from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
@@ -47,7 +44,9 @@ def main(args: argparse.Namespace) -> None:
 
     project = cli.project_of(args)
     if args.view:
-        _print_view(project)
+        spark = cli.session(project, "label_slices")
+        packed = tables.read(spark, project.place("masks"), "mask table")
+        print(view_select(read_masks(packed.df), packed.place))
         return
     own = slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
@@ -85,15 +84,6 @@ def main(args: argparse.Namespace) -> None:
         print(commit)
     if note := view_note(run, masks):
         print(note)
-
-
-def _print_view(project: Project) -> None:
-    from engine.masks.reader import read_masks, view_select
-    from engine.storage import tables
-
-    spark = cli.session(project, "label_slices")
-    masks = tables.read(spark, project.place("masks"), "mask table")
-    print(view_select(read_masks(masks.df), masks.place))
 
 
 if __name__ == "__main__":

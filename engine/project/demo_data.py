@@ -23,13 +23,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from engine.errors import TableError, listed
 from engine.hashing import unit_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ("comment_id", "author", "date", "text", "label", "video", "split")
 
@@ -352,8 +350,6 @@ def generate_comments(n: int = 2000, seed: int = 7) -> pd.DataFrame:
     >>> comments.equals(generate_comments(300).head(200))
     True
     """
-    import pandas as pd
-
     comments = pd.DataFrame([_comment(i, seed) for i in range(n)], columns=list(COLUMNS[:-1]))
     where = unit_interval(comments["comment_id"], seed)
     comments["split"] = [next(split for end, split in _SPLITS if u < end) for u in where]
@@ -428,7 +424,6 @@ def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
     TableError
         If a file or a column isn't there.
     """
-    import pandas as pd
     from sklearn.model_selection import train_test_split
 
     files = [_read_video(Path(folder), i, name) for i, name in enumerate(YOUTUBE_FILES, start=1)]
@@ -448,8 +443,6 @@ def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
 
 
 def _read_video(folder: Path, video: int, name: str) -> pd.DataFrame:
-    import pandas as pd
-
     if not (folder / name).is_file():
         problem = f"{name} is not there" if folder.is_dir() else "there is no such folder"
         raise unreadable_folder(folder, problem)

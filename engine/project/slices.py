@@ -63,8 +63,10 @@ class ProjectSlices:
         return with_lookups(df, self._lookups, self._tables.__getitem__)
 
 
-def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
-    """Load the modules; return their slices, then the SQL predicates and look-ups.
+def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+    """Load the slices of the project's files; say what is wrong with them without Spark.
+
+    Those of modules come first, then the SQL predicates and look-ups.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFu
     Raises
     ------
     InputError, SliceError
-        If a module can't be imported, or has none.
+        If a module can't be imported, or has none; if compositions can't be put together.
     ConfigError
         If the project has no slice at all.
     """
@@ -85,6 +87,8 @@ def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFu
     own += [_slicing_function(one) for one in project.slices if not one.composed]
     if not (own or project.slices or project.by):
         raise ConfigError(project.name, "there is no slice: give sf_modules, slices or by")
+    if not project.by:  # else a composition may name what only the data tell
+        composed(project, own)
     return own
 
 
@@ -99,14 +103,6 @@ def composed(
         If compositions can't be put together.
     """
     return [*own, *compositions(_compositions(project), [*own, *generated]), *generated]
-
-
-def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
-    """Load the slices of the project's files; say what is wrong with them without Spark."""
-    own = own_slices(project, folders)
-    if not project.by:  # else a composition may name what only the data tell
-        composed(project, own)
-    return own
 
 
 def _compositions(project: Project) -> list[Composition]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError, SliceError
+from engine.project import slices
 from engine.project.load import load_project
 from engine.project.settings import Project
-from engine.project.slices import composed, own_slices
 from engine.slicing.by_value import by
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ slices:
 
 
 def slicing_functions(project, folders=(), generated=()):
-    return composed(project, own_slices(project, folders), generated)
+    return slices.composed(project, slices.load(project, folders), generated)
 
 
 @pytest.fixture
