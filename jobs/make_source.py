@@ -34,8 +34,7 @@ def main(args: argparse.Namespace) -> None:
     if stored is not None and tables.same(stored.facts, facts):
         print(tables.unchanged(stored))
         return
-    rows = spark.createDataFrame(comments)
-    print(tables.overwrite(rows, place, facts=facts))
+    print(tables.overwrite(spark.createDataFrame(comments), place, facts=facts))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Itera
     wanted, ids = data.project.audit.overlap, evaluation.spec.slice_ids
     if wanted or (wanted is None and len(ids) <= MOST_PAIRED):
         pairs = overlap(data.rows, ids)
-        near = pairs.near_duplicates(NEARLY)
-        yield sections.overlap(near, pairs.rows, pairs.uncovered, NEARLY)
+        yield sections.overlap(pairs.near_duplicates(NEARLY), pairs.rows, pairs.uncovered, NEARLY)
     if data.project.audit.trend:
         yield _trend(data, evaluation)
 
@@ -66,8 +65,9 @@ def _compared(
     """Yield where a model is better than the first, and rows that it wins and loses."""
     audit, certainty = data.project.audit, data.project.certainty
     if certainty.replicates:
-        differences = evaluation.compare(first, second)
-        yield sections.comparison(differences, first, second, certainty.level, evaluation.better)
+        yield sections.comparison(
+            evaluation.compare(first, second), first, second, certainty.level, evaluation.better
+        )
     flips = evaluation.flips(first, second)
     if flips.empty:
         return

@@ -117,8 +117,9 @@ class Scores:
             if by not in (None, self.identity):
                 raise mixed_checkpoints(str(output.place), str(by), self.identity)
             df = tables.where_partitions(df, self.where, project.partition_by)
-        readers = {column: ["features"] for column in inputs}
-        n = check_source(project, df, source.name, readers, self.where)
+        n = check_source(
+            project, df, source.name, {column: ["features"] for column in inputs}, self.where
+        )
         check_finite(df, source.name, project.join_columns, inputs)
         return df, n
 

@@ -213,8 +213,7 @@ def show(section: Section) -> None:
             table.add_row(*map(Text, texts))
         console = Console(file=sys.stdout)
         if not console.is_terminal:  # a log has no width to fit into
-            width = max(200, _width([section.columns, *shown]))
-            console = Console(file=sys.stdout, width=width)
+            console = Console(file=sys.stdout, width=max(200, _width([section.columns, *shown])))
         console.print(table)
     if section.note:
         print(section.note)

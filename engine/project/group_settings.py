@@ -296,8 +296,7 @@ class ByValue(Settings):
     @property
     def spec(self) -> By:
         """What is sliced."""
-        columns = tuple(self.columns or [self.column or ""])
-        spec = By(columns, self.top, self.other)
+        spec = By(tuple(self.columns or [self.column or ""]), self.top, self.other)
         if self.values is None:
             return spec
         cells = self.values if self.columns else ((value,) for value in self.values)

@@ -208,13 +208,15 @@ class Labelling:
         """
         project, plan, name = self.project, self.plan, self.source.name
         if output.where and output.stored is not None:
-            slices = output.stored_facts.get("slices", {})
-            check_same_slices(str(output.place), slices, self.fingerprints)
+            check_same_slices(
+                str(output.place), output.stored_facts.get("slices", {}), self.fingerprints
+            )
         rows = check_source(project, output.df, name, self._readers(output.df), output.where)
         df = self.slices.looked_up(output.df)
         with explained(plan.sfs):
-            share = at_least(project.verify, rows)
-            checked, compiled = verify(plan, df, project.join_columns, share, project.seed)
+            checked, compiled = verify(
+                plan, df, project.join_columns, at_least(project.verify, rows), project.seed
+            )
         if compiled:
             _log.info(
                 "%s compiled slices give what Python gives on %s sampled rows",

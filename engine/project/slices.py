@@ -206,8 +206,7 @@ def _by_value(
     slices: list[ValueSlice] = []
     for spec, own in zip(specs, pins, strict=True):
         values = _values(own) if spec.values is None else list(spec.values)
-        new = frequent.get(spec, FoundValues()).values
-        values += [cell for cell in new if cell not in values]
+        values += [c for c in frequent.get(spec, FoundValues()).values if c not in values]
         slices += value_slices(spec, values, own, used)
         used |= {one.sf.id for one in slices}
     return slices, [_note(spec, one, repin) for spec, one in frequent.items()]

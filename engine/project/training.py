@@ -190,15 +190,17 @@ class Recipe:
         labels = torch.from_numpy(table.column(LABEL).to_numpy().astype(np.int64))
         one_over_p = torch.from_numpy((1 / table.column(P).to_numpy()).astype(np.float32))
         inputs = {"input_data": features.field(table), WEIGHT: one_over_p}
-        names = row_names(table, project.key)
-        data = DictDataset(project.name, split, inputs, {TASK: labels}, names)
+        data = DictDataset(
+            project.name, split, inputs, {TASK: labels}, row_names(table, project.key)
+        )
         masks = mask_array(table, {s: mask_column(s) for s in self.slices})
         order: dict[str, Any] = {"shuffle": True} if split == "train" else {}
         if split == "train" and project.sample.kind == "oversample":
             weights = oversampling_weights([masks[s] for s in self.slices])
             order = {"sampler": WeightedRandomSampler(weights.tolist(), len(weights))}
-        size = project.classifier.batch_size
-        return model.make_slice_dataloader(data, masks, batch_size=size, **order)
+        return model.make_slice_dataloader(
+            data, masks, batch_size=project.classifier.batch_size, **order
+        )
 
 
 def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> None:

@@ -93,8 +93,9 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     if not paths:
         return None
     sizes = {path: os.stat(path).st_size for path in paths}
-    tasks = shared(sizes, *task_limits(df.sparkSession))
-    return Files(tasks, {c: TYPES[kinds[c]] for c in columns})
+    return Files(
+        shared(sizes, *task_limits(df.sparkSession)), {c: TYPES[kinds[c]] for c in columns}
+    )
 
 
 def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:

@@ -126,8 +126,11 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
     files = known_files(df.sparkSession, list(dict.fromkeys(names))) if names else Identity("")
     if not reasons:
         parts.append(json.dumps(_normalised(tree, {})))
-    text = digest("\n".join([*parts, files.text]))
-    return Identity(text, f"{name} {reasons[0]}" if reasons else None, files.files)
+    return Identity(
+        digest("\n".join([*parts, files.text])),
+        f"{name} {reasons[0]}" if reasons else None,
+        files.files,
+    )
 
 
 def delta_leaf(df: DataFrame) -> DeltaLeaf:

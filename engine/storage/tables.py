@@ -333,8 +333,9 @@ def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
         return {_MAPPING: "name"}
     spark = df.sparkSession
     if _detail(spark, place)["properties"].get(_MAPPING, "none") == "none":
-        target = table_sql(spark, place)
-        spark.sql(f"ALTER TABLE {target} SET TBLPROPERTIES ('{_MAPPING}' = 'name')")
+        spark.sql(
+            f"ALTER TABLE {table_sql(spark, place)} SET TBLPROPERTIES ('{_MAPPING}' = 'name')"
+        )
     return {}
 
 
@@ -371,8 +372,10 @@ def upsert(
             columns = ", ".join(f"{name_sql(f.name)} {f.dataType.simpleString()}" for f in added)
             spark.sql(f"ALTER TABLE {target} ADD COLUMNS ({columns})")
         update = f"WHEN MATCHED AND ({differs}) THEN UPDATE SET *" if compare else ""
-        insert = "WHEN NOT MATCHED THEN INSERT *"
-        merge = f"MERGE INTO {target} AS old USING ", f" AS new ON {same} {update} {insert}"
+        merge = (
+            f"MERGE INTO {target} AS old USING ",
+            f" AS new ON {same} {update} WHEN NOT MATCHED THEN INSERT *",
+        )
         # Spark formats this, and braces in names stay what they are.
         literal = (sql.replace("{", "{{").replace("}", "}}") for sql in merge)
         spark.sql("{rows}".join(literal), rows=df)
