@@ -96,7 +96,8 @@ def reader(spark: SparkSession) -> Reader:
     def read(table: str) -> DataFrame:
         place = Place.of(table)
         options = {"header": "true", "inferSchema": "true"} if place.format == "csv" else {}
-        return place.load(spark.read.options(**options), place.format or "delta")
+        keys: DataFrame = place.load(spark.read.options(**options), place.format or "delta")
+        return keys
 
     return read
 

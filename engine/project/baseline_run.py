@@ -20,8 +20,7 @@ from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.project.group_settings import Baseline as BaselineSettings
 from engine.project.settings import Project
 from engine.sql import name_sql
-from engine.storage.lineage import READ, read_again, reading
-from engine.storage.place import Snapshot
+from engine.storage.lineage import READ, Snapshot, read_again, reading
 
 _MB = 2**20
 _log = logging.getLogger(__name__)

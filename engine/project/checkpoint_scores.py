@@ -24,8 +24,7 @@ from engine.scoring import (
     with_predictions,
 )
 from engine.storage import tables
-from engine.storage.lineage import READ, read_again, reading
-from engine.storage.place import Snapshot, Written
+from engine.storage.lineage import READ, Snapshot, Written, read_again, reading
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from engine.project.settings import Project
     from engine.report.sections import Section
-    from engine.storage.place import Snapshot, Written
+    from engine.storage.lineage import Snapshot, Written
 
 log = logging.getLogger("engine")
 

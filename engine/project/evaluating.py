@@ -42,8 +42,7 @@ from engine.project.settings import Project
 from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.digest import digest
-from engine.storage.lineage import READ, deciding
-from engine.storage.place import Snapshot, Written
+from engine.storage.lineage import READ, Snapshot, Written, deciding
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:

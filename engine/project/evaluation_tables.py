@@ -17,8 +17,7 @@ from engine.metrics.predictions import normalised
 from engine.project.group_settings import LateLabel, Predictions
 from engine.project.settings import Project
 from engine.storage import tables
-from engine.storage.lineage import Reading, versions
-from engine.storage.place import Snapshot
+from engine.storage.lineage import Reading, Snapshot, versions
 
 _log = logging.getLogger(__name__)
 _LATE = "@late"  # named as no column of a prediction table is

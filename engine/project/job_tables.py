@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame
 from engine.masks.checks import check_columns, check_rows, check_unique
 from engine.project.settings import Project
 from engine.storage import tables
-from engine.storage.place import Place, Snapshot
+from engine.storage.lineage import Snapshot
+from engine.storage.place import Place
 
 
 def check_roles(source: Snapshot, roles: Mapping[str, Sequence[str | None]]) -> dict[str, str]:

@@ -30,8 +30,7 @@ from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
-from engine.storage.lineage import READ, read_again, reading, readings, versions
-from engine.storage.place import Snapshot, Written
+from engine.storage.lineage import READ, Snapshot, Written, read_again, reading, readings, versions
 from engine.storage.session import ZONE, meaning
 
 _CATALOGUE = (

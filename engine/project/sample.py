@@ -37,7 +37,7 @@ from engine.sampling import (
 )
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.place import Snapshot
+from engine.storage.lineage import Snapshot
 
 _log = logging.getLogger(__name__)
 

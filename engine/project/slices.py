@@ -24,7 +24,7 @@ from engine.slicing.ids import check_id, slug
 from engine.slicing.lookups import lookup, versioned
 from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
-from engine.storage.place import Snapshot
+from engine.storage.lineage import Snapshot
 
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from engine.masks.table import slices_of
 from engine.project.settings import Project
 from engine.scoring import slice_differences
 from engine.storage import tables
-from engine.storage.lineage import reading, readings, stale_rows
-from engine.storage.place import Snapshot
+from engine.storage.lineage import Snapshot, reading, readings, stale_rows
 
 _log = logging.getLogger(__name__)
 

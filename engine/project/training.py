@@ -40,8 +40,7 @@ from engine.project.settings import Project
 from engine.report.sections import Section
 from engine.sampling import LABEL, P
 from engine.storage.digest import digest
-from engine.storage.lineage import READ, deciding, reading
-from engine.storage.place import Snapshot
+from engine.storage.lineage import READ, Snapshot, deciding, reading
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # facts of a checkpoint that training adds
 TASK = "task"

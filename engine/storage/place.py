@@ -1,17 +1,13 @@
-"""A table: where it is, parsed once; how it was read; how it was written."""
+"""Where a table is, parsed once: a path, a URI or a name in a catalog."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameReader, DataFrameWriter
 
 FORMATS = {
     ".parquet": "parquet",
@@ -82,12 +78,12 @@ class Place:
         """The Delta table there, in SQL."""
         return self.text if self.in_catalog else f"delta.{name_sql(self.text)}"
 
-    def load(self, reader: DataFrameReader, form: str = "delta") -> DataFrame:
+    def load(self, reader: Any, form: str = "delta") -> Any:
         """Read with Spark's ``DataFrameReader``; a catalog knows the format of its tables."""
         in_catalog, text = self.in_catalog, self.text
         return reader.table(text) if in_catalog else reader.format(form).load(text)
 
-    def save(self, writer: DataFrameWriter) -> None:
+    def save(self, writer: Any) -> None:
         """Write with Spark's ``DataFrameWriter``."""
         (writer.saveAsTable if self.in_catalog else writer.save)(self.text)
 
@@ -124,61 +120,3 @@ class Root:
     def table(self, name: str) -> Place:
         """Return the place of a table."""
         return Place.of(f"{self.text.rstrip('/')}{'.' if self.in_catalog else '/'}{name}")
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A table as it was read.
-
-    Attributes
-    ----------
-    place
-        Where it is.
-    df
-        Its rows; for Delta pinned at ``version``, however often it is read.
-    version
-        The Delta version, or a hash of what is known of its files or its plan; for people to read.
-    identity
-        Differs where rows differ: this, not ``version``, tells tables apart.
-    rows_version
-        The Delta version that made its rows; later commits changed none.
-    unknown
-        A sentence that says why rows may differ though ``identity`` is the same; else None.
-    known_by
-        How its files are identified, in words; empty for Delta.
-    facts
-        The metadata of the commit that made its rows; empty where its writer isn't ours.
-    """
-
-    place: Place
-    df: DataFrame
-    version: str
-    identity: str = ""
-    rows_version: str = ""
-    unknown: str | None = None
-    known_by: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """Its path or catalog name."""
-        return str(self.place)
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
-
-    place: Place
-    version: str
-    rows: int
-    seconds: float
-    changed: bool = True
-    attempt: str = ""
-
-    def __str__(self) -> str:
-        if not self.changed:
-            return f"unchanged {self.place} version {self.version} ({self.rows:,} rows)"
-        return (
-            f"wrote {self.place} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
-        )

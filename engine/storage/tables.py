@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from textwrap import shorten
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from delta.exceptions import DeltaConcurrentModificationException
@@ -35,8 +35,8 @@ from engine.storage.commits import (
 from engine.storage.delta_log import delta_identity, last_change
 from engine.storage.digest import row_digest
 from engine.storage.identity import delta_leaf, plan_identity, why_changing
-from engine.storage.lineage import deciding
-from engine.storage.place import Place, Snapshot, Written
+from engine.storage.lineage import Snapshot, Written, deciding
+from engine.storage.place import Place
 from engine.storage.session import settings
 from engine.storage.source_files import format_of, read_files
 
@@ -103,7 +103,8 @@ def no_table(role: str, table: str) -> TableError:
 
 def _rows(spark: SparkSession, place: Place, version: int | None = None) -> DataFrame:
     """Read a Delta table at a version, or as it is at each time."""
-    return place.load(spark.read if version is None else spark.read.option("versionAsOf", version))
+    reader = spark.read if version is None else spark.read.option("versionAsOf", version)
+    return cast("DataFrame", place.load(reader))
 
 
 def _is_delta(spark: SparkSession, place: Place) -> bool:
