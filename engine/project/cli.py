@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import ConfigError, EngineError
 from engine.plain import SENTENCE, plain
+from engine.storage.lineage import Snapshot, Written, changes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from engine.project.settings import Project
     from engine.report.sections import Section
-    from engine.storage.lineage import Snapshot, Written
 
 log = logging.getLogger("engine")
 
@@ -172,8 +172,6 @@ def tell_again(written: Written, unknown: Sequence[str]) -> None:
 
 def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Say which facts of a stored table or model changed, if any did."""
-    from engine.storage.lineage import changes
-
     if names := changes(stored, facts):
         print(f"{name} is made again, for this changed: {', '.join(names)}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -113,23 +113,17 @@ def _figure(
     if pd.isna(row["value"]):
         return {"number": None, "about": _STATUS[row["status"]]}
     value, kind = float(row["value"]), _DIFFERS.get(mark(row, level, better), "")
+    interval = (
+        "" if pd.isna(row.get("ci_low")) else " to ".join(ends(row["ci_low"], row["ci_high"], 3))
+    )
+    about = (interval, _STATUS[row["status"]], f"p {row['p_adjusted']:.2g}" if kind else "")
     return {
         "number": cell(value),
-        "about": ", ".join(_about(row, bool(kind))),
+        "about": ", ".join(filter(None, about)),
         "width": 100 * min(max(value / longest, 0.0), 1.0),
         "kind": kind,
         "colour": _colour(i),
     }
-
-
-def _about(row: Mapping[Hashable, Any], differs: bool) -> Iterator[str]:
-    """Yield what stands under a figure: its interval, its status, its p-value."""
-    if not pd.isna(row.get("ci_low")):
-        yield " to ".join(ends(row["ci_low"], row["ci_high"], 3))
-    if _STATUS[row["status"]]:
-        yield _STATUS[row["status"]]
-    if differs:
-        yield f"p {row['p_adjusted']:.2g}"
 
 
 def _points(line: Line) -> list[tuple[float, float]]:

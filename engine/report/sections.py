@@ -223,8 +223,10 @@ def differences(
     overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
     differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
     if differ.empty:
-        none = "no slice differs from the rows outside it (corrected p-values)"
-        return Section(f"Split {split_name(split)}: {none}")
+        return Section(
+            f"Split {split_name(split)}: no slice differs from the rows outside it "
+            "(corrected p-values)"
+        )
     rows = [
         [
             r["slice"],

@@ -227,10 +227,8 @@ def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str,
     """
     if new.where is None or stored is None:
         return [asdict(new)]
-    before = [r for r in readings(stored) if r.where != new.where]
-    if not readings(stored):
-        before = [Reading(None, new.source, "", "")]
-    now = [*before, new]
+    before = readings(stored) or (Reading(None, new.source, "", ""),)
+    now = [*(r for r in before if r.where != new.where), new]
     if now[0].where is None and len({r.identity for r in now}) == 1:
         now = now[:1]  # all rows are of one version again
     return [asdict(r) for r in now]
