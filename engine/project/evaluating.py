@@ -31,13 +31,13 @@ from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.schema import KEY, SCHEMA
 from engine.plain import SENTENCE, plain
-from engine.project.evaluation_tables import (
+from engine.project.group_settings import Predictions
+from engine.project.job_tables import (
     ModelTable,
     RowColumns,
     read_predictions,
     row_columns,
 )
-from engine.project.group_settings import Predictions
 from engine.project.settings import Project
 from engine.project.stale import StaleModel
 from engine.storage import tables

@@ -8,13 +8,12 @@ import re
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pyspark.sql import SparkSession
 
 from engine.storage.digest import digest
 from engine.storage.jvm import file_system
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 _PIECE = 2**20
 _CHANGES = re.compile(rb'"dataChange"\s*:\s*true|"metaData"\s*:\s*\{')

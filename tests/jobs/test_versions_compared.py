@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from engine.project.evaluation_tables import RowColumns
+from engine.project.job_tables import RowColumns
 from engine.storage.lineage import Reading, read_again, readings
 
 SCHEMA = "ds string, id int, n int, label int, text string"
