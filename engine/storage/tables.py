@@ -19,20 +19,21 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, TableError, listed
 from engine.sql import name_sql
-from engine.storage.commits import (
+from engine.storage.delta_log import (
     ATTEMPT,
     alone,
     attempt_of,
+    delta_identity,
     facts_of,
     first_write,
     is_concurrent,
+    last_change,
     newest_commits,
     newest_version,
     remove_first,
     restore,
     table_sql,
 )
-from engine.storage.delta_log import delta_identity, last_change
 from engine.storage.digest import row_digest
 from engine.storage.identity import delta_leaf, plan_identity, why_changing
 from engine.storage.lineage import Snapshot, Written, deciding
