@@ -68,10 +68,8 @@ def _training_rows(project: Project, source: Snapshot, text: str, label: str) ->
     share, note = _share(project.baseline, n_rows, n_letters or 0)
     if share < 1:
         train = train.where(unit_interval_column(train, project.key, project.seed) < share)
-    columns = quoted(text).alias("text"), position.alias("y")
-    rows: pd.DataFrame = (
-        train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
-    )
+    ordered = train.orderBy(*map(quoted, project.join_columns))
+    rows = ordered.select(quoted(text).alias("text"), position.alias("y")).toPandas()
     _log.info("fitting on %s rows%s", f"{len(rows):,}", note)
     return rows
 

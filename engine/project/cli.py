@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError, EngineError
 from engine.plain import SENTENCE, plain
@@ -204,8 +204,12 @@ def show(section: Section) -> None:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for i, name in enumerate(section.columns):
             numeric = any(isinstance(r[i], int | float) for r in section.rows)
-            justify: Literal["left", "right"] = "right" if numeric else "left"
-            table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
+            table.add_column(
+                Text(name),
+                justify="right" if numeric else "left",
+                no_wrap=numeric,
+                overflow="fold",
+            )
         shown = [[cell(value) for value in row] for row in section.rows]
         for texts in shown:
             table.add_row(*map(Text, texts))
