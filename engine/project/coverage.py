@@ -15,6 +15,7 @@ from engine.project.labelling import Labelling
 from engine.report.sections import Section
 from engine.storage import tables
 from engine.storage.snapshot import Snapshot, Written
+from engine.storage.upsert import local_rows, upsert
 
 _SHOWN = 100  # slices on the terminal
 
@@ -38,9 +39,7 @@ def write(
     catalogue = records.catalogue_rows(plan.sfs, facts["slices"], run.slices.definitions)
     rows = records.coverage_rows(counts, masks.rows_version, masks.identity, facts)
     written = [
-        tables.upsert(
-            spark.createDataFrame(of, table.schema), project.place(name), table.key, table.changing
-        )
+        upsert(local_rows(spark, of, table.schema), project.place(name), table.key, table.changing)
         for name, table, of in (
             ("slices", records.CATALOGUE, catalogue),
             ("coverage", records.COVERAGE, rows),

@@ -33,6 +33,7 @@ from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.lineage import READ, deciding
 from engine.storage.snapshot import Snapshot, Written
+from engine.storage.upsert import insert_missing, local_rows
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -129,8 +130,8 @@ class EvaluationInput:
             facts,
             {model_id: model.rows for model_id, model in stale.items()},
         )
-        df = self.rows.sparkSession.createDataFrame(rows, records.METRICS.schema)
-        return tables.insert_missing(df, project.place("metrics"), records.METRICS.key)
+        df = local_rows(self.rows.sparkSession, rows, records.METRICS.schema)
+        return insert_missing(df, project.place("metrics"), records.METRICS.key)
 
     def _run_id(self, figures: pd.DataFrame) -> str:
         project, masks = self.project, self.masks

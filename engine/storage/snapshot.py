@@ -69,7 +69,7 @@ class Written:
 
     def __str__(self) -> str:
         if not self.changed:
-            return f"unchanged {self.name} version {self.version} ({self.rows:,} rows)"
+            return f"unchanged {self.name} version {self.version}"
         return (
             f"wrote {self.name} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
         )
