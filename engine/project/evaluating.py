@@ -43,6 +43,7 @@ from engine.project.stale import StaleModel
 from engine.storage import tables
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, Snapshot, Written, deciding
+from engine.storage.upsert import insert_missing, local_rows
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -181,8 +182,8 @@ class EvaluationInput:
             counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
             end = (*counts, r["status"], *sure, stale[model_id].rows)
             rows.append((*about, *which, r["metric"], r["class"], value, *end))
-        df = self.rows.sparkSession.createDataFrame(rows, SCHEMA)
-        return tables.upsert(df, self.project.place("metrics"), KEY)
+        df = local_rows(self.rows.sparkSession, rows, SCHEMA)
+        return insert_missing(df, self.project.place("metrics"), KEY)
 
     def _facts(self, figures: pd.DataFrame) -> dict[str, Any]:
         """Return everything that decides the figures; a run with the same facts adds none."""

@@ -32,6 +32,7 @@ from engine.storage import tables
 from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, Snapshot, Written, read_again, reading, readings, versions
 from engine.storage.session import ZONE, meaning
+from engine.storage.upsert import local_rows, upsert
 
 _CATALOGUE = (
     "id string, name string, description string, fingerprint string, kind string, "
@@ -319,14 +320,14 @@ def write_counts(
         )
         for c in counts
     ]  # fmt: skip
-    catalogue = tables.upsert(
-        spark.createDataFrame(slices, _CATALOGUE),
+    catalogue = upsert(
+        local_rows(spark, slices, _CATALOGUE),
         project.place("slices"),
         ["id"],
         ["name", "description", "fingerprint", "kind", "definition"],
     )
-    counted = tables.upsert(
-        spark.createDataFrame(rows, _COVERAGE),
+    counted = upsert(
+        local_rows(spark, rows, _COVERAGE),
         project.place("coverage"),
         ["mask_version", "split", "slice"],
         # Versions start again where a mask table was removed.

@@ -77,7 +77,7 @@ class Written:
 
     def __str__(self) -> str:
         if not self.changed:
-            return f"unchanged {self.place} version {self.version} ({self.rows:,} rows)"
+            return f"unchanged {self.place} version {self.version}"
         return (
             f"wrote {self.place} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
         )

@@ -14,11 +14,9 @@ from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, TableError, listed
-from engine.sql import name_sql
 from engine.storage.delta_log import (
     ATTEMPT,
     alone,
@@ -30,6 +28,7 @@ from engine.storage.delta_log import (
     last_change,
     newest_commits,
     newest_version,
+    read_commit,
     remove_first,
     restore,
     table_sql,
@@ -41,7 +40,6 @@ from engine.storage.place import Place
 from engine.storage.session import settings
 from engine.storage.source_files import format_of, read_files
 
-_LATEST = 10  # commits in which a write looks for its own
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
@@ -289,11 +287,12 @@ def overwrite(
     finally:
         if cached is not None:
             cached.unpersist()
-    written = _written(spark, place, start, attempt)
-    if first and int(written.version):  # rows that were committed meanwhile, and replaced
-        undo(spark, written)
+    done = written(spark, place, start, attempt)
+    assert done is not None  # a write that didn't commit raised
+    if first and int(done.version):  # rows that were committed meanwhile, and replaced
+        undo(spark, done)
         raise MeanwhileError(str(place), new)
-    return written
+    return done
 
 
 def _writer(
@@ -343,51 +342,7 @@ def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
 
 def unchanged(table: Snapshot) -> Written:
     """Say that a run left a table as it was."""
-    return Written(table.place, table.version, table.df.count(), 0.0, changed=False)
-
-
-def upsert(
-    df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str] = ()
-) -> Written:
-    """Insert rows whose ``on`` columns (null equals null) are new, and update what differs.
-
-    That is rows which differ in the ``compare`` columns. A run that changes nothing makes no
-    commit.
-    """
-    spark, start, place = df.sparkSession, time.monotonic(), Place.of(table)
-    stored = find(spark, place)
-    if stored is None:
-        try:
-            return overwrite(df, place, facts={}, first=True)
-        except MeanwhileError:  # the rows of whoever was first stay
-            stored = read(spark, place)
-    added = [f for f in df.schema if f.name not in stored.df.columns]
-    old = stored.df.withColumns({f.name: F.lit(None).cast(f.dataType) for f in added})
-    same = " AND ".join(_equal(c) for c in on)
-    differs = " OR ".join(f"NOT ({_equal(c)})" for c in compare) or "false"
-    as_is = F.expr(f"({same}) AND NOT ({differs})")
-    if df.alias("new").join(old.alias("old"), as_is, "left_anti").isEmpty():
-        return unchanged(stored)
-    target = table_sql(spark, place)
-    with alone(place, new=False):
-        if added:  # an earlier version of the engine made the table
-            columns = ", ".join(f"{name_sql(f.name)} {f.dataType.simpleString()}" for f in added)
-            spark.sql(f"ALTER TABLE {target} ADD COLUMNS ({columns})")
-        update = f"WHEN MATCHED AND ({differs}) THEN UPDATE SET *" if compare else ""
-        merge = (
-            f"MERGE INTO {target} AS old USING ",
-            f" AS new ON {same} {update} WHEN NOT MATCHED THEN INSERT *",
-        )
-        # Spark formats this, and braces in names stay what they are.
-        literal = (sql.replace("{", "{{").replace("}", "}}") for sql in merge)
-        spark.sql("{rows}".join(literal), rows=df)
-    return _written(spark, place, start)
-
-
-def _equal(column: str) -> str:
-    """Compare a column of two tables in SQL; null equals null."""
-    name = name_sql(column)
-    return f"old.{name} <=> new.{name}"
+    return Written(table.place, table.version, 0, 0.0, changed=False)
 
 
 def create_view(spark: SparkSession, view: str, select: str) -> str:
@@ -441,12 +396,17 @@ def _left(written: Written, newest: int) -> str:
     )
 
 
-def _written(spark: SparkSession, place: Place, start: float, attempt: str = "") -> Written:
-    """Return what a write did: by its attempt, for somebody else may have written since."""
-    commits = newest_commits(spark, place, _LATEST)
-    own = next((c for c in commits if attempt and attempt_of(c) == attempt), commits[0])
-    rows = int((own["operationMetrics"] or {}).get("numOutputRows", 0))
-    return Written(place, str(own["version"]), rows, time.monotonic() - start, attempt=attempt)
+def written(
+    spark: SparkSession, place: Place, start: float, attempt: str, after: int = -1
+) -> Written | None:
+    """Return what a write did: its attempt's commit since a version, if there is one."""
+    leaf = delta_leaf(_rows(spark, place))
+    for version in range(leaf.version, after, -1):  # somebody else may have written since
+        commit = read_commit(spark, leaf.log, version)
+        if commit and facts_of(commit.info.get("userMetadata")).get(ATTEMPT) == attempt:
+            rows = int(commit.info.get("operationMetrics", {}).get("numOutputRows", 0))
+            return Written(place, str(version), rows, time.monotonic() - start, attempt=attempt)
+    return None
 
 
 def _first_line(error: Exception) -> str:

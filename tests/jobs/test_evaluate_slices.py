@@ -115,7 +115,7 @@ def test_a_second_run_adds_nothing_and_another_question_is_another_run(bench, ta
     bench.done("evaluate_slices", project)
     before = bench.read(bench.place("metrics"))
     again = bench.done("evaluate_slices", project)
-    assert f"unchanged {bench.place('metrics')} version 0 (4 rows)" in again
+    assert f"unchanged {bench.place('metrics')} version 0" in again
     assert bench.read(bench.place("metrics")) == before
 
     bench.done("evaluate_slices", project, "metrics=[precision@threshold=0.70]", "seed=1")

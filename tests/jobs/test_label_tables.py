@@ -85,8 +85,8 @@ def test_a_second_run_changes_nothing_and_a_changed_slice_only_itself(bench):
     before, versions = bench.read(bench.place("slices")), bench.versions()
 
     again = bench.done("label_slices", bench.project(slices=[SHORT], sf_modules=[one]))
-    for table, rows in {"masks": 2, "slices": 2, "coverage": 2}.items():
-        assert f"unchanged {bench.place(table)} version 0 ({rows} rows)" in again
+    for table in ("masks", "slices", "coverage"):
+        assert f"unchanged {bench.place(table)} version 0" in again
     assert bench.versions() == versions == {"masks": 0, "slices": 0, "coverage": 0}
     assert bench.read(bench.place("slices")) == before
 
@@ -140,7 +140,7 @@ def test_maintenance_and_restoring_keep_what_the_table_is(bench, spark):
     bench.write(spark.createDataFrame([(9, True)], "id int, short boolean"), place)
     table.restoreToVersion(3)
     assert tables.read(spark, place).facts == said
-    assert f"unchanged {place} version 5 (2 rows)" in bench.done("label_slices", project)
+    assert f"unchanged {place} version 5" in bench.done("label_slices", project)
 
 
 def test_partitions_are_rewritten_alone(bench, spark):

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 from engine.errors import TableError
 from engine.storage import tables
 from engine.storage.place import Place, Root
+from engine.storage.upsert import insert_missing, upsert
 
 
 def test_names_of_a_catalog_may_be_quoted():
@@ -49,10 +50,10 @@ def test_all_that_is_done_with_a_table(spark, tmp_path, quoted):
     assert tables.undo(spark, second) == f"{place} was restored to version 0"
     assert tables.read(spark, place).facts["by"] == "first"
     new = spark.range(2, 5).select("id", (F.col("id") * 10).alias("n"), F.lit("{}").alias("m"))
-    assert tables.upsert(new, place, ["id"], ["n"]).changed
+    assert upsert(new, place, ["id"], ["n"]).changed
     rows = [tuple(r) for r in tables.read(spark, place).df.orderBy("id").collect()]
     assert rows == [(0, 0, None), (1, 0, None), (2, 20, "{}"), (3, 30, "{}"), (4, 40, "{}")]
-    assert not tables.upsert(new, place, ["id"]).changed
+    assert not insert_missing(new, place, ["id"]).changed
     assert tables.read_source(spark, place).name == place
 
 

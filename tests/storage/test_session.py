@@ -82,8 +82,8 @@ def test_catalog_tables_of_one_local_run_are_there_in_the_next(tmp_path):
         assert ran.returncode == 0, ran.stderr
         said.append(ran.stdout)
     assert "wrote audit.masks version 0: 2 rows in " in said[0]
-    for name, rows in {"masks": 2, "slices": 1, "coverage": 1}.items():
-        assert f"unchanged audit.{name} version 0 ({rows} rows)" in said[1]
+    for name in ("masks", "slices", "coverage"):
+        assert f"unchanged audit.{name} version 0" in said[1]
     assert (tmp_path / "spark-warehouse" / "audit.db" / "masks").is_dir()
 
 

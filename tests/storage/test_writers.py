@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from engine.errors import TableError
 from engine.storage import tables
+from engine.storage.upsert import insert_missing
 
 
 class Slow(threading.Thread):
@@ -96,7 +97,7 @@ def test_a_first_write_that_fails_leaves_one_under_way_alone(spark, tmp_path):
 def test_a_first_write_that_fails_alone_leaves_nothing(spark, tmp_path):
     place = str(tmp_path / "table")
     good = spark.range(4, numPartitions=2)
-    commit = "engine.storage.tables._written"
+    commit = "engine.storage.tables.written"
     bad = good.select(F.expr("if(id < 2, id, raise_error('no'))").cast("long").alias("id"))
     with pytest.raises(PySparkException):
         tables.overwrite(bad, place, facts={})
@@ -125,7 +126,7 @@ def test_rows_that_are_merged_into_a_table_made_meanwhile_are_added(spark, tmp_p
         return real(df, table, **options)
 
     with mock.patch("engine.storage.tables.overwrite", late):
-        tables.upsert(spark.range(11, 14), place, ["id"])
+        insert_missing(spark.range(11, 14), place, ["id"])
     assert ids(spark, place) == [10, 11, 12, 13]
 
 
@@ -184,9 +185,9 @@ def test_writers_of_a_catalog(spark, tmp_path):
         (folder / name / "_delta_log").mkdir(parents=True)
         (folder / name / "part-00000.parquet").touch()
     tables.overwrite(good, "meet.replaced", facts={})
-    tables.upsert(good, "meet.added", ["id"])
+    insert_missing(good, "meet.added", ["id"])
     spark.range(3).write.format("delta").save(str(folder / "committed"))
-    tables.upsert(good, "meet.committed", ["id"])
+    insert_missing(good, "meet.committed", ["id"])
     for name, start in {"replaced": 1, "added": 1, "committed": 0}.items():
         found = spark.table(f"meet.{name}").collect()
         assert sorted(r.id for r in found) == list(range(start, 5))

@@ -14,6 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from engine.storage import tables
+from engine.storage.upsert import insert_missing
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from pyspark.sql import functions as F
 from engine.storage import tables
 from engine.storage.session import open_session
+from engine.storage.upsert import insert_missing
 
 folder, warehouse = Path(sys.argv[1]), sys.argv[2]
 spark = open_session("writer", {
@@ -46,7 +48,7 @@ def write(name, place, insert):
     try:
         df = rows(name)
         if insert:
-            tables.upsert(df, place, ["id"])
+            insert_missing(df, place, ["id"])
         else:
             tables.overwrite(df, place, facts={})
         told = "wrote"
@@ -55,7 +57,7 @@ def write(name, place, insert):
     (folder / f"{name}.told").write_text(told)
 
 spark.sql("CREATE DATABASE IF NOT EXISTS killed")
-tables.upsert(spark.range(0, 2), "killed.committed", ["id"])
+insert_missing(spark.range(0, 2), "killed.committed", ["id"])
 writes = {name: (str(folder / name), False) for name in ("alone", "lost", "both")}
 writes["added"] = ("killed.added", True)
 for name, (place, insert) in writes.items():
@@ -126,6 +128,6 @@ def test_a_killed_first_writer_hinders_nobody_and_takes_nothing_along(spark, tmp
     for name, ids in {"committed": [0, 1, 2], "added": [1, 2]}.items():
         place = f"killed.{name}"
         assert not spark.catalog.tableExists(place)
-        tables.upsert(spark.range(1, 3), place, ["id"])
+        insert_missing(spark.range(1, 3), place, ["id"])
         assert sorted(r.id for r in spark.table(place).collect()) == ids
-        assert tables.upsert(spark.range(1, 3), place, ["id"]).changed is False
+        assert insert_missing(spark.range(1, 3), place, ["id"]).changed is False

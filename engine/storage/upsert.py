@@ -1,0 +1,147 @@
+"""Add rows to tables of records: what is there isn't added again, what differs is updated."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+from uuid import uuid4
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from engine.errors import MeanwhileError
+from engine.sql import name_sql
+from engine.storage import tables
+from engine.storage.delta_log import ATTEMPT, alone, table_sql
+from engine.storage.lineage import Snapshot, Written
+from engine.storage.place import Place
+from engine.storage.session import settings
+
+_TRIES = 5
+_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+_WRITER = "slice-engine"  # Delta lets no two commits of a writer pass that read the same version
+
+
+def local_rows(
+    spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: StructType | str
+) -> DataFrame:
+    """Return rows as a DataFrame that stays with the driver: reading it is no job."""
+    columns = cast("StructType", StructType.fromDDL(schema) if isinstance(schema, str) else schema)
+    fields = to_arrow_schema(columns)
+    values = zip(*rows, strict=True) if rows else [()] * len(fields)
+    arrays = [pa.array(list(v), f.type) for v, f in zip(values, fields, strict=True)]
+    return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=fields), columns)
+
+
+def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Written:
+    """Add the rows of ``df`` whose ``on`` columns (null equals null) are not in the table yet.
+
+    A run that adds nothing makes no commit.
+    """
+    return upsert(df, table, on, ())
+
+
+def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str]) -> Written:
+    """Insert new rows and update those that differ in the ``compare`` columns.
+
+    A run that changes nothing makes no commit. The driver compares the rows, which are few, so
+    that most runs append or do nothing; only updates cost a MERGE. Who meets another writer looks
+    again.
+
+    Raises
+    ------
+    MeanwhileError
+        If somebody else wrote the table each time.
+    """
+    place, start = Place.of(table), time.monotonic()
+    for tries in range(1, 1 + _TRIES):
+        try:
+            return _upserted(df, place, on, compare, start)
+        except MeanwhileError:
+            if tries == _TRIES:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _upserted(
+    df: DataFrame, place: Place, on: Sequence[str], compare: Sequence[str], start: float
+) -> Written:
+    spark, stored = df.sparkSession, tables.find(df.sparkSession, place)
+    if stored is None:
+        return tables.overwrite(df, place, facts={}, first=True)
+    rows = df.collect()
+    known = _known(stored.df, rows, on, compare)
+    missing = [row for row in rows if _values(row, on) not in known]
+    attempt = uuid4().hex
+    with alone(place, new=False):
+        if any(
+            known.get(_values(r, on), now) != now for r in rows for now in [_values(r, compare)]
+        ):
+            with settings(spark, {_METADATA: json.dumps({ATTEMPT: attempt})}):
+                _merge(df, stored, on, compare)
+        elif missing:
+            _append(local_rows(spark, missing, df.schema), stored, attempt)
+        else:
+            return tables.unchanged(stored)
+    written = tables.written(spark, place, start, attempt, after=int(stored.version))
+    if written is None:  # Delta leaves out a commit where another writer's was first
+        raise MeanwhileError(str(place), new=False)
+    return written
+
+
+def _values(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row[c] for c in columns)
+
+
+def _known(
+    stored: DataFrame, rows: Sequence[Row], on: Sequence[str], compare: Sequence[str]
+) -> Mapping[tuple[Any, ...], tuple[Any, ...]]:
+    """Return what the table has for keys like those of some rows: key to ``compare`` values."""
+    for column in on:  # a run's rows share its id, by which Delta skips files
+        if len(values := {row[column] for row in rows}) == 1:
+            stored = stored.where(F.col(name_sql(column)).eqNullSafe(F.lit(*values)))
+    there = [
+        name_sql(c) if c in stored.columns else f"NULL AS {name_sql(c)}" for c in (*on, *compare)
+    ]
+    return {
+        tuple(row[: len(on)]): tuple(row[len(on) :]) for row in stored.selectExpr(*there).collect()
+    }
+
+
+def _append(df: DataFrame, stored: Snapshot, attempt: str) -> None:
+    """Add rows, unless another of the engine's writers was first."""
+    options = {
+        "userMetadata": json.dumps({ATTEMPT: attempt}),
+        "txnAppId": _WRITER,
+        "txnVersion": str(1 + int(stored.version)),
+        "mergeSchema": "true",  # an earlier version of the engine made the table
+    }
+    stored.place.save(df.coalesce(1).write.format("delta").mode("append").options(**options))
+
+
+def _merge(df: DataFrame, stored: Snapshot, on: Sequence[str], compare: Sequence[str]) -> None:
+    same = " AND ".join(map(_equal, on))
+    differs = " OR ".join(f"NOT ({_equal(c)})" for c in compare)
+    target = table_sql(df.sparkSession, stored.place)
+    merge = (
+        f"MERGE WITH SCHEMA EVOLUTION INTO {target} AS old USING ",
+        f" AS new ON {same} WHEN MATCHED AND ({differs}) THEN UPDATE SET * "
+        "WHEN NOT MATCHED THEN INSERT *",
+    )
+    df.sparkSession.sql("{rows}".join(map(_unformatted, merge)), rows=df)
+
+
+def _unformatted(sql: str) -> str:
+    """Return SQL that Spark formats, and that stays what it is."""
+    return sql.replace("{", "{{").replace("}", "}}")
+
+
+def _equal(column: str) -> str:
+    """Compare a column of two tables in SQL; null equals null."""
+    name = name_sql(column)
+    return f"old.{name} <=> new.{name}"
