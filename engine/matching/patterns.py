@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.matching import methods
 from engine.matching.charsets import Charset
 from engine.matching.dialect import translate
-from engine.matching import methods
 from engine.matching.methods import Decider, Method, Scan, everywhere
 from engine.matching.regex import At, Joined, Node, backtracks, expected, nodes, parse, required
 from engine.matching.scan import Needle, Scanner
@@ -185,7 +185,7 @@ def _method(search: Search) -> Method:
         return _literal(search)
     node = _anchored(search)
     alternatives = chains(node)
-    hits = sum(window.expected for chain in alternatives or () for window in chain.windows)
+    hits = sum(window.anchor.expected for chain in alternatives or () for window in chain.windows)
     if alternatives is not None and hits < _RARE_FOR_WINDOWS:
         return _windows(search, node, alternatives)
     clauses = tuple(sorted(required(node), key=expected)[:_CLAUSES])
