@@ -17,7 +17,7 @@ from engine.errors import ArgumentError, SliceError, shown
 from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
 from engine.slicing.fingerprint.description import describe
-from engine.slicing.fingerprint.parts import Home, Parts
+from engine.slicing.fingerprint.parts import Parts, others
 from engine.slicing.ids import check_id, composition_id, slug
 from engine.slicing.operators import composed
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
@@ -517,7 +517,7 @@ def _slice_parts(sf: SlicingFunction) -> Parts:
     code = getattr(sf.f, "__code__", None)
     if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
         resources.sort()  # keyword arguments have no order
-    pandas = [("", Home("pandas"))] if sf.kind == "pandas" else []
+    pandas = [("", others("pandas"))] if sf.kind == "pandas" else []
     below = [*about, ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
     return Parts(f"slice:{sf.kind}", below)
 

@@ -135,6 +135,11 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
         yield "fields", [n.annotation for n in node.body if isinstance(n, ast.AnnAssign)]
 
 
+def last_name(f: ast.AST) -> str:
+    """Return what a function is called by where it is called, without what is before the dot."""
+    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
+
+
 def _plain(value: object) -> str:
     return hex(value) if type(value) is int else repr(value)  # repr refuses very long numbers
 
@@ -204,8 +209,7 @@ class _Walk:
             yield base
 
     def call(self, node: ast.Call) -> Iterator[ast.AST]:
-        f = node.func
-        called = f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
+        f, called = node.func, last_name(node.func)
         if called in _NAMESPACES or (called in {"vars", "dir"} and not node.args):
             self.uses.whole = True
         if called in {"import_module", "__import__"} and _imported(node) is None:

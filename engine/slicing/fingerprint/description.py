@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.slicing.expr import Const, Expr, Lookup, Mask
-from engine.slicing.fingerprint.changes import Changes, Making, making_parts
+from engine.slicing.fingerprint.changes import Changes
 from engine.slicing.fingerprint.classes import class_parts, object_parts
 from engine.slicing.fingerprint.functions import code_parts, function_parts
-from engine.slicing.fingerprint.modules import Whole, home_parts, module_parts, whole_parts
+from engine.slicing.fingerprint.modules import module_parts
 from engine.slicing.fingerprint.owners import Owners
-from engine.slicing.fingerprint.parts import Home, Parts, Unknown, parts_of
+from engine.slicing.fingerprint.parts import Parts, parts_of
 from engine.slicing.ids import digest
 from engine.slicing.origin import MEANING
 
@@ -160,10 +160,7 @@ class _Walk:
 _OWN: dict[type, Callable[[Any, Changes], Parts]] = {
     types.FunctionType: function_parts,
     types.CodeType: lambda value, _: code_parts(value),
-    Making: lambda value, changes: making_parts(value, changes.owners),
-    Whole: lambda value, _: whole_parts(value),
-    Home: lambda value, _: home_parts(value),
-    Unknown: lambda value, _: Parts(f"unknown:{value.label}", unknown=value.why),
+    Parts: lambda value, _: value,  # of what isn't there as a value: others' modules, say
 }
 _LEAVES: Mapping[type, Callable[[Any], str]] = {
     Const: lambda node: node.key,

@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.slicing.fingerprint.places import MAKING, parents_of
 from engine.slicing.origin import is_own
-from engine.slicing.uses import uses_of
+from engine.slicing.uses import last_name, uses_of
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that run where code names a class: to define, subclass or call it.
@@ -94,14 +94,13 @@ class Loaded:
         places = {name} if at is not None else {name, ""}
         ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
         for names, text in self.modules:
-            plain = type(value) in _PLAIN
-            aliases = set() if plain else {n for n, v in names.items() if v is value}
-            changes = places | aliases
+            alike = () if type(value) in _PLAIN else names.items()
+            aliases = {n for n, v in alike if v is value}
             for part in _parts(names, text):
                 code = part.code
                 if code.known_as and code.known_as.isdisjoint(around):
                     left.append(part)
-                    if not code.changes.isdisjoint(changes):
+                    if not code.changes.isdisjoint(places | aliases):
                         called |= part.called_as
                     continue
                 ran.append(part)
@@ -156,7 +155,7 @@ def _imports(text: str, home: str) -> frozenset[str]:
                     full = importlib.util.resolve_name("." * level + (name or ""), home)
                     modules |= {full, *(f"{full}.{a.name}" for a in names)}
             case ast.Call(func=f, args=[ast.Constant(value=str(name)), *_]):
-                if _last_name(f) in ("import_module", "__import__"):
+                if last_name(f) in ("import_module", "__import__"):
                     modules.add(name)
     parts = (name.split(".") for name in modules)
     return frozenset(".".join(p[: i + 1]) for p in parts for i in range(len(p)))
@@ -171,16 +170,15 @@ def _parts(names: Mapping[str, Any], text: str) -> list[_Part]:
     former, parts = _known.get((id(names), text), (None, []))
     if former != values:
         parts = [
-            _Part(code, frozenset(_called_as(names, code)), frozenset(_calls(names, code)))
+            _Part(
+                code,
+                code.known_as.union(_at(name, names) for name in code.known_as),
+                frozenset(_calls(names, code)),
+            )
             for code in _codes(text)
         ]
         _known[id(names), text] = values, parts
     return parts
-
-
-def _called_as(names: Mapping[str, Any], code: _Code) -> Iterator[str]:
-    yield from code.known_as
-    yield from (_at(name, names) for name in code.known_as)
 
 
 def _calls(names: Mapping[str, Any], code: _Code) -> Iterator[str]:
@@ -221,12 +219,9 @@ def _at(name: str, names: Mapping[str, Any]) -> str:
 def _as_object(value: object, method: str | None = None) -> Iterator[str]:
     """Yield what an object's methods are called by where others call them, in theirs or any."""
     own = type(value).__mro__[:-1]
-    if method is None or not any(method in vars(k) and is_own(_file_of(k)) for k in own):
+    modules = (sys.modules.get(k.__module__) for k in own if method in vars(k))
+    if method is None or not any(is_own(getattr(m, "__file__", None)) for m in modules):
         yield from (f"{k.__name__}()" for k in own)
-
-
-def _file_of(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
 def _is_others(value: object) -> bool:
@@ -240,11 +235,8 @@ def _is_others(value: object) -> bool:
 def _codes(text: str) -> tuple[_Code, ...]:
     tree = _parsed(text)
     parents = parents_of(tree)
-    codes = [_code(tree, frozenset())]
-    for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS):
-            codes.append(_code(node, frozenset(_known_as(node, parents.get(node)))))
-    return tuple(codes)
+    functions = (node for node in ast.walk(tree) if isinstance(node, _DEFINITIONS))
+    return (_code(tree, frozenset()), *(_code(f, _known_as(f, parents[f])) for f in functions))
 
 
 def _parsed(text: str) -> ast.Module:
@@ -254,12 +246,10 @@ def _parsed(text: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _known_as(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, within: ast.AST | None
-) -> Iterator[str]:
-    yield node.name
-    if isinstance(within, ast.ClassDef):
-        yield within.name if node.name in _OF_CLASSES else f"{within.name}()"
+def _known_as(node: ast.FunctionDef | ast.AsyncFunctionDef, within: ast.AST) -> frozenset[str]:
+    if not isinstance(within, ast.ClassDef):
+        return frozenset({node.name})
+    return frozenset({node.name, within.name + "()" * (node.name not in _OF_CLASSES)})
 
 
 def _code(root: ast.AST, known_as: frozenset[str]) -> _Code:
@@ -270,19 +260,17 @@ def _code(root: ast.AST, known_as: frozenset[str]) -> _Code:
                 attributes.append((_root(node), node.attr))
             case ast.Name():
                 names.add(node.id)
-                if not isinstance(parent, ast.Attribute | ast.Return) and not isinstance(
-                    node.ctx, ast.Store
-                ):
+                read = not isinstance(node.ctx, ast.Store)
+                if read and not isinstance(parent, ast.Attribute | ast.Return):
                     whole.add(node.id)
-            case ast.Call() if _last_name(node.func) in _BY_NAME:
-                attributes += (("", a) for a in _texts(node.args))
+            case ast.Call() if last_name(node.func) in _BY_NAME:
+                constants = (a.value for a in node.args if isinstance(a, ast.Constant))
+                attributes += (("", value) for value in constants if isinstance(value, str))
     uses = uses_of(root, inner=False)
     making = known_as & MAKING and isinstance(root, _DEFINITIONS) and root.args.args[:1]
-    self_ = making[0].arg if making else None
-    changes = uses.changed | {
-        a for of, a in uses.attributes if self_ is None or of != self_ or not a
-    }
-    changes |= {""} if "__dict__" in (a for _, a in attributes) else set()
+    own = {a.arg for a in making or ()}
+    changes = uses.changed | {a for of, a in uses.attributes if of not in own or not a}
+    changes |= {"" for _, a in attributes if a == "__dict__"}
     return _Code(
         known_as, frozenset(names), tuple(attributes), frozenset(whole), frozenset(changes)
     )
@@ -297,7 +285,7 @@ def _own(root: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         if isinstance(node, _DEFINITIONS):
             defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d]
             left += [(n, node) for n in (*node.decorator_list, *defaults)]
-        elif isinstance(node, ast.Call) and _last_name(node.func) in _KEEPING:
+        elif isinstance(node, ast.Call) and last_name(node.func) in _KEEPING:
             left += [
                 (n, node) for n in _arguments(node) if not isinstance(n, ast.Name | ast.Lambda)
             ]
@@ -322,13 +310,3 @@ def _root(node: ast.AST) -> str:
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _last_name(f: ast.AST) -> str:
-    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
-
-
-def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value

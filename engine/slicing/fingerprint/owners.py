@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from engine.slicing.fingerprint.loading import Loaded, together
 from engine.slicing.origin import is_own, package
@@ -141,5 +141,4 @@ def _folder(module: str) -> str | None:
 def _module_of(f: Any) -> str | None:
     while isinstance(f, functools.partial):
         f = f.func
-    module: str | None = (f if hasattr(f, "__code__") else type(f)).__module__
-    return module
+    return cast("str | None", (f if hasattr(f, "__code__") else type(f)).__module__)
