@@ -170,7 +170,7 @@ class Placement:
     def _needed(self) -> Mapping[str, set[str]]:
         """Each combination's slices."""
         combined = (s for s in self.all_sfs if self.tiers[s] is Tier.MASKS)
-        return {s: masks_needed(self._tree(s)) for s in combined}
+        return {s: {*masks_needed(self._tree(s))} for s in combined}
 
     def _tree(self, slice_id: str) -> Expr:
         tree = self.candidates[slice_id].tree

@@ -129,7 +129,7 @@ class Kernel:
     @functools.cached_property
     def _order(self) -> list[str]:
         """Those trees' slices, each behind what it combines."""
-        needed = {s: masks_needed(t) & self._combined.keys() for s, t in self._combined.items()}
+        needed = {s: self._combined.keys() & masks_needed(t) for s, t in self._combined.items()}
         return list(TopologicalSorter(needed).static_order())
 
     @functools.cached_property

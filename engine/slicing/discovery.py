@@ -103,8 +103,7 @@ def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:
 def _free_name(path: Path) -> str:
     """Return a file's module name: its own, unless that is another module's (a `random.py`)."""
     known = sys.modules.get(path.stem)
-    if getattr(known, "__file__", None) == str(path):
-        return path.stem
-    if known is None and path.stem not in sys.stdlib_module_names:
+    is_free = known is None and path.stem not in sys.stdlib_module_names
+    if is_free or getattr(known, "__file__", None) == str(path):
         return path.stem
     return f"{path.stem}_{digest(str(path))[:8]}"

@@ -22,25 +22,6 @@ from engine.slicing.rows import Row, TracedMutableRow, TracedRow, values_of
 from engine.slicing.slices import Slice, SliceKind
 
 
-def kleene(tree: Expr, masks: Mapping[str, bool | None]) -> bool | None:
-    """Evaluate a composition on one row.
-
-    Parameters
-    ----------
-    tree
-        What slices are composed to.
-    masks
-        Slice id to the row's mask.
-
-    Examples
-    --------
-    >>> either = Call("kleene_or", (Mask("a"), Mask("b")))
-    >>> kleene(either, {"a": None, "b": True}), kleene(either, {"a": None, "b": False})
-    (True, None)
-    """
-    return _answer(_value(tree, masks.__getitem__, lambda c: masks[c]))
-
-
 def of_row(tree: Expr, x: Any, parts: Mapping[str, Slice]) -> bool | None:
     """Evaluate a tree on a row: its columns read from ``x``, its slices called with it.
 
@@ -50,7 +31,16 @@ def of_row(tree: Expr, x: Any, parts: Mapping[str, Slice]) -> bool | None:
     >>> of_row(Call("eq", (Column("sex"), Const("F"))), SimpleNamespace(sex="F"), {})
     True
     """
-    return _answer(_value(tree, lambda s: mask_of(parts[s], x), lambda c: field_of(x, c)))
+    values: dict[Expr, Any] = {}
+    tree = without_lookups(tree, math.inf)
+    for node in tree.walk():
+        if isinstance(node, Call):
+            values[node] = OPERATIONS[node.op].python(*(values[part] for part in node.parts))
+        elif isinstance(node, Mask):
+            values[node] = mask_of(parts[node.slice_id], x)
+        else:
+            values[node] = _leaf(node, lambda c: field_of(x, c), lambda value: value)
+    return _answer(values[tree])
 
 
 def mask_of(sf: Slice, x: Any) -> bool | None:
@@ -206,19 +196,6 @@ def codes(
 def field_of(x: Any, name: str) -> Any:
     """Return a field of a data point, which has it as an attribute or as an item."""
     return x[name] if isinstance(x, Mapping) else getattr(x, name)
-
-
-def _value(tree: Expr, mask: Callable[[str], Any], column: Callable[[str], Any]) -> Any:
-    values: dict[Expr, Any] = {}
-    tree = without_lookups(tree, math.inf)
-    for node in tree.walk():
-        if isinstance(node, Call):
-            values[node] = OPERATIONS[node.op].python(*(values[part] for part in node.parts))
-        elif isinstance(node, Mask):
-            values[node] = mask(node.slice_id)
-        else:
-            values[node] = _leaf(node, column, lambda value: value)
-    return values[tree]
 
 
 def _leaf(node: Expr, column: Callable[[str], Any], constant: Callable[[Any], Any]) -> Any:

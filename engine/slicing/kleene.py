@@ -98,14 +98,20 @@ KLEENE: Mapping[str, Callable[..., Any]] = {
 }
 
 
-def is_combination(tree: Expr) -> bool:
-    """Tell whether a tree combines other slices' masks."""
+def is_combination(tree: Expr | None) -> bool:
+    """Tell whether a slice's tree combines others' masks: it has no column as a leaf.
+
+    Examples
+    --------
+    >>> is_combination(None), is_combination(Call("kleene_not", (Mask("a"),)))
+    (False, True)
+    """
     return isinstance(tree, Mask) or (isinstance(tree, Call) and tree.op in KLEENE)
 
 
-def masks_needed(tree: Expr) -> set[str]:
-    """Return the slices that a combination combines."""
-    return {node.slice_id for node in tree.walk() if isinstance(node, Mask)}
+def masks_needed(tree: Expr) -> list[str]:
+    """Return the slices that a combination combines, each once."""
+    return [node.slice_id for node in tree.walk() if isinstance(node, Mask)]
 
 
 def combined(tree: Expr, mask: Callable[[str], _M]) -> _M:

@@ -58,9 +58,7 @@ def located(f: FunctionType) -> tuple[Function, ast.Module]:
 def _node(code: CodeType, filename: str) -> tuple[Function, ast.Module] | str:
     linecache.checkcache(filename)
     text = "".join(linecache.getlines(filename))
-    if not text:
-        return "its source can't be read"
-    parsed = _parsed(text, filename, code.co_flags & _FUTURE)
+    parsed = _parsed(text, filename, code.co_flags & _FUTURE) if text else None
     if parsed is None:
         return "its source can't be read"
     tree, by_line, compiled = parsed
@@ -85,8 +83,7 @@ def _parsed(
     by_line: dict[int, list[Function]] = {}
     for node in ast.walk(tree):
         if isinstance(node, Function):
-            decorators = getattr(node, "decorator_list", [])
-            line = min([node.lineno, *(d.lineno for d in decorators)])
+            line = min(n.lineno for n in (node, *getattr(node, "decorator_list", ())))
             by_line.setdefault(line, []).append(node)
     return tree, by_line, set(codes(code))
 

@@ -180,13 +180,12 @@ class Changes:
         """Yield what stands for the members of a class."""
         for name, value in sorted(members, key=lambda item: item[0]):
             self.attributes.add(name)
-            node: ast.expr | bool = False
-            if name in self.changed.attributes and not callable(value):
-                node, beside = self._expression(kind, name, of_class=True)
-            if isinstance(node, ast.expr) and not self._may_have_changed(kind, name):
-                yield name, self._stand_in(node, beside, (id(kind), name))
-            else:
+            changes = name in self.changed.attributes and not callable(value)
+            node, beside = self._expression(kind, name, True) if changes else (False, None)
+            if isinstance(node, bool) or beside is None or self._may_have_changed(kind, name):
                 yield name, value
+            else:
+                yield name, self._stand_in(node, beside, (id(kind), name))
 
     def _expression(
         self, kind: type, name: str, of_class: bool = False

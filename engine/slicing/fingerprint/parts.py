@@ -209,8 +209,8 @@ def _pandas(value: Any) -> Parts | None:
     if kind is pd.RangeIndex:
         return Parts(f"{label}:{value.start},{value.stop},{value.step}", [("name", value.name)])
     if kind is pd.MultiIndex:
-        about = ([*value.names], [*value.levels], [*map(np.asarray, value.codes)])
-        return Parts(label, [("", a) for a in about])
+        levels = ([*value.names], [*value.levels], [*map(np.asarray, value.codes)])
+        return Parts(label, [("", level) for level in levels])
     if isinstance(value, pd.Index) and kind.__module__.startswith("pandas."):
         label = f"{label}:{getattr(value, 'freq', None)}"
         return Parts(label, [("name", value.name), ("", value.array)])
