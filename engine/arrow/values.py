@@ -71,10 +71,8 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     try:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
-            return array, {}
-        if _always_readable(array.type) or _in_range(array):
-            return array, {}
-        array.to_pylist()
+        elif not (_always_readable(array.type) or _in_range(array)):
+            array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
         return _separated(array)
     return array, {}
@@ -97,8 +95,8 @@ def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:
         return Unreadable(NOT_UTF8, f"X'{scalar.as_buffer().to_pybytes().hex().upper()}'")
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         unit: Any = "D" if kind == pa.date32() else getattr(kind, "unit", "ms")
-        shown = _as_spark(np.datetime64(scalar.value, unit))
-        return Unreadable(NO_DATE if pa.types.is_date(kind) else NO_TIME, shown)
+        what = NO_DATE if pa.types.is_date(kind) else NO_TIME
+        return Unreadable(what, _as_spark(np.datetime64(scalar.value, unit)))
     inner = NOT_UTF8 if isinstance(error, UnicodeDecodeError) else f"a value ({error})"
     return Unreadable(f"{inner} inside", f"<{kind}>")
 
@@ -128,9 +126,9 @@ def _is_text(kind: pa.DataType) -> Any:
 
 
 def _always_readable(kind: pa.DataType) -> Any:
-    if pa.types.is_decimal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return True
-    return pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
+    t = pa.types
+    plain = t.is_decimal(kind) or t.is_binary(kind) or t.is_large_binary(kind)
+    return plain or (t.is_primitive(kind) and not t.is_temporal(kind))
 
 
 # Python's first and last day, each with room for a zone.

@@ -512,8 +512,8 @@ def _slice_parts(sf: SlicingFunction) -> Parts:
 
 
 def _preprocessor_parts(p: Preprocessor) -> Parts:
-    key = p.memoize_key if p.memoize else None
-    return Parts("preprocessor", [*_about(p), ("", p.f), ("key", key), ("pre", p.pre)])
+    key = ("key", p.memoize_key if p.memoize else None)
+    return Parts("preprocessor", [*_about(p), ("", p.f), key, ("pre", p.pre)])
 
 
 def _about(one: SlicingFunction | Preprocessor) -> list[Named]:

@@ -346,8 +346,7 @@ def _other_item(row: Row, name: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(name, list):
         import pandas as pd  # which takes long to load, and few rows need it
 
-        names = [str(one) for one in name]
-        return pd.Series([row[one] for one in names], index=name, dtype=object)
+        return pd.Series([row[str(one)] for one in name], index=name, dtype=object)
     if not isinstance(name, str) and str(name) in values:
         return row[str(name)]
     raise KeyError(_missing(name, values)) from None

@@ -45,11 +45,8 @@ def class_parts(kind: type, changes: Changes) -> Parts:
     below += [*_fields_of(kind), *_registered(kind)]
     members = [(n, v) for n, v in vars(kind).items() if _is_written(kind, n, v, changes.owners)]
     members += [("__doc__", d) for d in {kind.__doc__} if "__doc__" in changes.changed.remarks]
-    name = kind.__name__
-    return Parts(
-        f"class:{kind.__qualname__}",
-        [*below, *((f"{name}.{n}", v) for n, v in changes.of_members(kind, members))],
-    )
+    below += ((f"{kind.__name__}.{n}", v) for n, v in changes.of_members(kind, members))
+    return Parts(f"class:{kind.__qualname__}", below)
 
 
 def _is_written(kind: type, name: str, value: Any, owners: Owners) -> bool:

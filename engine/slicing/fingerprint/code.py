@@ -24,10 +24,8 @@ def references(f: FunctionType) -> dict[str, Any]:
     >>> sorted(references(lambda words: [w for w in words if len(w) >= least]))
     ['least']
     """
-    used = global_names(f.__code__)
-    return {name: f.__globals__[name] for name in used if name in f.__globals__} | {
-        name: cell.cell_contents for name, cell in cells(f).items()
-    }
+    used = {name: f.__globals__[name] for name in global_names(f.__code__) & f.__globals__.keys()}
+    return used | {name: cell.cell_contents for name, cell in cells(f).items()}
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -90,8 +88,7 @@ def function_of(member: Any) -> FunctionType | None:
 def enclosing(value: FunctionType | type) -> set[str]:
     """Return the names of the functions that a function or a class stands in."""
     name = value.__qualname__ if isinstance(value, type) else value.__code__.co_qualname
-    before, _, _ = name.rpartition(".<locals>.")
-    return {*before.split(".")} - {"", "<locals>"}
+    return {*name.rpartition(".<locals>.")[0].split(".")} - {"", "<locals>"}
 
 
 def is_generated(f: FunctionType) -> bool:

@@ -40,8 +40,7 @@ def function_parts(f: types.FunctionType, changes: Changes) -> Parts:
         (called, Parts("unknown:import", unknown=why)) for called, why in uses.unknown.items()
     ]
     below += [(remark, getattr(f, remark)) for remark in sorted(changes.changed.remarks)]
-    name = f.__code__.co_name
-    return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below])
+    return Parts(f"function:{text}", [(f"{f.__code__.co_name}.{n}", v) for n, v in below])
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -82,8 +81,7 @@ def _others_function(f: types.FunctionType) -> Parts:
         changed = set()
     below += [(n, c.cell_contents) for n, c in cells(f).items() if n not in changed]
     below += [("", f.__defaults__), ("", f.__kwdefaults__)]
-    if "__wrapped__" in vars(f):
-        below.append(("", vars(f)["__wrapped__"]))
+    below += (("", v) for k, v in vars(f).items() if k == "__wrapped__")
     return Parts(label, below)
 
 

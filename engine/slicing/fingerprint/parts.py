@@ -212,14 +212,13 @@ def _pandas(value: Any) -> Parts | None:
         levels = ([*value.names], [*value.levels], [*map(np.asarray, value.codes)])
         return Parts(label, [("", level) for level in levels])
     if isinstance(value, pd.Index) and kind.__module__.startswith("pandas."):
-        label = f"{label}:{getattr(value, 'freq', None)}"
-        return Parts(label, [("name", value.name), ("", value.array)])
+        freq = getattr(value, "freq", None)
+        return Parts(f"{label}:{freq}", [("name", value.name), ("", value.array)])
     if kind is pd.Categorical:
         return Parts(f"{label}:{value.ordered}", [("", value.categories), ("", value.codes)])
     if isinstance(value, pd.api.extensions.ExtensionArray):
         plain = isinstance(value.dtype, np.dtype) or kind is pd.arrays.NumpyExtensionArray
-        whole = value.to_numpy() if plain else list(value)
-        return Parts(f"{label}:{value.dtype}", [("", whole)])
+        return Parts(f"{label}:{value.dtype}", [("", value.to_numpy() if plain else list(value))])
     return None
 
 
