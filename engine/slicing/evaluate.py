@@ -6,7 +6,6 @@ side settles the answer.
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -184,12 +183,11 @@ def codes(
         if isinstance(node, Call) and node.op in KLEENE:
             values[node] = KLEENE[node.op](*(_mask(a, n) for a in args))
         elif isinstance(node, Call):
-            run = OPERATIONS[node.op].python
-            values[node] = [run(*row) for row in zip(*args, strict=False)]
+            values[node] = [*map(OPERATIONS[node.op].python, *args)]
         elif isinstance(node, Mask):
             values[node] = BatchMask.of(np.asarray(masks[node.slice_id]))
         else:
-            values[node] = _leaf(node, column, lambda value: itertools.repeat(value, n))
+            values[node] = _leaf(node, column, lambda value: [value] * n)
     return _mask(values[tree], n).codes
 
 

@@ -83,6 +83,12 @@ def test_batches_and_rows_agree(tree, rows):
     assert codes(tree, columns, list, len(rows)).tolist() == wanted
 
 
+def test_a_constant_that_is_used_twice():
+    a, b = (Call("eq", (Column(name), Const(1))) for name in "ab")
+    rows = {"a": [1, 1], "b": [1, 2]}
+    assert codes(Call("and", (a, b)), {}, rows.__getitem__, 2).tolist() == [1, 0]
+
+
 @given(TREES)
 def test_de_morgan(tree):
     def turned(node):
