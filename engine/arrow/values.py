@@ -110,9 +110,8 @@ def _as_spark(value: Any) -> str:
     ['-0001-12-31', '-0768-02-04', '+10000-01-04']
     """
     text = str(value)
-    before = text.startswith("-")
     year, _, rest = text.removeprefix("-").partition("-")
-    sign = "-" if before else "+" if len(year) > len("9999") else ""
+    sign = "-" if text.startswith("-") else "+" if len(year) > len("9999") else ""
     return f"{sign}{year:0>4}-{rest}"
 
 
@@ -141,8 +140,7 @@ def _in_range(array: pa.Array) -> bool:
     if not (kind == pa.date32() or (pa.types.is_timestamp(kind) and kind.unit in _UNITS)):
         return False
     unit = "D" if kind == pa.date32() else kind.unit
-    numbers = array.view(pa.int32() if unit == "D" else pa.int64())
-    ends = pc.min_max(numbers).as_py()
+    ends = pc.min_max(array.view(pa.int32() if unit == "D" else pa.int64())).as_py()
     if ends["min"] is None:
         return True
     first, last = (int(day.astype(f"datetime64[{unit}]").astype(np.int64)) for day in _DAYS)
@@ -213,10 +211,8 @@ def pandas_values(series: pd.Series) -> list[Any]:
         return list((series.astype(np.float64) if wide else series).tolist())
     if isinstance(series.dtype, pd.ArrowDtype):
         return python_values(plain_array(series.array.__arrow_array__()))
-    if series.dtype.kind in "Mm" and series.dt.unit == "ns":
-        series = series.dt.as_unit("us")  # which floors, as Arrow's are
-    if series.dtype.kind in "Mm":
-        return _moments(series)
+    if series.dtype.kind in "Mm":  # in microseconds, which are floored, as Arrow's are
+        return _moments(series.dt.as_unit("us") if series.dt.unit == "ns" else series)
     return [None if _missing(v) else _plain(v) for v in series.tolist()]
 
 

@@ -141,9 +141,11 @@ def by(
     ['country=US', 'country=DE', 'country=null', 'country=(other)']
     """
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        how = "by('sex', df['sex']), say, or by('sex', ['F', 'M'])"
         name = brief(column).strip("'")
-        raise SliceError(f"slice {name!r}: give the column's values to slice by: {how}")
+        raise SliceError(
+            f"slice {name!r}: give the column's values to slice by: by('sex', df['sex']), say, or "
+            "by('sex', ['F', 'M'])"
+        )
     cells = entries("by", "values", values, "a list of the column's values")
     return cross(column, values=[(v,) for v in cells], top=top, other=other)
 

@@ -38,12 +38,9 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
         If it has no slicing function.
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
-    loaded = load_module(module, _folders(folders))
-    sfs: dict[int, SlicingFunction] = {}
-    for value in vars(loaded).values():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, SlicingFunction):
-                sfs[id(item)] = item
+    values = [*vars(load_module(module, _folders(folders))).values()]
+    items = (i for v in values for i in (v if isinstance(v, list | tuple) else (v,)))
+    sfs = {id(item): item for item in items if isinstance(item, SlicingFunction)}
     if not sfs:
         raise SliceError(
             f"{module!r} has no slicing function; write one with @slicing_function() at the top "

@@ -21,7 +21,7 @@ from engine.slicing.fingerprint.code import (
     function_of,
     stored_or_read,
 )
-from engine.slicing.fingerprint.loading import Loaded
+from engine.slicing.fingerprint.loading import Modules, may_have_changed
 from engine.slicing.fingerprint.modules import read
 from engine.slicing.fingerprint.owners import Owners
 from engine.slicing.fingerprint.parts import Named, Parts
@@ -121,7 +121,7 @@ class Changes:
         if writers is None and kind not in self.changed.items and kind not in _DRAWN_FROM:
             return value
         node = places.of_global(located(f)[1], name, writers or ())
-        if node is None or self._loaded.may_have_changed(name, f.__globals__, value):
+        if node is None or may_have_changed(self._loaded, name, f.__globals__, value):
             return value
         return self._stand_in(node, f, key)
 
@@ -135,7 +135,7 @@ class Changes:
         except SourceError:
             return value
         node = places.of_variable(tree, inner, name)
-        if node is None or self._loaded.may_have_changed(name, around=enclosing(f)):
+        if node is None or may_have_changed(self._loaded, name, around=enclosing(f)):
             return value
         return self._stand_in(node, f, id(cell))
 
@@ -148,7 +148,7 @@ class Changes:
         by_place = [*zip(reversed(names), reversed(f.__defaults__ or ()), strict=False)]
         for name, value in sorted([*by_place, *(f.__kwdefaults__ or {}).items()]):
             default = places.of_default(node, name) if node and name in uses.changed else None
-            if default is None or self._loaded.may_have_changed(name, around=enclosing(f)):
+            if default is None or may_have_changed(self._loaded, name, around=enclosing(f)):
                 yield name, value
             else:
                 yield name, self._stand_in(default, f, ("default", name))
@@ -213,13 +213,13 @@ class Changes:
     def _may_have_changed(self, owner: Any, name: str) -> bool:
         """Tell whether an attribute may have changed as modules were loaded."""
         if isinstance(owner, types.FunctionType):  # one mention makes its attribute
-            return self._loaded.may_have_changed(name, around=enclosing(owner), mentions=1)
+            return may_have_changed(self._loaded, name, around=enclosing(owner), mentions=1)
         kind = owner if isinstance(owner, type) else type(owner)
         around = {part for k in kind.__mro__ for part in enclosing(k)}
-        return self._loaded.may_have_changed(name, around=around)
+        return may_have_changed(self._loaded, name, around=around)
 
     @functools.cached_property
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> Modules:
         return self.owners.loaded()
 
     def _stand_in(self, node: ast.expr, beside: types.FunctionType, key: Any) -> Any:

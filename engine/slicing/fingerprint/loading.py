@@ -32,6 +32,10 @@ _PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _BY_NAME = frozenset({"getattr", "setattr", "methodcaller", "attrgetter"})
 
 
+# A module's variables, and its source.
+Modules = Collection[tuple[Mapping[str, Any], str]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Code:
     """A function's own code, without the functions in it, or a module's."""
@@ -52,67 +56,62 @@ class _Part:
     calls: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Loaded:
-    r"""The modules of the user that are loaded: their variables and their source.
+def may_have_changed(
+    modules: Modules,
+    name: str,
+    at: Mapping[str, Any] | None = None,
+    value: object = None,
+    around: Collection[str] = (),
+    mentions: int = 0,
+) -> bool:
+    r"""Tell whether code that may have run so far changes a place.
+
+    Parameters
+    ----------
+    modules
+        The modules of the user that are loaded.
+    name
+        The variable or the attribute.
+    at
+        The module whose variable it is; None for an attribute, or a function's variable.
+    value
+        What is there, by which modules' other names for it are known.
+    around
+        Functions around the place: they ran.
+    mentions
+        How often the code that makes the attribute names it.
 
     Examples
     --------
     >>> filled = "SEEN = {}\ndef load(): SEEN['a'] = 1\nload()"
     >>> exec(filled, variables := {})
-    >>> Loaded([(variables, filled)]).may_have_changed("SEEN", variables)
+    >>> may_have_changed([(variables, filled)], "SEEN", variables)
     True
-    >>> Loaded([(variables, filled[:-6])]).may_have_changed("SEEN", variables)
+    >>> may_have_changed([(variables, filled[:-6])], "SEEN", variables)
     False
     """
-
-    modules: Collection[tuple[Mapping[str, Any], str]]
-
-    def may_have_changed(
-        self,
-        name: str,
-        at: Mapping[str, Any] | None = None,
-        value: object = None,
-        around: Collection[str] = (),
-        mentions: int = 0,
-    ) -> bool:
-        """Tell whether code that may have run so far changes a place.
-
-        Parameters
-        ----------
-        name
-            The variable or the attribute.
-        at
-            The module whose variable it is; None for an attribute, or a function's variable.
-        value
-            What is there, by which modules' other names for it are known.
-        around
-            Functions around the place: they ran.
-        mentions
-            How often the code that makes the attribute names it.
-        """
-        places = {name} if at is not None else {name, ""}
-        ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
-        for names, text in self.modules:
-            alike = () if type(value) in _PLAIN else names.items()
-            aliases = {n for n, v in alike if v is value}
-            for part in _parts(names, text):
-                code = part.code
-                if code.known_as and code.known_as.isdisjoint(around):
-                    left.append(part)
-                    if not code.changes.isdisjoint(places | aliases):
-                        called |= part.called_as
-                    continue
-                ran.append(part)
-                named += sum(a == name and not _is_others(names.get(o)) for o, a in code.attributes)
-                if named > mentions or (at is None and "" in code.changes):
-                    return True
-                if not code.names.isdisjoint(aliases - {name} if names is at else aliases):
-                    return True
-        while any(not part.calls.isdisjoint(called) for part in left):
-            called.update(*(p.called_as for p in left if not p.calls.isdisjoint(called)))
-            left = [part for part in left if part.calls.isdisjoint(called)]
-        return any(not part.calls.isdisjoint(called) for part in ran)
+    places = {name} if at is not None else {name, ""}
+    ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
+    for names, text in modules:
+        alike = () if type(value) in _PLAIN else names.items()
+        aliases = {n for n, v in alike if v is value}
+        for part in _parts(names, text):
+            code = part.code
+            if code.known_as and code.known_as.isdisjoint(around):
+                left.append(part)
+                if not code.changes.isdisjoint(places | aliases):
+                    called |= part.called_as
+                continue
+            ran.append(part)
+            named += sum(a == name and not _is_others(names.get(o)) for o, a in code.attributes)
+            if named > mentions or (at is None and "" in code.changes):
+                return True
+            if not code.names.isdisjoint(aliases - {name} if names is at else aliases):
+                return True
+    while any(not part.calls.isdisjoint(called) for part in left):
+        called.update(*(p.called_as for p in left if not p.calls.isdisjoint(called)))
+        left = [part for part in left if part.calls.isdisjoint(called)]
+    return any(not part.calls.isdisjoint(called) for part in ran)
 
 
 def together(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from engine.slicing.fingerprint.loading import Loaded, together
+from engine.slicing.fingerprint.loading import Modules, together
 from engine.slicing.origin import is_own, package
 
 _HEAP = 1 << 9  # CPython's flag of a class that Python code made
@@ -79,7 +79,7 @@ class Owners:
             own = spec is not None and (top in self._homes or _is_own_spec(spec))
         return importlib.import_module(name) if own else None
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> Modules:
         """Return the user's modules that may reach the functions', with their source."""
         names = _own_modules((*sys.modules,), self._homes)
         modules = {n: (sys.modules[n], [*_texts_of(sys.modules[n])]) for n in names}
@@ -88,7 +88,7 @@ class Owners:
             for n in sorted(together(self._modules, modules))
             for text in modules[n][1]
         }
-        return Loaded([*near.values()])
+        return [*near.values()]
 
 
 def _is_own(module: str | None, file: str | None, homes: Collection[str]) -> bool:
