@@ -17,7 +17,7 @@ from engine.errors import ArgumentError, SliceError, shown
 from engine.slicing.algebra import composed
 from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
-from engine.slicing.fingerprint.description import describe
+from engine.slicing.fingerprint.identity import describe
 from engine.slicing.fingerprint.parts import Named, Parts, others
 from engine.slicing.ids import check_id, composition_id, slug
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
@@ -479,9 +479,8 @@ def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKi
 
 def _takes_row(p: inspect.Parameter, resources: Mapping[str, Any]) -> bool:
     """Tell whether a parameter takes the row: `*args` does, one with a value doesn't."""
-    if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) or p.name in resources:
-        return False
-    return p.default is p.empty
+    by_place = p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
+    return by_place and p.name not in resources and p.default is p.empty
 
 
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:

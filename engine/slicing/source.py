@@ -106,16 +106,13 @@ def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | Non
     fitting = [
         node
         for node in by_line.get(code.co_firstlineno, [])
-        if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
+        if getattr(node, "name", "<lambda>") == code.co_name
+        and all(_holds(node, span) for span in spans)
     ]
     if not spans and len(fitting) > 1:  # Python runs without columns in its code
         return None
     # The last that fits starts furthest right: the innermost.
     return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None
-
-
-def _name(node: Function) -> str:
-    return "<lambda>" if isinstance(node, ast.Lambda) else node.name
 
 
 def _holds(node: Function, span: tuple[int | None, ...]) -> bool:

@@ -15,12 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.slicing.fingerprint import places
-from engine.slicing.fingerprint.code import (
-    cells,
-    enclosing,
-    function_of,
-    stored_or_read,
-)
+from engine.slicing.fingerprint.code import CHANGES, cells, enclosing, function_of, global_names
 from engine.slicing.fingerprint.loading import Modules, may_have_changed
 from engine.slicing.fingerprint.modules import read
 from engine.slicing.fingerprint.owners import Owners
@@ -104,7 +99,7 @@ class Changes:
         for name in uses.changed:
             if name in code.co_freevars:
                 self.noted.cells |= {id(c): c for n, c in cells(f).items() if n == name}
-            elif name in f.__globals__ and name in stored_or_read(code):
+            elif name in f.__globals__ and name in global_names(code, CHANGES):
                 self.noted.names.setdefault((id(f.__globals__), name), set()).add(code.co_name)
             elif name in code.co_varnames[:1]:
                 owner = code.co_qualname.split(".")[-2:-1]  # none of a function at the top

@@ -12,7 +12,7 @@ from typing import Any
 from engine.slicing.source import codes
 
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
+CHANGES = _LOADS | {"STORE_GLOBAL", "DELETE_GLOBAL"}
 
 
 def references(f: FunctionType) -> dict[str, Any]:
@@ -29,15 +29,9 @@ def references(f: FunctionType) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=100_000)
-def global_names(code: CodeType) -> frozenset[str]:
-    """Return the global names that code reads."""
-    return frozenset(_arguments(code, _LOADS))
-
-
-@functools.lru_cache(maxsize=100_000)
-def stored_or_read(code: CodeType) -> frozenset[str]:
-    """Return the global names that code reads, sets or deletes."""
-    return global_names(code) | frozenset(_arguments(code, _STORES))
+def global_names(code: CodeType, operations: frozenset[str] = _LOADS) -> frozenset[str]:
+    """Return the global names that code reads; by :data:`CHANGES`, those that it changes too."""
+    return frozenset(_arguments(code, operations))
 
 
 def imported_names(code: CodeType) -> list[str]:
