@@ -28,7 +28,7 @@ from engine.plain import obey, plain
 from engine.project.fitting import Recipe
 from engine.project.model_settings import Classifier
 from engine.run.packing import packed
-from engine.slicing.kleene import BatchMask
+from engine.slicing.evaluate import BatchMask
 from engine.words import bit_counts, bit_sums, set_bits
 from tests.fuzz import differ, oracle, strategies
 

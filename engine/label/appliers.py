@@ -21,10 +21,9 @@ from engine.errors import InputError, SliceError, SliceFaultError
 from engine.label.local import BATCH, batches
 from engine.run.kernel import Fault, Kernel
 from engine.slicing.compositions import with_parts
-from engine.slicing.evaluate import codes, field_of
+from engine.slicing.evaluate import codes, field_of, is_combination
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import same_id
-from engine.slicing.kleene import is_combination
 from engine.slicing.rows import Row
 from engine.slicing.slices import SliceKind, check_local
 

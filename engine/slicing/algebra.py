@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from engine.errors import SliceError
+from engine.slicing.evaluate import is_combination
 from engine.slicing.expr import Call, Expr, Mask
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.ids import same_id
-from engine.slicing.kleene import is_combination
 from engine.slicing.slices import Slice
 
 S = TypeVar("S", bound=Slice)

@@ -8,10 +8,10 @@ from graphlib import CycleError, TopologicalSorter
 
 from engine.errors import SliceError, near
 from engine.slicing.algebra import is_composition, merged, parse, parts_of, text_of, tree_of
+from engine.slicing.evaluate import masks_needed
 from engine.slicing.expr import Expr, Mask, replaced
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import composition_id, same_id
-from engine.slicing.kleene import masks_needed
 
 
 @dataclass(frozen=True)
