@@ -111,8 +111,8 @@ def choice(call: str, argument: str, value: Any, known: Sequence[str]) -> str:
     """
     if not isinstance(value, str) or value not in known:
         end = near(value, known) if isinstance(value, str) else ""
-        end = end if "did you mean" in end else ""
-        raise ArgumentError(call, argument, f"one of {listed(known)}", value, end)
+        hint = end if "did you mean" in end else ""
+        raise ArgumentError(call, argument, f"one of {listed(known)}", value, hint)
     return value
 
 

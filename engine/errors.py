@@ -183,8 +183,7 @@ def near(word: str, known: Iterable[str]) -> str:
     """
     words = sorted(set(known))
     match = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if not match:
-        match = [w for w in words if w.lower() == word.lower()]
+    match = match or [w for w in words if w.lower() == word.lower()]
     if match:
         return f"; did you mean {match[0]!r}?"
     return f"; known: {listed(words)}" if words else ""
@@ -224,11 +223,10 @@ def shown(value: object, most: int = 60) -> str:
     if callable(value) and hasattr(value, "__name__"):
         return f"the function {value.__name__!r}"
     module = kind.__module__.partition(".")[0]
-    if hasattr(value, "columns"):
+    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():  # a number of numpy's
+        return str(value)
+    if hasattr(value, "columns") or hasattr(value, "dtype"):
         return f"a {module} {kind.__name__}"
-    if hasattr(value, "dtype"):
-        single = getattr(value, "shape", None) == ()  # a number of numpy's
-        return str(value) if single else f"a {module} {kind.__name__}"
     text = repr(value)
     if " at 0x" in text:
         return f"a {kind.__name__}"

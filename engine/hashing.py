@@ -87,9 +87,8 @@ class KeyHash:
                 part = [pc.binary_join_element_wise(*part, "").fill_null(_NULL)]
             parts += part
         texts = pc.binary_join_element_wise(*parts, "")
-        known = np.asarray(texts.is_valid())
         hashes = np.full(len(texts), _SPARK_SEED, np.uint64)
-        hashes[known] = _xxh64(texts.drop_null())
+        hashes[np.asarray(texts.is_valid())] = _xxh64(texts.drop_null())
         return hashes
 
 
@@ -239,9 +238,8 @@ def _text(value: Any) -> str:
         return value
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, Decimal) and value == value.to_integral_value():
+    whole = isinstance(value, Decimal) and value == value.to_integral_value()
+    if whole or isinstance(value, int | np.integer):
         return str(int(value))
     if isinstance(value, dt.datetime):
         naive = value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
@@ -253,10 +251,9 @@ def _text(value: Any) -> str:
 
 def _text_of(name: str, kind: DataType) -> str:
     check_key_type(name, kind)
-    column, spelled = name_sql(name), kind.simpleString()
-    if spelled == "timestamp_ntz":
-        epoch = "TIMESTAMP_NTZ '1970-01-01'"
-        return f"CAST(timestampdiff(MICROSECOND, {epoch}, {column}) AS STRING)"
-    if spelled == "timestamp":
-        return f"CAST(unix_micros({column}) AS STRING)"
-    return f"CAST({column} AS STRING)"
+    column = name_sql(name)
+    since_1970 = {
+        "timestamp_ntz": f"timestampdiff(MICROSECOND, TIMESTAMP_NTZ '1970-01-01', {column})",
+        "timestamp": f"unix_micros({column})",
+    }
+    return f"CAST({since_1970.get(kind.simpleString(), column)} AS STRING)"

@@ -30,8 +30,7 @@ def packed(masks: np.ndarray) -> np.ndarray:
     n, slices = masks.shape
     full = np.zeros((n, -(-slices // WORD) * WORD), dtype=bool)
     full[:, :slices] = masks
-    words: np.ndarray = np.packbits(full, axis=1, bitorder="little").view("<i8")
-    return words
+    return np.packbits(full, axis=1, bitorder="little").view("<i8")
 
 
 def unpacked(words: np.ndarray) -> np.ndarray:
@@ -76,8 +75,7 @@ def transposed(bitmaps: np.ndarray) -> np.ndarray:
             other = (x ^ (x >> shift)) & mask
             x = x ^ other ^ (other << shift)
         words[:, i] = x.view(np.uint8)
-    rows: np.ndarray = words.view("<u8")[:, 0]
-    return rows
+    return np.asarray(words.view("<u8")[:, 0])
 
 
 def set_bits(words: np.ndarray) -> np.ndarray:
@@ -122,8 +120,7 @@ def _carried(words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _lane_counts(words: np.ndarray) -> np.ndarray:
     """Count the rows that have each bit, of no more rows than a byte counts."""
     eights = unpacked(np.ascontiguousarray(words.T)).view(np.uint64)  # eight bits are added at once
-    counts: np.ndarray = np.add.reduce(eights, axis=0).view(np.uint8).astype(np.int64)
-    return counts
+    return np.asarray(np.add.reduce(eights, axis=0).view(np.uint8).astype(np.int64))
 
 
 def bit_counts(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -152,10 +149,8 @@ def bit_counts(words: np.ndarray, starts: np.ndarray) -> np.ndarray:
     # groups are cut.
     cuts = np.union1d(starts, np.arange(0, len(words), _LANE))
     lanes = _added(unpacked(words).view(np.uint64), cuts).view(np.uint8)
-    counts: np.ndarray = np.add.reduceat(
-        lanes, np.searchsorted(cuts, starts), axis=0, dtype=np.int64
-    )
-    return counts
+    groups = np.searchsorted(cuts, starts)
+    return np.asarray(np.add.reduceat(lanes, groups, axis=0, dtype=np.int64))
 
 
 def bit_sums(words: np.ndarray, weight: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from engine.plain import obey, plain
 from engine.project.settings import Project
 from engine.project.training import Recipe
 from engine.run.packing import packed
-from engine.slicing.kleene import BatchMask
+from engine.slicing.evaluate import BatchMask
 from engine.words import bit_counts, bit_sums, set_bits
 from tests.fuzz import differ, oracle, strategies
 

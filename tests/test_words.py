@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.masks.counts import batch_counts
 from engine.run import packing
-from engine.slicing.kleene import BatchMask
+from engine.slicing.evaluate import BatchMask
 from engine.words import WORD, bit_counts, bit_sums, packed, unpacked
 
 pytestmark = pytest.mark.usefixtures("both_ways")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -153,17 +153,16 @@ def plain_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if isinstance(column, pa.ChunkedArray):
         # An empty chunk's offset may lie outside its buffers, which joining refuses.
         return _whole([plain_array(c) for c in column.chunks if len(c)], column.type)
-    array = column
-    if pa.types.is_run_end_encoded(array.type):
-        array = _runs_decoded(array)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    kind = plain_type(array.type)
-    if kind == array.type:
-        return array
-    if getattr(array.type, "unit", None) == "ns":
-        return _floored(array).view(kind)
-    return plain_array(array.cast(kind))
+    if pa.types.is_run_end_encoded(column.type):
+        column = _runs_decoded(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = plain_type(column.type)
+    if kind == column.type:
+        return column
+    if getattr(column.type, "unit", None) == "ns":
+        return _floored(column).view(kind)
+    return plain_array(column.cast(kind))
 
 
 def taken_from(array: pa.Array, at: pa.Array) -> pa.Array:
@@ -185,8 +184,7 @@ def taken_from(array: pa.Array, at: pa.Array) -> pa.Array:
 
 def _floored(array: pa.Array) -> pa.Array:
     """Return nanoseconds as the microseconds before them, before 1970 too, as pandas does."""
-    ticks = array.view(pa.int64())
-    whole = np.floor_divide(ticks.fill_null(0).to_numpy(), 1000)
+    whole = np.floor_divide(array.view(pa.int64()).fill_null(0).to_numpy(), 1000)
     return pa.array(whole, mask=array.is_null().to_numpy(zero_copy_only=False))
 
 
@@ -247,8 +245,7 @@ def dense(column: pd.Series) -> pd.Series:
     """Return a column without sparse storage."""
     if not isinstance(column.dtype, pd.SparseDtype):
         return column
-    accessor: Any = column.sparse
-    return accessor.to_dense()  # type: ignore[no-any-return]
+    return cast("Any", column).sparse.to_dense()  # type: ignore[no-any-return]
 
 
 _WIDEST = 8  # bytes of a number that Arrow has

@@ -71,10 +71,8 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     try:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
-            return array, {}
-        if _always_readable(array.type) or _in_range(array):
-            return array, {}
-        array.to_pylist()
+        elif not (_always_readable(array.type) or _in_range(array)):
+            array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
         return _separated(array)
     return array, {}
@@ -97,8 +95,8 @@ def _unreadable(scalar: pa.Scalar, error: Exception) -> Unreadable:
         return Unreadable(NOT_UTF8, f"X'{scalar.as_buffer().to_pybytes().hex().upper()}'")
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         unit: Any = "D" if kind == pa.date32() else getattr(kind, "unit", "ms")
-        shown = _as_spark(np.datetime64(scalar.value, unit))
-        return Unreadable(NO_DATE if pa.types.is_date(kind) else NO_TIME, shown)
+        what = NO_DATE if pa.types.is_date(kind) else NO_TIME
+        return Unreadable(what, _as_spark(np.datetime64(scalar.value, unit)))
     inner = NOT_UTF8 if isinstance(error, UnicodeDecodeError) else f"a value ({error})"
     return Unreadable(f"{inner} inside", f"<{kind}>")
 
@@ -112,9 +110,8 @@ def _as_spark(value: Any) -> str:
     ['-0001-12-31', '-0768-02-04', '+10000-01-04']
     """
     text = str(value)
-    before = text.startswith("-")
     year, _, rest = text.removeprefix("-").partition("-")
-    sign = "-" if before else "+" if len(year) > len("9999") else ""
+    sign = "-" if text.startswith("-") else "+" if len(year) > len("9999") else ""
     return f"{sign}{year:0>4}-{rest}"
 
 
@@ -128,9 +125,9 @@ def _is_text(kind: pa.DataType) -> Any:
 
 
 def _always_readable(kind: pa.DataType) -> Any:
-    if pa.types.is_decimal(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return True
-    return pa.types.is_primitive(kind) and not pa.types.is_temporal(kind)
+    t = pa.types
+    plain = t.is_decimal(kind) or t.is_binary(kind) or t.is_large_binary(kind)
+    return plain or (t.is_primitive(kind) and not t.is_temporal(kind))
 
 
 # Python's first and last day, each with room for a zone.
@@ -143,8 +140,7 @@ def _in_range(array: pa.Array) -> bool:
     if not (kind == pa.date32() or (pa.types.is_timestamp(kind) and kind.unit in _UNITS)):
         return False
     unit = "D" if kind == pa.date32() else kind.unit
-    numbers = array.view(pa.int32() if unit == "D" else pa.int64())
-    ends = pc.min_max(numbers).as_py()
+    ends = pc.min_max(array.view(pa.int32() if unit == "D" else pa.int64())).as_py()
     if ends["min"] is None:
         return True
     first, last = (int(day.astype(f"datetime64[{unit}]").astype(np.int64)) for day in _DAYS)
@@ -215,10 +211,8 @@ def pandas_values(series: pd.Series) -> list[Any]:
         return list((series.astype(np.float64) if wide else series).tolist())
     if isinstance(series.dtype, pd.ArrowDtype):
         return python_values(plain_array(series.array.__arrow_array__()))
-    if series.dtype.kind in "Mm" and series.dt.unit == "ns":
-        series = series.dt.as_unit("us")  # which floors, as Arrow's are
-    if series.dtype.kind in "Mm":
-        return _moments(series)
+    if series.dtype.kind in "Mm":  # in microseconds, which are floored, as Arrow's are
+        return _moments(series.dt.as_unit("us") if series.dt.unit == "ns" else series)
     return [None if _missing(v) else _plain(v) for v in series.tolist()]
 
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf, strict_fail
 from engine.matching.patterns import PatternSet, Search
 from engine.ops.operations import OPERATIONS
+from engine.slicing.evaluate import BatchMask
 from engine.slicing.expr import Call, Column, Const, Expr
-from engine.slicing.kleene import BatchMask
 
 # Operation on a text -> the kind of search that a pattern set answers.
 _SEARCHES = {

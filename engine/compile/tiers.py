@@ -18,9 +18,9 @@ from engine.lift.reads import slice_reads
 from engine.lift.scope import PatternSyntaxError
 from engine.ops.operations import OPERATIONS
 from engine.plain import NAME, plain
+from engine.slicing.evaluate import is_combination
 from engine.slicing.expr import Call, Column, Expr, shown, without_lookups
 from engine.slicing.functions import SlicingFunction, series_parameters
-from engine.slicing.kleene import is_combination
 from engine.slicing.slices import SliceKind
 
 if TYPE_CHECKING:

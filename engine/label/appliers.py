@@ -20,9 +20,8 @@ from engine.arrow.columns import LOCAL, Local
 from engine.errors import InputError, SliceError, SliceFaultError
 from engine.label.local import BATCH, batches
 from engine.run.kernel import Fault, Kernel
-from engine.slicing.algebra import is_composed
 from engine.slicing.compositions import with_parts
-from engine.slicing.evaluate import codes, field_of
+from engine.slicing.evaluate import codes, field_of, is_combination
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import same_id
 from engine.slicing.rows import Row
@@ -153,7 +152,7 @@ class SFApplier(_Applier):
         self._require(SliceKind.ROW)
         kernel = Kernel(self._functions)
         made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
-        trees = sorted(made_of, key=lambda sf: is_composed(sf.expr))
+        trees = sorted(made_of, key=lambda sf: is_combination(sf.expr))
 
         def run(start: int) -> _Batch:
             points = [_row(x) for x in data_points[start : start + BATCH]]

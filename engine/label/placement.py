@@ -15,11 +15,10 @@ from engine.errors import no_such_mask
 from engine.lift.notes import notes_on
 from engine.plain import SENTENCE, plain
 from engine.run.kernel import Kernel
-from engine.slicing.evaluate import of_row
+from engine.slicing.evaluate import masks_needed, of_row
 from engine.slicing.expr import Expr, Mask
 from engine.slicing.fingerprint.identity import unknowns
 from engine.slicing.functions import SlicingFunction
-from engine.slicing.kleene import masks_needed
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -170,7 +169,7 @@ class Placement:
     def _needed(self) -> Mapping[str, set[str]]:
         """Each combination's slices."""
         combined = (s for s in self.all_sfs if self.tiers[s] is Tier.MASKS)
-        return {s: masks_needed(self._tree(s)) for s in combined}
+        return {s: {*masks_needed(self._tree(s))} for s in combined}
 
     def _tree(self, slice_id: str) -> Expr:
         tree = self.candidates[slice_id].tree

@@ -52,11 +52,11 @@ from engine.run.faults import named_fault, stop_at_fault
 from engine.run.ship import check_picklable
 from engine.run.udf import FAULTS, fused_udf, words_of
 from engine.slicing.compositions import with_parts
+from engine.slicing.evaluate import combined
 from engine.slicing.expr import FEW
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import check_ids
-from engine.slicing.kleene import combined
 from engine.slicing.slices import SliceKind, check_local, joined
 from engine.storage.session import ZONE
 from engine.words import WORD

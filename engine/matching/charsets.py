@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.matching.scan import SHARE
 from engine.matching.text import Characters, beyond_ascii
 
 Item = tuple[Any, Any]  # an opcode of `re` and its argument, hashable
@@ -24,6 +25,7 @@ SURROGATES = range(0xD800, 0xE000)
 # Characters beyond ASCII that are an ASCII letter when case doesn't count; a test enumerates all.
 FOLD_TO_ASCII = frozenset({0x130, 0x131, 0x17F, 0x212A})
 _HAVE_WIDE_TWINS = frozenset("iks")
+_WIDE_SHARE = 0.02  # of a text's bytes, expected to begin a character beyond ASCII
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,7 @@ class Charset:
     @functools.cached_property
     def ascii(self) -> frozenset[int]:
         """The ASCII characters of the set."""
-        runs = self._runs(_ASCII)
-        return frozenset(c for first, last in runs for c in range(first, last + 1))
+        return frozenset(c for a, b in self._runs(_ASCII) for c in range(a, b + 1))
 
     @functools.cached_property
     def beyond(self) -> bool:
@@ -119,15 +120,15 @@ class Charset:
         table[list(self.ascii)] = True
         return table
 
-    @functools.cached_property
-    def marks(self) -> bytes:
-        """The table as bytes."""
-        return self.table.tobytes()
-
     @property
     def wide(self) -> Characters:
         """The characters beyond ASCII of the set."""
         return _wide(self)
+
+    @property
+    def expected(self) -> float:
+        """Hits expected per byte of text, a rough guess."""
+        return float(SHARE[list(self.ascii)].sum()) + _WIDE_SHARE * self.beyond
 
     def _runs(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the runs of the set's characters in a text of ascending characters."""
@@ -135,7 +136,6 @@ class Charset:
         flags = self.flags | (0 if self.flags & re.ASCII else re.UNICODE)
         state = _parser.State()
         state.flags, state.str = flags, ""
-        value = [tuple(v) for v in value] if op is _constants.IN else value
         one = _parser.SubPattern(state, [(op, value)])
         many = (_constants.MAX_REPEAT, (1, _constants.MAXREPEAT, one))
         pattern = _compiler.compile(_parser.SubPattern(state, [many]), flags)

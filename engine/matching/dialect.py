@@ -71,12 +71,16 @@ def _text(node: Node, last: bool, repeats: int, below: int | None) -> str:
     match node:
         case Charset():
             return _set(node, below)
-        case At():
-            return _condition(node, last)
+        case At(kind=kind):
+            if kind not in _CONDITIONS or (kind is c.AT_END and not last):
+                raise _NoTranslationError
+            return _CONDITIONS[kind]
         case Joined(parts=parts):
             end = len(parts) - 1
+            texts = [_text(part, last and i == end, repeats, below) for i, part in enumerate(parts)]
             return "".join(
-                _group(part, last and i == end, repeats, below) for i, part in enumerate(parts)
+                f"(?:{text})" if isinstance(part, Choice) else text
+                for part, text in zip(parts, texts, strict=True)
             )
         case Choice(parts=parts):
             return "|".join(_text(part, last, repeats, below) for part in parts)
@@ -84,20 +88,13 @@ def _text(node: Node, last: bool, repeats: int, below: int | None) -> str:
             repeats *= max(least, most or 1)
             if repeats > _MOST_REPEATS:
                 raise _NoTranslationError
-            return f"(?:{_text(part, False, repeats, below)}){_quantifier(least, most)}"
+            times = _TIMES.get((least, most), f"{{{least},{'' if most is None else most}}}")
+            return f"(?:{_text(part, False, repeats, below)}){times}"
         case Opaque():
             raise _NoTranslationError
 
 
-def _group(node: Node, last: bool, repeats: int, below: int | None) -> str:
-    text = _text(node, last, repeats, below)
-    return f"(?:{text})" if isinstance(node, Choice) else text
-
-
-def _quantifier(least: int, most: int | None) -> str:
-    return {(0, None): "*", (1, None): "+", (0, 1): "?"}.get(
-        (least, most), f"{{{least},{'' if most is None else most}}}"
-    )
+_TIMES = {(0, None): "*", (1, None): "+", (0, 1): "?"}
 
 
 def _set(charset: Charset, below: int | None) -> str:
@@ -106,12 +103,6 @@ def _set(charset: Charset, below: int | None) -> str:
         ranges = tuple((a, min(b, below - 1)) for a, b in ranges if a < below)
     spelled = "".join(f"\\x{{{a:X}}}-\\x{{{b:X}}}" for a, b in ranges)
     return f"[{spelled}]" if spelled else _NOTHING
-
-
-def _condition(at: At, last: bool) -> str:
-    if at.kind not in _CONDITIONS or (at.kind is c.AT_END and not last):
-        raise _NoTranslationError
-    return _CONDITIONS[at.kind]
 
 
 _CONDITIONS: dict[Any, str] = {

@@ -6,9 +6,9 @@ Each fills one row of a matrix, false to begin with, and gives exactly what Pyth
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -65,225 +65,152 @@ class Scan:
         return wide
 
 
-class Method(Protocol):
-    """A way to answer a question."""
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-
-    @property
-    def needles(self) -> Iterable[Needle]:
-        """Literals whose places it needs."""
-
-    @property
-    def ascii(self) -> bool:
-        """Whether only the ASCII characters of a text matter."""
-
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Set the rows of which the answer is yes."""
-
-
-class Decider(Protocol):
-    """A way to decide any rows."""
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-
-    def decide(self, scan: Scan, rows: np.ndarray) -> Any:
-        """Return the answer for each of some rows."""
-
-
 @dataclass(frozen=True)
-class Constant:
-    """The same answer for every row: the empty literal, or one that no text can hold."""
+class Method:
+    """A way to answer a question.
 
-    value: bool
+    Attributes
+    ----------
+    how
+        The way in a few words.
+    answer
+        Sets the rows of which the answer is yes.
+    needles
+        Literals whose places it needs.
+    ascii
+        Whether only the ASCII characters of a text matter.
+    """
+
+    how: str
+    answer: Callable[[Scan, np.ndarray], None]
     needles: tuple[Needle, ...] = ()
-    ascii: bool = True
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-        return "always" if self.value else "never"
-
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Set all rows that aren't null, or none."""
-        if self.value:
-            out[scan.rows] = True
+    ascii: bool = False
 
 
 @dataclass(frozen=True)
-class Literal:
-    """A literal anywhere in the text."""
+class Decider:
+    """A way to decide any rows.
 
-    needle: Needle
-    how: str = "literal"
+    Attributes
+    ----------
+    how
+        The way in a few words.
+    decide
+        Returns the answer for each of some rows.
+    """
 
-    @property
-    def needles(self) -> tuple[Needle, ...]:
-        """The literal."""
-        return (self.needle,)
-
-    @property
-    def ascii(self) -> bool:
-        """Whether the literal is ASCII."""
-        return self.needle.text.isascii()
-
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Set the rows of its hits."""
-        out[scan.of(self.needle)[1]] = True
+    how: str
+    decide: Callable[[Scan, np.ndarray], Any]
 
 
-@dataclass(frozen=True)
-class Edge:
-    """A literal at the beginning of the text, or at its end."""
+def everywhere(decider: Decider) -> Method:
+    """Decide all rows that aren't null."""
 
-    text: bytes
-    at_end: bool
-    needles: tuple[Needle, ...] = ()
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        out[scan.rows] = decider.decide(scan, scan.rows)
 
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-        return "literal at the end" if self.at_end else "literal at the start"
+    return Method(decider.how, answer)
 
-    @property
-    def ascii(self) -> bool:
-        """Whether the literal is ASCII."""
-        return self.text.isascii()
 
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Compare the bytes of all rows at once, one place after the other."""
-        begins, ends, size = scan.text.offsets[:-1], scan.text.offsets[1:], len(self.text)
+def constant(value: bool) -> Method:
+    """Give the same answer for every row: of the empty literal, or of one that no text can hold."""
+
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        out[scan.rows] = value
+
+    return Method("always" if value else "never", answer, ascii=True)
+
+
+def literal(needle: Needle) -> Method:
+    """Look for a literal anywhere in the text."""
+
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        out[scan.of(needle)[1]] = True
+
+    return Method("literal", answer, (needle,), needle.text.isascii())
+
+
+def edge(literal: bytes, at_end: bool) -> Method:
+    """Look for a literal at the beginning of the text, or at its end."""
+
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        begins, ends, size = scan.text.offsets[:-1], scan.text.offsets[1:], len(literal)
         rows = scan.rows[(ends - begins)[scan.rows] >= size]
-        first = ends[rows] - size if self.at_end else begins[rows]
-        for i, byte in enumerate(self.text):
+        first = ends[rows] - size if at_end else begins[rows]
+        for i, byte in enumerate(literal):  # of all rows at once
             same = scan.text.data[first + i] == byte
             rows, first = rows[same], first[same]
         out[rows] = True
 
+    where = "end" if at_end else "start"
+    return Method(f"literal at the {where}", answer, ascii=literal.isascii())
 
-@dataclass(frozen=True)
-class Python:
-    """Python itself, row by row."""
 
-    make: Callable[[], Callable[[str], Any]]
-    how: str = "re per row"
-    needles: tuple[Needle, ...] = ()
-    ascii: bool = False
+def python(make: Callable[[], Callable[[str], Any]], how: str = "re per row") -> Decider:
+    """Ask Python itself, row by row."""
 
-    def decide(self, scan: Scan, rows: np.ndarray) -> Any:
-        """Call it on some rows."""
-        ask = self.make()
+    def decide(scan: Scan, rows: np.ndarray) -> list[bool]:
+        ask = make()
         return [bool(ask(text)) for text in scan.text.strings(rows)]
 
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Call it on all rows."""
-        out[scan.rows] = self.decide(scan, scan.rows)
+    return Decider(how, decide)
 
 
-@dataclass(frozen=True)
-class Linear:
-    """RE2, on all rows or on those where it agrees with Python."""
+def linear(translation: Translation, otherwise: Decider) -> Decider:
+    """Ask RE2, on all rows or on those where it agrees with Python."""
 
-    translation: Translation
-    otherwise: Python
-    needles: tuple[Needle, ...] = ()
-    ascii: bool = False
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-        return "RE2 on ASCII rows, else re" if self.translation.ascii_only else "RE2"
-
-    def decide(self, scan: Scan, rows: np.ndarray) -> Any:
-        """Match some rows."""
-        if not self.translation.ascii_only:
-            return self._matched(scan, rows)
-        wide = scan.is_wide[rows]
-        answers = np.zeros(len(rows), dtype=bool)
-        answers[~wide] = self._matched(scan, rows[~wide])
-        answers[wide] = self.otherwise.decide(scan, rows[wide])
-        return answers
-
-    def _matched(self, scan: Scan, rows: np.ndarray) -> np.ndarray:
+    def match(scan: Scan, rows: np.ndarray) -> np.ndarray:
         array = scan.text.array
         array = array if len(rows) == len(array) else array.take(pa.array(rows))
-        matches = pc.match_substring_regex(array, self.translation.pattern)
-        answers: np.ndarray = matches.to_numpy(zero_copy_only=False)
+        matches = pc.match_substring_regex(array, translation.pattern)
+        return np.asarray(matches.to_numpy(zero_copy_only=False))
+
+    def decide(scan: Scan, rows: np.ndarray) -> np.ndarray:
+        wide = scan.is_wide[rows]
+        answers = np.zeros(len(rows), dtype=bool)
+        answers[~wide] = match(scan, rows[~wide])
+        answers[wide] = otherwise.decide(scan, rows[wide])
         return answers
 
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Match all rows."""
-        out[scan.rows] = self.decide(scan, scan.rows)
+    if translation.ascii_only:
+        return Decider("RE2 on ASCII rows, else re", decide)
+    return Decider("RE2", match)
 
 
-@dataclass(frozen=True)
-class Windows:
-    """Chains of windows around the hits of their anchors; ``twins`` go to ``otherwise``."""
+def windows(chains: tuple[Chain, ...], otherwise: Decider | None) -> Method:
+    """Look at windows around the hits of their anchors; ``otherwise`` decides rows with twins."""
 
-    chains: tuple[Chain, ...]
-    twins: bool
-    otherwise: Decider
-    ascii: bool = False
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-        if any(chain.gaps for chain in self.chains):
-            return "windows in order"
-        windows = [chain.windows[0] for chain in self.chains]
-        plain = all(isinstance(w.anchor, Needle) and not w.before + w.after for w in windows)
-        return "literal" if plain else "fixed window"
-
-    @property
-    def needles(self) -> tuple[Needle, ...]:
-        """The literals among the anchors."""
-        anchors = (window.anchor for chain in self.chains for window in chain.windows)
-        return tuple(anchor for anchor in anchors if isinstance(anchor, Needle))
-
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Set the rows in which a chain occurs."""
-        for chain in self.chains:
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        for chain in chains:
             hits = [scan.of(window.anchor) for window in chain.windows]
             if all(len(position) for position, _ in hits):
                 out[rows_of(chain, scan.text, hits)] = True
-        if self.twins and len(scan.twins):
-            out[scan.twins] = self.otherwise.decide(scan, scan.twins)
+        if otherwise is not None and len(scan.twins):
+            out[scan.twins] = otherwise.decide(scan, scan.twins)
+
+    every = [window for chain in chains for window in chain.windows]
+    literals = tuple(w.anchor for w in every if isinstance(w.anchor, Needle))
+    if any(chain.gaps for chain in chains):
+        return Method("windows in order", answer, literals)
+    plain = len(literals) == len(every) and not any(w.before + w.after for w in every)
+    return Method("literal" if plain else "fixed window", answer, literals)
 
 
-@dataclass(frozen=True)
-class Filtered:
-    """Decides the rows that hold a literal of each clause one by one."""
+def filtered(clauses: tuple[frozenset[Needle], ...], twins: bool, then: Decider) -> Method:
+    """Decide the rows that hold a literal of each clause, and those with twins, one by one."""
 
-    clauses: tuple[frozenset[Needle], ...]
-    twins: bool
-    then: Decider
-    ascii: bool = False
-
-    @property
-    def how(self) -> str:
-        """The way in a few words."""
-        return f"literals then {self.then.how.removesuffix(' per row')}"
-
-    @property
-    def needles(self) -> tuple[Needle, ...]:
-        """All literals."""
-        return tuple(needle for clause in self.clauses for needle in clause)
-
-    def answer(self, scan: Scan, out: np.ndarray) -> None:
-        """Decide the rows that are left."""
-        left: np.ndarray | None = None
-        for clause in self.clauses:
+    def answer(scan: Scan, out: np.ndarray) -> None:
+        left = np.ones(len(out), dtype=bool)
+        for clause in clauses:
             holds = np.zeros(len(out), dtype=bool)
             for needle in clause:
                 holds[scan.of(needle)[1]] = True
-            left = holds if left is None else left & holds
-        assert left is not None  # a filter has clauses
-        if self.twins:
+            left &= holds
+        if twins:
             left[scan.twins] = True
         rows = np.flatnonzero(left)
         if len(rows):
-            out[rows] = self.then.decide(scan, rows)
+            out[rows] = then.decide(scan, rows)
+
+    needles = tuple(needle for clause in clauses for needle in clause)
+    return Method(f"literals then {then.how.removesuffix(' per row')}", answer, needles)

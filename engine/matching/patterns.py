@@ -18,20 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.matching import methods
 from engine.matching.charsets import Charset
 from engine.matching.dialect import translate
-from engine.matching.methods import (
-    Constant,
-    Decider,
-    Edge,
-    Filtered,
-    Linear,
-    Literal,
-    Method,
-    Python,
-    Scan,
-    Windows,
-)
+from engine.matching.methods import Decider, Method, Scan, everywhere
 from engine.matching.regex import At, Joined, Node, backtracks, expected, nodes, parse, required
 from engine.matching.scan import Needle, Scanner
 from engine.matching.text import TextBatch
@@ -144,23 +134,20 @@ class PatternSet:
     @functools.cached_property
     def _methods(self) -> dict[Search, Method]:
         by_python = self.matcher == "python" or plain()
-        return {s: _by_python(s) if by_python else _method(s) for s in dict.fromkeys(self.searches)}
+        return {s: everywhere(_by_python(s)) if by_python else _method(s) for s in self._first}
 
     @functools.cached_property
     def _groups(self) -> tuple[_Group, ...]:
-        targets: dict[Search, int] = {}
         forms: dict[str, list[tuple[int, Method]]] = {}
-        for i, search in enumerate(self.searches):
-            if targets.setdefault(search, i) == i:
-                forms.setdefault(search.form, []).append((i, self._methods[search]))
+        for search, i in self._first.items():
+            forms.setdefault(search.form, []).append((i, self._methods[search]))
         few = MATCHERS[self.matcher]
         return tuple(_Group(form, methods, few) for form, methods in forms.items())
 
     @functools.cached_property
-    def _again(self) -> tuple[tuple[int, int], ...]:
-        """Searches that occur again, and the places where they occur first."""
-        first = {search: i for i, search in reversed(list(enumerate(self.searches)))}
-        return tuple((i, first[s]) for i, s in enumerate(self.searches) if first[s] != i)
+    def _first(self) -> dict[Search, int]:
+        """Each search, and the place where it occurs first."""
+        return {search: i for i, search in reversed(list(enumerate(self.searches)))}
 
     def run(self, text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:
         """Answer all questions for a batch: ``[searches, rows]`` bool; false for a null row."""
@@ -168,8 +155,9 @@ class PatternSet:
         out = np.zeros((len(self.searches), len(batch)), dtype=bool)
         for group in self._groups:
             group.run(batch, out)
-        for i, first in self._again:
-            out[i] = out[first]
+        for i, search in enumerate(self.searches):
+            if self._first[search] != i:
+                out[i] = out[self._first[search]]
         return out
 
 
@@ -197,64 +185,55 @@ def _method(search: Search) -> Method:
         return _literal(search)
     node = _anchored(search)
     alternatives = chains(node)
-    hits = _hits(alternatives)
+    hits = sum(window.anchor.expected for chain in alternatives or () for window in chain.windows)
     if alternatives is not None and hits < _RARE_FOR_WINDOWS:
         return _windows(search, node, alternatives)
     clauses = tuple(sorted(required(node), key=expected)[:_CLAUSES])
     left = expected(clauses[0]) if clauses else math.inf
     if left < _RARE_FOR_PYTHON:
         return _filtered(search, node, clauses)
-    linear = _linear(search, node)
-    if linear is not None and not linear.translation.ascii_only:
-        return linear
+    translation = translate(node)
+    if translation is not None and not translation.ascii_only:
+        return everywhere(methods.linear(translation, _by_python(search)))
     if alternatives is not None:
         return _windows(search, node, alternatives)
     if left < _NEARLY_ALL:
         return _filtered(search, node, clauses)
-    return linear if linear is not None and _risk(search) else _by_python(search)
+    return everywhere(_decider(search, node))
 
 
-def _hits(alternatives: tuple[Chain, ...] | None) -> float:
-    """Return the hits of all anchors expected per byte of text."""
-    return sum(window.expected for chain in alternatives or () for window in chain.windows)
-
-
-def _windows(search: Search, node: Node, alternatives: tuple[Chain, ...]) -> Windows:
+def _windows(search: Search, node: Node, alternatives: tuple[Chain, ...]) -> Method:
     twins = any(window.twins for chain in alternatives for window in chain.windows)
-    return Windows(alternatives, twins, _decider(search, node) if twins else _by_python(search))
+    return methods.windows(alternatives, _decider(search, node) if twins else None)
 
 
-def _filtered(search: Search, node: Node, clauses: tuple[frozenset[Needle], ...]) -> Filtered:
+def _filtered(search: Search, node: Node, clauses: tuple[frozenset[Needle], ...]) -> Method:
     twins = any(isinstance(n, Charset) and n.has_wide_twin for n in nodes(node))
-    return Filtered(clauses, twins, _decider(search, node))
+    return methods.filtered(clauses, twins, _decider(search, node))
 
 
 def _decider(search: Search, node: Node) -> Decider:
     """Return `re`, or RE2 for an expression that may take `re` exponential time."""
-    linear = _linear(search, node) if _risk(search) else None
-    return linear if linear is not None else _by_python(search)
-
-
-def _linear(search: Search, node: Node) -> Linear | None:
-    translation = translate(node)
-    return None if translation is None else Linear(translation, _by_python(search))
+    translation = translate(node) if _risk(search) else None
+    by_python = _by_python(search)
+    return by_python if translation is None else methods.linear(translation, by_python)
 
 
 def _literal(search: Search) -> Method:
     try:
         text = search.pattern.encode()
     except UnicodeEncodeError:  # a lone surrogate, which UTF-8 can't hold
-        return Constant(False)
+        return methods.constant(False)
     if not text:
-        return Constant(True)
+        return methods.constant(True)
     if search.kind == "contains":
-        return Literal(Needle(text))
-    return Edge(text, at_end=search.kind == "endswith")
+        return methods.literal(Needle(text))
+    return methods.edge(text, at_end=search.kind == "endswith")
 
 
-def _by_python(search: Search) -> Python:
+def _by_python(search: Search) -> Decider:
     how = "Python per row" if search.kind in _LITERALS else "re per row"
-    return Python(functools.cache(search.ask), how)
+    return methods.python(functools.cache(search.ask), how)
 
 
 def _anchored(search: Search) -> Node:

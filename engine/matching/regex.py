@@ -66,7 +66,6 @@ class Opaque:
     """Something not analysed; what it matches holds what ``part`` holds, if there is one."""
 
     part: Node | None
-    text: str
 
 
 Node = Joined | Choice | Repeat | At | Opaque | Charset
@@ -106,19 +105,14 @@ def _node(op: Any, value: Any, flags: int) -> Node:
         return _joined(inner, (outer | added) & ~removed)
     if op is c.BRANCH:
         return Choice(tuple(_joined(branch, flags) for branch in value[1]))
-    if op in {c.MAX_REPEAT, c.MIN_REPEAT}:
+    if op in {c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT}:
         least, most, inner = value
-        return Repeat(_joined(inner, flags), least, None if most is c.MAXREPEAT else most)
+        repeat = Repeat(_joined(inner, flags), least, None if most is c.MAXREPEAT else most)
+        return Opaque(repeat) if op is c.POSSESSIVE_REPEAT else repeat
     if op is c.AT:
         kind = c.AT_MULTILINE.get(value, value) if flags & re.MULTILINE else value
         return At(kind, bool(flags & re.ASCII))
-    if op is c.ATOMIC_GROUP:
-        return Opaque(_joined(value, flags), str(op))
-    if op is c.POSSESSIVE_REPEAT:
-        least, most, inner = value
-        repeat = Repeat(_joined(inner, flags), least, None if most is c.MAXREPEAT else most)
-        return Opaque(repeat, str(op))
-    return Opaque(None, str(op))
+    return Opaque(_joined(value, flags) if op is c.ATOMIC_GROUP else None)
 
 
 _TYPES = re.ASCII | re.LOCALE | re.UNICODE  # of which one is in force
@@ -228,10 +222,10 @@ def _choice_literals(parts: tuple[Node, ...]) -> tuple[_Clause | None, list[_Cla
         union = frozenset().union(*exact)  # type: ignore[arg-type]
         if len(union) <= _MOST_LITERALS:
             return union, []
-    best = [best_clause(_useful([*cs, *([e] if e else [])])) for e, cs in branches]
-    if None in best:
+    useful = [_useful([*cs, *([e] if e else [])]) for e, cs in branches]
+    if not all(useful):
         return None, []
-    union = frozenset().union(*best)  # type: ignore[arg-type]
+    union = frozenset().union(*(min(clauses, key=expected) for clauses in useful))
     return None, [union] if len(union) <= _MOST_LITERALS else []
 
 
@@ -245,11 +239,6 @@ def _repeat_literals(node: Repeat) -> tuple[_Clause | None, list[_Clause]]:
         return None, clauses
     repeated = _joined_literals([node.part] * min(node.least, _MOST_JOINED))
     return None, [*repeated[1], *([repeated[0]] if repeated[0] is not None else [])]
-
-
-def best_clause(clauses: Iterable[_Clause]) -> _Clause | None:
-    """Return the set of literals that is expected to occur least, or None of none."""
-    return min(clauses, key=expected, default=None)
 
 
 def expected(clause: _Clause) -> float:
@@ -349,18 +338,11 @@ class _Positions:
                 return here, here, False
             case At():
                 return Counter(), Counter(), True
-            case Opaque():
+            case Joined() | Opaque():
                 return self._one_after_the_other(_below(node))
             case Choice():
-                ends = [self.of(part) for part in node.parts]
-                first = sum((f for f, _, _ in ends), Counter())
-                return (
-                    first,
-                    sum((last for _, last, _ in ends), Counter()),
-                    any(e for *_, e in ends),
-                )
-            case Joined():
-                return self._one_after_the_other(node.parts)
+                firsts, lasts, empties = zip(*map(self.of, node.parts), strict=True)
+                return sum(firsts, Counter()), sum(lasts, Counter()), any(empties)
             case Repeat(part=part, least=least, most=None):
                 first, last, empty = self.of(part)
                 self._link(last, first)
@@ -371,14 +353,11 @@ class _Positions:
     def _one_after_the_other(
         self, parts: Iterable[Node]
     ) -> tuple[Counter[int], Counter[int], bool]:
-        first: Counter[int] = Counter()
-        last: Counter[int] = Counter()
-        empty = True
+        first, last, empty = Counter[int](), Counter[int](), True
         for part in parts:
             f, end, e = self.of(part)
             self._link(last, f)
-            first = first + f if empty else first
-            last = last + end if e else end
+            first, last = first + f if empty else first, last + end if e else end
             empty = empty and e
         return first, last, empty
 
@@ -389,19 +368,15 @@ class _Positions:
 
 def _written_out(repeat: Repeat) -> tuple[Node, ...]:
     """Return a bounded repeat as so many parts, the last ones optional."""
-    most = repeat.most or 0
-    if most <= 1 and repeat.least == 0:
-        return (Choice((repeat.part, Joined(()))),) if most else ()
-    optional = Repeat(repeat.part, 0, 1)
-    return (repeat.part,) * repeat.least + (optional,) * (most - repeat.least)
+    optional = Choice((repeat.part, Joined(())))
+    return (repeat.part,) * repeat.least + (optional,) * ((repeat.most or 0) - repeat.least)
 
 
 def _size(node: Node) -> int:
     """Return how many character sets a node has, bounded repeats written out."""
     inner = sum(map(_size, _below(node)))
-    if isinstance(node, Repeat):
-        return inner * max(1, node.most or 1)
-    return inner + isinstance(node, Charset)
+    times = max(1, node.most or 1) if isinstance(node, Repeat) else 1
+    return inner * times + isinstance(node, Charset)
 
 
 def _ambiguous(loop: Repeat) -> bool:
@@ -416,13 +391,14 @@ def _ambiguous(loop: Repeat) -> bool:
     n = len(places.sets)
     if any(ways > 1 and a in _reach(after, b) for (a, b), ways in places.edges.items()):
         return True
-    pairs: dict[int, list[int]] = {}
-    for p, q in itertools.product(after, after):
-        pairs[p * n + q] = [
+    pairs = {
+        p * n + q: [
             a * n + b
             for a, b in itertools.product(after[p], after[q])
             if a == b or _overlap(places.sets[a], places.sets[b])
         ]
+        for p, q in itertools.product(after, after)
+    }
     back: dict[int, list[int]] = {}
     for here, there in pairs.items():
         for pair in there:

@@ -114,9 +114,10 @@ class Scanner:
         )
         widths = [min(len(n.text), _WIDEST) for n in needles]
         by_width = [[i for i, w in enumerate(widths) if w == width] for width in range(_WIDEST + 1)]
+        texts = [n.text.lower() if self._fold else n.text for n in needles]
         self._single = sorted(i for ids in by_width if len(ids) <= few for i in ids)
         self._tables = [
-            _Table(width, ids, [self._lower(needles[i].text) for i in ids])
+            _Table(width, ids, [texts[i] for i in ids])
             for width, ids in enumerate(by_width)
             if len(ids) > few
         ]
@@ -176,18 +177,10 @@ class Scanner:
             last = start[longer] + self._length[which] - _WORD
             same[longer] = words[last] == self._last[which]
             for i in np.unique(which[self._length[which] > 2 * _WORD]):
-                self._compare_middle(words, i, start, longer[(which == i) & same[longer]], same)
+                literal, at = self.needles[i].text, longer[(which == i) & same[longer]]
+                for k in range(_WORD, len(literal) - _WORD, _WORD):
+                    same[at] &= words[start[at] + k] == _word(literal[k : k + _WORD])
         return same
-
-    def _compare_middle(
-        self, words: np.ndarray, i: int, start: np.ndarray, at: np.ndarray, same: np.ndarray
-    ) -> None:
-        literal = self.needles[i].text
-        for k in range(_WORD, len(literal) - _WORD, _WORD):
-            same[at] &= words[start[at] + k] == _word(literal[k : k + _WORD])
-
-    def _lower(self, literal: bytes) -> bytes:
-        return literal.lower() if self._fold else literal
 
 
 class _Table:

@@ -65,8 +65,7 @@ class Characters:
     def hold(self, points: np.ndarray) -> np.ndarray:
         """Return which of some code points are in the set."""
         bits = self._bits[points >> 3] >> (points & 7).astype(np.uint8)
-        member: np.ndarray = bits & 1 == 1
-        return member
+        return np.asarray(bits & 1 == 1)
 
     @functools.cached_property
     def pairs(self) -> np.ndarray:
@@ -146,8 +145,7 @@ class TextBatch:
     @functools.cached_property
     def _pairs(self) -> np.ndarray:
         """The first two bytes of each character beyond ASCII."""
-        pairs: np.ndarray = self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1]
-        return pairs
+        return np.asarray(self.data[self.leads] * np.uint16(256) + self.data[self.leads + 1])
 
     @functools.cached_property
     def newlines(self) -> np.ndarray:
@@ -160,21 +158,18 @@ class TextBatch:
 
     @functools.cached_property
     def _all_strings(self) -> list[str | None]:
-        strings: list[str | None] = self.array.to_pylist()
-        return strings
+        return list(self.array.to_pylist())
 
     def rows_at(self, positions: np.ndarray) -> np.ndarray:
         """Return the rows that hold the bytes at some positions."""
         if "_row_at" not in self.__dict__ and len(positions) * _SPARSE < self.size:
             return np.searchsorted(self.offsets, positions, "right") - 1
-        rows: np.ndarray = self._row_at[positions]
-        return rows
+        return np.asarray(self._row_at[positions])
 
     def places(self, characters: Characters) -> np.ndarray:
         """Return the positions of some characters beyond ASCII, sorted."""
         likely = self.leads[characters.pairs[self._pairs]]
-        places: np.ndarray = likely[characters.hold(code_points(self.data, likely))]
-        return places
+        return np.asarray(likely[characters.hold(code_points(self.data, likely))])
 
     def rows_with(self, characters: Characters) -> np.ndarray:
         """Return the rows that hold one of some characters beyond ASCII, each row once, sorted."""
@@ -187,8 +182,7 @@ class TextBatch:
     def strings(self, rows: Sequence[int] | np.ndarray) -> list[str]:
         """Return some rows as Python strings; none of them may be null."""
         if "_all_strings" in self.__dict__ or len(rows) * 4 > len(self):
-            every = self._all_strings
-            return [every[i] for i in rows]  # type: ignore[misc]
+            return [self._all_strings[i] for i in rows]  # type: ignore[misc]
         raw, ends = self.data.data, self.offsets
         return [str(raw[ends[i] : ends[i + 1]], "utf-8") for i in rows]
 
@@ -223,7 +217,9 @@ class _Lowered(TextBatch):
     def array(self) -> pa.StringArray | pa.LargeStringArray:
         kind = self._source.array.type
         ends = self.offsets if pa.types.is_large_string(kind) else self.offsets.astype(np.int32)
-        known = None if self.valid is None else pa.py_buffer(_bits(self.valid))
+        known = (
+            None if self.valid is None else pa.py_buffer(np.packbits(self.valid, bitorder="little"))
+        )
         buffers = [known, pa.py_buffer(ends), pa.py_buffer(self.data)]
         return pa.Array.from_buffers(kind, len(self), buffers)
 
@@ -277,21 +273,17 @@ def positions_of(data: np.ndarray, size: int, key: int, width: int) -> np.ndarra
     for first in range(width):
         lane = np.frombuffer(data, dtype, -(-max(size - first, 0) // width), first)
         at = np.flatnonzero(lane == dtype.type(key))
-        if width > 1:
-            at *= width
-            at += first
+        if width == 1:
+            return at
+        at *= width
+        at += first
         places.append(at)
-    if width == 1:
-        return places[0]
-    at = np.concatenate(places)
-    at.sort()
-    return at
+    return np.sort(np.concatenate(places))
 
 
 def widths(data: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Return how many bytes the characters that begin at some positions take."""
-    length: np.ndarray = _LENGTH[data[positions]]
-    return length
+    return np.asarray(_LENGTH[data[positions]])
 
 
 def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:
@@ -311,7 +303,7 @@ def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.nd
         np.less(block - np.uint8(0x09), 5, out=out)  # \t \n \v \f \r
         out |= block - np.uint8(0x1C) < 5  # noqa: PLR2004 - \x1c to \x1f and the space
     wide = text.places(characters(WIDE_SPACES))
-    length = _LENGTH[data[wide]]
+    length = widths(data, wide)
     for i in range(3):
         space[1:][wide[length > i] + i] = True
     begins = space[:-1] > space[1:]
@@ -348,8 +340,7 @@ def ranks(marks: np.ndarray, positions: np.ndarray) -> np.ndarray:
     np.cumsum(np.bitwise_count(words[:-1]), out=before[1:])
     at, bit = positions >> 6, (positions & 63).astype(np.uint64)
     below = (np.uint64(1) << bit) - np.uint64(1)
-    counts: np.ndarray = before[at] + np.bitwise_count(words[at] & below)
-    return counts
+    return np.asarray(before[at] + np.bitwise_count(words[at] & below))
 
 
 def _filled(text: TextBatch, counts: np.ndarray) -> np.ndarray:
@@ -375,10 +366,4 @@ def _folded(data: np.ndarray) -> np.ndarray:
 
 
 def _padded(data: np.ndarray) -> np.ndarray:
-    out = np.zeros(len(data) + PAD, dtype=np.uint8)
-    out[: len(data)] = data
-    return out
-
-
-def _bits(marks: np.ndarray) -> np.ndarray:
-    return np.packbits(marks, bitorder="little")
+    return np.concatenate([data, np.zeros(PAD, np.uint8)])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from re import _constants as c  # type: ignore[attr-defined]
 from typing import Any
@@ -19,13 +19,12 @@ import numpy as np
 
 from engine.matching.charsets import ASCII_SIZE, Charset
 from engine.matching.regex import At, Choice, Joined, Node, Opaque, Repeat, parse
-from engine.matching.scan import SHARE, Needle
+from engine.matching.scan import Needle
 from engine.matching.text import TextBatch, code_points, widths
 
 _MOST_CHAINS = 128
 _MOST_ELEMENTS = 60
 _MOST_VARIANTS = 12  # lengths of one repeat that are tried one by one
-_WIDE_SHARE = 0.02  # of a text's bytes, expected to begin a character beyond ASCII
 
 Element = Charset | At
 
@@ -56,11 +55,6 @@ class Window:
     before: tuple[Element, ...]
     after: tuple[Element, ...]
     twins: bool = False
-
-    @property
-    def expected(self) -> float:
-        """Hits of the anchor expected per byte of text."""
-        return self.anchor.expected if isinstance(self.anchor, Needle) else _share(self.anchor)
 
 
 @dataclass(frozen=True)
@@ -177,34 +171,23 @@ def _gap(repeat: Repeat) -> Gap:
 def _chain(sequence: _Sequence) -> Chain:
     if len(sequence) > _MOST_ELEMENTS:
         raise _NotFixedError
-    parts: list[list[Element]] = [[]]
-    gaps = [e for e in sequence if isinstance(e, Gap)]
-    for element in sequence:
-        if isinstance(element, Gap):
-            parts.append([])
-        else:
-            parts[-1].append(element)
-    return Chain(tuple(map(_window, parts)), tuple(gaps))
+    gaps = [i for i, e in enumerate(sequence) if isinstance(e, Gap)]
+    between = itertools.pairwise([-1, *gaps, len(sequence)])
+    windows = tuple(_window(sequence[gap + 1 : following]) for gap, following in between)
+    return Chain(windows, tuple(sequence[i] for i in gaps))
 
 
-def _window(elements: list[Element]) -> Window:
+def _window(elements: tuple[Element, ...]) -> Window:
     """Choose the literal, or the character, that is expected to occur least."""
-    candidates: list[tuple[float, int, int, Needle | Charset, bool]] = []
-    for begin, end, needle, twins in _runs(elements):
-        candidates.append((needle.expected, begin, end, needle, twins))
-    if not candidates:
-        candidates = [
-            (_share(e), i, i + 1, e, False)
-            for i, e in enumerate(elements)
-            if isinstance(e, Charset)
-        ]
+    sets = ((i, e) for i, e in enumerate(elements) if isinstance(e, Charset))
+    candidates = [*_runs(elements)] or [(i, i + 1, one, False) for i, one in sets]
     if not candidates:
         raise _NotFixedError
-    _, begin, end, anchor, twins = min(candidates, key=lambda candidate: candidate[:2])
-    return Window(anchor, tuple(elements[:begin][::-1]), tuple(elements[end:]), twins)
+    begin, end, anchor, twins = min(candidates, key=lambda c: (c[2].expected, c[0]))
+    return Window(anchor, elements[:begin][::-1], elements[end:], twins)
 
 
-def _runs(elements: list[Element]) -> Iterator[tuple[int, int, Needle, bool]]:
+def _runs(elements: tuple[Element, ...]) -> Iterator[tuple[int, int, Needle | Charset, bool]]:
     """Yield the literals of a window: where each begins and ends, and if it may have twins."""
     begin, text, any_case, twins = 0, b"", None, False
     for i, element in enumerate([*elements, None]):
@@ -218,10 +201,6 @@ def _runs(elements: list[Element]) -> Iterator[tuple[int, int, Needle, bool]]:
             text += piece
             any_case = folds if any_case is None else any_case
             twins = twins or (isinstance(element, Charset) and element.has_wide_twin)
-
-
-def _share(charset: Charset) -> float:
-    return float(SHARE[list(charset.ascii)].sum()) + _WIDE_SHARE * charset.beyond
 
 
 @dataclass(frozen=True)
@@ -287,7 +266,7 @@ def _matched(window: Window, text: TextBatch, position: np.ndarray, row: np.ndar
 def _followed(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
     """Keep the matches that an element follows, and add it to them."""
     if isinstance(element, At):
-        return spans.where(_holds(element, text, spans.end, spans.row))
+        return spans.where(_CONDITIONS[element.kind](element, text, spans.end, spans.row))
     inside = spans.where(spans.end < text.offsets[spans.row + 1])
     fitting = inside.where(_member(element, text, inside.end))
     return _Spans(fitting.start, fitting.end + widths(text.data, fitting.end), fitting.row)
@@ -296,7 +275,7 @@ def _followed(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
 def _preceded(element: Element, text: TextBatch, spans: _Spans) -> _Spans:
     """Keep the matches that an element precedes, and add it to them."""
     if isinstance(element, At):
-        return spans.where(_holds(element, text, spans.start, spans.row))
+        return spans.where(_CONDITIONS[element.kind](element, text, spans.start, spans.row))
     inside = spans.where(spans.start > text.offsets[spans.row])
     wider = _Spans(_before(text, inside.start), inside.end, inside.row)
     return wider.where(_member(element, text, wider.start))
@@ -324,63 +303,33 @@ def _before(text: TextBatch, position: np.ndarray) -> np.ndarray:
     return before
 
 
-def _holds(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Return at which positions a condition on the place holds."""
-    return _CONDITIONS[at.kind](at, text, position, row)
-
-
-def _is_start(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    holds: np.ndarray = position == text.offsets[row]
-    return holds
-
-
-def _is_end(_: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    holds: np.ndarray = position == text.offsets[row + 1]
-    return holds
-
-
-def _is_line_start(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    newline = text.data[position - 1] == ord("\n")
-    holds: np.ndarray = newline | _is_start(at, text, position, row)
-    return holds
-
-
-def _is_line_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    newline = text.data[position] == ord("\n")
-    holds: np.ndarray = newline | _is_end(at, text, position, row)
-    return holds
-
-
-def _is_near_end(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    newline = text.data[position] == ord("\n")
-    newline &= _is_end(at, text, position + 1, row)
-    holds: np.ndarray = newline | _is_end(at, text, position, row)
-    return holds
-
-
-def _is_boundary(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
+def _is_boundary(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> Any:
     word = _word(at.ascii)
     after: np.ndarray = position < text.offsets[row + 1]
     after[after] = _member(word, text, position[after])
     before: np.ndarray = position > text.offsets[row]
     before[before] = _member(word, text, _before(text, position[before]))
-    holds: np.ndarray = before != after
-    return holds
+    return before != after
 
 
-def _is_inside(at: At, text: TextBatch, position: np.ndarray, row: np.ndarray) -> np.ndarray:
-    return ~_is_boundary(at, text, position, row)
-
-
-_CONDITIONS = {
-    c.AT_BEGINNING: _is_start,
-    c.AT_BEGINNING_STRING: _is_start,
-    c.AT_BEGINNING_LINE: _is_line_start,
-    c.AT_END: _is_near_end,
-    c.AT_END_LINE: _is_line_end,
-    c.AT_END_STRING: _is_end,
+_NEWLINE = ord("\n")
+# By opcode: at which positions, in which rows, a condition on the place holds.
+_CONDITIONS: dict[Any, Callable[[At, TextBatch, np.ndarray, np.ndarray], Any]] = {
+    c.AT_BEGINNING: lambda _, text, at, row: at == text.offsets[row],
+    c.AT_BEGINNING_STRING: lambda _, text, at, row: at == text.offsets[row],
+    c.AT_BEGINNING_LINE: lambda _, text, at, row: (
+        (text.data[at - 1] == _NEWLINE) | (at == text.offsets[row])
+    ),
+    c.AT_END: lambda _, text, at, row: (
+        ((text.data[at] == _NEWLINE) & (at + 1 == text.offsets[row + 1]))
+        | (at == text.offsets[row + 1])
+    ),
+    c.AT_END_LINE: lambda _, text, at, row: (
+        (text.data[at] == _NEWLINE) | (at == text.offsets[row + 1])
+    ),
+    c.AT_END_STRING: lambda _, text, at, row: at == text.offsets[row + 1],
     c.AT_BOUNDARY: _is_boundary,
-    c.AT_NON_BOUNDARY: _is_inside,
+    c.AT_NON_BOUNDARY: lambda *place: ~_is_boundary(*place),
 }
 
 
@@ -393,12 +342,12 @@ def _word(ascii_: bool) -> Charset:
 
 def places(charset: Charset, text: TextBatch) -> tuple[np.ndarray, np.ndarray]:
     """Return where the characters of a set are, and in which rows; none in null rows."""
-    marks = np.frombuffer(text.data[: text.size].tobytes().translate(charset.marks), dtype=bool)
+    marks = np.frombuffer(
+        text.data[: text.size].tobytes().translate(charset.table.tobytes()), dtype=bool
+    )
     position = np.flatnonzero(marks)
     if charset.beyond:
         position = np.sort(np.concatenate([position, text.places(charset.wide)]))
     row = text.rows_at(position)
-    if text.valid is not None:
-        known = text.valid[row]
-        position, row = position[known], row[known]
-    return position, row
+    known = slice(None) if text.valid is None else text.valid[row]
+    return position[known], row[known]

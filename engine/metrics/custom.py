@@ -21,8 +21,7 @@ import numpy as np
 from engine.errors import MetricError, shown
 from engine.metrics.formulas.outputs import Outputs
 from engine.slicing.discovery import load_module
-from engine.slicing.fingerprint.description import Described, described
-from engine.slicing.fingerprint.identity import UNKNOWN
+from engine.slicing.fingerprint.identity import UNKNOWN, Described, described
 
 _FAILED = b"failed: "  # a state's bytes begin otherwise
 RAISED = (Exception, SystemExit, GeneratorExit)  # what a metric of the user's own may end in

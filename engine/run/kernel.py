@@ -30,10 +30,19 @@ from engine.matching.patterns import Search
 from engine.plain import plain
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.run.series import nan_apart, null_series
-from engine.slicing.evaluate import is_mask, is_undecided, of_row, short, wrong_return
+from engine.slicing.evaluate import (
+    BatchMask,
+    combined,
+    is_combination,
+    is_mask,
+    is_undecided,
+    masks_needed,
+    of_row,
+    short,
+    wrong_return,
+)
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SlicingFunction, series_parameters
-from engine.slicing.kleene import BatchMask, combined, is_combination, masks_needed
 from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
 from engine.slicing.slices import SliceKind
 
@@ -129,7 +138,7 @@ class Kernel:
     @functools.cached_property
     def _order(self) -> list[str]:
         """Those trees' slices, each behind what it combines."""
-        needed = {s: masks_needed(t) & self._combined.keys() for s, t in self._combined.items()}
+        needed = {s: self._combined.keys() & masks_needed(t) for s, t in self._combined.items()}
         return list(TopologicalSorter(needed).static_order())
 
     @functools.cached_property

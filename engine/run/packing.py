@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.plain import plain
-from engine.slicing.kleene import BatchMask
+from engine.slicing.evaluate import BatchMask
 from engine.words import WORD
 from engine.words import packed as as_words
 

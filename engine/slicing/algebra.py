@@ -1,13 +1,25 @@
-"""Compositions with ``&``, ``|`` and ``~``: a text of slice ids is a tree, and a tree a text."""
+"""Compositions with ``&``, ``|`` and ``~``: of slices, and of a text of their ids.
+
+A composed slice holds its parts, so that it works wherever it is used. A composition of
+compositions is one tree, whose leaves are masks of slices that aren't composed.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from engine.errors import SliceError
+from engine.slicing.evaluate import is_combination
 from engine.slicing.expr import Call, Expr, Mask
+from engine.slicing.fingerprint.identity import fingerprint
+from engine.slicing.ids import same_id
+from engine.slicing.slices import Slice
+
+S = TypeVar("S", bound=Slice)
 
 _SIGNS = {"|": "kleene_or", "&": "kleene_and", "~": "kleene_not"}
 _SIGN_OF = {op: sign for sign, op in _SIGNS.items()}
@@ -132,12 +144,56 @@ def written(op: str, operands: Iterable[tuple[str, str | None]]) -> str:
     return f"~{args[0]}" if sign == "~" else f" {sign} ".join(args)
 
 
-def is_composed(tree: Expr | None) -> bool:
-    """Tell whether a slice's tree is composed of others: it has their masks as leaves, no column.
+def composed(op: str, *operands: S) -> tuple[str, Expr, Mapping[str, S]]:
+    """Return an operation on slices: its text, its tree of masks, and the slices that these mean.
 
-    Examples
-    --------
-    >>> is_composed(None), is_composed(parse("~a"))
-    (False, True)
+    Raises
+    ------
+    SliceError
+        If two different slices in it have the same id.
     """
-    return isinstance(tree, Mask) or (isinstance(tree, Call) and tree.op in _SIGN_OF)
+    tree = call(op, tuple(map(tree_of, operands)))
+    return written(op, map(_text, operands)), tree, functools.reduce(both, map(parts_of, operands))
+
+
+def tree_of(sf: Slice) -> Expr:
+    """Return what stands for a slice in a composition: its own tree, or its mask."""
+    return sf.expr if sf.expr is not None and is_combination(sf.expr) else Mask(sf.id)
+
+
+def parts_of(sf: S) -> Mapping[str, S]:
+    """Return the slices that stand as masks in a slice's place in a composition."""
+    return sf.parts if is_combination(sf.expr) else {sf.id: sf}
+
+
+def _text(sf: Slice) -> tuple[str, str | None]:
+    """Return what a slice is called in compositions, and the operation that it is, if any."""
+    if sf.text is not None and isinstance(sf.expr, Call):
+        return sf.text, sf.expr.op
+    return sf.id, None
+
+
+def both(some: Mapping[str, S], others: Mapping[str, S]) -> Mapping[str, S]:
+    """Return slices by id, each once.
+
+    Raises
+    ------
+    SliceError
+        If two different ones have the same id.
+    """
+    for shared in some.keys() & others.keys():  # of a thousand and one: one look-up
+        _check_same(some[shared], others[shared])
+    return {**some, **others}
+
+
+def merged(slices: Iterable[S]) -> Mapping[str, S]:
+    """Return slices by id, each once, as :func:`both` does."""
+    by_id: dict[str, S] = {}
+    for sf in slices:
+        _check_same(by_id.setdefault(sf.id, sf), sf)
+    return by_id
+
+
+def _check_same(first: Slice, sf: Slice) -> None:
+    if first is not sf and fingerprint(first) != fingerprint(sf):
+        raise same_id(sf.id, first.name, sf.name)

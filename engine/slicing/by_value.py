@@ -141,9 +141,11 @@ def by(
     ['country=US', 'country=DE', 'country=null', 'country=(other)']
     """
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        how = "by('sex', df['sex']), say, or by('sex', ['F', 'M'])"
         name = brief(column).strip("'")
-        raise SliceError(f"slice {name!r}: give the column's values to slice by: {how}")
+        raise SliceError(
+            f"slice {name!r}: give the column's values to slice by: by('sex', df['sex']), say, or "
+            "by('sex', ['F', 'M'])"
+        )
     cells = entries("by", "values", values, "a list of the column's values")
     return cross(column, values=[(v,) for v in cells], top=top, other=other)
 
@@ -272,8 +274,7 @@ def name_of(spec: By, slot: Slot) -> str:
     ["country='null'", 'country=null', 'country=(other)']
     """
     if slot.kind == "value":
-        pairs = zip(spec.columns, slot.values, strict=True)
-        return ", ".join(f"{c}={shown(v)}" for c, v in pairs)
+        return ", ".join(f"{c}={shown(v)}" for c, v in zip(spec.columns, slot.values, strict=True))
     columns = str(spec) if len(spec.columns) == 1 else f"({spec})"
     return f"{columns}={'null' if slot.kind == 'null' else '(other)'}"
 
@@ -340,15 +341,12 @@ def shown(value: Any) -> str:
     >>> shown("US"), shown("null"), shown(True)
     ('US', "'null'", 'true')
     """
+    text = "NaN" if _is_nan(value) else str(value)
     if isinstance(value, str):
         special = value in _LIKE_OTHERS or _AMBIGUOUS.search(value) or not value.isprintable()
         text = repr(value) if special else value
     elif isinstance(value, bool):
-        text = str(value).lower()
-    elif _is_nan(value):
-        text = "NaN"
-    else:
-        text = str(value)
+        text = text.lower()
     if len(text) <= SHOWN:
         return text
     return f"{text[: SHOWN - 12]}... {digest(text)[:8]}"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from engine.errors import SliceError, near
-from engine.slicing.algebra import is_composition, parse, text_of
+from engine.slicing.algebra import is_composition, merged, parse, parts_of, text_of, tree_of
+from engine.slicing.evaluate import masks_needed
 from engine.slicing.expr import Expr, Mask, replaced
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import composition_id, same_id
-from engine.slicing.operators import merged, parts_of, tree_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def compositions(
         if c.id in names:
             raise same_id(c.id, names[c.id], c.name)
         by_id[c.id], trees[c.id], names[c.id] = c, parse(c.text), c.name
-    named = {i: _ids(tree) for i, tree in trees.items()}
+    named = {i: masks_needed(tree) for i, tree in trees.items()}
     for i, ids in named.items():
         for other in ids:
             if other not in slices and other not in by_id:
@@ -109,7 +109,3 @@ def _of(c: Composition, written: Expr, operands: Sequence[SlicingFunction]) -> S
     if is_composition(c.name) and c.id == composition_id(c.name):
         sf.text = text_of(parse(c.name))
     return sf
-
-
-def _ids(tree: Expr) -> list[str]:
-    return [node.slice_id for node in tree.walk() if isinstance(node, Mask)]

@@ -38,12 +38,9 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
         If it has no slicing function.
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
-    loaded = load_module(module, _folders(folders))
-    sfs: dict[int, SlicingFunction] = {}
-    for value in vars(loaded).values():
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, SlicingFunction):
-                sfs[id(item)] = item
+    values = [*vars(load_module(module, _folders(folders))).values()]
+    items = (i for v in values for i in (v if isinstance(v, list | tuple) else (v,)))
+    sfs = {id(item): item for item in items if isinstance(item, SlicingFunction)}
     if not sfs:
         raise SliceError(
             f"{module!r} has no slicing function; write one with @slicing_function() at the top "
@@ -103,8 +100,7 @@ def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:
 def _free_name(path: Path) -> str:
     """Return a file's module name: its own, unless that is another module's (a `random.py`)."""
     known = sys.modules.get(path.stem)
-    if getattr(known, "__file__", None) == str(path):
-        return path.stem
-    if known is None and path.stem not in sys.stdlib_module_names:
+    is_free = known is None and path.stem not in sys.stdlib_module_names
+    if is_free or getattr(known, "__file__", None) == str(path):
         return path.stem
     return f"{path.stem}_{digest(str(path))[:8]}"

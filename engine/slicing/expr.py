@@ -154,8 +154,9 @@ def _call(nodes: list[Any]) -> Expr:
     """Return a tree from its nodes, those below before those above."""
     trees: list[Expr] = []
     for node in nodes:
-        is_leaf = isinstance(node, Expr)
-        trees.append(node if is_leaf else Call(node[0], tuple(trees[i] for i in node[1])))
+        trees.append(
+            node if isinstance(node, Expr) else Call(node[0], tuple(trees[i] for i in node[1]))
+        )
     return trees[-1]
 
 

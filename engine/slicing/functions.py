@@ -14,12 +14,12 @@ from typing import Any, cast
 
 from engine.arguments import flag, mapping, members, text
 from engine.errors import ArgumentError, SliceError, shown
+from engine.slicing.algebra import composed
 from engine.slicing.evaluate import of_row
 from engine.slicing.expr import Expr
-from engine.slicing.fingerprint.description import describe
-from engine.slicing.fingerprint.parts import Home, Parts
+from engine.slicing.fingerprint.identity import describe
+from engine.slicing.fingerprint.parts import Named, Parts, others
 from engine.slicing.ids import check_id, composition_id, slug
-from engine.slicing.operators import composed
 from engine.slicing.rows import MutableRow, Row, own_copy, values_of
 from engine.slicing.slices import SliceKind, check_local
 
@@ -224,17 +224,13 @@ class SlicingFunction:
         if sql is not None:
             text("SlicingFunction", "sql", sql, "a SQL predicate")
         pure = flag("SlicingFunction", "pure", pure)
-        self.name = name
-        self.f = f
-        self.resources = dict(resources or {})
+        self.name, self.f, self.sql, self.expr, self.pure = name, f, sql, expr, pure
+        self.resources, self.parts = dict(resources or {}), dict(parts or {})
         self.pre = tuple(pre or ())
         self.text: str | None = None
         if id is not None:
             self.id = check_id(name, id)
-        self.sql = sql
-        self.pure = pure
         self.version = _version("slice", name, version)
-        self.expr, self.parts = expr, dict(parts or {})
         if (f is None) + (sql is None) + (expr is None) != 2:  # noqa: PLR2004 - one is given
             raise SliceError(f"slice {name!r}: give either a function or a SQL predicate")
         self.kind = SliceKind.EXPR if expr is not None else _kind(f, self.resources)
@@ -242,17 +238,14 @@ class SlicingFunction:
             raise SliceError(
                 f"slice {name!r}: preprocessors go with row functions, this is a {self.kind} one"
             )
-        doc = (inspect.getdoc(f) or "") if f is not None else ""
-        self.description = (
-            description if description is not None else doc.partition("\n")[0].strip()
-        )
+        doc = None if f is None else inspect.getdoc(f)
+        first = (doc or "").partition("\n")[0].strip()
+        self.description = first if description is None else description
 
     @functools.cached_property
     def id(self) -> str:
         """The mask column's name."""
-        if self.text is not None:
-            return composition_id(self.text)
-        return slug(self.name)
+        return slug(self.name) if self.text is None else composition_id(self.text)
 
     @property
     def chain(self) -> tuple[Preprocessor, ...]:
@@ -415,11 +408,10 @@ def functions(call: str, sfs: Any) -> tuple[SlicingFunction, ...]:
     engine.errors.ArgumentError: SFApplier: each of sfs must be a slicing function, found the \
 function 'len'; make it one with @slicing_function()
     """
-    listed = members(
+    return tuple(members(
         call, "sfs", sfs, SlicingFunction, "a list of slicing functions", "a slicing function",
         write=lambda sf: f"[{sf.id}]", hint=how_to_slice,
-    )  # fmt: skip
-    return tuple(listed)
+    ))  # fmt: skip
 
 
 def how_to_slice(value: Any) -> str:
@@ -444,10 +436,9 @@ def _check_parts(
             write=lambda one: f"pre=[{one.name}]",
             hint=lambda one: "; make it one with @preprocessor()" if callable(one) else "",
         )  # fmt: skip
-    if slice_id is not None and not isinstance(slice_id, str):
-        raise ArgumentError(call, "id", "a text", slice_id)
-    if description is not None and not isinstance(description, str):
-        raise ArgumentError(call, "description", "a text", description)
+    for argument, value in (("id", slice_id), ("description", description)):
+        if value is not None and not isinstance(value, str):
+            raise ArgumentError(call, argument, "a text", value)
 
 
 def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tuple[str, ...]:
@@ -459,9 +450,8 @@ def series_parameters(f: Callable[..., Any], resources: Mapping[str, Any]) -> tu
     >>> series_parameters(long, {"least": 5})
     ('text',)
     """
-    return tuple(
-        p.name for p in _parameters(f) if p.name not in resources and _is_series(p.annotation)
-    )
+    own = (p for p in _parameters(f) if p.name not in resources)
+    return tuple(p.name for p in own if _is_series(p.annotation))
 
 
 def _version(what: str, name: str, version: Any) -> str | int | None:
@@ -489,9 +479,8 @@ def _kind(f: Callable[..., Any] | None, resources: Mapping[str, Any]) -> SliceKi
 
 def _takes_row(p: inspect.Parameter, resources: Mapping[str, Any]) -> bool:
     """Tell whether a parameter takes the row: `*args` does, one with a value doesn't."""
-    if p.kind in (p.KEYWORD_ONLY, p.VAR_KEYWORD) or p.name in resources:
-        return False
-    return p.default is p.empty
+    by_place = p.kind not in (p.KEYWORD_ONLY, p.VAR_KEYWORD)
+    return by_place and p.name not in resources and p.default is p.empty
 
 
 def _parameters(f: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -508,24 +497,26 @@ def _is_series(annotation: Any) -> bool:
 
 # What of a slice and of a preprocessor is in a fingerprint.
 def _slice_parts(sf: SlicingFunction) -> Parts:
-    about = [("version", sf.version)] if sf.version is not None else []
     if sf.expr is not None:
         ids = sorted(sf.parts)
         parts = [("", sf.parts[i]) for i in ids]
-        return Parts(f"slice:{sf.kind}:{ids}", [*about, ("", sf.expr), *parts])
+        return Parts(f"slice:{sf.kind}:{ids}", [*_about(sf), ("", sf.expr), *parts])
     resources = [*sf.resources.items()]
     code = getattr(sf.f, "__code__", None)
     if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:
         resources.sort()  # keyword arguments have no order
-    pandas = [("", Home("pandas"))] if sf.kind == "pandas" else []
-    below = [*about, ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
+    pandas = [("", others("pandas"))] if sf.kind == "pandas" else []
+    below = [*_about(sf), ("sql", sf.sql), ("", sf.f), *resources, ("pre", sf.pre), *pandas]
     return Parts(f"slice:{sf.kind}", below)
 
 
 def _preprocessor_parts(p: Preprocessor) -> Parts:
-    about = [("version", p.version)] if p.version is not None else []
-    key = p.memoize_key if p.memoize else None
-    return Parts("preprocessor", [*about, ("", p.f), ("key", key), ("pre", p.pre)])
+    key = ("key", p.memoize_key if p.memoize else None)
+    return Parts("preprocessor", [*_about(p), ("", p.f), key, ("pre", p.pre)])
+
+
+def _about(one: SlicingFunction | Preprocessor) -> list[Named]:
+    return [] if one.version is None else [("version", one.version)]
 
 
 describe(SlicingFunction, _slice_parts)

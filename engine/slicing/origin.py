@@ -71,17 +71,15 @@ def version_of(top: str) -> str:
     return f"{top}={file_digest(getattr(module, '__file__', None))}"
 
 
+_by_package = functools.cache(importlib.metadata.packages_distributions)
+
+
 def _distributions(top: str) -> list[str]:
     try:
         importlib.metadata.version(top)
     except importlib.metadata.PackageNotFoundError:
         return sorted(set(_by_package().get(top, ())))
     return [top]
-
-
-@functools.cache
-def _by_package() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
 
 
 def file_digest(file: str | None) -> str:

@@ -174,24 +174,27 @@ Python can't read
     def __getattribute__(self, name: str) -> Any:
         values = values_of(self)
         if name in values:
-            return _value(name, values)
+            _read(self, name)
+            return values[name]
         if name == "__dict__":
-            return {column: _value(column, values) for column in values}
+            _read(self, *values)
         return object.__getattribute__(self, name)
 
     def __getitem__(self, name: Any) -> Any:
-        values = values_of(self)
-        known = isinstance(name, str) and name in values
-        return _value(name, values) if known else super().__getitem__(name)
+        if isinstance(name, str):
+            _read(self, name)
+        return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a value by column name, or ``default`` where there is no such column."""
-        values = values_of(self)
-        return _value(name, values) if name in values else default
+        _read(self, name)
+        return values_of(self).get(name, default)
 
     def asDict(self) -> dict[str, Any]:  # noqa: N802
         """Return the values as a new dict."""
-        return dict(self.__dict__)
+        values = values_of(self)
+        _read(self, *values)
+        return dict(values)
 
 
 class MutableRow(Row):
@@ -217,7 +220,7 @@ class MutableRow(Row):
         del values[name]
 
 
-class TracedRow(Row):
+class TracedRow(PartialRow):
     """A row that remembers which source columns were read from it.
 
     It shows whether a function failed because a column that it read is null. A preprocessor gets
@@ -241,25 +244,6 @@ class TracedRow(Row):
         object.__setattr__(self, "_reads", reads)
         object.__setattr__(self, "_source", source)
 
-    def __getattribute__(self, name: str) -> Any:
-        values = values_of(self)
-        if name in values:
-            _see(self, name)
-            return _value(name, values)
-        if name == "__dict__":
-            _see(self, *values)
-            for column in values:
-                _value(column, values)
-        return object.__getattribute__(self, name)
-
-    def __getitem__(self, name: Any) -> Any:
-        values = values_of(self)
-        if isinstance(name, str):
-            _see(self, name)
-            if name in values:
-                return _value(name, values)
-        return super().__getitem__(name)
-
     def __reduce__(self) -> tuple[Any, ...]:
         reads, source = _trace(self)
         return type(self), (dict(values_of(self)), reads, set(source))
@@ -267,18 +251,6 @@ class TracedRow(Row):
     def __deepcopy__(self, memo: dict[int, Any]) -> Row:
         reads, source = _trace(self)
         return type(self)(own_copy(values_of(self)), reads, set(source))
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a value by column name, recording the read."""
-        _see(self, name)
-        values = values_of(self)
-        return _value(name, values) if name in values else default
-
-    def asDict(self) -> dict[str, Any]:  # noqa: N802
-        """Return all values as a new dict, recording that all were read."""
-        values = values_of(self)
-        _see(self, *values)
-        return {column: _value(column, values) for column in values}
 
 
 class TracedMutableRow(TracedRow, MutableRow):
@@ -305,28 +277,26 @@ _CONTAINERS = (list, dict, set, bytearray, Row)
 
 def values_of(row: Row) -> dict[str, Any]:
     """Return a row's own dict, whatever its columns are called, and without tracing reads."""
-    values: dict[str, Any] = object.__getattribute__(row, "__dict__")
-    return values
+    return object.__getattribute__(row, "__dict__")  # type: ignore[no-any-return]
 
 
 def _fields(value: Any) -> Any:
     return tuple(values_of(value).values()) if isinstance(value, Struct) else value
 
 
-def _value(name: str, values: Mapping[str, Any]) -> Any:
-    value = values[name]
-    if type(value) is Unreadable:
-        raise UnreadableValueError(name, value.what)
-    return value
-
-
-def _trace(row: TracedRow) -> tuple[set[str], set[str]]:
+def _trace(row: Row) -> tuple[set[str], set[str]]:
     return object.__getattribute__(row, "_reads"), object.__getattribute__(row, "_source")
 
 
-def _see(row: TracedRow, *names: str) -> None:
-    reads, source = _trace(row)
-    reads.update(name for name in names if name in source)
+def _read(row: PartialRow, *names: str) -> None:
+    """Note that columns are read where the row remembers it; raise for what Python can't hold."""
+    values = values_of(row)
+    if type(row) is not PartialRow:
+        reads, source = _trace(row)
+        reads.update(source.intersection(names))
+    for name in names:
+        if type(values.get(name)) is Unreadable:
+            raise UnreadableValueError(name, values[name].what)
 
 
 def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -376,8 +346,7 @@ def _other_item(row: Row, name: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(name, list):
         import pandas as pd  # which takes long to load, and few rows need it
 
-        names = [str(one) for one in name]
-        return pd.Series([row[one] for one in names], index=name, dtype=object)
+        return pd.Series([row[str(one)] for one in name], index=name, dtype=object)
     if not isinstance(name, str) and str(name) in values:
         return row[str(name)]
     raise KeyError(_missing(name, values)) from None

@@ -58,9 +58,7 @@ def located(f: FunctionType) -> tuple[Function, ast.Module]:
 def _node(code: CodeType, filename: str) -> tuple[Function, ast.Module] | str:
     linecache.checkcache(filename)
     text = "".join(linecache.getlines(filename))
-    if not text:
-        return "its source can't be read"
-    parsed = _parsed(text, filename, code.co_flags & _FUTURE)
+    parsed = _parsed(text, filename, code.co_flags & _FUTURE) if text else None
     if parsed is None:
         return "its source can't be read"
     tree, by_line, compiled = parsed
@@ -85,8 +83,7 @@ def _parsed(
     by_line: dict[int, list[Function]] = {}
     for node in ast.walk(tree):
         if isinstance(node, Function):
-            decorators = getattr(node, "decorator_list", [])
-            line = min([node.lineno, *(d.lineno for d in decorators)])
+            line = min(n.lineno for n in (node, *getattr(node, "decorator_list", ())))
             by_line.setdefault(line, []).append(node)
     return tree, by_line, set(codes(code))
 
@@ -109,16 +106,13 @@ def _at(by_line: Mapping[int, list[Function]], code: CodeType) -> Function | Non
     fitting = [
         node
         for node in by_line.get(code.co_firstlineno, [])
-        if _name(node) == code.co_name and all(_holds(node, span) for span in spans)
+        if getattr(node, "name", "<lambda>") == code.co_name
+        and all(_holds(node, span) for span in spans)
     ]
     if not spans and len(fitting) > 1:  # Python runs without columns in its code
         return None
     # The last that fits starts furthest right: the innermost.
     return max(fitting, key=lambda n: (n.lineno, n.col_offset)) if fitting else None
-
-
-def _name(node: Function) -> str:
-    return "<lambda>" if isinstance(node, ast.Lambda) else node.name
 
 
 def _holds(node: Function, span: tuple[int | None, ...]) -> bool:

@@ -135,15 +135,19 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
         yield "fields", [n.annotation for n in node.body if isinstance(n, ast.AnnAssign)]
 
 
+def last_name(f: ast.AST) -> str:
+    """Return what a function is called by where it is called, without what is before the dot."""
+    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
+
+
 def _plain(value: object) -> str:
     return hex(value) if type(value) is int else repr(value)  # repr refuses very long numbers
 
 
 def _says_nothing(node: object) -> bool:
     """Tell whether a statement has no effect: a docstring, `pass`."""
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
-    return isinstance(node, ast.Pass)
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return is_text or isinstance(node, ast.Pass)
 
 
 def uses_of(node: ast.AST, inner: bool = True) -> Uses:
@@ -172,23 +176,20 @@ class _Walk:
         while left:
             node = left.pop()
             do = _VISIT.get(type(node))
-            left += reversed(list(do(self, node) if do is not None else _below(node)))
+            below = ast.iter_child_nodes(node) if do is None else do(self, node)
+            left += reversed([*(below or ())])
 
     def read(self, name: str, chain: Chain) -> None:
         self.uses.chains.setdefault(name, set()).add(chain)
 
-    def name(self, node: ast.Name) -> Iterator[ast.AST]:
+    def name(self, node: ast.Name) -> None:
         self.read(node.id, ())
-        yield from ()
 
     def attribute(self, node: ast.AST) -> Iterator[ast.AST]:
         """Read `a.b.c` and `getattr(a, "b")` as chains; visit all else as it stands."""
         chain: list[str] = []
         base = node
-        while True:
-            step = _one_attribute(base)
-            if step is None:
-                break
+        while (step := _one_attribute(base)) is not None:
             name, base, others = step
             chain.append(name)
             yield from others
@@ -199,13 +200,12 @@ class _Walk:
         elif isinstance(base, ast.Name):
             self.read(base.id, attributes)
         elif base is node:
-            yield from _below(node)
+            yield from ast.iter_child_nodes(node)
         else:
             yield base
 
     def call(self, node: ast.Call) -> Iterator[ast.AST]:
-        f = node.func
-        called = f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
+        f, called = node.func, last_name(node.func)
         if called in _NAMESPACES or (called in {"vars", "dir"} and not node.args):
             self.uses.whole = True
         if called in {"import_module", "__import__"} and _imported(node) is None:
@@ -247,27 +247,24 @@ class _Walk:
         yield from (n for n in (value, getattr(node, "iter", None)) if n is not None)
         yield from (*getattr(node, "body", ()), *getattr(node, "orelse", ()))
 
-    def outer(self, node: ast.Global | ast.Nonlocal) -> Iterator[ast.AST]:
+    def outer(self, node: ast.Global | ast.Nonlocal) -> None:
         self.uses.changed.update(node.names)
-        yield from ()
 
     def take_import(self, imported: Import, chain: Chain) -> None:
         if imported not in self.uses.imports:
             self.uses.imports.append(imported)
         self.read(imported.alias, chain)
 
-    def import_(self, node: ast.Import) -> Iterator[ast.AST]:
-        for a in node.names:
-            name = a.asname or a.name.partition(".")[0]
-            self.uses.imports.append(Import(name, a.name, top=a.asname is None))
-        yield from ()
+    def import_(self, node: ast.Import) -> None:
+        self.uses.imports += (
+            Import(a.asname or a.name.partition(".")[0], a.name, top=a.asname is None)
+            for a in node.names
+        )
 
-    def import_from(self, node: ast.ImportFrom) -> Iterator[ast.AST]:
-        for a in node.names:
-            self.uses.imports.append(
-                Import(a.asname or a.name, node.module or "", node.level, a.name)
-            )
-        yield from ()
+    def import_from(self, node: ast.ImportFrom) -> None:
+        self.uses.imports += (
+            Import(a.asname or a.name, node.module or "", node.level, a.name) for a in node.names
+        )
 
     def function(self, node: ast.AST) -> Iterator[ast.AST]:
         """Visit a function inside: its decorators and defaults run, too."""
@@ -278,15 +275,11 @@ class _Walk:
             yield from body_of(node)
 
 
-def _below(node: ast.AST) -> Iterator[ast.AST]:
-    return ast.iter_child_nodes(node)
-
-
 def _one_attribute(node: ast.AST) -> tuple[str, ast.AST, Sequence[ast.AST]] | None:
     """Return an attribute's name, what it is read from, and what else is evaluated."""
-    if isinstance(node, ast.Attribute):
-        return node.attr, node.value, ()
     match node:
+        case ast.Attribute():
+            return node.attr, node.value, ()
         case ast.Call(
             func=ast.Name(id="getattr"), args=[of, ast.Constant(value=str(name)), *default]
         ):
@@ -312,7 +305,8 @@ def _imported(node: ast.AST) -> Import | None:
     return None
 
 
-_VISIT: Mapping[type, Callable[[_Walk, Any], Iterator[ast.AST]]] = {
+# What a node says, and what below it is visited next; all of it where there is nothing special.
+_VISIT: Mapping[type, Callable[[_Walk, Any], Iterator[ast.AST] | None]] = {
     ast.Name: _Walk.name,
     ast.Attribute: _Walk.attribute,
     ast.Subscript: _Walk.attribute,

@@ -18,10 +18,9 @@ from engine.errors import ColumnError, SliceError
 from engine.label.frequent_values import check_by, find_values
 from engine.label.lookup_joins import check_lookups, marked, reader, with_lookups, with_own_lookups
 from engine.slicing.by_value import By
-from engine.slicing.evaluate import kleene
 from engine.slicing.expr import FEW, Mask
 from engine.slicing.slices import joined
-from tests.slicing.test_algebra import MASKS, TREES
+from tests.slicing.test_algebra import MASKS, TREES, kleene
 
 SQL = {"kleene_and": "({} AND {})", "kleene_or": "({} OR {})", "kleene_not": "(NOT {})"}
 FEW_ROWS = settings(

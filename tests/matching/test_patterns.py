@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.matching.dialect import translate
-from engine.matching.methods import Linear, Python, Scan
+from engine.matching.methods import Scan, everywhere, linear, python
 from engine.matching.patterns import MATCHERS, PatternSet, Search, _anchored
 from engine.matching.regex import parse
 from engine.matching.scan import Needle, Scanner
@@ -186,7 +186,7 @@ def test_re2_agrees_wherever_it_is_used(search, array):
         return
     scan = Scan(TextBatch(array), Scanner([]).hits(TextBatch(array)), {})
     out = np.zeros(len(array), dtype=bool)
-    Linear(translation, Python(search.ask)).answer(scan, out)
+    everywhere(linear(translation, python(search.ask))).answer(scan, out)
     assert out.tolist() == oracle(search, array)
 
 

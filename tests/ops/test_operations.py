@@ -18,7 +18,7 @@ from engine.compile.tiers import Tier
 from engine.compile.vectors import QUICK, VECTORS
 from engine.lift.lift import Lifted, lift
 from engine.ops.operations import OPERATIONS
-from engine.slicing.kleene import KLEENE
+from engine.slicing.evaluate import KLEENE
 
 SCHEMA = pa.schema({"text": pa.string(), "n": pa.int64()})
 # What source says for an operation, where its row doesn't tell.

@@ -18,7 +18,7 @@ from engine.errors import ColumnError, SliceError
 from engine.slicing.algebra import is_composition, parse, text_of
 from engine.slicing.compositions import Composition, compositions, with_parts
 from engine.slicing.constants import constant_key
-from engine.slicing.evaluate import codes, kleene
+from engine.slicing.evaluate import codes, of_row
 from engine.slicing.expr import Call, Column, Const, Mask
 from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.ids import check_ids, composition_id
@@ -48,6 +48,12 @@ def known(mask, guess):
     return guess if mask is None else mask
 
 
+def kleene(tree, masks):
+    """Evaluate a composition of slices whose masks of a row are these."""
+    parts = {i: SlicingFunction(i, lambda x, i=i: x[i]) for i in masks}
+    return of_row(tree, masks, parts)
+
+
 @pytest.mark.parametrize(("a", "b"), [*itertools.product(MASKS, MASKS)])
 def test_null_is_either_of_two_answers(a, b):
     """A mask is null where the answer depends on what a null stands for."""
@@ -75,6 +81,12 @@ def test_batches_and_rows_agree(tree, rows):
     columns = {n: np.array([of(r[i]) for r in rows], np.int8) for i, n in enumerate("abc")}
     wanted = [of(kleene(tree, dict(zip("abc", row, strict=True)))) for row in rows]
     assert codes(tree, columns, list, len(rows)).tolist() == wanted
+
+
+def test_a_constant_that_is_used_twice():
+    a, b = (Call("eq", (Column(name), Const(1))) for name in "ab")
+    rows = {"a": [1, 1], "b": [1, 2]}
+    assert codes(Call("and", (a, b)), {}, rows.__getitem__, 2).tolist() == [1, 0]
 
 
 @given(TREES)

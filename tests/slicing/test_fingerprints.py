@@ -28,7 +28,7 @@ from engine import SlicingFunction, preprocessor, slicing_function, where
 from engine.errors import SliceError
 from engine.label.plan import compile_slices
 from engine.slicing.discovery import load_slices
-from engine.slicing.fingerprint import description
+from engine.slicing.fingerprint import identity
 from engine.slicing.fingerprint.identity import fingerprint, unknowns
 from engine.slicing.origin import version_of
 
@@ -212,7 +212,7 @@ def test_others_count_by_their_version(tmp_path, monkeypatch):
 def test_a_number_raised_by_hand_changes_every_fingerprint(monkeypatch):
     sf = SlicingFunction("s", lambda x: x.n > 1)
     before = fingerprint(sf)
-    monkeypatch.setattr(description, "MEANING", 10**6)
+    monkeypatch.setattr(identity, "MEANING", 10**6)
     assert fingerprint(sf) != before
 
 

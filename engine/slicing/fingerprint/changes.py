@@ -15,18 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.slicing.fingerprint import places
-from engine.slicing.fingerprint.code import (
-    cells,
-    enclosing,
-    function_of,
-    stored_or_read,
-)
-from engine.slicing.fingerprint.loading import Loaded
+from engine.slicing.fingerprint.code import CHANGES, cells, enclosing, function_of, global_names
+from engine.slicing.fingerprint.loading import Modules, may_have_changed
 from engine.slicing.fingerprint.modules import read
 from engine.slicing.fingerprint.owners import Owners
 from engine.slicing.fingerprint.parts import Named, Parts
 from engine.slicing.source import Function, SourceError, codes, located
-from engine.slicing.uses import Uses, text_of, uses_of
+from engine.slicing.uses import Uses, last_name, text_of, uses_of
 
 # What a function says without effect, and the names by which it is read all the same.
 _READERS = {
@@ -65,16 +60,7 @@ class Changed:
 
     def matters(self, attributes: set[str]) -> bool:
         """Tell whether something that was described by its value is such a place."""
-        own = self.names or self.cells or self.items or self.remarks
-        return bool(own or self.attributes & attributes)
-
-
-@dataclass(frozen=True, eq=False)
-class Making:
-    """An expression that makes what functions change, and the function beside which it stands."""
-
-    node: ast.expr
-    beside: types.FunctionType
+        return any((self.names, self.cells, self.items, self.remarks, self.attributes & attributes))
 
 
 class Changes:
@@ -102,7 +88,7 @@ class Changes:
     ) -> None:
         self.owners, self.changed, self.trees = owners, changed or Changed(), {*trees}
         self.noted, self.attributes = Changed(), set[str]()
-        self._makings: dict[Any, Making] = {}
+        self._makings: dict[Any, Parts] = {}
 
     def note(self, f: types.FunctionType, uses: Uses) -> None:
         """Note which places around it a function changes."""
@@ -112,15 +98,12 @@ class Changes:
                 self.noted.remarks.add(remark)
         for name in uses.changed:
             if name in code.co_freevars:
-                cell = cells(f).get(name)
-                if cell is not None:
-                    self.noted.cells[id(cell)] = cell
-            elif name in f.__globals__ and name in stored_or_read(code):
+                self.noted.cells |= {id(c): c for n, c in cells(f).items() if n == name}
+            elif name in f.__globals__ and name in global_names(code, CHANGES):
                 self.noted.names.setdefault((id(f.__globals__), name), set()).add(code.co_name)
-            elif name in code.co_varnames[:1] and "." in code.co_qualname:
-                owner = code.co_qualname.rpartition(".")[0].rpartition(".")[2]
-                if owner != "<locals>":
-                    self.noted.items.add(owner)
+            elif name in code.co_varnames[:1]:
+                owner = code.co_qualname.split(".")[-2:-1]  # none of a function at the top
+                self.noted.items |= {*owner} - {"<locals>"}
         own = code.co_varnames[:1] if code.co_name in places.MAKING else ()
         self.noted.attributes |= {name for of, name in uses.attributes if of not in own}
 
@@ -133,7 +116,7 @@ class Changes:
         if writers is None and kind not in self.changed.items and kind not in _DRAWN_FROM:
             return value
         node = places.of_global(located(f)[1], name, writers or ())
-        if node is None or self._loaded.may_have_changed(name, f.__globals__, value):
+        if node is None or may_have_changed(self._loaded, name, f.__globals__, value):
             return value
         return self._stand_in(node, f, key)
 
@@ -147,7 +130,7 @@ class Changes:
         except SourceError:
             return value
         node = places.of_variable(tree, inner, name)
-        if node is None or self._loaded.may_have_changed(name, around=enclosing(f)):
+        if node is None or may_have_changed(self._loaded, name, around=enclosing(f)):
             return value
         return self._stand_in(node, f, id(cell))
 
@@ -160,7 +143,7 @@ class Changes:
         by_place = [*zip(reversed(names), reversed(f.__defaults__ or ()), strict=False)]
         for name, value in sorted([*by_place, *(f.__kwdefaults__ or {}).items()]):
             default = places.of_default(node, name) if node and name in uses.changed else None
-            if default is None or self._loaded.may_have_changed(name, around=enclosing(f)):
+            if default is None or may_have_changed(self._loaded, name, around=enclosing(f)):
                 yield name, value
             else:
                 yield name, self._stand_in(default, f, ("default", name))
@@ -178,13 +161,10 @@ class Changes:
                 yield name, value
                 continue
             if place is not None:
-                beside: types.FunctionType | None = owner
-                node = places.of_attribute(self.trees, place, name)
+                node, beside = places.of_attribute(self.trees, place, name), owner
             else:
                 node, beside = self._expression(type(owner), name)
-            if node is not False and self._may_have_changed(owner, name):
-                node = False
-            if node is False or beside is None:
+            if node is False or beside is None or self._may_have_changed(owner, name):
                 yield name, value
             elif isinstance(node, ast.expr):
                 of_class = self._expression(type(owner), name, of_class=True)[0]
@@ -195,16 +175,12 @@ class Changes:
         """Yield what stands for the members of a class."""
         for name, value in sorted(members, key=lambda item: item[0]):
             self.attributes.add(name)
-            if name in self.changed.attributes and not callable(value):
-                node, beside = self._expression(kind, name, of_class=True)
-                if (
-                    isinstance(node, ast.expr)
-                    and beside is not None
-                    and not self._may_have_changed(kind, name)
-                ):
-                    yield name, self._stand_in(node, beside, (id(kind), name))
-                    continue
-            yield name, value
+            changes = name in self.changed.attributes and not callable(value)
+            node, beside = self._expression(kind, name, True) if changes else (False, None)
+            if isinstance(node, bool) or beside is None or self._may_have_changed(kind, name):
+                yield name, value
+            else:
+                yield name, self._stand_in(node, beside, (id(kind), name))
 
     def _expression(
         self, kind: type, name: str, of_class: bool = False
@@ -220,8 +196,8 @@ class Changes:
                 node, tree = located(method)
             except SourceError:
                 return False, None
-            written = places.class_of(tree, node)
-            if written is None:
+            written = places.parents_of(tree).get(node)
+            if not isinstance(written, ast.ClassDef):
                 return False, None
             expression = places.of_attribute(self.trees, written, name, of_class)
             beside = beside or method
@@ -232,39 +208,37 @@ class Changes:
     def _may_have_changed(self, owner: Any, name: str) -> bool:
         """Tell whether an attribute may have changed as modules were loaded."""
         if isinstance(owner, types.FunctionType):  # one mention makes its attribute
-            return self._loaded.may_have_changed(name, around=enclosing(owner), mentions=1)
+            return may_have_changed(self._loaded, name, around=enclosing(owner), mentions=1)
         kind = owner if isinstance(owner, type) else type(owner)
         around = {part for k in kind.__mro__ for part in enclosing(k)}
-        return self._loaded.may_have_changed(name, around=around)
+        return may_have_changed(self._loaded, name, around=around)
 
     @functools.cached_property
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> Modules:
         return self.owners.loaded()
 
     def _stand_in(self, node: ast.expr, beside: types.FunctionType, key: Any) -> Any:
         """Return what a place is described by: what an expression makes, if its text tells it."""
         for value in places.value_of(node):
             return value  # so that it is the same whether it may have changed or not
-        return self._makings.setdefault((key, id(node)), Making(node, beside))
+        known = (key, id(node))
+        if known not in self._makings:
+            self._makings[known] = _making(node, beside, self.owners)
+        return self._makings[known]
 
 
-def making_parts(making: Making, owners: Owners) -> Parts:
-    """Describe an expression by its text, and by what it reads."""
-    uses, names = uses_of(making.node), making.beside.__globals__
+def _making(node: ast.expr, beside: types.FunctionType, owners: Owners) -> Parts:
+    """Describe an expression that makes what functions change by its text, and what it reads."""
+    uses, names = uses_of(node), beside.__globals__
     below: list[Named] = []
     for name, chains in sorted(uses.chains.items()):
         if name in names:
             below += read(name, names[name], chains, owners)
-    why = "which draws random numbers without a seed" if _is_unseeded(making.node) else ""
-    return Parts(f"made:{text_of(making.node)}", below, unknown=why)
+    why = "which draws random numbers without a seed" if _is_unseeded(node) else ""
+    return Parts(f"made:{text_of(node)}", below, unknown=why)
 
 
 def _is_unseeded(node: ast.expr) -> bool:
-    generators = {"Random", "RandomState", "SystemRandom", "default_rng"}
-    return any(
-        isinstance(n, ast.Call)
-        and not n.args
-        and not n.keywords
-        and getattr(n.func, "attr", getattr(n.func, "id", "")) in generators
-        for n in ast.walk(node)
-    )
+    calls = (n for n in ast.walk(node) if isinstance(n, ast.Call))
+    bare = {last_name(call.func) for call in calls if not call.args and not call.keywords}
+    return not bare.isdisjoint({"Random", "RandomState", "SystemRandom", "default_rng"})

@@ -16,7 +16,7 @@ from typing import Any
 from engine.slicing.fingerprint.changes import Changes
 from engine.slicing.fingerprint.code import is_generated
 from engine.slicing.fingerprint.owners import Owners
-from engine.slicing.fingerprint.parts import Home, Named, Parts, Unknown
+from engine.slicing.fingerprint.parts import Named, Parts, others
 
 # Attributes of a class that say nothing about what it does, or that Python makes of the others.
 _ABOUT = frozenset(
@@ -36,7 +36,7 @@ def class_parts(kind: type, changes: Changes) -> Parts:
     if not changes.owners.has_class(kind):
         label = f"class:{kind.__module__}.{kind.__qualname__}"
         registered = [(n, c) for n, c in _registered(kind) if changes.owners.has_class(c)]
-        return Parts(label, [("", Home(kind.__module__)), *registered])
+        return Parts(label, [("", others(kind.__module__)), *registered])
     below: list[Named] = [("", base) for base in kind.__bases__]
     if type(kind) is not type:
         below.append(("metaclass", type(kind)))
@@ -45,11 +45,8 @@ def class_parts(kind: type, changes: Changes) -> Parts:
     below += [*_fields_of(kind), *_registered(kind)]
     members = [(n, v) for n, v in vars(kind).items() if _is_written(kind, n, v, changes.owners)]
     members += [("__doc__", d) for d in {kind.__doc__} if "__doc__" in changes.changed.remarks]
-    name = kind.__name__
-    return Parts(
-        f"class:{kind.__qualname__}",
-        [*below, *((f"{name}.{n}", v) for n, v in changes.of_members(kind, members))],
-    )
+    below += ((f"{kind.__name__}.{n}", v) for n, v in changes.of_members(kind, members))
+    return Parts(f"class:{kind.__qualname__}", below)
 
 
 def _is_written(kind: type, name: str, value: Any, owners: Owners) -> bool:
@@ -58,8 +55,8 @@ def _is_written(kind: type, name: str, value: Any, owners: Owners) -> bool:
         return False
     if name.startswith("__pydantic_") or name == "__signature__":  # made of the fields
         return name in ("__pydantic_fields__", "__pydantic_decorators__")
-    generates = "__dataclass_fields__" in vars(kind) or hasattr(kind, "_field_defaults")
-    generates = generates or "_is_protocol" in vars(kind)
+    by_python = ("__dataclass_fields__", "_is_protocol")
+    generates = hasattr(kind, "_field_defaults") or any(n in vars(kind) for n in by_python)
     if issubclass(type(kind), enum.EnumType):
         if name in kind.__members__:  # type: ignore[attr-defined]
             return False
@@ -169,7 +166,7 @@ def _as_base(value: Any) -> Iterator[Named]:
     try:
         parts = value.__reduce_ex__(4)
     except Exception:
-        yield "base", Unknown("base", _unreadable(type(value)))
+        yield "base", Parts("unknown:base", unknown=_unreadable(type(value)))
         return
     yield "base", [a for a in parts[1] if a is not type(value)]
     for items in parts[3:5]:

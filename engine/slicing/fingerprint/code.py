@@ -12,7 +12,7 @@ from typing import Any
 from engine.slicing.source import codes
 
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
-_STORES = frozenset({"STORE_GLOBAL", "DELETE_GLOBAL"})
+CHANGES = _LOADS | {"STORE_GLOBAL", "DELETE_GLOBAL"}
 
 
 def references(f: FunctionType) -> dict[str, Any]:
@@ -24,22 +24,14 @@ def references(f: FunctionType) -> dict[str, Any]:
     >>> sorted(references(lambda words: [w for w in words if len(w) >= least]))
     ['least']
     """
-    used = global_names(f.__code__)
-    return {name: f.__globals__[name] for name in used if name in f.__globals__} | {
-        name: cell.cell_contents for name, cell in cells(f).items()
-    }
+    used = {name: f.__globals__[name] for name in global_names(f.__code__) & f.__globals__.keys()}
+    return used | {name: cell.cell_contents for name, cell in cells(f).items()}
 
 
 @functools.lru_cache(maxsize=100_000)
-def global_names(code: CodeType) -> frozenset[str]:
-    """Return the global names that code reads."""
-    return frozenset(_arguments(code, _LOADS))
-
-
-@functools.lru_cache(maxsize=100_000)
-def stored_or_read(code: CodeType) -> frozenset[str]:
-    """Return the global names that code reads, sets or deletes."""
-    return global_names(code) | frozenset(_arguments(code, _STORES))
+def global_names(code: CodeType, operations: frozenset[str] = _LOADS) -> frozenset[str]:
+    """Return the global names that code reads; by :data:`CHANGES`, those that it changes too."""
+    return frozenset(_arguments(code, operations))
 
 
 def imported_names(code: CodeType) -> list[str]:
@@ -90,8 +82,7 @@ def function_of(member: Any) -> FunctionType | None:
 def enclosing(value: FunctionType | type) -> set[str]:
     """Return the names of the functions that a function or a class stands in."""
     name = value.__qualname__ if isinstance(value, type) else value.__code__.co_qualname
-    before, _, _ = name.rpartition(".<locals>.")
-    return {*before.split(".")} - {"", "<locals>"}
+    return {*name.rpartition(".<locals>.")[0].split(".")} - {"", "<locals>"}
 
 
 def is_generated(f: FunctionType) -> bool:

@@ -12,12 +12,12 @@ from engine.slicing.fingerprint.changes import Changes
 from engine.slicing.fingerprint.code import cells, global_names, imported_names, is_importable
 from engine.slicing.fingerprint.modules import (
     ABOUT_MODULES,
-    Whole,
     imports,
     is_put_into_builtins,
     read,
+    whole_parts,
 )
-from engine.slicing.fingerprint.parts import Home, Named, Parts, Unknown
+from engine.slicing.fingerprint.parts import Named, Parts, others
 from engine.slicing.source import Function, SourceError, located
 from engine.slicing.uses import Import, Uses, text_of, uses_of
 
@@ -36,10 +36,11 @@ def function_parts(f: types.FunctionType, changes: Changes) -> Parts:
     attributes = [(k, v) for k, v in vars(f).items() if k != "__wrapped__"]
     below = [*changes.of_defaults(f, node, uses), *_used(f, uses, changes)]
     below += changes.of_attributes(f, attributes, places.around(tree, node))
-    below += [(called, Unknown("import", why)) for called, why in uses.unknown.items()]
+    below += [
+        (called, Parts("unknown:import", unknown=why)) for called, why in uses.unknown.items()
+    ]
     below += [(remark, getattr(f, remark)) for remark in sorted(changes.changed.remarks)]
-    name = f.__code__.co_name
-    return Parts(f"function:{text}", [(f"{name}.{n}", v) for n, v in below])
+    return Parts(f"function:{text}", [(f"{f.__code__.co_name}.{n}", v) for n, v in below])
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -67,7 +68,7 @@ def _others_function(f: types.FunctionType) -> Parts:
     """Describe a function of others' by its name, and by what of the user's it holds."""
     home = str(f.__globals__.get("__name__"))
     label = f"function:{home}.{f.__code__.co_qualname}"
-    below: list[Named] = [("", Home(home))]
+    below: list[Named] = [("", others(home))]
     if is_importable(f):
         return Parts(label, below)
     registry = vars(f).get("registry")  # functools.singledispatch, which has a cache, too
@@ -80,8 +81,7 @@ def _others_function(f: types.FunctionType) -> Parts:
         changed = set()
     below += [(n, c.cell_contents) for n, c in cells(f).items() if n not in changed]
     below += [("", f.__defaults__), ("", f.__kwdefaults__)]
-    if "__wrapped__" in vars(f):
-        below.append(("", vars(f)["__wrapped__"]))
+    below += (("", v) for k, v in vars(f).items() if k == "__wrapped__")
     return Parts(label, below)
 
 
@@ -97,6 +97,6 @@ def _used(f: types.FunctionType, uses: Uses, changes: Changes) -> Iterator[Named
         elif name not in names and is_put_into_builtins(name):
             yield name, getattr(builtins, name)
     if uses.whole:
-        yield "globals", Whole(names)
+        yield "globals", whole_parts(names)
     for statement in uses.imports:
         yield from imports(statement, names, uses.chains.get(statement.alias, {()}), owners)

@@ -18,7 +18,7 @@ from typing import Any
 
 from engine.slicing.fingerprint.places import MAKING, parents_of
 from engine.slicing.origin import is_own
-from engine.slicing.uses import uses_of
+from engine.slicing.uses import last_name, uses_of
 
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 # Methods that run where code names a class: to define, subclass or call it.
@@ -30,6 +30,10 @@ _KEEPING = frozenset({
 })  # fmt: skip
 _PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _BY_NAME = frozenset({"getattr", "setattr", "methodcaller", "attrgetter"})
+
+
+# A module's variables, and its source.
+Modules = Collection[tuple[Mapping[str, Any], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,68 +56,62 @@ class _Part:
     calls: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Loaded:
-    r"""The modules of the user that are loaded: their variables and their source.
+def may_have_changed(
+    modules: Modules,
+    name: str,
+    at: Mapping[str, Any] | None = None,
+    value: object = None,
+    around: Collection[str] = (),
+    mentions: int = 0,
+) -> bool:
+    r"""Tell whether code that may have run so far changes a place.
+
+    Parameters
+    ----------
+    modules
+        The modules of the user that are loaded.
+    name
+        The variable or the attribute.
+    at
+        The module whose variable it is; None for an attribute, or a function's variable.
+    value
+        What is there, by which modules' other names for it are known.
+    around
+        Functions around the place: they ran.
+    mentions
+        How often the code that makes the attribute names it.
 
     Examples
     --------
     >>> filled = "SEEN = {}\ndef load(): SEEN['a'] = 1\nload()"
     >>> exec(filled, variables := {})
-    >>> Loaded([(variables, filled)]).may_have_changed("SEEN", variables)
+    >>> may_have_changed([(variables, filled)], "SEEN", variables)
     True
-    >>> Loaded([(variables, filled[:-6])]).may_have_changed("SEEN", variables)
+    >>> may_have_changed([(variables, filled[:-6])], "SEEN", variables)
     False
     """
-
-    modules: Collection[tuple[Mapping[str, Any], str]]
-
-    def may_have_changed(
-        self,
-        name: str,
-        at: Mapping[str, Any] | None = None,
-        value: object = None,
-        around: Collection[str] = (),
-        mentions: int = 0,
-    ) -> bool:
-        """Tell whether code that may have run so far changes a place.
-
-        Parameters
-        ----------
-        name
-            The variable or the attribute.
-        at
-            The module whose variable it is; None for an attribute, or a function's variable.
-        value
-            What is there, by which modules' other names for it are known.
-        around
-            Functions around the place: they ran.
-        mentions
-            How often the code that makes the attribute names it.
-        """
-        places = {name} if at is not None else {name, ""}
-        ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
-        for names, text in self.modules:
-            plain = type(value) in _PLAIN
-            aliases = set() if plain else {n for n, v in names.items() if v is value}
-            changes = places | aliases
-            for part in _parts(names, text):
-                code = part.code
-                if code.known_as and code.known_as.isdisjoint(around):
-                    left.append(part)
-                    if not code.changes.isdisjoint(changes):
-                        called |= part.called_as
-                    continue
-                ran.append(part)
-                named += sum(a == name and not _is_others(names.get(o)) for o, a in code.attributes)
-                if named > mentions or (at is None and "" in code.changes):
-                    return True
-                if not code.names.isdisjoint(aliases - {name} if names is at else aliases):
-                    return True
-        while any(not part.calls.isdisjoint(called) for part in left):
-            called.update(*(p.called_as for p in left if not p.calls.isdisjoint(called)))
-            left = [part for part in left if part.calls.isdisjoint(called)]
-        return any(not part.calls.isdisjoint(called) for part in ran)
+    places = {name} if at is not None else {name, ""}
+    ran, left, called, named = list[_Part](), list[_Part](), set[str](), 0
+    for names, text in modules:
+        alike = () if type(value) in _PLAIN else names.items()
+        aliases = {n for n, v in alike if v is value}
+        for part in _parts(names, text):
+            code = part.code
+            if code.known_as and code.known_as.isdisjoint(around):
+                left.append(part)
+                if not code.changes.isdisjoint(places | aliases):
+                    called |= part.called_as
+                continue
+            ran.append(part)
+            named += sum(a == name and not _is_others(names.get(o)) for o, a in code.attributes)
+            if named > mentions or (at is None and "" in code.changes):
+                return True
+            if not code.names.isdisjoint(aliases - {name} if names is at else aliases):
+                return True
+    while any(not part.calls.isdisjoint(called) for part in left):
+        called.update(*(p.called_as for p in left if not p.calls.isdisjoint(called)))
+        left = [part for part in left if part.calls.isdisjoint(called)]
+    return any(not part.calls.isdisjoint(called) for part in ran)
 
 
 def together(
@@ -156,7 +154,7 @@ def _imports(text: str, home: str) -> frozenset[str]:
                     full = importlib.util.resolve_name("." * level + (name or ""), home)
                     modules |= {full, *(f"{full}.{a.name}" for a in names)}
             case ast.Call(func=f, args=[ast.Constant(value=str(name)), *_]):
-                if _last_name(f) in ("import_module", "__import__"):
+                if last_name(f) in ("import_module", "__import__"):
                     modules.add(name)
     parts = (name.split(".") for name in modules)
     return frozenset(".".join(p[: i + 1]) for p in parts for i in range(len(p)))
@@ -171,16 +169,15 @@ def _parts(names: Mapping[str, Any], text: str) -> list[_Part]:
     former, parts = _known.get((id(names), text), (None, []))
     if former != values:
         parts = [
-            _Part(code, frozenset(_called_as(names, code)), frozenset(_calls(names, code)))
+            _Part(
+                code,
+                code.known_as.union(_at(name, names) for name in code.known_as),
+                frozenset(_calls(names, code)),
+            )
             for code in _codes(text)
         ]
         _known[id(names), text] = values, parts
     return parts
-
-
-def _called_as(names: Mapping[str, Any], code: _Code) -> Iterator[str]:
-    yield from code.known_as
-    yield from (_at(name, names) for name in code.known_as)
 
 
 def _calls(names: Mapping[str, Any], code: _Code) -> Iterator[str]:
@@ -221,12 +218,9 @@ def _at(name: str, names: Mapping[str, Any]) -> str:
 def _as_object(value: object, method: str | None = None) -> Iterator[str]:
     """Yield what an object's methods are called by where others call them, in theirs or any."""
     own = type(value).__mro__[:-1]
-    if method is None or not any(method in vars(k) and is_own(_file_of(k)) for k in own):
+    modules = (sys.modules.get(k.__module__) for k in own if method in vars(k))
+    if method is None or not any(is_own(getattr(m, "__file__", None)) for m in modules):
         yield from (f"{k.__name__}()" for k in own)
-
-
-def _file_of(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)
 
 
 def _is_others(value: object) -> bool:
@@ -240,11 +234,8 @@ def _is_others(value: object) -> bool:
 def _codes(text: str) -> tuple[_Code, ...]:
     tree = _parsed(text)
     parents = parents_of(tree)
-    codes = [_code(tree, frozenset())]
-    for node in ast.walk(tree):
-        if isinstance(node, _DEFINITIONS):
-            codes.append(_code(node, frozenset(_known_as(node, parents.get(node)))))
-    return tuple(codes)
+    functions = (node for node in ast.walk(tree) if isinstance(node, _DEFINITIONS))
+    return (_code(tree, frozenset()), *(_code(f, _known_as(f, parents[f])) for f in functions))
 
 
 def _parsed(text: str) -> ast.Module:
@@ -254,12 +245,10 @@ def _parsed(text: str) -> ast.Module:
         return ast.Module([], [])
 
 
-def _known_as(
-    node: ast.FunctionDef | ast.AsyncFunctionDef, within: ast.AST | None
-) -> Iterator[str]:
-    yield node.name
-    if isinstance(within, ast.ClassDef):
-        yield within.name if node.name in _OF_CLASSES else f"{within.name}()"
+def _known_as(node: ast.FunctionDef | ast.AsyncFunctionDef, within: ast.AST) -> frozenset[str]:
+    if not isinstance(within, ast.ClassDef):
+        return frozenset({node.name})
+    return frozenset({node.name, within.name + "()" * (node.name not in _OF_CLASSES)})
 
 
 def _code(root: ast.AST, known_as: frozenset[str]) -> _Code:
@@ -270,19 +259,17 @@ def _code(root: ast.AST, known_as: frozenset[str]) -> _Code:
                 attributes.append((_root(node), node.attr))
             case ast.Name():
                 names.add(node.id)
-                if not isinstance(parent, ast.Attribute | ast.Return) and not isinstance(
-                    node.ctx, ast.Store
-                ):
+                read = not isinstance(node.ctx, ast.Store)
+                if read and not isinstance(parent, ast.Attribute | ast.Return):
                     whole.add(node.id)
-            case ast.Call() if _last_name(node.func) in _BY_NAME:
-                attributes += (("", a) for a in _texts(node.args))
+            case ast.Call() if last_name(node.func) in _BY_NAME:
+                constants = (a.value for a in node.args if isinstance(a, ast.Constant))
+                attributes += (("", value) for value in constants if isinstance(value, str))
     uses = uses_of(root, inner=False)
     making = known_as & MAKING and isinstance(root, _DEFINITIONS) and root.args.args[:1]
-    self_ = making[0].arg if making else None
-    changes = uses.changed | {
-        a for of, a in uses.attributes if self_ is None or of != self_ or not a
-    }
-    changes |= {""} if "__dict__" in (a for _, a in attributes) else set()
+    own = {a.arg for a in making or ()}
+    changes = uses.changed | {a for of, a in uses.attributes if of not in own or not a}
+    changes |= {"" for _, a in attributes if a == "__dict__"}
     return _Code(
         known_as, frozenset(names), tuple(attributes), frozenset(whole), frozenset(changes)
     )
@@ -297,7 +284,7 @@ def _own(root: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         if isinstance(node, _DEFINITIONS):
             defaults = [d for d in (*node.args.defaults, *node.args.kw_defaults) if d]
             left += [(n, node) for n in (*node.decorator_list, *defaults)]
-        elif isinstance(node, ast.Call) and _last_name(node.func) in _KEEPING:
+        elif isinstance(node, ast.Call) and last_name(node.func) in _KEEPING:
             left += [
                 (n, node) for n in _arguments(node) if not isinstance(n, ast.Name | ast.Lambda)
             ]
@@ -322,13 +309,3 @@ def _root(node: ast.AST) -> str:
     while isinstance(node, ast.Attribute):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
-
-
-def _last_name(f: ast.AST) -> str:
-    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "")
-
-
-def _texts(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    for node in nodes:
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value

@@ -8,12 +8,11 @@ import importlib.util
 import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from engine.slicing.fingerprint.owners import Owners
-from engine.slicing.fingerprint.parts import Home, Named, Parts, Unknown
-from engine.slicing.origin import file_digest, package, version_of
+from engine.slicing.fingerprint.parts import Named, Parts, others
+from engine.slicing.origin import file_digest, package
 from engine.slicing.uses import Chain, Import
 
 # Names of a module that say where it is, not what it does.
@@ -28,30 +27,18 @@ ABOUT_MODULES = frozenset(
 _PUT = frozenset({str, bytes, int, float, list, tuple, dict, set, frozenset})
 
 
-@dataclass(frozen=True, eq=False)
-class Whole:
-    """All names of a module."""
-
-    names: Mapping[str, Any]
-
-
 def module_parts(module: types.ModuleType, owners: Owners) -> Parts:
     """Describe a module that is used as a whole: one of the user's with all that is in it."""
     if owners.has_module(module):
-        return whole_parts(Whole(vars(module)))
-    return home_parts(Home(module.__name__))
+        return whole_parts(vars(module))
+    return others(module.__name__)
 
 
-def home_parts(home: Home) -> Parts:
-    """Describe a module of others' by its version."""
-    return Parts(f"module:{home.module}:{version_of(package(home.module))}")
-
-
-def whole_parts(whole: Whole) -> Parts:
+def whole_parts(names: Mapping[str, Any]) -> Parts:
     """Describe a module of the user's by all that it holds."""
-    file = str(whole.names.get("__file__") or ".py")
+    file = str(names.get("__file__") or ".py")
     compiled = "" if file.endswith((".py", ".pyc")) else file_digest(file)
-    values = sorted((k, v) for k, v in whole.names.items() if k not in ABOUT_MODULES)
+    values = sorted((k, v) for k, v in names.items() if k not in ABOUT_MODULES)
     return Parts(f"module:{compiled}", values)
 
 
@@ -119,7 +106,7 @@ def imports(
         full = importlib.util.resolve_name("." * statement.level + statement.module, home)
         module = owners.imported(full)
         if module is None:
-            yield statement.alias, Home(full)
+            yield statement.alias, others(full)
             return
         if statement.name is None:
             value: Any = sys.modules[package(full)] if statement.top else module
@@ -129,7 +116,7 @@ def imports(
             value = owners.imported(f"{full}.{statement.name}")
     except Exception as error:
         why = f"which can't be imported ({type(error).__name__}: {error})"
-        yield statement.alias, Unknown(f"import {statement.module}", why)
+        yield statement.alias, Parts(f"unknown:import {statement.module}", unknown=why)
         return
     yield from read(statement.alias, value, chains, owners)
 

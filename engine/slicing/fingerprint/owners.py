@@ -14,9 +14,9 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from engine.slicing.fingerprint.loading import Loaded, together
+from engine.slicing.fingerprint.loading import Modules, together
 from engine.slicing.origin import is_own, package
 
 _HEAP = 1 << 9  # CPython's flag of a class that Python code made
@@ -79,7 +79,7 @@ class Owners:
             own = spec is not None and (top in self._homes or _is_own_spec(spec))
         return importlib.import_module(name) if own else None
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> Modules:
         """Return the user's modules that may reach the functions', with their source."""
         names = _own_modules((*sys.modules,), self._homes)
         modules = {n: (sys.modules[n], [*_texts_of(sys.modules[n])]) for n in names}
@@ -88,7 +88,7 @@ class Owners:
             for n in sorted(together(self._modules, modules))
             for text in modules[n][1]
         }
-        return Loaded([*near.values()])
+        return [*near.values()]
 
 
 def _is_own(module: str | None, file: str | None, homes: Collection[str]) -> bool:
@@ -141,5 +141,4 @@ def _folder(module: str) -> str | None:
 def _module_of(f: Any) -> str | None:
     while isinstance(f, functools.partial):
         f = f.func
-    module: str | None = (f if hasattr(f, "__code__") else type(f)).__module__
-    return module
+    return cast("str | None", (f if hasattr(f, "__code__") else type(f)).__module__)

@@ -26,6 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.slicing.origin import package, version_of
+
 Text = Callable[[Any], "str | None"]  # a plain value's text; None for any other value
 Named = tuple[str, Any]
 
@@ -50,6 +52,11 @@ class Parts:
     below: Sequence[Named] = ()
     ordered: bool = True
     unknown: str = ""
+
+
+def others(module: str) -> Parts:
+    """Describe a module of others' by its version."""
+    return Parts(f"module:{module}:{version_of(package(module))}")
 
 
 def parts_of(value: Any, text: Text) -> Parts | None:
@@ -80,24 +87,22 @@ def _sequence(value: Any, text: Text) -> Parts:
 
 
 def _items(label: str, values: Iterable[Any], text: Text) -> Parts:
-    texts, below = [], []
-    for i, v in enumerate(values):
-        t = text(v)
-        if t is None:
-            below.append((f"[{i}]", v))
-        texts.append("~" if t is None else t)
-    return Parts(f"{label}:{','.join(texts)}", below)
+    return _listed(label, ((f"[{i}]", v) for i, v in enumerate(values)), text)
 
 
 def _mapping(value: Any, text: Text, label: str = "dict") -> Parts:
-    texts: list[str] = []
-    below: list[Named] = []
-    for k, v in value.items():
-        for part, name in ((k, "key"), (v, f"[{k!r:.40}]" if text(k) is not None else "[…]")):
-            t = text(part)
-            if t is None:
-                below.append((name, part))
-            texts.append("~" if t is None else t)
+    items = ((k, v, f"[{k!r:.40}]" if text(k) is not None else "[…]") for k, v in value.items())
+    return _listed(label, (pair for k, v, name in items for pair in (("key", k), (name, v))), text)
+
+
+def _listed(label: str, values: Iterable[Named], text: Text) -> Parts:
+    """Describe values that have an order: plain ones by their texts, at once."""
+    texts, below = [], []
+    for name, value in values:
+        t = text(value)
+        if t is None:
+            below.append((name, value))
+        texts.append("~" if t is None else t)
     return Parts(f"{label}:{','.join(texts)}", below)
 
 
@@ -133,23 +138,14 @@ def _path(value: Any, text: Text) -> Parts:
     return Parts(f"path:{isinstance(value, PureWindowsPath)}:{text(str(value))}")
 
 
-def _bytes(value: Any, _: Text) -> Parts:
-    return Parts(f"{type(value).__name__}:{hashlib.sha256(value).hexdigest()}")
-
-
-def _memoryview(value: memoryview, _: Text) -> Parts:
-    content = hashlib.sha256(value.tobytes()).hexdigest()
-    return Parts(f"memoryview:{value.format}:{value.shape}:{content}")
+def _sha(content: Any) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _time(value: Any, _: Text) -> Parts:
     return Parts(
         f"{type(value).__name__}:{value.isoformat()}:{value.fold}", [("tzinfo", value.tzinfo)]
     )
-
-
-def _zone(value: zoneinfo.ZoneInfo, _: Text) -> Parts:
-    return Parts(f"zone:{value.key}", unknown="" if value.key else "a zone without a name")
 
 
 def _reduced(value: Any, _: Text) -> Parts:
@@ -169,13 +165,12 @@ def _builtin(value: Any, _: Text) -> Parts:
     owner = getattr(value, "__self__", None)
     if owner is None or isinstance(owner, types.ModuleType):
         home = value.__module__ or getattr(owner, "__name__", "")
-        return Parts(f"builtin:{value.__qualname__}", [("", Home(home))])
+        return Parts(f"builtin:{value.__qualname__}", [("", others(home))])
     return Parts(f"builtin:{value.__name__}", [("", owner)])
 
 
 def _descriptor(value: Any, _: Text) -> Parts:
-    owner = value.__objclass__
-    return Parts(f"descriptor:{owner.__qualname__}.{value.__name__}")
+    return Parts(f"descriptor:{value.__objclass__.__qualname__}.{value.__name__}")
 
 
 def _generic(value: Any, _: Text) -> Parts:
@@ -191,19 +186,14 @@ def _ndarray(value: np.ndarray, text: Text) -> Parts:
         return _items(f"ndarray:{value.dtype.str}:{value.shape}", value.ravel().tolist(), text)
     kind = value.dtype.str if value.dtype.names is None else str(value.dtype.descr)
     flat = np.ascontiguousarray(value).reshape(-1)
-    content = hashlib.sha256(flat.view(np.uint8).data if value.size else b"").hexdigest()
+    content = _sha(flat.view(np.uint8).data if value.size else b"")
     return Parts(f"ndarray:{kind}:{value.shape}:{content}")
 
 
 def _ufunc(value: np.ufunc, _: Text) -> Parts:
     known = getattr(np, value.__name__, None) is value
     why = "" if known else "a function of numpy's whose Python function can't be seen"
-    return Parts(f"ufunc:{value.__name__}", [("", Home("numpy"))], unknown=why)
-
-
-def _vectorize(value: np.vectorize, _: Text) -> Parts:
-    names = ("pyfunc", "otypes", "excluded", "signature")
-    return Parts("vectorize", [(n, getattr(value, n)) for n in names])
+    return Parts(f"ufunc:{value.__name__}", [("", others("numpy"))], unknown=why)
 
 
 def _pandas(value: Any) -> Parts | None:
@@ -219,21 +209,16 @@ def _pandas(value: Any) -> Parts | None:
     if kind is pd.RangeIndex:
         return Parts(f"{label}:{value.start},{value.stop},{value.step}", [("name", value.name)])
     if kind is pd.MultiIndex:
-        levels = [
-            ("", [*value.names]),
-            ("", [*value.levels]),
-            ("", [*map(np.asarray, value.codes)]),
-        ]
-        return Parts(label, levels)
+        levels = ([*value.names], [*value.levels], [*map(np.asarray, value.codes)])
+        return Parts(label, [("", level) for level in levels])
     if isinstance(value, pd.Index) and kind.__module__.startswith("pandas."):
-        freq = str(getattr(value, "freq", None))
+        freq = getattr(value, "freq", None)
         return Parts(f"{label}:{freq}", [("name", value.name), ("", value.array)])
     if kind is pd.Categorical:
         return Parts(f"{label}:{value.ordered}", [("", value.categories), ("", value.codes)])
     if isinstance(value, pd.api.extensions.ExtensionArray):
         plain = isinstance(value.dtype, np.dtype) or kind is pd.arrays.NumpyExtensionArray
-        whole = value.to_numpy() if plain else list(value)
-        return Parts(f"{label}:{value.dtype}", [("", whole)])
+        return Parts(f"{label}:{value.dtype}", [("", value.to_numpy() if plain else list(value))])
     return None
 
 
@@ -245,23 +230,7 @@ def _tensor(value: Any) -> Parts | None:
         flat = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
     except (RuntimeError, TypeError):  # sparse or quantised: as it is pickled
         return None
-    content = hashlib.sha256(flat.tobytes()).hexdigest()
-    return Parts(f"tensor:{value.dtype}:{tuple(value.shape)}:{content}")
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Stands for a module of others', which a value needs by name alone."""
-
-    module: str
-
-
-@dataclass(frozen=True, eq=False)
-class Unknown:
-    """What can't be described, and why."""
-
-    label: str
-    why: str
+    return Parts(f"tensor:{value.dtype}:{tuple(value.shape)}:{_sha(flat.tobytes())}")
 
 
 _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
@@ -272,8 +241,8 @@ _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
     frozenset: _set,
     range: _repr,
     slice: _attributes("start", "stop", "step"),
-    bytearray: _bytes,
-    memoryview: _memoryview,
+    bytearray: lambda v, _: Parts(f"bytearray:{_sha(v)}"),
+    memoryview: lambda v, _: Parts(f"memoryview:{v.format}:{v.shape}:{_sha(v.tobytes())}"),
     array.array: lambda v, _: Parts(f"array:{v.typecode}:{v.tobytes().hex()}"),
     collections.deque: lambda v, text: _items(f"deque:{v.maxlen}", v, text),
     collections.OrderedDict: lambda v, text: _mapping(v, text, "OrderedDict"),
@@ -298,7 +267,9 @@ _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
     dt.timezone: _repr,
     dt.datetime: _time,
     dt.time: _time,
-    zoneinfo.ZoneInfo: _zone,
+    zoneinfo.ZoneInfo: lambda v, _: Parts(
+        f"zone:{v.key}", unknown="" if v.key else "a zone without a name"
+    ),
     Decimal: _str,
     Fraction: _str,
     uuid.UUID: _str,
@@ -331,5 +302,5 @@ _KINDS: dict[type, Callable[[Any, Text], Parts]] = {
     typing.TypeVar: lambda v, _: Parts(f"typevar:{v.__name__}"),
     np.ndarray: _ndarray,
     np.ufunc: _ufunc,
-    np.vectorize: _vectorize,
+    np.vectorize: _attributes("pyfunc", "otypes", "excluded", "signature"),
 }

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from engine.slicing.source import Function
-from engine.slicing.uses import uses_of
+from engine.slicing.uses import last_name, uses_of
 
 # Methods that make an object, rather than change it.
 MAKING = frozenset({"__init__", "__new__", "__post_init__", "__setstate__", "__set_name__"})
@@ -60,17 +60,13 @@ def _at_the_top(tree: ast.Module) -> tuple[dict[str, list[ast.Name]], set[str]]:
 
 def of_variable(tree: ast.Module, inner: Function, name: str) -> ast.expr | None:
     """Return the expression that makes a variable of a function around another one."""
-    node: ast.AST = inner
-    parents = parents_of(tree)
-    while node in parents:
-        node = parents[node]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            a = node.args
-            if name in {p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)}:
-                return None
-            outside = list(_outside(node.body))
-            if any(isinstance(n, ast.Name) and n.id == name for n in outside):
-                return _of_outside(_only_assignment(node.body, outside, name), node)
+    for node in _functions_around(tree, inner):
+        a = node.args
+        if name in {p.arg for p in (*a.posonlyargs, *a.args, *a.kwonlyargs)}:
+            return None
+        outside = list(_outside(node.body))
+        if any(isinstance(n, ast.Name) and n.id == name for n in outside):
+            return _of_outside(_only_assignment(node.body, outside, name), node)
     return None
 
 
@@ -149,16 +145,17 @@ def around(
     tree: ast.Module, inner: Function
 ) -> ast.Module | ast.FunctionDef | ast.AsyncFunctionDef:
     """Return the function around a function, or its module."""
-    node, parents = parents_of(tree).get(inner), parents_of(tree)
-    while node is not None and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        node = parents.get(node)
-    return tree if node is None else node
+    return next(_functions_around(tree, inner), tree)
 
 
-def class_of(tree: ast.Module, method: Function) -> ast.ClassDef | None:
-    """Return the class that a method is written in."""
-    parent = parents_of(tree).get(method)
-    return parent if isinstance(parent, ast.ClassDef) else None
+def _functions_around(
+    tree: ast.Module, inner: ast.AST
+) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    parents = parents_of(tree)
+    while inner in parents:
+        inner = parents[inner]
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield inner
 
 
 def _outside(body: list[ast.stmt]) -> Iterator[ast.AST]:
@@ -215,10 +212,10 @@ def _names(node: ast.AST, name: str) -> bool:
 def _fresh(value: ast.expr) -> ast.expr | None:
     """Return an expression that makes the same every time: constants, displays, classes called."""
     for node in ast.walk(value):
-        if isinstance(node, ast.Call) and _called(node.func)[:1].islower():
-            if _called(node.func) not in _MAKERS:
-                return None
-        elif isinstance(node, ast.Lambda | ast.GeneratorExp | ast.Await | ast.NamedExpr):
+        if isinstance(node, ast.Lambda | ast.GeneratorExp | ast.Await | ast.NamedExpr):
+            return None
+        called = (last_name(node.func) or "open") if isinstance(node, ast.Call) else ""
+        if called[:1].islower() and called not in _MAKERS:
             return None
     return value
 
@@ -252,10 +249,6 @@ def _of_outside(value: ast.expr | None, *makers: ast.AST) -> ast.expr | None:
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}  # fmt: skip
     read = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
     return None if read & own else value
-
-
-def _called(f: ast.expr) -> str:
-    return f.id if isinstance(f, ast.Name) else getattr(f, "attr", "open")
 
 
 _EMPTY: dict[str, type] = {"dict": dict, "list": list, "set": set, "frozenset": frozenset}
