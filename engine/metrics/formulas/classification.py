@@ -16,9 +16,18 @@ import numpy as np
 
 from engine.errors import MetricError
 from engine.metrics.catalog import MetricSpec
-from engine.metrics.formulas.family import Family, Pair
 from engine.metrics.formulas.outputs import Classes, Outputs
-from engine.metrics.formulas.states import OK, UNDEFINED, Addend, Count, State, Values
+from engine.metrics.formulas.states import (
+    OK,
+    UNDEFINED,
+    Addend,
+    Count,
+    Family,
+    Pair,
+    State,
+    Values,
+    divided,
+)
 
 MOST_SHOWN = 512  # classes; of more there is no confusion
 
@@ -47,8 +56,15 @@ def ratio(
     if confusions.dtype.kind == "f":  # products of weights must neither overflow nor vanish
         m = np.ldexp(m, -np.frexp(m.sum(axis=(-2, -1), keepdims=True))[1])
     if metric.name in _OF_MARGINS:
-        return _OF_MARGINS[metric.name](margins(m), None if rows is None else margins(rows))
-    return _OF_POSITIVE[metric.name](m, positive, metric)
+        of = margins(m)
+        return _OF_MARGINS[metric.name](of, of if rows is None else margins(rows))
+    if metric.name in PROPORTIONS:
+        return divided(*PROPORTIONS[metric.name](m, positive))
+    # Van Rijsbergen 1979: (1+b²)·tp / (b²·actual + predicted)
+    tp, predicted = PROPORTIONS["precision"](m, positive)
+    _, actual = PROPORTIONS["recall"](m, positive)
+    beta = 1.0 if metric.name == "f1" else metric.parameter("beta")
+    return divided((1 + beta**2) * tp, beta**2 * actual + predicted)
 
 
 def proportion(
@@ -67,34 +83,9 @@ def proportion(
     return counts(confusions.astype(np.float64), positive) if counts else None
 
 
-def _divided(above: np.ndarray, below: np.ndarray) -> Pair:
-    zero = np.asarray(below == 0)
-    return np.divide(above, below, out=np.zeros(np.shape(above)), where=~zero), zero
-
-
-def _f(tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray, beta: float) -> Pair:
-    # Van Rijsbergen 1979: (1+b²)·tp / (b²·actual + predicted)
-    return _divided((1 + beta**2) * tp, beta**2 * actual + predicted)
-
-
-def _of_class(m: np.ndarray, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the true positives, predicted and actual rows of one class."""
-    return m[..., c, c], m[..., :, c].sum(axis=-1), m[..., c, :].sum(axis=-1)
-
-
 def _correct(m: np.ndarray, p: int) -> Pair:
     # In the order in which margins are added up: of weights another one has other last bits.
     return np.diagonal(m, axis1=-2, axis2=-1).sum(axis=-1), m.sum(axis=-1).sum(axis=-1)
-
-
-def _precise(m: np.ndarray, p: int) -> Pair:
-    tp, predicted, _ = _of_class(m, p)
-    return tp, predicted
-
-
-def _recalled(m: np.ndarray, p: int) -> Pair:
-    tp, _, actual = _of_class(m, p)
-    return tp, actual
 
 
 def _missed(m: np.ndarray, p: int) -> Pair:
@@ -113,87 +104,58 @@ def _rejected(m: np.ndarray, p: int) -> Pair:
     return np.delete(others, p, axis=-1).sum(axis=(-2, -1)), others.sum(axis=(-2, -1))
 
 
-def _selected(m: np.ndarray, p: int) -> Pair:
-    return m[..., :, p].sum(axis=-1), m.sum(axis=(-2, -1))
-
-
 # Metrics that are a share of rows: their numerators and denominators.
 PROPORTIONS: Mapping[str, Callable[[np.ndarray, int], Pair]] = {
     "accuracy": _correct,
-    "precision": _precise,
-    "recall": _recalled,
+    "precision": lambda m, p: (m[..., p, p], m[..., :, p].sum(axis=-1)),
+    "recall": lambda m, p: (m[..., p, p], m[..., p, :].sum(axis=-1)),
     "specificity": _rejected,
     "false_positive_rate": _false_alarms,
     "false_negative_rate": _missed,
-    "selection_rate": _selected,
+    "selection_rate": lambda m, p: (m[..., :, p].sum(axis=-1), m.sum(axis=(-2, -1))),
     # With one label per row they are the same.
     "f1_micro": _correct,
     "precision_micro": _correct,
     "recall_micro": _correct,
 }
 
+# What is averaged over classes: each class's numerators and denominators.
+_OF_EACH: Mapping[str, Callable[[Margins], Pair]] = {
+    "f1": lambda m: (2 * m.right, m.predicted + m.actual),
+    "precision": lambda m: (m.right, m.predicted),
+    "recall": lambda m: (m.right, m.actual),
+}
+# The weights of classes in an average, by their margins, and by those in rows. In macro averages
+# classes that occur neither as label nor as prediction don't count, as in scikit-learn, and those
+# do that occur in rows of the weight 0 alone.
+_WEIGHTS: Mapping[str, Callable[[Margins, Margins], np.ndarray]] = {
+    "labelled": lambda m, _: (m.actual > 0) * 1.0,
+    "macro": lambda m, rows: (m.actual + m.predicted + rows.actual + rows.predicted > 0) * 1.0,
+    "weighted": lambda m, _: m.actual,
+}
+_Average = Callable[[Margins, Margins], Pair]
 
-def _f1(m: np.ndarray, p: int, metric: MetricSpec) -> Pair:
-    return _f(*_of_class(m, p), 1.0)
 
+def _averaged(figure: str, by: str) -> _Average:
+    """Return the mean of a metric over classes."""
 
-def _fbeta(m: np.ndarray, p: int, metric: MetricSpec) -> Pair:
-    return _f(*_of_class(m, p), metric.parameter("beta"))
-
-
-_Average = Callable[[Margins, Margins | None], Pair]
-
-
-def _averaged(
-    of_classes: Callable[[Margins], Pair],
-    weigh: Callable[[Margins, Margins], np.ndarray],
-) -> _Average:
-    """Return the mean of a metric over classes, which ``weigh`` says the weights of."""
-
-    def formula(m: Margins, rows: Margins | None) -> Pair:
-        each, _ = _divided(*of_classes(m))
-        weight = weigh(m, m if rows is None else rows)
-        return _divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
+    def formula(m: Margins, rows: Margins) -> Pair:
+        each, _ = divided(*_OF_EACH[figure](m))
+        weight = _WEIGHTS[by](m, rows)
+        return divided((each * weight).sum(axis=-1), weight.sum(axis=-1))
 
     return formula
 
 
-def _f1_of_each(m: Margins) -> Pair:
-    return 2 * m.right, m.predicted + m.actual
-
-
-def _precision_of_each(m: Margins) -> Pair:
-    return m.right, m.predicted
-
-
-def _recall_of_each(m: Margins) -> Pair:
-    return m.right, m.actual
-
-
-def _occurring(m: Margins, rows: Margins) -> np.ndarray:
-    # Classes that occur neither as label nor as prediction don't count, as in scikit-learn, and
-    # those do that occur in rows of the weight 0 alone.
-    total = m.actual + m.predicted + rows.actual + rows.predicted
-    return np.asarray(total > 0, dtype=np.float64)
-
-
-def _labelled(m: Margins, rows: Margins) -> np.ndarray:
-    return np.asarray(m.actual > 0, dtype=np.float64)
-
-
-def _by_support(m: Margins, rows: Margins) -> np.ndarray:
-    return m.actual
-
-
-def _matthews(m: Margins, rows: Margins | None) -> Pair:
+def _matthews(m: Margins, rows: Margins) -> Pair:
     # Gorodkin 2004, the multiclass form of Matthews 1975.
     spreads = _products(m.predicted, m.predicted) * _products(m.actual, m.actual)
-    return _divided(_beyond_chance(m), np.sqrt(spreads))
+    return divided(_beyond_chance(m), np.sqrt(spreads))
 
 
-def _kappa(m: Margins, rows: Margins | None) -> Pair:
+def _kappa(m: Margins, rows: Margins) -> Pair:
     # Cohen 1960: what labels and predictions agree on beyond chance, by all that chance leaves.
-    return _divided(_beyond_chance(m), _products(m.actual, m.predicted))
+    return divided(_beyond_chance(m), _products(m.actual, m.predicted))
 
 
 def _beyond_chance(m: Margins) -> np.ndarray:
@@ -209,31 +171,13 @@ def _products(each: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.asarray(lower + upper)
 
 
-def _right(m: Margins, rows: Margins | None) -> Pair:
-    return _divided(m.right.sum(axis=-1), m.actual.sum(axis=-1))
-
-
-def _share(counts: Callable[[np.ndarray, int], Pair]) -> Callable[..., Pair]:
-    return lambda m, p, metric: _divided(*counts(m, p))
-
-
 _ALIKE = ("accuracy", "f1_micro", "precision_micro", "recall_micro")  # with one label per row
 _OF_MARGINS: Mapping[str, _Average] = {
-    **dict.fromkeys(_ALIKE, _right),
-    "balanced_accuracy": _averaged(_recall_of_each, _labelled),
-    "f1_macro": _averaged(_f1_of_each, _occurring),
-    "f1_weighted": _averaged(_f1_of_each, _by_support),
-    "precision_macro": _averaged(_precision_of_each, _occurring),
-    "precision_weighted": _averaged(_precision_of_each, _by_support),
-    "recall_macro": _averaged(_recall_of_each, _occurring),
-    "recall_weighted": _averaged(_recall_of_each, _by_support),
+    **dict.fromkeys(_ALIKE, lambda m, _: divided(m.right.sum(axis=-1), m.actual.sum(axis=-1))),
+    "balanced_accuracy": _averaged("recall", "labelled"),
+    **{f"{of}_{by}": _averaged(of, by) for of in _OF_EACH for by in ("macro", "weighted")},
     "matthews_corrcoef": _matthews,
     "cohen_kappa": _kappa,
-}
-_OF_POSITIVE: Mapping[str, Callable[[np.ndarray, int, MetricSpec], Pair]] = {
-    **{name: _share(counts) for name, counts in PROPORTIONS.items() if name not in _ALIKE},
-    "f1": _f1,
-    "fbeta": _fbeta,
 }
 
 

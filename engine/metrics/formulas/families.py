@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.classification import PROPORTIONS, Confusion
 from engine.metrics.formulas.columns import ROWS, ColumnMean, Nulls, Predicted, Rows
-from engine.metrics.formulas.family import Family
 from engine.metrics.formulas.outputs import Classes
 from engine.metrics.formulas.probability import Calibration, Hits, MeanLoss
 from engine.metrics.formulas.ranking import Ranking, Top
 from engine.metrics.formulas.regression import Regression, Undefined
-from engine.metrics.formulas.states import Addend, Count, State, Sum, Values
+from engine.metrics.formulas.states import Addend, Count, Family, State, Sum, Values
 
 FAMILIES: Mapping[str, type[Family]] = {
     "confusion": Confusion,

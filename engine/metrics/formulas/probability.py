@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from engine.metrics.formulas.exact import Term
-from engine.metrics.formulas.family import Family, Share
 from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.ranking import bin_of
 from engine.metrics.formulas.states import (
     LEAST,
     Addend,
     Count,
+    Family,
+    Share,
     State,
     Sum,
     Values,
@@ -109,15 +108,10 @@ class MeanLoss(Family):
 
     def compute(self, state: State, whole: State) -> Values:
         """Return the means."""
-        total = state.sums[self.metric.name]
-        return mean(total[..., 0], state.weight(_PROBABLE.name)[..., 0])
-
-    def support(self, state: State) -> np.ndarray:
-        """Return how many rows have a label and probabilities."""
-        return state.rows[_PROBABLE.name][..., 0]
+        total, n = state.sums[self.metric.name], state.weight(_PROBABLE.name)
+        return mean(total[..., 0], n[..., 0])
 
 
-@dataclass(frozen=True)
 class Calibration(Family):
     """The expected calibration error (Naeini et al. 2015; Guo et al. 2017).
 
@@ -126,46 +120,33 @@ class Calibration(Family):
     share of rows that are right.
     """
 
-    @cached_property
-    def _rows(self) -> Count:
-        bins = self._bins
+    def addends(self) -> tuple[Count, Sum]:
+        """Return rows wrong and right, and their confidence, per bin of confidence."""
+        bins = int(self.metric.parameter("bins"))
 
         def cell(of: Outputs) -> np.ndarray:
             prob = np.where(of.probable[:, None], of.probabilities, 0.0)
             right = prob.argmax(axis=1) == of.label
             return np.where(of.probable, 2 * bin_of(prob.max(axis=1), bins) + right, -1)
 
-        return Count(f"calibration@{bins}", 2 * bins, cell)
-
-    @cached_property
-    def _confidence(self) -> Sum:
         def confidence(of: Outputs) -> tuple[Term, ...]:
             return ((of.probabilities.max(axis=1),),)
 
-        return Sum(f"confidence@{self._bins}", self._rows, confidence, rounded=False)
-
-    @property
-    def _bins(self) -> int:
-        return int(self.metric.parameter("bins"))
-
-    def addends(self) -> tuple[Addend, ...]:
-        """Return rows wrong and right, and their confidence, per bin of confidence."""
-        return self._rows, self._confidence
+        rows = Count(f"calibration@{bins}", 2 * bins, cell)
+        return rows, Sum(f"confidence@{bins}", rows, confidence, rounded=False)
 
     def compute(self, state: State, whole: State) -> Values:
         """Return the errors."""
-        cells, sums = state.weight(self._rows.name), state.sums[self._confidence.name]
+        rows, confidences = (addend.name for addend in self.addends())
+        cells, sums = state.weight(rows), state.sums[confidences]
         confidence = sums.reshape(*sums.shape[:-1], sums.shape[-1] // 2, 2).sum(-1)
         off = np.abs((cells[..., 1::2] - confidence).value).sum(axis=-1)
         return share_of(off, cells.sum(-1).value)
 
-    def support(self, state: State) -> np.ndarray:
-        """Return how many rows have a label and probabilities."""
-        return np.asarray(state.rows[self._rows.name].sum(axis=-1))
-
     def bins(self, state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the rows, their summed confidence and the right ones per bin, ``[..., bins]``."""
-        cells, sums = state.weights[self._rows.name], state.sums[self._confidence.name].value
+        rows, confidences = (addend.name for addend in self.addends())
+        cells, sums = state.weights[rows], state.sums[confidences].value
         return (
             cells[..., ::2] + cells[..., 1::2],
             sums[..., ::2] + sums[..., 1::2],
@@ -176,12 +157,7 @@ class Calibration(Family):
 class Hits(Share):
     """The share of rows whose label is among the k likeliest classes."""
 
-    @property
-    def cells(self) -> str:
-        """The count's name."""
-        return f"hits@{self.metric.parameter('k'):g}"
-
     def addends(self) -> tuple[Addend, ...]:
         """Return how many rows have their label elsewhere, and how many there."""
         k = self.metric.parameter("k")
-        return (Count(self.cells, 2, lambda of: np.where(of.probable, ranks(of) < k, -1)),)
+        return (Count(f"hits@{k:g}", 2, lambda of: np.where(of.probable, ranks(of) < k, -1)),)

@@ -12,9 +12,17 @@ import numpy as np
 
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas import classification
-from engine.metrics.formulas.family import Family, Pair
 from engine.metrics.formulas.outputs import Outputs
-from engine.metrics.formulas.states import OK, SINGLE_CLASS, Addend, Count, State, Values
+from engine.metrics.formulas.states import (
+    OK,
+    SINGLE_CLASS,
+    Addend,
+    Count,
+    Family,
+    Pair,
+    State,
+    Values,
+)
 
 BINS = 4096  # of a metric at a share of the rows
 _BLOCK = 2**18  # histogram cells handled at a time, so that they stay in the processor's cache
@@ -179,10 +187,6 @@ class _Histogram(Family):
 
     replicated = False
 
-    @property
-    def _name(self) -> str:
-        return f"scores@{_bins(self.metric)}"
-
     def addends(self) -> tuple[Addend, ...]:
         """Return the histogram."""
         bins = _bins(self.metric)
@@ -192,11 +196,7 @@ class _Histogram(Family):
             side = (of.label == of.classes.positive) * bins
             return np.where(scored, side + bin_of(np.where(scored, of.score, 0.0), bins), -1)
 
-        return (Count(self._name, 2 * bins, cell),)
-
-    def support(self, state: State) -> np.ndarray:
-        """Return how many rows have a label and a score."""
-        return np.asarray(state.rows[self._name].sum(axis=-1))
+        return (Count(f"scores@{bins}", 2 * bins, cell),)
 
 
 class Ranking(_Histogram):
@@ -204,8 +204,9 @@ class Ranking(_Histogram):
 
     def compute(self, state: State, whole: State) -> Values:
         """Return the areas."""
-        value = in_blocks(RANKINGS[self.metric.name], *histograms(self.metric, state.weights))
-        some = state.weights[self._name].sum(axis=-1) > 0
+        negatives, positives = histograms(self.metric, state.weights)
+        value = in_blocks(RANKINGS[self.metric.name], negatives, positives)
+        some = (negatives.any(axis=-1)) | (positives.any(axis=-1))
         return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from engine.metrics.formulas.exact import BITS, Exact, Term
-from engine.metrics.formulas.family import Family
 from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.formulas.states import (
     LEAST,
@@ -17,6 +16,7 @@ from engine.metrics.formulas.states import (
     UNDERFLOW,
     Addend,
     Count,
+    Family,
     State,
     Sum,
     Values,
@@ -54,18 +54,12 @@ def _relative(of: Outputs) -> tuple[Term, ...]:
     return ((quotient, scale[0], scale[1]),)
 
 
-def _squared(of: Outputs) -> tuple[Term, ...]:
-    distance = _distance(of)
-    return ((distance, distance),)
+def _squares(numbers: np.ndarray) -> tuple[Term, ...]:
+    return ((numbers, numbers),)
 
 
 def _label(of: Outputs) -> np.ndarray:
     return _known(of)[0]
-
-
-def _error(of: Outputs) -> tuple[Term, ...]:
-    target, predicted = _known(of)
-    return (predicted,), (-target,)
 
 
 def _explained(of: Outputs) -> tuple[Term, ...]:
@@ -74,24 +68,16 @@ def _explained(of: Outputs) -> tuple[Term, ...]:
     return (2 * target, predicted), (-predicted, predicted)
 
 
-def _paired(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_distance(of)), -1, 0)
-
-
-def _divisible(of: Outputs) -> np.ndarray:
-    return np.where(np.isnan(_distance(of)) | (_label(of) == 0), -1, 0)
-
-
-_PAIRED = Count("paired", 1, _paired)
-_DIVISIBLE = Count("divisible", 1, _divisible)
-_ERROR = Sum("error", _PAIRED, _error, rounded=False)
+_PAIRED = Count("paired", 1, lambda of: np.where(np.isnan(_distance(of)), -1, 0))
+_DIVISIBLE = Count(
+    "divisible", 1, lambda of: np.where(np.isnan(_distance(of)) | (_label(of) == 0), -1, 0)
+)
+_ERROR = Sum("error", _PAIRED, lambda of: ((_known(of)[1],), (-_label(of),)), rounded=False)
 _ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_distance(of),),))
-_SQUARED = Sum("squared_error", _PAIRED, _squared)
+_SQUARED = Sum("squared_error", _PAIRED, lambda of: _squares(_distance(of)))
 # What r2 takes from each other, and so no rounding may touch.
 _LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)
-_LABEL_SQUARED = Sum(
-    "squared_label", _PAIRED, lambda of: ((_label(of), _label(of)),), rounded=False
-)
+_LABEL_SQUARED = Sum("squared_label", _PAIRED, lambda of: _squares(_label(of)), rounded=False)
 _EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
 _SHARE = Sum("relative_error", _DIVISIBLE, _relative)
 
@@ -130,9 +116,8 @@ def _share_explained(state: State) -> Values:
 
     square = integers(label, label)
     spread, share = integers(n, squared) - square, integers(n, explained) - square
-    some = np.flatnonzero(n.scaled[0].reshape(-1) > 0)
     value, status = np.full(len(square), np.nan), np.full(len(square), OK)
-    for at in some:
+    for at in np.flatnonzero(n.scaled[0].reshape(-1) > 0):
         value[at], status[at] = _quotient(share[at], spread[at])
     return Values(value.reshape(n.shape), status.reshape(n.shape))
 
@@ -148,8 +133,7 @@ def _quotient(share: int, spread: int) -> tuple[float, int]:
 
 
 def _undefined(state: State) -> Values:
-    rows = (state.rows[c.name][..., 0] for c in (_PAIRED, _DIVISIBLE))
-    paired, divisible = rows
+    paired, divisible = (state.rows[c.name][..., 0] for c in (_PAIRED, _DIVISIBLE))
     return Values((paired - divisible).astype(np.float64), np.full(paired.shape, OK))
 
 
@@ -174,10 +158,6 @@ class Regression(Family):
     def compute(self, state: State, whole: State) -> Values:
         """Return the figures."""
         return _FORMULAS[self.metric.name](state)
-
-    def support(self, state: State) -> np.ndarray:
-        """Return how many rows have a label and a prediction; for mape a label that isn't 0."""
-        return state.rows[_ADDENDS[self.metric.name][0].name][..., 0]
 
 
 class Undefined(Regression):

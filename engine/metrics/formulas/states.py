@@ -1,4 +1,4 @@
-"""States: what a scan adds up for metrics, and what their formulas are computed from.
+"""States: what a scan adds up for metrics; families of metrics make figures of it.
 
 There are two kinds of addends. A :class:`Count` puts each row into a cell, such as its label and
 prediction; a :class:`Sum` has a number for each row in a cell. Both are added up per slice, so the
@@ -7,15 +7,19 @@ states of any partition of the rows add up to the state of all rows.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.exact import Exact, Term, exact
-from engine.metrics.formulas.outputs import Outputs
+from engine.metrics.formulas.outputs import Classes, Outputs
+
+Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,16 @@ class Values(NamedTuple):
         return np.where(self.status == OK, self.value, np.nan)
 
 
-def quotient(above: np.ndarray, below: np.ndarray) -> Values:
-    """Divide; 0/0 is 0 with the status "undefined", as scikit-learn's default has it.
+def divided(above: np.ndarray, below: np.ndarray) -> Pair:
+    """Return quotients and where they are 0/0, which is 0, as scikit-learn's default has it.
 
     Examples
     --------
-    >>> quotient(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
-    Values(value=array([0.5, 0. ]), status=array([0, 1]))
+    >>> divided(np.array([1.0, 0.0]), np.array([2.0, 0.0]))
+    (array([0.5, 0. ]), array([False,  True]))
     """
     zero = np.asarray(below == 0)
-    shape = np.broadcast_shapes(np.shape(above), np.shape(below))
-    value = np.divide(above, below, out=np.zeros(shape), where=~zero)
-    return Values(value, np.where(zero, UNDEFINED, OK))
+    return np.divide(above, below, out=np.zeros(np.shape(above)), where=~zero), zero
 
 
 def share_of(above: np.ndarray, below: np.ndarray) -> Values:
@@ -105,7 +107,7 @@ def share_of(above: np.ndarray, below: np.ndarray) -> Values:
     >>> share_of(np.array([1.0, 0.0]), np.array([2.0, 0.0])).value.tolist()
     [0.5, nan]
     """
-    value = np.where(below > 0, quotient(above, below).value, np.nan)
+    value = np.where(below > 0, divided(above, below)[0], np.nan)
     return Values(value, np.full(value.shape, OK))
 
 
@@ -169,7 +171,8 @@ class State:
 
     def at(self, index: Any) -> State:
         """Return the state of some of the sets, as numpy indexes the first axes."""
-        return self._each(lambda a: a[index])
+        parts = (self.rows, self.weighed, self.sums)
+        return State(*({k: v[index] for k, v in part.items()} for part in parts))  # type: ignore[arg-type]
 
     def only(self, *names: str) -> State:
         """Return the state with these counts and sums alone."""
@@ -184,6 +187,48 @@ class State:
             {k: whole.sums[k] - v for k, v in self.sums.items()},
         )
 
-    def _each(self, of: Callable[[Any], Any]) -> State:
-        parts = (self.rows, self.weighed, self.sums)
-        return State(*({k: of(v) for k, v in part.items()} for part in parts))
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """One metric of a family, for some classes.
+
+    States have any leading axes: slices, and their replicates. ``whole`` is the state of all rows.
+    """
+
+    metric: MetricSpec
+    classes: Classes
+    # Whether the interval of what is no share comes from bootstrap replicates.
+    replicated: ClassVar[bool] = True
+
+    @abstractmethod
+    def addends(self) -> tuple[Addend, ...]:
+        """Return what is added up; first the count of the rows that a figure is of."""
+
+    @abstractmethod
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the figures ``[...]``."""
+
+    def support(self, state: State) -> np.ndarray:
+        """Return how many rows a figure is of, ``[...]``."""
+        return np.asarray(state.rows[self.addends()[0].name].sum(axis=-1))
+
+    def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
+        """Return numerator and denominator ``[...]`` of a share of rows; None for other figures."""
+        return None
+
+    def decisive(self, state: State) -> np.ndarray:
+        """Return how many rows decide a figure that is no share, ``[...]``."""
+        return self.support(state)
+
+
+class Share(Family):
+    """Shares of rows: of one count's cells, the rows of the second by those of both."""
+
+    def compute(self, state: State, whole: State) -> Values:
+        """Return the shares."""
+        return share_of(*self.share(state.weights, whole))
+
+    def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair:
+        """Return the rows of the second cell, and of both."""
+        cells = counts[self.addends()[0].name]
+        return cells[..., 1], cells.sum(axis=-1)

@@ -18,9 +18,8 @@ from engine.errors import ArgumentError
 from engine.masks.splits import by_split
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.families import family, is_share
-from engine.metrics.formulas.family import Family
 from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
-from engine.metrics.formulas.states import INSUFFICIENT, ROUGH
+from engine.metrics.formulas.states import INSUFFICIENT, ROUGH, Family
 from engine.metrics.inference.figures import OK, SURE_COLUMNS, UNDEFINED
 from engine.metrics.inference.intervals import (
     Interval,
