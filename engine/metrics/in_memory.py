@@ -32,11 +32,9 @@ from engine.metrics.inference.delong import Paired, paired_in_order
 from engine.metrics.inference.figures import Figures, with_statuses
 from engine.metrics.inference.per_slice import figure_of
 from engine.metrics.request import Selection
-from engine.metrics.scan.arrow_chunks import FOUND, Places, chunk_in, wrong_numbers
 from engine.metrics.scan.checks import check_counts
-from engine.metrics.scan.chunks import Chunk
-from engine.metrics.scan.code import flags_in
-from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.chunks import FOUND, Chunk, Places, chunk_in, wrong_numbers
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan, flags_in
 from engine.metrics.scan.gather import arranged, grouped
 from engine.metrics.scan.task import Task, outputs_of, rows_by_split
 from engine.words import WORD

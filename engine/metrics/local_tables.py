@@ -25,7 +25,7 @@ from engine.masks.frames import named_masks
 from engine.metrics.in_memory import LocalRows
 from engine.metrics.predictions import OURS, check_names, own_names, wrong_type
 from engine.metrics.request import Request
-from engine.metrics.scan.arrow_chunks import FOUND
+from engine.metrics.scan.chunks import FOUND
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import other_key_type, prediction
 

@@ -29,7 +29,7 @@ from engine.metrics.arrays import (
 from engine.metrics.catalog import OVERALL, MetricSpec, parse_metric
 from engine.metrics.custom import RAISED, figure_of, problem
 from engine.metrics.formulas.states import UNDEFINED, Values
-from engine.metrics.scan.code import MOST_CLASSES
+from engine.metrics.scan.form import MOST_CLASSES
 
 
 class Scorer:

@@ -14,7 +14,7 @@ from engine.masks.layout import Bits, StoredSlice, described_mask, described_wor
 from engine.metrics import in_spark
 from engine.metrics.scan import by_files as direct
 from engine.metrics.scan import scan as scan_module
-from engine.metrics.scan.by_sql import form_of, narrowed
+from engine.metrics.scan.joined import form_of, narrowed
 from engine.storage.files import Files, Span, batches, files_of, shared
 
 N = 700

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 from engine import evaluate
 from engine.metrics.explore.signatures import signatures
-from engine.metrics.scan.code import MOST_CLASSES, code_of, code_sql
+from engine.metrics.scan.form import MOST_CLASSES, code_of, code_sql
 from engine.metrics.scorer import Scorer
 
 N = 400

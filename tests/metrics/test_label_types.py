@@ -16,7 +16,7 @@ from engine import evaluate, where
 from engine.errors import ColumnError, TableError
 from engine.metrics.classes import class_position, given_classes
 from engine.metrics.predictions import fields_of, with_arrays
-from engine.metrics.scan.arrow_chunks import positions_of
+from engine.metrics.scan.chunks import positions_of
 
 TYPES = {
     "boolean": [False, True, None, True],

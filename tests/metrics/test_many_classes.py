@@ -14,15 +14,15 @@ from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.classification import MOST_SHOWN, confusions
 from engine.metrics.inference.figures import figures
 from engine.metrics.scan import form
-from engine.metrics.scan.code import (
-    FLAGS,
+from engine.metrics.scan.form import (
+    CODE_FLAGS,
     MOST_CLASSES,
     SHIFTS,
+    EvaluationSpec,
     code_of,
     flags_in,
     positions_in,
 )
-from engine.metrics.scan.form import EvaluationSpec
 from tests.metrics.scanned import scan_of
 from tests.metrics.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 
@@ -45,7 +45,7 @@ BORDERS = [
 
 def test_codes_hold_every_position_and_flag():
     label, pred = np.array([(a, b) for a in BORDERS for b in BORDERS]).T
-    flags = {name: (np.arange(len(label)) >> i & 1).astype(bool) for i, name in enumerate(FLAGS)}
+    flags = {name: (np.arange(len(label)) >> i & 1).astype(bool) for i, name in enumerate(CODE_FLAGS)}
     code = code_of(flags, {"label": label, "pred": pred})
     assert (positions_in(code)["label"] == label).all()
     assert (positions_in(code)["pred"] == pred).all()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.metrics.scan.repeats import blocks
+from engine.metrics.scan.sums import blocks
 
 HASHES = st.integers(-(2**63), 2**63 - 1)
 

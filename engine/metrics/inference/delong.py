@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from engine.masks.splits import ALL
-from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
 from engine.metrics.scan.form import EvaluationSpec, Form
+from engine.metrics.scan.joined import form_of, narrowed
 from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel

@@ -16,9 +16,9 @@ from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.inference.figures import Figures, with_statuses
-from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import chunks
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
+from engine.metrics.scan.joined import form_of, narrowed
 from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel

@@ -1,7 +1,7 @@
 """What the scan reads, from a table's files: the twin of what it otherwise reads by Spark's SQL.
 
 A worker reads the columns that hold masks, labels, predictions and the rest from Parquet, and
-:mod:`.arrow_chunks` makes of them the chunk that Spark would have sent. Types of which that isn't
+:mod:`.chunks` makes of them the chunk that Spark would have sent. Types of which that isn't
 sure are left to Spark.
 """
 
@@ -15,8 +15,7 @@ import pyarrow as pa
 
 from engine.masks.reader import read_masks
 from engine.metrics.predictions import OURS
-from engine.metrics.scan.arrow_chunks import ARRAYS, NUMBERS, TEXTS, Places, chunk_in
-from engine.metrics.scan.chunks import Chunk
+from engine.metrics.scan.chunks import ARRAYS, NUMBERS, TEXTS, Chunk, Places, chunk_in
 from engine.metrics.scan.form import EvaluationSpec, Form
 from engine.storage.files import Files, batches, files_of
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,15 +19,23 @@ from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES
 from engine.metrics.formulas.families import addends_of, family
-from engine.metrics.formulas.outputs import Classes
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Classes
 from engine.metrics.formulas.states import State
-from engine.metrics.scan.code import FLAGS as CODE_FLAGS
-from engine.metrics.scan.code import MOST_CLASSES
 from engine.metrics.scan.kernel import PLAIN, Line, Work
 from engine.words import WORD
 
 EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
 MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
+# The code: what a row has of a model's prediction, packed into one BIGINT. Spark's SQL writes it
+# and so do workers that read files; tasks read it. The fields are these alone.
+CODE_FLAGS = ("found", "bad_weight", "bad_prob", "bad_number")
+CLASS_BITS = 28
+SHIFTS: Final[Mapping[str, int]] = {
+    **{flag: at for at, flag in enumerate(CODE_FLAGS)},
+    "label": len(CODE_FLAGS),
+    "pred": len(CODE_FLAGS) + CLASS_BITS,
+}
+MOST_CLASSES = (1 << CLASS_BITS) + UNKNOWN_CLASS  # positions start with that of no class
 FLAGS = (*CODE_FLAGS, "unknown_label", "unknown_pred")
 PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 KEY_ROW = -(2**31)  # where hashes of keys are
@@ -285,3 +293,54 @@ class Form:
     def sums(self) -> list[str]:
         """The columns of sums that a row has: as few as do, all blocks alike."""
         return [f"c_{i}" for i in range(-(-len(self.places) // self.blocks))]
+
+
+def code_sql(flags: Mapping[str, str], positions: Mapping[str, str]) -> str:
+    """Return the code in SQL.
+
+    Parameters
+    ----------
+    flags
+        Each of :data:`CODE_FLAGS` to a condition.
+    positions
+        Label and pred to class positions, -1 for null, -2 for none of the classes.
+
+    Examples
+    --------
+    >>> code_sql({"found": "p IS NOT NULL"}, {"label": "y"})
+    'IF(p IS NOT NULL, 1L, 0L) + (CAST(y AS BIGINT) + 2) * 16L'
+    """
+    parts = [f"IF({flag}, {1 << SHIFTS[name]}L, 0L)" for name, flag in flags.items()]
+    parts += [
+        f"(CAST({at} AS BIGINT) + {-UNKNOWN_CLASS}) * {1 << SHIFTS[name]}L"
+        for name, at in positions.items()
+    ]
+    return " + ".join(parts)
+
+
+def code_of(flags: Mapping[str, np.ndarray], positions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the codes of rows, ``[n]`` int64; as :func:`code_sql`.
+
+    Examples
+    --------
+    >>> at = {"label": np.array([5000]), "pred": np.array([-2])}
+    >>> code = code_of({"found": np.array([True])}, at)
+    >>> positions_in(code)["label"].tolist(), positions_in(code)["pred"].tolist()
+    ([5000], [-2])
+    """
+    flagged = (each.astype(np.int64) << SHIFTS[name] for name, each in flags.items())
+    placed = (
+        (at.astype(np.int64) - UNKNOWN_CLASS) << SHIFTS[name] for name, at in positions.items()
+    )
+    return np.asarray(sum([*flagged, *placed], start=np.int64(0)))
+
+
+def flags_in(code: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which rows have each flag, ``[n]``."""
+    return {flag: code >> SHIFTS[flag] & 1 for flag in CODE_FLAGS}
+
+
+def positions_in(code: np.ndarray) -> dict[str, np.ndarray]:
+    """Return rows' class positions, ``[n]``."""
+    mask = (1 << CLASS_BITS) - 1
+    return {at: (code >> SHIFTS[at] & mask) + UNKNOWN_CLASS for at in ("label", "pred")}

@@ -18,12 +18,11 @@ from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.metrics.scan.by_files import Own, reader_of
-from engine.metrics.scan.by_sql import form_of, narrowed
 from engine.metrics.scan.chunks import CHUNK, Chunk, chunks
 from engine.metrics.scan.form import EXACT_ROWS, EvaluationSpec, Form, Scan
 from engine.metrics.scan.gather import arranged, grouped
-from engine.metrics.scan.repeats import REPEATED
-from engine.metrics.scan.sums import COLUMNS
+from engine.metrics.scan.joined import form_of, narrowed
+from engine.metrics.scan.sums import COLUMNS, REPEATED
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel

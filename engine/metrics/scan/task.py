@@ -13,8 +13,15 @@ from engine.masks.splits import ALL, Split
 from engine.metrics.custom import RAISED, CustomMetric, failure
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs, least_of
 from engine.metrics.scan.chunks import Chunk
-from engine.metrics.scan.code import flags_in, positions_in
-from engine.metrics.scan.form import EXACT_ROWS, FLAGS, PAIR_CELLS, EvaluationSpec, Form
+from engine.metrics.scan.form import (
+    EXACT_ROWS,
+    FLAGS,
+    PAIR_CELLS,
+    EvaluationSpec,
+    Form,
+    flags_in,
+    positions_in,
+)
 from engine.metrics.scan.kernel import (
     Added,
     Masks,
