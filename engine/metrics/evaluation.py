@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +15,13 @@ from engine.arguments import flag, text, texts, whole
 from engine.arrow.columns import Local
 from engine.errors import MetricError, listed, near, no_such_mask
 from engine.hashing import KeyHash
-from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
+from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import confusions
 from engine.metrics.formulas.probability import Calibration
 from engine.metrics.inference.compare import compare, flips
-from engine.metrics.inference.figures import Figures, Problem, figures_and_problems
+from engine.metrics.inference.figures import Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.local_tables import local_rows
 from engine.metrics.request import Selection, confidence_of, deprecated, request_of
@@ -31,47 +30,17 @@ from engine.metrics.scan.form import EvaluationSpec, Scan
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from engine.metrics.in_memory import LocalRows
+    from engine.metrics.in_spark import SparkRows
     from engine.slicing.functions import SlicingFunction
+
+    Rows = LocalRows | SparkRows
 
 log = logging.getLogger("engine")
 
 COMPLEMENT = "complement"
 MOST_REPLICATES = 10_000
 _ONE = ["model_id", "split", "metric"]
-
-
-class Rows(Protocol):
-    """Rows with masks and predictions, in Spark or in memory: what an evaluation asks of them."""
-
-    @property
-    def spec(self) -> EvaluationSpec:
-        """What is evaluated."""
-
-    def running(self) -> AbstractContextManager[None]:
-        """Explain faults of slicing functions."""
-
-    def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
-        """Add up all states."""
-
-    def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
-        """Check what the scan counted."""
-
-    def with_clusters(self, counts: Scan, cluster: str) -> Scan:
-        """Count the clusters that have a scored row in each slice."""
-
-    def per_slice(
-        self, functions: Sequence[CustomMetric], counts: Scan
-    ) -> dict[tuple[str, Split, str], Figures]:
-        """Compute metrics that are plain functions."""
-
-    def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
-        """Compare two models' areas under the ROC curve."""
-
-    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
-        """Return a slice's rows of the largest loss."""
-
-    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
-        """Return rows that the second model wins and loses against the first."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +186,7 @@ class Evaluation:
         columns: Sequence[str] = (),
         split: AnySplit = ...,
     ) -> pd.DataFrame:
-        """Return rows that flip; see :func:`engine.metrics.explore.rows.flipped_rows`."""
+        """Return rows that flip; n each that the second model wins and loses."""
         models = self._model(first), self._model(second)
         selection = self._selection("flipped_rows", slice_id, n, columns, split)
         return self._rows.flipped_rows(models, selection)
@@ -230,7 +199,7 @@ class Evaluation:
         columns: Sequence[str] = (),
         split: AnySplit = ...,
     ) -> pd.DataFrame:
-        """Return a slice's rows of largest loss, as :mod:`engine.metrics.explore.rows` does."""
+        """Return a slice's rows of the largest loss; see :mod:`engine.metrics.in_spark`."""
         at = 0 if model is None else self._model(model)
         selection = self._selection("worst_rows", slice_id, n, columns, split)
         return self._rows.worst_rows(at, selection)

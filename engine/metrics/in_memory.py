@@ -179,7 +179,7 @@ class LocalRows:
         return pd.DataFrame(areas, columns=["split", "slice", *Paired._fields])
 
     def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
-        """Return a slice's rows of the largest loss; see :mod:`.explore.rows`."""
+        """Return a slice's rows of the largest loss; as :class:`.SparkRows`."""
         loss = self._loss(model)
         with np.errstate(invalid="ignore"):
             rows = np.flatnonzero((loss > 0) & self._chosen(selection))
@@ -189,7 +189,7 @@ class LocalRows:
         return self._frame(rows, selection, {**outputs, "loss": pd.Series(loss)})
 
     def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
-        """Return rows that the second model wins and loses; see :mod:`.explore.rows`."""
+        """Return rows that the second model wins and loses; as :class:`.SparkRows`."""
         label, a, b = self._outputs[models[0]].label, *(self._outputs[i].pred for i in models)
         scored = self._chosen(selection) & (label >= 0) & (a >= 0) & (b >= 0)
         outputs = {
@@ -220,9 +220,8 @@ class LocalRows:
     @cached_property
     def _chunk(self) -> Chunk:
         """All rows as one chunk."""
-        whole = self.table.combine_chunks()
-        arrays = [column.combine_chunks() for column in whole.columns]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=whole.schema)
+        arrays = [column.combine_chunks() for column in self.table.columns]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=self.table.schema)
         return chunk_in(batch, self._form(), self._places())
 
     @cached_property
@@ -264,7 +263,7 @@ class LocalRows:
         return hashed.of(columns).view(np.int64)
 
     def _loss(self, model: int) -> np.ndarray:
-        """Return each row's loss ``[n]``, NaN where there is none; as :mod:`.explore.rows`."""
+        """Return each row's loss ``[n]``, NaN where there is none."""
         of = self._outputs[model]
         if not self.spec.classes:
             return np.asarray(np.abs(self._number(model, "pred") - self._number(model, "label")))

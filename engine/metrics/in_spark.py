@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -15,15 +16,25 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.errors import ArgumentError
+from engine.hashing import key_hash_column
 from engine.label.plan import compile_slices
-from engine.masks.checks import check_columns, quoted, spark_table
+from engine.masks.checks import (
+    EXAMPLES,
+    check_columns,
+    check_no_null_keys,
+    check_unique,
+    key_text,
+    quoted,
+    spark_table,
+)
 from engine.masks.reader import named_masks, read_masks
+from engine.masks.splits import is_split, split_sql
 from engine.masks.table import split_column
+from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
-from engine.metrics.explore.rows import flipped_rows, worst_rows
-from engine.metrics.inference.delong import paired_areas
+from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.inference.figures import Figures
-from engine.metrics.inference.per_slice import per_slice
+from engine.metrics.inference.per_slice import paired_areas, per_slice
 from engine.metrics.predictions import (
     fields_of,
     has_weights,
@@ -34,21 +45,37 @@ from engine.metrics.predictions import (
 )
 from engine.metrics.request import Request, Selection, check_summed, models_of
 from engine.metrics.scan.by_files import Own
-from engine.metrics.scan.checks import check_joined
+from engine.metrics.scan.checks import check_counts
 from engine.metrics.scan.form import EvaluationSpec, Scan
-from engine.metrics.scan.joined import join_predictions, predicted, with_own_predictions
+from engine.metrics.scan.joined import (
+    bad_number,
+    bad_prob,
+    bad_weight,
+    has_prediction,
+    is_prediction,
+    join_predictions,
+    number,
+    position,
+    predicted,
+    probabilities_type,
+    with_own_predictions,
+)
 from engine.metrics.scan.scan import scan
 from engine.metrics.schema import SCHEMA
 from engine.run.faults import explained
 from engine.slicing.compositions import with_parts
+from engine.sql import name_sql
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame, Row
 
     from engine.hashing import KeyHash
     from engine.masks.splits import Split
     from engine.slicing.functions import SlicingFunction
+
+_LEAST = {"array<float>": 2.0**-23, "array<double>": 2.0**-52}  # less is taken for it
+_LOSS = "@loss"  # named as no column of the rows is
 
 
 @dataclass(frozen=True)
@@ -89,10 +116,50 @@ class SparkRows:
         return scan(self.joined, self.spec, hashed, replicates, self.own, key=key)
 
     def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
-        """Check what the scan counted."""
-        check_joined(
-            counts, self.joined, self.spec, tables, self.on, allow_missing, self.sources
-        )  # fmt: skip
+        """Check what the scan counted, keys first.
+
+        Raises
+        ------
+        TableError
+            If a row of a table has no key; with how many.
+            If a key names more than one row of a table; with the first.
+            If what was counted is wrong; see :func:`.check_counts`.
+        """
+        # Of masks the scan has looked for keys that are null; predictions without one aren't
+        # joined.
+        unseen = list(self.sources.items())[0 if counts.repeats else 1 :]
+        check_no_null_keys(dict(unseen), self.on)
+        for table, df in self.sources.items() if counts.repeats else ():
+            check_unique(df, table, self.on)
+        check_counts(counts, self.spec, tables, allow_missing, self)
+
+    def unknown(self, i: int, column: str) -> list[str]:
+        """Return some values of a model's labels or predictions that are no class."""
+        bad = self.joined.where(f"{self._position(i, column)} = {UNKNOWN_CLASS}")
+        values = bad.selectExpr(predicted(i, column)).distinct().limit(6).collect()
+        return [str(r[0]) for r in values]
+
+    def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
+        """Return a model's first weights, probabilities or numbers that can't be, with keys."""
+        value = predicted(i, column)
+        if column == "prob":
+            bad = bad_prob(value, len(self.spec.classes))
+        else:
+            bad = (bad_weight if column == "weight" else bad_number)(value)
+        rows = self._first(self.joined.where(bad), value)
+        return [(r[-1], key_text(r.asDict(), self.on)) for r in rows]
+
+    def uncovered(self, i: int) -> list[str]:
+        """Return the keys of the first rows without a model's prediction."""
+        rows = self._first(self.joined.where(f"NOT {has_prediction(i)}"))
+        return [key_text(r.asDict(), self.on) for r in rows]
+
+    def _first(self, rows: DataFrame, *more: str) -> list[Row]:
+        columns = [name_sql(k) for k in self.on]
+        return rows.selectExpr(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()
+
+    def _position(self, i: int, name: str) -> str:
+        return position(self.joined, i, name, self.spec.classes)
 
     def with_clusters(self, counts: Scan, cluster: str) -> Scan:
         """Count the clusters that have a scored row in each slice; a scan of its own."""
@@ -127,12 +194,81 @@ class SparkRows:
         return paired_areas(self.joined, self.spec, models)
 
     def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
-        """Return a slice's rows of the largest loss."""
-        return worst_rows(self.joined, self.spec, model, selection)
+        """Return a slice's rows of the largest loss, largest first.
+
+        The loss is the log loss where there are probabilities, otherwise 1 for a wrong prediction,
+        and the absolute error where labels are numbers. Of rows with one loss those with the least
+        hash of their key are taken, which is a sample of them that doesn't change.
+        """
+        self._check_shown(selection)
+        rows = self.joined.withColumn(_LOSS, self._loss(model)).where(F.col(_LOSS) > 0)
+        order = [F.desc(_LOSS), self._sampled(selection)]
+        outputs = ["label", "pred", "prob"]
+        shown = [
+            *_shown(selection, [*outputs, "loss"]),
+            *(f"{predicted(model, name)} AS {name}" for name in outputs),
+            f"{name_sql(_LOSS)} AS loss",
+        ]
+        rows = rows.where(self._chosen(selection)).orderBy(*order).limit(selection.n)
+        return rows.selectExpr(*shown).toPandas()
 
     def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
-        """Return rows that the second model wins and loses against the first."""
-        return flipped_rows(self.joined, self.spec, models, selection)
+        """Return n rows each that the second model wins and loses against the first."""
+        self._check_shown(selection)
+        label = self._position(models[0], "label")
+        first, second = (self._position(i, "pred") for i in models)
+        preds = {f"pred_{self.spec.models[i]}": i for i in models}
+        rows = self.joined.where(f"{label} >= 0 AND {first} >= 0 AND {second} >= 0")
+        rows, order = rows.where(self._chosen(selection)), self._sampled(selection)
+        shown = [
+            *_shown(selection, ["flip", "label", *preds]),
+            f"{predicted(models[0], 'label')} AS label",
+            *(f"{predicted(i, 'pred')} AS {name_sql(name)}" for name, i in preds.items()),
+        ]
+        kinds = {
+            "won": f"{first} != {label} AND {second} = {label}",
+            "lost": f"{first} = {label} AND {second} != {label}",
+        }
+        won, lost = (
+            rows.where(flipped)
+            .orderBy(order)
+            .limit(selection.n)
+            .selectExpr(f"'{kind}' AS flip", *shown)
+            for kind, flipped in kinds.items()
+        )
+        return won.unionByName(lost).toPandas()
+
+    def _check_shown(self, selection: Selection) -> None:
+        own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
+        check_columns(own, "the rows", {"columns": selection.columns})
+
+    def _sampled(self, selection: Selection) -> Column:
+        return key_hash_column(self.joined, list(selection.key), selection.seed)
+
+    def _chosen(self, selection: Selection) -> Column:
+        slice_id = selection.slice_id
+        member = F.lit(True) if slice_id == OVERALL else read_masks(self.joined).mask(slice_id)
+        if isinstance(selection.split, EllipsisType):
+            return member
+        return member & F.expr(is_split(split_sql(self.spec.split), [selection.split]))
+
+    def _loss(self, model: int) -> Column:
+        if not self.spec.classes:
+            guess, target = (number(predicted(model, name)) for name in ("pred", "label"))
+            return F.expr(f"abs({guess} - {target})")
+        label, pred = (F.expr(self._position(model, c)) for c in ("label", "pred"))
+        of_label = F.get(F.expr(predicted(model, "prob")), label)
+        least = F.lit(_LEAST[probabilities_type(self.joined, model)])
+        clipped = F.greatest(F.least(of_label, F.lit(1.0)), least)
+        wrong = F.when(pred >= 0, (pred != label).cast("double"))
+        known = of_label.isNotNull() & ~F.isnan(of_label)
+        return F.when(label >= 0, F.when(known, -F.log(clipped)).otherwise(wrong))
+
+
+def _shown(selection: Selection, outputs: Sequence[str]) -> list[str]:
+    """Return key and columns in SQL; what is named as an output is shown as that."""
+    names = dict.fromkeys([*selection.key, *selection.columns])
+    return [name_sql(c) for c in names if c not in outputs or c in selection.key]
 
 
 def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:

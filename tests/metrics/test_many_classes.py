@@ -45,7 +45,9 @@ BORDERS = [
 
 def test_codes_hold_every_position_and_flag():
     label, pred = np.array([(a, b) for a in BORDERS for b in BORDERS]).T
-    flags = {name: (np.arange(len(label)) >> i & 1).astype(bool) for i, name in enumerate(CODE_FLAGS)}
+    flags = {
+        name: (np.arange(len(label)) >> i & 1).astype(bool) for i, name in enumerate(CODE_FLAGS)
+    }
     code = code_of(flags, {"label": label, "pred": pred})
     assert (positions_in(code)["label"] == label).all()
     assert (positions_in(code)["pred"] == pred).all()

@@ -1,4 +1,4 @@
-"""Metrics that are plain functions: each slice's rows brought together, and handed to Python.
+"""What has no state: each slice's rows brought together, for functions and two models' rankings.
 
 A row travels once for each slice that it is in, and once for all rows, which are one group; that
 is what such a metric costs, and why one with a state is better.
@@ -7,6 +7,7 @@ is what such a metric costs, and why one with a state is better.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +16,9 @@ import pyarrow as pa
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.formulas.outputs import Outputs
+from engine.metrics.inference.delong import Paired, paired_in_order
 from engine.metrics.inference.figures import Figures, with_statuses
-from engine.metrics.scan.chunks import chunks
+from engine.metrics.scan.chunks import Chunk, chunks
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
 from engine.metrics.scan.task import outputs_of
@@ -26,6 +28,7 @@ from engine.words import unpacked
 from engine.workers import begin
 
 if TYPE_CHECKING:
+    import pandas as pd
     from pyspark.sql import DataFrame
 
 _KEY = ("split", "model", "slice")
@@ -56,9 +59,9 @@ def per_slice(
     kinds = {f.name.rpartition("_")[0]: f.dataType.simpleString() for f in narrow.schema.fields}
     names = [name for name in _OF_MODEL if name in kinds]
     columns = "".join(f", {name}_0 {kinds[name]}" for name in names)
-    rows = narrow.mapInArrow(_spread(form, names), f"split string, model int, slice int{columns}")
-    schema = "split string, model int, slice int, metric int, value double, support long, "
-    schema += "problem string"
+    key = "split string, model int, slice int"
+    rows = narrow.mapInArrow(_in_task(form, partial(_rows_of_models, names)), key + columns)
+    schema = f"{key}, metric int, value double, support long, problem string"
     table = rows.groupBy(*_KEY).applyInArrow(_applying(spec, tuple(functions)), schema).toPandas()
     size = 1 + len(spec.slice_ids)
     figures = {}
@@ -75,32 +78,88 @@ def per_slice(
     return figures
 
 
-def _spread(form: Form, names: Sequence[str]) -> Callable[[Iterable[Any]], Iterable[Any]]:
-    """Return each model's rows once for each slice, with the slice's position."""
-    bits, plainly, parcel = np.array(form.bits, dtype=np.int64), plain(), Parcel(form)
+def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int]) -> pd.DataFrame:
+    """Compare two models' areas under the ROC curve on every slice and split.
+
+    Parameters
+    ----------
+    joined, spec
+        As for :func:`per_slice`.
+    models
+        Positions of the two.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``split``, ``slice`` (its position, 0 of all rows) and what :class:`.Paired` has.
+    """
+    form = form_of(joined, spec)
+    rows = narrowed(joined, form).mapInArrow(
+        _in_task(form, partial(_scores_of, models)),
+        "split string, slice int, positive boolean, a double, b double",
+    )
+    schema = (
+        "split string, slice int, positives long, negatives long, first double, second double, "
+        "of_positives double, of_negatives double"
+    )
+    return rows.groupBy("split", "slice").applyInArrow(_compared, schema).toPandas()
+
+
+def _in_task(
+    form: Form, of: Callable[[Chunk, Form], Iterator[pa.RecordBatch]]
+) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    plainly, parcel = plain(), Parcel(form)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
         form = parcel.unpack()
         for chunk in chunks(batches, form.words, 2**12):
-            row, at = unpacked(chunk.words.T)[:, bits].nonzero()
-            rows = pa.array(np.concatenate([np.arange(chunk.columns.num_rows), row]))
-            slices = pa.array(
-                np.concatenate([np.zeros(chunk.columns.num_rows, int), at + 1]), pa.int32()
-            )
-            split = (
-                chunk.columns.column("split").take(rows)
-                if form.spec.split is not None
-                else pa.repeat(pa.scalar(ALL), len(rows))
-            )
-            for i in range(len(form.spec.models)):
-                model = pa.repeat(pa.scalar(i, pa.int32()), len(rows))
-                columns = [chunk.columns.column(f"{name}_{i}").take(rows) for name in names]
-                yield pa.record_batch(
-                    [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in names)]
-                )
+            yield from of(chunk, form)
 
     return run
+
+
+def _spread(chunk: Chunk, rows: np.ndarray, form: Form) -> tuple[np.ndarray, pa.Array, pa.Array]:
+    """Return rows once for all rows and once for each slice, their splits and slices' positions."""
+    row, at = unpacked(chunk.words[:, rows].T)[:, np.array(form.bits, np.int64)].nonzero()
+    each = rows[np.concatenate([np.arange(len(rows)), row])]
+    slices = np.concatenate([np.zeros(len(rows), int), at + 1])
+    split = (
+        chunk.columns.column("split").take(pa.array(each))
+        if form.spec.split is not None
+        else pa.repeat(pa.scalar(ALL), len(each))
+    )
+    return each, split, pa.array(slices, pa.int32())
+
+
+def _rows_of_models(names: Sequence[str], chunk: Chunk, form: Form) -> Iterator[pa.RecordBatch]:
+    """Yield each model's rows once for each slice."""
+    rows, split, slices = _spread(chunk, np.arange(chunk.columns.num_rows), form)
+    for i in range(len(form.spec.models)):
+        model = pa.repeat(pa.scalar(i, pa.int32()), len(rows))
+        columns = [chunk.columns.column(f"{name}_{i}").take(pa.array(rows)) for name in names]
+        yield pa.record_batch(
+            [split, model, slices, *columns], [*_KEY, *(f"{name}_0" for name in names)]
+        )
+
+
+def _scores_of(models: tuple[int, int], chunk: Chunk, form: Form) -> Iterator[pa.RecordBatch]:
+    """Yield two models' scores once for each slice."""
+    a, b = (outputs_of(chunk.columns, i, chunk.numbers(f"code_{i}"), form.spec, {}) for i in models)
+    scored = np.flatnonzero((a.label >= 0) & ~np.isnan(a.score) & ~np.isnan(b.score))
+    rows, split, slices = _spread(chunk, scored, form)
+    columns = {
+        "split": split, "slice": slices, "positive": a.label[rows] == form.spec.positive,
+        "a": pa.array(a.score[rows], pa.float64()), "b": pa.array(b.score[rows], pa.float64()),
+    }  # fmt: skip
+    yield pa.record_batch(columns)
+
+
+def _compared(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
+    positive, a, b = (table.column(c).to_numpy() for c in ("positive", "a", "b"))
+    columns = [pa.array([k.as_py()], k.type) for k in key]
+    columns += [pa.array([v]) for v in paired_in_order(positive.astype(bool), a, b)]
+    return pa.table(columns, names=["split", "slice", *Paired._fields])
 
 
 def figure_of(
@@ -123,20 +182,17 @@ def _applying(
 
     def run(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
         spec, functions = parcel.unpack()
-        whole = table.combine_chunks()
         batch = pa.RecordBatch.from_arrays(
-            [c.combine_chunks() if c.num_chunks != 1 else c.chunk(0) for c in whole.columns],
-            whole.schema.names,
+            [c.combine_chunks() for c in table.columns], table.schema.names
         )
         code = batch.column("code_0").to_numpy(zero_copy_only=False)
         outputs = outputs_of(batch, 0, code, spec, {})
         weight = batch.column("weight_0").to_numpy(zero_copy_only=False) if spec.weighted else None
         rows = [(j, *figure_of(f, outputs, weight)) for j, f in enumerate(functions)]
         metric, value, support, problems = zip(*rows, strict=True)
-        same = [pa.repeat(k, len(rows)) for k in key]
         return pa.table(
             [
-                *same,
+                *(pa.repeat(k, len(rows)) for k in key),
                 pa.array(metric, pa.int32()),
                 pa.array(value, pa.float64()),
                 pa.array(support, pa.int64()),

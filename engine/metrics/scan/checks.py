@@ -3,26 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from engine.errors import TableError, unknown_class
-from engine.masks.checks import EXAMPLES, check_no_null_keys, check_unique, key_text
-from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.scan.form import EvaluationSpec, Scan
-from engine.metrics.scan.joined import (
-    MAX_NUMBER,
-    MAX_WEIGHT,
-    bad_number,
-    bad_prob,
-    bad_weight,
-    has_prediction,
-    position,
-    predicted,
-)
-from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row
+from engine.metrics.scan.joined import MAX_NUMBER, MAX_WEIGHT
 
 
 class Examples(Protocol):
@@ -74,7 +59,7 @@ def check_counts(
             for column in columns:
                 if rows := examples.wrong(i, column):
                     shown = [f"{_shown(value)} at {key}" for value, key in rows]
-                    problem = _problem(column, spec)
+                    problem = _PROBLEMS[flag].format(len(spec.classes))
                     raise wrong_value(tables[model], column, n, problem, shown)
     for i, model in () if allow_missing else enumerate(spec.models):
         parts = [p for (m, _), p in counts.parts.items() if m == model]
@@ -107,19 +92,18 @@ _COLUMNS: Mapping[str, Sequence[str]] = {
 }
 
 
+_PROBLEMS = {
+    "bad_weight": f"is not a number from 0 to {MAX_WEIGHT:.0e}",
+    "bad_prob": "is not {} probabilities from 0 to 1",
+    "bad_number": f"is not a number of a size of at most {MAX_NUMBER:.0e}",
+}
+
+
 def _flagged(counts: Scan, spec: EvaluationSpec, flag: str) -> Iterator[tuple[int, str, int]]:
     for i, model in enumerate(spec.models):
         n = sum(p.flags[flag] for (m, _), p in counts.parts.items() if m == model)
         if n:
             yield i, model, n
-
-
-def _problem(column: str, spec: EvaluationSpec) -> str:
-    if column == "weight":
-        return f"is not a number from 0 to {MAX_WEIGHT:.0e}"
-    if column == "prob":
-        return f"is not {len(spec.classes)} probabilities from 0 to 1"
-    return f"is not a number of a size of at most {MAX_NUMBER:.0e}"
 
 
 def _shown(value: Any) -> str:
@@ -131,67 +115,3 @@ def _shown(value: Any) -> str:
     ('1.5', '[] (of a map: one of its keys is no class)')
     """
     return f"{value} (of a map: one of its keys is no class)" if value == [] else str(value)
-
-
-def check_joined(
-    counts: Scan,
-    joined: DataFrame,
-    spec: EvaluationSpec,
-    tables: Mapping[str, str],
-    key: Sequence[str],
-    allow_missing: bool,
-    sources: Mapping[str, DataFrame],
-) -> None:
-    """Check what a scan of Spark's rows counted, keys first; see :func:`check_counts`.
-
-    Parameters
-    ----------
-    counts, joined, spec, tables, allow_missing
-        What was scanned, and as for :func:`check_counts`.
-    key
-        The columns that rows are named by.
-    sources
-        The tables that were joined, by name; that of masks is the first.
-
-    Raises
-    ------
-    TableError
-        If a row of a table has no key; with how many.
-        If a key names more than one row of a table; with the first.
-    """
-    # Of masks the scan has looked for keys that are null; predictions without one aren't joined.
-    unseen = list(sources.items())[0 if counts.repeats else 1 :]
-    check_no_null_keys(dict(unseen), key)
-    if counts.repeats:
-        for table, df in sources.items():
-            check_unique(df, table, key)
-    check_counts(counts, spec, tables, allow_missing, _InSpark(joined, spec, key))
-
-
-class _InSpark:
-    """Joined rows of which Spark shows the first."""
-
-    def __init__(self, joined: DataFrame, spec: EvaluationSpec, key: Sequence[str]) -> None:
-        self.joined, self.spec, self.key = joined, spec, key
-
-    def unknown(self, i: int, column: str) -> list[str]:
-        at = position(self.joined, i, column, self.spec.classes)
-        bad = self.joined.where(f"{at} = {UNKNOWN_CLASS}").selectExpr(predicted(i, column))
-        return [str(r[0]) for r in bad.distinct().limit(6).collect()]
-
-    def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
-        value = predicted(i, column)
-        if column == "prob":
-            bad = bad_prob(value, len(self.spec.classes))
-        else:
-            bad = (bad_weight if column == "weight" else bad_number)(value)
-        rows = self._first(self.joined.where(bad), value)
-        return [(r[-1], key_text(r.asDict(), self.key)) for r in rows]
-
-    def uncovered(self, i: int) -> list[str]:
-        rows = self._first(self.joined.where(f"NOT {has_prediction(i)}"))
-        return [key_text(r.asDict(), self.key) for r in rows]
-
-    def _first(self, rows: DataFrame, *more: str) -> list[Row]:
-        columns = [name_sql(k) for k in self.key]
-        return rows.selectExpr(*columns, *more).orderBy(*columns).limit(EXAMPLES).collect()
