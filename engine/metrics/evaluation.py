@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, 
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import confusions
 from engine.metrics.formulas.probability import Calibration
+from engine.metrics.formulas.states import State
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
@@ -237,18 +238,15 @@ class Evaluation:
         at = self._slice(slice_id)
         of = self._of_family("confusion", metric, "confusion matrix", "accuracy")
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
-        tables = []
-        for (model, split), part in by_split(self._scan.parts):
+
+        def columns(state: State) -> dict[str, Any]:
             rows, weight = (
                 confusions(of, cells, self.spec.labels)[at].ravel()
-                for cells in (part.state.rows, part.state.weights)
+                for cells in (state.rows, state.weights)
             )
-            columns = {
-                "model_id": model, "split": split, "label": label, "pred": pred, "rows": rows,
-                "weight": weight,
-            }  # fmt: skip
-            tables.append(pd.DataFrame(columns))
-        return pd.concat(tables, ignore_index=True)
+            return {"label": label, "pred": pred, "rows": rows, "weight": weight}
+
+        return self._by_split(columns)
 
     def calibration(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows, mean confidence and share right, per bin of confidence.
@@ -268,17 +266,24 @@ class Evaluation:
         at = self._slice(slice_id)
         ece = self._of_family("calibration", metric, "bins of confidence", "ece")
         of = Calibration(ece, self.spec.labels)
-        tables = []
-        for (model, split), part in by_split(self._scan.parts):
-            rows, confidence, right = of.bins(part.state.at(at))
+
+        def columns(state: State) -> dict[str, Any]:
+            rows, confidence, right = of.bins(state.at(at))
             bins = len(rows)
             with np.errstate(all="ignore"):
-                columns = {
-                    "model_id": model, "split": split, "bin_low": np.arange(bins) / bins,
-                    "bin_high": np.arange(1, bins + 1) / bins, "weight": rows,
-                    "confidence": confidence / rows, "accuracy": right / rows,
+                return {
+                    "bin_low": np.arange(bins) / bins, "bin_high": np.arange(1, bins + 1) / bins,
+                    "weight": rows, "confidence": confidence / rows, "accuracy": right / rows,
                 }  # fmt: skip
-            tables.append(pd.DataFrame(columns))
+
+        return self._by_split(columns)
+
+    def _by_split(self, columns: Callable[[State], Mapping[str, Any]]) -> pd.DataFrame:
+        """Return what is shown of each model's and split's state."""
+        tables = [
+            pd.DataFrame({"model_id": model, "split": split, **columns(part.state)})
+            for (model, split), part in by_split(self._scan.parts)
+        ]
         return pd.concat(tables, ignore_index=True)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -332,18 +337,15 @@ class Evaluation:
     def _of_family(self, family: str, metric: str | None, cells: str, example: str) -> MetricSpec:
         """Return the evaluated metric that is named, or the first, which must be of a family."""
         known = {str(m): m for m in self.spec.metrics if m.family == family}
-        name = None
+        name, evaluated = None, set(self.table["metric"])
         if metric is not None:
-            name, evaluated = (
-                text("Evaluation", "metric", metric).strip(),
-                set(self.table["metric"]),
-            )
+            name = text("Evaluation", "metric", metric).strip()
             if name not in evaluated:
                 of = parse_metric(name)
                 name = str(of)
                 if of.family == family and name not in known:
                     raise MetricError(
-                        f"metric {name!r} was not evaluated{near(str(name), known or evaluated)}"
+                        f"metric {name!r} was not evaluated{near(name, known or evaluated)}"
                     )
         if not known or name not in (None, *known):
             raise no_cells(name, cells, list(known), example)
@@ -456,9 +458,8 @@ def evaluate(
     n_replicates = whole("evaluate", "n_replicates", n_replicates, 0, MOST_REPLICATES)
     seed = whole("evaluate", "seed", seed)
     allow_missing = flag("evaluate", "allow_missing", allow_missing)
-    rows: Rows
     if isinstance(masks, Local):
-        rows = local_rows(masks, predictions, asks)
+        rows: Rows = local_rows(masks, predictions, asks)
     else:
         from engine.metrics.in_spark import spark_rows  # pyspark is heavy, and may not be needed
 

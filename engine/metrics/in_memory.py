@@ -28,14 +28,13 @@ from engine.masks.splits import Split
 from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs
-from engine.metrics.inference.delong import Paired, paired_in_order
 from engine.metrics.inference.figures import Figures, with_statuses
-from engine.metrics.inference.per_slice import figure_of
+from engine.metrics.inference.per_slice import Paired, figure_of, paired_in_order
 from engine.metrics.request import Selection
 from engine.metrics.scan.checks import check_counts
 from engine.metrics.scan.chunks import FOUND, Chunk, Places, chunk_in, wrong_numbers
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan, flags_in
-from engine.metrics.scan.gather import arranged, grouped
+from engine.metrics.scan.sums import arranged, grouped
 from engine.metrics.scan.task import Task, outputs_of, rows_by_split
 from engine.words import WORD
 
@@ -97,7 +96,8 @@ class LocalRows:
         """Return some values of a model's labels or predictions that are no class."""
         outputs = self._outputs[i]
         at = outputs.label if column == "label" else outputs.pred
-        values = self.table.column(self.models[i][column]).take(_rows(at == UNKNOWN_CLASS))
+        rows = pa.array(np.flatnonzero(at == UNKNOWN_CLASS))
+        values = self.table.column(self.models[i][column]).take(rows)
         return [str(value) for value in values.unique().to_pylist()[:6]]
 
     def wrong(self, i: int, column: str) -> list[tuple[Any, str]]:
@@ -164,7 +164,7 @@ class LocalRows:
         return figures
 
     def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
-        """Compare two models' areas under the ROC curve; see :mod:`.inference.delong`."""
+        """Compare two models' areas under the ROC curve; see :mod:`.inference.per_slice`."""
         first, second = (self._outputs[i] for i in models)
         scored = (first.label >= 0) & ~np.isnan(first.score) & ~np.isnan(second.score)
         positive = first.label == self.spec.positive
@@ -183,8 +183,7 @@ class LocalRows:
         loss = self._loss(model)
         with np.errstate(invalid="ignore"):
             rows = np.flatnonzero((loss > 0) & self._chosen(selection))
-        hashes = self._hashes(selection)
-        rows = rows[np.lexsort((hashes[rows], -loss[rows]))[: selection.n]]
+        rows = rows[np.lexsort((self._hashes(selection)[rows], -loss[rows]))[: selection.n]]
         outputs = {name: self._output(model, name) for name in ("label", "pred", "prob")}
         return self._frame(rows, selection, {**outputs, "loss": pd.Series(loss)})
 
@@ -196,12 +195,9 @@ class LocalRows:
             "label": self._output(models[0], "label"),
             **{f"pred_{self.spec.models[i]}": self._output(i, "pred") for i in models},
         }
-        right_before, right_now = a == label, b == label
         hashes, frames = self._hashes(selection), []
-        for kind, flipped in (
-            ("won", ~right_before & right_now),
-            ("lost", right_before & ~right_now),
-        ):
+        flips = {"won": (a != label) & (b == label), "lost": (a == label) & (b != label)}
+        for kind, flipped in flips.items():
             rows = np.flatnonzero(scored & flipped)
             rows = rows[np.argsort(hashes[rows], kind="stable")[: selection.n]]
             kinds = pd.Series([kind] * self.table.num_rows)
@@ -244,23 +240,19 @@ class LocalRows:
         yield from map(self._member, self.spec.slice_ids)
 
     def _member(self, slice_id: str) -> np.ndarray:
-        column = self.table.column(slice_id).fill_null(False)
-        return np.asarray(column.to_numpy(), bool)
+        return np.asarray(self.table.column(slice_id).fill_null(False).to_numpy(), bool)
 
     def _chosen(self, selection: Selection) -> np.ndarray:
         n, slice_id = self.table.num_rows, selection.slice_id
         member = np.ones(n, bool) if slice_id == OVERALL else self._member(slice_id)
         if selection.split is ...:
             return member
-        here = np.zeros(n, bool)
-        here[self._splits.get(selection.split, np.arange(0))] = True
-        return member & here
+        return member & np.isin(np.arange(n), self._splits.get(selection.split, ()))
 
     def _hashes(self, selection: Selection) -> np.ndarray:
         """Return the rows' hashes as Spark orders them, ``[n]`` int64."""
-        hashed = KeyHash(tuple(selection.key), selection.seed)
-        columns = [self.table.column(k).combine_chunks() for k in hashed.columns]
-        return hashed.of(columns).view(np.int64)
+        columns = [self.table.column(k).combine_chunks() for k in selection.key]
+        return KeyHash(tuple(selection.key), selection.seed).of(columns).view(np.int64)
 
     def _loss(self, model: int) -> np.ndarray:
         """Return each row's loss ``[n]``, NaN where there is none."""
@@ -277,10 +269,9 @@ class LocalRows:
         return np.asarray(self._output(model, name).to_numpy(np.float64, na_value=np.nan))
 
     def _output(self, model: int, name: str) -> pd.Series:
-        column = self.models[model].get(name)
-        if column is None:
+        if name not in self.models[model]:
             return pd.Series([None] * self.table.num_rows, dtype=object)
-        return pd.Series(self.table.column(column).to_pandas())
+        return pd.Series(self.table.column(self.models[model][name]).to_pandas())
 
     def _frame(
         self,
@@ -295,7 +286,3 @@ class LocalRows:
         shown = {name: self.shown(name) for name in names if name not in hidden}
         columns = {**first, **shown, **outputs}
         return pd.DataFrame({name: of.iloc[rows].array for name, of in columns.items()})
-
-
-def _rows(chosen: np.ndarray) -> pa.Array:
-    return pa.array(np.flatnonzero(chosen))

@@ -44,8 +44,8 @@ from engine.metrics.predictions import (
     with_arrays,
 )
 from engine.metrics.request import Request, Selection, check_summed, models_of
-from engine.metrics.scan.by_files import Own
 from engine.metrics.scan.checks import check_counts
+from engine.metrics.scan.chunks import Own
 from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import (
     bad_number,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,22 +52,20 @@ def local_rows(masks: Local, predictions: Any, asks: Request) -> LocalRows:
     rows = compile_slices(functions, masks).apply(masks) if functions else masks
     columns = {s: _column(rows, s) for s in spec.slice_ids}
     columns |= _summed(rows, asks) | _texts(rows, asks)
-    predicted: list[dict[str, pa.Array]] = []
     if of is None:
         places = own_names(names_of(rows), asks.columns)
         check_names(names_of(rows), _TABLE, [], places)
-        predicted.append(_outputs(rows, _TABLE, places, spec))
+        predicted = [_outputs(rows, _TABLE, places, spec)]
     else:
         keys = [_key(rows, k, _MASKS) for k in asks.key]
-        for model, df in of.items():
-            predicted.append(_joined(keys, df, model, asks, spec))
+        predicted = [_joined(keys, df, model, asks, spec) for model, df in of.items()]
     weighted = any(len(p["weight"]) > p["weight"].null_count for p in predicted if "weight" in p)
-    models = []
-    for i, outputs in enumerate(predicted):
-        models.append({ours: f"{prediction(i)}.{ours}" for ours in outputs})
-        columns |= {models[i][ours]: column for ours, column in outputs.items()}
+    models = [{ours: f"{prediction(i)}.{ours}" for ours in p} for i, p in enumerate(predicted)]
+    for at, outputs in zip(models, predicted, strict=True):
+        columns |= {at[ours]: column for ours, column in outputs.items()}
     table = pa.table(columns) if columns else pa.table({"": pa.nulls(len(rows))})
-    return LocalRows(table, replace(spec, weighted=weighted), tuple(models), asks.key, _shown(rows))
+    spec, shown = replace(spec, weighted=weighted), partial(_shown, rows)
+    return LocalRows(table, spec, tuple(models), asks.key, shown)
 
 
 def _models_of(predictions: Any) -> dict[str, Local]:
@@ -121,8 +120,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
-    return any(is_number(kind) for is_number in numbers)
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
 
 
 def _of_list(array: pa.Array) -> pa.Array:
@@ -142,9 +140,7 @@ _PLAIN: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Ar
 def _summed(rows: Local, asks: Request) -> dict[str, pa.Array]:
     """Return the columns that metrics are of, such as ``mean@column=price``."""
     columns = {}
-    for metric in asks.metrics:
-        if metric.needs != "column":
-            continue
+    for metric in (m for m in asks.metrics if m.needs == "column"):
         name = metric.parameter("column")
         column = columns[name] = _column(rows, name)
         if metric.name == "mean" and not (
@@ -199,9 +195,9 @@ def _outputs(
     there = set(names_of(rows))
     at = {ours: names.get(ours, ours) for ours in OURS}
     columns = {ours: _column(rows, own) for ours, own in at.items() if own in there}
-    for ours in ("weight", "prob"):  # which may be of no type
-        if ours in columns and columns[ours].null_count == len(rows):
-            del columns[ours]
+    # Weights and probabilities that are all null may be of no type.
+    none = {o for o in ("weight", "prob") if o in columns and columns[o].null_count == len(rows)}
+    columns = {ours: column for ours, column in columns.items() if ours not in none}
     for ours, column in columns.items():
         is_right, wanted = _wanted(ours, spec)
         if not is_right(column.type):
@@ -243,10 +239,7 @@ def _joined(
             raise other_key_type(name, str(ours.type), model, str(theirs.type))
     at = _matches({_MASKS: keys, table: own}, asks.key)
     outputs = _outputs(df, table, names, spec)
-    return {
-        FOUND: at.is_valid(),
-        **{ours: column.take(at) for ours, column in outputs.items()},
-    }
+    return {FOUND: at.is_valid()} | {ours: column.take(at) for ours, column in outputs.items()}
 
 
 def _of_model(df: Local, model: str, names: Mapping[str, str]) -> Local:
@@ -263,9 +256,7 @@ def _of_model(df: Local, model: str, names: Mapping[str, str]) -> Local:
 
 
 def _family(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return "whole number"
-    return str(kind)
+    return "whole number" if pa.types.is_integer(kind) else str(kind)
 
 
 def _matches(tables: Mapping[str, Sequence[pa.Array]], key: Sequence[str]) -> pa.Array:
@@ -297,13 +288,9 @@ def _check_unique(rows: pa.Table, table: str, key: Sequence[str]) -> None:
         raise duplicate_key(table, key, len(twice), examples)
 
 
-def _shown(rows: Local) -> Callable[[str], pd.Series]:
-    """Return what gives any column of the rows as it was given."""
-
-    def column(name: str) -> pd.Series:
-        _check_there(rows, "columns of the rows", [name])
-        if isinstance(rows, pd.DataFrame):
-            return rows.iloc[:, names_of(rows).index(name)]
-        return pd.Series(rows.column(name).to_pandas())
-
-    return column
+def _shown(rows: Local, name: str) -> pd.Series:
+    """Return any column of the rows as it was given."""
+    _check_there(rows, "columns of the rows", [name])
+    if isinstance(rows, pd.DataFrame):
+        return rows.iloc[:, names_of(rows).index(name)]
+    return pd.Series(rows.column(name).to_pandas())

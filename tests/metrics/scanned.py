@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.metrics.scan.chunks import chunk_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan, code_of
-from engine.metrics.scan.gather import arranged, grouped
+from engine.metrics.scan.sums import arranged, grouped
 from engine.metrics.scan.task import Task
 from engine.words import packed
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.compare import COMPARED, compare
-from engine.metrics.inference.delong import Paired, paired
+from engine.metrics.inference.per_slice import Paired, paired
 from engine.metrics.inference.uncertainty import Confidence
 from engine.metrics.scan.form import EvaluationSpec, Part, Scan
 

@@ -12,7 +12,7 @@ from engine import evaluate
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_mask, described_words, words_sql
 from engine.metrics import in_spark
-from engine.metrics.scan import by_files as direct
+from engine.metrics.scan import chunks as direct
 from engine.metrics.scan import scan as scan_module
 from engine.metrics.scan.joined import form_of, narrowed
 from engine.storage.files import Files, Span, batches, files_of, shared

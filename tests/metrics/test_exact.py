@@ -119,9 +119,7 @@ def test_sums_that_would_overflow_are_cut_into_digits(shape):
     added, line, most = Added(), Line("s", 3), 2**60
     held = added.totals if len(shape) == 2 else added.drawn
     for _ in range(50):
-        into = (
-            added.total(line, *shape, most) if len(shape) == 2 else added.draws(line, shape, most)
-        )
+        into = added.total(line, shape, most)
         into += most
     assert all(np.abs(sums).max() < 2**62 + 2**45 for sums in held.values())
     digits = (added.carried().totals if len(shape) == 2 else added.carried().drawn).items()

@@ -2,7 +2,7 @@
 
 Both models' figures come from the same replicates, which draw the same rows for both, so what
 varies between samples alike for both models is no part of the difference's spread. Areas under the
-ROC curve are compared by their placements instead (:mod:`engine.metrics.inference.delong`).
+ROC curve are compared by their placements instead (:mod:`engine.metrics.inference.per_slice`).
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def compare(
     first, second
         Model ids; a difference is the second's figure less the first's.
     areas
-        What :func:`engine.metrics.inference.delong.paired_areas` returns; roc_auc needs it.
+        What :func:`engine.metrics.inference.per_slice.paired_areas` returns; roc_auc needs it.
 
     Returns
     -------

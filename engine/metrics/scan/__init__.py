@@ -2,5 +2,5 @@
 
 May import: formulas, masks, run, storage and the ground floor.
 Start reading: `form` (what is evaluated), `scan` (from a table to states), `kernel` (numpy alone).
-`joined` and `by_files` read, `task` adds up, `sums` sends, `gather` arranges, `checks` looks back.
+`joined` and `chunks` read, `task` adds up, `sums` sends and arranges, `checks` looks back.
 """

@@ -1,14 +1,15 @@
 """Chunks: the rows that a task of the scan takes at a time, as columns and words.
 
-Spark sends them, or they are made of rows as Arrow has them, of a file or in memory: the twin of
-what :mod:`.joined` has Spark do, column for column.
+Spark sends them, or they are made of rows as Arrow has them, in memory or of a table's files, which
+workers read: the twin of what :mod:`.joined` has Spark do, column for column. Types of which that
+isn't sure are left to Spark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,16 @@ import pyarrow.compute as pc
 
 from engine.hashing import KeyHash
 from engine.masks.arrow import StoredWords, words_in
+from engine.masks.reader import read_masks
 from engine.metrics.classes import INTEGERS, Keys, keys_of
 from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
-from engine.metrics.scan.form import Form, code_of
+from engine.metrics.scan.form import EvaluationSpec, Form, code_of
 from engine.metrics.scan.joined import MAX_NUMBER, MAX_WEIGHT, SLACK
+from engine.storage.files import Files, batches, files_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 CHUNK = 2**17  # rows
 NUMBERS = INTEGERS | {"float", "double"}
@@ -147,8 +153,8 @@ def chunk_in(batch: pa.RecordBatch, form: Form, places: Places) -> Chunk:
     if spec.split is not None:
         columns["split"] = batch.column(spec.split).cast(pa.string())
     if form.replicates and hashed is not None:
-        key = [batch.column(c) for c in hashed.columns]
-        columns["hash"] = pa.array(hashed.of(key).view(np.int64))
+        hashes = hashed.of([batch.column(c) for c in hashed.columns])
+        columns["hash"] = pa.array(hashes.view(np.int64))
     for i, at in enumerate(places.models):
         columns |= {f"{name}_{i}": of for name, of in _of_model(batch, form, at)}
     for j, name in enumerate(spec.columns):
@@ -173,8 +179,8 @@ def _of_model(
         for name in OURS
     }
     none = np.zeros(n, bool)
-    predicted = _flags(batch.column(at[FOUND])) if FOUND in at else ~none
-    flags = {"found": predicted, "bad_prob": none, "bad_number": none}
+    has_prediction = batch.column(at[FOUND]) if FOUND in at else ~none
+    flags = {"found": np.asarray(has_prediction, bool), "bad_prob": none, "bad_number": none}
     flags["bad_weight"], weight = _weights(of["weight"])
     if spec.weighted:
         yield "weight", pa.array(weight)
@@ -196,10 +202,6 @@ def wrong_numbers(column: pa.Array) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         summed = np.abs(doubles(column)) <= MAX_NUMBER
     return np.asarray(np.asarray(column.is_valid()) & ~summed)
-
-
-def _flags(column: pa.Array) -> np.ndarray:
-    return np.asarray(column.to_numpy(zero_copy_only=False), bool)
 
 
 def _weights(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -286,3 +288,102 @@ def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, n
 def _outside(prob: np.ndarray) -> np.ndarray:
     """Tell which probabilities are out of [0, 1]; NaN isn't."""
     return np.asarray((prob < -SLACK) | (prob > 1 + SLACK))
+
+
+@dataclass(frozen=True)
+class Own:
+    """A table that holds masks and one model's predictions.
+
+    Attributes
+    ----------
+    rows
+        Its rows.
+    columns
+        Our names of prediction columns to the table's own, where they differ.
+    """
+
+    rows: DataFrame
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a task reads its share of the files.
+
+    Attributes
+    ----------
+    files
+        The files.
+    form
+        What the scan adds up.
+    places
+        Which columns hold what tasks take.
+    rows
+        How many rows are read at a time.
+    """
+
+    files: Files
+    form: Form
+    places: Places
+    rows: int
+
+    def chunks(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[Chunk]:
+        """Yield what tasks take, of rows that are tasks' numbers."""
+        for numbers in tasks:
+            for task in numbers.column(0).to_pylist():
+                for batch in batches(self.files, task, self.rows):
+                    yield chunk_in(batch, self.form, self.places)
+
+
+def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader | None:
+    """Return how tasks can read the table's files; None where Spark has to.
+
+    Parameters
+    ----------
+    own
+        The table.
+    form, hashed
+        What is added up, and by which hash replicates are drawn.
+    rows
+        How many rows a task takes at a time.
+    """
+    spec, kinds = form.spec, {f.name: f.dataType.simpleString() for f in own.rows.schema}
+    at = {ours: own.columns.get(ours, ours) for ours in OURS}
+    spelled = {kind.lower(): kind for kind in kinds}
+    if any(spelled.get(column.lower(), column) != column for column in at.values()):
+        return None  # Spark takes it in any case
+    at = {ours: column for ours, column in at.items() if column in kinds}
+    if own.columns.get("model_id", "model_id") in kinds or not _means_the_same(at, kinds, spec):
+        return None
+    key = hashed.columns if hashed is not None and form.replicates else ()
+    texts = [*key, *([spec.split] if spec.split is not None else [])]
+    means = [c.partition(":")[2] for c in spec.columns if c.startswith("mean:")]
+    if any(kinds.get(c) not in TEXTS for c in texts):
+        return None
+    if any(kinds.get(c) not in NUMBERS for c in means):
+        return None
+    masks = read_masks(own.rows).stored_words(spec.slice_ids)
+    if masks is None:
+        return None
+    others = [c.partition(":")[2] for c in spec.columns]
+    columns = list(dict.fromkeys([*at.values(), *texts, *others, *masks.columns]))
+    files = files_of(own.rows, columns)
+    return None if files is None else Reader(files, form, Places(masks, (at,), hashed), rows)
+
+
+def _means_the_same(at: Mapping[str, str], kinds: Mapping[str, str], spec: EvaluationSpec) -> bool:
+    """Tell whether predictions are of types that mean the same here and in SQL."""
+    if "weight" in at and kinds[at["weight"]] not in NUMBERS:
+        return False
+    allowed = TEXTS | NUMBERS
+    if spec.classes and not all(isinstance(c, str) for c in spec.classes):
+        allowed = allowed - {"string"}  # of which some read as numbers, as Spark has it
+    if spec.needs("numbers"):
+        allowed = allowed & NUMBERS
+    if any(kinds[at[name]] not in allowed for name in ("label", "pred") if name in at):
+        return False
+    if any(isinstance(c, int) and abs(c) >= 2**63 for c in spec.classes):
+        return False
+    if not spec.classes or "prob" not in at:
+        return True
+    return kinds[at["prob"]] in (NUMBERS | ARRAYS if len(spec.classes) == _TWO else ARRAYS)

@@ -1,6 +1,6 @@
 """Mask rows with each model's predictions beside them, and what a scan reads of these, in SQL.
 
-:mod:`.by_files` reads the same from files.
+:mod:`.chunks` reads the same from files.
 """
 
 from __future__ import annotations

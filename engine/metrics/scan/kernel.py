@@ -100,26 +100,17 @@ class Added:
     drawn: dict[Line, np.ndarray] = field(default_factory=dict)
     _most: dict[tuple[int, Line], float] = field(default_factory=dict, repr=False)
 
-    def total(self, line: Line, cells: int, width: int, most: float = 0.0) -> np.ndarray:
-        """Return a line's totals, to which numbers of a size of at most ``most`` are added."""
-        return self._room(self.totals, line, (cells, width), most)
-
-    def draws(self, line: Line, shape: tuple[int, int, int], most: float = 0.0) -> np.ndarray:
-        """Return a line's replicates, to be added to."""
-        return self._room(self.drawn, line, shape, most)
-
     def carried(self) -> Added:
         """Return the same with lines of digits, which are few and small."""
         return Added(self._digits(self.totals), self._digits(self.drawn))
 
-    def exact(self, name: str, shape: tuple[int, ...]) -> Exact:
-        """Return the totals of a name's numbers."""
-        return gathered(_lines_of(self.totals, name), shape)
+    def total(self, line: Line, shape: tuple[int, ...], most: float = 0.0) -> np.ndarray:
+        """Return a line's totals, to which numbers of a size of at most ``most`` are added.
 
-    def _room(
-        self, lines: dict[Line, np.ndarray], line: Line, shape: tuple[int, ...], most: float
-    ) -> np.ndarray:
+        Of a shape ``(cells, width, replicates)`` they are its replicates'.
+        """
         key = (len(shape), line)
+        lines = self.totals if len(shape) == 2 else self.drawn  # noqa: PLR2004
         if self._most.get(key, 0.0) + most > _FULL:
             total = lines.pop(line)
             self._most[key] = 0.0
@@ -212,10 +203,9 @@ def add(
     drawn = None
     if work.replicates and masks.hashes is not None:
         drawn = replicate_weights(masks.hashes, work.replicates)
-    members = None
+    members = None  # of each row, all rows' mask being the last
     if plain():
-        every_row = np.ones((masks.words.shape[1], 1), np.uint8)
-        members = np.hstack([unpacked(masks.words.T), every_row]).astype(np.int64)
+        members = np.pad(unpacked(masks.words.T), ((0, 0), (0, 1)), constant_values=1)
     sums = defaultdict(list)
     for one in work.sums:
         sums[one.by.name].append(one)
@@ -263,14 +253,15 @@ class _Numbers:
         """Return the numbers times the rows' weights."""
         return replace(self, terms=tuple((*term, weight) for term in self.terms))
 
-    def take(self, rows: np.ndarray, parts: dict[int, np.ndarray]) -> _Numbers:
-        """Return some rows' numbers; ``taken`` has the arrays of which they were taken already."""
-        for term in self.terms:
-            for factor in term:
-                if id(factor) not in parts:
-                    parts[id(factor)] = factor[rows]
-        terms = tuple(tuple(parts[id(factor)] for factor in term) for term in self.terms)
-        return replace(self, terms=terms)
+
+def _taken(numbers: Mapping[str, _Numbers], rows: np.ndarray) -> dict[str, _Numbers]:
+    """Return some rows' numbers, made of each array's rows once."""
+    each = {id(f): f for of in numbers.values() for term in of.terms for f in term}
+    parts = {key: factor[rows] for key, factor in each.items()}
+    return {
+        name: replace(of, terms=tuple(tuple(parts[id(f)] for f in term) for term in of.terms))
+        for name, of in numbers.items()
+    }
 
 
 def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
@@ -294,13 +285,12 @@ def _add_row_by_row(
     ``members`` is ``[n, 64 * W + 1]``: which slices each row is in, all rows being the last.
     """
     counted = np.flatnonzero(at >= 0)
-    cells, members, width = at[counted], members[counted], members.shape[1]
-    whole: dict[Line, np.ndarray] = {Line(count.name, PLAIN): np.ones(len(counted))}
-    parts: dict[int, np.ndarray] = {}
-    some = {name: of.take(counted, parts) for name, of in numbers.items()}
-    whole |= _columns_of(some, _PRODUCT_BITS)
+    cells, members = at[counted], members[counted].astype(np.int64)
+    shape = (count.cells, members.shape[1])
+    whole = {Line(count.name, PLAIN): np.ones(len(counted))}
+    whole |= _columns_of(_taken(numbers, counted), _PRODUCT_BITS)
     for line, digit in whole.items():
-        total = added.total(line, count.cells, width, _most(digit))
+        total = added.total(line, shape, _most(digit))
         # Rows of a weighted count aren't drawn: their weights are.
         is_drawn = drawn is not None and (line.exponent is not PLAIN or count.name not in numbers)
         for cell in np.unique(cells):
@@ -308,8 +298,8 @@ def _add_row_by_row(
             each = members[rows] * digit[rows].astype(np.int64)[:, None]
             total[cell] += each.sum(axis=0)
             if drawn is not None and is_drawn:
-                shape = (count.cells, width, drawn.shape[1])
-                sums = added.draws(line, shape, len(LEAST) * _most(digit))
+                most = len(LEAST) * _most(digit)
+                sums = added.total(line, (*shape, drawn.shape[1]), most)
                 sums[cell] += each.T @ drawn[counted[rows]].astype(np.int64)
 
 
@@ -333,7 +323,7 @@ def state_of(added: Added, work: Work, masks: int) -> State:
         return np.zeros((1 + masks, cells), np.int64) if total is None else total[:, order].T
 
     def exact(name: str, cells: int) -> Exact:
-        number = added.exact(name, (cells, width))
+        number = gathered(_lines_of(added.totals, name), (cells, width))
         return Exact(number.low, number.digits[:, :, order].swapaxes(1, 2))
 
     numbers = {name: exact(name, cells) for name, cells in work.exact.items()}
@@ -362,13 +352,12 @@ def _add_cells(
         order = np.argsort(at.astype(narrow), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
-        parts: dict[int, np.ndarray] = {}
-        numbers = {name: of.take(order, parts) for name, of in numbers.items()}
+        numbers = _taken(numbers, order)
         drawn = None if drawn is None else drawn[order]
     else:
         none = words[:, :0]
     cut = _columns_of(numbers, _PRODUCT_BITS)
-    rows = added.total(Line(count.name, PLAIN), count.cells, masks.width)
+    rows = added.total(Line(count.name, PLAIN), (count.cells, masks.width))
     ends = np.cumsum(np.bincount(at, minlength=count.cells))
     known = every if count.cells == 1 and not n_none else None
     every = set_bits(none)
@@ -376,16 +365,15 @@ def _add_cells(
         if start == end:
             continue
         each = set_bits(words[:, start:end]) if known is None else known
-        rows[cell, :-1] += each
-        rows[cell, -1] += end - start
+        rows[cell] += np.append(each, end - start)
         every = every + each
-        here = slice(start, end)
-        some = {line: column[here] for line, column in cut.items()}
+        own = words[:, start:end]
+        some = {line: column[start:end] for line, column in cut.items()}
         if some:
-            _add_products(added, count.cells, cell, words[:, here], some)
+            _add_products(added, count.cells, cell, own, some)
         if drawn is not None:
             unweighted = count.name not in numbers
-            _add_draws(added, count, cell, words[:, here], some, drawn[here], rows=unweighted)
+            _add_draws(added, count, cell, own, some, drawn[start:end], rows=unweighted)
     return every
 
 
@@ -400,9 +388,8 @@ def _add_whole(
         return
     every = set_bits(masks.words) if every is None else every
     for count in counts:
-        rows = added.total(Line(count.name, PLAIN), 1, masks.width)
-        rows[0, :-1] += every
-        rows[0, -1] += masks.words.shape[1]
+        rows = added.total(Line(count.name, PLAIN), (1, masks.width))
+        rows[0] += np.append(every, masks.words.shape[1])
     numbers = {name: of for each in counts.values() for name, of in each.items()}
     if cut := _columns_of(numbers, _PRODUCT_BITS):
         _add_products(added, 1, 0, masks.words, cut)
@@ -412,11 +399,11 @@ def _add_products(
     added: Added, cells: int, cell: int, words: np.ndarray, cut: Mapping[Line, np.ndarray]
 ) -> None:
     """Add the columns of the rows of one cell."""
-    n, width = words.shape[1], len(words) * WORD + 1
+    width = len(words) * WORD + 1
     different = {id(column): column for column in cut.values()}  # weights are many counts'
-    block = _block(len(different))
     sums = np.zeros((width, len(different)), np.int64)
-    for start in range(0, n, block):
+    block = _block(len(different))
+    for start in range(0, words.shape[1], block):
         part = slice(start, start + block)
         some = np.stack([column[part] for column in different.values()])
         for k, word in enumerate(words[:, part]):
@@ -426,7 +413,7 @@ def _add_products(
     total = dict(zip(different, sums.T, strict=True))
     most = {key: _most(column) for key, column in different.items()}
     for line, column in cut.items():
-        added.total(line, cells, width, most[id(column)])[cell] += total[id(column)]
+        added.total(line, (cells, width), most[id(column)])[cell] += total[id(column)]
 
 
 def _block(columns: int) -> int:
@@ -451,23 +438,24 @@ def _add_draws(
 ) -> None:
     """Add what replicates draw of the rows of one cell: their columns, and without weights rows."""
     shape = (count.cells, len(words) * WORD + 1, drawn.shape[1])
-    into = {line: added.draws(line, shape, len(LEAST) * _most(c))[cell] for line, c in cut.items()}
+    into = {line: added.total(line, shape, len(LEAST) * _most(c))[cell] for line, c in cut.items()}
+    of_rows = Line(count.name, PLAIN)
     if rows:
-        into[Line(count.name, PLAIN)] = added.draws(Line(count.name, PLAIN), shape)[cell]
+        into[of_rows] = added.total(of_rows, shape)[cell]
     block = _DRAWN_BLOCK if cut else _BLOCK
     for start in range(0, len(drawn), block):
         part = slice(start, start + block)
         times = drawn[part].astype(np.float64 if cut else np.float32)
         factors = {line: times * column[part, None] for line, column in cut.items()}
         if rows:
-            factors[Line(count.name, PLAIN)] = times.astype(np.float32, copy=False)
+            factors[of_rows] = times.astype(np.float32, copy=False)
         for k in range(len(words) + 1):
             if k < len(words):
                 members, at = unpacked(words[k, part][:, None]), slice(k * WORD, (k + 1) * WORD)
             else:
                 members, at = np.ones((len(times), 1), np.uint8), slice(k * WORD, None)
             as_factor = {
-                dtype: members.T.astype(dtype) for dtype in {f.dtype for f in factors.values()}
+                kind: members.T.astype(kind) for kind in {f.dtype for f in factors.values()}
             }
             for line, factor in factors.items():
                 into[line][at] += (as_factor[factor.dtype] @ factor).astype(np.int64)
@@ -479,11 +467,10 @@ def _add_histogram(
     """Add a count by many cells."""
     counted = np.flatnonzero(at >= 0)
     at, n = at[counted], count.cells
-    parts: dict[int, np.ndarray] = {}
-    cut = _columns_of({k: of.take(counted, parts) for k, of in numbers.items()}, _HISTOGRAM_BITS)
-    rows = added.total(Line(count.name, PLAIN), n, masks.width)
+    cut, shape = _columns_of(_taken(numbers, counted), _HISTOGRAM_BITS), (n, masks.width)
+    rows = added.total(Line(count.name, PLAIN), shape)
     rows[:, -1] += np.bincount(at, minlength=n)
-    totals = {line: added.total(line, n, masks.width, _most(c)) for line, c in cut.items()}
+    totals = {line: added.total(line, shape, _most(c)) for line, c in cut.items()}
     for line, column in cut.items():
         totals[line][:, -1] += np.bincount(at, column, n).astype(np.int64)
     for k, word in enumerate(masks.words):
@@ -536,13 +523,14 @@ def small_slices(
     scores: SmallScores, most: int
 ) -> Iterator[tuple[int, int, tuple[np.ndarray, np.ndarray, np.ndarray] | None]]:
     """Yield each slice that has rows: whose, how many, and their scores if they are few enough."""
+    if not scores.chunks:
+        return
     parts = [np.concatenate(part) for part in zip(*scores.chunks, strict=True)]
-    order = np.argsort(parts[0], kind="stable") if parts else np.arange(0)
-    whose, *columns = (part[order] for part in parts) if parts else (order,)
+    order = np.argsort(parts[0], kind="stable")
+    whose, *columns = (part[order] for part in parts)
     starts = np.searchsorted(whose, np.arange(len(scores.rows) + 1))
     for at in np.flatnonzero(scores.rows):
-        part = slice(starts[at], starts[at + 1])
-        score, positive, weight = (c[part] for c in columns)
+        score, positive, weight = (c[starts[at] : starts[at + 1]] for c in columns)
         few = scores.rows[at] <= most
         yield int(at), int(scores.rows[at]), (score, positive, weight) if few else None
 

@@ -17,12 +17,10 @@ import pyarrow as pa
 from pyspark.errors import PythonException
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.metrics.scan.by_files import Own, reader_of
-from engine.metrics.scan.chunks import CHUNK, Chunk, chunks
+from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EXACT_ROWS, EvaluationSpec, Form, Scan
-from engine.metrics.scan.gather import arranged, grouped
 from engine.metrics.scan.joined import form_of, narrowed
-from engine.metrics.scan.sums import COLUMNS, REPEATED
+from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel
@@ -80,8 +78,8 @@ def scan(
             cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
             log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
     with settings(joined.sparkSession, _NARROW):
-        chunked = partial(chunks, words=form.words)
-        return _added_up(narrowed(joined, form, hashed), chunked, form)
+        rows = narrowed(joined, form, hashed)
+        return _added_up(rows, partial(chunks, words=form.words), form)
 
 
 def _added_up(

@@ -49,18 +49,16 @@ class Task:
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
-        spec = self.form.spec
         if self.form.key:
             self.keys.append(chunk.numbers("key"))
-        for name, rows in rows_by_split(chunk, spec):
+        for name, rows in rows_by_split(chunk, self.form.spec):
             whole = len(rows) == chunk.columns.num_rows
             self._take(name, chunk if whole else chunk.take(rows))
 
     def _take(self, split: Split, chunk: Chunk) -> None:
         form, spec = self.form, self.form.spec
-        words = chunk.words
         hashes = chunk.numbers("hash").view(np.uint64) if form.replicates else None
-        masks = Masks(words, hashes)
+        masks = Masks(chunk.words, hashes)
         self._row(split, form.null_row)[:-1] += set_bits(chunk.nulls)
         columns = {name: chunk.numbers(f"column_{j}") for j, name in enumerate(spec.columns)}
         all_outputs = []
@@ -76,25 +74,24 @@ class Task:
                 keep(self.scores.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
             self._own(split, i, masks, outputs, weight)
         for j, (a, b) in enumerate(form.pairs):
-            self._pair(split, form.pair_row + j * PAIR_CELLS, words, all_outputs[a], all_outputs[b])
+            row = form.pair_row + j * PAIR_CELLS
+            self._pair(split, row, masks, all_outputs[a], all_outputs[b])
 
     def _row(self, split: Split, row: int) -> np.ndarray:
         return self.rows.setdefault((split, row), np.zeros(self.width, np.int64))
 
     def _flags(self, split: Split, i: int, code: np.ndarray, outputs: Outputs) -> None:
-        flags = [each.sum() for each in flags_in(code).values()]
-        unknown = [(part == UNKNOWN_CLASS).sum() for part in (outputs.label, outputs.pred)]
-        for k, n in enumerate((*flags, *unknown)):
-            self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += n
+        unknown = (part == UNKNOWN_CLASS for part in (outputs.label, outputs.pred))
+        for k, flag in enumerate((*flags_in(code).values(), *unknown)):
+            self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += flag.sum()
 
-    def _pair(self, split: Split, row: int, words: np.ndarray, a: Outputs, b: Outputs) -> None:
+    def _pair(self, split: Split, row: int, masks: Masks, a: Outputs, b: Outputs) -> None:
         scored = (a.label >= 0) & (a.pred >= 0) & (b.pred >= 0)
         cell = 2 * (a.pred != a.label) + (b.pred != b.label)
         for k in range(PAIR_CELLS):
             at = np.flatnonzero(scored & (cell == k))
             rows = self._row(split, row + k)
-            rows[:-1] += set_bits(words[:, at])
-            rows[-1] += len(at)
+            rows += np.append(set_bits(masks.words[:, at]), len(at))
 
     def _own(
         self, split: Split, i: int, masks: Masks, outputs: Outputs, weight: np.ndarray | None
@@ -104,16 +101,13 @@ class Task:
             scored = np.flatnonzero(metric.scored(outputs))
             members = unpacked(masks.words[:, scored].T)
             rows_of = self._row(split, self.form.scored_row(i, j))
-            rows_of[:-1] += members.sum(axis=0, dtype=np.int64)
-            rows_of[-1] += len(scored)
+            rows_of += np.append(members.sum(axis=0, dtype=np.int64), len(scored))
             wanted = np.array(self.form.bits, dtype=np.int64)
             for at in (*wanted[members[:, wanted].any(axis=0)], self.width - 1):
                 rows = scored if at == self.width - 1 else scored[members[:, at] == 1]
-                if not len(rows):
-                    continue
                 key = (split, i, j, int(at))
                 before = self.own.get(key)
-                if isinstance(before, bytes):  # it failed here, on other rows
+                if not len(rows) or isinstance(before, bytes):  # it failed here, on other rows
                     continue
                 try:
                     state = metric.state_of(outputs, rows, weight)
@@ -140,8 +134,8 @@ class Task:
             whose, rows = [at for at, _, _ in slices], [n for _, n, _ in slices]
             yield payloads(split, form.scores_row(i), whose, rows, bytes_, form)
         for (split, i, j, at), state in self.own.items():
-            state_bytes = _state_bytes(form.spec.custom[j], state)
-            yield payloads(split, form.state_row(i, j), [at], [0], [state_bytes], form)
+            payload = _state_bytes(form.spec.custom[j], state)
+            yield payloads(split, form.state_row(i, j), [at], [0], [payload], form)
         if self.keys:
             yield key_hashes(self.keys, form)
 
@@ -175,12 +169,11 @@ def outputs_of(
 ) -> Outputs:
     """Return a model's outputs on some rows."""
     names, at = set(rows.schema.names), positions_in(code)
-    label, pred = at["label"], at["pred"]
-    target, predicted_ = (
+    numbers = (
         rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
         for name in (f"number_label_{i}", f"number_pred_{i}")
     )
-    outputs = Outputs(spec.labels, label, pred, None, target, predicted_, columns)
+    outputs = Outputs(spec.labels, at["label"], at["pred"], None, *numbers, columns=columns)
     if f"prob_{i}" not in names:
         return outputs
     prob = rows.column(f"prob_{i}")
