@@ -10,8 +10,6 @@ from engine.errors import MetricError, near
 
 OVERALL = "overall"  # all rows, among slices
 
-OVERALL = "overall"  # all rows, among slices
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -168,20 +166,14 @@ def parse_metric(text: str) -> MetricSpec:
     for part in filter(None, rest.split(",")):
         key, _, value = (side.strip() for side in part.partition("="))
         if key in values:
-            raise MetricError(f"metric {text!r}: parameter {key!r}: it is given twice")
-        if key in known:
-            values[key] = value if key == "column" else _number(text, key, value)
-        else:
-            _number(text, key, value)
-            raise MetricError(
-                f"metric {text!r}: parameter {key!r}: it takes {', '.join(known) or 'none'}"
-            )
+            raise _wrong(text, key, "it is given twice")
+        values[key] = value if key == "column" and key in known else _number(text, key, value)
+        if key not in known:
+            raise _wrong(text, key, f"it takes {', '.join(known) or 'none'}")
     if "threshold" in values and "top" in values:
-        raise MetricError(
-            f"metric {text!r}: parameter 'top': give a threshold or a top share, not both"
-        )
+        raise _wrong(text, "top", "give a threshold or a top share, not both")
     if "column" in known and not values.get("column"):
-        raise MetricError(f"metric {text!r}: parameter 'column': write {name}@column=NAME")
+        raise _wrong(text, "column", f"write {name}@column=NAME")
     return MetricSpec(name, tuple(sorted(values.items())))
 
 
@@ -207,11 +199,9 @@ def better(metric: str, own: Iterable[Own] = ()) -> str:
     >>> better("recall"), better("log_loss"), better("count"), better("ece@bins=10")
     ('high', 'low', '', 'low')
     """
-    for one in own:
-        if one.name == metric:
-            return one.better
-    name = metric.partition("@")[0].strip()
-    return KINDS[name].better if name in KINDS else "high"
+    ours = KINDS.get(metric.partition("@")[0].strip())
+    usual = "high" if ours is None else ours.better
+    return next((one.better for one in own if one.name == metric), usual)
 
 
 def badness(value: Any, better: str, usual: Any = 0.0) -> Any:
@@ -231,9 +221,9 @@ def badness(value: Any, better: str, usual: Any = 0.0) -> Any:
     >>> [badness(0.25, better, 0.75) for better in ("high", "low", "")]
     [-0.25, 0.25, 0.5]
     """
-    if better:
-        return value if better == "low" else -value
-    return abs(value - usual)
+    if not better:
+        return abs(value - usual)
+    return value if better == "low" else -value
 
 
 def quality(change: float, better: str) -> str:
@@ -253,18 +243,17 @@ def _number(text: str, key: str, value: str) -> float:
     try:
         number = float(value)
     except ValueError:
-        raise MetricError(
-            f"metric {text!r}: parameter {key!r}: the value {value!r} is not a number"
-        ) from None
-    if key in _RANGES:
-        low, high = _RANGES[key]
-        if not low <= number <= high:
-            raise MetricError(
-                f"metric {text!r}: parameter {key!r}: it must be in {low:g} to {high:g}"
-            )
-        if key in _WHOLE and not number.is_integer():
-            raise MetricError(f"metric {text!r}: parameter {key!r}: it must be a whole number")
+        raise _wrong(text, key, f"the value {value!r} is not a number") from None
+    low, high = _RANGES.get(key, (number, number))
+    if key in _RANGES and not low <= number <= high:
+        raise _wrong(text, key, f"it must be in {low:g} to {high:g}")
+    if key in _WHOLE and not number.is_integer():
+        raise _wrong(text, key, "it must be a whole number")
     return number
+
+
+def _wrong(text: str, key: str, problem: str) -> MetricError:
+    return MetricError(f"metric {text!r}: parameter {key!r}: {problem}")
 
 
 def not_binary(metric: str, hint: str) -> MetricError:

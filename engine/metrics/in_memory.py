@@ -260,8 +260,7 @@ class LocalRows:
         if not self.spec.classes:
             return np.asarray(np.abs(self._number(model, "pred") - self._number(model, "label")))
         wrong = np.where(of.pred >= 0, (of.pred != of.label) * 1.0, np.nan)
-        rows = np.arange(len(of.label))
-        own = of.probabilities[rows, np.clip(of.label, 0, None)]
+        own = of.probabilities[np.arange(len(of.label)), np.clip(of.label, 0, None)]
         likely = -np.log(np.clip(own, of.least, 1.0))
         return np.where(of.label >= 0, np.where(np.isnan(own), wrong, likely), np.nan)
 

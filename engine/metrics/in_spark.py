@@ -304,8 +304,7 @@ def write_table(table: pd.DataFrame, path: str) -> None:
     rows = table.astype(object).where(table.notna(), None)
     records = list(rows.itertuples(index=False, name=None))
     try:
-        spark = SparkSession.active()
-        spark.createDataFrame(records, schema).write.format("delta").save(path)
+        SparkSession.active().createDataFrame(records, schema).write.format("delta").save(path)
     except (PySparkException, Py4JJavaError) as error:
         first = str(error).partition("\n")[0]
         raise ArgumentError("to_delta", "path", wanted, path, f": {first}") from None

@@ -277,8 +277,7 @@ def _of_struct(
             raise missing_column(f"probabilities {theirs} of {table}", str(one), kind.names)
         field = kind[names[0]].dataType
         if not isinstance(field, NumericType):
-            where = f"{theirs}.{names[0]}"
-            raise wrong_type(table, where, field.simpleString(), "a number")
+            raise wrong_type(table, f"{theirs}.{names[0]}", field.simpleString(), "a number")
         each.append(f"CAST({column}.{name_sql(names[0])} AS DOUBLE)")
     return f"IF({column} IS NULL, NULL, array({', '.join(each)}))"
 

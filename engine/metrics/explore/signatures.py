@@ -174,7 +174,7 @@ class Signatures:
         MetricError
             If the signatures have no label or no prediction; and as :meth:`rows_in`.
         """
-        return self._weighed(self._codes(expr) == 1, split)
+        return self._confusions(self._codes(expr) == 1, split)[1]
 
     def figures(
         self,
@@ -203,15 +203,11 @@ class Signatures:
             If a metric needs scores or has a threshold.
             If there is no such metric, or nothing to compute it of; and as :meth:`rows_in`.
         """
-        wanted = "a list of metrics"
-        specs = [_computable(m) for m in texts("figures", "metrics", metrics, wanted, least=1)]
-        member = self._codes(expr) == 1
-        in_rows = self._confusion(member, split)
-        confusion = in_rows if self.weights is None else self._weighed(member, split)
-        counts = np.where(member & self._of(split), self.counts, 0)
-        support, n = int(counts[self._scored()].sum()), int(counts.sum())
-        unscored = UNSCORED if n else EMPTY
-        none = (None, STATUSES[WEIGHTLESS] if support else unscored)
+        names = texts("figures", "metrics", metrics, "a list of metrics", least=1)
+        specs, member = [_computable(m) for m in names], self._codes(expr) == 1
+        in_rows, confusion = self._confusions(member, split)
+        support, n = int(in_rows.sum()), self.counts[member & self._of(split)].sum()
+        none = (None, STATUSES[WEIGHTLESS] if support else UNSCORED if n else EMPTY)
         rows = []
         for m in specs:
             values = of_confusions(m, confusion, self.positive, in_rows)
@@ -271,31 +267,20 @@ class Signatures:
             raise MetricError(f"the signatures have no split {no_split(split, known)}")
         return rows
 
-    def _scored(self) -> np.ndarray:
-        scored: np.ndarray = ((self.groups[["label", "pred"]] >= 0).all(axis=1)).to_numpy()
-        return scored
-
-    def _confusion(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
-        """Return the confusion of rows."""
-        return np.asarray(self._cells(member, split, self.counts[None])[0])
-
-    def _weighed(self, member: np.ndarray, split: AnySplit) -> np.ndarray:
-        """Return the confusion of weights, of rows where there are none."""
-        if self.weights is None:
-            return self._confusion(member, split)
-        cells = self._cells(member, split, self.weights.digits)
-        return Exact(self.weights.low, cells).value
-
-    def _cells(self, member: np.ndarray, split: AnySplit, values: np.ndarray) -> np.ndarray:
-        """Add up whole numbers ``[k, P]`` of signatures by label and prediction, ``[k, C, C]``."""
+    def _confusions(self, member: np.ndarray, split: AnySplit) -> tuple[np.ndarray, np.ndarray]:
+        """Return the confusion of rows, and that of weights: of rows where there are none."""
         if self.missing:
             raise no_confusion(self.missing)
-        chosen = member & self._of(split) & self._scored()
-        label, pred = (self.groups[c].to_numpy()[chosen] for c in ("label", "pred"))
+        of_split, groups = self._of(split), self.groups[["label", "pred"]].to_numpy()
+        chosen = member & of_split & (groups >= 0).all(axis=1)
+        # What is whole adds up exactly: rows, and each digit of weights.
+        values = [self.counts, *([] if self.weights is None else self.weights.digits)]
         filled = np.zeros((len(values), len(self.classes), len(self.classes)), dtype=np.int64)
         for into, each in zip(filled, values, strict=True):
-            np.add.at(into, (label, pred), each[chosen])
-        return filled
+            np.add.at(into, tuple(groups[chosen].T), each[chosen])
+        if self.weights is None:
+            return filled[0], filled[0]
+        return filled[0], Exact(self.weights.low, filled[1:]).value
 
 
 def no_confusion(missing: Sequence[str]) -> MetricError:
@@ -361,11 +346,9 @@ def signatures(
         raise MetricError(f"limit must be a positive number of signatures to keep, found {limit}")
     classes = given_classes(call, classes)
     at_positive = position_of(classes, positive)
-    for role, column in (("label", label), ("pred", pred), ("split", split), ("weight", weight)):
-        if column is not None:
-            text(call, role, column, "a column")
-    named = {"label": label, "pred": pred, "split": split, "weight": weight}
-    check_columns(df, "the table", {role: [c] for role, c in named.items() if c is not None})
+    roles = {"label": label, "pred": pred, "split": split, "weight": weight}
+    named = {role: text(call, role, c, "a column") for role, c in roles.items() if c is not None}
+    check_columns(df, "the table", {role: [c] for role, c in named.items()})
     wanted = named_masks(df, named_ids, "ids") if named_ids is None or named_ids else ()
     rows = df.withColumns(_columns(label, pred, weight))
     table = read_masks(rows)
@@ -403,7 +386,7 @@ def signatures(
         positive=at_positive,
         n_patterns=n_patterns,
         rows_left_out=left_out,
-        missing=tuple(name for name in ("label", "pred") if named[name] is None),
+        missing=tuple(name for name in ("label", "pred") if name not in named),
     )
 
 
@@ -452,11 +435,10 @@ def _weight_digits(rows: DataFrame, by: Mapping[str, str], weight: str, bad: str
     halves = ", ".join(f"{2.0 ** (-BITS // 2 * p)!r}D" for p in range(_LOWEST, _HIGHEST + 1))
     unit = f"{2.0**BITS!r}D"
     columns = {**by, _WEIGHT: weight, _BAD: bad}
-    names, left = [*by, _BAD], "_left"
+    names, left = [*by, _BAD, _PLACE], "_left"
     digits = rows.selectExpr(*(f"{sql} AS {name}" for name, sql in columns.items()))
-    digits = digits.selectExpr(*names, _WEIGHT, f"{place} AS {_PLACE}")
+    digits = digits.selectExpr(*by, _BAD, _WEIGHT, f"{place} AS {_PLACE}")
     half = f"get(array({halves}), {_PLACE} - ({_LOWEST}))"
-    names.append(_PLACE)
     digits = digits.selectExpr(*names, f"{_WEIGHT} * {half} * {half} AS {left}")
     for digit in _DIGITS:
         rest = f"({left} - floor({left})) * {unit}"
@@ -472,11 +454,9 @@ def _exact(sums: pd.Series) -> Exact:
     low = _LOWEST - len(_DIGITS) + 1
     digits = np.zeros((_HIGHEST - low + 1, len(sums)), np.int64)
     for i, places in enumerate(sums):
-        for place, *own in (
-            tuple(each.values() if isinstance(each, dict) else each) for each in places
-        ):
-            for j, digit in enumerate(own):
-                digits[place - j - low, i] += digit
+        for each in places:
+            place, *own = each.values() if isinstance(each, dict) else each
+            digits[np.arange(place - low, place - low - len(own), -1), i] += own
     return Exact(low, digits).carried()
 
 

@@ -94,8 +94,7 @@ _ADDENDS: Mapping[str, tuple[Addend, ...]] = {
 
 def _mean(total: Sum, power: float = 1.0) -> Callable[[State], Values]:
     def of(state: State) -> Values:
-        n = state.weight(total.by.name)[..., 0]
-        return mean(state.sums[total.name][..., 0], n, power)
+        return mean(state.sums[total.name][..., 0], state.weight(total.by.name)[..., 0], power)
 
     return of
 

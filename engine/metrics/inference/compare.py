@@ -79,8 +79,7 @@ def compare(
                 of = _by_replicates(parts, metric, spec, confidence)
             else:
                 continue
-            names = [OVERALL, *spec.slice_ids]
-            about = {"split": split, "slice": names, "metric": str(metric)}
+            about = {"split": split, "slice": [OVERALL, *spec.slice_ids], "metric": str(metric)}
             columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, confidence)}
             tables.append(pd.DataFrame({**about, **columns}))
     if not tables:

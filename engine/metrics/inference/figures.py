@@ -138,8 +138,7 @@ def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
         bounds = bound(metric, state)
         for at, (score, positive, weight) in part.scores.items():
             weights = weight if spec.weighted else None
-            sides = histogram_of(positive, score, weights)
-            value[at] = RANKINGS[metric.name](*sides)
+            value[at] = RANKINGS[metric.name](*histogram_of(positive, score, weights))
             status[at] = SINGLE_CLASS if np.isnan(value[at]) and weight.any() else 0
             bounds[at] = np.nan if np.isnan(value[at]) else 0.0
     n = state.rows["rows"][:, 0]
@@ -156,17 +155,14 @@ def custom_figures(part: Part, name: str, spec: EvaluationSpec) -> Figures:
     metric = next(c for c in spec.custom if c.name == name)
     n = part.state.rows["rows"][:, 0]
     value, problems = np.full(len(n), np.nan), {}
-    for (one, at), states in part.custom.items():
-        if one != name:
-            continue
-        message = failed(states)
-        if message is None:
-            try:
-                value[at] = metric.figure(states)
-            except RAISED as error:
-                message = problem(error)
-        if message is not None:
+    for at, states in ((at, states) for (one, at), states in part.custom.items() if one == name):
+        if message := failed(states):
             problems[at] = message
+            continue
+        try:
+            value[at] = metric.figure(states)
+        except RAISED as error:
+            problems[at] = problem(error)
     return with_statuses(value, part.scored[name], n, problems)
 
 

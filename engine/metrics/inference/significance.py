@@ -48,10 +48,7 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     good, rows = k + other_k, n + other_n
     # Count what is rare in the slice: with k at or below the mode, the near tail is 0 … k.
     mode = (n + 1) * (good + 1) // (rows + 2)
-    turned = k > mode
-    good, k, mode = (
-        np.where(turned, a, b) for a, b in ((rows - good, good), (n - k, k), (n - mode, mode))
-    )
+    good, k, mode = np.where(k > mode, (rows - good, n - k, n - mode), (good, k, mode))
 
     def log_chance(j: np.ndarray) -> np.ndarray:  # but for a constant
         cells = (j, good - j, n - j, rows - good - n + j)
@@ -63,15 +60,13 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     own = log_chance(k) + _TIE
     for _ in range(int(most.max(initial=0)).bit_length() + 1):
         middle = (low + high) // 2
-        rarer = log_chance(np.minimum(middle, most)) <= own
-        rarer |= middle > most
+        rarer = (log_chance(np.minimum(middle, most)) <= own) | (middle > most)
         low, high = np.where(rarer, low, middle), np.where(rarer, middle, high)
     with ThreadPoolExecutor(1) as beside:  # most of the time goes here, and scipy frees Python
         far = beside.submit(hypergeom.sf, high - 1, rows, good, n)
         p = hypergeom.cdf(k, rows, good, n) + far.result()
-    likeliest = own >= log_chance(mode)
-    exists = (n > 0) & (other_n > 0)
-    return np.asarray(np.where(exists, np.where(likeliest, 1.0, np.minimum(p, 1.0)), np.nan))
+    p = np.where(own >= log_chance(mode), 1.0, np.minimum(p, 1.0))
+    return np.asarray(np.where((n > 0) & (other_n > 0), p, np.nan))
 
 
 def replicate_test(
@@ -106,17 +101,18 @@ def replicate_test(
     [1.0, 0.0]
     """
     n = np.asarray(n, np.float64)
-    total = replicates.shape[-1]
-    finite = np.isfinite(replicates)
-    b = finite.sum(axis=-1)
+    b = np.isfinite(replicates).sum(axis=-1)
     with np.errstate(all="ignore"):
-        mean = np.where(finite, replicates, 0.0).sum(axis=-1) / b
-        squares = np.where(finite, replicates - mean[..., None], 0.0) ** 2
-        variance = squares.sum(axis=-1) / (b - 1) * n / (n - 1)
+        variance = row_variance(replicates, n) / (n - 1)
         freedom = 1 / (1 / (n - 1) + 1 / (b - 1))
         t = np.abs(difference) / np.sqrt(np.maximum(variance, floor))
         p = np.where(np.asarray(difference) == 0, 1.0, 2 * stdtr(freedom, -t))
-    exists = np.isfinite(difference) & (n > 1) & (b >= max(2, SHARE * total)) & ~np.isinf(t)
+    exists = (
+        np.isfinite(difference)
+        & (n > 1)
+        & (b >= max(2, SHARE * replicates.shape[-1]))
+        & ~np.isinf(t)
+    )
     return np.where(exists, p, np.nan)
 
 

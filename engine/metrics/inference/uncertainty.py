@@ -19,7 +19,7 @@ from engine.masks.splits import by_split
 from engine.metrics.catalog import MetricSpec
 from engine.metrics.formulas.families import family, is_share
 from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
-from engine.metrics.formulas.states import INSUFFICIENT, ROUGH, Family
+from engine.metrics.formulas.states import INSUFFICIENT, ROUGH, Family, Pair
 from engine.metrics.inference.figures import OK, SURE_COLUMNS, UNDEFINED
 from engine.metrics.inference.intervals import (
     Interval,
@@ -149,8 +149,7 @@ def with_uncertainty(
         status = status.astype(object)
         exists = np.isin(status, [OK, UNDEFINED])
         for i, metric in enumerate(spec.metrics):
-            find = _FIND.get(metric.family, _of_states)
-            of = find(part, metric, spec, confidence, value[:, i])
+            of = _FIND.get(metric.family, _of_states)(part, metric, spec, confidence, value[:, i])
             here = exists[:, i]
             status[here & of.rough, i] = ROUGH
             enough = sufficient(of.decisive, confidence.min_support)
@@ -236,50 +235,34 @@ def _scores(
     for start in range(0, len(value), _SLICES):
         block = slice(start, start + _SLICES)
         own = np.stack([negatives[block], positives[block]])
-        of_block = _RANKED[metric.name](own, whole, confidence.level)
+        of_block = *_ends(metric, own, confidence.level), *_against_others(metric, own, whole)
         for column, values in zip(columns, of_block, strict=True):
             column[block] = values
     low, high, outside, p = columns
     for at, (score, positive, _) in part.scores.items():  # a small slice's is of the scores
         sides = np.stack(histogram_of(positive, score))[:, None]
-        low[at], high[at] = (e[0] for e in _ENDS[metric.name](sides, confidence.level))
+        low[at], high[at] = (end[0] for end in _ends(metric, sides, confidence.level))
     if spec.weighted or confidence.clustered:
         return _nothing(value - outside, rows)
     return _Inference(Interval(low, high), value - outside, p, rows)
 
 
-_Ranked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _roc(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
-    """Return ends, the complement's area and p of areas of histograms ``[2, slices, bins]``."""
-    area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
-    p = auc_test(area, outside, auc_variance(whole[0], whole[1]).value)
-    return *_roc_ends(own, level), outside.value, p
-
-
-def _precision_recall(own: np.ndarray, whole: np.ndarray, level: float) -> _Ranked:
-    outside = average_precision(*(whole - own))
-    return *_precision_ends(own, level), outside, np.full(own.shape[1], np.nan)
-
-
-def _roc_ends(own: np.ndarray, level: float) -> Interval:
-    return auc_interval(own[0], own[1], level)
-
-
-def _precision_ends(own: np.ndarray, level: float) -> Interval:
+def _ends(metric: MetricSpec, own: np.ndarray, level: float) -> Interval:
+    """Return the intervals of areas of histograms ``[2, slices, bins]``."""
+    if metric.name == "roc_auc":
+        return auc_interval(own[0], own[1], level)
     return average_precision_interval(average_precision(*own), own[1].sum(axis=-1), level)
 
 
-_RANKED: Mapping[str, Callable[[np.ndarray, np.ndarray, float], _Ranked]] = {
-    "roc_auc": _roc,
-    "pr_auc": _precision_recall,
-}
+def _against_others(metric: MetricSpec, own: np.ndarray, whole: np.ndarray) -> Pair:
+    """Return the complements' areas, and p; none of areas under the precision-recall curve."""
+    if metric.name == "pr_auc":
+        return average_precision(*(whole - own)), np.full(own.shape[1], np.nan)
+    area, outside = (auc_variance(h[0], h[1]) for h in (own, whole - own))
+    return outside.value, auc_test(area, outside, auc_variance(whole[0], whole[1]).value)
+
+
 _INTERVALS = {"roc_auc": "DeLong", "pr_auc": "Boyd"}
-_ENDS: Mapping[str, Callable[[np.ndarray, float], Interval]] = {
-    "roc_auc": _roc_ends,
-    "pr_auc": _precision_ends,
-}
 
 
 def _counted(

@@ -78,8 +78,7 @@ def scan(
             cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
             log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
     with settings(joined.sparkSession, _NARROW):
-        rows = narrowed(joined, form, hashed)
-        return _added_up(rows, partial(chunks, words=form.words), form)
+        return _added_up(narrowed(joined, form, hashed), partial(chunks, words=form.words), form)
 
 
 def _added_up(
