@@ -80,8 +80,8 @@ def slices_of(S: np.recarray) -> Slices:  # noqa: N803 - the slice matrix, as ev
     names = S.dtype.names or ()
     if not names:
         return no_slices(len(S))
-    blocks = [packed(one) for one in _blocks(np.asarray(S), names)]
-    words = np.concatenate(blocks) if blocks else np.zeros((0, 1), np.int64)
+    empty = np.zeros((0, -(-len(names) // WORD)), np.int64)
+    words = np.concatenate([empty, *(packed(one) for one in _blocks(np.asarray(S), names))])
     return Slices(np.ascontiguousarray(words.T).view(np.uint64), len(names))
 
 
@@ -151,11 +151,9 @@ class Arrays:
             _typed(probs.ravel(), "probs", "not a number")
             probs = probs.astype(np.float64)
         outside = ((probs < -SLACK) | (probs > 1 + SLACK)).reshape(len(probs), -1)
-        rows = np.flatnonzero(outside.any(axis=1) & self.mask)
-        if len(rows):
-            value = probs[rows[0]].ravel()[outside[rows[0]].argmax()]
-            example = f"{value:g} at row {rows[0]}"
-            raise MetricError(f"probs: {example} is not a probability from 0 to 1")
+        if (bad := outside.any(axis=1) & self.mask).any():
+            first = np.take_along_axis(probs.reshape(outside.shape), outside.argmax(1)[:, None], 1)
+            _check("probs", first[:, 0], bad, "is not a probability from 0 to 1")
         return probs
 
     @cached_property
@@ -165,10 +163,7 @@ class Arrays:
             return None
         weight = _numbers(self.weights, "weights")
         _check_numbers("weights", ~np.isfinite(weight))
-        below = np.flatnonzero(weight < 0)
-        if len(below):
-            at = below[0]
-            raise MetricError(f"weights: {weight[at]:g} at row {at} is not at least 0")
+        _check("weights", weight, weight < 0, "is not at least 0")
         return weight
 
 
@@ -199,23 +194,20 @@ def values_of(
     >>> values_of([f1], of, slices)[f1].value.round(3).tolist()
     [0.5, 0.667, nan]
     """
-    sources: dict[tuple[str, float | None], list[MetricSpec]] = {}
-    for metric in metrics:
-        sources.setdefault(_source(metric), []).append(metric)
     values: dict[MetricSpec, Values] = {}
-    for (source, threshold), some in sources.items():
-        if source == "scores":
+    for source in dict.fromkeys(map(_source, metrics)):
+        some = [m for m in metrics if _source(m) == source]
+        if source == ("scores", None):
             values |= _ranked(some, of, slices)
             continue
-        outputs = _outputs(source, threshold, some, of)
+        outputs = _outputs(*source, some, of)
         added = _added([_plain(m) for m in some], outputs, of.weight, slices)
         values |= dict(zip(some, added, strict=True))
     return values
 
 
 def _source(metric: MetricSpec) -> tuple[str, float | None]:
-    threshold = metric.parameter("threshold")
-    if threshold is not None:
+    if (threshold := metric.parameter("threshold")) is not None:
         return "pred", threshold
     own = metric.family in ("scores", "predictions")
     return (metric.family if own else metric.needs), None
@@ -240,8 +232,7 @@ def _outputs(
             has_pred = np.asarray(_needed(metrics[0], "preds", of.predicted) != ABSTAIN)
             return Outputs(Classes(), of.labels, np.where(has_pred, 0, MISSING))
         case "numbers":
-            none = np.full(n, MISSING)
-            preds = _needed(metrics[0], "preds", of.preds)
+            none, preds = np.full(n, MISSING), _needed(metrics[0], "preds", of.preds)
             target, predicted = _numbers(of.golds, "golds"), _numbers(preds, "preds")
             return Outputs(Classes(), none, none, None, target, predicted)
         case "column":
@@ -350,10 +341,9 @@ def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[M
     _, rank = np.unique(probs[:, 1], return_inverse=True)
     value = np.empty((len(metrics), 1 + slices.count))
     for i in range(1 + slices.count):
-        at = np.flatnonzero(mask) if i == 0 else slices.members(i - 1)
+        at = np.arange(len(mask)) if i == 0 else slices.members(i - 1)
         at = at[mask[at]]
-        weight = None if of.weight is None else of.weight[at]
-        sides = histogram_of(positive[at], rank[at], weight)
+        sides = histogram_of(positive[at], rank[at], None if of.weight is None else of.weight[at])
         value[:, i] = [RANKINGS[m.name](*sides) for m in metrics]
     return {m: Values(v, np.full(len(v), OK)) for m, v in zip(metrics, value, strict=True)}
 
@@ -408,6 +398,12 @@ def unequal_lengths(lengths: Mapping[str, int]) -> MetricError:
     """Return the error of arrays that differ in length."""
     each = ", ".join(f"{name} has {n}" for name, n in lengths.items())
     return MetricError(f"all must have one entry per row, but {each}")
+
+
+def _check(name: str, values: np.ndarray, bad: np.ndarray, problem: str) -> None:
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        raise MetricError(f"{name}: {values[rows[0]]:g} at row {rows[0]} {problem}")
 
 
 def _check_numbers(name: str, bad: np.ndarray) -> None:
@@ -474,12 +470,8 @@ def integers(values: np.ndarray, name: str) -> np.ndarray:
     if flat.dtype.kind not in "biuf":
         flat = _typed(flat, name, "not an integer")
     if flat.dtype.kind == "f":
-        off = np.flatnonzero((flat != np.floor(flat)) | np.isinf(flat))
-        if len(off):
-            raise MetricError(f"{name}: {flat[off[0]]:g} at row {off[0]} is not an integer")
-    large = np.flatnonzero(np.abs(flat) >= _MOST) if flat.dtype.kind in "uf" else np.arange(0)
-    if len(large):
-        example = f"{flat[large[0]]:g} at row {large[0]}"
-        raise MetricError(f"{name}: {example} is larger than a label can be")
+        _check(name, flat, (flat != np.floor(flat)) | np.isinf(flat), "is not an integer")
+    if flat.dtype.kind in "uf":
+        _check(name, flat, np.abs(flat) >= _MOST, "is larger than a label can be")
     whole: np.ndarray = flat.astype(np.int64, copy=False)
     return whole

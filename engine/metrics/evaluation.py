@@ -140,8 +140,7 @@ class Evaluation:
         figures = self.by_slice
         chosen = (figures["metric"] == name) & figures["status"].isin(["ok", "rough"])
         chosen &= in_split(figures["split"], split)
-        if model is not None:
-            chosen &= figures["model_id"] == model
+        chosen &= (figures["model_id"] == model) | (model is None)
         rows, to = figures[chosen], self._reference(figures, OVERALL)[chosen]
         worse: pd.Series = badness(rows["value"], self.better(name), to)
         return rows.loc[worse.nlargest(n).index].reset_index(drop=True)

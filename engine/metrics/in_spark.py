@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, cast
@@ -104,11 +104,9 @@ class SparkRows:
     own: Own | None = None
     functions: Sequence[SlicingFunction] = ()
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Explain faults of slicing functions."""
-        with explained(with_parts(self.functions)):
-            yield
+        return explained(with_parts(self.functions))
 
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
         """Add up all states."""
@@ -284,7 +282,9 @@ def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:
     if of is None:
         columns = own_names(rows.columns, asks.columns)
         spec = replace(spec, weighted=has_weights(rows, columns))
-        joined = _with_own(rows, spec.classes, columns)
+        fields = fields_of(rows, "the table", [], columns, spec.classes)
+        scored = of_model(with_arrays(rows, columns), "model", columns)
+        joined = with_own_predictions(scored, fields)
         return SparkRows(joined, spec, asks.key, own=Own(rows, columns), functions=functions)
     outputs = {
         model: normalised(df, asks.table(model), model, asks.key, asks.columns, spec.classes)
@@ -308,9 +308,3 @@ def write_table(table: pd.DataFrame, path: str) -> None:
     except (PySparkException, Py4JJavaError) as error:
         first = str(error).partition("\n")[0]
         raise ArgumentError("to_delta", "path", wanted, path, f": {first}") from None
-
-
-def _with_own(rows: DataFrame, classes: Sequence[Any], columns: Mapping[str, str]) -> DataFrame:
-    """Return rows that hold their predictions as if these had been joined."""
-    fields = fields_of(rows, "the table", [], columns, classes)
-    return with_own_predictions(of_model(with_arrays(rows, columns), "model", columns), fields)

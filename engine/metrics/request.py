@@ -205,9 +205,7 @@ def check_summed(schema: StructType, table: str, metrics: Sequence[MetricSpec]) 
     ------
     ColumnError
     """
-    for metric in metrics:
-        if metric.needs != "column":
-            continue
+    for metric in (m for m in metrics if m.needs == "column"):
         column = metric.parameter("column")
         kind = schema[column].dataType.simpleString()
         if metric.name == "mean" and not kind.startswith(_SUMMED):
@@ -224,8 +222,8 @@ def classes_of(
     >>> classes_of([parse_metric("mae"), parse_metric("coverage")], [], None)
     []
     """
-    needed = any(m.needs in ("pred", "prob") and m.family != "predictions" for m in metrics)
-    needed = needed or any(c.needs != "numbers" for c in own)
+    ours = any(m.needs in ("pred", "prob") and m.family != "predictions" for m in metrics)
+    needed = ours or any(c.needs != "numbers" for c in own)
     return given_classes("evaluate", classes) if needed else []
 
 

@@ -72,15 +72,14 @@ class Scorer:
         self.metrics: dict[str, MetricSpec | Callable[..., Any]] = {
             name: parse_metric(name) for name in names
         }
-        if custom_metric_funcs is not None:
-            wanted = "a dict of functions by name"
-            own = mapping("Scorer", "custom_metric_funcs", custom_metric_funcs, wanted)
-            for name, function in own.items():
-                text("Scorer", "each name in custom_metric_funcs", name)
-                if not callable(function):
-                    argument = f"custom_metric_funcs[{name!r}]"
-                    raise ArgumentError("Scorer", argument, "a function", function)
-            self.metrics.update(own)
+        own = {} if custom_metric_funcs is None else custom_metric_funcs
+        own = mapping("Scorer", "custom_metric_funcs", own, "a dict of functions by name")
+        for name, function in own.items():
+            text("Scorer", "each name in custom_metric_funcs", name)
+            if not callable(function):
+                argument = f"custom_metric_funcs[{name!r}]"
+                raise ArgumentError("Scorer", argument, "a function", function)
+        self.metrics.update(own)
 
     def score(
         self,
@@ -108,16 +107,7 @@ class Scorer:
         ValueError
             If there are no labels, a metric lacks its input, or lengths differ.
         """
-        golds = array_of("score", "golds", golds)
-        others = {"preds": preds, "probs": probs, "weights": weights}
-        preds, probs, weights = (array_or_none("score", *named) for named in others.items())
-        if len(golds) == 0:
-            raise MetricError("there are no labels to score: golds is empty")
-        arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
-        self._warn_of_a_class(arrays)
-        values = values_of(self._ours, arrays, no_slices(len(golds)))
-        _warn(values, 0)
-        return self._named(values, 0, "overall", golds, preds, probs)
+        return self._scores("score", None, golds, preds, probs, weights)["overall"]
 
     def score_slices(
         self,
@@ -147,33 +137,39 @@ class Scorer:
             If there are no labels, a metric lacks its input, lengths differ, or a mask holds
             anything else.
         """
-        call = "score_slices"
-        check_masks(call, S)
+        check_masks("score_slices", S)
+        as_dataframe = flag("score_slices", "as_dataframe", as_dataframe)
+        scores = self._scores("score_slices", S, golds, preds, probs, None)
+        return pd.DataFrame(scores).transpose() if as_dataframe else scores
+
+    def _scores(
+        self, call: str, masks: np.recarray | None, golds: np.ndarray,
+        preds: np.ndarray | None, probs: np.ndarray | None, weights: np.ndarray | None,
+    ) -> dict[str, dict[str, float]]:  # fmt: skip
+        """Score all rows ("overall"), and those of each slice if there are any."""
         golds = array_of(call, "golds", golds)
-        of_preds, of_probs = (
-            array_or_none(call, "preds", preds),
-            array_or_none(call, "probs", probs),
-        )
-        as_dataframe = flag(call, "as_dataframe", as_dataframe)
-        check_lengths(S=S, golds=golds, preds=of_preds, probs=of_probs)
+        others = {"preds": preds, "probs": probs, "weights": weights}
+        preds, probs, weights = (array_or_none(call, *named) for named in others.items())
+        if masks is not None:
+            check_lengths(S=masks, golds=golds, preds=preds, probs=probs)
         if len(golds) == 0:
             raise MetricError("there are no labels to score: golds is empty")
-        slices = slices_of(S)
-        arrays = Arrays(golds, of_preds, of_probs, None, self.abstain_label)
+        slices = no_slices(len(golds)) if masks is None else slices_of(masks)
+        arrays = Arrays(golds, preds, probs, weights, self.abstain_label)
         self._warn_of_a_class(arrays)
         values = values_of(self._ours, arrays, slices)
-        scores = {"overall": self._named(values, 0, "overall", golds, of_preds, of_probs)}
         _warn(values, 0)
+        scores = {"overall": self._named(values, 0, "overall", golds, preds, probs)}
         own = len(self._ours) < len(self.metrics)
-        for i, name in enumerate(S.dtype.names or ()):
+        for i, name in enumerate(() if masks is None else masks.dtype.names or ()):
             if not slices.rows[i]:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
                 continue
             _warn(values, 1 + i)
-            at = codes_of(name, S[name]) == 1 if own else slice(0)  # which nobody looks at
-            own_rows = (None if a is None else a[at] for a in (golds, of_preds, of_probs))
+            at = codes_of(name, masks[name]) == 1 if own else slice(0)  # which nobody looks at
+            own_rows = (None if a is None else a[at] for a in (golds, preds, probs))
             scores[name] = self._named(values, 1 + i, name, *own_rows)
-        return pd.DataFrame(scores).transpose() if as_dataframe else scores
+        return scores
 
     @property
     def _ours(self) -> list[MetricSpec]:
@@ -181,8 +177,12 @@ class Scorer:
 
     def _warn_of_a_class(self, of: Arrays) -> None:
         """Warn where -1 looks like a class, as in labels of -1 and 1: its rows are left out."""
-        classified = any(m.needs == "pred" for m in self._ours)
-        if not classified or of.abstain != ABSTAIN or of.predicted is None or of.mask.all():
+        if (
+            not any(m.needs == "pred" for m in self._ours)
+            or of.abstain != ABSTAIN
+            or of.predicted is None
+            or of.mask.all()
+        ):
             return
         both = (of.labels, of.predicted)
         if all(np.isin(v, (ABSTAIN, 1)).all() and (v == ABSTAIN).any() for v in both):
@@ -190,7 +190,7 @@ class Scorer:
                 "golds and preds are -1 and 1 alone, and rows of -1 are left out as abstentions; "
                 "give abstain_label=None if -1 is a class"
             )
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(text, UserWarning, stacklevel=4)
 
     def _named(
         self,
@@ -223,7 +223,7 @@ def _of_function(
         return {str(each): figure_of(value) for each, value in named.items()}
     except RAISED as error:
         text = f"metric {name!r} failed on slice {slice_name!r} and is NaN there: {problem(error)}"
-        warnings.warn(text, UserWarning, stacklevel=4)
+        warnings.warn(text, UserWarning, stacklevel=5)
         return {name: math.nan}
 
 
@@ -257,8 +257,9 @@ S.astype("int64").to_records(index=False)
             if name == OVERALL:
                 raise ArgumentError(call, "each field of S", "a slice other than all rows", name)
             if shape := masks.dtype[name].shape:
-                field = f"field {name!r} of S"
-                raise ArgumentError(call, field, "a value per row", np.empty(shape))
+                raise ArgumentError(
+                    call, f"field {name!r} of S", "a value per row", np.empty(shape)
+                )
         return
     hint = (
         '; write S.astype("int64").to_records(index=False)'
@@ -273,7 +274,7 @@ def _warn(values: Mapping[MetricSpec, Values], at: int) -> None:
     for metric, (value, status) in values.items():
         if status[at] == UNDEFINED:
             text = f"{metric} is 0/0 here and given as {value[at]:g}"
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
@@ -291,7 +292,9 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
     """
     num_classes = whole("preds_to_probs", "num_classes", num_classes, 1)
     flat = integers(array_of("preds_to_probs", "preds", preds), "preds")
-    _check_size("preds_to_probs", "num_classes", num_classes)
+    if num_classes > MOST_CLASSES:
+        wanted = f"at most {MOST_CLASSES:,}"
+        raise ArgumentError("preds_to_probs", "num_classes", wanted, num_classes)
     outside = flat[(flat < 0) | (flat >= num_classes)]
     if len(outside):
         raise MetricError(
@@ -299,11 +302,6 @@ def preds_to_probs(preds: np.ndarray, num_classes: int) -> np.ndarray:
         )
     probs: np.ndarray = np.eye(num_classes)[flat]
     return probs
-
-
-def _check_size(call: str, argument: str, classes: int) -> None:
-    if classes > MOST_CLASSES:
-        raise ArgumentError(call, argument, f"at most {MOST_CLASSES:,}", classes)
 
 
 def probs_to_preds(
@@ -331,22 +329,21 @@ def probs_to_preds(
     >>> probs_to_preds(np.array([[0.8, 0.2], [0.5, 0.5]]), tie_break_policy="abstain").tolist()
     [0, -1]
     """
-    array = array_of("probs_to_preds", "probs", probs)
-    if array.dtype.kind not in "biuf":
-        raise ArgumentError("probs_to_preds", "probs", "an array of probabilities", probs)
-    probs, tol = array, number("probs_to_preds", "tol", tol, 0)
+    call, argument = "probs_to_preds", probs
+    probs = array_of(call, "probs", probs)
+    if probs.dtype.kind not in "biuf":
+        raise ArgumentError(call, "probs", "an array of probabilities", argument)
+    tol = number(call, "tol", tol, 0)
     if probs.ndim != 2 or probs.shape[1] < 2:  # noqa: PLR2004
         raise wrong_shape(probs.shape)
-    tie_break_policy = choice(
-        "probs_to_preds", "tie_break_policy", tie_break_policy, list(_TIE_BREAKERS)
-    )
+    break_tie = _TIE_BREAKERS[choice(call, "tie_break_policy", tie_break_policy, [*_TIE_BREAKERS])]
     unknown = np.flatnonzero(np.isnan(probs).any(axis=1))
     if len(unknown):
         raise MetricError(f"probs: row {unknown[0]} is not a number")
     near_best = probs.max(axis=1, keepdims=True) - probs < tol
     preds: np.ndarray = near_best.argmax(axis=1)
     for row in np.flatnonzero(near_best.sum(axis=1) > 1):
-        preds[row] = _TIE_BREAKERS[tie_break_policy](int(row), np.flatnonzero(near_best[row]))
+        preds[row] = break_tie(int(row), np.flatnonzero(near_best[row]))
     return preds
 
 

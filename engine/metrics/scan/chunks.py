@@ -358,32 +358,24 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
     key = hashed.columns if hashed is not None and form.replicates else ()
     texts = [*key, *([spec.split] if spec.split is not None else [])]
     means = [c.partition(":")[2] for c in spec.columns if c.startswith("mean:")]
-    if any(kinds.get(c) not in TEXTS for c in texts):
-        return None
-    if any(kinds.get(c) not in NUMBERS for c in means):
+    wanted = [*((c, TEXTS) for c in texts), *((c, NUMBERS) for c in means)]
+    if any(kinds.get(c) not in allowed for c, allowed in wanted):
         return None
     masks = read_masks(own.rows).stored_words(spec.slice_ids)
     if masks is None:
         return None
-    others = [c.partition(":")[2] for c in spec.columns]
-    columns = list(dict.fromkeys([*at.values(), *texts, *others, *masks.columns]))
-    files = files_of(own.rows, columns)
+    others = (c.partition(":")[2] for c in spec.columns)
+    files = files_of(own.rows, [*dict.fromkeys([*at.values(), *texts, *others, *masks.columns])])
     return None if files is None else Reader(files, form, Places(masks, (at,), hashed), rows)
 
 
 def _means_the_same(at: Mapping[str, str], kinds: Mapping[str, str], spec: EvaluationSpec) -> bool:
     """Tell whether predictions are of types that mean the same here and in SQL."""
-    if "weight" in at and kinds[at["weight"]] not in NUMBERS:
-        return False
-    allowed = TEXTS | NUMBERS
+    labels = NUMBERS if spec.needs("numbers") else TEXTS | NUMBERS
     if spec.classes and not all(isinstance(c, str) for c in spec.classes):
-        allowed = allowed - {"string"}  # of which some read as numbers, as Spark has it
-    if spec.needs("numbers"):
-        allowed = allowed & NUMBERS
-    if any(kinds[at[name]] not in allowed for name in ("label", "pred") if name in at):
-        return False
-    if any(isinstance(c, int) and abs(c) >= 2**63 for c in spec.classes):
-        return False
-    if not spec.classes or "prob" not in at:
-        return True
-    return kinds[at["prob"]] in (NUMBERS | ARRAYS if len(spec.classes) == _TWO else ARRAYS)
+        labels = labels - {"string"}  # of which some read as numbers, as Spark has it
+    allowed = {"weight": NUMBERS, "label": labels, "pred": labels}
+    if spec.classes:
+        allowed["prob"] = ARRAYS | (NUMBERS if len(spec.classes) == _TWO else set())
+    large = any(isinstance(c, int) and abs(c) >= 2**63 for c in spec.classes)
+    return not large and all(kinds[at[ours]] in allowed[ours] for ours in allowed if ours in at)

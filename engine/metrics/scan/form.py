@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import Any, Final
 
 import numpy as np
@@ -103,11 +103,12 @@ class EvaluationSpec:
     @property
     def replicable(self) -> list[MetricSpec]:
         """The metrics that replicates can be drawn of."""
-        return [m for m in self.metrics if family(m, self.labels).replicated and self._fits(m)]
-
-    def _fits(self, metric: MetricSpec) -> bool:
-        counts, _ = addends_of([metric], self.labels)
-        return all(c.cells <= MOST_REPLICATED for c in counts)
+        return [
+            m
+            for m in self.metrics
+            if family(m, self.labels).replicated
+            and all(c.cells <= MOST_REPLICATED for c in addends_of([m], self.labels)[0])
+        ]
 
     def work(self, replicates: int = 0) -> Work:
         """Return what is added up of each model."""
@@ -127,8 +128,7 @@ class EvaluationSpec:
 
     def needs(self, what: str) -> bool:
         """Tell whether a metric is computed from ``prob``, or from ``numbers``."""
-        own = any(c.needs == what for c in self.custom)
-        return own or any(m.needs == what for m in self.metrics)
+        return any(m.needs == what for m in (*self.metrics, *self.custom))
 
     @property
     def ranked(self) -> bool:
@@ -236,25 +236,17 @@ class Form:
         """All pairs of models."""
         return list(combinations(range(len(self.spec.models)), 2)) if self.spec.classes else []
 
-    @property
-    def pair_row(self) -> int:
-        """Where rows of pairs start, after those of models."""
-        return self.cells * len(self.spec.models)
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Where rows start that come after those of models' counts.
 
-    @property
-    def null_row(self) -> int:
-        """The row of undecided masks."""
-        return self.pair_row + PAIR_CELLS * len(self.pairs)
-
-    @property
-    def flag_row(self) -> int:
-        """Where models' flags start, each a row."""
-        return self.null_row + 1
-
-    def scored_row(self, i: int, j: int) -> int:
-        """Return the row of the supports of a model's j-th metric of the user's own."""
-        first = self.flag_row + len(FLAGS) * len(self.spec.models)
-        return first + i * len(self.spec.custom) + j
+        Those of pairs of models, of undecided masks, of models' flags, and of how many rows the
+        user's own metrics were given.
+        """
+        models = len(self.spec.models)
+        sizes = {"pairs": PAIR_CELLS * len(self.pairs), "nulls": 1, "flags": models * len(FLAGS)}
+        starts = accumulate(sizes.values(), initial=self.cells * models)
+        return dict(zip([*sizes, "scored"], starts, strict=True))
 
     # What tasks send as bytes is numbered below 0.
     def scores_row(self, i: int) -> int:

@@ -62,11 +62,10 @@ def join_predictions(
             ours, theirs = (d.schema[column].dataType.simpleString() for d in (masks, df))
             if _key_family(ours) != _key_family(theirs):
                 raise other_key_type(column, ours, model, theirs)
-    joined = masks
     for at, df in enumerate(predictions.values()):
         outputs = df.selectExpr(*map(name_sql, on), _struct(dict(zip(OURS, OURS, strict=True)), at))
-        joined = joined.join(outputs, list(on), "left")
-    return joined
+        masks = masks.join(outputs, list(on), "left")
+    return masks
 
 
 def other_key_type(column: str, ours: str, model: str, theirs: str) -> ColumnError:
@@ -144,13 +143,13 @@ def number(value: str) -> str:
 def bad_number(value: str) -> str:
     """Tell whether a label or prediction is there but is no number that can be summed."""
     as_double = number(value)
-    large = f"isnan({as_double}) OR abs({as_double}) > {_double(MAX_NUMBER)}"
+    large = f"isnan({as_double}) OR abs({as_double}) > {MAX_NUMBER!r}D"
     return f"({value} IS NOT NULL AND ({as_double} IS NULL OR {large}))"
 
 
 def bad_weight(weight: str) -> str:
     """Tell whether a weight, a DOUBLE, is negative, too large or NaN."""
-    bad = f"{weight} < 0 OR isnan({weight}) OR {weight} > {_double(MAX_WEIGHT)}"
+    bad = f"{weight} < 0 OR isnan({weight}) OR {weight} > {MAX_WEIGHT!r}D"
     return f"COALESCE({bad}, false)"
 
 
@@ -158,13 +157,9 @@ def bad_prob(prob: str, n_classes: int) -> str:
     """Tell whether there isn't a probability per class, or one is out of [0, 1]; NaN may be."""
     prob = f"CAST({prob} AS ARRAY<DOUBLE>)"
     # Functions of arrays that take lambdas would be interpreted row by row. NaN is the largest.
-    most = f"array_max(array_remove({prob}, double('NaN'))) > {_double(1 + SLACK)}"
-    outside = f"array_min({prob}) < {_double(-SLACK)} OR COALESCE({most}, false)"
+    most = f"array_max(array_remove({prob}, double('NaN'))) > {1 + SLACK!r}D"
+    outside = f"array_min({prob}) < {-SLACK!r}D OR COALESCE({most}, false)"
     return f"({prob} IS NOT NULL AND COALESCE(size({prob}) != {n_classes} OR {outside}, false))"
-
-
-def _double(value: float) -> str:
-    return f"{value!r}D"
 
 
 def form_of(

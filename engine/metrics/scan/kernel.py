@@ -254,7 +254,7 @@ class _Numbers:
         return replace(self, terms=tuple((*term, weight) for term in self.terms))
 
 
-def _taken(numbers: Mapping[str, _Numbers], rows: np.ndarray) -> dict[str, _Numbers]:
+def _at_rows(numbers: Mapping[str, _Numbers], rows: np.ndarray) -> dict[str, _Numbers]:
     """Return some rows' numbers, made of each array's rows once."""
     each = {id(f): f for of in numbers.values() for term in of.terms for f in term}
     parts = {key: factor[rows] for key, factor in each.items()}
@@ -288,7 +288,7 @@ def _add_row_by_row(
     cells, members = at[counted], members[counted].astype(np.int64)
     shape = (count.cells, members.shape[1])
     whole = {Line(count.name, PLAIN): np.ones(len(counted))}
-    whole |= _columns_of(_taken(numbers, counted), _PRODUCT_BITS)
+    whole |= _columns_of(_at_rows(numbers, counted), _PRODUCT_BITS)
     for line, digit in whole.items():
         total = added.total(line, shape, _most(digit))
         # Rows of a weighted count aren't drawn: their weights are.
@@ -352,7 +352,7 @@ def _add_cells(
         order = np.argsort(at.astype(narrow), kind="stable")
         none, order = words[:, order[:n_none]], order[n_none:]
         at, words = at[order], np.take(words, order, axis=1)  # twice as quick as words[:, order]
-        numbers = _taken(numbers, order)
+        numbers = _at_rows(numbers, order)
         drawn = None if drawn is None else drawn[order]
     else:
         none = words[:, :0]
@@ -467,7 +467,7 @@ def _add_histogram(
     """Add a count by many cells."""
     counted = np.flatnonzero(at >= 0)
     at, n = at[counted], count.cells
-    cut, shape = _columns_of(_taken(numbers, counted), _HISTOGRAM_BITS), (n, masks.width)
+    cut, shape = _columns_of(_at_rows(numbers, counted), _HISTOGRAM_BITS), (n, masks.width)
     rows = added.total(Line(count.name, PLAIN), shape)
     rows[:, -1] += np.bincount(at, minlength=n)
     totals = {line: added.total(line, shape, _most(c)) for line, c in cut.items()}

@@ -151,12 +151,12 @@ def arranged(table: pa.Table, form: Form) -> Scan:
     parts, nulls, pairs = {}, {}, {}
     for (name,), rows in by_split(split_at):
         sums = _Sums(table.take(pa.array(rows)), form)
-        nulls[name] = sums.slices(sums.total(form.null_row, 1))[:, 0]
+        nulls[name] = sums.slices(sums.total(form.rows["nulls"], 1))[:, 0]
         nulls[name][0] = 0
         for i, model in enumerate(spec.models):
             parts[model, name] = sums.part(i)
         for j, (a, b) in enumerate(form.pairs):
-            cells = sums.total(form.pair_row + j * PAIR_CELLS, PAIR_CELLS)
+            cells = sums.total(form.rows["pairs"] + j * PAIR_CELLS, PAIR_CELLS)
             pairs[spec.models[a], spec.models[b], name] = sums.slices(cells)
     return Scan(parts, nulls, pairs, repeats)
 
@@ -189,7 +189,8 @@ class _Sums:
 
     def part(self, i: int) -> Part:
         form, spec = self.form, self.form.spec
-        flags = self.total(form.flag_row + i * len(FLAGS), len(FLAGS))[:, 0]
+        flags = self.total(form.rows["flags"] + i * len(FLAGS), len(FLAGS))[:, 0]
+        scored = form.rows["scored"] + i * len(spec.custom)
         return Part(
             self._state(i, 0),
             self._state(i, form.replicates) if form.replicates else None,
@@ -201,7 +202,7 @@ class _Sums:
                 for at, states in self.sent(form.state_row(i, j))
             },
             {
-                metric.name: self.slices(self.total(form.scored_row(i, j), 1))[:, 0]
+                metric.name: self.slices(self.total(scored + j, 1))[:, 0]
                 for j, metric in enumerate(spec.custom)
             },
         )

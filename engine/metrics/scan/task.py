@@ -59,7 +59,7 @@ class Task:
         form, spec = self.form, self.form.spec
         hashes = chunk.numbers("hash").view(np.uint64) if form.replicates else None
         masks = Masks(chunk.words, hashes)
-        self._row(split, form.null_row)[:-1] += set_bits(chunk.nulls)
+        self._row(split, form.rows["nulls"])[:-1] += set_bits(chunk.nulls)
         columns = {name: chunk.numbers(f"column_{j}") for j, name in enumerate(spec.columns)}
         all_outputs = []
         for i in range(len(spec.models)):
@@ -74,7 +74,7 @@ class Task:
                 keep(self.scores.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
             self._own(split, i, masks, outputs, weight)
         for j, (a, b) in enumerate(form.pairs):
-            row = form.pair_row + j * PAIR_CELLS
+            row = form.rows["pairs"] + j * PAIR_CELLS
             self._pair(split, row, masks, all_outputs[a], all_outputs[b])
 
     def _row(self, split: Split, row: int) -> np.ndarray:
@@ -83,7 +83,7 @@ class Task:
     def _flags(self, split: Split, i: int, code: np.ndarray, outputs: Outputs) -> None:
         unknown = (part == UNKNOWN_CLASS for part in (outputs.label, outputs.pred))
         for k, flag in enumerate((*flags_in(code).values(), *unknown)):
-            self._row(split, self.form.flag_row + i * len(FLAGS) + k)[-1] += flag.sum()
+            self._row(split, self.form.rows["flags"] + i * len(FLAGS) + k)[-1] += flag.sum()
 
     def _pair(self, split: Split, row: int, masks: Masks, a: Outputs, b: Outputs) -> None:
         scored = (a.label >= 0) & (a.pred >= 0) & (b.pred >= 0)
@@ -100,7 +100,9 @@ class Task:
         for j, metric in enumerate(self.form.spec.custom):
             scored = np.flatnonzero(metric.scored(outputs))
             members = unpacked(masks.words[:, scored].T)
-            rows_of = self._row(split, self.form.scored_row(i, j))
+            rows_of = self._row(
+                split, self.form.rows["scored"] + i * len(self.form.spec.custom) + j
+            )
             rows_of += np.append(members.sum(axis=0, dtype=np.int64), len(scored))
             wanted = np.array(self.form.bits, dtype=np.int64)
             for at in (*wanted[members[:, wanted].any(axis=0)], self.width - 1):
@@ -169,11 +171,11 @@ def outputs_of(
 ) -> Outputs:
     """Return a model's outputs on some rows."""
     names, at = set(rows.schema.names), positions_in(code)
-    numbers = (
+    target, predicted_ = (
         rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
         for name in (f"number_label_{i}", f"number_pred_{i}")
     )
-    outputs = Outputs(spec.labels, at["label"], at["pred"], None, *numbers, columns=columns)
+    outputs = Outputs(spec.labels, at["label"], at["pred"], None, target, predicted_, columns)
     if f"prob_{i}" not in names:
         return outputs
     prob = rows.column(f"prob_{i}")
