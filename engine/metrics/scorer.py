@@ -161,12 +161,13 @@ class Scorer:
         _warn(values, 0)
         scores = {"overall": self._named(values, 0, "overall", golds, preds, probs)}
         own = len(self._ours) < len(self.metrics)
-        for i, name in enumerate(() if masks is None else masks.dtype.names or ()):
+        fields = {} if masks is None else {name: masks[name] for name in masks.dtype.names or ()}
+        for i, (name, field) in enumerate(fields.items()):
             if not slices.rows[i]:
                 scores[name] = dict.fromkeys(scores["overall"], float("nan"))
                 continue
             _warn(values, 1 + i)
-            at = codes_of(name, masks[name]) == 1 if own else slice(0)  # which nobody looks at
+            at = codes_of(name, field) == 1 if own else slice(0)  # which nobody looks at
             own_rows = (None if a is None else a[at] for a in (golds, preds, probs))
             scores[name] = self._named(values, 1 + i, name, *own_rows)
         return scores

@@ -91,10 +91,11 @@ class Exact:
 
     def __sub__(self, other: Exact) -> Exact:
         """Subtract, as numpy does arrays of the same shapes."""
-        low = min(self.low, other.low)
-        high = max(one.low + len(one.digits) for one in (self, other))
-        most = max(len(one.shape) for one in (self, other))
-        mine, theirs = (one._within(low, high, most) for one in (self, other))
+        both = (self, other)
+        low, high = min(one.low for one in both), max(one.low + len(one.digits) for one in both)
+        mine, theirs = (
+            one._within(low, high, max(self.digits.ndim, other.digits.ndim)) for one in both
+        )
         return Exact(low, mine - theirs).carried()
 
     def sum(self, axis: int) -> Exact:
@@ -120,12 +121,10 @@ class Exact:
         return Exact(self.low + some[0], np.stack(digits[some[0] : some[-1] + 1]))
 
     def _within(self, low: int, high: int, axes: int) -> np.ndarray:
-        shape = (*(1 for _ in range(axes - len(self.shape))), *self.shape)
-        full = np.zeros((high - low, *shape), np.int64)
-        full[self.low - low : self.low - low + len(self.digits)] = self.digits.reshape(
-            len(self.digits), *shape
-        )
-        return full
+        """Return the digits in all of some places, with axes of length 1 where some lack."""
+        digits = np.expand_dims(self.digits, tuple(range(1, 1 + axes - self.digits.ndim)))
+        after = high - self.low - len(digits)
+        return np.pad(digits, [(self.low - low, after), *[(0, 0)] * (axes - 1)])
 
 
 def exact(values: Any) -> Exact:
@@ -209,8 +208,8 @@ def columns(terms: Sequence[Term], bits: int, *, rounded: bool = False) -> dict[
 def _sizes(factor: np.ndarray) -> tuple[float, float]:
     """Return the least size that isn't 0 and the largest; 1 and 0 where all are 0."""
     size = np.abs(factor)
-    least, most = float(size.min(initial=1.0)), float(size.max(initial=0.0))
-    return (least or float(size.min(initial=1.0, where=size > 0))), most
+    least = float(size.min(initial=1.0)) or float(size.min(initial=1.0, where=size > 0))
+    return least, float(size.max(initial=0.0))
 
 
 def _usual(least: float, most: float) -> bool:
@@ -235,9 +234,7 @@ def _cut(
                 if first - at >= below // bits * bits:
                     left.append(part * 2.0**-at)
             waiting = [one for one in waiting if first - at < one[1] // bits * bits]
-            if at not in into:
-                into[at] = np.zeros(n)
-            column = into[at][rows]
+            column = into.setdefault(at, np.zeros(n))[rows]
             for part in left:
                 digit = np.rint(part)
                 column += digit
@@ -295,7 +292,7 @@ def _split(a: np.ndarray) -> _Halves:
 def _cut_in_bands(term: Term, bits: int, rounded: bool, into: dict[int, np.ndarray]) -> None:
     """Cut rows whose products are of like magnitudes together, so that none underflows."""
     fractions, exponents = zip(*map(np.frexp, term), strict=True)
-    exponent = np.asarray(np.sum(exponents, axis=0, dtype=np.int64))
+    exponent = np.sum(exponents, axis=0, dtype=np.int64)
     band = exponent // _BAND
     for one in np.unique(band):
         rows = np.flatnonzero(band == one)
@@ -304,8 +301,7 @@ def _cut_in_bands(term: Term, bits: int, rounded: bool, into: dict[int, np.ndarr
         own: dict[int, np.ndarray] = {}
         _cut([tuple(scaled)], _BAND, bits, rounded, own)
         for at, column in own.items():
-            full = into.setdefault(at + int(one) * _BAND, np.zeros(len(band)))
-            full[rows] += column
+            into.setdefault(at + int(one) * _BAND, np.zeros(len(band)))[rows] += column
 
 
 def _rounded(low: int, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -316,9 +312,8 @@ def _rounded(low: int, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(n), np.zeros(n, np.int64)
     # The sign is the highest digit's; then all digits are made positive.
     top = len(number.digits) - 1 - (number.digits[::-1] != 0).argmax(axis=0)
-    sign = np.asarray(np.sign(np.take_along_axis(number.digits, top[None], axis=0)[0]))
-    size: np.ndarray = np.zeros((len(number.digits) + 2, n), np.int64)
-    size[2:] = number.digits * sign
+    sign = np.sign(np.take_along_axis(number.digits, top[None], axis=0)[0])
+    size = np.pad(number.digits * sign, ((2, 0), (0, 0)))
     for i in range(2, len(size) - 1):
         borrow = size[i] >> BITS  # -1 or 0
         size[i] -= borrow << BITS

@@ -128,7 +128,8 @@ class EvaluationSpec:
 
     def needs(self, what: str) -> bool:
         """Tell whether a metric is computed from ``prob``, or from ``numbers``."""
-        return any(m.needs == what for m in (*self.metrics, *self.custom))
+        own = any(c.needs == what for c in self.custom)
+        return own or any(m.needs == what for m in self.metrics)
 
     @property
     def ranked(self) -> bool:

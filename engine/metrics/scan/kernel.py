@@ -8,9 +8,8 @@ over the slices' rows. All that is added up are whole numbers.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +31,8 @@ _PRODUCT_BITS, _HISTOGRAM_BITS = 38, 33
 _FULL = 2.0**62  # a sum that may be larger is cut into digits
 _USUAL_PLACES = 4  # of an exact sum's digits that aren't 0
 PLAIN = None  # instead of an exponent: rows
+# What rows bring to a sum: products that add up to their numbers, and whether these are rounded.
+_Numbers = tuple[tuple[Term, ...], bool]
 
 
 @dataclass(frozen=True)
@@ -200,22 +201,20 @@ def add(
     >>> found.totals[Line("confusion", PLAIN)][:, [0, 1, -1]].tolist()
     [[0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 0, 1]]
     """
-    drawn = None
+    drawn = members = None
     if work.replicates and masks.hashes is not None:
         drawn = replicate_weights(masks.hashes, work.replicates)
-    members = None  # of each row, all rows' mask being the last
     if plain():
         members = np.pad(unpacked(masks.words.T), ((0, 0), (0, 1)), constant_values=1)
-    sums = defaultdict(list)
-    for one in work.sums:
-        sums[one.by.name].append(one)
     every = None  # how many rows each mask has in all
     whole: dict[Count, dict[str, _Numbers]] = {}  # counts in whose one cell all rows are
     for count in sorted(work.counts, key=lambda c: c.cells == 1):
-        numbers = {one.name: _Numbers(one.of(outputs), one.rounded) for one in sums[count.name]}
+        sums = (one for one in work.sums if one.by.name == count.name)
+        numbers: dict[str, _Numbers] = {one.name: (one.of(outputs), one.rounded) for one in sums}
         if weight is not None:
-            numbers = {name: of.weighted(weight) for name, of in numbers.items()}
-            numbers[count.name] = _Numbers(((weight,),))
+            for name, (terms, rounded) in numbers.items():
+                numbers[name] = tuple((*term, weight) for term in terms), rounded
+            numbers[count.name] = ((weight,),), True
         at = count.at(outputs)
         draws = drawn if count.name in work.replicated else None
         if members is not None:
@@ -229,47 +228,25 @@ def add(
     _add_whole(added, whole, masks, every)
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """What rows bring to a sum.
-
-    Attributes
-    ----------
-    terms
-        Their numbers are the sum of these products.
-    rounded
-        Whether products are rounded.
-    """
-
-    terms: tuple[Term, ...]
-    rounded: bool = True
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Which arrays they are made of, and how."""
-        return self.rounded, *(tuple(map(id, term)) for term in self.terms)
-
-    def weighted(self, weight: np.ndarray) -> _Numbers:
-        """Return the numbers times the rows' weights."""
-        return replace(self, terms=tuple((*term, weight) for term in self.terms))
-
-
 def _at_rows(numbers: Mapping[str, _Numbers], rows: np.ndarray) -> dict[str, _Numbers]:
     """Return some rows' numbers, made of each array's rows once."""
-    each = {id(f): f for of in numbers.values() for term in of.terms for f in term}
+    each = {id(f): f for terms, _ in numbers.values() for term in terms for f in term}
     parts = {key: factor[rows] for key, factor in each.items()}
     return {
-        name: replace(of, terms=tuple(tuple(parts[id(f)] for f in term) for term in of.terms))
-        for name, of in numbers.items()
+        name: (tuple(tuple(parts[id(f)] for f in term) for term in terms), rounded)
+        for name, (terms, rounded) in numbers.items()
     }
 
 
 def _columns_of(numbers: Mapping[str, _Numbers], bits: int) -> dict[Line, np.ndarray]:
-    cut: dict[tuple[object, ...], dict[int, np.ndarray]] = {}  # of the same arrays, once
-    for of in numbers.values():
-        if of.key not in cut:
-            cut[of.key] = columns(of.terms, bits, rounded=of.rounded)
-    return {Line(name, e): c for name, of in numbers.items() for e, c in cut[of.key].items()}
+    """Return the columns that numbers are cut into, those of the same arrays once."""
+    keys = {
+        name: (rounded, *(tuple(map(id, term)) for term in terms))
+        for name, (terms, rounded) in numbers.items()
+    }
+    different = {key: numbers[name] for name, key in keys.items()}
+    cut = {key: columns(terms, bits, rounded=of) for key, (terms, of) in different.items()}
+    return {Line(name, e): c for name, key in keys.items() for e, c in cut[key].items()}
 
 
 def _add_row_by_row(
@@ -292,7 +269,7 @@ def _add_row_by_row(
     for line, digit in whole.items():
         total = added.total(line, shape, _most(digit))
         # Rows of a weighted count aren't drawn: their weights are.
-        is_drawn = drawn is not None and (line.exponent is not PLAIN or count.name not in numbers)
+        is_drawn = line.exponent is not PLAIN or count.name not in numbers
         for cell in np.unique(cells):
             rows = np.flatnonzero(cells == cell)
             each = members[rows] * digit[rows].astype(np.int64)[:, None]
@@ -505,8 +482,8 @@ def keep(
 ) -> None:
     """Keep the scores of slices that have no more than ``most`` scored rows so far."""
     scored = np.flatnonzero((outputs.label >= 0) & ~np.isnan(outputs.score))
-    every = np.ones((1, len(scored)), np.uint64)  # a word whose lowest bit is all rows
-    words = np.concatenate([masks.words[:, scored], every])
+    # Of the last word the lowest bit is all rows.
+    words = np.pad(masks.words[:, scored], ((0, 1), (0, 0)), constant_values=1)
     scores.rows += set_bits(words)[: masks.width]
     small = np.zeros(len(words) * WORD, bool)
     small[: masks.width] = scores.rows <= most
