@@ -87,10 +87,7 @@ class CustomMetric:
     def scored(self, of: Outputs) -> np.ndarray:
         """Tell which rows it is computed from, ``[n]``."""
         if self.needs == "numbers":
-            none = np.full(len(of.label), np.nan)
-            target = none if of.target is None else of.target
-            predicted = none if of.predicted is None else of.predicted
-            return np.asarray(~np.isnan(target) & ~np.isnan(predicted))
+            return ~np.isnan(of.numbers).any(axis=0)
         scored = (of.label >= 0) & (of.pred >= 0)
         return np.asarray(scored & of.probable if self.needs == "prob" else scored)
 
@@ -99,9 +96,7 @@ class CustomMetric:
         weights = None if weight is None else weight[rows]
         prob = of.probabilities[rows] if of.prob is not None else None
         if self.needs == "numbers":
-            target, predicted = of.target, of.predicted
-            assert target is not None
-            assert predicted is not None
+            target, predicted = of.numbers
             return target[rows], predicted[rows], prob, weights
         values = np.array(of.classes.values)
         return values[of.label[rows]], values[of.pred[rows]], prob, weights

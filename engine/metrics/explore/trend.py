@@ -84,9 +84,8 @@ def trend(
     disjoint = (rows["ci_low"] > before["ci_high"]) | (rows["ci_high"] < before["ci_low"])
     known = before["slice_fingerprint"].notna() & rows["slice_fingerprint"].notna()
     other = rows["slice_fingerprint"] != before["slice_fingerprint"]
-    series = rows.assign(
+    return rows.assign(
         change=rows["value"].astype(np.float64) - before["value"].astype(np.float64),
         slice_changed=(known & other).astype(bool),
         **{"apart": disjoint.astype(bool)},
-    )
-    return series[list(TREND)]
+    )[list(TREND)]

@@ -265,8 +265,8 @@ class Confusion(Family):
 
     def support(self, state: State) -> np.ndarray:
         """Return how many rows have a label and a prediction."""
-        every = self.addends()[-1]  # of margins, all rows' predictions
-        return np.asarray(state.rows[every.name].sum(axis=-1))
+        # Of margins the last are all rows' predictions.
+        return np.asarray(state.rows[self.addends()[-1].name].sum(axis=-1))
 
     def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
         """Return numerator and denominator of a metric that is a share of rows, else None."""

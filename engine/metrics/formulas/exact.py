@@ -292,7 +292,7 @@ def _split(a: np.ndarray) -> _Halves:
 def _cut_in_bands(term: Term, bits: int, rounded: bool, into: dict[int, np.ndarray]) -> None:
     """Cut rows whose products are of like magnitudes together, so that none underflows."""
     fractions, exponents = zip(*map(np.frexp, term), strict=True)
-    exponent = np.sum(exponents, axis=0, dtype=np.int64)
+    exponent = np.asarray(np.sum(exponents, axis=0, dtype=np.int64))
     band = exponent // _BAND
     for one in np.unique(band):
         rows = np.flatnonzero(band == one)

@@ -79,6 +79,14 @@ class Outputs:
         return replace(self, **{name: a[rows] for name, a in arrays.items() if a is not None})
 
     @cached_property
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predictions as numbers, ``[n]``, NaN where there are none."""
+        none = np.full(len(self.label), np.nan)
+        if self.target is None or self.predicted is None:
+            return none, none
+        return self.target, self.predicted
+
+    @cached_property
     def score(self) -> np.ndarray:
         """The positive class's probability, ``[n]``, NaN where there is none."""
         if self.prob is None:

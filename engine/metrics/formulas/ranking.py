@@ -124,8 +124,7 @@ def _scaled(side: np.ndarray, *others: np.ndarray) -> np.ndarray:
 
 def _per_pair(wins: np.ndarray, negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
     pairs = negatives.sum(axis=-1, dtype=np.float64) * positives.sum(axis=-1, dtype=np.float64)
-    none = np.full(np.shape(pairs), np.nan)
-    return np.asarray(np.divide(wins, pairs, out=none, where=pairs > 0))
+    return np.divide(wins, pairs, out=np.full(np.shape(pairs), np.nan), where=pairs > 0)
 
 
 RANKINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -206,7 +205,7 @@ class Ranking(_Histogram):
         """Return the areas."""
         negatives, positives = histograms(self.metric, state.weights)
         value = in_blocks(RANKINGS[self.metric.name], negatives, positives)
-        some = (negatives.any(axis=-1)) | (positives.any(axis=-1))
+        some = negatives.any(axis=-1) | positives.any(axis=-1)
         return Values(value, np.where(np.isnan(value) & some, SINGLE_CLASS, OK))
 
 
@@ -215,13 +214,15 @@ class Top(_Histogram):
 
     def compute(self, state: State, whole: State) -> Values:
         """Return the figures."""
-        chosen = self.chosen(state.weights, whole)
-        return classification.of_confusions(self.metric, chosen, self.classes.positive)
+        return classification.of_confusions(
+            self.metric, self.chosen(state.weights, whole), self.classes.positive
+        )
 
     def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
         """Return numerator and denominator of a metric that is a share of rows, else None."""
-        chosen = self.chosen(counts, whole)
-        return classification.proportion(self.metric, chosen, self.classes.positive)
+        return classification.proportion(
+            self.metric, self.chosen(counts, whole), self.classes.positive
+        )
 
     def chosen(self, counts: Mapping[str, np.ndarray], whole: State) -> np.ndarray:
         """Return confusions ``[..., 2, 2]``.

@@ -24,22 +24,14 @@ from engine.metrics.formulas.states import (
 )
 
 
-def _known(of: Outputs) -> tuple[np.ndarray, np.ndarray]:
-    if of.target is None or of.predicted is None:
-        none = np.full(len(of.label), np.nan)
-        return none, none
-    return of.target, of.predicted
-
-
 def _distance(of: Outputs) -> np.ndarray:
     """Return how far each row's prediction is from its label, ``[n]``."""
-    target, predicted = _known(of)
+    target, predicted = of.numbers
     return np.asarray(np.abs(predicted - target))
 
 
 def _relative(of: Outputs) -> tuple[Term, ...]:
-    target, _ = _known(of)
-    distance, size = _distance(of), np.abs(target)
+    distance, size = _distance(of), np.abs(of.numbers[0])
     with np.errstate(all="ignore"):
         quotient = distance / size
         # Where float64 has no such quotient, powers of two are what is left out of it.
@@ -58,26 +50,22 @@ def _squares(numbers: np.ndarray) -> tuple[Term, ...]:
     return ((numbers, numbers),)
 
 
-def _label(of: Outputs) -> np.ndarray:
-    return _known(of)[0]
-
-
 def _explained(of: Outputs) -> tuple[Term, ...]:
     """Return the label's square less that of the error, without the label's cancelling itself."""
-    target, predicted = _known(of)
+    target, predicted = of.numbers
     return (2 * target, predicted), (-predicted, predicted)
 
 
 _PAIRED = Count("paired", 1, lambda of: np.where(np.isnan(_distance(of)), -1, 0))
 _DIVISIBLE = Count(
-    "divisible", 1, lambda of: np.where(np.isnan(_distance(of)) | (_label(of) == 0), -1, 0)
+    "divisible", 1, lambda of: np.where(np.isnan(_distance(of)) | (of.numbers[0] == 0), -1, 0)
 )
-_ERROR = Sum("error", _PAIRED, lambda of: ((_known(of)[1],), (-_label(of),)), rounded=False)
+_ERROR = Sum("error", _PAIRED, lambda of: ((of.numbers[1],), (-of.numbers[0],)), rounded=False)
 _ABSOLUTE = Sum("absolute_error", _PAIRED, lambda of: ((_distance(of),),))
 _SQUARED = Sum("squared_error", _PAIRED, lambda of: _squares(_distance(of)))
 # What r2 takes from each other, and so no rounding may touch.
-_LABEL = Sum("label", _PAIRED, lambda of: ((_label(of),),), rounded=False)
-_LABEL_SQUARED = Sum("squared_label", _PAIRED, lambda of: _squares(_label(of)), rounded=False)
+_LABEL = Sum("label", _PAIRED, lambda of: ((of.numbers[0],),), rounded=False)
+_LABEL_SQUARED = Sum("squared_label", _PAIRED, lambda of: _squares(of.numbers[0]), rounded=False)
 _EXPLAINED = Sum("explained", _PAIRED, _explained, rounded=False)
 _SHARE = Sum("relative_error", _DIVISIBLE, _relative)
 

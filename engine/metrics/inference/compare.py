@@ -7,8 +7,6 @@ ROC curve are compared by their placements instead (:mod:`engine.metrics.inferen
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 from scipy.stats import binom, norm
@@ -80,47 +78,39 @@ def compare(
             else:
                 continue
             about = {"split": split, "slice": [OVERALL, *spec.slice_ids], "metric": str(metric)}
-            columns = {**of._asdict(), "p_adjusted": _corrected(of.p_value, confidence)}
+            columns = {**of, "p_adjusted": _corrected(of["p_value"], confidence)}
             tables.append(pd.DataFrame({**about, **columns}))
     if not tables:
         return pd.DataFrame(columns=list(COMPARED))
     return pd.concat(tables, ignore_index=True)[list(COMPARED)]
 
 
-class _Compared(NamedTuple):
-    """A metric's differences, ``[1 + S]`` each."""
-
-    support: np.ndarray
-    difference: np.ndarray
-    ci_low: np.ndarray
-    ci_high: np.ndarray
-    p_value: np.ndarray
-
-
 def _by_replicates(
     parts: tuple[Part, Part], metric: MetricSpec, spec: EvaluationSpec, confidence: Confidence
-) -> _Compared:
+) -> dict[str, np.ndarray]:
     of = family(metric, spec.labels)
-    value, each, rows = [], [], []
-    for part in parts:
-        rows.append(of.support(part.state))
-        value.append(of.compute(part.state, part.state.at(0)).defined)
-        drawn = part.replicates
-        assert drawn is not None
-        each.append(of.compute(drawn, drawn.at(0)).defined)
-    support = units_of(parts[1], np.minimum(*rows))
+    states = [part.state for part in parts]
+    drawn = [part.replicates for part in parts if part.replicates is not None]
+    before, now = (of.compute(state, state.at(0)).defined for state in states)
+    drawn_before, drawn_now = (of.compute(state, state.at(0)).defined for state in drawn)
+    support = units_of(parts[1], np.minimum(*map(of.support, states)))
     decide = units_of(parts[1], np.minimum(*(decisive_rows(of, p) for p in parts)))
-    difference, replicates = value[1] - value[0], each[1] - each[0]
+    difference, replicates = now - before, drawn_now - drawn_before
     interval = bootstrap_interval(difference, replicates, support, confidence.level)
     unit = unit_of(difference, replicates)
     with np.errstate(all="ignore"):
         floor = row_variance(replicates[0] / unit, support[0]) / support
     p = replicate_test(difference / unit, replicates / unit, support, floor)
     p = np.where(sufficient(decide, confidence.min_support), p, np.nan)
-    return _Compared(support, difference, interval.low, interval.high, p)
+    return {
+        "support": support, "difference": difference, "ci_low": interval.low,
+        "ci_high": interval.high, "p_value": p,
+    }  # fmt: skip
 
 
-def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, confidence: Confidence) -> _Compared:
+def _by_delong(
+    areas: pd.DataFrame, spec: EvaluationSpec, confidence: Confidence
+) -> dict[str, np.ndarray]:
     """Compare areas under the ROC curve; as everywhere, with no less spread than all rows have."""
     each = areas.set_index("slice").reindex(range(1 + len(spec.slice_ids)))
     m, n = (each[c].fillna(0).to_numpy(np.float64) for c in ("positives", "negatives"))
@@ -134,7 +124,10 @@ def _by_delong(areas: pd.DataFrame, spec: EvaluationSpec, confidence: Confidence
     p = np.where((variance == 0) & (difference == 0), 1.0, p)
     p = np.where(sufficient(np.minimum(m, n), confidence.min_support), p, np.nan)
     low, high = (np.clip(difference + side * half, -1, 1) for side in (-1, 1))
-    return _Compared((m + n).astype(np.int64), difference, low, high, p)
+    return {
+        "support": (m + n).astype(np.int64), "difference": difference, "ci_low": low,
+        "ci_high": high, "p_value": p,
+    }  # fmt: skip
 
 
 def flips(
@@ -163,9 +156,9 @@ def flips(
             continue
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
         support = cells.sum(axis=1)
-        p = mcnemar(won, lost)
-        p = np.where(sufficient(support, confidence.min_support), p, np.nan)
-        p = np.full(len(p), np.nan) if spec.weighted or confidence.clustered else p
+        rows_alone = not (spec.weighted or confidence.clustered)
+        tested = sufficient(support, confidence.min_support) & rows_alone
+        p = np.where(tested, mcnemar(won, lost), np.nan)
         tables.append(
             pd.DataFrame(
                 {

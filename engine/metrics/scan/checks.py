@@ -66,12 +66,11 @@ def check_counts(
         n = sum(int(p.state.rows["rows"][0, 0]) for p in parts)
         covered = sum(p.flags["found"] for p in parts)
         if covered < n:
-            keys = examples.uncovered(i)
             raise TableError(
                 f"{tables[model]} has no prediction of model {model!r} for {n - covered:,} of "
-                f"{n:,} rows of the mask table, the first are {'; '.join(keys)}; score them, "
-                "choose other evaluate_splits, or set missing_predictions: count (in Python "
-                "allow_missing=True)"
+                f"{n:,} rows of the mask table, the first are "
+                f"{'; '.join(examples.uncovered(i))}; score them, choose other evaluate_splits, "
+                "or set missing_predictions: count (in Python allow_missing=True)"
             )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHUNK = 2**17  # rows
 NUMBERS = INTEGERS | {"float", "double"}
 TEXTS = INTEGERS | {"boolean", "string"}  # Arrow shows these as text as Spark does
-ARRAYS = {"array<float>", "array<double>"}
+ARRAYS = frozenset({"array<float>", "array<double>"})
 FOUND = "found"  # beside OURS: whether a row has a prediction
 _TWO = 2  # classes, of which one probability is that of both
 
@@ -376,6 +376,6 @@ def _means_the_same(at: Mapping[str, str], kinds: Mapping[str, str], spec: Evalu
         labels = labels - {"string"}  # of which some read as numbers, as Spark has it
     allowed = {"weight": NUMBERS, "label": labels, "pred": labels}
     if spec.classes:
-        allowed["prob"] = ARRAYS | (NUMBERS if len(spec.classes) == _TWO else frozenset())
+        allowed["prob"] = ARRAYS | NUMBERS if len(spec.classes) == _TWO else ARRAYS
     large = any(isinstance(c, int) and abs(c) >= 2**63 for c in spec.classes)
     return not large and all(kinds[at[ours]] in allowed[ours] for ours in allowed if ours in at)

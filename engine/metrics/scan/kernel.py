@@ -285,7 +285,7 @@ def state_of(added: Added, work: Work, masks: int) -> State:
 
     Examples
     --------
-    >>> from engine.metrics.formulas.columns import ROWS
+    >>> from engine.metrics.formulas.families import ROWS
     >>> from engine.metrics.formulas.outputs import Classes
     >>> of, work = Outputs(Classes(), np.zeros(3), np.zeros(3)), Work((ROWS,), ())
     >>> add(found := Added(), work, Masks(np.array([[1, 3, 2]], np.uint64)), of)
