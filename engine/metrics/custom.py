@@ -87,7 +87,7 @@ class CustomMetric:
     def scored(self, of: Outputs) -> np.ndarray:
         """Tell which rows it is computed from, ``[n]``."""
         if self.needs == "numbers":
-            return ~np.isnan(of.numbers).any(axis=0)
+            return np.asarray(~np.isnan(of.numbers).any(axis=0))
         scored = (of.label >= 0) & (of.pred >= 0)
         return np.asarray(scored & of.probable if self.needs == "prob" else scored)
 
@@ -235,10 +235,10 @@ def metric(
     >>> cost(np.array([1, 0, 1, 0]), np.array([0, 1, 1, 0]))
     1.5
     """
-    if of is None:
-        _check("metric" if name is None else name, needs, better)
-        return lambda one: _metric_of(one, name, needs, better)
-    return _metric_of(of, name, needs, better)
+    if of is not None:
+        return _metric_of(of, name, needs, better)
+    _check("metric" if name is None else name, needs, better)
+    return lambda one: _metric_of(one, name, needs, better)
 
 
 def _metric_of(

@@ -114,8 +114,7 @@ class LocalRows:
 
     def uncovered(self, i: int) -> list[str]:
         """Return the keys of the first rows without a model's prediction."""
-        covered = self.table.column(self.models[i][FOUND]).to_numpy()
-        return self._first(~covered.astype(bool))[1]
+        return self._first(~self.table.column(self.models[i][FOUND]).to_numpy().astype(bool))[1]
 
     def _first(self, chosen: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Return the first of some rows by key, and their keys."""
@@ -129,17 +128,14 @@ class LocalRows:
     def with_clusters(self, counts: Scan, cluster: str) -> Scan:
         """Count the clusters that have a scored row in each slice."""
         coded = self.table.column(cluster).combine_chunks().dictionary_encode("encode")
-        cluster_of, n = np.asarray(coded.indices), len(coded.dictionary)
-        parts = dict(counts.parts)
-        for (split, rows), i in product(self._splits.items(), range(len(self.models))):
-            outputs = self._outputs[i]
-            scored = np.zeros(len(cluster_of), bool)
-            scored[rows] = (outputs.label[rows] != -1) & (outputs.pred[rows] != -1)
+        cluster_of, parts = np.asarray(coded.indices), dict(counts.parts)
+        for (split, rows), (i, model) in product(self._splits.items(), enumerate(self.spec.models)):
+            scored = (self._outputs[i].label != -1) & (self._outputs[i].pred != -1)
             each = [
-                np.count_nonzero(np.bincount(cluster_of[scored & member], minlength=n))
+                np.count_nonzero(np.bincount(cluster_of[rows[(scored & member)[rows]]]))
                 for member in self._members()
             ]
-            at = (self.spec.models[i], split)
+            at = model, split
             parts[at] = replace(parts[at], clusters=np.array(each, np.int64))
         return replace(counts, parts=parts)
 

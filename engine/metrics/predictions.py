@@ -126,10 +126,9 @@ def check_names(
     for required in (*on, "pred"):
         if columns.get(required, required) not in names:
             raise missing_column(f"predictions {table}", required, names)
-    for ours in (*on, *OURS):
-        n = names.count(columns.get(ours, ours))
-        if n > 1:
-            raise duplicate_column(columns.get(ours, ours), n)
+    for theirs in (columns.get(ours, ours) for ours in (*on, *OURS)):
+        if names.count(theirs) > 1:
+            raise duplicate_column(theirs, names.count(theirs))
 
 
 def check_key_names(table: str, on: Sequence[str]) -> None:
@@ -150,10 +149,8 @@ def check_key_names(table: str, on: Sequence[str]) -> None:
 
 def of_model(df: DataFrame, model_id: str, columns: Mapping[str, str]) -> DataFrame:
     """Return the rows of one model; all of them where the table has no ``model_id``."""
-    own_model = columns.get("model_id", "model_id")
-    if own_model not in df.columns:
-        return df
-    return df.where(f"{name_sql(own_model)} = {text_sql(model_id)}")
+    own = columns.get("model_id", "model_id")
+    return df.where(f"{name_sql(own)} = {text_sql(model_id)}") if own in df.columns else df
 
 
 def with_arrays(df: DataFrame, columns: Mapping[str, str]) -> DataFrame:
@@ -181,13 +178,10 @@ def _check_types(df: DataFrame, table: str, columns: Mapping[str, str]) -> None:
             continue
         kind = df.schema[theirs].dataType
         name = kind.simpleString()
-        if ours == "weight":
-            wrong, wanted = not isinstance(kind, NumericType | NullType), "a number"
-        else:
-            wrong = name.startswith(_NESTED) or isinstance(kind, UserDefinedType)
-            wanted = "a number, text or a boolean"
-        if wrong:
-            raise wrong_type(table, theirs, name, wanted)
+        if ours == "weight" and not isinstance(kind, NumericType | NullType):
+            raise wrong_type(table, theirs, name, "a number")
+        if name.startswith(_NESTED) or isinstance(kind, UserDefinedType):
+            raise wrong_type(table, theirs, name, "a number, text or a boolean")
 
 
 def wrong_type(table: str, column: str, kind: str, wanted: str) -> ColumnError:

@@ -154,8 +154,7 @@ def columns_of(call: str, argument: str, value: Any) -> list[str]:
     """
     if isinstance(value, str):
         return [text(call, argument, value, "a column or a list of columns")]
-    names = texts(call, argument, value, "a column or a list of columns", least=1)
-    return list(dict.fromkeys(names))
+    return [*dict.fromkeys(texts(call, argument, value, "a column or a list of columns", least=1))]
 
 
 def metrics_of(call: str, metrics: Any) -> tuple[list[MetricSpec], list[CustomMetric]]:
@@ -266,9 +265,8 @@ def slices_of(slices: Any) -> tuple[list[SlicingFunction], list[str]]:
         write=lambda one: f"slices=[{one!r}]" if isinstance(one, str) else f"slices=[{one.id}]",
         hint=how_to_slice,
     )  # fmt: skip
-    functions = [one for one in wanted if isinstance(one, SlicingFunction)]
-    names = [str(one) for one in wanted if isinstance(one, str)]
-    return functions, list(dict.fromkeys(names))
+    names = dict.fromkeys(str(one) for one in wanted if isinstance(one, str))
+    return [one for one in wanted if isinstance(one, SlicingFunction)], list(names)
 
 
 def models_of(predictions: Any) -> dict[str, DataFrame]:
@@ -284,11 +282,8 @@ def models_of(predictions: Any) -> dict[str, DataFrame]:
     wanted = "a Spark DataFrame, or a dict of them by model"
     if not predictions:
         raise ArgumentError("evaluate", "predictions", wanted, predictions)
-    for model in predictions:
-        text("evaluate", "each model of predictions", model)
-    return {
-        str(m): spark_table("evaluate", f"predictions[{m!r}]", df) for m, df in predictions.items()
-    }
+    models = [text("evaluate", "each model of predictions", model) for model in predictions]
+    return {m: spark_table("evaluate", f"predictions[{m!r}]", predictions[m]) for m in models}
 
 
 def confidence_of(confidence: Any, sure: Any = None) -> Confidence:

@@ -124,7 +124,8 @@ def _scaled(side: np.ndarray, *others: np.ndarray) -> np.ndarray:
 
 def _per_pair(wins: np.ndarray, negatives: np.ndarray, positives: np.ndarray) -> np.ndarray:
     pairs = negatives.sum(axis=-1, dtype=np.float64) * positives.sum(axis=-1, dtype=np.float64)
-    return np.divide(wins, pairs, out=np.full(np.shape(pairs), np.nan), where=pairs > 0)
+    none = np.full(np.shape(pairs), np.nan)
+    return np.asarray(np.divide(wins, pairs, out=none, where=pairs > 0))
 
 
 RANKINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {

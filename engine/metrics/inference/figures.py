@@ -122,17 +122,15 @@ def figures_and_problems(
         tables.append(pd.DataFrame(flat))
     if not tables:
         return pd.DataFrame(columns=list(ROW_COLUMNS)), []
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype({"split": object, "class": object, "status": object}), problems
+    objects = dict.fromkeys(["split", "class", "status"], object)
+    return pd.concat(tables, ignore_index=True).astype(objects), problems
 
 
 def figures_of(part: Part, metric: MetricSpec, spec: EvaluationSpec) -> Figures:
     """Compute one metric of one model and split."""
-    state, classes = part.state, spec.labels
-    of = family(metric, classes)
-    value, status = of.compute(state, state.at(0))
+    state, of = part.state, family(metric, spec.labels)
+    value, status = map(np.array, of.compute(state, state.at(0)))
     support = of.support(state)
-    value, status = np.array(value, np.float64), np.array(status)
     bounds = np.full(len(value), np.nan)
     if metric.family == "scores":
         bounds = bound(metric, state)

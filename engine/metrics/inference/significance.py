@@ -51,7 +51,8 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     good, k, mode = np.where(k > mode, (rows - good, n - k, n - mode), (good, k, mode))
 
     def log_chance(j: np.ndarray) -> np.ndarray:  # but for a constant
-        return -sum(gammaln(cell + 1.0) for cell in (j, good - j, n - j, rows - good - n + j))
+        cells = (j, good - j, n - j, rows - good - n + j)
+        return np.asarray(-sum(gammaln(cell + 1.0) for cell in cells))
 
     # The far tail begins at the first number above the mode that is at most as likely as k.
     most = np.minimum(n, good)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,20 +112,14 @@ def chunks(batches: Iterable[pa.RecordBatch], words: int, rows: int = CHUNK) -> 
     [(1, 4), (1, 4), (1, 2)]
     """
     waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        if batch.num_rows:
+    for batch in chain(batches, [None]):  # the last are yielded, however few
+        if batch is not None and batch.num_rows:
             waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= rows:
-            yield from _joined(waiting, words)
+        if waiting and (batch is None or sum(b.num_rows for b in waiting) >= rows):
+            # As several chunks where a column of texts would be too long for one.
+            for whole in pa.Table.from_batches(waiting).combine_chunks().to_batches():
+                yield chunk_of(whole, words)
             waiting = []
-    if waiting:
-        yield from _joined(waiting, words)
-
-
-def _joined(batches: Sequence[pa.RecordBatch], words: int) -> Iterator[Chunk]:
-    """Yield batches as one chunk; as several where a column of texts would be too long."""
-    for whole in pa.Table.from_batches(batches).combine_chunks().to_batches():
-        yield chunk_of(whole, words)
 
 
 @dataclass(frozen=True)
@@ -246,11 +242,9 @@ def _among(values: np.ndarray, keys: Keys) -> np.ndarray:
     """Return which key each number is; -0.0 is 0."""
     single = np.float32 if keys.type == "FLOAT" else np.float64
     numbers = [(float(single(k)), i) for i, k in enumerate(keys.keys) if k is not None]
-    of_class = np.array([k for k, _ in numbers] or [np.nan])
-    position = np.array([i for _, i in numbers] or [UNKNOWN_CLASS])
-    order = np.argsort(of_class, kind="stable")
-    at = order[np.minimum(np.searchsorted(of_class[order], values), len(of_class) - 1)]
-    return np.where(of_class[at] == values, position[at], UNKNOWN_CLASS)
+    of_class, position = np.array(sorted(numbers, key=itemgetter(0)) or [(np.nan, UNKNOWN_CLASS)]).T
+    at = np.minimum(np.searchsorted(of_class, values), len(of_class) - 1)
+    return np.where(of_class[at] == values, position[at].astype(np.int64), UNKNOWN_CLASS)
 
 
 def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, np.ndarray]:
@@ -258,16 +252,14 @@ def _probabilities(column: pa.Array, n: int, positive: int) -> tuple[pa.Array, n
 
     Of two classes they are the positive one's, else a list of all classes'.
     """
-    narrow = pa.types.is_float32(
-        column.type.value_type if pa.types.is_list(column.type) else column.type
-    )
+    lists = pa.types.is_list(column.type)
+    narrow = pa.types.is_float32(column.type.value_type if lists else column.type)
     kind = pa.float32() if narrow else pa.float64()
-    if not pa.types.is_list(column.type):
+    if not lists:
         high = doubles(column)
         low = 1 - high
-        with np.errstate(invalid="ignore"):
-            bad = _outside(high) | _outside(low)
-        return pa.array(high if positive == 1 else low).cast(kind), bad
+        prob = pa.array(high if positive == 1 else low).cast(kind)
+        return prob, _outside(high) | _outside(low)
     column = column.cast(pa.list_(kind))
     valid = np.asarray(column.is_valid())
     lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)

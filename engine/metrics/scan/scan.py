@@ -108,8 +108,9 @@ def _added_up(
         schema += ", keys array<long>"
         totals.append(f"{REPEATED} AS repeated")
     if form.spec.ranked or form.spec.custom:
-        few = f"sum({form.sums[0]}) <= {EXACT_ROWS}"
-        totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
+        totals.append(
+            f"IF(sum({form.sums[0]}) <= {EXACT_ROWS}, collect_list(payload), NULL) AS payload"
+        )
     plainly, parcel = plain(), Parcel(form)
 
     def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
