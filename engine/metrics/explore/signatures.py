@@ -38,14 +38,14 @@ from engine.sql import name_sql
 from engine.words import WORD, packed
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 log = logging.getLogger("engine")
 
 FIGURES = ("metric", "value", "support", "status", "complete")
 _GROUPS = ["split", "label", "pred"]
 _ROWS, _WEIGHT, _BAD, _PLACE = "_rows", "_weight", "_bad", "_place"
-_LABEL, _PRED, _OWN_WEIGHT = "@label", "@pred", "@weight"  # named as no slice can be
+_OWN_WEIGHT = "@weight"  # named as no slice can be, as @label and @pred are
 _BAD_WEIGHT = bad_weight(name_sql(_OWN_WEIGHT))
 _DIGITS = ("_digit_0", "_digit_1", "_digit_2")  # of a float64: 53 bits, of which a digit has 40
 _LOWEST, _HIGHEST = -27, 2  # places of weights, from 2^-1074 to 2^100
@@ -350,21 +350,21 @@ def signatures(
     named = {role: text(call, role, c, "a column") for role, c in roles.items() if c is not None}
     check_columns(df, "the table", {role: [c] for role, c in named.items()})
     wanted = named_masks(df, named_ids, "ids") if named_ids is None or named_ids else ()
-    rows = df.withColumns(_columns(label, pred, weight))
-    table = read_masks(rows)
-    kinds = {name: rows.schema[name].dataType.simpleString() for name in (_LABEL, _PRED)}
-    words, at = _words(table, wanted)
-    by = {
-        "split": split_sql(split),
-        "label": class_position(name_sql(_LABEL), kinds[_LABEL], classes),
-        "pred": class_position(name_sql(_PRED), kinds[_PRED], classes),
-        **{f"_word_{i}": w for i, w in enumerate(words)},
+    none = F.lit(None).cast("string")
+    own = {r: quoted(named[r]) if r in named else none for r in ("label", "pred", "weight")}
+    own["weight"] = own["weight"].cast("double")
+    rows = df.withColumns({f"@{role}": column for role, column in own.items()})
+    positions = {
+        role: class_position(name_sql(f"@{role}"), dict(rows.dtypes)[f"@{role}"], classes)
+        for role in ("label", "pred")
     }
+    words, at = _words(read_masks(rows), wanted)
+    by = {"split": split_sql(split), **positions, **{f"_word_{i}": w for i, w in enumerate(words)}}
     grouped = _grouped(rows, by, weighted=weight is not None)
     # Ties are broken by the signature itself, so that a table always keeps the same ones.
     frequent = grouped.orderBy(F.desc(_ROWS), *by).limit(limit).toPandas()
     n_patterns, left_out = _left_out(grouped, frequent, limit)
-    _check(frequent, rows, classes, grouped if left_out else None)
+    _check(frequent, rows, positions, classes, all_kept=not left_out)
     if left_out:
         log.warning(
             "%s of %s signatures were kept; the others have %s of %s rows, which no answer counts",
@@ -388,15 +388,6 @@ def signatures(
         rows_left_out=left_out,
         missing=tuple(name for name in ("label", "pred") if name not in named),
     )
-
-
-def _columns(label: str | None, pred: str | None, weight: str | None) -> dict[str, Column]:
-    none = F.lit(None).cast("string")
-    return {
-        _LABEL: none if label is None else quoted(label),
-        _PRED: none if pred is None else quoted(pred),
-        _OWN_WEIGHT: (none if weight is None else quoted(weight)).cast("double"),
-    }
 
 
 def _words(table: MaskTable, ids: Sequence[str]) -> tuple[list[str], dict[str, int]]:
@@ -469,17 +460,20 @@ def _left_out(grouped: DataFrame, frequent: pd.DataFrame, limit: int) -> tuple[i
 
 
 def _check(
-    frequent: pd.DataFrame, rows: DataFrame, classes: Sequence[Any], others: DataFrame | None
+    frequent: pd.DataFrame,
+    rows: DataFrame,
+    positions: Mapping[str, str],
+    classes: Sequence[Any],
+    *,
+    all_kept: bool,
 ) -> None:
     """Check labels, predictions and weights; Spark runs only where some may be wrong."""
-    for column, name in (("label", _LABEL), ("pred", _PRED)):
-        kind = rows.schema[name].dataType.simpleString()
-        unknown = f"{class_position(name_sql(name), kind, classes)} = {UNKNOWN_CLASS}"
-        if others is not None or (frequent[column] == UNKNOWN_CLASS).any():
-            bad = rows.where(unknown).select(name).distinct().limit(6).collect()
-            if bad:
+    for column, position in positions.items():
+        if not all_kept or (frequent[column] == UNKNOWN_CLASS).any():
+            unknown = rows.where(f"{position} = {UNKNOWN_CLASS}").select(f"@{column}")
+            if bad := unknown.distinct().limit(6).collect():
                 raise unknown_class("the table", column, sorted(str(r[0]) for r in bad), classes)
-    if _BAD in frequent and (others is not None or frequent[_BAD].any()):
+    if _BAD in frequent and (not all_kept or frequent[_BAD].any()):
         wrong = rows.where(_BAD_WEIGHT).select(_OWN_WEIGHT)
         if n := wrong.count():
             values = [str(r[0]) for r in wrong.limit(EXAMPLES).collect()]
