@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.errors import ArgumentError
-from engine.hashing import key_hash_column
+from engine.hashing import KeyHash, key_hash_column
 from engine.label.plan import compile_slices
 from engine.masks.checks import (
     EXAMPLES,
@@ -28,7 +29,7 @@ from engine.masks.checks import (
     spark_table,
 )
 from engine.masks.reader import named_masks, read_masks
-from engine.masks.splits import is_split, split_sql
+from engine.masks.splits import Split, is_split, split_sql
 from engine.masks.table import split_column
 from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
@@ -64,15 +65,8 @@ from engine.metrics.scan.scan import scan
 from engine.metrics.schema import SCHEMA
 from engine.run.faults import explained
 from engine.slicing.compositions import with_parts
+from engine.slicing.functions import SlicingFunction
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql import Column, DataFrame, Row
-
-    from engine.hashing import KeyHash
-    from engine.masks.splits import Split
-    from engine.slicing.functions import SlicingFunction
 
 _LEAST = {"array<float>": 2.0**-23, "array<double>": 2.0**-52}  # less is taken for it
 _LOSS = "@loss"  # named as no column of the rows is

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import (
     ArrayType,
@@ -22,9 +23,6 @@ from engine.errors import ColumnError, TableError, duplicate_column, missing_col
 from engine.masks.checks import quoted
 from engine.metrics.classes import class_text, keys_of
 from engine.sql import name_sql, text_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 OURS = ("label", "weight", "pred", "prob")
 _SPARK_ML = {"pred": "prediction", "prob": "probability"}

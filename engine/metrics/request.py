@@ -8,9 +8,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
 
 from engine.arguments import mapping, members, text, texts
 from engine.errors import ArgumentError, MetricError, shown
@@ -24,10 +26,6 @@ from engine.metrics.predictions import wrong_type
 from engine.metrics.scan.form import EvaluationSpec
 from engine.run.ship import unsendable
 from engine.slicing.functions import SlicingFunction, how_to_slice
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-    from pyspark.sql.types import StructType
 
 _ENGINE = Path(__file__).parents[1]
 _SUMMED = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal", "boolean")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.arguments import text, texts, whole
@@ -36,9 +37,6 @@ from engine.slicing.evaluate import codes
 from engine.slicing.expr import Mask
 from engine.sql import name_sql
 from engine.words import WORD, packed
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 log = logging.getLogger("engine")
 

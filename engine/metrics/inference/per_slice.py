@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from pyspark.sql import DataFrame
 
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
@@ -29,10 +31,6 @@ from engine.plain import plain
 from engine.run.ship import Parcel
 from engine.words import unpacked
 from engine.workers import begin
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from pyspark.sql import DataFrame
 
 _KEY = ("split", "model", "slice")
 _OF_MODEL = ("code", "weight", "prob", "number_label", "number_pred")

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 
 from engine.hashing import KeyHash
 from engine.masks.arrow import StoredWords, words_in
@@ -26,9 +27,6 @@ from engine.metrics.predictions import OURS
 from engine.metrics.scan.form import EvaluationSpec, Form, code_of
 from engine.metrics.scan.joined import MAX_NUMBER, MAX_WEIGHT, SLACK
 from engine.storage.files import Files, batches, files_of
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
 
 CHUNK = 2**17  # rows
 NUMBERS = INTEGERS | {"float", "double"}

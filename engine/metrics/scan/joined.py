@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from engine.errors import ColumnError
+from engine.hashing import KeyHash
 from engine.masks.reader import read_masks
 from engine.masks.splits import split_sql
 from engine.metrics.classes import INTEGERS, class_position
@@ -20,11 +22,6 @@ from engine.metrics.predictions import OURS
 from engine.metrics.scan.form import EvaluationSpec, Form, code_sql
 from engine.metrics.scan.sums import key_sql
 from engine.sql import name_sql
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.hashing import KeyHash
 
 _NAN = "double('NaN')"
 MAX_WEIGHT = 2.0**100

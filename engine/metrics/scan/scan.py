@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PythonException
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
+from engine.hashing import KeyHash
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EXACT_ROWS, EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
@@ -27,11 +29,6 @@ from engine.run.ship import Parcel
 from engine.storage.files import UNREADABLE
 from engine.storage.session import settings
 from engine.workers import begin
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
-    from engine.hashing import KeyHash
 
 log = logging.getLogger("engine")
 # Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
