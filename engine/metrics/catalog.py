@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from engine.errors import MetricError, near
 
@@ -82,18 +82,6 @@ KINDS: Mapping[str, Kind] = {
     "mean": Kind("column", False, {"column": None}, "column", ""),
     "null_rate": Kind("nulls", False, {"column": None}, "column", ""),
 }
-
-
-class Own(Protocol):
-    """A metric of the user's own, as far as others ask what is better."""
-
-    @property
-    def name(self) -> str:
-        """Its name in figures."""
-
-    @property
-    def better(self) -> str:
-        """``high``, ``low``, or nothing."""
 
 
 _RANGES = {"threshold": (0, 1), "top": (0, 1), "beta": (0, 1e6), "bins": (2, 65536), "k": (1, 1000)}
@@ -182,7 +170,7 @@ def unknown_metric(name: str, known: Iterable[str]) -> MetricError:
     return MetricError(f"unknown metric {name!r}{near(name, known)}")
 
 
-def better(metric: str, own: Iterable[Own] = ()) -> str:
+def better(metric: str) -> str:
     """Return which values of a metric are better: ``high``, ``low``, or nothing.
 
     Whatever orders figures, marks them, stops at one or picks the best asks this.
@@ -190,18 +178,16 @@ def better(metric: str, own: Iterable[Own] = ()) -> str:
     Parameters
     ----------
     metric
-        A metric's name, with its parameters or without.
-    own
-        Metrics of the user's own; a function that is none of them is better where it is high.
+        A metric's name, with its parameters or without; one that isn't the engine's is better
+        where it is high.
 
     Examples
     --------
     >>> better("recall"), better("log_loss"), better("count"), better("ece@bins=10")
     ('high', 'low', '', 'low')
     """
-    ours = KINDS.get(metric.partition("@")[0].strip())
-    usual = "high" if ours is None else ours.better
-    return next((one.better for one in own if one.name == metric), usual)
+    kind = KINDS.get(metric.partition("@")[0].strip())
+    return "high" if kind is None else kind.better
 
 
 def badness(value: Any, better: str, usual: Any = 0.0) -> Any:

@@ -353,7 +353,8 @@ class Evaluation:
     def better(self, metric: str) -> str:
         """Return which values of a metric are better: ``high``, ``low``, or nothing."""
         name = text("better", "metric", metric, "a metric's name")
-        return better(name, (*self.spec.custom, *self._functions))
+        own = {m.name: m.better for m in (*self.spec.custom, *self._functions)}
+        return own[name] if name in own else better(name)
 
     def __repr__(self) -> str:
         splits = map(split_name, self.table["split"].astype(object).unique())

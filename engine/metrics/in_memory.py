@@ -254,14 +254,15 @@ class LocalRows:
         """Return each row's loss ``[n]``, NaN where there is none."""
         of = self._outputs[model]
         if not self.spec.classes:
-            return np.asarray(np.abs(self._number(model, "pred") - self._number(model, "label")))
+            pred, label = (
+                self._output(model, name).to_numpy(np.float64, na_value=np.nan)
+                for name in ("pred", "label")
+            )
+            return np.asarray(np.abs(pred - label))
         wrong = np.where(of.pred >= 0, (of.pred != of.label) * 1.0, np.nan)
         own = of.probabilities[np.arange(len(of.label)), np.clip(of.label, 0, None)]
         likely = -np.log(np.clip(own, of.least, 1.0))
         return np.where(of.label >= 0, np.where(np.isnan(own), wrong, likely), np.nan)
-
-    def _number(self, model: int, name: str) -> np.ndarray:
-        return np.asarray(self._output(model, name).to_numpy(np.float64, na_value=np.nan))
 
     def _output(self, model: int, name: str) -> pd.Series:
         if name not in self.models[model]:
