@@ -125,9 +125,9 @@ def blocks(hashes: Sequence[np.ndarray]) -> tuple[np.ndarray, pa.ListArray]:
 def key_hashes(hashes: Sequence[np.ndarray], form: Form) -> pa.RecordBatch:
     """Return the hashes of rows' keys."""
     block, keys = blocks(hashes)
-    row, none = np.full(len(block), KEY_ROW), pa.nulls(len(block), pa.int64())
-    sums = [none] * len(form.sums)
-    return _row_batch(ALL, row, row * 0, block, sums, none.cast(pa.binary()), form, keys)
+    n = len(block)
+    row, none = np.full(n, KEY_ROW), [pa.nulls(n, pa.int64())] * len(form.sums)
+    return _row_batch(ALL, row, np.zeros(n), block, none, pa.nulls(n, pa.binary()), form, keys)
 
 
 def grouped(parts: pa.Table, form: Form) -> pa.Table:
