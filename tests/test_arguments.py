@@ -181,8 +181,8 @@ def evaluation() -> Evaluation:
     model = pd.DataFrame(
         {"label": [0, 1, 1, 0], "pred": [0, 1, 0, 0], "score": [0.1, 0.9, 0.4, 0.3]}
     )
-    from engine.metrics.inference.figures import figures
     from engine.metrics.inference.uncertainty import with_uncertainty
+    from tests.metrics.scanned import figures
 
     found = scan_of(rows, {"model": model}, spec)
     table = with_uncertainty(figures(found, spec), found, spec, Confidence(min_support=0))

@@ -348,11 +348,6 @@ def _ranked(metrics: Sequence[MetricSpec], of: Arrays, slices: Slices) -> dict[M
     return {m: Values(v, np.full(len(v), OK)) for m, v in zip(metrics, value, strict=True)}
 
 
-def array_or_none(call: str, name: str, value: Any) -> np.ndarray | None:
-    """Return what was given as an array, as :func:`array_of` does; None stays none."""
-    return None if value is None else array_of(call, name, value)
-
-
 def array_of(call: str, name: str, value: Any) -> np.ndarray:
     """Return what was given as an array.
 

@@ -81,13 +81,14 @@ def class_position(value: str, kind: str, classes: Sequence[Any]) -> str:
     """
     keys = keys_of(kind, classes)
     cast = f"CAST({value} AS {keys.type})"
-    at = f"array_position(array({', '.join(_literal(k, keys.type) for k in keys.keys)}), {cast})"
+    at = _place(keys.keys, keys.type, cast)
     if keys.type == "STRING" and not all(isinstance(c, str) for c in classes):
-        others = [at, _by_number(cast, classes)]
+        numbers = (None if isinstance(c, str) else _number(c) for c in classes)
+        doubles = [None if n is None else float(n) for n in numbers]
+        others = [at, _place(doubles, "DOUBLE", f"try_cast({cast} AS DOUBLE)")]
         if any(isinstance(c, bool) for c in classes):
             words = [class_text(c) if isinstance(c, bool) else None for c in classes]
-            literals = ", ".join(_literal(w, "STRING") for w in words)
-            others.append(f"array_position(array({literals}), lower({cast}))")
+            others.append(_place(words, "STRING", f"lower({cast})"))
         at = f"COALESCE({', '.join(f'NULLIF({one}, 0)' for one in others)})"
     position = f"CAST(NULLIF({at}, 0) AS INT) - 1"
     return f"COALESCE({position}, IF({value} IS NULL, {MISSING}, {UNKNOWN_CLASS}))"
@@ -180,10 +181,8 @@ def _number(value: Any, *, words: bool = False) -> Any:
     return int(value) if number.is_integer() and value.strip().lstrip("+-").isdigit() else number
 
 
-def _by_number(value: str, classes: Sequence[Any]) -> str:
-    numbers = (None if isinstance(c, str) else _number(c) for c in classes)
-    literals = ", ".join(_literal(None if n is None else float(n), "DOUBLE") for n in numbers)
-    return f"array_position(array({literals}), try_cast({value} AS DOUBLE))"
+def _place(keys: Sequence[Any], kind: str, value: str) -> str:
+    return f"array_position(array({', '.join(_literal(k, kind) for k in keys)}), {value})"
 
 
 def _literal(key: Any, kind: str) -> str:

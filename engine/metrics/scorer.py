@@ -18,7 +18,6 @@ from engine.metrics.arrays import (
     ABSTAIN,
     Arrays,
     array_of,
-    array_or_none,
     check_lengths,
     integers,
     no_slices,
@@ -149,7 +148,9 @@ class Scorer:
         """Score all rows ("overall"), and those of each slice if there are any."""
         golds = array_of(call, "golds", golds)
         others = {"preds": preds, "probs": probs, "weights": weights}
-        preds, probs, weights = (array_or_none(call, *named) for named in others.items())
+        preds, probs, weights = (
+            None if value is None else array_of(call, name, value) for name, value in others.items()
+        )
         if masks is not None:
             check_lengths(S=masks, golds=golds, preds=preds, probs=probs)
         if len(golds) == 0:

@@ -17,7 +17,6 @@ from engine.masks.layout import Bits, Layout, StoredSlice
 from engine.masks.reader import read_masks, view_select
 from engine.masks.table import TableForm, slices_of
 from engine.metrics.catalog import parse_metric
-from engine.metrics.inference.figures import figures
 from engine.metrics.predictions import normalised
 from engine.metrics.scan.form import FLAGS, EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
@@ -28,6 +27,7 @@ from engine.slicing.discovery import load_slices
 from engine.slicing.rows import Row
 from engine.storage.place import Place
 from engine.words import packed
+from tests.metrics.scanned import figures
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 N = 600

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from engine.metrics.inference.figures import figures_and_problems
 from engine.metrics.scan.chunks import chunk_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan, code_of
 from engine.metrics.scan.sums import arranged, grouped
 from engine.metrics.scan.task import Task
 from engine.words import packed
+
+
+def figures(*of: Any) -> pd.DataFrame:
+    return figures_and_problems(*of)[0]
 
 
 def form_of(spec: EvaluationSpec, replicates: int = 0) -> Form:

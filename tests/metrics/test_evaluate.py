@@ -16,13 +16,13 @@ from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
 from engine.metrics import custom
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.compare import compare
-from engine.metrics.inference.figures import figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.predictions import normalised
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.scan.replicates import weights
 from engine.metrics.scan.scan import scan
+from tests.metrics.scanned import figures
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
 N = 400

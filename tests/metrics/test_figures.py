@@ -13,10 +13,10 @@ from engine.masks.splits import split_name
 from engine.metrics.catalog import KINDS, parse_metric
 from engine.metrics.classes import class_text
 from engine.metrics.formulas.ranking import histogram_of, roc_auc
-from engine.metrics.inference.figures import ROW_COLUMNS, figures
+from engine.metrics.inference.figures import ROW_COLUMNS
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
-from tests.metrics.scanned import parts_of, scan_of
+from tests.metrics.scanned import figures, parts_of, scan_of
 
 SLICES = ("a", "b")
 CHOSEN = [

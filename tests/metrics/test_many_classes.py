@@ -12,7 +12,6 @@ import sklearn.metrics as sk
 from engine.errors import MetricError
 from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.classification import MOST_SHOWN, confusions
-from engine.metrics.inference.figures import figures
 from engine.metrics.scan import form
 from engine.metrics.scan.form import (
     CODE_FLAGS,
@@ -23,7 +22,7 @@ from engine.metrics.scan.form import (
     flags_in,
     positions_in,
 )
-from tests.metrics.scanned import scan_of
+from tests.metrics.scanned import figures, scan_of
 from tests.metrics.test_families import AVERAGES, BINARY_ORACLES, Rows, drawn
 
 BORDERS = [

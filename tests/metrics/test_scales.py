@@ -18,12 +18,12 @@ from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.families import addends_of, compute
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.formulas.states import OK, OVERFLOW, STATUSES, UNDEFINED, UNDERFLOW, Values
-from engine.metrics.inference.figures import figures as figures_of
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.kernel import Added, Masks, Work, add, state_of
 from engine.metrics.scorer import Scorer
 from engine.words import packed
+from tests.metrics.scanned import figures as figures_of
 from tests.metrics.scanned import scan_of
 
 NUMBERS = ("mae", "mse", "rmse", "bias", "r2", "mape")

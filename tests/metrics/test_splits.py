@@ -14,12 +14,11 @@ from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.signatures import RowCount, Signatures
 from engine.metrics.explore.trend import trend
 from engine.metrics.inference.compare import compare, flips
-from engine.metrics.inference.figures import figures
 from engine.metrics.inference.uncertainty import Confidence, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
 from engine.report import sections
 from engine.report.page import render
-from tests.metrics.scanned import scan_of
+from tests.metrics.scanned import figures, scan_of
 
 # Of each split how many rows there are, and how many of them the model "m" has right.
 SPLITS = {None: (40, 10), "null": (50, 30), "test": (60, 60)}

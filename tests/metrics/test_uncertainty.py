@@ -15,13 +15,12 @@ from hypothesis import strategies as st
 from engine.hashing import key_hash
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.compare import compare, flips, mcnemar
-from engine.metrics.inference.figures import figures
 from engine.metrics.inference.intervals import auc_variance, bootstrap_interval, wilson
 from engine.metrics.inference.significance import adjusted, fisher, mark, replicate_test
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.replicates import weights
-from tests.metrics.scanned import scan_of
+from tests.metrics.scanned import figures, scan_of
 
 N = 20  # replicates
 

@@ -69,9 +69,7 @@ def trend(
     check_split("trend", split, metrics["split"])
     wanted = {"slice": slice_id, "metric": metric, "model_id": model_id}
     rows = metrics[in_split(metrics["split"], split)]
-    for column, value in wanted.items():
-        if value is None:
-            continue
+    for column, value in ((c, v) for c, v in wanted.items() if v is not None):
         chosen = rows[column] == text("trend", column, value)
         if len(rows) and not chosen.any():
             raise MetricError(

@@ -88,8 +88,7 @@ def ranks(of: Outputs) -> np.ndarray:
 
 
 def _of_label(of: Outputs) -> np.ndarray:
-    at = np.clip(of.label, 0, None)[:, None]
-    return np.take_along_axis(of.probabilities, at, axis=1)[:, 0]
+    return np.take_along_axis(of.probabilities, of.label.clip(0)[:, None], axis=1)[:, 0]
 
 
 _PROBABLE = Count("probable", 1, lambda of: np.where(of.probable, 0, -1))

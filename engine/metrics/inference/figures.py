@@ -54,15 +54,6 @@ class Problem(NamedTuple):
     problem: str
 
 
-def figures(
-    counts: Scan,
-    spec: EvaluationSpec,
-    own: Mapping[tuple[str, Split, str], Figures] | None = None,
-) -> pd.DataFrame:
-    """Compute all metrics of all slices; pure. See :func:`figures_and_problems`."""
-    return figures_and_problems(counts, spec, own)[0]
-
-
 def figures_and_problems(
     counts: Scan,
     spec: EvaluationSpec,

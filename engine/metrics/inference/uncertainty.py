@@ -122,7 +122,7 @@ def with_uncertainty(
     Parameters
     ----------
     figures
-        What :func:`engine.metrics.inference.figures.figures` returned.
+        What :func:`engine.metrics.inference.figures.figures_and_problems` returned.
     counts, spec
         What was added up, and what was evaluated.
     confidence
@@ -277,8 +277,7 @@ def _nothing(effect: np.ndarray, rows: np.ndarray) -> _Inference:
     return _Inference(Interval(none, none), effect, none, rows)
 
 
-_Find = Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Inference]
-_FIND: Mapping[str, _Find] = {
+_FIND: Mapping[str, Callable[..., _Inference]] = {
     "scores": _scores,
     "rows": _counted,
     "undefined": _counted,

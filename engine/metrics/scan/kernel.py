@@ -426,11 +426,10 @@ def _add_draws(
         factors = {line: times * column[part, None] for line, column in cut.items()}
         if rows:
             factors[of_rows] = times.astype(np.float32, copy=False)
-        for k in range(len(words) + 1):
-            if k < len(words):
-                members, at = unpacked(words[k, part][:, None]), slice(k * WORD, (k + 1) * WORD)
-            else:
-                members, at = np.ones((len(times), 1), np.uint8), slice(k * WORD, None)
+        # Of the word after the last the lowest bit is all rows.
+        for k, word in enumerate(np.pad(words[:, part], ((0, 1), (0, 0)), constant_values=1)):
+            members = unpacked(word[:, None])[:, : shape[1] - k * WORD]
+            at = slice(k * WORD, (k + 1) * WORD)
             as_factor = {
                 kind: members.T.astype(kind) for kind in {f.dtype for f in factors.values()}
             }
