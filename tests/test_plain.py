@@ -186,15 +186,15 @@ def test_metrics_are_added_up_alike(weighted, each_way):
     outputs = Outputs(
         classes, rng.integers(-1, 2, n), rng.integers(-1, 2, n), rng.random((n, 1)),
         target=rng.normal(size=n), predicted=rng.normal(size=n), columns={"mean:x": column},
+        weight=rng.random(n) * 10 if weighted else None,
     )  # fmt: skip
     masks = Masks(
         rng.integers(0, 2**63, (2, n)).astype(np.uint64),
         rng.integers(0, 2**63, n).astype(np.uint64),
     )
-    weight = rng.random(n) * 10 if weighted else None
 
     def ask():
-        add(added := Added(), work, masks, outputs, weight)
+        add(added := Added(), work, masks, outputs)
         return added
 
     fast, slow = each_way(ask)

@@ -201,7 +201,7 @@ def values_of(
             values |= _ranked(some, of, slices)
             continue
         outputs = _outputs(*source, some, of)
-        added = _added([_plain(m) for m in some], outputs, of.weight, slices)
+        added = _added([_plain(m) for m in some], replace(outputs, weight=of.weight), slices)
         values |= dict(zip(some, added, strict=True))
     return values
 
@@ -297,22 +297,19 @@ def _has_columns(probs: np.ndarray, n: int) -> bool:
     return probs.ndim == _TWO and probs.shape[1] == n
 
 
-def _added(
-    metrics: Sequence[MetricSpec], outputs: Outputs, weight: np.ndarray | None, slices: Slices
-) -> list[Values]:
+def _added(metrics: Sequence[MetricSpec], outputs: Outputs, slices: Slices) -> list[Values]:
     classes = outputs.classes
-    work = Work(*addends_of(metrics, classes), weight is not None)
+    work = Work(*addends_of(metrics, classes), outputs.weight is not None)
     if max(count.cells for count in work.counts) * (1 + slices.count) <= _MOST_SUMS:
-        state = _state(work, outputs, weight, slices)
+        state = _state(work, outputs, slices)
         return [compute(m, state, classes, state.at(0)) for m in metrics]
-    whole = _state(work, outputs, weight, no_slices(len(outputs.label)))
+    whole = _state(work, outputs, no_slices(len(outputs.label)))
 
     def each() -> Iterator[State]:
         yield whole
         for i in range(slices.count):
             rows = slices.members(i)
-            own = None if weight is None else weight[rows]
-            yield _state(work, outputs.take(rows), own, no_slices(len(rows)))
+            yield _state(work, outputs.take(rows), no_slices(len(rows)))
 
     figures = [[compute(m, one, classes, whole.at(0)) for m in metrics] for one in each()]
     return [
@@ -320,12 +317,11 @@ def _added(
     ]
 
 
-def _state(work: Work, outputs: Outputs, weight: np.ndarray | None, slices: Slices) -> State:
+def _state(work: Work, outputs: Outputs, slices: Slices) -> State:
     added = Added()
     for start in range(0, len(outputs.label), _CHUNK):
         part = slice(start, start + _CHUNK)
-        own = None if weight is None else weight[part]
-        add(added, work, Masks(slices.words[:, part]), outputs.take(part), own)
+        add(added, work, Masks(slices.words[:, part]), outputs.take(part))
     return state_of(added, work, slices.count)
 
 

@@ -91,20 +91,18 @@ class CustomMetric:
         scored = (of.label >= 0) & (of.pred >= 0)
         return np.asarray(scored & of.probable if self.needs == "prob" else scored)
 
-    def arrays_of(self, of: Outputs, rows: np.ndarray, weight: np.ndarray | None) -> Arrays:
-        """Return what its functions are given of some rows."""
-        weights = None if weight is None else weight[rows]
-        prob = of.probabilities[rows] if of.prob is not None else None
+    def arrays_of(self, of: Outputs) -> Arrays:
+        """Return what its functions are given of rows."""
+        prob = None if of.prob is None else of.probabilities
         if self.needs == "numbers":
-            target, predicted = of.numbers
-            return target[rows], predicted[rows], prob, weights
+            return *of.numbers, prob, of.weight
         values = np.array(of.classes.values)
-        return values[of.label[rows]], values[of.pred[rows]], prob, weights
+        return values[of.label], values[of.pred], prob, of.weight
 
-    def state_of(self, of: Outputs, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-        """Return the state of some rows."""
+    def state_of(self, of: Outputs) -> np.ndarray:
+        """Return the state of rows."""
         assert self.state is not None
-        return np.asarray(self.state(*self.arrays_of(of, rows, weight)))
+        return np.asarray(self.state(*self.arrays_of(of)))
 
     def merged(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Return the state of both."""

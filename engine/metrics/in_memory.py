@@ -146,12 +146,9 @@ class LocalRows:
         figures = {}
         for (split, rows), (i, model) in product(self._splits.items(), enumerate(self.spec.models)):
             n = counts.parts[model, split].state.rows["rows"][:, 0]
-            weight = self._chunk.numbers(f"weight_{i}") if self.spec.weighted else None
-            members = [rows[member[rows]] for member in self._members()]
-            weights = [None if weight is None else weight[own] for own in members]
-            outputs = [self._outputs[i].take(own) for own in members]
+            outputs = [self._outputs[i].take(rows[member[rows]]) for member in self._members()]
             for function in functions:
-                each = map(partial(figure_of, function), outputs, weights)
+                each = map(partial(figure_of, function), outputs)
                 value, support, problem = zip(*each, strict=True)
                 problems = {at: text for at, text in enumerate(problem) if text is not None}
                 figures[model, split, function.name] = with_statuses(

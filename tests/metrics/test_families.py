@@ -107,7 +107,7 @@ def state(rows: Rows, masks: np.ndarray, text: str, narrow: bool = False) -> tup
     for part in (slice(0, 250), slice(250, None)):
         some = rows[np.arange(N)[part]]
         words = np.ascontiguousarray(packed(masks[part]).T).view(np.uint64)
-        add(added, work, Masks(words), some.outputs(narrow), some.weight)
+        add(added, work, Masks(words), replace(some.outputs(narrow), weight=some.weight))
     return state_of(added, work, masks.shape[1]), outputs.classes
 
 

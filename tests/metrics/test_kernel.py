@@ -64,17 +64,16 @@ class Rows:
     def outputs(self, at: np.ndarray) -> Outputs:
         columns = {"mean:x": self.column[at], "null:x": self.column[at]}
         numbers = (self.target[at], self.predicted[at])
-        return Outputs(CLASSES, self.label[at], self.pred[at], self.prob[at], *numbers, columns)
+        weight = None if self.weight is None else self.weight[at]
+        of_classes = (self.label[at], self.pred[at], self.prob[at])
+        return Outputs(CLASSES, *of_classes, *numbers, columns, weight)
 
     def words(self, at: np.ndarray) -> Masks:
         words = np.ascontiguousarray(packed(self.masks[at]).T).view(np.uint64)
         return Masks(words, self.hashes[at])
 
-    def weights(self, at: np.ndarray) -> np.ndarray | None:
-        return None if self.weight is None else self.weight[at]
-
     def add(self, added: Added, work: Work, at: np.ndarray) -> None:
-        add(added, work, self.words(at), self.outputs(at), self.weights(at))
+        add(added, work, self.words(at), self.outputs(at))
 
 
 def work(weighted: bool, replicates: int = REPLICATES, metrics=METRICS) -> Work:
@@ -140,7 +139,7 @@ def test_totals_and_replicates_are_sums_over_rows(seed, n, weighted):
     rows, of = Rows(seed, n, weighted), work(weighted)
     every = np.arange(n)
     rows.add(added := Added(), of, every)
-    outputs, weight = rows.outputs(every), rows.weights(every)
+    outputs, weight = rows.outputs(every), rows.weight
     drawn = replicate_weights(rows.hashes, REPLICATES).astype(np.int64)
     members = np.concatenate([rows.masks, np.ones((n, 1), bool)], axis=1)
     width = rows.words(every).width
@@ -217,7 +216,7 @@ def kept_of(rows: Rows, parts: list[np.ndarray], most: int) -> dict[int, list]:
     for part in parts:
         kept = SmallScores(np.zeros(rows.words(part).width, np.int64))
         for chunk in np.array_split(part, 2):
-            keep(kept, rows.words(chunk), rows.outputs(chunk), rows.weights(chunk), most)
+            keep(kept, rows.words(chunk), rows.outputs(chunk), most)
         for at, of, scores in small_slices(kept, most):
             n[at] += of
             found[at] += [] if scores is None else [scores_bytes(*scores)]
@@ -277,7 +276,7 @@ def test_no_slice_at_all():
     rows = Rows(2, 50, True)
     words = np.zeros((0, 50), np.uint64)
     added, of = Added(), work(True, 0, ["f1", "roc_auc"])
-    add(added, of, Masks(words), rows.outputs(np.arange(50)), rows.weight)
+    add(added, of, Masks(words), rows.outputs(np.arange(50)))
     rows.add(full := Added(), of, np.arange(50))
     for line, total in added.totals.items():
         assert total.shape[1] == 1

@@ -59,6 +59,8 @@ class Outputs:
         ``[n]`` labels and predictions as numbers, NaN where there is none.
     columns
         Other columns as numbers ``[n]``.
+    weight
+        ``[n]``; None without weights.
     least
         What of a probability its type tells from 0 and from 1, as :func:`least_of` has it.
     """
@@ -70,11 +72,12 @@ class Outputs:
     target: np.ndarray | None = None
     predicted: np.ndarray | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weight: np.ndarray | None = None
     least: float = float(np.finfo(np.float64).eps)
 
     def take(self, rows: slice | np.ndarray) -> Outputs:
         """Return the outputs of some rows, without other columns."""
-        names = ("label", "pred", "prob", "target", "predicted")
+        names = ("label", "pred", "prob", "target", "predicted", "weight")
         arrays = {name: getattr(self, name) for name in names}
         return replace(self, **{name: a[rows] for name, a in arrays.items() if a is not None})
 

@@ -163,15 +163,13 @@ def _compared(key: tuple[pa.Scalar, ...], table: pa.Table) -> pa.Table:
     return pa.table(columns, names=["split", "slice", *Paired._fields])
 
 
-def figure_of(
-    function: CustomMetric, outputs: Outputs, weight: np.ndarray | None
-) -> tuple[float, int, str | None]:
+def figure_of(function: CustomMetric, outputs: Outputs) -> tuple[float, int, str | None]:
     """Return a function's figure of some rows, of how many it is, and what went wrong."""
     scored = np.flatnonzero(function.scored(outputs))
     if not len(scored):
         return float("nan"), 0, None
     try:
-        return function(*function.arrays_of(outputs, scored, weight)), len(scored), None
+        return function(*function.arrays_of(outputs.take(scored))), len(scored), None
     except RAISED as error:
         return float("nan"), len(scored), problem(error)
 
@@ -188,8 +186,7 @@ def _applying(
         )
         code = batch.column("code_0").to_numpy(zero_copy_only=False)
         outputs = outputs_of(batch, 0, code, spec, {})
-        weight = batch.column("weight_0").to_numpy(zero_copy_only=False) if spec.weighted else None
-        rows = [(j, *figure_of(f, outputs, weight)) for j, f in enumerate(functions)]
+        rows = [(j, *figure_of(f, outputs)) for j, f in enumerate(functions)]
         metric, value, support, problems = zip(*rows, strict=True)
         return pa.table(
             [

@@ -277,7 +277,9 @@ def _nothing(effect: np.ndarray, rows: np.ndarray) -> _Inference:
     return _Inference(Interval(none, none), effect, none, rows)
 
 
-_FIND: Mapping[str, Callable[..., _Inference]] = {
+_FIND: Mapping[
+    str, Callable[[Part, MetricSpec, EvaluationSpec, Confidence, np.ndarray], _Inference]
+] = {
     "scores": _scores,
     "rows": _counted,
     "undefined": _counted,

@@ -169,13 +169,7 @@ class Masks:
         return len(self.words) * WORD + 1
 
 
-def add(
-    added: Added,
-    work: Work,
-    masks: Masks,
-    outputs: Outputs,
-    weight: np.ndarray | None = None,
-) -> None:
+def add(added: Added, work: Work, masks: Masks, outputs: Outputs) -> None:
     """Add some rows of one model and split.
 
     Parameters
@@ -186,8 +180,6 @@ def add(
         What is added up.
     masks, outputs
         The rows.
-    weight
-        ``[n]`` float64; None without weights.
 
     Examples
     --------
@@ -211,10 +203,10 @@ def add(
     for count in sorted(work.counts, key=lambda c: c.cells == 1):
         sums = (one for one in work.sums if one.by.name == count.name)
         numbers: dict[str, _Numbers] = {one.name: (one.of(outputs), one.rounded) for one in sums}
-        if weight is not None:
+        if outputs.weight is not None:
             for name, (terms, rounded) in numbers.items():
-                numbers[name] = tuple((*term, weight) for term in terms), rounded
-            numbers[count.name] = ((weight,),), True
+                numbers[name] = tuple((*term, outputs.weight) for term in terms), rounded
+            numbers[count.name] = ((outputs.weight,),), True
         at = count.at(outputs)
         draws = drawn if count.name in work.replicated else None
         if members is not None:
@@ -476,9 +468,7 @@ class SmallScores:
     chunks: list[tuple[np.ndarray, ...]] = field(default_factory=list)
 
 
-def keep(
-    scores: SmallScores, masks: Masks, outputs: Outputs, weight: np.ndarray | None, most: int
-) -> None:
+def keep(scores: SmallScores, masks: Masks, outputs: Outputs, most: int) -> None:
     """Keep the scores of slices that have no more than ``most`` scored rows so far."""
     scored = np.flatnonzero((outputs.label >= 0) & ~np.isnan(outputs.score))
     # Of the last word the lowest bit is all rows.
@@ -491,7 +481,7 @@ def keep(
     row, bit = unpacked(words[:, some].T).view(bool).nonzero()
     at = scored[some[row]]
     positive = outputs.label[at] == outputs.classes.positive
-    weights = np.ones(len(at)) if weight is None else weight[at]
+    weights = np.ones(len(at)) if outputs.weight is None else outputs.weight[at]
     scores.chunks.append((bit, outputs.score[at], positive, weights))
 
 

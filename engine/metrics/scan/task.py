@@ -65,14 +65,13 @@ class Task:
         for i in range(len(spec.models)):
             code = chunk.numbers(f"code_{i}")
             outputs = outputs_of(chunk.columns, i, code, spec, columns)
-            weight = chunk.numbers(f"weight_{i}") if spec.weighted else None
             all_outputs.append(outputs)
             self._flags(split, i, code, outputs)
-            add(self.added.setdefault((split, i), Added()), form.work, masks, outputs, weight)
+            add(self.added.setdefault((split, i), Added()), form.work, masks, outputs)
             if spec.ranked:
                 none = SmallScores(np.zeros(self.width, np.int64))
-                keep(self.scores.setdefault((split, i), none), masks, outputs, weight, EXACT_ROWS)
-            self._own(split, i, masks, outputs, weight)
+                keep(self.scores.setdefault((split, i), none), masks, outputs, EXACT_ROWS)
+            self._own(split, i, masks, outputs)
         for j, (a, b) in enumerate(form.pairs):
             row = form.rows["pairs"] + j * PAIR_CELLS
             self._pair(split, row, masks, all_outputs[a], all_outputs[b])
@@ -93,9 +92,7 @@ class Task:
             rows = self._row(split, row + k)
             rows += np.append(set_bits(masks.words[:, at]), len(at))
 
-    def _own(
-        self, split: Split, i: int, masks: Masks, outputs: Outputs, weight: np.ndarray | None
-    ) -> None:
+    def _own(self, split: Split, i: int, masks: Masks, outputs: Outputs) -> None:
         """Merge the states of the user's own metrics, slice by slice."""
         for j, metric in enumerate(self.form.spec.custom):
             scored = np.flatnonzero(metric.scored(outputs))
@@ -112,7 +109,7 @@ class Task:
                 if not len(rows) or isinstance(before, bytes):  # it failed here, on other rows
                     continue
                 try:
-                    state = metric.state_of(outputs, rows, weight)
+                    state = metric.state_of(outputs.take(rows))
                     self.own[key] = state if before is None else metric.merged(before, state)
                 except RAISED as error:
                     self.own[key] = failure(error)
@@ -171,11 +168,13 @@ def outputs_of(
 ) -> Outputs:
     """Return a model's outputs on some rows."""
     names, at = set(rows.schema.names), positions_in(code)
-    target, predicted_ = (
+    target, predicted_, weight = (
         rows.column(name).to_numpy(zero_copy_only=False) if name in names else None
-        for name in (f"number_label_{i}", f"number_pred_{i}")
+        for name in (f"number_label_{i}", f"number_pred_{i}", f"weight_{i}")
     )
-    outputs = Outputs(spec.labels, at["label"], at["pred"], None, target, predicted_, columns)
+    outputs = Outputs(
+        spec.labels, at["label"], at["pred"], None, target, predicted_, columns, weight
+    )
     if f"prob_{i}" not in names:
         return outputs
     prob = rows.column(f"prob_{i}")
