@@ -205,10 +205,11 @@ def save(
         When the path holds something else than a checkpoint.
     """
     check_is("model", model, SlicingClassifier)
-    kind = next((name for name, cls in FEATURES.items() if isinstance(features, cls)), None)
-    if kind is None:
-        kinds = listed([cls.__name__ for cls in FEATURES.values()])
-        raise wrong_argument("features", features, f"one of {kinds}")
+    # The last of those that it is: TfIdf is a BagOfWords too.
+    kinds = [name for name, cls in FEATURES.items() if isinstance(features, cls)]
+    if not kinds:
+        known = listed([cls.__name__ for cls in FEATURES.values()])
+        raise wrong_argument("features", features, f"one of {known}")
     if len(classes) != model.n_classes:
         raise CheckpointError(
             f"classes are {list(classes)}, and the model has {model.n_classes}: give the label of "
@@ -221,7 +222,7 @@ def save(
         "format": FORMAT,
         "model": {name: getattr(model, name) for name in MODEL},
         "base": dict(base) if isinstance(base, Mapping) else asdict(base),
-        "features": {"kind": kind, **features.to_json()},
+        "features": {"kind": kinds[-1], **features.to_json()},
         "classes": list(classes),
         "slices": dict(slices),
         "facts": dict(facts),

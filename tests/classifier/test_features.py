@@ -82,7 +82,7 @@ def test_tf_idf_is_that_of_scikit_learn(settings):
     texts = [*TEXTS, "out out out of this check"]
     ours, peer = TfIdf.fit(texts, **settings), TfidfVectorizer(**settings)
     wanted = peer.fit_transform(texts).toarray()
-    assert list(ours.bag.vocabulary) == list(peer.get_feature_names_out())
+    assert list(ours.vocabulary) == list(peer.get_feature_names_out())
     assert np.allclose(ours.transform(texts).numpy(), wanted, atol=1e-6)
     assert ours.transform([None, ""]).count_nonzero() == 0
 
