@@ -30,7 +30,7 @@ def job(args: argparse.Namespace) -> None:
 
     from engine.classifier.checkpoint import check_target, stored_facts
     from engine.classifier.settings import feature_spec
-    from engine.masks.table import slices_of
+    from engine.masks.layout import slices_of
     from engine.project import sample as samples
     from engine.project.fitting import check_setup
     from engine.project.source import check_roles

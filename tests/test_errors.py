@@ -37,7 +37,7 @@ from engine.errors import (
 )
 from engine.hashing import not_a_key
 from engine.masks.checks import duplicate_key, no_partition, no_rows, null_key
-from engine.masks.codes import no_masks, unreadable_mask
+from engine.masks.frames import no_masks, unreadable_mask
 from engine.metrics.arrays import unequal_lengths as unequal_arrays
 from engine.metrics.arrays import wrong_shape
 from engine.metrics.catalog import not_binary, unknown_metric

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.classifier.data.checks import check_labels
-from engine.classifier.data.dataset import DictDataset, with_masks
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_loaders, with_masks
 from engine.classifier.data.labels import (
     INACTIVE,
     Labels,
@@ -21,7 +21,6 @@ from engine.classifier.data.labels import (
     is_pred_label,
     take,
 )
-from engine.classifier.data.loader import DictDataLoader, check_loaders
 from engine.classifier.heads import Kind
 from engine.classifier.network import SliceNetwork, evaluating, weights_of
 from engine.classifier.rules import check_is

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
-from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
+from engine.classifier.progress import EpochLog
 from engine.classifier.settings import monitored, unusable_monitor
 from engine.errors import listed
 from engine.metrics import catalog as spec

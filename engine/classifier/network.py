@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.arguments import is_number
-from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.data.labels import (
     INACTIVE,
@@ -22,7 +21,7 @@ from engine.classifier.data.labels import (
     moved,
     pred_label,
 )
-from engine.classifier.heads import Kind, SliceOutputs, StackedLinear, per_head
+from engine.classifier.heads import ATTENTIONS, Kind, SliceOutputs, StackedLinear, per_head
 from engine.classifier.losses import (
     TaskLosses,
     at_least_single,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.data.labels import INACTIVE, classes_of
-from engine.classifier.data.loader import DictDataLoader
 from engine.classifier.network import no_row_weights
 from engine.classifier.settings import TrainerConfig, trainer_setting
 from engine.errors import DatasetError, listed

@@ -32,7 +32,7 @@ from engine.classifier.rules import (
 from engine.errors import SettingError, brief, listed, near
 from engine.metrics.catalog import OVERALL
 
-# The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
+# The keys of optimizers.OPTIMIZERS and heads.ATTENTIONS, which load torch.
 OPTIMIZER_NAMES = ("sgd", "adam", "adamax", "adamw")
 ATTENTION_NAMES = ("snorkel", "paper", "indicator", "confidence", "uniform")
 

@@ -20,10 +20,9 @@ from torch.optim import Optimizer
 
 from engine.classifier import hardware, preconditions, resume
 from engine.classifier.data.checks import check_features
-from engine.classifier.data.dataset import Batch
+from engine.classifier.data.dataset import Batch, DictDataLoader, check_loaders
 from engine.classifier.data.labels import Labels, SliceLabels
-from engine.classifier.data.loader import DictDataLoader, check_loaders
-from engine.classifier.history import EpochLog, write_history
+from engine.classifier.hardware import Processes, processes
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import (
     Monitor,
@@ -36,8 +35,7 @@ from engine.classifier.monitor import (
     slice_table,
 )
 from engine.classifier.optimizers import OPTIMIZERS
-from engine.classifier.processes import Processes, processes
-from engine.classifier.progress import Screen, TensorBoardWriter, screen
+from engine.classifier.progress import EpochLog, Screen, TensorBoardWriter, screen, write_history
 from engine.classifier.rules import check_is
 from engine.classifier.settings import SEED, TrainerConfig, lr_factor, trainer_setting
 from engine.errors import SettingError, TrainingError, listed, near

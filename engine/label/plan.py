@@ -44,9 +44,16 @@ from engine.label.placement import Placement
 from engine.label.predicates import check_predicates, predicate
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout, StoredSlice, bit_sql, described_mask, unmarked
+from engine.masks.layout import (
+    Layout,
+    StoredSlice,
+    TableForm,
+    bit_sql,
+    described_mask,
+    form_of,
+    unmarked,
+)
 from engine.masks.splits import ALL
-from engine.masks.table import TableForm, form_of
 from engine.plain import plain
 from engine.run.faults import named_fault, stop_at_fault
 from engine.run.ship import check_picklable
@@ -156,7 +163,9 @@ class MaskPlan(Placement):
         if form.layout is Layout.BOOLEAN:
             return form.rows(masked, self.mask_columns())
         words = self.word_columns(form.bits.at, form.bits.words)
-        return form.rows_of_words(masked.select(*unmarked(masked, form.columns), *words))
+        return form.rows_of(
+            masked.select(*unmarked(masked, form.columns), *words), form.bits.columns
+        )
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: those in ``bits``, then others."""

@@ -205,9 +205,7 @@ def _counting(bits: np.ndarray) -> Callable[[Iterable[Any]], Iterable[Any]]:
         counts = np.zeros((len(bits), len(bits)), dtype=np.int64)
         rows = covered = 0
         for batch in batches:
-            words = np.empty((batch.num_rows, batch.num_columns), dtype=np.int64)
-            for k, column in enumerate(batch.columns):
-                words[:, k] = column.to_numpy(zero_copy_only=False)
+            words = np.column_stack([c.to_numpy(zero_copy_only=False) for c in batch.columns])
             rows += len(words)
             covered += add_pairs(counts, words, bits)
         if rows:

@@ -12,18 +12,16 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import no_such_mask
 from engine.masks.arrow import StoredWords
 from engine.masks.checks import quoted
-from engine.masks.codes import no_masks, unreadable_mask
+from engine.masks.frames import no_masks, unreadable_mask
 from engine.masks.layout import (
-    MOST_BOOLEAN,
     Bits,
     Layout,
     StoredSlice,
     bit_sql,
-    boolean_slices,
-    described_mask,
     in_any,
     layout_of,
     stored_bits,
+    stored_slices,
     words_sql,
 )
 from engine.sql import name_sql
@@ -32,7 +30,6 @@ from engine.words import WORD
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import StructType
 
 
 @dataclass(frozen=True)
@@ -98,14 +95,6 @@ class MaskTable:
         """The other columns: key, split, partition and carried ones."""
         masks = set(self.mask_columns)
         return tuple(c for c in self.df.columns if c not in masks)
-
-    def spark_counts(self, ids: Sequence[str]) -> bool:
-        """Tell whether Spark's own aggregates are a good way to count these slices.
-
-        A few BOOLEAN columns spare the way to Python; bits are counted in a third of the time
-        there.
-        """
-        return self.layout is Layout.BOOLEAN and len(ids) <= MOST_BOOLEAN
 
     def mask(self, slice_id: str) -> Column:
         """Return a slice's mask: true in, false out, null undecided.
@@ -224,12 +213,6 @@ class MaskTable:
         own = dict.fromkeys([*columns, *self.mask_columns])
         return replace(self, df=self.df.select(*map(quoted, own)))
 
-    def as_boolean(self, ids: Sequence[str] | None = None) -> DataFrame:
-        """Return the rows with a BOOLEAN column for each of these slices, or for all."""
-        known = {s.id: s for s in self.slices}
-        masks = [described_mask(self.mask(s), known[s]) for s in (known if ids is None else ids)]
-        return self.df.select(*map(quoted, self.columns), *masks)
-
 
 def read_masks(df: DataFrame) -> MaskTable:
     """Read the masks of a mask table's rows, whatever the layout; runs nothing on Spark.
@@ -241,7 +224,7 @@ def read_masks(df: DataFrame) -> MaskTable:
     """
     schema = df.schema
     bits = stored_bits(schema)
-    return MaskTable(df, layout_of(schema) or Layout.BOOLEAN, _slices(schema, bits), bits)
+    return MaskTable(df, layout_of(schema) or Layout.BOOLEAN, stored_slices(schema), bits)
 
 
 def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
@@ -269,15 +252,6 @@ def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tupl
         flags = [f.name for f in df.schema if f.dataType.simpleString() == "boolean"]
         raise no_masks(flags, argument)
     return wanted
-
-
-def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
-    """Return the slices of a mask table, in the order of columns or bits."""
-    return _slices(schema, stored_bits(schema))
-
-
-def _slices(schema: StructType, bits: Bits) -> tuple[StoredSlice, ...]:
-    return (*(s for s in bits.slices if not s.dropped), *boolean_slices(schema))
 
 
 def view_select(masks: MaskTable, place: Place) -> str:

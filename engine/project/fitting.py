@@ -13,8 +13,7 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 from engine.classifier.bases import build_base
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.features.columns import Rows, row_names
 from engine.classifier.features.kinds import Features, fit_features
 from engine.classifier.hardware import check_device

@@ -15,8 +15,8 @@ from engine.errors import FaultBudgetError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
+from engine.masks.layout import TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks
-from engine.masks.table import TableForm, check_same_slices, table_form
 from engine.project.output import Output
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices

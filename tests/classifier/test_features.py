@@ -11,8 +11,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from engine.classifier.data.checks import check_features
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.data.sparse import SparseRows
 from engine.classifier.features.kinds import FEATURES, fit_features
 from engine.classifier.features.text import BagOfWords, TfIdf

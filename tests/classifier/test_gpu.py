@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from engine.classifier.attention import ATTENTIONS
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import load, save
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.distributed import train_together
 from engine.classifier.features.kinds import fit_features
+from engine.classifier.heads import ATTENTIONS
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.train import Trainer

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.hardware import usable_cores
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table

@@ -13,9 +13,8 @@ from pyspark.sql import functions as F
 from engine import compile_slices
 from engine.errors import MaskError
 from engine.masks.coverage import coverage
-from engine.masks.layout import Bits, Layout, StoredSlice
+from engine.masks.layout import Bits, Layout, StoredSlice, TableForm, slices_of
 from engine.masks.reader import read_masks, view_select
-from engine.masks.table import TableForm, slices_of
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.figures import figures
 from engine.metrics.predictions import normalised
@@ -101,7 +100,7 @@ def test_rows_of_words_are_rows_of_masks(spark, source, codes):
     columns = dict(zip(made.bits.columns, words.T, strict=True))
     splits = [("train", "test", None)[i % 3] for i in range(N)]
     given = spark.createDataFrame(pa.table({"split": splits, **columns, "id": np.arange(N)}))
-    by_words = made.rows_of_words(given)
+    by_words = made.rows_of(given, made.bits.columns)
     by_masks = made.rows(source, [F.col(s) for s in IDS])
     described = [[(f.name, f.metadata) for f in df.schema] for df in (by_words, by_masks)]
     assert described[0] == described[1]
