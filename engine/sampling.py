@@ -457,36 +457,24 @@ def collect(
     small = most * 8 * len(drawn.columns) <= _BROADCAST
     joined = inputs.join(F.broadcast(drawn) if small else drawn, list(on))
     guess = most * (_bytes_per_row(drawn) + _bytes_per_row(inputs))
-    if (
-        guess > budget_mb * _MB / 2
-    ):  # later rows may be longer; where slices overlap, they are fewer
-        rows, size = _measured(joined)
-        if size > budget_mb * _MB:
-            raise over_budget(rows, size / rows, budget_mb)
+    # Later rows may be longer; where slices overlap, they are fewer.
+    if guess > budget_mb * _MB / 2:
+        columns = [_arrow_bytes(field) for field in joined.schema.fields]
+        per_row = sum(columns[1:], columns[0])
+        rows, size = joined.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
+        if rows and size > budget_mb * _MB:
+            raise SampleError(
+                f"the sample would take about {size / _MB:,.1f} MB ({rows:,} rows of "
+                f"{size / rows:,.0f} bytes), and sample.budget_mb is {budget_mb:,}: lower "
+                "sample.overall, per_slice or per_class, or raise the budget; nothing was "
+                "collected"
+            )
     return joined.toArrow().sort_by([(c, "ascending") for c in on])
-
-
-def over_budget(rows: int, bytes_per_row: float, budget_mb: int) -> SampleError:
-    """Return the error of a sample that takes more memory than its budget."""
-    takes = rows * bytes_per_row / 2**20
-    return SampleError(
-        f"the sample would take about {takes:,.1f} MB ({rows:,} rows of {bytes_per_row:,.0f} "
-        f"bytes), and sample.budget_mb is {budget_mb:,}: lower sample.overall, per_slice or "
-        "per_class, or raise the budget; nothing was collected"
-    )
 
 
 def _bytes_per_row(df: DataFrame) -> float:
     probe = df.limit(_PROBED).toArrow()
     return float(probe.nbytes / probe.num_rows) if probe.num_rows else 0.0
-
-
-def _measured(df: DataFrame) -> tuple[int, float]:
-    """Return how many rows a frame has and how many bytes they take as Arrow."""
-    columns = [_arrow_bytes(field) for field in df.schema.fields]
-    per_row = sum(columns[1:], columns[0])
-    rows, size = df.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
-    return int(rows), float(size or 0)
 
 
 def _arrow_bytes(field: StructField) -> Column:

@@ -115,9 +115,18 @@ def restore(
         return None
     tensors, facts = read(folder / STATE)
     then = facts["setup"]
-    differ = [key for key in setup if then.get(key) != setup[key]]
+    long = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
+    differ = [
+        key if key in long else f"{key} was {then.get(key)!r} and is {value!r}"
+        for key, value in setup.items()
+        if then.get(key) != value
+    ]
     if differ:
-        raise another_training(folder, [(key, then.get(key), setup[key]) for key in differ])
+        raise CheckpointError(
+            f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
+            f"these differ: {listed(differ, 5)}; give another folder, remove it, or set "
+            "resume=False"
+        )
     model.load_state_dict(with_prefix("model", tensors))
     restore_optimizer(optimizer, with_prefix("optimizer", tensors))
     standing = Standing(
@@ -128,24 +137,6 @@ def restore(
     if standing.best_epoch:
         standing.best_weights, _ = read(_best(folder, standing.best_epoch))
     return standing
-
-
-def another_training(
-    folder: object, changed: Sequence[tuple[str, object, object]]
-) -> CheckpointError:
-    """Return the error of a folder with the state of another training."""
-    short = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
-    differences = listed(
-        [
-            name if name in short else f"{name} was {before!r} and is {now!r}"
-            for name, before, now in changed
-        ],
-        5,
-    )
-    return CheckpointError(
-        f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
-        f"these differ: {differences}; give another folder, remove it, or set resume=False"
-    )
 
 
 def save(

@@ -177,7 +177,15 @@ class Trainer:
                 out_of_patience = config.patience is not None and waited >= config.patience
                 standing.done = log.epoch >= run.epochs or out_of_patience
                 if run.together.first:
-                    self._save(run, standing)
+                    if config.folder is not None:
+                        resume.save(
+                            Path(config.folder),
+                            standing,
+                            run.setup,
+                            model,
+                            run.optimizer,
+                            run.train,
+                        )
                     self._report(log, run, shown)
                     if curves is not None:
                         curves.write(log)
@@ -314,12 +322,16 @@ class Trainer:
         labels: Labels,
     ) -> TrainingError:
         finite = zip(run.model.label_names, losses.isfinite().tolist(), strict=True)
-        rows = None
-        if isinstance(labels, SliceLabels) and labels.rows is not None:
-            rows = loader.dataset.called(labels.rows.tolist())
-        folder = self.config.folder if standing.epoch else None
         wrong = [name for name, is_finite in finite if not is_finite]
-        return loss_not_finite(standing.step, wrong, rows, folder)
+        batch, last = "", "the weights are those of the step before"
+        if isinstance(labels, SliceLabels) and labels.rows is not None:
+            batch = f" on the batch {listed(loader.dataset.called(labels.rows.tolist()), 8)}"
+        if self.config.folder and standing.epoch:
+            last = f"the last good state is kept in {str(self.config.folder)!r}"
+        return TrainingError(
+            f"the loss of {listed(wrong, 5)} is not finite at step {standing.step}{batch}; {last}: "
+            "lower lr, set grad_clip, or check these rows"
+        )
 
     def _scored(self, run: _Run, log: EpochLog) -> EpochLog:
         """Add the valid split's metrics; the first process gives its monitor's value to all."""
@@ -349,11 +361,6 @@ class Trainer:
         if (epoch := int(run.together.of_first(own))) != standing.epoch:
             raise not_shared(folder, run.together.rank, standing.epoch, epoch)
         return standing
-
-    def _save(self, run: _Run, standing: resume.Standing) -> None:
-        if self.config.folder is not None:
-            folder = Path(self.config.folder)
-            resume.save(folder, standing, run.setup, run.model, run.optimizer, run.train)
 
     @contextmanager
     def _curves(
@@ -388,22 +395,6 @@ def not_shared(folder: object, rank: int, epoch: int, first: int) -> TrainingErr
     return TrainingError(
         f"process {rank} finds training in {str(folder)!r} at epoch {epoch}, and process 0 at "
         f"epoch {first}: the folder must be on storage that all processes share"
-    )
-
-
-def loss_not_finite(
-    step: int, tasks: Sequence[str], rows: Sequence[str] | None, folder: object
-) -> TrainingError:
-    """Return the error of a loss that is not finite."""
-    batch = f" on the batch {listed(rows, 8)}" if rows else ""
-    last = (
-        f"the last good state is kept in {str(folder)!r}"
-        if folder
-        else "the weights are those of the step before"
-    )
-    return TrainingError(
-        f"the loss of {listed(tasks, 5)} is not finite at step {step}{batch}; {last}: lower "
-        "lr, set grad_clip, or check these rows"
     )
 
 

@@ -163,7 +163,13 @@ def check_rows(
             order = [*map(quoted, key)]
             first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
             name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
-            wrong.append(no_partition(table, column, problem, cause, n_lost, rows, name))
+            wrong.append(
+                TableError(
+                    f"partition column {column!r} of {table} {problem} on {n_lost:,} of {rows:,} "
+                    f"rows, the first is {name}: {cause}; give it another value in the source, or "
+                    "leave the column out of partition_by"
+                )
+            )
     if wrong:
         raise wrong[0] if len(wrong) == 1 else TableError("; besides, ".join(map(str, wrong)))
     return rows
@@ -180,17 +186,6 @@ def no_rows(table: str, where: str | None = None) -> TableError:
     """Return the error of a table without rows."""
     chosen = f" where {where}" if where else ""
     return TableError(f"{table} has no rows{chosen}; nothing was written")
-
-
-def no_partition(
-    table: str, column: str, problem: str, cause: str, n: int, rows: int, first: str
-) -> TableError:
-    """Return the error of a partition column with a value that a table can't have."""
-    return TableError(
-        f"partition column {column!r} of {table} {problem} on {n:,} of {rows:,} rows, the "
-        f"first is {first}: {cause}; give it another value in the source, or leave the column "
-        "out of partition_by"
-    )
 
 
 def _no_partition(column: str) -> Iterator[tuple[str, str, str]]:

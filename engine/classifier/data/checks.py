@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
 
@@ -51,16 +50,11 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
     if len(wrong):
         row = int(wrong[0])
         (called,) = dataset.called([row])
-        raise no_probabilities(task, dataset.name, labels[row].tolist(), called)
-
-
-def no_probabilities(task: str, dataset: str, label: Sequence[float], row: str) -> DatasetError:
-    """Return the error of a soft label that is no probabilities."""
-    numbers = ", ".join(f"{value:g}" for value in label)
-    return DatasetError(
-        f"label {task!r} of data set {dataset!r} is [{numbers}] at {row}; a soft label is "
-        "probabilities that sum to 1, or all -1 for none"
-    )
+        numbers = ", ".join(f"{value:g}" for value in labels[row].tolist())
+        raise DatasetError(
+            f"label {task!r} of data set {dataset.name!r} is [{numbers}] at {called}; a soft label "
+            "is probabilities that sum to 1, or all -1 for none"
+        )
 
 
 def check_features(dataset: DictDataset) -> None:
@@ -74,17 +68,13 @@ def check_features(dataset: DictDataset) -> None:
     for field, values in dataset.X_dict.items():
         if rows := _not_numbers(values):
             called = map(_with_column, repeat(values), rows[:_SHOWN], dataset.called(rows[:_SHOWN]))
-            raise not_a_number(field, dataset.name, len(rows), list(called))
-
-
-def not_a_number(field: str, dataset: str, n: int, rows: Sequence[str]) -> DatasetError:
-    """Return the error of a field with NaN or infinity."""
-    count = "1 row" if n == 1 else f"{n:,} rows"
-    more = f" and {n - len(rows):,} more" if n > len(rows) else ""
-    return DatasetError(
-        f"field {field!r} of data set {dataset!r} is NaN or infinite in {count}: "
-        f"{', '.join(rows)}{more}; fill them, or leave these rows out"
-    )
+            n = len(rows)
+            count = "1 row" if n == 1 else f"{n:,} rows"
+            more = f" and {n - _SHOWN:,} more" if n > _SHOWN else ""
+            raise DatasetError(
+                f"field {field!r} of data set {dataset.name!r} is NaN or infinite in {count}: "
+                f"{', '.join(called)}{more}; fill them, or leave these rows out"
+            )
 
 
 def _with_column(values: Any, row: int, called: str) -> str:

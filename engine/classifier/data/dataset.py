@@ -82,7 +82,11 @@ class DictDataset(Dataset[Batch]):
         if keys is not None:
             lengths["keys"] = _length("keys", keys)
         if len(set(lengths.values())) > 1:
-            raise unequal_lengths(name, lengths)
+            each = listed([f"{key} has {length:,}" for key, length in lengths.items()])
+            raise DatasetError(
+                f"the fields and labels of data set {name!r} differ in length: {each}; "
+                "give each one value per row"
+            )
         self._rows = next(iter(lengths.values()), 0)
 
     @classmethod
@@ -140,15 +144,6 @@ class DictDataset(Dataset[Batch]):
             f"{type(self).__name__}(name={self.name}, X_keys={list(self.X_dict)}, "
             f"Y_keys={list(self.Y_dict)})"
         )
-
-
-def unequal_lengths(dataset: str, lengths: Mapping[str, int]) -> DatasetError:
-    """Return the error of fields and labels that differ in length."""
-    each = listed([f"{name} has {length:,}" for name, length in lengths.items()])
-    return DatasetError(
-        f"the fields and labels of data set {dataset!r} differ in length: {each}; "
-        "give each one value per row"
-    )
 
 
 def with_masks(
