@@ -459,10 +459,8 @@ def collect(
     guess = most * (_bytes_per_row(drawn) + _bytes_per_row(inputs))
     # Later rows may be longer; where slices overlap, they are fewer.
     if guess > budget_mb * _MB / 2:
-        columns = [_arrow_bytes(field) for field in joined.schema.fields]
-        per_row = sum(columns[1:], columns[0])
-        rows, size = joined.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
-        if rows and size > budget_mb * _MB:
+        rows, size = _measured(joined)
+        if size > budget_mb * _MB:
             raise SampleError(
                 f"the sample would take about {size / _MB:,.1f} MB ({rows:,} rows of "
                 f"{size / rows:,.0f} bytes), and sample.budget_mb is {budget_mb:,}: lower "
@@ -475,6 +473,14 @@ def collect(
 def _bytes_per_row(df: DataFrame) -> float:
     probe = df.limit(_PROBED).toArrow()
     return float(probe.nbytes / probe.num_rows) if probe.num_rows else 0.0
+
+
+def _measured(df: DataFrame) -> tuple[int, float]:
+    """Return how many rows a frame has and how many bytes they take as Arrow."""
+    columns = [_arrow_bytes(field) for field in df.schema.fields]
+    per_row = sum(columns[1:], columns[0])
+    rows, size = df.agg(F.count(F.lit(1)), F.sum(per_row)).collect()[0]
+    return int(rows), float(size or 0)
 
 
 def _arrow_bytes(field: StructField) -> Column:

@@ -53,13 +53,14 @@ class EpochLog:
 
 def write_history(path: str | os.PathLike[str], history: Sequence[EpochLog]) -> None:
     """Write one line of JSON per epoch; a score that is NaN becomes null."""
+
+    def known(value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else value
+
     lines = []
     for epoch in history:
-        metrics = {key: None if math.isnan(v) else v for key, v in epoch.metrics.items()}
-        monitored = epoch.monitored
-        if monitored is not None and math.isnan(monitored):
-            monitored = None
-        fixed = asdict(epoch) | {"metrics": metrics, "monitored": monitored}
+        metrics = {key: known(value) for key, value in epoch.metrics.items()}
+        fixed = asdict(epoch) | {"metrics": metrics, "monitored": known(epoch.monitored)}
         lines.append(json.dumps(fixed) + "\n")
     Path(path).write_text("".join(lines), encoding="utf-8")
 
@@ -93,8 +94,7 @@ def screen(config: TrainerConfig, steps: int) -> Iterator[Screen]:
     console = Console(stderr=True)
     hidden = not (config.progress_bar and console.is_terminal)
     with Progress(*columns, console=console, disable=hidden) as progress:
-        bar = progress.add_task("training", total=steps)
-        advance = partial(progress.advance, bar)
+        advance = partial(progress.advance, progress.add_task("training", total=steps))
         yield Screen(not hidden, (lambda _: None) if hidden else advance, progress.console.print)
 
 

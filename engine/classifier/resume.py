@@ -77,8 +77,9 @@ class Standing:
         best = self.best_value if self.best_epoch else None
         if monitor is not None and log.monitored is not None and monitor.beats(log.monitored, best):
             self.best_epoch, self.best_value = log.epoch, log.monitored
-            weights = model.state_dict().items()
-            self.best_weights = {name: w.detach().cpu().clone() for name, w in weights}
+            self.best_weights = {
+                name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()
+            }
 
 
 def setup_of(
@@ -88,9 +89,9 @@ def setup_of(
     valid: Sequence[DictDataLoader],
 ) -> dict[str, Any]:
     """Describe what must be the same for two runs to be one, as JSON gives it back."""
-    settings = {n: v for n, v in asdict(config).items() if n not in _CHANGEABLE}
-    setup = settings | {name: getattr(model, name) for name in WEIGHING}
-    setup |= {
+    setup = {
+        **{name: value for name, value in asdict(config).items() if name not in _CHANGEABLE},
+        **{name: getattr(model, name) for name in WEIGHING},
         "slices": model.head_names,
         "trained": [name for name, p in model.named_parameters() if p.requires_grad],
         "weights": {name: list(w.shape) for name, w in model.state_dict().items()},
@@ -190,21 +191,18 @@ def restore_optimizer(optimizer: Optimizer, tensors: Tensors) -> None:
     for name, tensor in tensors.items():
         parameter, what = name.split("/")
         state.setdefault(int(parameter), {})[what] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def random_state(loaders: Sequence[DictDataLoader]) -> RandomState:
     """Take every random state that training draws from."""
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states = torch.cuda.get_rng_state_all()
-        tensors |= {f"cuda{i}": state for i, state in enumerate(states)}
-    for i, generator in enumerate(_generators(loaders)):
-        tensors[f"loader{i}"] = generator.get_state()
+        tensors |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    tensors |= {f"loader{i}": g.get_state() for i, g in enumerate(_generators(loaders))}
     name, keys, *rest = np.random.get_state()
-    numbers = [name, np.asarray(keys).tolist(), *rest]
-    return tensors, {"python": random.getstate(), "numpy": numbers}
+    facts = {"python": random.getstate(), "numpy": [name, np.asarray(keys).tolist(), *rest]}
+    return tensors, facts
 
 
 def restore_random_state(
@@ -247,10 +245,6 @@ def fingerprint(dataset: DictDataset) -> str:
 
 def _generators(loaders: Iterable[DictDataLoader]) -> list[Generator]:
     """List the generators of loaders and their samplers, each once."""
-    generators: dict[int, Generator] = {}
-    for loader in loaders:
-        for owner in (loader, loader.sampler, loader.batch_sampler):
-            generator = getattr(owner, "generator", None)
-            if isinstance(generator, Generator):
-                generators[id(generator)] = generator
-    return list(generators.values())
+    owners = (o for loader in loaders for o in (loader, loader.sampler, loader.batch_sampler))
+    generators = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in generators if isinstance(g, Generator)}.values())

@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -84,12 +84,6 @@ class _Run:
     setup: dict[str, Any]
     normalises: bool
 
-    @property
-    def work(self) -> int:
-        """About how much there is to do in a step: every weight once for every row."""
-        weights = sum(p.numel() for p in self.model.parameters())
-        return weights * max(loader.batch_size or 1 for loader in self.train)
-
 
 class Trainer:
     """Trains a ``SlicingClassifier`` on the sum of its tasks' losses.
@@ -161,11 +155,16 @@ class Trainer:
         run = self._prepared(model, dataloaders)
         standing = self._resumed(run)
         self.history = standing.history
+        weights = sum(p.numel() for p in model.parameters())
+        work = weights * max(loader.batch_size or 1 for loader in run.train)
+        curves = None
+        if config.tensorboard is not None and run.together.first:
+            curves = TensorBoardWriter(config.tensorboard, standing.step + 1)
 
         with (
-            hardware.threads(config.threads, run.work),
+            hardware.threads(config.threads, work),
             screen(config, run.steps) as shown,
-            self._curves(standing, run.together) as curves,
+            nullcontext() if curves is None else closing(curves),
         ):
             shown.advance(standing.step)
             # An import on the way here may have drawn numbers: rich does, the first time.
@@ -174,18 +173,11 @@ class Trainer:
                 log = self._scored(run, self._epoch(run, standing, shown))
                 standing.add(log, model, run.monitor)
                 waited = log.epoch - standing.best_epoch
-                out_of_patience = config.patience is not None and waited >= config.patience
-                standing.done = log.epoch >= run.epochs or out_of_patience
+                standing.done = log.epoch >= run.epochs or waited >= (config.patience or math.inf)
                 if run.together.first:
                     if config.folder is not None:
-                        resume.save(
-                            Path(config.folder),
-                            standing,
-                            run.setup,
-                            model,
-                            run.optimizer,
-                            run.train,
-                        )
+                        folder = Path(config.folder)
+                        resume.save(folder, standing, run.setup, model, run.optimizer, run.train)
                     self._report(log, run, shown)
                     if curves is not None:
                         curves.write(log)
@@ -361,19 +353,6 @@ class Trainer:
         if (epoch := int(run.together.of_first(own))) != standing.epoch:
             raise not_shared(folder, run.together.rank, standing.epoch, epoch)
         return standing
-
-    @contextmanager
-    def _curves(
-        self, standing: resume.Standing, together: Processes
-    ) -> Iterator[TensorBoardWriter | None]:
-        if self.config.tensorboard is None or not together.first:
-            yield None
-            return
-        curves = TensorBoardWriter(self.config.tensorboard, standing.step + 1)
-        try:
-            yield curves
-        finally:
-            curves.close()
 
     def _report(self, epoch: EpochLog, run: _Run, shown: Screen) -> None:
         task = run.model.task_name

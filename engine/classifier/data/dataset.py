@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from engine.arguments import is_whole
 from engine.classifier.data.labels import Labels, SliceLabels, own_labels, take
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.rules import check_is, wrong_argument
+from engine.classifier.rules import check_is, flag, plain, whole, wrong_argument
 from engine.errors import DatasetError, SettingError, brief, listed, near
 from engine.masks.frames import codes_of
 
@@ -232,6 +231,10 @@ def _rows(values: Any, rows: Tensor) -> Any:
 
 
 _OURS = ("self", "dataset", "collate_fn")
+_RULES = {
+    "batch_size": whole(1), "num_workers": whole(0),
+    "shuffle": flag(), "drop_last": flag(), "persistent_workers": flag(),
+}  # fmt: skip
 
 
 class DictDataLoader(DataLoader[Batch]):
@@ -261,7 +264,10 @@ class DictDataLoader(DataLoader[Batch]):
 
     def __init__(self, dataset: DictDataset, **settings: Any) -> None:
         check_is("dataset", dataset, DictDataset)
-        _check_loader(dataset, settings)
+        if problem := _problem(settings):
+            raise SettingError(f"the loader of data set {dataset.name!r}: {problem}")
+        if not len(dataset):  # torch can't shuffle an empty data set
+            settings["shuffle"] = None
         try:
             # torch would pin slice labels one by one, two for every slice.
             super().__init__(dataset, collate_fn=_as_is, **settings | {"pin_memory": False})
@@ -284,39 +290,22 @@ def check_loaders(loaders: object) -> None:
         check_is(f"dataloaders[{i}]", loader, DictDataLoader)
 
 
-def _check_loader(dataset: DictDataset, settings: dict[str, Any]) -> None:
-    """Check what torch refuses with a trace, or not at all."""
+def _problem(settings: Mapping[str, Any]) -> str | None:
+    """Say what torch refuses with a trace, or not at all."""
     known = [name for name in signature(DataLoader.__init__).parameters if name not in _OURS]
     for name in settings:
         if name == "collate_fn":
-            raise SettingError(
-                f"the loader of data set {dataset.name!r}: it makes its batches itself: no "
-                "collate_fn"
-            )
+            return "it makes its batches itself: no collate_fn"
         if name not in known:
-            raise SettingError(
-                f"the loader of data set {dataset.name!r}: no setting {name!r}{near(name, known)}"
-            )
-    for name, least in (("batch_size", 1), ("num_workers", 0)):
-        value = settings.get(name, least)
-        if (not is_whole(value) or value < least) and not (name == "batch_size" and value is None):
-            end = f"and must be a whole number of at least {least}"
-            raise SettingError(
-                f"the loader of data set {dataset.name!r}: {name} is {brief(value)}, {end}"
-            )
-    for name in ("shuffle", "drop_last", "persistent_workers"):
-        value = settings.get(name)
-        if not (value is None or isinstance(value, bool | np.bool_)):
-            end = "and must be True or False"
-            raise SettingError(
-                f"the loader of data set {dataset.name!r}: {name} is {brief(value)}, {end}"
-            )
+            return f"no setting {name!r}{near(name, known)}"
+    for name, rule in _RULES.items():
+        value = settings.get(name, 0 if name == "num_workers" else None)
+        passes = value is None and name != "num_workers"
+        if not passes and (end := rule.broken(plain(value))):
+            return f"{name} is {brief(value)}{end}"
     if settings.get("batch_size", 1) is None and settings.get("batch_sampler") is None:
-        raise SettingError(
-            f"the loader of data set {dataset.name!r}: batch_size is None, and rows come in batches"
-        )
-    if not len(dataset):  # torch can't shuffle an empty data set
-        settings["shuffle"] = None
+        return "batch_size is None, and rows come in batches"
+    return None
 
 
 def _as_is(batch: Any) -> Any:

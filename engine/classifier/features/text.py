@@ -169,8 +169,8 @@ class BagOfWords:
     def from_json(cls, spec: Mapping[str, Any]) -> Self:
         """Build it from what ``to_json`` gave."""
         stored = {"column": "text", **spec}  # the first checkpoints don't say which
-        values = (stored[field.name] for field in fields(cls))
-        return cls(*(tuple(value) if isinstance(value, list) else value for value in values))
+        settings = {field.name: stored[field.name] for field in fields(cls)}
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
 
     @cached_property
     def _fitted(self) -> CountVectorizer:
