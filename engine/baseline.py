@@ -57,8 +57,8 @@ class Baseline:
         """Return the probability of each class; ``[n, classes]`` float64."""
         if texts.empty:  # scikit-learn refuses to predict nothing
             return np.empty((0, len(self.classes)))
-        counts = self.words.transform(_filled(texts))
-        return np.asarray(self.model.predict_proba(counts), dtype=np.float64)
+        prob = self.model.predict_proba(self.words.transform(_filled(texts)))
+        return np.asarray(prob, dtype=np.float64)
 
     def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> bool:
         """Write the model as JSON, with ``facts`` about it.

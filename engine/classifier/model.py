@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from engine.classifier.data.checks import check_labels
 from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_loaders, with_masks
 from engine.classifier.data.labels import (
     INACTIVE,
@@ -23,6 +22,7 @@ from engine.classifier.data.labels import (
 )
 from engine.classifier.heads import Kind
 from engine.classifier.network import SliceNetwork, evaluating, weights_of
+from engine.classifier.preconditions import check_labels
 from engine.classifier.rules import check_is
 from engine.errors import SettingError, near
 from engine.metrics.scorer import Scorer

@@ -6,7 +6,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, Adamax, AdamW, Optimizer
 
 from engine.classifier import hardware, preconditions, resume
-from engine.classifier.data.checks import check_features
 from engine.classifier.data.dataset import Batch, DictDataLoader, check_loaders
 from engine.classifier.data.labels import Labels, SliceLabels
 from engine.classifier.hardware import Processes, processes
@@ -34,12 +33,22 @@ from engine.classifier.monitor import (
     overall_figures,
     slice_table,
 )
-from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.progress import EpochLog, Screen, TensorBoardWriter, screen, write_history
 from engine.classifier.rules import check_is
 from engine.classifier.settings import SEED, TrainerConfig, lr_factor, trainer_setting
 from engine.errors import SettingError, TrainingError, listed, near
 from engine.plain import plain
+
+Parameters = Iterable[torch.nn.Parameter]
+
+# (parameters, learning rate, weight decay) -> optimizer. The fused ones do a step in one pass
+# over the weights: 51 ms for 90 M of them on two cores, where the loop takes 364 and foreach 650.
+OPTIMIZERS: Mapping[str, Callable[[Parameters, float, float], Optimizer]] = {
+    "sgd": lambda p, lr, l2: SGD(p, lr=lr, weight_decay=l2, momentum=0.9, fused=not plain()),
+    "adam": lambda p, lr, l2: Adam(p, lr=lr, weight_decay=l2, fused=not plain()),
+    "adamax": lambda p, lr, l2: Adamax(p, lr=lr, weight_decay=l2),
+    "adamw": lambda p, lr, l2: AdamW(p, lr=lr, weight_decay=l2, fused=not plain()),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +209,7 @@ class Trainer:
             set_seed(seed)
         drawn = resume.random_state(train)
         for loader in (*train, *valid):
-            check_features(loader.dataset)
+            preconditions.check_features(loader.dataset)
         model.to(hardware.device_of(config.device, model.device))
         model.dry_run(train[0].dataset)
         self.slices = count_rows(model, train, valid)

@@ -98,6 +98,5 @@ def verify(
 
 def _answer(words: Sequence[dict[str, int]], side: str, bit: int, half: int) -> bool | None:
     word, at = divmod(bit, 64)
-    if words[half + word][side] >> at & 1:
-        return None
-    return bool(words[word][side] >> at & 1)
+    undecided = words[half + word][side] >> at & 1
+    return None if undecided else bool(words[word][side] >> at & 1)

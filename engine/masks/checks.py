@@ -86,17 +86,15 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
             if names.count(column) > 1:
                 raise duplicate_column(column, names.count(column))
             if len(twins := [c for c in names if c.lower() == column.lower()]) > 1:
-                _check_case(df, table, column, next(c for c in twins if c != column))
+                other = next(c for c in twins if c != column)
+                if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
+                    raise ColumnError(
+                        f"column {column!r} of {table} can't be told from {other!r}, as Spark "
+                        "looks at no case: rename one in the source, or set "
+                        "spark.sql.caseSensitive under spark"
+                    )
             if role in {"key", "partition"}:
                 check_key_type(column, df.schema[column].dataType)
-
-
-def _check_case(df: DataFrame, table: str, column: str, other: str) -> None:
-    if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
-        raise ColumnError(
-            f"column {column!r} of {table} can't be told from {other!r}, as Spark looks at no "
-            "case: rename one in the source, or set spark.sql.caseSensitive under spark"
-        )
 
 
 def check_rows(

@@ -10,11 +10,11 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data.checks import check_features
 from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.data.sparse import SparseRows
 from engine.classifier.features.kinds import FEATURES, fit_features
 from engine.classifier.features.text import BagOfWords, TfIdf
+from engine.classifier.preconditions import check_features
 from engine.classifier.resume import fingerprint
 from engine.classifier.settings import TabularSpec, TfIdfSpec, feature_spec
 

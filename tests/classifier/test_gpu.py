@@ -20,8 +20,7 @@ from engine.classifier.distributed import train_together
 from engine.classifier.features.kinds import fit_features
 from engine.classifier.heads import ATTENTIONS
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.optimizers import OPTIMIZERS
-from engine.classifier.train import Trainer
+from engine.classifier.train import OPTIMIZERS, Trainer
 from engine.errors import EngineError
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

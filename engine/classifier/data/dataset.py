@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine.classifier.data.labels import Labels, SliceLabels, own_labels, take
 from engine.classifier.data.sparse import SparseRows
-from engine.classifier.rules import check_is, flag, plain, whole, wrong_argument
+from engine.classifier.rules import FLAG, check_is, plain, whole, wrong_argument
 from engine.errors import DatasetError, SettingError, brief, listed, near
 from engine.masks.frames import codes_of
 
@@ -233,7 +233,7 @@ def _rows(values: Any, rows: Tensor) -> Any:
 _OURS = ("self", "dataset", "collate_fn")
 _RULES = {
     "batch_size": whole(1), "num_workers": whole(0),
-    "shuffle": flag(), "drop_last": flag(), "persistent_workers": flag(),
+    "shuffle": FLAG, "drop_last": FLAG, "persistent_workers": FLAG,
 }  # fmt: skip
 
 

@@ -169,8 +169,9 @@ class BagOfWords:
     def from_json(cls, spec: Mapping[str, Any]) -> Self:
         """Build it from what ``to_json`` gave."""
         stored = {"column": "text", **spec}  # the first checkpoints don't say which
-        settings = {field.name: stored[field.name] for field in fields(cls)}
-        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
+        values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
     @cached_property
     def _fitted(self) -> CountVectorizer:
