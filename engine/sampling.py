@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -95,30 +94,6 @@ class Chances:
     overall: float
     slices: Mapping[str, float] = field(default_factory=dict)
     classes: tuple[float, ...] = ()
-
-    def of(self, masks: Mapping[str, np.ndarray], classes: np.ndarray) -> np.ndarray:
-        """Return each row's p on the driver, as :func:`draw` has it; ``[n]`` float64.
-
-        Parameters
-        ----------
-        masks
-            Slice id to booleans ``[n]``.
-        classes
-            Class positions ``[n]``, negative where there is none.
-
-        Examples
-        --------
-        >>> chances = Chances(0.1, {"a": 0.5}, (0.2, 1.0))
-        >>> chances.of({"a": np.array([True, False, False])}, np.array([0, 0, 1])).tolist()
-        [0.5, 0.2, 1.0]
-        """
-        p = np.full(len(classes), self.overall)
-        for slice_id, chance in self.slices.items():
-            p = np.where(masks[slice_id], np.maximum(p, chance), p)
-        by_class = np.array([*self.classes, 0.0])  # a row without a class takes the last
-        position = np.where((classes >= 0) & (classes < len(self.classes)), classes, -1)
-        largest: np.ndarray = np.maximum(p, by_class[position])
-        return largest
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,6 @@ class Checkpoint:
             ``pred``, ``prob_<class>`` and so on.
         """
         scores = self.score(df, heads)
-        pred = np.array(self.classes, dtype=object)[scores.prob.argmax(1)]
         kinds = (
             ("prob", self.classes, scores.prob),
             ("indicator", self.model.head_names, scores.indicator),
@@ -161,8 +160,8 @@ class Checkpoint:
             if values is not None
             for i, name in enumerate(names)
         }
-        predicted = pd.Series(pred, df.index).infer_objects()
-        return pd.DataFrame({"pred": predicted, **columns}, index=df.index)
+        pred = pd.Series(np.array(self.classes, dtype=object)[scores.prob.argmax(1)], df.index)
+        return pd.DataFrame({"pred": pred.infer_objects(), **columns}, index=df.index)
 
     def _inputs(self, rows: Any) -> Tensor:
         # A first linear layer reads the few tokens that a text has instead of the whole

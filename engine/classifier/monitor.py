@@ -66,8 +66,8 @@ def _counts(model: SlicingClassifier, loaders: Sequence[DictDataLoader]) -> dict
         labels = loader.dataset.Y_dict
         if isinstance(labels, SliceLabels):
             labelled = (classes_of(labels.labels[labels.task]) >= 0)[:, None]  # [n, 1]
-            inside = ((labels.masks == 1) & labelled).sum(0)  # [slices]
-            by_slice = dict(zip(labels.names, inside.tolist(), strict=True))
+            inside = ((labels.masks == 1) & labelled).sum(0).tolist()  # [slices]
+            by_slice = dict(zip(labels.names, inside, strict=True))
         else:
             own = {name: labels.get(pred_label(model.task_name, name)) for name in counts}
             by_slice = {s: int((classes_of(v) >= 0).sum()) for s, v in own.items() if v is not None}
@@ -164,8 +164,8 @@ def _as_scored(metric: str, model: SlicingClassifier) -> str:
     """Return a metric as the scorer spells it: ``fbeta@beta=2.0`` may be ``fbeta@beta=2`` there."""
     if metric in model.scorer.metrics or metric.partition("@")[0] not in spec.KINDS:
         return metric
-    wanted = spec.parse_metric(metric)
-    return next((name for name, m in model.scorer.metrics.items() if m == wanted), metric)
+    same = spec.parse_metric(metric)
+    return next((name for name, m in model.scorer.metrics.items() if m == same), metric)
 
 
 def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
@@ -201,9 +201,8 @@ def slice_figures(
     metrics = list(dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric))
 
     def line(name: str, label: str, counts: Sequence[int | None], status: str) -> list[Any]:
-        by_metric = scores.get(label, {})
-        figures = [epoch.task_losses.get(label), *(by_metric.get(metric) for metric in metrics)]
-        return [name, *counts, *figures, status]
+        figures = map(scores.get(label, {}).get, metrics)
+        return [name, *counts, epoch.task_losses.get(label), *figures, status]
 
     def worst(of_slice: SliceRows) -> float:
         if not metrics:
@@ -216,8 +215,10 @@ def slice_figures(
         return math.inf if math.isnan(value) else -float(value)
 
     lines = [line(OVERALL, task, (None, None), "")]
-    for s in sorted(rows, key=worst):
-        lines.append(line(s.name, pred_label(task, s.name), (s.train, s.valid), s.status))
+    lines += [
+        line(s.name, pred_label(task, s.name), (s.train, s.valid), s.status)
+        for s in sorted(rows, key=worst)
+    ]
     return ["slice", "train rows", "valid rows", "loss", *metrics, "status"], lines
 
 

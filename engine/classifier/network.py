@@ -175,8 +175,9 @@ class SliceNetwork(nn.Module):
                 f"have; their fields are {listed(list(X_dict)) or 'none'}: rename them, or set "
                 "input_data_key"
             )
-        dtype = self.master.weight.dtype
-        fields = {key: _as(dtype, moved(X_dict[key], self.device)) for key in keys}
+        fields = {
+            key: _as(self.master.weight.dtype, moved(X_dict[key], self.device)) for key in keys
+        }
         hidden: Any = self.base_architecture(fields if one is None else fields[one])
         if not isinstance(hidden, Tensor):
             gives = f"a {type(hidden).__name__}, not a tensor"
@@ -259,8 +260,7 @@ class SliceNetwork(nn.Module):
             task = classes_of(Y_dict[self.task_name])[:, None]  # [B, 1]
             labels = torch.cat([task, Y_dict.predictors[:, :n_slices]], dim=1)  # [B, 1 + S]
             return labels, Y_dict.indicators[:, :n_slices]
-        n = len(next(iter(Y_dict.values())))
-        absent = torch.full((n,), INACTIVE)
+        absent = torch.full((len(next(iter(Y_dict.values()))),), INACTIVE)
         columns = [classes_of(Y_dict.get(label, absent)) for label in self.label_names]
         stacked = moved(torch.stack(columns, dim=1), self.device)  # [B, 1 + 2S]
         return stacked[:, : 1 + n_slices], stacked[:, 1 + n_slices :]

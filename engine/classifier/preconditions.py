@@ -64,15 +64,13 @@ def check_rows(train: Sequence[DictDataLoader]) -> None:
     ------
     DatasetError
     """
-    names = [loader.dataset.name for loader in train]
     if not any(len(loader) for loader in train):
         dropped = any(len(loader.dataset) for loader in train)
         few = (
             "it has fewer rows than a batch, and drop_last is set" if dropped else "it has no rows"
         )
-        raise DatasetError(
-            f"nothing can be learned from data set {listed([repr(d) for d in names], 5)}: {few}"
-        )
+        names = listed([repr(loader.dataset.name) for loader in train], 5)
+        raise DatasetError(f"nothing can be learned from data set {names}: {few}")
 
 
 def unlearnable(train: Sequence[DictDataLoader], task: str) -> str | None:
@@ -126,33 +124,28 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
         When a label is neither a class nor -1.
         When soft labels are not one non-negative number per class that sum to 1, or all -1.
     """
-    labels = dataset.Y_dict[task]
-    if labels.dim() == 1:
+    labels, soft = dataset.Y_dict[task], dataset.Y_dict[task].dim() > 1
+    if not soft:
         whole = labels.long()
-        wrong = ((whole != labels) | (whole < INACTIVE) | (whole >= n_classes)).nonzero()
-        if len(wrong):
-            row = int(wrong[0])
-            (called,) = dataset.called([row])
-            raise DatasetError(
-                f"label {task!r} of data set {dataset.name!r} is {labels[row].item():g} at "
-                f"{called}; labels are 0 to {n_classes - 1} (n_classes={n_classes}), or -1 for none"
-            )
-        return
-    if tuple(labels.shape) != (len(dataset), n_classes) or not labels.is_floating_point():
+        wrong = (whole != labels) | (whole < INACTIVE) | (whole >= n_classes)
+    elif tuple(labels.shape) == (len(dataset), n_classes) and labels.is_floating_point():
+        shares = (labels >= 0).all(1) & ((labels.sum(1) - 1).abs() < _SUMS_TO_ONE)
+        wrong = ~(shares | (labels == INACTIVE).all(1))
+    else:
         raise DatasetError(
             f"label {task!r} of data set {dataset.name!r} is {list(labels.shape)} of "
             f"{labels.dtype}; soft labels are one probability per row and class, "
             f"{[len(dataset), n_classes]} floats"
         )
-    shares = (labels >= 0).all(1) & ((labels.sum(1) - 1).abs() < _SUMS_TO_ONE)
-    wrong = (~(shares | (labels == INACTIVE).all(1))).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
+    for row in wrong.nonzero().flatten()[:1].tolist():
         (called,) = dataset.called([row])
-        numbers = ", ".join(f"{value:g}" for value in labels[row].tolist())
+        numbers = ", ".join(f"{value:g}" for value in labels[row].flatten().tolist())
         raise DatasetError(
             f"label {task!r} of data set {dataset.name!r} is [{numbers}] at {called}; a soft label "
             "is probabilities that sum to 1, or all -1 for none"
+            if soft
+            else f"label {task!r} of data set {dataset.name!r} is {numbers} at {called}; labels "
+            f"are 0 to {n_classes - 1} (n_classes={n_classes}), or -1 for none"
         )
 
 

@@ -5,6 +5,7 @@ Nothing here loads torch, so that a project file is checked by the rules that tr
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,14 +48,16 @@ def optional(rule: Rule) -> Rule:
     return Rule(rule.tests, or_none=True)
 
 
+def _must(words: str, holds: Test) -> Rule:
+    return Rule(((holds, f", and must {words}"),))
+
+
 def whole(least: int, most: int | None = None) -> Rule:
     """Take whole numbers from one to another."""
     within = f"of at least {least}" if most is None else f"from {least} to {most}"
 
-    def holds(value: Any) -> bool:
-        return is_whole(value) and least <= value and (most is None or value <= most)
-
-    return Rule(((holds, f", and must be a whole number {within}"),))
+    top = math.inf if most is None else most
+    return _must(f"be a whole number {within}", lambda v: is_whole(v) and least <= v <= top)
 
 
 def number(holds: Test, words: str) -> Rule:
@@ -62,9 +65,9 @@ def number(holds: Test, words: str) -> Rule:
     return Rule(((is_number, ", and must be a number"), (holds, f", and must {words}")))
 
 
-TEXT = Rule(((lambda v: isinstance(v, str) and bool(v), ", and must be text"),))
-FLAG = Rule(((lambda v: isinstance(v, bool), ", and must be True or False"),))
-PATH = Rule(((lambda v: isinstance(v, str | os.PathLike) and bool(v), ", and must be a path"),))
+TEXT = _must("be text", lambda v: isinstance(v, str) and bool(v))
+FLAG = _must("be True or False", lambda v: isinstance(v, bool))
+PATH = _must("be a path", lambda v: isinstance(v, str | os.PathLike) and bool(v))
 
 
 def one_of(known: Iterable[str]) -> Rule:
@@ -97,14 +100,9 @@ def is_names(value: Any) -> bool:
     return all(isinstance(name, str) for name in value)
 
 
-# The name of a field, or a list of such names.
-FIELD_NAMES = Rule(
-    (
-        (
-            lambda v: (isinstance(v, str) or is_names(v)) and len(v) > 0,
-            ", and must be a field's name, or a list of them",
-        ),
-    )
+FIELD_NAMES = _must(
+    "be a field's name, or a list of them",
+    lambda v: (isinstance(v, str) or is_names(v)) and len(v) > 0,
 )
 
 
@@ -115,14 +113,10 @@ def _groups(pattern: str) -> int:
         return _PAIR
 
 
-# With one group at most, as scikit-learn's vectorizers take it.
-REGEX = Rule(
-    (
-        (
-            lambda v: isinstance(v, str) and _groups(v) < _PAIR,
-            ", and must be a regular expression with one group at most",
-        ),
-    )
+# As scikit-learn's vectorizers take it.
+REGEX = _must(
+    "be a regular expression with one group at most",
+    lambda v: isinstance(v, str) and _groups(v) < _PAIR,
 )
 
 
@@ -133,7 +127,7 @@ def _is_pair(value: Any) -> bool:
     return bool(1 <= value[0] <= value[1])
 
 
-PAIR_OF_LENGTHS = Rule(((_is_pair, ", and must be the shortest and longest run: [1, 2], say"),))
+PAIR_OF_LENGTHS = _must("be the shortest and longest run: [1, 2], say", _is_pair)
 
 
 def _are_weights(value: Any) -> bool:
@@ -142,7 +136,7 @@ def _are_weights(value: Any) -> bool:
     )
 
 
-WEIGHTS = Rule(((_are_weights, ", and must be slices with numbers that are not below 0"),))
+WEIGHTS = _must("be slices with numbers that are not below 0", _are_weights)
 
 
 def plain(value: Any) -> Any:

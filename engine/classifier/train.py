@@ -184,9 +184,7 @@ class Trainer:
                 waited = log.epoch - standing.best_epoch
                 standing.done = log.epoch >= run.epochs or waited >= (config.patience or math.inf)
                 if run.together.first:
-                    if config.folder is not None:
-                        folder = Path(config.folder)
-                        resume.save(folder, standing, run.setup, model, run.optimizer, run.train)
+                    self._save(run, standing)
                     self._report(log, run, shown)
                     if curves is not None:
                         curves.write(log)
@@ -362,6 +360,11 @@ class Trainer:
         if (epoch := int(run.together.of_first(own))) != standing.epoch:
             raise not_shared(folder, run.together.rank, standing.epoch, epoch)
         return standing
+
+    def _save(self, run: _Run, standing: resume.Standing) -> None:
+        if self.config.folder is not None:
+            folder = Path(self.config.folder)
+            resume.save(folder, standing, run.setup, run.model, run.optimizer, run.train)
 
     def _report(self, epoch: EpochLog, run: _Run, shown: Screen) -> None:
         task = run.model.task_name

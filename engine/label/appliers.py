@@ -201,8 +201,7 @@ class PandasSFApplier(_Applier):
 
         if not isinstance(df, Local):
             raise InputError(f"the table is of type {type(df).__name__}; give {LOCAL}")
-        plan = compile_slices(self.sfs, df)
-        parts = batches(plan, df, _starts(len(df), progress_bar))
+        parts = batches(compile_slices(self.sfs, df), df, _starts(len(df), progress_bar))
         index = df.index if isinstance(df, pd.DataFrame) else None
         return self._collect(parts, len(df), index, fault_tolerant, return_meta)
 

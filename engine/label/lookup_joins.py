@@ -138,8 +138,9 @@ def _check(name: str, node: Lookup, schema: StructType, read_table: Reader) -> N
     if node.keys.values is None:
         table = read_table(node.keys.table)
         if node.keys.column not in table.columns:
-            whose = f"slice {name!r}, keys in {node.keys.table}"
-            raise missing_column(whose, node.keys.column, table.columns)
+            raise missing_column(
+                f"slice {name!r}, keys in {node.keys.table}", node.keys.column, table.columns
+            )
         key_kind = table.schema[node.keys.column].dataType.simpleString()
         where = f"the keys in {node.keys.table}"
         same = _family(kind) is not None and _family(kind) == _family(key_kind)

@@ -263,9 +263,8 @@ class MaskPlan(Placement):
                 one = F.lit((1 << b) - ((b == WORD - 1) << WORD)).cast("long")  # the last: sign
                 words[f"in_{k}"].append(F.when(mask, one).otherwise(F.lit(0).cast("long")))
                 words[f"null_{k}"].append(F.when(mask.isNull(), one).otherwise(0))
-        nothing = F.lit(0).cast("long")
         return [
-            functools.reduce(lambda a, b: a.bitwiseOR(b), parts, nothing).alias(name)
+            functools.reduce(lambda a, b: a.bitwiseOR(b), parts, F.lit(0).cast("long")).alias(name)
             for name, parts in words.items()
         ]
 

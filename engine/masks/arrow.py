@@ -54,8 +54,7 @@ def words_in(
     [[[3, 2, 0]], [1, 2], [[1, 2]]]
     """
     word = _packed if stored.layout is Layout.PACKED else _of_booleans
-    n = batch.num_rows
-    words = np.zeros((max(1, len(stored.words)), n), np.uint64)
+    words = np.zeros((max(1, len(stored.words)), batch.num_rows), np.uint64)
     nulls: dict[int, np.ndarray] = {}
     for k, columns in enumerate(stored.words):
         inside, undecided = word(batch, columns)

@@ -206,9 +206,8 @@ def check_no_null_keys(tables: Mapping[str, DataFrame], key: Sequence[str]) -> N
         With the first table and column, and how many rows.
     """
     null = {c: f"{name_sql(c)} IS NULL" for c in key}
-    any_null = " OR ".join(null.values())
     some = [
-        df.where(any_null).limit(1).selectExpr(f"{i} AS at")
+        df.where(" OR ".join(null.values())).limit(1).selectExpr(f"{i} AS at")
         for i, df in enumerate(tables.values())
         if any(df.schema[c].nullable for c in key)
     ]

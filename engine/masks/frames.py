@@ -199,8 +199,7 @@ def _names(masks: Any) -> tuple[list[str], list[str], list[str]]:
         return names, flags, flags
     if isinstance(masks, pd.DataFrame):
         names = list(map(str, masks.columns))
-        kinds = [str(kind) for kind in masks.dtypes]
-        flags = [n for n, k in zip(names, kinds, strict=True) if k in _BOOLEAN]
+        flags = [n for n, k in zip(names, masks.dtypes, strict=True) if str(k) in _BOOLEAN]
         marks: Mapping[str, Any] = masks.attrs.get(MARKS, {})
         return names, [n for n in flags if n in marks], flags
     flags = [f.name for f in masks.schema if pa.types.is_boolean(f.type)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -72,7 +73,7 @@ class Bits:
 
     slices: tuple[StoredSlice, ...] = ()
 
-    @property
+    @cached_property
     def at(self) -> dict[str, int]:
         """Slice id to its bit; dropped slices have none."""
         return {s.id: i for i, s in enumerate(self.slices) if not s.dropped}
@@ -82,7 +83,7 @@ class Bits:
         """How many words hold these bits."""
         return -(-len(self.slices) // WORD)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the word columns: ``in_0``…, then ``null_0``…."""
         return tuple(f"{kind}{k}" for kind in (_IN, _NULL) for k in range(self.words))

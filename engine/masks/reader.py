@@ -88,7 +88,7 @@ class MaskTable:
     @property
     def mask_columns(self) -> tuple[str, ...]:
         """The columns that hold masks."""
-        return (*self._word_columns, *(s for s in self.ids if s not in self._at))
+        return (*self.bits.columns, *(s for s in self.ids if s not in self.bits.at))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -106,7 +106,11 @@ class MaskTable:
             If its column can't be a mask.
         """
         self.wanted([slice_id])
-        return F.expr(bit_sql(self._at[slice_id])) if slice_id in self._at else quoted(slice_id)
+        return (
+            F.expr(bit_sql(self.bits.at[slice_id]))
+            if slice_id in self.bits.at
+            else quoted(slice_id)
+        )
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""
@@ -136,7 +140,7 @@ class MaskTable:
         # Null is never in, whoever wrote the words; of a row without words all slices are null.
         nulls = [f"IF({a} IS NULL OR {b} IS NULL, -1L, {b})" for a, b in pairs]
         in_words = [f"COALESCE({a} & ~{b}, 0L)" for a, b in pairs]
-        bit = {s: first[self._at[s] // WORD] + self._at[s] % WORD for s in packed}
+        bit = {s: first[self.bits.at[s] // WORD] + self.bits.at[s] % WORD for s in packed}
         undecided = [f"{null} != 0L" for null in nulls]
         own = Bits(tuple(StoredSlice(s, s, "") for s in plain))
         words = words_sql(own)
@@ -153,8 +157,8 @@ class MaskTable:
         if not packed:
             starts = range(0, len(plain), WORD)
             return StoredWords(Layout.BOOLEAN, tuple(tuple(plain[i : i + WORD]) for i in starts))
-        words = tuple(self._columns_of_word(k) for k in self._needed(packed))
-        return StoredWords(Layout.PACKED, words)
+        words = map(self._columns_of_word, self._needed(packed))
+        return StoredWords(Layout.PACKED, tuple(words))
 
     def wanted(self, ids: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return these slices, each once, or all; raises as :meth:`words` does.
@@ -163,7 +167,7 @@ class MaskTable:
         """
         wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
         for slice_id in wanted:
-            if slice_id not in self._at and slice_id not in self._kinds:
+            if slice_id not in self.bits.at and slice_id not in self._kinds:
                 raise no_such_mask(slice_id, self.ids)
             for column in self._columns_of(slice_id):
                 kinds = self._kinds.get(column, ())
@@ -171,26 +175,18 @@ class MaskTable:
                     raise unreadable_mask(slice_id, f"its column {column!r} is not there")
                 if len(kinds) > 1:
                     raise unreadable_mask(slice_id, f"there are {len(kinds)} columns {column!r}")
-            if slice_id not in self._at and self._kinds[slice_id] != ["boolean"]:
+            if slice_id not in self.bits.at and self._kinds[slice_id] != ["boolean"]:
                 kind = self._kinds[slice_id][0]
                 raise unreadable_mask(slice_id, f"the column {slice_id!r} is {kind}")
         return wanted
 
     def _columns_of(self, slice_id: str) -> tuple[str, ...]:
-        if slice_id not in self._at:
+        if slice_id not in self.bits.at:
             return (slice_id,)
-        return self._columns_of_word(self._at[slice_id] // WORD)
+        return self._columns_of_word(self.bits.at[slice_id] // WORD)
 
     def _columns_of_word(self, k: int) -> tuple[str, str]:
-        return self._word_columns[k], self._word_columns[len(self._word_columns) // 2 + k]
-
-    @cached_property
-    def _at(self) -> Mapping[str, int]:
-        return self.bits.at
-
-    @cached_property
-    def _word_columns(self) -> tuple[str, ...]:
-        return self.bits.columns
+        return self.bits.columns[k], self.bits.columns[self.bits.words + k]
 
     @cached_property
     def _kinds(self) -> Mapping[str, list[str]]:
@@ -202,11 +198,11 @@ class MaskTable:
 
     def _by_layout(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return which slices are bits, and which BOOLEAN columns."""
-        return [s for s in ids if s in self._at], [s for s in ids if s not in self._at]
+        return [s for s in ids if s in self.bits.at], [s for s in ids if s not in self.bits.at]
 
     def _needed(self, ids: Sequence[str]) -> list[int]:
         """Return which of a packed table's words these slices are in."""
-        return sorted({self._at[s] // WORD for s in ids})
+        return sorted({self.bits.at[s] // WORD for s in ids})
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""
@@ -222,9 +218,8 @@ def read_masks(df: DataFrame) -> MaskTable:
     df
         The table's rows, as they are or joined and filtered: columns keep their metadata.
     """
-    schema = df.schema
-    bits = stored_bits(schema)
-    return MaskTable(df, layout_of(schema) or Layout.BOOLEAN, stored_slices(schema), bits)
+    layout = layout_of(df.schema) or Layout.BOOLEAN
+    return MaskTable(df, layout, stored_slices(df.schema), stored_bits(df.schema))
 
 
 def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
@@ -246,8 +241,7 @@ def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tupl
         pandas or a cast.
         If there is no such slice, or its column can't be a mask.
     """
-    table = read_masks(df)
-    wanted = table.wanted(ids)
+    wanted = read_masks(df).wanted(ids)
     if not wanted:
         flags = [f.name for f in df.schema if f.dataType.simpleString() == "boolean"]
         raise no_masks(flags, argument)
