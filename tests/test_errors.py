@@ -34,8 +34,7 @@ from engine.errors import (
 from engine.hashing import not_a_key
 from engine.masks.checks import duplicate_key, no_rows, null_key
 from engine.masks.frames import no_masks, unreadable_mask
-from engine.metrics.arrays import unequal_lengths as unequal_arrays
-from engine.metrics.arrays import wrong_shape
+from engine.metrics.arrays import unequal_lengths, wrong_shape
 from engine.metrics.catalog import not_binary, unknown_metric
 from engine.metrics.custom import no_metric
 from engine.metrics.evaluation import no_cells
@@ -311,7 +310,7 @@ SENTENCES = [
         "unknown metric 'f2'; known: accuracy, f1",
     ),
     (
-        unequal_arrays({"golds": 3, "preds": 4}),
+        unequal_lengths({"golds": 3, "preds": 4}),
         "all must have one entry per row, but golds has 3, preds has 4",
     ),
     (

@@ -20,8 +20,7 @@ import torch.distributed as dist
 
 from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.monitor import SliceRows
-from engine.classifier.progress import EpochLog
+from engine.classifier.monitor import EpochLog, SliceRows
 from engine.classifier.train import Trainer
 
 

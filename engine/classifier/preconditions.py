@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, SparseRows
 from engine.classifier.data.labels import INACTIVE, classes_of
-from engine.classifier.data.sparse import SparseRows
 from engine.classifier.network import no_row_weights
 from engine.classifier.settings import TrainerConfig, trainer_setting
 from engine.errors import DatasetError, listed

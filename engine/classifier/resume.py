@@ -20,12 +20,10 @@ import xxhash
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, SparseRows
 from engine.classifier.data.labels import SliceLabels, own_labels
-from engine.classifier.data.sparse import SparseRows
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.monitor import Monitor
-from engine.classifier.progress import EpochLog
+from engine.classifier.monitor import EpochLog, Monitor
 from engine.classifier.settings import WEIGHING, TrainerConfig
 from engine.classifier.tensorfile import Tensors, read, with_prefix, write
 from engine.errors import CheckpointError, listed

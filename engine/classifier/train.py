@@ -24,16 +24,20 @@ from engine.classifier.data.labels import Labels, SliceLabels
 from engine.classifier.hardware import Processes, processes
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import (
+    EpochLog,
     Monitor,
+    Screen,
     SliceRows,
+    TensorBoardWriter,
     count_rows,
     empty_slices,
     find_monitor,
     first_better,
     overall_figures,
+    screen,
     slice_table,
+    write_history,
 )
-from engine.classifier.progress import EpochLog, Screen, TensorBoardWriter, screen, write_history
 from engine.classifier.rules import check_is
 from engine.classifier.settings import SEED, TrainerConfig, lr_factor, trainer_setting
 from engine.errors import SettingError, TrainingError, listed, near

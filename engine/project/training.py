@@ -20,8 +20,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 import engine
 from engine.classifier.checkpoint import save
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.monitor import first_better, slice_figures
-from engine.classifier.progress import EpochLog
+from engine.classifier.monitor import EpochLog, first_better, slice_figures
 from engine.project.fitting import TASK, Recipe, from_files, write_sample
 from engine.project.records import run_id
 from engine.project.sample import mask_column

@@ -10,8 +10,7 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data.dataset import DictDataLoader, DictDataset
-from engine.classifier.data.sparse import SparseRows
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, SparseRows
 from engine.classifier.features.kinds import FEATURES, fit_features
 from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.preconditions import check_features
