@@ -37,15 +37,6 @@ class SliceOutputs:
     predictors: Tensor
     attention: Tensor
 
-    def stacked(self, kind: Kind) -> Tensor:
-        """Logits of one kind of head, [B, heads, classes]."""
-        stacks = {
-            "master": self.logits[:, None],
-            "predictor": self.predictors,
-            "indicator": self.indicators,
-        }
-        return stacks[kind]
-
 
 class StackedLinear(nn.Module):
     """The weights of n linear layers of one shape, drawn one after the other as ``nn.Linear`` does.

@@ -312,8 +312,13 @@ class SlicingClassifier(SliceNetwork):
                 if row_weights is not None:
                     weights.append(weights_of(X_dict, row_weights).cpu())
                 outputs = self.outputs(X_dict)
+                logits = {
+                    "master": outputs.logits[:, None],
+                    "predictor": outputs.predictors,
+                    "indicator": outputs.indicators,
+                }
                 for kind, parts in probs.items():
-                    parts.append(outputs.stacked(kind).softmax(-1).cpu())
+                    parts.append(logits[kind].softmax(-1).cpu())
         stacked = {kind: torch.cat(parts) for kind, parts in probs.items()}
         return concatenate(labels), stacked, torch.cat(weights) if row_weights else None
 

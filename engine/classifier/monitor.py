@@ -128,9 +128,7 @@ class TensorBoardWriter:
         """Add an epoch: ``loss/<label>``, ``<metric>/<label>/<dataset>/<split>``, speed and lr."""
         points = {"loss": epoch.loss, "lr": epoch.lr, "rows_per_second": epoch.rows_per_second}
         points |= {f"loss/{label}": value for label, value in epoch.task_losses.items()}
-        for key, value in epoch.metrics.items():
-            label, metric = key.rsplit("/", 1)
-            points[f"{metric}/{label}"] = value
+        points |= {"/".join(k.rsplit("/", 1)[::-1]): value for k, value in epoch.metrics.items()}
         for tag, value in points.items():
             if not math.isnan(value):
                 self._writer.add_scalar(tag, value, epoch.step)

@@ -74,11 +74,8 @@ def check_rows(train: Sequence[DictDataLoader]) -> None:
 
 def unlearnable(train: Sequence[DictDataLoader], task: str) -> str | None:
     """Say that the labels of all rows leave nothing to tell apart; None where they don't."""
-    classes: set[int] = set()
-    for loader in train:
-        labels = loader.dataset.Y_dict
-        classes |= set(torch.unique(classes_of(labels[task])).tolist() if task in labels else ())
-    classes.discard(INACTIVE)
+    labels = (d.dataset.Y_dict[task] for d in train if task in d.dataset.Y_dict)
+    classes = {c for one in labels for c in torch.unique(classes_of(one)).tolist()} - {INACTIVE}
     if not classes:
         return f"no training row has a label of {task!r}: its head learns nothing"
     if len(classes) == 1:

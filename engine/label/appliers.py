@@ -262,8 +262,9 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
         parts = pa.concat_tables([table.slice(0, 0), *(table.slice(r, 1) for r in rows.tolist())])
         if isinstance(df, pa.Table):
             return parts
-        whole = [c.combine_chunks() for c in parts.columns]
-        return pa.RecordBatch.from_arrays(whole, schema=df.schema)
+        return pa.RecordBatch.from_arrays(
+            [column.combine_chunks() for column in parts.columns], schema=df.schema
+        )
 
 
 def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta: Any) -> None:

@@ -65,8 +65,7 @@ def coverage(masks: DataFrame, ids: Sequence[str], split: str | None) -> list[Co
 def _counted(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]:
     counts: list[Column] = [F.count(F.lit(1)).alias("rows")]
     for i, mask in enumerate(map(table.mask, ids)):
-        counts.append(F.count_if(mask).alias(f"in_{i}"))
-        counts.append(F.count_if(mask.isNull()).alias(f"null_{i}"))
+        counts += [F.count_if(mask).alias(f"in_{i}"), F.count_if(mask.isNull()).alias(f"null_{i}")]
     rows = table.df.groupBy(F.expr(split).alias(SPLIT))
     splits = rows.agg(*counts).orderBy(SPLIT).collect()
     return [
