@@ -50,7 +50,7 @@ from engine.masks.layout import (
     TableForm,
     bit_sql,
     described_mask,
-    form_of,
+    table_form,
     unmarked,
 )
 from engine.masks.splits import ALL
@@ -120,7 +120,10 @@ class MaskPlan(Placement):
         """
         local = _is_local(df)
         if keep is not None:
-            keep = _columns("MaskPlan.apply", keep, None if local else df.columns)
+            keep = entries("MaskPlan.apply", "keep", keep, "a list of columns")
+            for column in () if local else keep:
+                if column not in df.columns:
+                    raise missing_column("keep of MaskPlan.apply", str(column), df.columns)
         if local:
             return applied(self, df, keep)
         columns = list(df.columns if keep is None else keep)
@@ -151,7 +154,7 @@ class MaskPlan(Placement):
                 Coverage(s, ALL, len(df), int((codes == 1).sum()), int((codes == -1).sum()))
                 for s, codes in mask_codes(self, df).items()
             ]
-        form = form_of(self.sfs)
+        form = table_form([], self.sfs, dict.fromkeys(self.ids, ""), "auto", None, "")
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0], form.places)
         masked = stop_at_fault(masked, df.columns[:1], self.native_faults)
         return coverage(self.rows(masked, form), self.ids, None)
@@ -273,7 +276,8 @@ class MaskPlan(Placement):
     ) -> SparkColumn:
         if slice_id not in masks:
             if slice_id in places:
-                masks[slice_id] = _bit(places[slice_id])
+                # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
+                masks[slice_id] = F.expr(bit_sql(places[slice_id], f"{FAULTS}."))
             elif self.tiers[slice_id] is Tier.MASKS:
                 masks[slice_id] = combined(
                     self._tree(slice_id), lambda s: self._mask_column(s, places, masks)
@@ -367,14 +371,6 @@ def compile_slices(
     return plan
 
 
-def _columns(call: str, keep: Any, known: Sequence[str] | None) -> list[Any]:
-    columns = entries(call, "keep", keep, "a list of columns")
-    for column in columns:
-        if known is not None and column not in known:
-            raise missing_column(f"keep of {call}", str(column), known)
-    return columns
-
-
 def _check_settings(reserved: Any, tier: Any, tiers: Any) -> None:
     if reserved is not None:
         mapping("compile_slices", "reserved", reserved, "a dict of roles by column")
@@ -422,9 +418,3 @@ def _is_local(df: Any) -> bool:
             f"the table is of type {type(df).__name__}; give a Spark DataFrame, {LOCAL}"
         )
     return not isinstance(df, DataFrame)
-
-
-def _bit(bit: int) -> SparkColumn:
-    """Return a slice's mask from its bit in the UDF's words."""
-    # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
-    return F.expr(bit_sql(bit, f"{FAULTS}."))

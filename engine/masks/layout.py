@@ -323,11 +323,6 @@ class TableForm:
         return masked.select(*map(quoted, self.columns), *described_words(words, self.bits))
 
 
-def form_of(sfs: Sequence[SlicingFunction]) -> TableForm:
-    """Return the form of masks alone, which aren't written anywhere."""
-    return table_form([], sfs, {sf.id: "" for sf in sfs}, "auto", None, "")
-
-
 def table_form(
     columns: Sequence[str],
     sfs: Sequence[SlicingFunction],
