@@ -1,4 +1,7 @@
-"""Where training computes: cores, threads, device and precision."""
+"""Where training computes: cores, threads, device and precision, and the processes of one model.
+
+Each process trains on its share of every batch.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Heads of all slices as a few stacked tensors, and what they give for a batch."""
+"""Heads of all slices as a few stacked tensors, what they give for a batch, and who is in charge.
+
+The softmax of all experts' scores weighs them for a row.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from torch.nn.functional import linear
 from engine.plain import plain
 
 Kind = Literal["master", "predictor", "indicator"]
+BINARY = 2
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,6 @@ def per_head(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Apply S linear layers at once: [B, D], [S, K, D], [S, K] to [B, S, K]."""
     flat = linear(hidden, weight.flatten(0, 1), bias.flatten())  # [B, S * K]
     return flat.view(len(hidden), *bias.shape)  # [B, S, K]
-
-
-BINARY = 2
 
 
 def log_odds(logits: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from engine.classifier.network import no_row_weights
 from engine.classifier.settings import TrainerConfig, trainer_setting
 from engine.errors import DatasetError, listed
 
+_SHOWN = 5  # rows that a message names
+_SUMS_TO_ONE = 1e-3  # how far soft labels' sum may be from 1: float16 probabilities still pass
+
 
 def by_split(
     dataloaders: Sequence[DictDataLoader], config: TrainerConfig
@@ -104,11 +107,6 @@ def check_places(config: TrainerConfig) -> None:
         except OSError as e:
             end = f", which can't be made: {e.strerror}"
             raise trainer_setting(name, place, end) from e
-
-
-_SHOWN = 5  # rows that a message names
-
-_SUMS_TO_ONE = 1e-3  # how far soft labels' sum may be from 1: float16 probabilities still pass
 
 
 def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:

@@ -1,4 +1,7 @@
-"""Masks in tables that aren't Spark's: pandas', pyarrow's, and the record arrays of appliers."""
+"""Masks in tables that aren't Spark's: pandas', pyarrow's, and the record arrays of appliers.
+
+Outside Spark a mask's value is 1 or True (in), 0 or False (out), -1 or null (undecided).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from engine.slicing.fingerprint.identity import fingerprint
 if TYPE_CHECKING:
     from engine.slicing.functions import SlicingFunction
 
-
 UNDECIDED = -1
+MARK, MARKS = "slice", "slices"  # a column's metadata in pyarrow, a table's attrs in pandas
 
 
 def codes_of(name: str, values: Any, first: int = 0) -> np.ndarray:
@@ -115,9 +118,6 @@ def unreadable_mask(slice_id: str, problem: str) -> MaskError:
         "column (true in, false out, null undecided), or both words of a packed table. To "
         "slice by another column, give slicing functions, as where(...) and by(...) make them"
     )
-
-
-MARK, MARKS = "slice", "slices"  # a column's metadata in pyarrow, a table's attrs in pandas
 
 
 def mark_of(sf: SlicingFunction) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Data sets: named fields and named labels of the same rows."""
+"""Data sets, named fields and named labels of the same rows, and loaders that cut batches."""
 # ruff: noqa: N803  (arguments are named and ordered as Snorkel's users know them)
 
 from __future__ import annotations
