@@ -134,12 +134,15 @@ def check_labels(dataset: DictDataset, task: str, n_classes: int) -> None:
     for row in wrong.nonzero().flatten()[:1].tolist():
         (called,) = dataset.called([row])
         numbers = ", ".join(f"{value:g}" for value in labels[row].flatten().tolist())
+        start = f"label {task!r} of data set {dataset.name!r} is"
+        if soft:
+            raise DatasetError(
+                f"{start} [{numbers}] at {called}; a soft label is probabilities that sum to 1, or "
+                "all -1 for none"
+            )
         raise DatasetError(
-            f"label {task!r} of data set {dataset.name!r} is [{numbers}] at {called}; a soft label "
-            "is probabilities that sum to 1, or all -1 for none"
-            if soft
-            else f"label {task!r} of data set {dataset.name!r} is {numbers} at {called}; labels "
-            f"are 0 to {n_classes - 1} (n_classes={n_classes}), or -1 for none"
+            f"{start} {numbers} at {called}; labels are 0 to {n_classes - 1} "
+            f"(n_classes={n_classes}), or -1 for none"
         )
 
 

@@ -372,8 +372,9 @@ def _problem(settings: Mapping[str, Any]) -> str | None:
             return f"no setting {name!r}{near(name, known)}"
     for name, rule in _RULES.items():
         value = settings.get(name, 0 if name == "num_workers" else None)
-        passes = value is None and name != "num_workers"
-        if not passes and (end := rule.broken(plain(value))):
+        if value is None and name != "num_workers":  # torch's default
+            continue
+        if end := rule.broken(plain(value)):
             return f"{name} is {brief(value)}{end}"
     if settings.get("batch_size", 1) is None and settings.get("batch_sampler") is None:
         return "batch_size is None, and rows come in batches"
