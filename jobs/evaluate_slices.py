@@ -13,26 +13,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument(
-        "--model", action="append", metavar="ID", help="a model to evaluate; all by default"
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="say what each metric costs and rests on, and stop"
-    )
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    model={"action": "append", "metavar": "ID", "help": "a model to evaluate; all by default"},
+    explain={"action": "store_true", "help": "say what each metric costs and rests on, and stop"},
+)
+def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
-    from engine.project import audit, explanation
+    from engine.project import audit
     from engine.project.evaluating import check_keys, evaluation_input, own_metrics
     from engine.project.stale import stale_models
     from engine.storage.lineage import readings
@@ -45,7 +37,7 @@ def job(args: argparse.Namespace) -> None:
         for snapshot in model.snapshots:
             cli.tell_files(snapshot)
     if args.explain:
-        print(explanation.of_evaluation(data))
+        print(data.explain())
         return
     check_keys(data)
     masks, level = data.masks, project.certainty.level
@@ -53,7 +45,7 @@ def job(args: argparse.Namespace) -> None:
         cli.log.warning("%s", other)
     stale = stale_models(project, data.rows, masks, data.stored)
     n = len(data.table.ids)
-    cli.step(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
+    cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
     evaluation = data.measure()
     written = data.record(evaluation.table, stale)
     splits = audit.splits_shown(project, evaluation)

@@ -15,57 +15,57 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from engine.project import cli
 
-if TYPE_CHECKING:
-    from engine.project.settings import Project
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument(
-        "--explain", action="store_true", help="say where each slice runs and why, and stop"
-    )
-    parser.add_argument(
-        "--view",
-        action="store_true",
-        help="print the SELECT that shows each slice of the mask table as a BOOLEAN column, and "
-        "stop",
-    )
-    parser.add_argument(
-        "--where", metavar="PREDICATE", help="label only these partitions (over partition_by)"
-    )
-    parser.add_argument("--force", action="store_true", help="label again though nothing changed")
-    parser.add_argument(
-        "--repin", action="store_true", help="look for new values of slices by value, and add them"
-    )
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    explain={"action": "store_true", "help": "say where each slice runs and why, and stop"},
+    view={
+        "action": "store_true",
+        "help": "print the SELECT that shows each slice of the mask table as a BOOLEAN column, "
+        "and stop",
+    },
+    where={"metavar": "PREDICATE", "help": "label only these partitions (over partition_by)"},
+    force={"action": "store_true", "help": "label again though nothing changed"},
+    repin={
+        "action": "store_true",
+        "help": "look for new values of slices by value, and add them",
+    },
+)
+def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
-    from engine.project import coverage, explanation, slices
-    from engine.project.labelling import Labelling, column_roles
+    from engine.masks.reader import read_masks, view_select
+    from engine.project import slices
+    from engine.project.job_tables import check_roles
+    from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
     from engine.storage import tables
 
     project = cli.project_of(args)
     if args.view:
-        _print_view(project)
+        spark = cli.session(project, "label_slices")
+        packed = tables.read(spark, project.place("masks"), "mask table")
+        print(view_select(read_masks(packed.df), packed.place))
         return
     own = slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = cli.source(project, spark)
-    roles = column_roles(project, source)
+    roles = check_roles(
+        source,
+        {
+            "key": project.key,
+            "split": [project.split],
+            "partition": project.partition_by,
+            "carried": project.carry,
+        },
+    )
     resolved = slices.resolve(project, source, own, args.repin)
     for line in resolved.notes:
         print(line)
     run = Labelling(project, source, resolved, roles)
     if args.explain:
-        print(explanation.of_labelling(run))
+        print(run.explain())
         return
     output = run.output(args.where)
     same = output.same(args.force)
@@ -78,24 +78,12 @@ def job(args: argparse.Namespace) -> None:
         cli.tell_again(written, run.unknown)
     facts = output.facts if written.changed else output.stored_facts
     masks = tables.read(spark, written.place)
-    counts, records = coverage.write(run, masks, facts)
-    table = coverage.section(run.plan, counts)
-    cli.show(table.title, table.columns, table.rows)
-    if table.note:
-        print(f"{table.note}\n")
+    counts, records = write_counts(run, masks, facts)
+    cli.show(coverage_section(run.plan, counts))
     for commit in (written, *records):
         print(commit)
-    if note := coverage.view_note(run, masks):
+    if note := view_note(run, masks):
         print(note)
-
-
-def _print_view(project: Project) -> None:
-    from engine.masks.reader import read_masks, view_select
-    from engine.storage import tables
-
-    spark = cli.session(project, "label_slices")
-    masks = tables.read(spark, project.place("masks"), "mask table")
-    print(view_select(read_masks(masks.df), masks.place))
 
 
 if __name__ == "__main__":

@@ -11,34 +11,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--data", metavar="FOLDER", help="the folder of the five CSV files")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    data={"metavar": "FOLDER", "help": "the folder of the five CSV files"},
+)
+def main(args: argparse.Namespace) -> None:
     """Write the source table, unless it is there already."""
-    from engine.project.demo_data import digest, generate_comments, read_youtube_spam
+    from engine.project.demo_data import generate_comments, read_youtube_spam
     from engine.storage import tables
+    from engine.storage.digest import digest
 
     project = cli.project_of(args)
     comments = read_youtube_spam(args.data) if args.data else generate_comments()
     spark = cli.session(project, "make_source")
     place = project.source.table
-    facts = {"data": args.data or "generated", "content": digest(comments)}
+    facts = {"data": args.data or "generated", "content": digest(comments.to_json(orient="split"))}
     stored = tables.find(spark, place)
     if stored is not None and tables.same(stored.facts, facts):
         print(tables.unchanged(stored))
         return
-    rows = spark.createDataFrame(comments)
-    print(tables.overwrite(rows, place, facts=facts))
+    print(tables.overwrite(spark.createDataFrame(comments), place, facts=facts))
 
 
 if __name__ == "__main__":

@@ -14,28 +14,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument(
-        "--where", metavar="PREDICATE", help="score only these partitions (over partition_by)"
-    )
-    parser.add_argument(
-        "--heads", action="store_true", help="write each slice's indicator and attention too"
-    )
-    parser.add_argument(
-        "--send", action="store_true", help="send the checkpoint to executors with the job"
-    )
-    parser.add_argument("--force", action="store_true", help="score again though nothing changed")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    where={"metavar": "PREDICATE", "help": "score only these partitions (over partition_by)"},
+    heads={"action": "store_true", "help": "write each slice's indicator and attention too"},
+    send={"action": "store_true", "help": "send the checkpoint to executors with the job"},
+    force={"action": "store_true", "help": "score again though nothing changed"},
+)
+def main(args: argparse.Namespace) -> None:
     """Score one project's source."""
     from engine.project.checkpoint_scores import Scores
     from engine.project.stale import compare_slices
@@ -54,7 +44,7 @@ def job(args: argparse.Namespace) -> None:
         return
     cli.tell_changes(str(output.place), output.stored_facts, output.facts)
     df, n = scores.rows(source, output)
-    cli.step(f"scoring {n:,} rows of {source.name} on executors")
+    cli.log.info(f"scoring {n:,} rows of {source.name} on executors")
     written = scores.write(df, output, same, args.send)
     if same is not None and source.unknown:
         cli.tell_again(written, [source.unknown])

@@ -12,27 +12,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--force", action="store_true", help="train again though nothing changed")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    force={"action": "store_true", "help": "train again though nothing changed"},
+)
+def main(args: argparse.Namespace) -> None:
     """Fit the baseline of one project and score its source."""
     from functools import partial
 
     from engine.baseline import predictor, stored_facts
     from engine.metrics.predictions import check_key_names
     from engine.project.baseline_run import facts_of, fit
-    from engine.project.output import Output
-    from engine.project.source import check_roles, check_source
+    from engine.project.job_tables import Output, check_roles, check_source
     from engine.scoring import with_predictions
     from engine.storage import tables
 
@@ -56,7 +51,7 @@ def job(args: argparse.Namespace) -> None:
     check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
     baseline = fit(project, source, text, label)
     verb = "wrote" if baseline.save(folder, facts) else "unchanged"
-    cli.step(f"scoring {source.name} on executors")
+    cli.log.info(f"scoring {source.name} on executors")
     predictions = with_predictions(
         source.df,
         keep=project.join_columns,

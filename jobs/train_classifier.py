@@ -12,35 +12,28 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from engine.project import cli
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job."""
-    parser = cli.parser(__doc__ or "")
-    parser.add_argument("--force", action="store_true", help="train again though nothing changed")
-    return cli.run(job, parser.parse_intermixed_args(argv))
-
-
-def job(args: argparse.Namespace) -> None:
+@cli.job(
+    __doc__,
+    force={"action": "store_true", "help": "train again though nothing changed"},
+)
+def main(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
-    import time
-
     from engine.classifier.checkpoint import check_target, stored_facts
     from engine.classifier.settings import feature_spec
     from engine.masks.layout import slices_of
     from engine.project import sample as samples
-    from engine.project.fitting import check_setup
-    from engine.project.source import check_roles
+    from engine.project.job_tables import check_roles
     from engine.project.stale import stale_masks
-    from engine.project.training import SAMPLE, deciding_facts, facts_of, train
+    from engine.project.training import SAMPLE, check_setup, deciding_facts, facts_of, train
     from engine.storage import tables
 
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
-    inputs = feature_spec(project.classifier.features.model_dump(), project.text).columns
+    inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
     masks = tables.read(spark, project.place("masks"), "mask table")
     source = cli.source(project, spark)
@@ -69,13 +62,11 @@ def job(args: argparse.Namespace) -> None:
     if same and same_rows:
         print(unchanged)
         return
-    start = time.monotonic()
-    training = train(project, sample, slices, facts, folder)
-    for section in (training.epochs, training.worst):
-        cli.show(section.title, section.columns, section.rows)
-    seconds, n = time.monotonic() - start, training.parameters
-    print(f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s")
-    print(f"wrote {training.log}: {len(training.history)} epochs")
+    sections, lines = train(project, sample, slices, facts, folder)
+    for section in sections:
+        cli.show(section)
+    for line in lines:
+        print(line)
 
 
 if __name__ == "__main__":

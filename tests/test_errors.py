@@ -44,10 +44,9 @@ from engine.metrics.scan.checks import wrong_value
 from engine.metrics.scan.joined import other_key_type
 from engine.project.checkpoint_scores import mixed_checkpoints
 from engine.project.demo_data import unreadable_folder
-from engine.project.evaluating import split_not_there
 from engine.project.labelling import too_many_faults
 from engine.project.sample import check_sample_names
-from engine.project.stale import changed_source, different_versions
+from engine.project.stale import changed_source
 from engine.run.faults import too_deep, wrong_predicate
 from engine.scoring import explained
 from engine.slicing.algebra import unreadable
@@ -55,7 +54,6 @@ from engine.slicing.by_value import not_by_value
 from engine.slicing.compositions import composed_in_circles
 from engine.slicing.functions import not_a_row, without_parentheses
 from engine.slicing.ids import same_id, unusable_id
-from engine.storage.java import no_java, unusable_java
 from engine.storage.tables import no_choice, no_table
 
 ROOT = Path(__file__).parents[1]
@@ -142,10 +140,6 @@ SENTENCES = [
         "y_pred, y_prob, weight), or a class with state, merge and compute",
     ),
     (
-        split_not_there("t", "tst", ["test", "train"]),
-        "evaluate_splits: t has no split 'tst'; did you mean 'test'?",
-    ),
-    (
         not_a_row("p"),
         "preprocessor 'p' returned None; it must return the row",
     ),
@@ -190,29 +184,10 @@ SENTENCES = [
         "date, timestamp or DECIMAL(p,0), or cast it in the source",
     ),
     (
-        no_java(None, "apt install java"),
-        "Spark needs Java 17 or 21, and JAVA_HOME is not set and there is no java on PATH: "
-        "install one with `apt install java`",
-    ),
-    (
-        no_java("/opt/java", "apt install java"),
-        "Spark needs Java 17 or 21, and JAVA_HOME is '/opt/java', which has no bin/java: "
-        "correct or unset it, or install one with `apt install java`",
-    ),
-    (
-        unusable_java("/bin/java", 11, "apt install java"),
-        "Spark needs Java 17 or 21, and /bin/java is version 11: install one with `apt "
-        "install java`, and set JAVA_HOME to its folder",
-    ),
-    (
-        unusable_java("/bin/java", None, "apt install java"),
-        "Spark needs Java 17 or 21, and /bin/java does not run: install one with `apt install"
-        " java`, and set JAVA_HOME to its folder",
-    ),
-    (
-        unreadable_folder("data", "there is no such folder", ["a.csv", "b.csv"]),
+        unreadable_folder("data", "there is no such folder"),
         "can't read the YouTube comments in 'data': there is no such folder; it must hold "
-        "a.csv, b.csv, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT and CLASS",
+        "Youtube01-Psy.csv, Youtube02-KatyPerry.csv, Youtube03-LMFAO.csv, Youtube04-Eminem.csv, "
+        "Youtube05-Shakira.csv, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT and CLASS",
     ),
     (
         missing_column("slice 's'", "txet", ["text", "label"]),
@@ -355,16 +330,6 @@ SENTENCES = [
         "out/masks was labelled from version 0 of rows, which was made again since, on 8 of 16 "
         "rows in 1 partition; run `python -m jobs.label_slices` for all partitions, without "
         "--where, or set on_stale: count",
-    ),
-    (
-        different_versions("a was labelled", "b was scored", "3 of 4 rows", ["x"], partly=True),
-        "a was labelled, and b was scored: this is so on 3 of 4 rows; run `python -m jobs.x` for "
-        "all partitions, without --where, or set on_stale: count",
-    ),
-    (
-        different_versions("a was labelled", "b was scored", "3 of 4 rows", ["x", "y"]),
-        "a was labelled, and b was scored: this is so on 3 of 4 rows; run `python -m jobs.x` and "
-        "`python -m jobs.y` again, or set on_stale: count",
     ),
     (
         mixed_checkpoints("out/p", "a1", "b2"),

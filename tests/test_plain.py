@@ -25,8 +25,8 @@ from engine.metrics.formulas.families import addends_of
 from engine.metrics.formulas.outputs import Classes, Outputs
 from engine.metrics.scan.kernel import Added, Masks, Work, add
 from engine.plain import obey, plain
-from engine.project.fitting import Recipe
-from engine.project.model_settings import Classifier
+from engine.project.settings import Project
+from engine.project.training import Recipe
 from engine.run.packing import packed
 from engine.slicing.evaluate import BatchMask
 from engine.words import bit_counts, bit_sums, set_bits
@@ -219,9 +219,9 @@ def _sample(n=240):
         {
             "text": texts,
             "_label": label,
-            "p": rng.uniform(0.2, 1, n),
-            "in_a": ["word3 " in t for t in texts],
-            "in_b": [None if i % 9 == 0 else "word4 " in t for i, t in enumerate(texts)],
+            "sample_p": rng.uniform(0.2, 1, n),
+            "_mask_a": ["word3 " in t for t in texts],
+            "_mask_b": [None if i % 9 == 0 else "word4 " in t for i, t in enumerate(texts)],
         }
     )
 
@@ -231,28 +231,35 @@ def _sample(n=240):
 def test_training_gives_the_same_to_a_millionth(optimizer, features, each_way):
     torch.set_num_threads(1)
     sample = _sample()
-    settings = Classifier(
-        features={"kind": features}, base={"kind": "mlp", "layers": 1, "width": 8}, n_epochs=3,
-        lr=1e-3, optimizer=optimizer, monitor="overall/accuracy", sample_weights=True,
-    )  # fmt: skip
-    recipe = Recipe(settings, "sample", {"a": "in_a", "b": "in_b"}, 2, "_label", "p", "text")
+    settings = {
+        "features": {"kind": features}, "base": {"kind": "mlp", "layers": 1, "width": 8},
+        "n_epochs": 3, "lr": 1e-3, "optimizer": optimizer, "monitor": "overall/accuracy",
+        "sample_weights": True,
+    }  # fmt: skip
+    about = {
+        "name": "sample",
+        "root": "./out",
+        "source": {"table": "t"},
+        "key": "id",
+        "text": "text",
+    }
+    recipe = Recipe(Project.model_validate({**about, "classifier": settings}), ["a", "b"], {})
 
     def ask():
-        setup = recipe.build({"train": sample.slice(0, 180), "valid": sample.slice(180)})
-        setup.trainer.fit(setup.model, setup.loaders)
-        checkpoint = Checkpoint(
-            setup.model.eval(), setup.features, settings.base.model_dump(), (0, 1),
-            {"a": "", "b": ""}, {},
-        )  # fmt: skip
+        fitted, setup = recipe.build({"train": sample.slice(0, 180), "valid": sample.slice(180)})
+        model, loaders, trainer = setup
+        trainer.fit(model, loaders)
+        slices = {"a": "", "b": ""}
+        checkpoint = Checkpoint(model.eval(), fitted, settings["base"], (0, 1), slices, {})
         scores = checkpoint.score(sample, heads=True)
-        field = setup.loaders[0].dataset.X_dict["input_data"]
-        return setup, scores, [log.metrics for log in setup.trainer.history], type(field)
+        field = loaders[0].dataset.X_dict["input_data"]
+        return model, scores, [log.metrics for log in trainer.history], type(field)
 
     (fast, ours, metrics, kept), (slow, theirs, again, dense) = each_way(ask)
     assert (kept, dense) == (SparseRows, torch.Tensor)
     assert metrics == again
-    for name, weight in fast.model.state_dict().items():
-        other = slow.model.state_dict()[name]
+    for name, weight in fast.state_dict().items():
+        other = slow.state_dict()[name]
         assert (weight - other).abs().max() < 1e-6, name
     for part in ("prob", "indicator", "attention"):
         assert np.abs(getattr(ours, part) - getattr(theirs, part)).max() < 1e-6

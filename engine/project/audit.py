@@ -54,8 +54,7 @@ def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Itera
     wanted, ids = data.project.audit.overlap, evaluation.spec.slice_ids
     if wanted or (wanted is None and len(ids) <= MOST_PAIRED):
         pairs = overlap(data.rows, ids)
-        near = pairs.near_duplicates(NEARLY)
-        yield sections.overlap(near, pairs.rows, pairs.uncovered, NEARLY)
+        yield sections.overlap(pairs.near_duplicates(NEARLY), pairs.rows, pairs.uncovered, NEARLY)
     if data.project.audit.trend:
         yield _trend(data, evaluation)
 
@@ -66,8 +65,9 @@ def _compared(
     """Yield where a model is better than the first, and rows that it wins and loses."""
     audit, certainty = data.project.audit, data.project.certainty
     if certainty.replicates:
-        differences = evaluation.compare(first, second)
-        yield sections.comparison(differences, first, second, certainty.level, evaluation.better)
+        yield sections.comparison(
+            evaluation.compare(first, second), first, second, certainty.level, evaluation.better
+        )
     flips = evaluation.flips(first, second)
     if flips.empty:
         return
@@ -78,8 +78,8 @@ def _compared(
         slices = here.sort_values("p_adjusted", kind="stable")["slice"]
         at = str(next(iter(slices), OVERALL))
         rows = evaluation.flipped_rows(first, second, at, audit.flips, _carried(data), split)
-        where = f"{at}, split {split_name(split)}"
-        yield _rows(data, f"Rows that {second} wins and loses against {first}: {where}", rows)
+        title = f"Rows that {second} wins and loses against {first}"
+        yield _rows(data, title, at, split, rows)
 
 
 def _worst_rows(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
@@ -89,16 +89,16 @@ def _worst_rows(data: EvaluationInput, evaluation: Evaluation, split: Split) -> 
         return
     for at in evaluation.worst(_WORST_SLICES, model=first, split=split)["slice"]:
         rows = evaluation.worst_rows(at, n, first, _carried(data), split)
-        where = f"{at}, split {split_name(split)}"
-        yield _rows(data, f"Rows of the largest loss of {first}: {where}", rows)
+        yield _rows(data, f"Rows of the largest loss of {first}", at, split, rows)
 
 
 def _carried(data: EvaluationInput) -> list[str]:
     return [*data.project.partition_by, *data.columns.carried]
 
 
-def _rows(data: EvaluationInput, title: str, rows: pd.DataFrame) -> Section:
-    return sections.rows_of(title, data.columns.added_to(rows, data.project.join_columns))
+def _rows(data: EvaluationInput, title: str, at: str, split: Split, rows: pd.DataFrame) -> Section:
+    where = f"{title}: {at}, split {split_name(split)}"
+    return sections.rows_of(where, data.columns.added_to(rows, data.project.join_columns))
 
 
 def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:

@@ -17,11 +17,10 @@ from engine.masks.checks import no_rows, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
-from engine.project.model_settings import Baseline as BaselineSettings
+from engine.project.group_settings import Baseline as BaselineSettings
 from engine.project.settings import Project
 from engine.sql import name_sql
-from engine.storage.lineage import READ, read_again, reading
-from engine.storage.snapshot import Snapshot
+from engine.storage.lineage import READ, Snapshot, read_again, reading
 
 _MB = 2**20
 _log = logging.getLogger(__name__)
@@ -69,10 +68,8 @@ def _training_rows(project: Project, source: Snapshot, text: str, label: str) ->
     share, note = _share(project.baseline, n_rows, n_letters or 0)
     if share < 1:
         train = train.where(unit_interval_column(train, project.key, project.seed) < share)
-    columns = quoted(text).alias("text"), position.alias("y")
-    rows: pd.DataFrame = (
-        train.orderBy(*map(quoted, project.join_columns)).select(*columns).toPandas()
-    )
+    ordered = train.orderBy(*map(quoted, project.join_columns))
+    rows = ordered.select(quoted(text).alias("text"), position.alias("y")).toPandas()
     _log.info("fitting on %s rows%s", f"{len(rows):,}", note)
     return rows
 

@@ -13,9 +13,8 @@ import engine
 from engine.classifier.checkpoint import Checkpoint, load, stored_facts
 from engine.errors import StaleError
 from engine.metrics.predictions import check_key_names
-from engine.project.output import Output
+from engine.project.job_tables import Output, check_roles, check_source
 from engine.project.settings import Project
-from engine.project.source import check_roles, check_source
 from engine.scoring import (
     check_finite,
     checkpoint_predictor,
@@ -25,8 +24,7 @@ from engine.scoring import (
     with_predictions,
 )
 from engine.storage import tables
-from engine.storage.lineage import READ, read_again, reading
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.lineage import READ, Snapshot, Written, read_again, reading
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 
@@ -118,8 +116,9 @@ class Scores:
             if by not in (None, self.identity):
                 raise mixed_checkpoints(str(output.place), str(by), self.identity)
             df = tables.where_partitions(df, self.where, project.partition_by)
-        readers = {column: ["features"] for column in inputs}
-        n = check_source(project, df, source.name, readers, self.where)
+        n = check_source(
+            project, df, source.name, {column: ["features"] for column in inputs}, self.where
+        )
         check_finite(df, source.name, project.join_columns, inputs)
         return df, n
 

@@ -11,17 +11,17 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError, EngineError
 from engine.plain import SENTENCE, plain
+from engine.storage.lineage import Snapshot, Written, changes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from engine.project.settings import Project
     from engine.report.sections import Section
-    from engine.storage.snapshot import Snapshot, Written
 
 log = logging.getLogger("engine")
 
@@ -34,11 +34,35 @@ _OVERRIDES = (
 )
 
 
-def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """Return a job's argument parser, with what all jobs take."""
+def job(
+    about: str | None, **options: Mapping[str, Any]
+) -> Callable[[Callable[[argparse.Namespace], None]], Callable[..., int]]:
+    """Make a command of a function: it takes the command line, and returns the exit status.
+
+    Parameters
+    ----------
+    about
+        What ``--help`` says first.
+    options
+        The job's own, as ``ArgumentParser.add_argument`` takes them.
+    """
+
+    def command(work: Callable[[argparse.Namespace], None]) -> Callable[..., int]:
+        def main(argv: Sequence[str] | None = None) -> int:
+            return run(work, parser(about, options).parse_intermixed_args(argv))
+
+        return main
+
+    return command
+
+
+def parser(
+    about: str | None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> argparse.ArgumentParser:
+    """Return a job's argument parser: what all jobs take, then the job's own options."""
     arguments = argparse.ArgumentParser(
-        description=description,
-        epilog=f"{epilog}\n\n{_OVERRIDES}".strip(),
+        description=about,
+        epilog=_OVERRIDES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument(
@@ -46,6 +70,8 @@ def parser(description: str, epilog: str = "") -> argparse.ArgumentParser:
     )
     arguments.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
+    for name, how in (options or {}).items():
+        arguments.add_argument(f"--{name}", **how)
     return arguments
 
 
@@ -141,31 +167,13 @@ def tell_again(written: Written, unknown: Sequence[str]) -> None:
     """Say why a run computed again what seems unchanged, and whether its rows differ."""
     came = "got other rows" if written.changed else "has the same rows"
     for why in unknown:
-        print(f"{why}: looked at again, and {written.name} {came}")
+        print(f"{why}: looked at again, and {written.place} {came}")
 
 
 def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Say which facts of a stored table or model changed, if any did."""
-    from engine.storage.lineage import changes
-
     if names := changes(stored, facts):
         print(f"{name} is made again, for this changed: {', '.join(names)}")
-
-
-def step(text: str) -> None:
-    """Log what starts now."""
-    log.info(text)
-
-
-def tell(section: Section) -> None:
-    """Print a section of a report to stdout."""
-    if section.rows:
-        show(section.title, section.columns, section.rows)
-    else:
-        print(section.title)
-    if section.note:
-        print(section.note)
-    print()
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
@@ -176,8 +184,14 @@ def _width(rows: Sequence[Sequence[str]]) -> int:
     return sum(min(max(map(len, lines)), _WIDEST) + _BETWEEN for lines in longest)
 
 
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table to stdout; numbers are right-aligned, and floats as reports have them."""
+def tell(section: Section) -> None:
+    """Print a section of a report to stdout, and a line that parts it from the next."""
+    show(section)
+    print()
+
+
+def show(section: Section) -> None:
+    """Print a section to stdout; numbers are right-aligned, and floats as reports have them."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -185,16 +199,23 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> N
 
     from engine.report.sections import cell
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        numeric = any(isinstance(r[i], int | float) for r in rows)
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(Text(name), justify=justify, no_wrap=numeric, overflow="fold")
-    shown = [[cell(value) for value in row] for row in rows]
-    for texts in shown:
-        table.add_row(*map(Text, texts))
-    console = Console(file=sys.stdout)
-    if not console.is_terminal:  # a log has no width to fit into
-        console = Console(file=sys.stdout, width=max(200, _width([columns, *shown])))
-    print(title, file=sys.stdout)  # rich would wrap it to the table's width
-    console.print(table)
+    print(section.title)  # rich would wrap it to the table's width
+    if section.rows:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(section.columns):
+            numeric = any(isinstance(r[i], int | float) for r in section.rows)
+            table.add_column(
+                Text(name),
+                justify="right" if numeric else "left",
+                no_wrap=numeric,
+                overflow="fold",
+            )
+        shown = [[cell(value) for value in row] for row in section.rows]
+        for texts in shown:
+            table.add_row(*map(Text, texts))
+        console = Console(file=sys.stdout)
+        if not console.is_terminal:  # a log has no width to fit into
+            console = Console(file=sys.stdout, width=max(200, _width([section.columns, *shown])))
+        console.print(table)
+    if section.note:
+        print(section.note)

@@ -16,20 +16,18 @@ split       string  train, valid or test
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import html
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from engine.errors import TableError, listed
 from engine.hashing import unit_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = ("comment_id", "author", "date", "text", "label", "video", "split")
 
@@ -74,6 +72,7 @@ _KINDS = (  # what a comment is, its label, and its share in percent
     ("spam_short", 1, 3.0),
 )
 
+_ENDS = list(accumulate(share for _, _, share in _KINDS))
 # A comment is grown from its kind: {name} becomes one of the alternatives of that name. An
 # alternative that is there twice comes up twice as often.
 _GRAMMAR: Mapping[str, Sequence[str]] = {
@@ -351,24 +350,17 @@ def generate_comments(n: int = 2000, seed: int = 7) -> pd.DataFrame:
     >>> comments.equals(generate_comments(300).head(200))
     True
     """
-    import pandas as pd
-
     comments = pd.DataFrame([_comment(i, seed) for i in range(n)], columns=list(COLUMNS[:-1]))
     where = unit_interval(comments["comment_id"], seed)
     comments["split"] = [next(split for end, split in _SPLITS if u < end) for u in where]
     return _null_is_none(comments)
 
 
-def digest(comments: pd.DataFrame) -> str:
-    """Return a digest of the rows."""
-    return hashlib.sha256(comments.to_json(orient="split").encode()).hexdigest()[:16]
-
-
 def _comment(i: int, seed: int) -> tuple[object, ...]:
     rng = random.Random(f"{seed}/{i}")
     video = int(rng.random() * len(_VIDEOS))
     words = _VIDEOS[video]
-    kind, label = _pick_kind(rng)
+    kind, label, _ = _KINDS[bisect_right(_ENDS, rng.random() * _ENDS[-1])]
     text = _dress(_grow(f"{{{kind}}}", words, rng), rng)
     written = dt.datetime(2024, 1, 1) + dt.timedelta(seconds=int(rng.random() * 3e7))
     return (
@@ -378,14 +370,6 @@ def _comment(i: int, seed: int) -> tuple[object, ...]:
         None if _chance("no text", rng) else text,
         label,
         video + 1,
-    )
-
-
-def _pick_kind(rng: random.Random) -> tuple[str, int]:
-    ends = accumulate(share for _, _, share in _KINDS)
-    at = rng.random() * sum(share for _, _, share in _KINDS)
-    return next(
-        (kind, label) for (kind, label, _), end in zip(_KINDS, ends, strict=True) if at < end
     )
 
 
@@ -418,14 +402,11 @@ def _dress(text: str, rng: random.Random) -> str:
     if _chance("emoji", rng):
         text += " " + _pick(_GRAMMAR["emoji"], rng) * (1 + int(rng.random() * 3))
     if _chance("entities", rng):
-        text = "<br />".join(_escape(line) for line in text.split("<br />"))
+        lines = (html.escape(line).replace("&#x27;", "&#39;") for line in text.split("<br />"))
+        text = "<br />".join(lines)
     if _chance("byte order mark", rng):
         text += "\ufeff"
     return text
-
-
-def _escape(text: str) -> str:
-    return html.escape(text).replace("&#x27;", "&#39;")
 
 
 def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
@@ -443,7 +424,6 @@ def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
     TableError
         If a file or a column isn't there.
     """
-    import pandas as pd
     from sklearn.model_selection import train_test_split
 
     files = [_read_video(Path(folder), i, name) for i, name in enumerate(YOUTUBE_FILES, start=1)]
@@ -463,24 +443,23 @@ def read_youtube_spam(folder: str | Path) -> pd.DataFrame:
 
 
 def _read_video(folder: Path, video: int, name: str) -> pd.DataFrame:
-    import pandas as pd
-
     if not (folder / name).is_file():
         problem = f"{name} is not there" if folder.is_dir() else "there is no such folder"
-        raise unreadable_folder(folder, problem, YOUTUBE_FILES)
+        raise unreadable_folder(folder, problem)
     comments = pd.read_csv(folder / name)
     missing = [column for column in _YOUTUBE_COLUMNS if column not in comments]
     if missing:
-        raise unreadable_folder(folder, f"{name} has no column {listed(missing)}", YOUTUBE_FILES)
+        raise unreadable_folder(folder, f"{name} has no column {listed(missing)}")
     comments = comments.rename(columns=_YOUTUBE_COLUMNS)[list(_YOUTUBE_COLUMNS.values())]
     return comments.assign(video=video)
 
 
-def unreadable_folder(folder: object, problem: str, files: Sequence[str]) -> TableError:
+def unreadable_folder(folder: object, problem: str) -> TableError:
     """Return the error of a folder without the five files of comments."""
     return TableError(
         f"can't read the YouTube comments in {str(folder)!r}: {problem}; it must hold "
-        f"{listed(files)}, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT and CLASS"
+        f"{listed(YOUTUBE_FILES)}, each with the columns COMMENT_ID, AUTHOR, DATE, CONTENT "
+        "and CLASS"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import datetime as dt
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,25 +16,33 @@ from pyspark.sql import DataFrame, SparkSession
 import engine
 from engine.errors import TableError
 from engine.masks.checks import check_columns, check_unique
+from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import is_split, no_split, split_sql
 from engine.metrics.catalog import KINDS, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.in_spark import SparkRows
-from engine.metrics.inference.uncertainty import Confidence
+from engine.metrics.inference.figures import SURE_COLUMNS
+from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights
 from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.project import records
-from engine.project.predictions import ModelTable, read_predictions
-from engine.project.row_columns import RowColumns, row_columns
-from engine.project.settings import Predictions, Project
+from engine.metrics.schema import KEY, SCHEMA
+from engine.plain import SENTENCE, plain
+from engine.project.group_settings import Predictions
+from engine.project.job_tables import (
+    ModelTable,
+    RowColumns,
+    read_predictions,
+    row_columns,
+)
+from engine.project.settings import Project
 from engine.project.stale import StaleModel
 from engine.storage import tables
-from engine.storage.lineage import READ, deciding
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.digest import digest
+from engine.storage.lineage import READ, Snapshot, Written, deciding
 from engine.storage.upsert import insert_missing, local_rows
 
 
@@ -44,8 +54,8 @@ def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMe
     InputError, MetricError
         If a module can't be imported, or a metric is none of theirs.
     """
-    loaded = [m for name in project.metric_modules for m in custom_metrics(name, folders)]
-    by_name = {m.name: m for m in loaded}
+    modules = project.metric_modules
+    by_name = {m.name: m for module in modules for m in custom_metrics(module, folders)}
     names = [m for m in project.metrics if m.partition("@")[0] not in KINDS]
     for name in names:
         if name not in by_name:
@@ -104,6 +114,44 @@ class EvaluationInput:
         causes = [f"metric {m.name!r} {why}" for m in self.own for why in m.unknowns]
         return [*(s.unknown for s in snapshots if s.unknown), *causes]
 
+    def explain(self) -> str:
+        """Say what each metric adds up, where its interval comes from, and what functions cost."""
+        spec, masks, certainty = self.spec, self.masks, self.project.certainty
+        clustered = certainty.cluster is not None
+        n_metrics, models = len(spec.metrics) + len(spec.custom), ", ".join(spec.models)
+        lines = [
+            f"{masks.name} version {masks.version}: one scan for {n_metrics} metrics, "
+            f"{len(spec.slice_ids):,} slices and models {models}"
+        ]
+        shared = replace(spec, metrics=[]).work().numbers  # the rows, which are counted once
+        for m in spec.metrics:
+            numbers = max(1, replace(spec, metrics=[m]).work().numbers - shared)
+            lines.append(
+                f"  {m}: {numbers:,} numbers per slice, split and model; "
+                f"interval: {interval_source(m, spec, clustered)}"
+            )
+        lines += [f"  {c.name}: your state, merged as arrays; no interval" for c in spec.custom]
+        lines += self._functions_cost()
+        n = certainty.replicates
+        if n and (needs_replicates(spec, clustered) or len(spec.models) > 1):
+            lines.append(f"  {n} bootstrap replicates are drawn in the same scan")
+        lines += [SENTENCE] if plain() else []
+        return "\n".join(lines)
+
+    def _functions_cost(self) -> Iterator[str]:
+        """Say of metrics that are plain functions how often they make each row travel."""
+        if not self.functions:
+            return
+        counts = coverage(self.masks.df, self.spec.slice_ids, None)
+        rows = counts[0].rows
+        times = 1 + sum(c.n_in for c in counts) / max(rows, 1)
+        for f in self.functions:
+            yield (
+                f"  {f.name}: a plain function, a shuffle of its own: each of {rows:,} rows "
+                f"travels {times:.1f} times per model, once for each slice that it is in; "
+                "no interval (a class with state, merge and compute would be in the scan)"
+            )
+
     def measure(self) -> Evaluation:
         """Compute the figures."""
         project, models, key = self.project, self.models, self.project.join_columns
@@ -121,39 +169,42 @@ class EvaluationInput:
 
     def record(self, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""
-        project, facts = self.project, {**self.masks.facts, "slices": self.table.fingerprints}
-        rows = records.metrics_rows(
-            figures,
-            self._run_id(figures),
-            self.masks.version,
-            self.versions,
-            facts,
-            {model_id: model.rows for model_id, model in stale.items()},
-        )
-        df = local_rows(self.rows.sparkSession, rows, records.METRICS.schema)
-        return insert_missing(df, project.place("metrics"), records.METRICS.key)
+        facts, prints = self.masks.facts, self.table.fingerprints
+        run = digest(json.dumps(self._facts(figures), sort_keys=True))
+        made_of = facts.get("source"), facts.get("source_version"), self.masks.version
+        about = (run, dt.datetime.now(dt.UTC), *made_of)
+        rows = []
+        for r in figures.to_dict("records"):
+            model_id, at = r["model_id"], r["slice"]
+            numbers = ("value", *SURE_COLUMNS, "bound")
+            value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in numbers)
+            which = (self.versions[model_id], model_id, r["split"], at, prints.get(at))
+            counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
+            end = (*counts, r["status"], *sure, stale[model_id].rows)
+            rows.append((*about, *which, r["metric"], r["class"], value, *end))
+        df = local_rows(self.rows.sparkSession, rows, SCHEMA)
+        return insert_missing(df, self.project.place("metrics"), KEY)
 
-    def _run_id(self, figures: pd.DataFrame) -> str:
+    def _facts(self, figures: pd.DataFrame) -> dict[str, Any]:
+        """Return everything that decides the figures; a run with the same facts adds none."""
         project, masks = self.project, self.masks
-        return records.run_id(
-            {
-                "engine_version": engine.__version__,
-                "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
-                "masks": [masks.name, masks.identity],
-                "predictions": [self._predictions(m) for m in sorted(self.models)],
-                "accepted": [project.missing_predictions, project.check_key],
-                # Figures tell apart what isn't known to be the same.
-                "figures": records.figures_digest(figures) if self.unknown else "",
-                "slices": self.table.fingerprints,
-                "metrics": project.metrics,
-                "own_metrics": [m.fingerprint for m in self.own],
-                "certainty": project.certainty.model_dump(),
-                "classes": [str(c) for c in project.classes],
-                "positive": project.positive_position,
-                "splits": [project.split, *project.evaluate_splits],
-                "seed": project.seed,
-            }
-        )
+        return {
+            "engine_version": engine.__version__,
+            "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
+            "masks": [masks.name, masks.identity],
+            "predictions": [self._predictions(m) for m in sorted(self.models)],
+            "accepted": [project.missing_predictions, project.check_key],
+            # Figures tell apart what isn't known to be the same, by all their digits.
+            "figures": digest(figures.to_csv(index=False, na_rep="null ")) if self.unknown else "",
+            "slices": self.table.fingerprints,
+            "metrics": project.metrics,
+            "own_metrics": [m.fingerprint for m in self.own],
+            "certainty": project.certainty.model_dump(),
+            "classes": [str(c) for c in project.classes],
+            "positive": project.positive_position,
+            "splits": [project.split, *project.evaluate_splits],
+            "seed": project.seed,
+        }
 
     def _predictions(self, model_id: str) -> list[Any]:
         """Return what decides predictions: their place, how they are read, late labels."""
@@ -226,10 +277,5 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     splits = {r[0] for r in rows.selectExpr(at).distinct().collect()}
     for wanted in project.evaluate_splits:
         if wanted not in splits:
-            raise split_not_there(name, wanted, splits)
+            raise TableError(f"evaluate_splits: {name} has no split {no_split(wanted, splits)}")
     return rows.where(is_split(at, project.evaluate_splits))
-
-
-def split_not_there(table: str, split: str | None, known: set[str | None]) -> TableError:
-    """Return the error of a split to evaluate that isn't there."""
-    return TableError(f"evaluate_splits: {table} has no split {no_split(split, known)}")

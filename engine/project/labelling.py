@@ -1,7 +1,8 @@
-"""One run of labelling: what decides the masks, whether they are there already, their write."""
+"""One run of labelling: what decides the masks, their write, and what is left beside them."""
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,35 +16,34 @@ from engine.errors import FaultBudgetError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
-from engine.masks.layout import TableForm, check_same_slices, table_form
-from engine.masks.reader import read_masks
-from engine.project.output import Output
+from engine.masks.coverage import Coverage, coverage
+from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
+from engine.masks.reader import read_masks, view_select
+from engine.masks.splits import split_name
+from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
-from engine.project.source import check_roles, check_source
+from engine.report.sections import Section
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
-from engine.storage.lineage import READ, read_again, reading, readings, versions
+from engine.storage.lineage import READ, Snapshot, Written, read_again, reading, readings, versions
 from engine.storage.session import ZONE, meaning
-from engine.storage.snapshot import Snapshot, Written
+from engine.storage.upsert import local_rows, upsert
 
+_CATALOGUE = (
+    "id string, name string, description string, fingerprint string, kind string, "
+    "changed_at timestamp, definition string"
+)
+_COVERAGE = (
+    "mask_version string, run_ts timestamp, source_table string, source_version string, "
+    "engine_version string, split string, slice string, slice_fingerprint string, "
+    "n_rows long, n_in long, n_null long, mask_identity string"
+)
+_SHOWN = 100  # slices on the terminal
 _log = logging.getLogger(__name__)
-
-
-def column_roles(project: Project, source: Snapshot) -> dict[str, str]:
-    """Check the columns that the project names; return each one's role."""
-    return check_roles(
-        source,
-        {
-            "key": project.key,
-            "split": [project.split],
-            "partition": project.partition_by,
-            "carried": project.carry,
-        },
-    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Labelling:
     project, source, slices
         What is labelled.
     roles
-        What :func:`column_roles` returned.
+        Each column's role, as ``check_roles`` returned it.
     """
 
     project: Project
@@ -105,6 +105,21 @@ class Labelling:
         """Why masks may be others though all facts are the same, a sentence for each cause."""
         causes = (f"slice {sf.name!r} {why}" for sf in self.undescribed for why in unknowns(sf))
         return (*self.unknown_tables, *causes)
+
+    def explain(self) -> str:
+        """Say where each slice runs and why, what is checked, and what is labelled each time."""
+        project, source = self.project, self.source
+        key = ", ".join(project.join_columns)
+        unique = (
+            f"({key}) is checked to be unique: one shuffle of these columns "
+            "(check_key: off saves it)"
+            if project.check_key == "full"
+            else f"({key}) is not checked to be unique (check_key: off)"
+        )
+        files = f" ({source.known_by})" if source.known_by else ""
+        again = [f"{why}: labelled again each time, and compared" for why in self.unknown]
+        version = f"{source.name} version {source.version}{files}"
+        return "\n".join([version, str(self.plan.explain()), unique, *again])
 
     def output(self, where: str | None = None) -> MaskOutput:
         """Return the mask table as this run writes it; of the partitions of ``where``, if any."""
@@ -161,18 +176,14 @@ class Labelling:
         Slices that can't be described are computed again and compared; a source that can't be
         described is labelled again.
         """
-        if not self.unknown:
-            return True
-        return not self.unknown_tables and self._undescribed_are_in(output, same)
-
-    def _undescribed_are_in(self, output: MaskOutput, stored: Snapshot) -> bool:
+        if not self.unknown or self.unknown_tables:
+            return not self.unknown
         project, part = self.project, self._compiled(self.undescribed)
         key = [quoted(c) for c in project.join_columns]
         masked = part.with_faults(self.slices.looked_up(output.df))
         if project.on_error != "null":
             masked = stop_at_fault(masked, project.join_columns, part.native_faults)
-        rows = stored.df if output.where is None else stored.df.where(output.where)
-        masks = read_masks(rows)
+        masks = read_masks(same.df if output.where is None else same.df.where(output.where))
         with explained(part.sfs):
             now = row_digest(masked.select(*key, *part.mask_columns()))
         return now == row_digest(masks.df.select(*key, *masks.masks(part.ids)))
@@ -196,13 +207,15 @@ class Labelling:
         """
         project, plan, name = self.project, self.plan, self.source.name
         if output.where and output.stored is not None:
-            slices = output.stored_facts.get("slices", {})
-            check_same_slices(str(output.place), slices, self.fingerprints)
+            check_same_slices(
+                str(output.place), output.stored_facts.get("slices", {}), self.fingerprints
+            )
         rows = check_source(project, output.df, name, self._readers(output.df), output.where)
         df = self.slices.looked_up(output.df)
         with explained(plan.sfs):
-            share = at_least(project.verify, rows)
-            checked, compiled = verify(plan, df, project.join_columns, share, project.seed)
+            checked, compiled = verify(
+                plan, df, project.join_columns, at_least(project.verify, rows), project.seed
+            )
         if compiled:
             _log.info(
                 "%s compiled slices give what Python gives on %s sampled rows",
@@ -275,3 +288,79 @@ def _log_faults(counts: FaultCounts) -> None:
             _log.warning("slice %r failed on %s of %s rows", slice_id, f"{n:,}", rows)
     for example in counts.examples:
         _log.warning("  %s", example)
+
+
+def write_counts(
+    run: Labelling, masks: Snapshot, facts: Mapping[str, Any]
+) -> tuple[list[Coverage], list[Written]]:
+    """Commit the catalogue and the rows of each slice; return the counts, and what was written.
+
+    Parameters
+    ----------
+    run
+        What was labelled.
+    masks
+        The mask table.
+    facts
+        What decided its rows.
+    """
+    project, plan, spark = run.project, run.plan, masks.df.sparkSession
+    counts, definitions = coverage(masks.df, plan.ids, project.split), run.slices.definitions
+    now, prints = dt.datetime.now(dt.UTC), facts["slices"]
+    slices = [
+        (sf.id, sf.name, sf.description, prints[sf.id], str(sf.kind), now, definitions.get(sf.id))
+        for sf in plan.sfs
+    ]
+    of = (facts["source"], facts["source_version"], facts["engine_version"])
+    rows = [
+        (
+            masks.rows_version, now, *of, c.split, c.slice_id, prints[c.slice_id],
+            c.rows, c.n_in, c.n_null, masks.identity,
+        )
+        for c in counts
+    ]  # fmt: skip
+    catalogue = upsert(
+        local_rows(spark, slices, _CATALOGUE),
+        project.place("slices"),
+        ["id"],
+        ["name", "description", "fingerprint", "kind", "definition"],
+    )
+    counted = upsert(
+        local_rows(spark, rows, _COVERAGE),
+        project.place("coverage"),
+        ["mask_version", "split", "slice"],
+        # Versions start again where a mask table was removed.
+        ["mask_identity", "source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"],
+    )
+    return counts, [catalogue, counted]
+
+
+def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
+    """Arrange slices by where they run and how many rows they have, in all and by split."""
+    splits = list(dict.fromkeys(c.split for c in counts))
+    by_slice: dict[str, list[Coverage]] = {}
+    for c in counts:
+        by_slice.setdefault(c.slice_id, []).append(c)
+    rows = []
+    for a in plan.assignments:
+        own = by_slice[a.slice_id]
+        n_in, n_null, n = (sum(getattr(c, of) for c in own) for of in ("n_in", "n_null", "rows"))
+        rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in own), n_null])
+    more = len(rows) - _SHOWN
+    return Section(
+        f"Coverage of {len(by_slice):,} slices over {n:,} rows",
+        ["slice", "runs as", "rows in", "share", *map(split_name, splits), "undecided"],
+        rows[:_SHOWN],
+        f"… and {more:,} more, in the coverage table\n" if more > 0 else "",
+    )
+
+
+def view_note(run: Labelling, masks: Snapshot) -> str | None:
+    """Make the view of packed masks where there is a catalog; else say how it is made."""
+    packed = read_masks(masks.df)
+    if packed.layout is not Layout.PACKED:
+        return None
+    if not masks.place.in_catalog:
+        return "packed masks: --view prints the SELECT that shows each slice as a column"
+    select = view_select(packed, masks.place)
+    return tables.create_view(masks.df.sparkSession, run.project.place("masks_view").text, select)

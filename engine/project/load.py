@@ -136,10 +136,8 @@ def _fields(parents: Sequence[int | str]) -> list[str]:
     """Return the known keys of a group of settings."""
     model: Any = Project
     for parent in parents:
-        if isinstance(parent, int) or not hasattr(model, "model_fields"):
-            continue
-        annotation = model.model_fields[parent].annotation if parent in model.model_fields else None
-        model = _model_in(annotation) or model
+        if parent in model.model_fields:  # else it is a position in a list, or a name of the user's
+            model = _model_in(model.model_fields[parent].annotation) or model
     return list(model.model_fields)
 
 

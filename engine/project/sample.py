@@ -36,7 +36,7 @@ from engine.sampling import (
 )
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.snapshot import Snapshot
+from engine.storage.lineage import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ def slice_counts(
         counts = counted(masks.df, ids, project.split)
     if project.split:
         return {name: counts[name] for name in project.training_splits if name in counts}
-    shares = project.sample.shares
-    return {n: counts[ALL].times(getattr(shares, n)) for n in ("train", "valid")}
+    return {n: counts[ALL].times(getattr(project.sample.shares, n)) for n in ("train", "valid")}
 
 
 def draw_sample(
@@ -194,37 +193,32 @@ def training_sample(
         check_groups(source, table, wanted.group, of_source)
     kind = source.schema[label].dataType.simpleString()
     position = F.expr(class_position(name_sql(label), kind, project.classes)).alias(LABEL)
-    about = (of_source.alias(SPLIT), position)
-    labels = source.select(*map(quoted, key), *about, quoted(label).alias(VALUE))
+    key_columns, value = map(quoted, key), quoted(label).alias(VALUE)
+    labels = source.select(*key_columns, of_source.alias(SPLIT), position, value)
     classes = class_counts(labels, table, label, project.classes)
     full = {split: replace(c, classes=classes.get(split, ())) for split, c in counts.items()}
     quota = Quota(wanted.per_slice, wanted.overall, wanted.per_class, wanted.kind)
     chances = {split: quota.chances(c) for split, c in full.items()}
     drawn = draw(masks, key, chances, project.seed, of_masks, labels)
-    mask = read_masks(masks).mask
+    mask, most = read_masks(masks).mask, sum(quota.expected(c) for c in full.values())
     slices = [mask(s).alias(mask_column(s)) for s in next(iter(counts.values())).slices]
-    most = sum(quota.expected(c) for c in full.values())
-    rows = sum(c.rows for c in full.values())
     _log.info(
         "sampling %s: at most about %s of %s rows",
         " and ".join(map(split_name, full)),
         f"{most:,}",
-        f"{rows:,}",
+        f"{sum(c.rows for c in full.values()):,}",
     )
-    columns = map(quoted, dict.fromkeys([*on, *inputs]))
     sample = collect(
         drawn.select(*map(quoted, on), *slices, P, SPLIT),
-        source.select(*columns, position).where(f"{LABEL} >= 0"),
+        source.select(*map(quoted, dict.fromkeys([*on, *inputs])), position).where(f"{LABEL} >= 0"),
         on,
         most,
         wanted.budget_mb,
     )
     roles = zip(("train", "valid"), project.training_splits, strict=True)
-    return {role: sample.filter(_is(sample[SPLIT], split)) for role, split in roles}
-
-
-def _is(splits: pa.ChunkedArray, split: Split) -> pa.ChunkedArray:
-    return pc.is_null(splits) if split is None else pc.equal(splits, split)
+    # To be in a list of one is to equal it, and null is in a list of null.
+    lists = {role: pa.array([split], sample[SPLIT].type) for role, split in roles}
+    return {role: sample.filter(pc.is_in(sample[SPLIT], one)) for role, one in lists.items()}
 
 
 def _split_of(project: Project, df: DataFrame) -> Column:

@@ -9,141 +9,25 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engine.classifier.settings import default_metrics, monitored
-from engine.errors import EngineError, no_shares
+from engine.errors import EngineError
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
-from engine.project.fields import Class, Format, Options, Settings, Tier
-from engine.project.model_settings import Baseline, Classifier
-from engine.project.slice_settings import ByValue, InlineSlice
+from engine.project.group_settings import (
+    Audit,
+    Baseline,
+    ByValue,
+    Certainty,
+    Class,
+    Classifier,
+    InlineSlice,
+    Options,
+    Predictions,
+    Sample,
+    Settings,
+    Source,
+    Tier,
+)
 from engine.storage.place import Place, Root
-
-
-class Source(Settings):
-    """Where the rows are."""
-
-    table: str
-    format: Format | None = None
-    options: Options = {}
-
-
-class LateLabel(Settings):
-    """Labels that come in a table of their own, joined by key."""
-
-    table: str
-    column: str
-    format: Format | None = None
-
-
-class Predictions(Settings):
-    """One model's prediction table.
-
-    Attributes
-    ----------
-    table
-        Path or name; ``<root>/predictions_<model>`` by default.
-    columns
-        Our column (key and partition columns, label, weight, pred, prob) to the table's own; for a
-        table from another tool.
-    label
-        Where labels come from if they come later than predictions.
-    """
-
-    table: str | None = None
-    format: Format | None = None
-    columns: dict[str, str] = {}
-    label: LateLabel | None = None
-
-
-class Certainty(Settings):
-    """How sure figures must be.
-
-    Attributes
-    ----------
-    level
-        Confidence level of intervals, and 1 less the corrected p-value that is marked.
-    replicates
-        Bootstrap replicates, for metrics whose interval has no formula; 0 leaves those out.
-    cluster
-        A column of the mask table whose rows are drawn together (a user, a video); every interval
-        then comes from replicates.
-    min_support
-        Figures of fewer rows have status "insufficient" and are not tested.
-    correction
-        Of p-values for the number of slices: ``bh`` (Benjamini-Hochberg), ``by``
-        (Benjamini-Yekutieli, whatever way slices overlap) or ``none``.
-    """
-
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    replicates: Annotated[int, Field(ge=0, le=2000)] = 200
-    cluster: str | None = None
-    min_support: Annotated[int, Field(ge=0)] = 30
-    correction: Literal["bh", "by", "none"] = "bh"
-
-
-class Audit(Settings):
-    """What is shown around the figures.
-
-    Attributes
-    ----------
-    overlap
-        Whether slices that are nearly the same are pointed out; by default up to 200 slices, since
-        all pairs are counted.
-    worst_rows
-        So many rows of the largest loss are shown of each of the three worst slices.
-    flips
-        So many rows are shown that the second model wins, and that it loses.
-    columns
-        Columns of the mask table that are shown of such rows (see carry).
-    trend
-        So many runs before this one are compared with it.
-    """
-
-    overlap: bool | None = None
-    worst_rows: Annotated[int, Field(ge=0, le=1000)] = 0
-    flips: Annotated[int, Field(ge=0, le=1000)] = 0
-    columns: list[str] = []
-    trend: Annotated[int, Field(ge=0)] = 5
-
-
-class Shares(Settings):
-    """How rows are split where the project names no split column."""
-
-    train: Annotated[float, Field(gt=0, le=1)] = 0.8
-    valid: Annotated[float, Field(ge=0, le=1)] = 0.1
-    test: Annotated[float, Field(ge=0, le=1)] = 0.1
-
-    @model_validator(mode="after")
-    def _all_rows_are_shared_out(self) -> Shares:
-        if abs(self.train + self.valid + self.test - 1) > 1e-9:  # noqa: PLR2004 - rounding
-            raise ValueError(str(no_shares(self.model_dump())).removeprefix("sample.shares "))
-        return self
-
-
-class Sample(Settings):
-    """Which rows reach the driver.
-
-    Attributes
-    ----------
-    kind
-        ``quota``: by slice, class and overall; ``simple``: all rows alike; ``stratified``: by
-        class; ``oversample``: as simple, and training draws slices' rows more often.
-    per_slice, per_class, overall
-        Expected rows, at least: of each slice, each class and all, per split.
-    group
-        A column (``author``) whose values no two splits may share.
-    shares
-        How rows are split by the hash of their key, or group, without a split column.
-    budget_mb
-        How large the sample may be as Arrow; a larger one is refused before it is collected.
-    """
-
-    kind: Literal["quota", "simple", "stratified", "oversample"] = "quota"
-    per_slice: Annotated[int, Field(gt=0)] = 10_000
-    per_class: Annotated[int, Field(gt=0)] = 10_000
-    overall: Annotated[int, Field(gt=0)] = 50_000
-    group: str | None = None
-    shares: Shares = Shares()
-    budget_mb: Annotated[int, Field(gt=0)] = 512
 
 
 class Project(Settings):

@@ -13,9 +13,8 @@ from pyspark.sql.types import StructType
 from engine.errors import ConfigError
 from engine.label.frequent_values import FoundValues, check_by, families, find_values
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
+from engine.project.group_settings import InlineSlice
 from engine.project.settings import Project
-from engine.project.slice_settings import InlineSlice
-from engine.slicing.algebra import is_composition
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.compositions import Composition, compositions
 from engine.slicing.discovery import load_slices
@@ -25,7 +24,7 @@ from engine.slicing.ids import check_id, slug
 from engine.slicing.lookups import lookup, versioned
 from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
-from engine.storage.snapshot import Snapshot
+from engine.storage.lineage import Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +63,10 @@ class ProjectSlices:
         return with_lookups(df, self._lookups, self._tables.__getitem__)
 
 
-def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
-    """Load the modules; return their slices, then the SQL predicates and look-ups.
+def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
+    """Load the slices of the project's files; say what is wrong with them without Spark.
+
+    Those of modules come first, then the SQL predicates and look-ups.
 
     Parameters
     ----------
@@ -77,15 +78,17 @@ def own_slices(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFu
     Raises
     ------
     InputError, SliceError
-        If a module can't be imported, or has none.
+        If a module can't be imported, or has none; if compositions can't be put together.
     ConfigError
         If the project has no slice at all.
     """
     loaded = (sf for module in project.sf_modules for sf in load_slices(module, folders))
     own = list(dict.fromkeys(loaded))  # a module may import another one's
-    own += [_slicing_function(one) for one in project.slices if _composition(one) is None]
+    own += [_slicing_function(one) for one in project.slices if not one.composed]
     if not (own or project.slices or project.by):
         raise ConfigError(project.name, "there is no slice: give sf_modules, slices or by")
+    if not project.by:  # else a composition may name what only the data tell
+        composed(project, own)
     return own
 
 
@@ -102,25 +105,17 @@ def composed(
     return [*own, *compositions(_compositions(project), [*own, *generated]), *generated]
 
 
-def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction]:
-    """Load the slices of the project's files; say what is wrong with them without Spark."""
-    own = own_slices(project, folders)
-    if not project.by:  # else a composition may name what only the data tell
-        composed(project, own)
-    return own
-
-
 def _compositions(project: Project) -> list[Composition]:
-    return [one for one in map(_composition, project.slices) if one is not None]
-
-
-def _composition(inline: InlineSlice) -> Composition | None:
-    """Return what a slice is composed of, if it is."""
-    if inline.where is None or not is_composition(inline.where):
-        return None
-    about = inline.where if inline.description is None else inline.description
-    slice_id = slug(inline.name) if inline.id is None else check_id(inline.name, inline.id)
-    return Composition(inline.name, inline.where, slice_id, about)
+    return [
+        Composition(
+            one.name,
+            one.where or "",
+            slug(one.name) if one.id is None else check_id(one.name, one.id),
+            one.where or "" if one.description is None else one.description,
+        )
+        for one in project.slices
+        if one.composed
+    ]
 
 
 def _slicing_function(inline: InlineSlice) -> SlicingFunction:
@@ -211,8 +206,7 @@ def _by_value(
     slices: list[ValueSlice] = []
     for spec, own in zip(specs, pins, strict=True):
         values = _values(own) if spec.values is None else list(spec.values)
-        new = frequent.get(spec, FoundValues()).values
-        values += [cell for cell in new if cell not in values]
+        values += [c for c in frequent.get(spec, FoundValues()).values if c not in values]
         slices += value_slices(spec, values, own, used)
         used |= {one.sf.id for one in slices}
     return slices, [_note(spec, one, repin) for spec, one in frequent.items()]
@@ -230,11 +224,11 @@ def _pins(spark: SparkSession, project: Project) -> list[Pin]:
 
 def _of(spec: By, pinned: Sequence[Pin], kinds: Sequence[str]) -> list[Pin]:
     """Return a spec's pins; values of another type than the column has now are none."""
-    own = [pin for pin in pinned if pin.columns == spec.columns]
     return [
         pin
-        for pin in own
-        if all(family([v]) == k for v, k in zip(pin.slot.values, kinds, strict=False))
+        for pin in pinned
+        if pin.columns == spec.columns
+        and all(family([v]) == k for v, k in zip(pin.slot.values, kinds, strict=False))
     ]
 
 

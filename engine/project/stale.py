@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +14,7 @@ from engine.masks.layout import slices_of
 from engine.project.settings import Project
 from engine.scoring import slice_differences
 from engine.storage import tables
-from engine.storage.lineage import reading, readings, stale_rows
-from engine.storage.snapshot import Snapshot
+from engine.storage.lineage import Snapshot, reading, readings, stale_rows
 
 _log = logging.getLogger(__name__)
 
@@ -62,24 +61,15 @@ def _stale_model(
     first = f"{masks.name} was labelled from version {stale.ours} of {labelled[-1].source}"
     other = stale.other(scored[-1].source)
     second = f"{predictions.name} (model {model_id!r}) was scored from {other}"
+    sentence = f"{first}, and {second}: this is so on {stale}"
     scores = "train_baseline" if model_id == project.baseline.model_id else "score_table"
     if project.on_stale == "refuse":
-        partly = stale.rows < stale.all_rows
-        raise different_versions(first, second, str(stale), ["label_slices", scores], partly)
-    sentence = f"{first}, and {second}: this is so on {stale}"
+        raise StaleError(
+            f"{sentence}; run `python -m jobs.label_slices` and `python -m jobs.{scores}` "
+            f"{_again(stale.rows < stale.all_rows)}, or set on_stale: count"
+        )
     _log.warning("%s", sentence)
     return StaleModel(stale.rows, sentence)
-
-
-def different_versions(
-    first: str, second: str, rows: str, jobs: Sequence[str], partly: bool = False
-) -> StaleError:
-    """Return the error of two tables that come from different versions of the source."""
-    run = " and ".join(f"`python -m jobs.{job}`" for job in jobs)
-    return StaleError(
-        f"{first}, and {second}: this is so on {rows}; run {run} {_again(partly)}, or set "
-        "on_stale: count"
-    )
 
 
 def stale_masks(project: Project, masks: Snapshot, source: Snapshot) -> int:

@@ -1,9 +1,11 @@
-"""One training of a project's classifier: what decides its weights, and the checkpoint."""
+"""One training of a project's classifier: from a sample's Arrow tables to the checkpoint."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -13,26 +15,38 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import torch
-from pyspark.ml.torch.distributor import TorchDistributor
+from pyarrow import feather
+from torch.utils.data import WeightedRandomSampler
 
 import engine
+from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import save
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.monitor import EpochLog, first_better, slice_figures
-from engine.project.fitting import TASK, Recipe, from_files, write_sample
-from engine.project.records import run_id
+from engine.classifier.features.columns import Rows, row_names
+from engine.classifier.features.kinds import Features, fit_features
+from engine.classifier.hardware import check_device
+from engine.classifier.model import SlicingClassifier
+from engine.classifier.monitor import first_better, slice_figures
+from engine.classifier.settings import TrainerConfig, monitored
+from engine.classifier.train import Trainer, set_seed
+from engine.project.group_settings import Classifier
 from engine.project.sample import mask_column
 from engine.project.settings import Project
 from engine.report.sections import Section
 from engine.sampling import LABEL, P
-from engine.storage.lineage import READ, deciding, reading
-from engine.storage.snapshot import Snapshot
+from engine.storage.digest import digest
+from engine.storage.lineage import READ, Snapshot, deciding, reading
 
 METRICS, SAMPLE = "metrics", "sample_digest"  # facts of a checkpoint that training adds
+TASK = "task"
+WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
 _SHOWN = 20  # slices in the table at the end; the log has all
 _log = logging.getLogger(__name__)
+Setup = tuple[SlicingClassifier, Sequence[DictDataLoader], Trainer]
 
 
 def facts_of(project: Project, masks: Snapshot, source: Snapshot, stale: int) -> dict[str, Any]:
@@ -69,37 +83,159 @@ def deciding_facts(facts: Mapping[str, Any]) -> Any:
     return deciding({k: v for k, v in facts.items() if k not in (METRICS, SAMPLE)})
 
 
-@dataclass(frozen=True)
-class Training:
-    """What a training left.
+def mask_array(table: Rows, columns: Mapping[str, str]) -> np.recarray[Any, Any]:
+    """Return a table's BOOLEAN columns as 1, 0 and, where null, -1; a field per slice.
 
-    Attributes
+    Parameters
     ----------
-    folder, log
-        Where the checkpoint is, and the log.
-    parameters
-        How many the model has.
-    history
-        An entry per epoch.
-    worst
-        Slices on the valid rows by the epoch whose weights the model has.
+    table
+        The sample.
+    columns
+        Slice id to the column with its mask.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> mask_array(pa.table({"in_a": [True, False, None]}), {"a": "in_a"}).a.tolist()
+    [1, 0, -1]
+    """
+    masks = np.recarray(table.num_rows, dtype=[(s, np.int8) for s in columns])
+    for s, column in columns.items():
+        masks[s] = table.column(column).cast("int8").fill_null(-1).to_numpy()
+    return masks
+
+
+def oversampling_weights(
+    masks: Sequence[np.ndarray[Any, Any]],
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return weights for torch's ``WeightedRandomSampler`` by which slices are oversampled.
+
+    Drawing by them is drawing a slice first, "all rows" being one of them, each as likely as the
+    others, and then one of its rows.
+
+    Parameters
+    ----------
+    masks
+        Whether each row is in a slice, ``[n]`` for each slice: 1 or True if so.
+
+    Returns
+    -------
+    ndarray
+        ``[n]``, summing to 1.
+
+    Examples
+    --------
+    >>> oversampling_weights([np.array([True, False, False, False])]).tolist()
+    [0.625, 0.125, 0.125, 0.125]
+    """
+    inside = [np.ones(len(masks[0]), bool), *(mask == 1 for mask in masks)]
+    drawn = [mask / mask.sum() for mask in inside if mask.any()]
+    weights: np.ndarray[Any, np.dtype[np.float64]] = np.mean(drawn, axis=0)
+    return weights
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a sample becomes what is trained; plain values, so that it travels to processes.
+
+    Parameters
+    ----------
+    project
+        The project.
+    slices
+        The slices, in the order of the model's heads.
+    files
+        Where the trainer writes: ``log``, ``folder``, ``tensorboard``.
     """
 
-    folder: Path
-    log: Path
-    parameters: int
-    history: Sequence[EpochLog]
-    worst: Section
+    project: Project
+    slices: Sequence[str]
+    files: Mapping[str, str]
 
-    @property
-    def epochs(self) -> Section:
-        """The losses and the speed of each epoch."""
-        columns = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
-        rows = [
-            [e.epoch, e.step, e.loss, e.task_losses.get(TASK), round(e.rows_per_second), e.seconds]
-            for e in self.history
+    def build(self, sample: Mapping[str, Rows]) -> tuple[Features, Setup]:
+        """Fit the features, draw the model's first weights, make loaders and trainer.
+
+        Parameters
+        ----------
+        sample
+            ``train`` and, if there is one, ``valid``: the features' columns, masks, label and p.
+        """
+        project, settings = self.project, self.project.classifier
+        set_seed(settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
+        features = fit_features(settings.features, sample["train"], project.text, project.key)
+        base = build_base(settings.base, features.width)
+        model = SlicingClassifier(
+            base.module,
+            base.width,
+            list(self.slices),
+            task_name=TASK,
+            n_classes=len(project.classes),
+            row_weights=WEIGHT if settings.sample_weights else None,
+            **settings.for_model,
+        )
+        loaders = [
+            self._loader(model, table, features, split)
+            for split, table in sample.items()
+            if table.num_rows
         ]
-        return Section("Training", columns, rows)
+        trainer = Trainer(**settings.for_trainer, metric_weights=WEIGHT, **self.files)
+        return features, (model, loaders, trainer)
+
+    def _loader(
+        self, model: SlicingClassifier, table: Rows, features: Features, split: str
+    ) -> DictDataLoader:
+        project = self.project
+        labels = torch.from_numpy(table.column(LABEL).to_numpy().astype(np.int64))
+        one_over_p = torch.from_numpy((1 / table.column(P).to_numpy()).astype(np.float32))
+        inputs = {"input_data": features.field(table), WEIGHT: one_over_p}
+        data = DictDataset(
+            project.name, split, inputs, {TASK: labels}, row_names(table, project.key)
+        )
+        masks = mask_array(table, {s: mask_column(s) for s in self.slices})
+        order: dict[str, Any] = {"shuffle": True} if split == "train" else {}
+        if split == "train" and project.sample.kind == "oversample":
+            weights = oversampling_weights([masks[s] for s in self.slices])
+            order = {"sampler": WeightedRandomSampler(weights.tolist(), len(weights))}
+        return model.make_slice_dataloader(
+            data, masks, batch_size=project.classifier.batch_size, **order
+        )
+
+
+def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> None:
+    """Check before a sample is drawn whether training on it can start.
+
+    Parameters
+    ----------
+    settings
+        The project file's ``classifier``.
+    slices
+        The slices that get heads.
+    n_classes
+        How many classes there are.
+
+    Raises
+    ------
+    InputError
+        If there is no such slice, device or setting.
+
+    Examples
+    --------
+    >>> check_setup(Classifier(monitor="short/f1"), ["short", "link"], 2)
+    """
+    config = TrainerConfig(**settings.for_trainer)
+    with torch.device("meta"):
+        base = build_base(settings.base, 1)
+        model = SlicingClassifier(
+            base.module,
+            base.width,
+            slices,
+            n_classes=n_classes,
+            device="meta",
+            **settings.for_model,
+        )
+    if config.monitor is not None:
+        monitored(config.monitor, model.head_names, list(model.scorer.metrics))
+    check_device(config.device)
 
 
 def train(
@@ -108,8 +244,8 @@ def train(
     slices: Mapping[str, str],
     facts: Mapping[str, Any],
     folder: Path,
-) -> Training:
-    """Train on a sample, write the checkpoint and the log.
+) -> tuple[list[Section], list[str]]:
+    """Train on a sample, write the checkpoint and the log; return what there is to say of it.
 
     Parameters
     ----------
@@ -123,35 +259,44 @@ def train(
         What :func:`facts_of` returned, with the sample's digest.
     folder
         The checkpoint's.
+
+    Returns
+    -------
+    tuple
+        Each epoch's losses and speed, the slices on the valid rows by the epoch whose weights the
+        model has; and a sentence on each file.
     """
-    settings = project.classifier
+    start, settings = time.monotonic(), project.classifier
     log, states = project.file("training_log.jsonl"), folder.with_name(f"{folder.name}.state")
     log.parent.mkdir(parents=True, exist_ok=True)
-    state = states / run_id(deciding_facts(facts))  # resumed by the same run only
-    recipe = _recipe(project, list(slices), log, state)
-    setup = recipe.build(sample)
-    model, trainer = setup.model, setup.trainer
+    # Resumed by the same run only.
+    state = states / digest(json.dumps(deciding_facts(facts), sort_keys=True))
+    files = {"log": str(log), "folder": str(state)}
+    if settings.tensorboard:
+        files["tensorboard"] = str(project.file("tensorboard"))
+    recipe = Recipe(project, list(slices), files)
+    features, (model, loaders, trainer) = recipe.build(sample)
     n = sum(p.numel() for p in model.parameters())
     _log.info(
         "training on %s rows, %s features, %s slices, %s parameters",
         f"{sample['train'].num_rows:,}",
-        f"{setup.features.width:,}",
+        f"{features.width:,}",
         len(slices),
         f"{n:,}",
     )
+    trained: Trainer | Trained = trainer
     if settings.processes == 1:
-        trainer.fit(model, setup.loaders)
-        history, best, counts = trainer.history, trainer.best_epoch, trainer.slices
+        trainer.fit(model, loaders)
     else:
         trained = _train_in_processes(settings.processes, recipe, sample)
         trained.into(model)
-        history, best, counts = trained.history, trained.best_epoch, trained.slices
-    epoch = history[(best or len(history)) - 1]
+    history, counts = trained.history, trained.slices
+    epoch = history[(trained.best_epoch or len(history)) - 1]
     save(
         folder,
         model,
-        features=setup.features,
-        base=settings.base.model_dump(),
+        features=features,
+        base=settings.base,
         classes=project.classes,
         slices=slices,
         facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in epoch.metrics.items()}},
@@ -162,31 +307,31 @@ def train(
     columns, lines = slice_figures(epoch, counts, TASK, first_better(model))
     more = f", {_SHOWN} of {len(counts):,} slices" if len(counts) > _SHOWN else ""
     title = f"Epoch {epoch.epoch}, whose weights are kept, on the valid rows: worst first{more}"
-    return Training(folder, log, n, history, Section(title, columns, lines[: _SHOWN + 1]))
-
-
-def _recipe(project: Project, slices: Sequence[str], log: Path, state: Path) -> Recipe:
-    settings, files = project.classifier, {"log": str(log), "folder": str(state)}
-    if settings.tensorboard:
-        files["tensorboard"] = str(project.file("tensorboard"))
-    return Recipe(
-        settings,
-        project.name,
-        masks={s: mask_column(s) for s in slices},
-        n_classes=len(project.classes),
-        label=LABEL,
-        p=P,
-        text=project.text,
-        key=project.key,
-        oversample=project.sample.kind == "oversample",
-        files=files,
-    )
+    epochs = [
+        [e.epoch, e.step, e.loss, e.task_losses.get(TASK), round(e.rows_per_second), e.seconds]
+        for e in history
+    ]
+    names = ["epoch", "step", "loss, all tasks", "loss, task", "rows/s", "seconds"]
+    seconds = time.monotonic() - start
+    return [Section("Training", names, epochs), Section(title, columns, lines[: _SHOWN + 1])], [
+        f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s",
+        f"wrote {log}: {len(history)} epochs",
+    ]
 
 
 def _train_in_processes(n: int, recipe: Recipe, sample: Mapping[str, pa.Table]) -> Trained:
-    gpu = recipe.settings.device != "cpu" and torch.cuda.is_available()
+    from pyspark.ml.torch.distributor import TorchDistributor  # heavy, and rarely used
+
+    gpu = recipe.project.classifier.device != "cpu" and torch.cuda.is_available()
     with TemporaryDirectory() as folder:
-        write_sample(sample, Path(folder))
+        files = {split: Path(folder, f"{split}.arrow") for split in sample}
+        for split, table in sample.items():
+            feather.write_feather(table, files[split], compression="uncompressed")
         distributor = TorchDistributor(num_processes=n, local_mode=True, use_gpu=gpu)
-        trained = distributor.run(train_together, partial(from_files, recipe, Path(folder)))
+        trained = distributor.run(train_together, partial(_from_files, recipe, files))
     return cast("Trained", trained)
+
+
+def _from_files(recipe: Recipe, files: Mapping[str, Path]) -> Setup:
+    """Build in a process of its own what ``train_together`` takes."""
+    return recipe.build({split: feather.read_table(file) for split, file in files.items()})[1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -29,17 +28,6 @@ _STATUS = {
 # The style of a figure, by its mark.
 _DIFFERS = {"-": "worse", "+": "better", "~": "differs"}
 _COLOURS = ("--a", "--b", "--c", "--d")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One model's figure: its number, bar and colour, and what stands under it."""
-
-    colour: str
-    about: str
-    number: str | None = None
-    width: float = 0.0  # of the bar, in percent
-    kind: str = ""
 
 
 def render(
@@ -78,9 +66,12 @@ def render(
     >>> "0.5000" in render("spam", {}, rows, ["m"], lambda metric: "high")
     True
     """
-    template = _environment().get_template("page.html.jinja")
+    pages = Environment(
+        loader=PackageLoader("engine.report"), autoescape=True, undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )  # fmt: skip
     splits = figures.groupby("split", sort=False, dropna=False)
-    return template.render(
+    return pages.get_template("page.html.jinja").render(
         name=name,
         about=about,
         legend={model: _colour(i) for i, model in enumerate(models)},
@@ -88,18 +79,9 @@ def render(
             split_name(split): _split_table(part, models, better, level) for split, part in splits
         },
         sections=sections,
+        text_of=cell,
+        points=_points,
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("engine.report"), autoescape=True, undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["cell"] = cell
-    environment.tests["line"] = lambda value: isinstance(value, Line)
-    environment.globals["points"] = _points
-    return environment
 
 
 def _split_table(
@@ -112,7 +94,7 @@ def _split_table(
     cells = {(r["slice"], r["metric"], r["model_id"]): r for r in part.to_dict("records")}
     first = {r["slice"]: r for r in part.drop_duplicates("slice").to_dict("records")}
 
-    def figures(slice_id: str, metric: str) -> list[Figure]:
+    def figures(slice_id: str, metric: str) -> list[dict[str, Any]]:
         rows = (cells[slice_id, metric, model] for model in models)
         end, way = float(longest[metric]), better(metric)
         return [_figure(row, i, end, way, level) for i, row in enumerate(rows)]
@@ -126,22 +108,22 @@ def _split_table(
 
 def _figure(
     row: Mapping[Hashable, Any], i: int, longest: float, better: str, level: float
-) -> Figure:
+) -> dict[str, Any]:
+    """Return one model's figure: its number, bar in percent, style, and what stands under it."""
     if pd.isna(row["value"]):
-        return Figure(_colour(i), _STATUS[row["status"]])
+        return {"number": None, "about": _STATUS[row["status"]]}
     value, kind = float(row["value"]), _DIFFERS.get(mark(row, level, better), "")
-    about, width = ", ".join(_about(row, bool(kind))), 100 * min(max(value / longest, 0.0), 1.0)
-    return Figure(_colour(i), about, cell(value), width, kind)
-
-
-def _about(row: Mapping[Hashable, Any], differs: bool) -> Iterator[str]:
-    """Yield what stands under a figure: its interval, its status, its p-value."""
-    if not pd.isna(row.get("ci_low")):
-        yield " to ".join(ends(row["ci_low"], row["ci_high"], 3))
-    if _STATUS[row["status"]]:
-        yield _STATUS[row["status"]]
-    if differs:
-        yield f"p {row['p_adjusted']:.2g}"
+    interval = (
+        "" if pd.isna(row.get("ci_low")) else " to ".join(ends(row["ci_low"], row["ci_high"], 3))
+    )
+    about = (interval, _STATUS[row["status"]], f"p {row['p_adjusted']:.2g}" if kind else "")
+    return {
+        "number": cell(value),
+        "about": ", ".join(filter(None, about)),
+        "width": 100 * min(max(value / longest, 0.0), 1.0),
+        "kind": kind,
+        "colour": _colour(i),
+    }
 
 
 def _points(line: Line) -> list[tuple[float, float]]:

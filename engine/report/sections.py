@@ -175,9 +175,8 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
 
 def interval(row: Mapping[Any, Any]) -> str:
     """Format an interval; nothing where there is none."""
-    if pd.isna(row["ci_low"]):
-        return ""
-    return f"[{' '.join(ends(row['ci_low'], row['ci_high'], 2))}]"
+    there = not pd.isna(row["ci_low"])
+    return f"[{' '.join(ends(row['ci_low'], row['ci_high'], 2))}]" if there else ""
 
 
 def _p(value: float) -> str:
@@ -224,8 +223,10 @@ def differences(
     overall = part[part["slice"] == OVERALL].set_index(["model_id", "metric"])["value"]
     differ = part[part["p_adjusted"] <= 1 - level].sort_values("p_adjusted", kind="stable")
     if differ.empty:
-        none = "no slice differs from the rows outside it (corrected p-values)"
-        return Section(f"Split {split_name(split)}: {none}")
+        return Section(
+            f"Split {split_name(split)}: no slice differs from the rows outside it "
+            "(corrected p-values)"
+        )
     rows = [
         [
             r["slice"],
@@ -260,7 +261,9 @@ def comparison(
             float(r["difference"]),
             interval(r),
             _p(r["p_adjusted"]),
-            _verdict(r, level, better(r["metric"])),
+            (quality(r["difference"], better(r["metric"])) or "different")
+            if r["p_adjusted"] <= 1 - level
+            else "",
         ]
         for r in telling.head(MOST_SHOWN).to_dict("records")
     ]
@@ -270,13 +273,6 @@ def comparison(
         ["split", "slice", "metric", "support", "difference", "interval", "p", "so"],
         rows,
     )
-
-
-def _verdict(row: Mapping[Any, Any], level: float, better: str) -> str:
-    """Say what the second model is where the models differ."""
-    if not row["p_adjusted"] <= 1 - level:
-        return ""
-    return quality(row["difference"], better) or "different"
 
 
 def flips(counts: pd.DataFrame, first: str, second: str, level: float) -> Section:
@@ -313,8 +309,7 @@ def rows_of(title: str, rows: pd.DataFrame) -> Section:
 
 def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> Section:
     """Arrange slices that are nearly the same, and tell how many rows no slice has."""
-    share = uncovered / rows if rows else 0.0
-    note = f"{uncovered:,} of {rows:,} rows ({share:.1%}) are in no slice."
+    note = f"{uncovered:,} of {rows:,} rows ({uncovered / max(rows, 1):.1%}) are in no slice."
     if near.empty:
         return Section(f"No two slices are nearly the same (Jaccard {at_least:g})", note=note)
     columns = ["slice_a", "slice_b", "n_a", "n_b", "n_both", "jaccard"]
@@ -353,7 +348,9 @@ def trend(figures: pd.DataFrame, better: Callable[[str], str]) -> Section:
             float(r["value"] - r["change"]),
             float(r["value"]),
             float(r["change"]),
-            _remark(r, better(r["metric"])),
+            "the slice changed"
+            if r["slice_changed"]
+            else quality(r["change"], better(r["metric"])),
             Line(lines[tuple(r[c] for c in series)]),
         ]
         for r in moved.head(MOST_SHOWN).to_dict("records")
@@ -363,9 +360,3 @@ def trend(figures: pd.DataFrame, better: Callable[[str], str]) -> Section:
         ["split", "slice", "metric", "model", "then", "now", "change", "so", f"last {n} runs"],
         rows,
     )
-
-
-def _remark(row: Mapping[Any, Any], better: str) -> str:
-    if row["slice_changed"]:
-        return "the slice changed"
-    return quality(row["change"], better)

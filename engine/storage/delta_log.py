@@ -1,20 +1,30 @@
-"""A Delta table's log: which commit made its rows what they are, and how rows are identified."""
+"""A Delta table's log: the commit that made its rows, whose commits are whose, the way back.
+
+The first write of a table by its path is marked while it runs, and cleaned up if it fails.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import unquote
 
-from engine.storage.jvm import file_system
+from delta.exceptions import DeltaConcurrentModificationException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException
+from pyspark.sql import Row, SparkSession
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from engine.errors import MeanwhileError, TableError
+from engine.storage.digest import digest
+from engine.storage.jvm import file_system, items, path_of, qualified
+from engine.storage.place import Place
 
+ATTEMPT = "attempt"  # which write a commit is of, among the facts
 _PIECE = 2**20
 _CHANGES = re.compile(rb'"dataChange"\s*:\s*true|"metaData"\s*:\s*\{')
 _LONGEST = 64  # bytes that a match of that has at most, about
@@ -27,11 +37,13 @@ _MAINTENANCE = {  # operations that change no row, though some of them write met
 }  # fmt: skip
 _MAPPED_TO = "delta.columnMapping.physicalName"
 _NO_ROWS = {"comment", "delta.columnMapping.id"}  # of a column's metadata, what changes no row
+_EXISTS = {"DELTA_PATH_EXISTS", "DELTA_TABLE_ALREADY_EXISTS", "TABLE_OR_VIEW_ALREADY_EXISTS"}
+_MARK = "_writing-"  # how the name of a mark starts that a first write leaves while it runs
 
 
 @dataclass(frozen=True)
 class Commit:
-    """The commit that made a Delta table's rows what they are.
+    """One commit of a Delta table.
 
     Attributes
     ----------
@@ -39,23 +51,6 @@ class Commit:
         Its version.
     mark
         A hash of how it starts, which no commit of another table with this id shares.
-    metadata
-        What its writer says of it, or None.
-    """
-
-    version: int
-    mark: str
-    metadata: str | None
-
-
-@dataclass(frozen=True)
-class CommitFile:
-    """What a commit's file says.
-
-    Attributes
-    ----------
-    version, mark
-        As a :class:`Commit` has them.
     info
         What its writer says of it, Delta's ``commitInfo``.
     changes
@@ -65,7 +60,7 @@ class CommitFile:
     version: int
     mark: str
     info: Mapping[str, Any]
-    changes: bool
+    changes: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def delta_identity(leaf: DeltaLeaf, commit: Commit) -> str:
 
     Examples
     --------
-    >>> delta_identity(DeltaLeaf("0dd2048b", "t/_delta_log", 7, "e1"), Commit(3, "9f2c", None))
+    >>> delta_identity(DeltaLeaf("0dd2048b", "t/_delta_log", 7, "e1"), Commit(3, "9f2c", {}))
     'delta:0dd2048b@3:9f2c:e1'
     """
     return f"delta:{leaf.id}@{commit.version}:{commit.mark}:{leaf.columns}"
@@ -113,49 +108,38 @@ def last_change(spark: SparkSession, log: str, version: int) -> Commit:
         The version.
     """
     newest, at = None, version
-    while at >= 0:
-        commit = read_commit(spark, log, at)
-        if commit is None:
-            break
-        newest = newest or commit
-        operation, back = commit.info.get("operation"), _restored(commit.info)
-        if back is not None:
-            at = back
+    while at >= 0 and (commit := read_commit(spark, log, at)):
+        newest, operation = newest or commit, commit.info.get("operation")
+        back = (commit.info.get("operationParameters") or {}).get("version")
+        if operation == "RESTORE" and back is not None:
+            at = int(back)
         elif operation in _MAINTENANCE or not commit.changes:
             at -= 1
         else:
-            return Commit(at, commit.mark, commit.info.get("userMetadata"))
-    return Commit(version, newest.mark if newest else "", None)
+            return commit
+    return Commit(version, newest.mark if newest else "", {})
 
 
-def _restored(info: Mapping[str, Any]) -> int | None:
-    """Return the version that a commit went back to, if it did and says so."""
-    back = (info.get("operationParameters") or {}).get("version")
-    return int(back) if info.get("operation") == "RESTORE" and back is not None else None
-
-
-def read_commit(spark: SparkSession, log: str, version: int) -> CommitFile | None:
+def read_commit(spark: SparkSession, log: str, version: int) -> Commit | None:
     """Read a commit's file by pieces until it says whether it changes rows; None if it is gone."""
     try:
         files, path = file_system(spark, f"{log}/{version:020d}.json")
         stream = files.open(path)
     except Exception:  # cleaned up, or a log of another kind
         return None
-    try:
+    with closing(stream):
         piece = bytes(stream.readNBytes(_PIECE))
         mark = hashlib.sha256(piece).hexdigest()[:16]
-        start = piece  # what our jobs say of a commit may be long, for it names all slices
-        while b"\n" not in start and (more := bytes(stream.readNBytes(_PIECE))):
-            start += more
-        piece, info = start, _commit_info(start)
-        while piece:
-            if _CHANGES.search(piece):
-                return CommitFile(version, mark, info, True)
+        # What our jobs say of a commit may be long, for it names all slices.
+        while b"\n" not in piece and (more := bytes(stream.readNBytes(_PIECE))):
+            piece += more
+        info = _commit_info(piece)
+        while not (changes := _CHANGES.search(piece) is not None):
             more = bytes(stream.readNBytes(_PIECE))
-            piece = piece[-_LONGEST:] + more if more else b""
-    finally:
-        stream.close()
-    return CommitFile(version, mark, info, False)
+            if not more:
+                break
+            piece = piece[-_LONGEST:] + more
+    return Commit(version, mark, info, changes)
 
 
 def _commit_info(start: bytes) -> Mapping[str, Any]:
@@ -188,6 +172,132 @@ def _columns(schema: Any) -> Any:
     return plain
 
 
-def digest(text: str) -> str:
-    """Return a short hash of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def facts_of(metadata: str | None) -> Mapping[str, Any]:
+    """Return the facts in a commit's metadata; none where its writer isn't ours."""
+    try:
+        facts = json.loads(metadata or "{}")
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def attempt_of(commit: Row) -> str:
+    """Return the attempt whose commit it is; empty where its writer isn't ours."""
+    return str(facts_of(commit["userMetadata"]).get(ATTEMPT, ""))
+
+
+def table_sql(spark: SparkSession, place: Place) -> str:
+    """Return a Delta table for a statement in SQL, which takes no relative paths."""
+    return Place.of(qualified(spark, place.text)).sql if place.is_relative else place.sql
+
+
+def newest_commits(spark: SparkSession, place: Place, most: int) -> list[Row]:
+    """Return a table's last commits, the newest first."""
+    return spark.sql(f"DESCRIBE HISTORY {table_sql(spark, place)} LIMIT {most}").collect()
+
+
+def newest_version(spark: SparkSession, place: Place) -> int:
+    """Return the version of a table's last commit."""
+    return int(newest_commits(spark, place, 1)[0]["version"])
+
+
+def restore(spark: SparkSession, place: Place, version: int) -> None:
+    """Make a table's rows those of a version, by a commit of its own."""
+    spark.sql(f"RESTORE TABLE {table_sql(spark, place)} TO VERSION AS OF {version}")
+
+
+def is_concurrent(error: Exception) -> bool:
+    """Tell whether Delta refused a commit because of another one, converted or not."""
+    if isinstance(error, Py4JJavaError):
+        return str(error.java_exception.getClass().getName()).startswith("io.delta.exceptions.")
+    return isinstance(error, DeltaConcurrentModificationException)
+
+
+@contextmanager
+def alone(place: Place, new: bool) -> Iterator[None]:
+    """Turn Delta's errors about a concurrent write into a sentence.
+
+    Raises
+    ------
+    MeanwhileError
+        If somebody else wrote the table meanwhile.
+    """
+    try:
+        yield
+    except (AnalysisException, Py4JJavaError, DeltaConcurrentModificationException) as error:
+        exists = isinstance(error, AnalysisException) and error.getCondition() in _EXISTS
+        if is_concurrent(error) or (new and exists):
+            raise MeanwhileError(str(place), new) from None
+        raise
+
+
+@contextmanager
+def first_write(spark: SparkSession, place: str, attempt: str) -> Iterator[None]:
+    """Mark a place while a first write is under way there, and clean up after one that fails.
+
+    Delta leaves the files of a write that fails. This removes them if nobody else had begun a table
+    there or has committed one; else nobody knows whose they are, and VACUUM removes them. Marks
+    stay until a commit: they show that the files are those of writes.
+
+    Raises
+    ------
+    TableError
+        If there are files that no write left.
+    """
+    files, folder = file_system(spark, place)
+    begun, before = files.exists(path_of(spark, place, "_delta_log")), _listing(files, folder)
+    marks = {name for name in before if name.startswith(_MARK)}
+    if before and not marks and not begun:
+        raise TableError(
+            f"{place} holds files that are no Delta table, so none is written there: give another "
+            "place, or remove it"
+        )
+    mark = f"{_MARK}{attempt}"
+    files.create(path_of(spark, place, mark), False).close()
+    try:
+        yield
+    except BaseException:
+        now = _listing(files, folder) - {mark}
+        others = begun or marks or any(name.startswith(_MARK) for name in now)
+        if any(name.startswith("_delta_log/") for name in now):
+            own = [*marks, mark]
+        else:
+            own = [] if others else [*now, mark]  # the mark last: it tells whose the others are
+        for name in own:
+            files.delete(path_of(spark, place, name), False)
+        if own:
+            _prune(files, folder)
+        raise
+    for name in (*marks, mark):
+        files.delete(path_of(spark, place, name), False)
+
+
+def remove_first(spark: SparkSession, place: str) -> None:
+    """Remove a table of one commit: its files and its log, and folders that are empty then."""
+    files, folder = file_system(spark, place)
+    rows = [unquote(name) for name in spark.read.format("delta").load(place).inputFiles()]
+    log = [n for n in _listing(files, folder) if n.startswith(f"_delta_log/{0:020d}.")]
+    paths = (*(path_of(spark, place, name) for name in log), *(path_of(spark, n) for n in rows))
+    for path in paths:
+        files.delete(path, False)
+    _prune(files, folder)
+
+
+def _listing(files: Any, folder: Any) -> set[str]:
+    """Return the names of the files in a folder and below, relative to it."""
+    if not files.exists(folder):
+        return set()
+    root = str(files.makeQualified(folder).toString())
+    paths = (str(f.getPath().toString()) for f in items(files.listFiles(folder, True)))
+    return {path.removeprefix(root).lstrip("/") for path in paths}
+
+
+def _prune(files: Any, folder: Any) -> None:
+    """Remove a folder if there is no file in it or below, and those below that have none."""
+    if not files.exists(folder):
+        return
+    for status in files.listStatus(folder):
+        if status.isDirectory():
+            _prune(files, status.getPath())
+    if not len(files.listStatus(folder)):
+        files.delete(folder, False)

@@ -1,18 +1,21 @@
-"""A digest of a table's rows in any order: tables with the same rows have the same digest."""
+"""Digests of texts, and of a table's rows in any order: the same rows have the same digest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
 
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, DataType, MapType, StringType, StructType, VariantType
 
 from engine.sql import name_sql
 
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
 _NESTED = (ArrayType, MapType, StructType, VariantType)
+
+
+def digest(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def row_digest(df: DataFrame) -> str:
@@ -32,8 +35,8 @@ def row_digest(df: DataFrame) -> str:
         column = F.col(name_sql(field.name))
         # A hash skips nulls, so that (1, null) would be (null, 1).
         cells += [_cell(column, field.dataType), column.isNull()]
-    hashes = F.xxhash64(*cells).cast("decimal(20,0)")
-    n, total = df.agg(F.count(F.lit(1)), F.sum(hashes)).collect()[0]
+    total_of = F.sum(F.xxhash64(*cells).cast("decimal(20,0)"))
+    n, total = df.agg(F.count(F.lit(1)), total_of).collect()[0]
     kinds = ",".join(f"{f.name} {f.dataType.simpleString()}" for f in columns)
     return f"{n} rows of {kinds}: {total}"
 

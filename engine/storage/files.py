@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.plain import plain
-from engine.storage.jvm import class_name, is_classic, lines, optimized, task_limits
+from engine.storage.jvm import class_name, is_classic, lines, query, task_limits
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -87,17 +87,15 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
     columns
         Those of its columns that are read.
     """
-    if plain():
-        return None
     kinds = {f.name: f.dataType.simpleString() for f in df.schema}
-    if any(kinds.get(c) not in TYPES or "." in c for c in columns):
-        return None
-    paths = _paths(df, columns)
+    readable = all(kinds.get(c) in TYPES and "." not in c for c in columns)
+    paths = _paths(df, columns) if readable and not plain() else None
     if not paths:
         return None
     sizes = {path: os.stat(path).st_size for path in paths}
-    tasks = shared(sizes, *task_limits(df.sparkSession))
-    return Files(tasks, {c: TYPES[kinds[c]] for c in columns})
+    return Files(
+        shared(sizes, *task_limits(df.sparkSession)), {c: TYPES[kinds[c]] for c in columns}
+    )
 
 
 def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
@@ -105,7 +103,7 @@ def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
     if not is_classic(df):
         return None
     # A query of its own: one that was planned before doesn't see what was written since.
-    plan = optimized(df.alias("rows"))
+    plan = query(df.alias("rows")).optimizedPlan()
     while class_name(plan) == "Project" and plan.outputSet().subsetOf(plan.child().outputSet()):
         plan = plan.child()
     if class_name(plan) != "LogicalRelation" or class_name(plan.relation()) != "HadoopFsRelation":
@@ -115,19 +113,16 @@ def _paths(df: DataFrame, columns: Sequence[str]) -> list[str] | None:
     if (class_name(form), class_name(index)) != (_FORMAT, _INDEX):
         return None
     vectors = form.protocol().readerAndWriterFeatureNames().contains(_VECTORS)
-    if vectors or form.columnMappingMode().name() != "none":
-        return None
-    if set(relation.partitionSchema().fieldNames()) & set(columns):
+    elsewhere = set(relation.partitionSchema().fieldNames()) & set(columns)
+    if vectors or elsewhere or form.columnMappingMode().name() != "none":
         return None
     names = lines(df.sparkSession, index.inputFiles())
     if not all(name.startswith(_SCHEME) for name in names):
         return None
     paths = [name.removeprefix(_SCHEME) for name in names]
     # Delta's versions don't agree on whether these are URLs.
-    for names in (paths, [unquote(path) for path in paths]):
-        if all(map(os.path.isfile, names)):
-            return names
-    return None
+    both = (paths, [unquote(path) for path in paths])
+    return next((names for names in both if all(map(os.path.isfile, names))), None)
 
 
 def shared(sizes: Mapping[str, int], slots: int, most: int) -> tuple[tuple[Span, ...], ...]:
@@ -197,12 +192,7 @@ def _batches(span: Span, columns: Mapping[str, pa.DataType], rows: int) -> Itera
             }
             there = [c for c in columns if c not in same and c in file.schema_arrow.names]
             most = rows * max(1, _READ // (8 * rows * len(columns)))
-            read: Iterator[pa.RecordBatch] = file.iter_batches(
-                most, row_groups=[g], columns=there, use_threads=False
-            )
-            if not there:
-                read = _empty(group.num_rows, rows)
-            for batch in read:
+            for batch in file.iter_batches(most, [g], there, use_threads=False):
                 whole = pa.record_batch(
                     [
                         batch.column(name).cast(kind)
@@ -220,24 +210,15 @@ def _repeated(value: int | None, kind: pa.DataType, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), n)
 
 
-def _empty(n: int, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of rows that have no columns of their own."""
-    for start in range(0, n, rows):
-        yield pa.record_batch([pa.nulls(min(rows, n - start))], [""])
-
-
 def _start(group: Any) -> int:
     """Return where a row group starts in its file."""
     first = group.column(0)
     starts = (first.dictionary_page_offset, first.data_page_offset)
-    least: int = min(at for at in starts if at is not None)
-    return least
+    return int(min(at for at in starts if at is not None))
 
 
 def _one_value(chunk: Any) -> int | None:
     """Return the value that all of a column's rows have, if its statistics say so."""
     known = chunk.statistics
-    if known is None or not known.has_min_max or known.null_count != 0:
-        return None
-    least: int = known.min
-    return least if least == known.max else None
+    sure = known is not None and known.has_min_max and known.null_count == 0
+    return known.min if sure and known.min == known.max else None

@@ -13,17 +13,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.storage.delta_log import DeltaLeaf, delta_identity, digest, last_change, leaf_of
-from engine.storage.jvm import analyzed, class_name, file_system, is_a, is_classic, items, sha256
+from engine.storage.delta_log import DeltaLeaf, delta_identity, last_change, leaf_of
+from engine.storage.digest import digest
+from engine.storage.jvm import class_name, file_system, is_a, is_classic, items, query, sha256
 from engine.storage.session import meaning
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 CONTENT = 2**30  # bytes of files that are identified by their content
 _WHOLE = 2**25  # bytes of a file that an executor holds; larger ones are read in pieces
@@ -104,18 +103,14 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
     if not is_classic(df):
         why = "is read by Spark Connect, which doesn't show what it is made of"
         return Identity(digest(df.schema.json()), f"{name} {why}")
-    plan = analyzed(df)
+    plan = query(df).analyzed()
     tree = json.loads(plan.toJSON())
     nodes = list(_nodes(plan))
     parts = [df.schema.json(), json.dumps(meaning(df.sparkSession))]
     reasons = list(_reasons(plan, nodes, tree))
     names: list[str] = []
-    for node in nodes:
-        if class_name(node) == "View":
-            parts.append(_view(node))
-        if class_name(node) != "LogicalRelation":
-            continue
-        relation = node.relation()
+    parts += [_view(node) for node in nodes if class_name(node) == "View"]
+    for relation in (n.relation() for n in nodes if class_name(n) == "LogicalRelation"):
         if not is_a(df.sparkSession, relation, _OF_FILES):
             kind = class_name(relation)
             reasons.append(f"reads {_SOURCES.get(kind, kind)}, {_NO_VERSION}")
@@ -131,19 +126,18 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
     files = known_files(df.sparkSession, list(dict.fromkeys(names))) if names else Identity("")
     if not reasons:
         parts.append(json.dumps(_normalised(tree, {})))
-    text = digest("\n".join([*parts, files.text]))
-    return Identity(text, f"{name} {reasons[0]}" if reasons else None, files.files)
+    return Identity(
+        digest("\n".join([*parts, files.text])),
+        f"{name} {reasons[0]}" if reasons else None,
+        files.files,
+    )
 
 
 def delta_leaf(df: DataFrame) -> DeltaLeaf:
     """Return the Delta table that a DataFrame reads, as it is now."""
-    for node in _nodes(analyzed(df)):
-        if (
-            class_name(node) == "LogicalRelation"
-            and class_name(node.relation().location()) == _DELTA_INDEX
-        ):
-            return leaf_of(node.relation().location())
-    raise AssertionError("the plan reads no Delta table")
+    nodes = _nodes(query(df).analyzed())
+    relation = next(n.relation() for n in nodes if class_name(n) == "LogicalRelation")
+    return leaf_of(relation.location())
 
 
 def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTENT) -> Identity:
@@ -165,8 +159,7 @@ def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTEN
     total = sum(r["length"] for r in files)
     about = f"{len(files):,} file{'' if len(files) == 1 else 's'}, {total:,} bytes"
     if total <= content:
-        marks = _contents(spark, listing, [r["path"] for r in files])
-        how = "by content"
+        marks, how = _contents(spark, listing, [r["path"] for r in files]), "by content"
     else:
         marks = {
             r["path"]: f"{r['length']}|{r['modificationTime']}|{_mark(spark, r['path'])}"
@@ -179,14 +172,9 @@ def known_files(spark: SparkSession, names: Sequence[str], content: int = CONTEN
 
 def _contents(spark: SparkSession, listing: DataFrame, paths: Sequence[str]) -> dict[str, str]:
     """Hash files: executors the small ones, which they hold whole, and the driver the others."""
-    small = listing.where(F.col("length") <= _WHOLE)
-    hashes = {
-        r["path"]: r["h"] for r in small.select("path", F.sha2("content", 256).alias("h")).collect()
-    }
-    for name in paths:
-        if name not in hashes:
-            hashes[name] = sha256(spark, name)
-    return hashes
+    small = listing.where(F.col("length") <= _WHOLE).select("path", F.sha2("content", 256))
+    hashes: dict[str, str] = dict(small.collect())
+    return {name: hashes.get(name) or sha256(spark, name) for name in paths}
 
 
 def _mark(spark: SparkSession, name: str) -> str:
@@ -209,9 +197,8 @@ def _reasons(plan: Any, nodes: Sequence[Any], tree: Any) -> Iterator[str]:
         if kind not in _DECIDED:
             yield _UNDECIDED.get(kind, f"has a step, {kind}, {_NO_VERSION}")
     if not plan.deterministic():
-        sql = next(
-            (e.sql() for n in nodes for e in items(n.expressions()) if not e.deterministic()), ""
-        )
+        every = (e for node in nodes for e in items(node.expressions().iterator()))
+        sql = next((e.sql() for e in every if not e.deterministic()), "")
         yield f"computes {shorten(sql, _SHOWN, placeholder=' …')}, which may differ from run to run"
 
 
@@ -228,7 +215,7 @@ def why_changing(df: DataFrame) -> str | None:
     """Say why a predicate may choose other rows another time; None where nothing shows it."""
     if not is_classic(df):
         return None
-    plan = analyzed(df)
+    plan = query(df).analyzed()
     why = next(_undecided(dict(_classes(json.loads(plan.toJSON())))), None)
     return why or (None if plan.deterministic() else "is random")
 
@@ -262,16 +249,14 @@ def _normalised(tree: Any, ids: dict[str, int]) -> Any:
 
 def _view(node: Any) -> str:
     """Return a view's text and the settings that its author had."""
-    about = node.desc()
-    text = about.viewText()
-    configs = {s._1(): s._2() for s in items(about.viewSQLConfigs())}
-    own = {k: v for k, v in configs.items() if k.startswith("spark.sql.")}
+    text, configs = node.desc().viewText(), items(node.desc().viewSQLConfigs().iterator())
+    own = {s._1(): s._2() for s in configs if s._1().startswith("spark.sql.")}
     return json.dumps([str(text.get()) if text.isDefined() else "", own], sort_keys=True)
 
 
 def _layout(relation: Any) -> str:
     """Return what decides how files become rows."""
-    options = {s._1(): s._2() for s in items(relation.options())}
+    options = {s._1(): s._2() for s in items(relation.options().iterator())}
     schemas = (relation.dataSchema().json(), relation.partitionSchema().json())
     return json.dumps([str(relation.fileFormat().toString()), options, schemas], sort_keys=True)
 
@@ -280,5 +265,5 @@ def _nodes(plan: Any) -> Iterator[Any]:
     """Yield a plan's nodes, those of subqueries in its expressions among them."""
     yield plan
     for sequence in (plan.children(), plan.subqueries()):
-        for child in items(sequence):
+        for child in items(sequence.iterator()):
             yield from _nodes(child)

@@ -60,12 +60,6 @@ def install_command(names: Sequence[str]) -> str:
     return next((_INSTALL[n] for n in names if n in _INSTALL), _INSTALL_ANYWHERE)
 
 
-def find_java() -> str | None:
-    """Return the java that Spark's launcher takes: the one in JAVA_HOME, else the one on PATH."""
-    home = os.environ.get("JAVA_HOME")
-    return shutil.which(os.path.join(home, "bin", "java") if home else "java")
-
-
 def java_version(java: str) -> int | None:
     """Return the major version that a java reports, or None if it reports none.
 
@@ -84,38 +78,32 @@ def java_version(java: str) -> int | None:
 def check_java() -> int:
     """Return the major version of the Java that Spark will use.
 
+    Spark's launcher takes the java in JAVA_HOME, else the one on PATH.
+
     Raises
     ------
     SetupError
         If there is none.
         If it doesn't run, or isn't one of the versions that Spark can use.
     """
-    java = find_java()
+    home = os.environ.get("JAVA_HOME")
+    java = shutil.which(os.path.join(home, "bin", "java") if home else "java")
     if java is None:
-        raise no_java(os.environ.get("JAVA_HOME"), install_command(system_names()))
+        problem = (
+            f"JAVA_HOME is {home!r}, which has no bin/java: correct or unset it, or"
+            if home
+            else "JAVA_HOME is not set and there is no java on PATH:"
+        )
+        command = install_command(system_names())
+        raise SetupError(f"Spark needs Java 17 or 21, and {problem} install one with `{command}`")
     version = java_version(java)
     if version is None or version not in USABLE:
-        raise unusable_java(java, version, install_command(system_names()))
+        problem = "does not run" if version is None else f"is version {version}"
+        raise SetupError(
+            f"Spark needs Java 17 or 21, and {java} {problem}: install one with "
+            f"`{install_command(system_names())}`, and set JAVA_HOME to its folder"
+        )
     return version
-
-
-def unusable_java(java: str, version: int | None, install: str) -> SetupError:
-    """Return the error of a Java that Spark can't use."""
-    problem = "does not run" if version is None else f"is version {version}"
-    return SetupError(
-        f"Spark needs Java 17 or 21, and {java} {problem}: install one with `{install}`, "
-        "and set JAVA_HOME to its folder"
-    )
-
-
-def no_java(java_home: str | None, install: str) -> SetupError:
-    """Return the error of a machine on which Spark finds no Java."""
-    problem = (
-        f"JAVA_HOME is {java_home!r}, which has no bin/java: correct or unset it, or"
-        if java_home
-        else "JAVA_HOME is not set and there is no java on PATH:"
-    )
-    return SetupError(f"Spark needs Java 17 or 21, and {problem} install one with `{install}`")
 
 
 def main() -> int:

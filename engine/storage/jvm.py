@@ -6,6 +6,7 @@ No other file reaches for the JVM by a session, a context or a DataFrame; a test
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,14 +18,9 @@ def is_classic(df: DataFrame) -> bool:
     return hasattr(df, "_jdf")
 
 
-def analyzed(df: DataFrame) -> Any:
-    """Return a DataFrame's analysed plan."""
-    return df._jdf.queryExecution().analyzed()
-
-
-def optimized(df: DataFrame) -> Any:
-    """Return a DataFrame's optimised plan."""
-    return df._jdf.queryExecution().optimizedPlan()
+def query(df: DataFrame) -> Any:
+    """Return a DataFrame's query, which has its plans."""
+    return df._jdf.queryExecution()
 
 
 def class_name(of: Any) -> str:
@@ -37,9 +33,8 @@ def is_a(spark: SparkSession, of: Any, java_class: str) -> bool:
     return bool(_jvm(spark).py4j.reflection.TypeUtil.isInstanceOf(java_class, of))
 
 
-def items(sequence: Any) -> Iterator[Any]:
-    """Yield the items of one of Scala's collections."""
-    iterator = sequence.iterator()
+def items(iterator: Any) -> Iterator[Any]:
+    """Yield the items of one of Scala's or Hadoop's iterators."""
     while iterator.hasNext():
         yield iterator.next()
 
@@ -69,11 +64,8 @@ def qualified(spark: SparkSession, path: str) -> str:
 def sha256(spark: SparkSession, path: str) -> str:
     """Hash a file of any length."""
     files, place = file_system(spark, path)
-    stream = files.open(place)
-    try:
+    with closing(files.open(place)) as stream:
         return str(_jvm(spark).org.apache.commons.codec.digest.DigestUtils.sha256Hex(stream))
-    finally:
-        stream.close()
 
 
 def parquet_schema(spark: SparkSession, url: str) -> str:
@@ -82,11 +74,8 @@ def parquet_schema(spark: SparkSession, url: str) -> str:
     file = jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(
         jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(url)), _state(spark).newHadoopConf()
     )
-    reader = jvm.org.apache.parquet.hadoop.ParquetFileReader.open(file)
-    try:
+    with closing(jvm.org.apache.parquet.hadoop.ParquetFileReader.open(file)) as reader:
         return str(reader.getFooter().getFileMetaData().getSchema().toString())
-    finally:
-        reader.close()
 
 
 def task_limits(spark: SparkSession) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Which version of the source the rows of a table were made from, and whether two tables agree.
+"""A table as it was read and written, of which version of the source, and whether two agree.
 
 A table that is written whole is of one version; ``--where`` writes some partitions again, of
 another. So the facts of a commit hold readings, each of the rows that its predicate names: of the
@@ -9,11 +9,11 @@ predicates of the runs; what isn't known, as of a table of another tool, is comp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.sql import name_sql, text_sql
-from engine.storage.snapshot import Snapshot
+from engine.storage.place import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,6 +23,64 @@ _NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people read 
 _SHOWN = 5  # names of what changed
 # Facts that people read and runs don't compare: a table has other versions without other rows.
 _ONLY_READ = {"attempt", "mask_version", "source_version", "version"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table as it was read.
+
+    Attributes
+    ----------
+    place
+        Where it is.
+    df
+        Its rows; for Delta pinned at ``version``, however often it is read.
+    version
+        The Delta version, or a hash of what is known of its files or its plan; for people to read.
+    identity
+        Differs where rows differ: this, not ``version``, tells tables apart.
+    rows_version
+        The Delta version that made its rows; later commits changed none.
+    unknown
+        A sentence that says why rows may differ though ``identity`` is the same; else None.
+    known_by
+        How its files are identified, in words; empty for Delta.
+    facts
+        The metadata of the commit that made its rows; empty where its writer isn't ours.
+    """
+
+    place: Place
+    df: DataFrame
+    version: str
+    identity: str = ""
+    rows_version: str = ""
+    unknown: str | None = None
+    known_by: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its path or catalog name."""
+        return str(self.place)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
+
+    place: Place
+    version: str
+    rows: int
+    seconds: float
+    changed: bool = True
+    attempt: str = ""
+
+    def __str__(self) -> str:
+        if not self.changed:
+            return f"unchanged {self.place} version {self.version}"
+        return (
+            f"wrote {self.place} version {self.version}: {self.rows:,} rows in {self.seconds:.1f} s"
+        )
 
 
 @dataclass(frozen=True)
@@ -169,10 +227,8 @@ def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str,
     """
     if new.where is None or stored is None:
         return [asdict(new)]
-    before = [r for r in readings(stored) if r.where != new.where]
-    if not readings(stored):
-        before = [Reading(None, new.source, "", "")]
-    now = [*before, new]
+    before = readings(stored) or (Reading(None, new.source, "", ""),)
+    now = [*(r for r in before if r.where != new.where), new]
     if now[0].where is None and len({r.identity for r in now}) == 1:
         now = now[:1]  # all rows are of one version again
     return [asdict(r) for r in now]

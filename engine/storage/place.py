@@ -80,9 +80,8 @@ class Place:
 
     def load(self, reader: Any, form: str = "delta") -> Any:
         """Read with Spark's ``DataFrameReader``; a catalog knows the format of its tables."""
-        if self.in_catalog:
-            return reader.table(self.text)
-        return reader.format(form).load(self.text)
+        in_catalog, text = self.in_catalog, self.text
+        return reader.table(text) if in_catalog else reader.format(form).load(text)
 
     def save(self, writer: Any) -> None:
         """Write with Spark's ``DataFrameWriter``."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -90,9 +89,9 @@ def open_session(
         metastore = {"spark.sql.catalogImplementation": "hive"} if catalog else {}
         wanted = {**_DELTA, **_ARROW, **own}
         session = (
-            _submitted(app_name, wanted)
+            _submitted(SparkSession.builder.appName(app_name), wanted)
             if "PYSPARK_GATEWAY_PORT" in os.environ
-            else _local(app_name, {**metastore, **wanted})
+            else _local(SparkSession.builder.appName(app_name), {**metastore, **wanted})
         )
         silence(session)
     session.conf.set("spark.sql.session.timeZone", ZONE)
@@ -148,40 +147,32 @@ def delta_jars() -> list[Path]:
     SetupError
         If they were never resolved and can't be fetched.
     """
-    place = _jar_place()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = cache / "slice-engine" / delta_package().replace(":", "_")
     if not place.is_dir():
         _resolve(place)
     return sorted(place.glob("*.jar"))
 
 
-def _jar_place() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "slice-engine" / delta_package().replace(":", "_")
-
-
-def _local(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark.sql import SparkSession  # heavy, as above
-
+def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     check_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "spark_conf"))
     jars = ",".join(str(jar) for jar in delta_jars())
-    builder = SparkSession.builder.appName(app_name).master("local[*]").config("spark.jars", jars)
     logging.getLogger("py4j").setLevel(logging.ERROR)
-    return builder.config(map={**_LOCAL, **conf}).getOrCreate()
+    local = builder.master("local[*]").config("spark.jars", jars)
+    return local.config(map={**_LOCAL, **conf}).getOrCreate()
 
 
-def _submitted(app_name: str, conf: dict[str, str]) -> SparkSession:
-    from pyspark.sql import SparkSession  # heavy, as above
-
+def _submitted(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     if not submitted_with(_EXTENSION):
         raise SetupError(
             "Delta Lake is not on Spark's class path: start spark-submit with --packages "
             f"{delta_package()} (or --jars and the JARs themselves)"
         )
-    return SparkSession.builder.appName(app_name).config(map=dict(conf)).getOrCreate()
+    return builder.config(map=dict(conf)).getOrCreate()
 
 
 def _resolve(place: Path) -> None:
@@ -189,25 +180,22 @@ def _resolve(place: Path) -> None:
     check_java()
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        jars = Path(scratch, "jars")
+        jars.mkdir()
         fetch = subprocess.run(
-            [sys.executable, "-c", _FETCH, delta_package(), scratch],
+            [sys.executable, "-c", _FETCH, delta_package(), str(jars)],
             capture_output=True,
             text=True,
             check=False,
         )
-        jars = sorted(Path(scratch).glob("*.jar"))
-        if fetch.returncode or not jars:
+        if fetch.returncode or not any(jars.iterdir()):
             raise SetupError(
                 f"Delta Lake's JARs ({delta_package()}) are not on this machine and could not be "
                 f"fetched: {_reason(fetch.stdout + fetch.stderr)}; run `make setup` once where "
                 "Maven Central can be reached"
             )
-        ready = Path(scratch) / "ready"
-        ready.mkdir()
-        for jar in jars:
-            shutil.move(jar, ready)
         if not place.is_dir():  # somebody else may have been faster
-            ready.rename(place)
+            jars.rename(place)
 
 
 # Spark resolves packages only when a JVM starts, so a short-lived one is started for it.

@@ -9,18 +9,15 @@ import codecs
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, SparkRuntimeException
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import TableError
 from engine.sql import name_sql
 from engine.storage.jvm import parquet_schema
 from engine.storage.place import FORMATS, Place
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
 
 _OF_TEXT = ("csv", "json")
 _ENCODING = ("encoding", "charset")
@@ -104,13 +101,11 @@ def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> No
     which = {o: v for o, v in options.items() if o.lower() in _WHICH_FILES}
     lines = spark.read.format("text").options(**which).load(path)
     wrong = lines.where(~F.is_valid_utf8("value"))
-    first = wrong.select(F.make_valid_utf8("value").alias("line"), "_metadata.file_path").take(1)
-    if first:
-        line = first[0]["line"]
+    for line, file in wrong.select(F.make_valid_utf8("value"), "_metadata.file_path").take(1):
         at = max(line.find("\ufffd"), 0)
         shown = line[max(at - _AROUND, 0) : at + _AROUND]
         raise TableError(
-            f"the source {path!r} is not UTF-8: in {first[0]['file_path'].rpartition('/')[2]!r} "
+            f"the source {path!r} is not UTF-8: in {file.rpartition('/')[2]!r} "
             f"there are bytes that are none, at {shown!r}; say what it is, as in source.options: "
             "{encoding: latin1}, or {encoding: utf-8} to read such bytes as \ufffd"
         )
@@ -118,26 +113,19 @@ def check_utf8(spark: SparkSession, path: str, options: Mapping[str, str]) -> No
 
 def _with_microseconds(df: DataFrame) -> DataFrame:
     """Return rows read with nanoseconds as numbers, those columns as times."""
-    kinds = _nanoseconds(df)
-    for name, in_utc in kinds.items():
+    # The file's footer has them, and whether they are instants; Spark only says there are some.
+    files = df.inputFiles()[:1]  # Spark, too, takes the schema from one
+    schema = parquet_schema(df.sparkSession, files[0]) if files else ""
+    kinds = [(name, zone) for name, zone in _TOP.findall(schema) if name in df.columns]
+    for name, in_utc in kinds:
         whole = f"(({name_sql(name)} - pmod({name_sql(name)}, 1000L)) div 1000L)"
         times = (
             f"timestamp_micros({whole})"
-            if in_utc
+            if in_utc == "true"
             else f"timestampadd(MICROSECOND, {whole}, TIMESTAMP_NTZ'1970-01-01 00:00:00')"
         )
         df = df.withColumn(name, F.expr(times))
     return df
-
-
-def _nanoseconds(df: DataFrame) -> dict[str, bool]:
-    """Return the columns of nanoseconds in a file's footer, and whether they are instants.
-
-    Spark itself only says that there are some.
-    """
-    files = df.inputFiles()[:1]  # Spark, too, takes the schema from one
-    schema = parquet_schema(df.sparkSession, files[0]) if files else ""
-    return {name: zone == "true" for name, zone in _TOP.findall(schema) if name in df.columns}
 
 
 # A column of the schema's text: fields of structs are indented further.

@@ -7,39 +7,38 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 from uuid import uuid4
 
 from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
-from pyspark.sql.types import ArrayType, MapType, StructType
+from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, TableError, listed
-from engine.storage.delta_log import delta_identity, last_change, read_commit
-from engine.storage.digest import row_digest
-from engine.storage.first_write import first_write, remove_first
-from engine.storage.history import (
+from engine.storage.delta_log import (
     ATTEMPT,
     alone,
     attempt_of,
+    delta_identity,
     facts_of,
+    first_write,
     is_concurrent,
+    last_change,
     newest_commits,
     newest_version,
+    read_commit,
+    remove_first,
     restore,
     table_sql,
 )
+from engine.storage.digest import row_digest
 from engine.storage.identity import delta_leaf, plan_identity, why_changing
-from engine.storage.lineage import deciding
+from engine.storage.lineage import Snapshot, Written, deciding
 from engine.storage.place import Place
 from engine.storage.session import settings
-from engine.storage.snapshot import Snapshot, Written
 from engine.storage.source_files import format_of, read_files
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
-    from pyspark.sql.types import DataType
 
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
@@ -83,7 +82,7 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
         str(leaf.version),
         delta_identity(leaf, commit),
         str(commit.version),
-        facts=facts_of(commit.metadata),
+        facts=facts_of(commit.info.get("userMetadata")),
     )
 
 
@@ -95,16 +94,16 @@ _MAKERS: Mapping[str, str] = {
 
 def no_table(role: str, table: str) -> TableError:
     """Return the error of a table that isn't there."""
-    hint = _MAKERS.get(role, "check the project file")
-    return TableError(f"the {role} {table} does not exist or is not a Delta table; {hint}")
+    return TableError(
+        f"the {role} {table} does not exist or is not a Delta table; "
+        f"{_MAKERS.get(role, 'check the project file')}"
+    )
 
 
 def _rows(spark: SparkSession, place: Place, version: int | None = None) -> DataFrame:
     """Read a Delta table at a version, or as it is at each time."""
-    rows: DataFrame = place.load(
-        spark.read if version is None else spark.read.option("versionAsOf", version)
-    )
-    return rows
+    reader = spark.read if version is None else spark.read.option("versionAsOf", version)
+    return cast("DataFrame", place.load(reader))
 
 
 def _is_delta(spark: SparkSession, place: Place) -> bool:
@@ -172,8 +171,7 @@ def read_source(
                 f"make a temporary view a global one (global_temp.{place})"
             )
         raise TableError(f"source {place!s} can't be read: {problem}") from None
-    text = known.text
-    return Snapshot(place, df, text, identity=text, unknown=known.unknown, known_by=known.files)
+    return Snapshot(place, df, known.text, known.text, unknown=known.unknown, known_by=known.files)
 
 
 def _source_rows(
@@ -206,8 +204,7 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
         chosen = df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
     except AnalysisException as error:
         raise no_choice(where, partition_by, _first_line(error)) from None
-    why = why_changing(chosen)
-    if why is not None:
+    if why := why_changing(chosen):
         raise no_choice(where, (), f"it {why}, and would name other rows later; write "
                                   "the values themselves")  # fmt: skip
     return df.where(where)
@@ -284,7 +281,8 @@ def overwrite(
             alone(place, new),
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
         ):
-            _make_schema(spark, place)
+            if place.in_catalog and not spark.catalog.databaseExists(place.schema):
+                spark.sql(f"CREATE SCHEMA {place.schema}")
             place.save(writer)
     finally:
         if cached is not None:
@@ -336,8 +334,9 @@ def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
         return {_MAPPING: "name"}
     spark = df.sparkSession
     if _detail(spark, place)["properties"].get(_MAPPING, "none") == "none":
-        target = table_sql(spark, place)
-        spark.sql(f"ALTER TABLE {target} SET TBLPROPERTIES ('{_MAPPING}' = 'name')")
+        spark.sql(
+            f"ALTER TABLE {table_sql(spark, place)} SET TBLPROPERTIES ('{_MAPPING}' = 'name')"
+        )
     return {}
 
 
@@ -372,7 +371,10 @@ def undo(spark: SparkSession, written: Written) -> str:
     if attempt_of(newest) != written.attempt:
         return _left(written, int(newest["version"]))
     if not version:
-        _drop(spark, place)
+        if place.in_catalog:
+            spark.sql(f"DROP TABLE IF EXISTS {place.text}")
+        else:
+            remove_first(spark, place.text)
         return f"{place}, which this run had made, was dropped"
     try:
         restore(spark, place, version - 1)
@@ -405,18 +407,6 @@ def written(
             rows = int(commit.info.get("operationMetrics", {}).get("numOutputRows", 0))
             return Written(place, str(version), rows, time.monotonic() - start, attempt=attempt)
     return None
-
-
-def _make_schema(spark: SparkSession, place: Place) -> None:
-    if place.in_catalog and not spark.catalog.databaseExists(place.schema):
-        spark.sql(f"CREATE SCHEMA {place.schema}")
-
-
-def _drop(spark: SparkSession, place: Place) -> None:
-    if place.in_catalog:
-        spark.sql(f"DROP TABLE IF EXISTS {place.text}")
-    else:
-        remove_first(spark, place.text)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pyarrow as pa
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
@@ -16,13 +17,10 @@ from pyspark.sql.types import StructType
 from engine.errors import MeanwhileError
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.history import ATTEMPT, alone, table_sql
+from engine.storage.delta_log import ATTEMPT, alone, table_sql
+from engine.storage.lineage import Snapshot, Written
 from engine.storage.place import Place
 from engine.storage.session import settings
-from engine.storage.snapshot import Snapshot, Written
-
-if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, Row, SparkSession
 
 _TRIES = 5
 _METADATA = "spark.databricks.delta.commitInfo.userMetadata"
@@ -33,7 +31,7 @@ def local_rows(
     spark: SparkSession, rows: Sequence[tuple[Any, ...]], schema: StructType | str
 ) -> DataFrame:
     """Return rows as a DataFrame that stays with the driver: reading it is no job."""
-    columns = StructType.fromDDL(schema) if isinstance(schema, str) else schema
+    columns = cast("StructType", StructType.fromDDL(schema) if isinstance(schema, str) else schema)
     fields = to_arrow_schema(columns)
     values = zip(*rows, strict=True) if rows else [()] * len(fields)
     arrays = [pa.array(list(v), f.type) for v, f in zip(values, fields, strict=True)]

@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, RandomSampler, Sampler, WeightedRando
 
 from engine import DictDataset, SlicingClassifier, Trainer, set_seed
 from engine.classifier.bases import Base, build_base
-from engine.project.fitting import oversampling_weights
+from engine.project.training import oversampling_weights
 from tests.benchmarks.planted import Rows
 
 GRAD_CLIP = 1.0

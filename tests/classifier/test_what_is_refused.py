@@ -25,8 +25,8 @@ from engine.classifier.features.tabular import Tabular
 from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.settings import TrainerConfig
 from engine.errors import EngineError
-from engine.project.fitting import check_setup
-from engine.project.model_settings import Classifier
+from engine.project.group_settings import Classifier
+from engine.project.training import check_setup
 from engine.sampling import Quota
 
 # What nothing takes but arguments of any kind; those that take one of them are told below.

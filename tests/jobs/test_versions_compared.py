@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from engine.project.row_columns import RowColumns
-from engine.storage.lineage import Reading, read_again, readings
+from engine.project.job_tables import RowColumns
+from engine.storage.lineage import Reading, Snapshot, read_again, readings
+from engine.storage.place import Place
 
 SCHEMA = "ds string, id int, n int, label int, text string"
 
@@ -101,7 +102,7 @@ def test_readings_of_partitions():
 
 def test_rows_that_are_shown_of_another_version_are_told():
     old, new = Reading(None, "s", "0", "x@0"), Reading(None, "s", "1", "x@1")
-    columns = RowColumns((), ("text", "n"), None, new)
+    columns = RowColumns((), ("text", "n"), Snapshot(Place.of("s"), None, "1", "x@1"))
     assert columns.other_version([new]) is None
     assert RowColumns((), (), None).other_version([old]) is None
     assert columns.other_version([old, new]) == (

@@ -16,7 +16,7 @@ from engine.errors import ConfigError, TableError
 from engine.masks.checks import no_rows
 from engine.project import cli
 from engine.project.load import load_project
-from engine.report.sections import cell
+from engine.report.sections import Section, cell
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
@@ -149,7 +149,7 @@ def test_modules_are_looked_for_here_and_beside_the_project_file(tmp_path, monke
 
 def test_a_table_on_the_terminal(capsys):
     rows = [["[b]short[/b]", 1957, 0.5, None], ["other", 3, float("nan"), "x"]]
-    cli.show("Slices [of] t", ["slice", "rows", "f1[x]", "note"], rows)
+    cli.show(Section("Slices [of] t", ["slice", "rows", "f1[x]", "note"], rows))
     lines = [line.rstrip() for line in capsys.readouterr().out.split("\n") if line.strip()]
     assert lines[0] == "Slices [of] t"
     assert lines[1].split() == ["slice", "rows", "f1[x]", "note"]
@@ -161,7 +161,7 @@ def test_a_table_on_the_terminal(capsys):
 def test_a_table_in_a_log_has_the_width_of_its_figures_and_cuts_no_name(capsys):
     figure, long = "0.8000 [0.70 0.90]", "x" * 70
     rows = [["short", *[figure] * 14], [long, *[figure] * 14]]
-    cli.show("t", ["slice", *("f1\nmodel" for _ in range(14))], rows)
+    cli.show(Section("t", ["slice", *("f1\nmodel" for _ in range(14))], rows))
     said = capsys.readouterr().out
     assert sum(line.count(figure) == 14 for line in said.split("\n")) == 2
     assert said.count("x") == len(long)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ConfigError, SliceError
+from engine.project import slices
 from engine.project.load import load_project
 from engine.project.settings import Project
-from engine.project.slices import composed, own_slices
 from engine.slicing.by_value import by
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ slices:
 
 
 def slicing_functions(project, folders=(), generated=()):
-    return composed(project, own_slices(project, folders), generated)
+    return slices.composed(project, slices.load(project, folders), generated)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_catalogs_tables(load):
         ("root=/tmp/audit", lambda p: str(p.place("masks")) == "/tmp/audit/masks"),
         ("classifier.n_epochs=5", lambda p: p.classifier.n_epochs == 5),
         ("classifier.lr=1e-3", lambda p: p.classifier.lr == 0.001),
-        ("classifier.base.width=8", lambda p: p.classifier.base.width == 8),
+        ("classifier.base.width=8", lambda p: p.classifier.base["width"] == 8),
         ("sample={per_slice: 5}", lambda p: p.sample.per_slice == 5),
         ("metrics=[f1, 'precision@threshold=0.70']", lambda p: p.metrics[1].endswith("=0.7")),
         ("metrics=[f1, f1]", lambda p: p.metrics == ["f1"]),

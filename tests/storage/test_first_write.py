@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from engine.errors import TableError
-from engine.storage import first_write
+from engine.storage import delta_log
 
 
 class Status:
@@ -75,8 +75,8 @@ class Files:
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    monkeypatch.setattr(first_write, "file_system", lambda spark, path: (Files(), Named(path)))
-    monkeypatch.setattr(first_write, "path_of", lambda spark, *parts: Named(*parts))
+    monkeypatch.setattr(delta_log, "file_system", lambda spark, path: (Files(), Named(path)))
+    monkeypatch.setattr(delta_log, "path_of", lambda spark, *parts: Named(*parts))
     return tmp_path / "table"
 
 
@@ -91,7 +91,7 @@ def names(place: Path) -> list[str]:
 
 
 def first(place: Path, attempt: str = "a"):
-    return first_write.first_write(None, str(place), attempt)
+    return delta_log.first_write(None, str(place), attempt)
 
 
 def test_a_write_that_succeeds_leaves_its_files_and_no_mark(place):

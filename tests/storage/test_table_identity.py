@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.storage import delta_log, identity
-from engine.storage.delta_log import Commit, CommitFile, DeltaLeaf, last_change
+from engine.storage.delta_log import Commit, DeltaLeaf, last_change
 
 W, Z, V, S = "WRITE", "OPTIMIZE", "VACUUM END", "SET TBLPROPERTIES"
 
@@ -27,12 +27,12 @@ def change(monkeypatch):
                 "userMetadata": f"facts {v}",
                 "operationParameters": back,
             }
-            return CommitFile(v, f"mark {v}", info, v not in quiet)
+            return Commit(v, f"mark {v}", info, v not in quiet)
 
         monkeypatch.setattr(delta_log, "read_commit", commit)
         newest = len(operations) - 1 if version is None else version
         found = last_change(None, "", newest)
-        return found.version, found.metadata, read
+        return found.version, found.info.get("userMetadata"), read
 
     return find
 
@@ -62,7 +62,7 @@ def test_a_log_that_has_lost_the_commit(change):
 
 def test_copies_that_went_on_apart_are_told_apart():
     leaf = DeltaLeaf("id", "log", 4, "columns")
-    one, other = (delta_log.delta_identity(leaf, Commit(3, m, None)) for m in ("a", "b"))
+    one, other = (delta_log.delta_identity(leaf, Commit(3, m, {})) for m in ("a", "b"))
     assert one != other
 
 

@@ -1,0 +1,237 @@
+"""The tables of a job: the source, the predictions and labels that it reads; what it writes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import TableError, listed
+from engine.masks.checks import check_columns, check_rows, check_unique, quoted
+from engine.metrics.predictions import normalised
+from engine.project.group_settings import LateLabel, Predictions
+from engine.project.settings import Project
+from engine.storage import tables
+from engine.storage.lineage import Reading, Snapshot, versions
+from engine.storage.place import Place
+
+_log = logging.getLogger(__name__)
+_LATE = "@late"  # named as no column of a prediction table is
+
+
+def check_roles(source: Snapshot, roles: Mapping[str, Sequence[str | None]]) -> dict[str, str]:
+    """Check that a source has the columns of some roles; return each column's role.
+
+    Parameters
+    ----------
+    source
+        The source.
+    roles
+        Role to its columns; None is ignored, as of a setting that the project leaves out.
+    """
+    columns = {role: [c for c in columns if c] for role, columns in roles.items()}
+    check_columns(source.df, source.name, columns)
+    return {column: role for role, names in columns.items() for column in names}
+
+
+def check_source(
+    project: Project,
+    df: DataFrame,
+    name: str,
+    readers: Mapping[str, Sequence[str]],
+    where: str | None = None,
+) -> int:
+    """Check a source's rows, and its key unless the project trusts it; return how many there are.
+
+    Parameters
+    ----------
+    project
+        The project.
+    df, name
+        The rows, and their table's name.
+    readers
+        Column to the names of what reads it.
+    where
+        The predicate that chose the rows, for messages.
+    """
+    rows = check_rows(df, name, project.join_columns, readers, where, project.partition_by)
+    if project.check_key == "full":
+        check_unique(df, name, project.join_columns)
+    return rows
+
+
+@dataclass(frozen=True)
+class Output:
+    """A table as one run writes it.
+
+    Attributes
+    ----------
+    place
+        Where it is.
+    stored
+        The table as it is; None where there is none.
+    facts
+        What decides its rows.
+    """
+
+    place: Place
+    stored: Snapshot | None
+    facts: Mapping[str, Any]
+
+    @property
+    def stored_facts(self) -> Mapping[str, Any]:
+        """What decided the rows of the table as it is; empty where there is none."""
+        return self.stored.facts if self.stored else {}
+
+    def same(self, force: bool) -> Snapshot | None:
+        """Return the stored table if the same facts decided its rows, unless a run is forced."""
+        same = not force and self.stored and tables.same(self.stored.facts, self.facts)
+        return self.stored if same else None
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """One model's predictions.
+
+    Attributes
+    ----------
+    stored
+        The table as it is stored.
+    df
+        Its rows in our columns, with late labels.
+    late
+        The table of late labels, if the model has one.
+    """
+
+    stored: Snapshot
+    df: DataFrame
+    late: Snapshot | None
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """The tables that were read."""
+        return [self.stored, *([self.late] if self.late else [])]
+
+
+def read_predictions(
+    spark: SparkSession, project: Project, model_ids: Sequence[str] | None, classes: Sequence[Any]
+) -> dict[str, ModelTable]:
+    """Read the prediction tables; of all models, a table of ours may be missing.
+
+    Parameters
+    ----------
+    spark, project
+        Where they are.
+    model_ids
+        The models; all of the project by default.
+    classes
+        Label values in class order.
+
+    Raises
+    ------
+    TableError
+        If no model has a table.
+    """
+    models, key = {}, project.join_columns
+    for model_id in model_ids or project.predictions:
+        settings = project.predictions.get(model_id, Predictions())
+        place = project.prediction_table(model_id)
+        ours = settings.table is None and settings.format is None
+        if ours and not model_ids and not tables.exists(spark, place):
+            _log.info("no predictions of %s yet (%s): left out", model_id, place)
+            continue
+        stored = (
+            tables.read(spark, place, "prediction table")
+            if ours
+            else tables.read_source(spark, place, settings.format)
+        )
+        df = normalised(stored.df, stored.name, model_id, key, settings.columns, classes)
+        models[model_id] = (
+            _with_late_labels(stored, df, settings.label, key)
+            if settings.label
+            else ModelTable(stored, df, None)
+        )
+    if not models:
+        raise TableError(
+            "there is no prediction table yet, looked at "
+            f"{listed([str(project.prediction_table(m)) for m in project.predictions])}; run "
+            "`python -m jobs.train_baseline` first, or name one under predictions"
+        )
+    return models
+
+
+def _with_late_labels(
+    stored: Snapshot, df: DataFrame, label: LateLabel, key: Sequence[str]
+) -> ModelTable:
+    late = tables.read_source(df.sparkSession, label.table, label.format)
+    check_columns(late.df, late.name, {"label": [*key, label.column]})
+    labels = late.df.select(*map(quoted, [*key, label.column]))
+    check_unique(labels, late.name, key)
+    labelled = df.join(labels.withColumnRenamed(label.column, _LATE), list(key), "left")
+    return ModelTable(stored, labelled.withColumn("label", F.col(_LATE)).drop(_LATE), late)
+
+
+@dataclass(frozen=True)
+class RowColumns:
+    """Columns that rows are shown with, besides their key and their outputs.
+
+    Attributes
+    ----------
+    carried
+        Those in the mask table.
+    looked_up
+        Those that are looked up in the source, for the rows that are shown alone.
+    source
+        The source; None where nothing is looked up.
+    """
+
+    carried: Sequence[str] = ()
+    looked_up: Sequence[str] = ()
+    source: Snapshot | None = None
+
+    def other_version(self, labelled: Sequence[Reading]) -> str | None:
+        """Say that what is looked up is of another version than the masks are; None if it isn't."""
+        source = self.source
+        if source is None or all(r.identity == source.identity for r in labelled):
+            return None
+        return (
+            f"{', '.join(self.looked_up)} of the rows that are shown come from version "
+            f"{source.version} of {source.name}, and masks from version {versions(labelled)}"
+        )
+
+    def added_to(self, rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+        """Add the columns that are looked up to a few rows."""
+        if self.source is None or rows.empty:
+            return rows
+        narrow = self.source.df.select(*map(quoted, [*key, *self.looked_up]))
+        keys = narrow.sparkSession.createDataFrame(
+            list(rows[[*key]].drop_duplicates().itertuples(index=False, name=None)),
+            narrow.select(*map(quoted, key)).schema,
+        )
+        columns = narrow.join(F.broadcast(keys), list(key)).toPandas()
+        return rows.merge(columns, on=list(key), how="left", validate="many_to_one")
+
+
+def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowColumns:
+    """Find the columns that ``audit.columns`` names, in the mask table or else in the source.
+
+    Raises
+    ------
+    ColumnError
+        If neither has one.
+    """
+    audit, place = project.audit, project.source
+    wanted = audit.columns if audit.worst_rows or audit.flips else []
+    carried = [c for c in wanted if c in masks.columns]
+    others = [c for c in wanted if c not in carried]
+    if not others:
+        return RowColumns(carried)
+    source = tables.read_source(spark, place.table, place.format, place.options)
+    roles = {"key": project.join_columns, "audit.columns": others}
+    check_columns(source.df, source.name, roles)
+    return RowColumns(carried, others, source)
