@@ -30,7 +30,6 @@ from engine.masks.checks import (
 )
 from engine.masks.reader import named_masks, read_masks
 from engine.masks.splits import Split, is_split, split_sql
-from engine.masks.table import split_column
 from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
@@ -162,7 +161,7 @@ class SparkRows:
         for i, model in enumerate(self.spec.models):
             label, pred = predicted(i, "label"), predicted(i, "pred")
             scored = masks.df.where(f"{label} IS NOT NULL AND {pred} IS NOT NULL")
-            split = split_column(self.spec.split).alias("split")
+            split = F.expr(split_sql(self.spec.split)).alias("split")
             each = scored.groupBy(split, quoted(cluster)).agg(
                 *(
                     F.max(F.coalesce(m, F.lit(False))).alias(n)

@@ -19,8 +19,7 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from engine.hashing import KeyHash
-from engine.masks.arrow import StoredWords, words_in
-from engine.masks.reader import read_masks
+from engine.masks.reader import StoredWords, read_masks, words_in
 from engine.metrics.classes import INTEGERS, Keys, keys_of
 from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
