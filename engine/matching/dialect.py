@@ -53,17 +53,13 @@ def translate(node: Node) -> Translation | None:
     True
     """
     try:
-        full = Translation(_text(node, True, 1, ASCII_SIZE), True)
-        if not _ascii_only(node):
-            full = Translation(_text(node, True, 1, None), False)
-        pc.match_substring_regex(pa.array([""]), full.pattern)
+        boundaries = (n for n in nodes(node) if isinstance(n, At) and n.kind is c.AT_BOUNDARY)
+        ascii_only = not all(boundary.ascii for boundary in boundaries)
+        pattern = _text(node, True, 1, ASCII_SIZE if ascii_only else None)
+        pc.match_substring_regex(pa.array([""]), pattern)
     except (_NoTranslationError, pa.ArrowInvalid):
         return None
-    return full
-
-
-def _ascii_only(node: Node) -> bool:
-    return any(isinstance(n, At) and n.kind is c.AT_BOUNDARY and not n.ascii for n in nodes(node))
+    return Translation(pattern, ascii_only)
 
 
 def _text(node: Node, last: bool, repeats: int, below: int | None) -> str:

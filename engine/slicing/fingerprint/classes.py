@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from engine.slicing.fingerprint.changes import Changes
-from engine.slicing.fingerprint.code import is_generated
 from engine.slicing.fingerprint.owners import Owners
 from engine.slicing.fingerprint.parts import Named, Parts, others
 
@@ -65,7 +64,8 @@ def _is_written(kind: type, name: str, value: Any, owners: Owners) -> bool:
         return True
     if name.startswith("_"):
         f = getattr(value, "__func__", value)
-        return type(f) is types.FunctionType and owners.has_code(f) and not is_generated(f)
+        is_code = type(f) is types.FunctionType and owners.has_code(f)
+        return is_code and not f.__code__.co_filename.startswith("<string>")  # a dataclass's do
     return type(value).__name__ != "_tuplegetter"
 
 

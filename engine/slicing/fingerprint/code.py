@@ -83,8 +83,3 @@ def enclosing(value: FunctionType | type) -> set[str]:
     """Return the names of the functions that a function or a class stands in."""
     name = value.__qualname__ if isinstance(value, type) else value.__code__.co_qualname
     return {*name.rpartition(".<locals>.")[0].split(".")} - {"", "<locals>"}
-
-
-def is_generated(f: FunctionType) -> bool:
-    """Tell whether a function comes from a text, as a dataclass's do."""
-    return f.__code__.co_filename.startswith("<string>")
