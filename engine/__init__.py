@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.classifier.data.dataset import DictDataLoader as DictDataLoader
     from engine.classifier.data.dataset import DictDataset as DictDataset
-    from engine.classifier.data.loader import DictDataLoader as DictDataLoader
     from engine.classifier.model import SliceAwareClassifier as SliceAwareClassifier
     from engine.classifier.model import SlicingClassifier as SlicingClassifier
     from engine.classifier.train import Trainer as Trainer
@@ -49,8 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "classifier.data.dataset": ("DictDataset",),
-    "classifier.data.loader": ("DictDataLoader",),
+    "classifier.data.dataset": ("DictDataLoader", "DictDataset"),
     "classifier.model": ("SliceAwareClassifier", "SlicingClassifier"),
     "classifier.train": ("Trainer", "set_seed"),
     "label.plan": ("MaskPlan", "compile_slices"),

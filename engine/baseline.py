@@ -57,8 +57,8 @@ class Baseline:
         """Return the probability of each class; ``[n, classes]`` float64."""
         if texts.empty:  # scikit-learn refuses to predict nothing
             return np.empty((0, len(self.classes)))
-        counts = self.words.transform(_filled(texts))
-        return np.asarray(self.model.predict_proba(counts), dtype=np.float64)
+        prob = self.model.predict_proba(self.words.transform(_filled(texts)))
+        return np.asarray(prob, dtype=np.float64)
 
     def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> bool:
         """Write the model as JSON, with ``facts`` about it.
@@ -191,7 +191,11 @@ def fit_baseline(
     y = np.array(list(labels))
     classes = np.unique(y).tolist()
     if len(classes) <= 1:
-        raise one_class(classes)
+        there = f"only the label {listed(classes)}" if classes else "no label"
+        raise DatasetError(
+            f"the baseline can't be trained: its rows have {there}, and it takes two classes; "
+            "check the label column and the training split"
+        )
     if solver == "liblinear" and len(classes) > 2:  # noqa: PLR2004
         raise SettingError(
             f"the solver {solver!r} tells two classes apart and the training labels have "
@@ -207,15 +211,6 @@ def fit_baseline(
     counts = words.fit_transform(filled)
     model = LogisticRegression(C=c, solver=solver, max_iter=max_iter).fit(counts, y)
     return Baseline(words, model, str(texts.name))
-
-
-def one_class(labels: Sequence[object]) -> DatasetError:
-    """Return the error of training rows without two classes."""
-    there = f"only the label {listed(labels)}" if labels else "no label"
-    return DatasetError(
-        f"the baseline can't be trained: its rows have {there}, and it takes two classes; "
-        "check the label column and the training split"
-    )
 
 
 def predictor(

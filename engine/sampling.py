@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -71,9 +70,10 @@ class Counts:
         >>> Counts(100, {"a": 10}).times(0.8)
         Counts(rows=80, slices={'a': 8}, classes=())
         """
-        slices = {s: round(n * share) for s, n in self.slices.items()}
         return Counts(
-            round(self.rows * share), slices, tuple(round(n * share) for n in self.classes)
+            round(self.rows * share),
+            {s: round(n * share) for s, n in self.slices.items()},
+            tuple(round(n * share) for n in self.classes),
         )
 
 
@@ -94,30 +94,6 @@ class Chances:
     overall: float
     slices: Mapping[str, float] = field(default_factory=dict)
     classes: tuple[float, ...] = ()
-
-    def of(self, masks: Mapping[str, np.ndarray], classes: np.ndarray) -> np.ndarray:
-        """Return each row's p on the driver, as :func:`draw` has it; ``[n]`` float64.
-
-        Parameters
-        ----------
-        masks
-            Slice id to booleans ``[n]``.
-        classes
-            Class positions ``[n]``, negative where there is none.
-
-        Examples
-        --------
-        >>> chances = Chances(0.1, {"a": 0.5}, (0.2, 1.0))
-        >>> chances.of({"a": np.array([True, False, False])}, np.array([0, 0, 1])).tolist()
-        [0.5, 0.2, 1.0]
-        """
-        p = np.full(len(classes), self.overall)
-        for slice_id, chance in self.slices.items():
-            p = np.where(masks[slice_id], np.maximum(p, chance), p)
-        by_class = np.array([*self.classes, 0.0])  # a row without a class takes the last
-        position = np.where((classes >= 0) & (classes < len(self.classes)), classes, -1)
-        largest: np.ndarray = np.maximum(p, by_class[position])
-        return largest
 
 
 @dataclass(frozen=True)
@@ -242,18 +218,13 @@ def draw(
         by_class = F.col(BY_CLASS)
         hopeful = by_class.isNotNull() | hopeful
         drawn = drawn.withColumn(P, F.greatest(P, by_class))  # greatest skips null
-    drawn = drawn.where(hopeful).where(u < F.col(P))
-    return drawn.drop(BY_CLASS)
+    return drawn.where(hopeful).where(u < F.col(P)).drop(BY_CLASS)
 
 
 def _by_split(split: Column, chances: Mapping[Split, Column]) -> Column:
     # A split that isn't sampled has no chance.
-    tests = [F.when(_is(split, name), chance) for name, chance in chances.items()]
+    tests = [F.when(split.eqNullSafe(F.lit(name)), chance) for name, chance in chances.items()]
     return F.coalesce(*tests, F.lit(0.0))
-
-
-def _is(split: Column, name: Split) -> Column:
-    return split.isNull() if name is None else split == name
 
 
 def _slice_chance(table: MaskTable, chances: Chances) -> Column:
@@ -261,12 +232,13 @@ def _slice_chance(table: MaskTable, chances: Chances) -> Column:
     # The largest first, so that the first slice that a row is in decides; one flat CASE is a third
     # of the byte code of a greatest, and the JVM compiles no method of more than 8,000 bytes.
     p: Column | None = None
-    higher = [(chance, s) for s, chance in chances.slices.items() if chance > chances.overall]
-    higher.sort(key=lambda item: -item[0])
+    higher = sorted(
+        ((chance, s) for s, chance in chances.slices.items() if chance > chances.overall),
+        key=lambda item: -item[0],
+    )
     for chance, equal in groupby(higher, key=lambda item: item[0]):
         for test in table.in_any([s for _, s in equal]):
-            value = F.lit(chance)
-            p = F.when(test, value) if p is None else p.when(test, value)
+            p = F.when(test, F.lit(chance)) if p is None else p.when(test, F.lit(chance))
     return F.lit(chances.overall) if p is None else p.otherwise(chances.overall)
 
 
@@ -276,8 +248,8 @@ def _hopeful(table: MaskTable, u: Column, chances: Mapping[Split, Chances]) -> C
         return F.lit(True)
     every = dict.fromkeys(s for c in chances.values() for s in c.slices)
     slices = {s: max(c.slices.get(s, 0.0) for c in chances.values()) for s in every}
-    highest = max(c.overall for c in chances.values())
-    highest = max([highest, *(chance for chance in slices.values() if chance < 1)])
+    overall = (c.overall for c in chances.values())
+    highest = max([*overall, *(chance for chance in slices.values() if chance < 1)])
     hopeful = F.when(u < highest, True)
     for test in table.in_any([s for s, chance in slices.items() if chance >= 1]):
         hopeful = hopeful.when(test, True)
@@ -323,17 +295,14 @@ def hash_split(
     total = sum(shares.values())
     if abs(total - 1) > 1e-9 or any(s < 0 for s in shares.values()):  # noqa: PLR2004 - rounding
         raise no_shares(shares)
-    u = unit_interval_column(df, key, _split_seed(seed))
+    seed = -1 - seed  # never that of a draw, which is 0 or more
+    u = unit_interval_column(df, key, seed)
     if group is not None:
-        of_group = unit_interval_column(df, [group], _split_seed(seed))
+        of_group = unit_interval_column(df, [group], seed)
         u = F.when(quoted(group).isNotNull(), of_group).otherwise(u)
-    bounds = accumulate(shares.values())
-    tests = [F.when(u < bound, name) for name, bound in zip(shares, bounds, strict=True)]
+    bounds = zip(shares, accumulate(shares.values()), strict=True)
+    tests = [F.when(u < bound, name) for name, bound in bounds]
     return F.coalesce(*tests, F.lit(list(shares)[-1]))  # where rounding leaves a gap
-
-
-def _split_seed(seed: int) -> int:
-    return -1 - seed  # never the seed of a draw, which is 0 or more
 
 
 def stored_counts(coverage: DataFrame, masks: str, ids: Sequence[str]) -> dict[Split, Counts]:
@@ -350,9 +319,8 @@ def stored_counts(coverage: DataFrame, masks: str, ids: Sequence[str]) -> dict[S
     """
     if "mask_identity" not in coverage.columns:  # an earlier version of the engine wrote it
         return {}
-    rows = coverage.where(F.col("mask_identity") == masks).collect()
     by_split: dict[Split, dict[str, Any]] = {}
-    for r in rows:
+    for r in coverage.where(F.col("mask_identity") == masks).collect():
         by_split.setdefault(r["split"], {})[r["slice"]] = r
     if any(set(ids) - by_slice.keys() for by_slice in by_split.values()):
         return {}
@@ -457,23 +425,17 @@ def collect(
     small = most * 8 * len(drawn.columns) <= _BROADCAST
     joined = inputs.join(F.broadcast(drawn) if small else drawn, list(on))
     guess = most * (_bytes_per_row(drawn) + _bytes_per_row(inputs))
-    if (
-        guess > budget_mb * _MB / 2
-    ):  # later rows may be longer; where slices overlap, they are fewer
+    # Later rows may be longer; where slices overlap, they are fewer.
+    if guess > budget_mb * _MB / 2:
         rows, size = _measured(joined)
         if size > budget_mb * _MB:
-            raise over_budget(rows, size / rows, budget_mb)
+            raise SampleError(
+                f"the sample would take about {size / _MB:,.1f} MB ({rows:,} rows of "
+                f"{size / rows:,.0f} bytes), and sample.budget_mb is {budget_mb:,}: lower "
+                "sample.overall, per_slice or per_class, or raise the budget; nothing was "
+                "collected"
+            )
     return joined.toArrow().sort_by([(c, "ascending") for c in on])
-
-
-def over_budget(rows: int, bytes_per_row: float, budget_mb: int) -> SampleError:
-    """Return the error of a sample that takes more memory than its budget."""
-    takes = rows * bytes_per_row / 2**20
-    return SampleError(
-        f"the sample would take about {takes:,.1f} MB ({rows:,} rows of {bytes_per_row:,.0f} "
-        f"bytes), and sample.budget_mb is {budget_mb:,}: lower sample.overall, per_slice or "
-        "per_class, or raise the budget; nothing was collected"
-    )
 
 
 def _bytes_per_row(df: DataFrame) -> float:

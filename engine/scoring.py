@@ -156,7 +156,7 @@ def checkpoint_predictor(folder: str, heads: bool = False) -> Predict:
     from engine.classifier.checkpoint import load  # which loads torch
 
     torch.set_num_threads(1)
-    checkpoint = load(folder if Path(folder).is_absolute() else _shipped(folder))
+    checkpoint = load(folder if Path(folder).is_absolute() else SparkFiles.get(folder))
 
     def predict(rows: pa.RecordBatch) -> Sequence[np.ndarray]:
         scores = checkpoint.score(rows, heads)
@@ -224,10 +224,6 @@ def ship(spark: SparkSession, folder: Path, identity: str) -> str:
     return f"{identity}.zip"
 
 
-def _shipped(name: str) -> Path:
-    return Path(SparkFiles.get(name))
-
-
 def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequence[str]) -> None:
     """Check that numeric features are numbers: null may be, NaN and infinity may not.
 
@@ -243,13 +239,12 @@ def check_finite(df: DataFrame, table: str, key: Sequence[str], columns: Sequenc
     if not floats:
         return
     bad = {c: F.isnan(quoted(c)) | (F.abs(quoted(c)) == float("inf")) for c in floats}
-    counts = df.agg(*(F.count_if(test) for test in bad.values()))
-    (n_bad,) = counts.collect()
-    for i, (column, test) in enumerate(bad.items()):
-        if n_bad[i]:
+    (counts,) = df.agg(*(F.count_if(test) for test in bad.values())).collect()
+    for n_bad, (column, test) in zip(counts, bad.items(), strict=True):
+        if n_bad:
             first = df.where(test).select(*map(quoted, key)).orderBy(*map(quoted, key))
             rows = [key_text(r.asDict(), key) for r in first.limit(_EXAMPLES).collect()]
-            raise not_finite(column, n_bad[i], rows)
+            raise not_finite(column, n_bad, rows)
 
 
 def slice_differences(stored: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -24,7 +24,7 @@ def main(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
     from engine.classifier.checkpoint import check_target, stored_facts
     from engine.classifier.settings import feature_spec
-    from engine.masks.table import slices_of
+    from engine.masks.layout import slices_of
     from engine.project import sample as samples
     from engine.project.job_tables import check_roles
     from engine.project.stale import stale_masks

@@ -12,16 +12,12 @@ from pyspark.sql.types import LongType, StructField, StructType
 
 from engine import compile_slices, slicing_function, where
 from engine import errors as e
-from engine.baseline import one_class
-from engine.classifier.data.checks import no_probabilities, not_a_number
-from engine.classifier.data.dataset import unequal_lengths
 from engine.classifier.features.tabular import unreadable_type
-from engine.classifier.network import failing_base, no_row_weights, wrong_output
-from engine.classifier.resume import another_training
+from engine.classifier.network import no_row_weights
 from engine.classifier.rules import wrong_argument
 from engine.classifier.settings import trainer_setting, unusable_monitor, wrong_base, wrong_features
 from engine.classifier.tensorfile import damaged, other_format
-from engine.classifier.train import loss_not_finite, not_shared
+from engine.classifier.train import not_shared
 from engine.errors import (
     ArgumentError,
     CheckpointMissingError,
@@ -36,10 +32,9 @@ from engine.errors import (
     unknown_class,
 )
 from engine.hashing import not_a_key
-from engine.masks.checks import duplicate_key, no_partition, no_rows, null_key
-from engine.masks.codes import no_masks, unreadable_mask
-from engine.metrics.arrays import unequal_lengths as unequal_arrays
-from engine.metrics.arrays import wrong_shape
+from engine.masks.checks import duplicate_key, no_rows, null_key
+from engine.masks.frames import no_masks, unreadable_mask
+from engine.metrics.arrays import unequal_lengths, wrong_shape
 from engine.metrics.catalog import not_binary, unknown_metric
 from engine.metrics.custom import no_metric
 from engine.metrics.evaluation import no_cells
@@ -53,7 +48,6 @@ from engine.project.labelling import too_many_faults
 from engine.project.sample import check_sample_names
 from engine.project.stale import changed_source
 from engine.run.faults import too_deep, wrong_predicate
-from engine.sampling import over_budget
 from engine.scoring import explained
 from engine.slicing.algebra import unreadable
 from engine.slicing.by_value import not_by_value
@@ -236,11 +230,6 @@ SENTENCES = [
         "fields are input_data",
     ),
     (
-        unequal_lengths("d", {"X": 1000, "Y": 3}),
-        "the fields and labels of data set 'd' differ in length: X has 1,000, Y has 3; give "
-        "each one value per row",
-    ),
-    (
         trainer_setting("lr", -1, ", and must be positive"),
         "Trainer: lr is -1, and must be positive",
     ),
@@ -258,16 +247,6 @@ SENTENCES = [
         other_format("out/model", 2, 1),
         "the checkpoint at 'out/model' is of format 2, and this engine reads format 1: train "
         "it again with this version",
-    ),
-    (
-        one_class([1]),
-        "the baseline can't be trained: its rows have only the label 1, and it takes two "
-        "classes; check the label column and the training split",
-    ),
-    (
-        one_class([]),
-        "the baseline can't be trained: its rows have no label, and it takes two classes; "
-        "check the label column and the training split",
     ),
     (
         no_table("mask table", "out/masks"),
@@ -306,7 +285,7 @@ SENTENCES = [
         "unknown metric 'f2'; known: accuracy, f1",
     ),
     (
-        unequal_arrays({"golds": 3, "preds": 4}),
+        unequal_lengths({"golds": 3, "preds": 4}),
         "all must have one entry per row, but golds has 3, preds has 4",
     ),
     (
@@ -353,11 +332,6 @@ SENTENCES = [
         "--where, or set on_stale: count",
     ),
     (
-        no_partition("rows", "ds", "is ''", "Delta writes that as null", 2, 3, "id=1"),
-        "partition column 'ds' of rows is '' on 2 of 3 rows, the first is id=1: Delta writes that "
-        "as null; give it another value in the source, or leave the column out of partition_by",
-    ),
-    (
         mixed_checkpoints("out/p", "a1", "b2"),
         "out/p was scored by checkpoint a1, and the checkpoint is now b2: run without --where, so "
         "that all partitions are scored by one model",
@@ -373,74 +347,17 @@ SENTENCES = [
         "correct them, or make them null, which is a value of its own",
     ),
     (
-        over_budget(100000, 2048.0, 100),
-        "the sample would take about 195.3 MB (100,000 rows of 2,048 bytes), and "
-        "sample.budget_mb is 100: lower sample.overall, per_slice or per_class, or raise the "
-        "budget; nothing was collected",
-    ),
-    (
         no_shares({"train": 0.9, "test": 0.2}),
         "sample.shares must be positive and add up to 1, found train 0.9, test 0.2",
-    ),
-    (
-        wrong_output((64, 5), 6),
-        "base_architecture gives an output 5 wide, and head_dim is 6: the output must be "
-        "[batch, 6]; change head_dim, or the base's last layer",
-    ),
-    (
-        wrong_output((64, 5, 5), 6),
-        "base_architecture gives an output of 3 dimensions, [64, 5, 5], and head_dim is 6: "
-        "the output must be [batch, 6]; change head_dim, or the base's last layer",
-    ),
-    (
-        wrong_output("tuple", 6),
-        "base_architecture gives a tuple, not a tensor, and head_dim is 6: the output must be"
-        " [batch, 6]; change head_dim, or the base's last layer",
-    ),
-    (
-        no_probabilities("task", "d", [0.5, 0.7], "row 7"),
-        "label 'task' of data set 'd' is [0.5, 0.7] at row 7; a soft label is probabilities "
-        "that sum to 1, or all -1 for none",
     ),
     (
         wrong_argument("S", None, "a record array", ": write S"),
         "S is None, and must be a record array: write S",
     ),
     (
-        failing_base({"x": "[2, 6] float32"}, RuntimeError("mat1 and mat2\nmore")),
-        "base_architecture can't read a batch whose fields are x [2, 6] float32: RuntimeError: "
-        "mat1 and mat2; change its first layer, the fields, or input_data_key",
-    ),
-    (
-        wrong_output((1, 4), 4, rows=2),
-        "base_architecture gives 1 rows for a batch of 2: it must give one row for each, in their "
-        "order",
-    ),
-    (
-        not_a_number("X", "d", 3, ["row 1 (nan)", "row 2 (inf)"]),
-        "field 'X' of data set 'd' is NaN or infinite in 3 rows: row 1 (nan), row 2 (inf) and 1 "
-        "more; fill them, or leave these rows out",
-    ),
-    (
-        loss_not_finite(7, ["task"], ["row 1"], None),
-        "the loss of task is not finite at step 7 on the batch row 1; the weights are those "
-        "of the step before: lower lr, set grad_clip, or check these rows",
-    ),
-    (
-        loss_not_finite(7, ["task"], None, "out/state"),
-        "the loss of task is not finite at step 7; the last good state is kept in "
-        "'out/state': lower lr, set grad_clip, or check these rows",
-    ),
-    (
         unusable_monitor("s/f2", "there is no metric 'f2'"),
         "monitor 's/f2' can't be computed: there is no metric 'f2'; it is '<slice>/<metric>' "
         "or 'overall/<metric>' on the valid split",
-    ),
-    (
-        another_training("out/state", [("lr", 0.1, 0.2), ("weights", 1, 2)]),
-        "'out/state' holds the state of another training, so it can't be gone on with: these "
-        "differ: lr was 0.1 and is 0.2, weights; give another folder, remove it, or set "
-        "resume=False",
     ),
     (
         not_shared("out/state", 1, 0, 3),

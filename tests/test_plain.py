@@ -13,7 +13,7 @@ import torch
 
 from engine import SlicingFunction, lookup, preprocessor
 from engine.classifier.checkpoint import Checkpoint
-from engine.classifier.data.sparse import SparseRows
+from engine.classifier.data.dataset import SparseRows
 from engine.classifier.features.text import TfIdf
 from engine.compile.program import Program
 from engine.compile.tiers import Tier

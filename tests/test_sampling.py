@@ -56,11 +56,21 @@ def labels_of(rows, split=None):
     return rows.select("id", of.alias("_split"), label.alias("_label"))
 
 
+def p_of(chances, masks, classes):
+    """Each row's p: the largest of its slices' chances, its class's and that of all rows."""
+    p = np.full(len(classes), chances.overall)
+    for slice_id, chance in chances.slices.items():
+        p = np.where(masks[slice_id], np.maximum(p, chance), p)
+    by_class = np.array([*chances.classes, 0.0])  # a row without a class takes the last
+    position = np.where((classes >= 0) & (classes < len(chances.classes)), classes, -1)
+    return np.maximum(p, by_class[position])
+
+
 def numpy_draw(quota, seed=0):
     i, masks, labels = facts()
     classes = tuple(int((labels == c).sum()) for c in (0, 1))
     counts = Counts(N, {s: int(m.sum()) for s, m in masks.items()}, classes)
-    p = quota.chances(counts).of(masks, labels)
+    p = p_of(quota.chances(counts), masks, labels)
     kept = unit_interval(i.tolist(), seed) < p
     return counts, dict(zip(i[kept].tolist(), p[kept].tolist(), strict=True))
 
@@ -122,7 +132,7 @@ def test_weighted_by_one_over_p_a_sample_is_unbiased(rows):
     i, masks, labels = facts()
     counts, _ = numpy_draw(QUOTA)
     chances = QUOTA.chances(counts)
-    p, right = chances.of(masks, labels), (i * 7919) % 100 < 80 + 10 * masks["rare"]
+    p, right = p_of(chances, masks, labels), (i * 7919) % 100 < 80 + 10 * masks["rare"]
     seeds, keys = range(300), i.tolist()
     kept = np.stack([unit_interval(keys, seed) < p for seed in seeds])
     for inside in (np.ones(N, bool), masks["rare"], masks["half"], labels == 1):

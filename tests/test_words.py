@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.masks.counts import batch_counts
+from engine.masks.coverage import batch_counts
 from engine.run import packing
 from engine.slicing.evaluate import BatchMask
 from engine.words import WORD, bit_counts, bit_sums, packed, unpacked
@@ -67,22 +67,18 @@ def test_bits_are_counted_and_their_weights_added_per_group(found, groups, seed)
     assert not n[:, found.shape[1] :].any()
 
 
-@given(masks(), st.booleans(), st.integers(0, 9))
-def test_a_batch_is_counted_by_all_its_columns(found, weighted, seed):
-    rng = np.random.default_rng(seed)
-    texts = [("x", "y", None)[i] for i in rng.integers(0, 3, len(found))]
-    numbers, weight = rng.integers(-1, 2, len(found)).tolist(), rng.integers(0, 9, len(found))
-    columns = {"text": texts, "number": numbers, **({"w": weight} if weighted else {})}
-    columns |= {f"word_{k}": w for k, w in enumerate(packed(found).T)}
-    rows = batch_counts(pa.record_batch(columns), ["text", "number"], weighted).to_pylist()
+@given(masks(), st.integers(0, 9))
+def test_a_batch_is_counted_by_split(found, seed):
+    splits = [("x", "y", None)[i] for i in np.random.default_rng(seed).integers(0, 3, len(found))]
+    columns = {"_split": splits} | {f"word_{k}": w for k, w in enumerate(packed(found).T)}
+    rows = batch_counts(pa.record_batch(columns)).to_pylist()
     wanted = {}
-    for t, k, w, bits in zip(texts, numbers, weight, found, strict=True):
+    for split, bits in zip(splits, found, strict=True):
         for bit in np.flatnonzero(bits):
-            n, total = wanted.get((t, k, bit), (0, 0))
-            wanted[t, k, bit] = n + 1, total + int(w)
-    counted = {(r["text"], r["number"], r["_bit"]): (r["_rows"], r["_weight"]) for r in rows}
+            wanted[split, bit] = wanted.get((split, bit), 0) + 1
+    counted = {(r["_split"], r["_bit"]): r["_rows"] for r in rows}
     assert len(counted) == len(rows)
-    assert counted == (wanted if weighted else {g: (n, None) for g, (n, _) in wanted.items()})
+    assert counted == wanted
 
 
 def test_weights_that_no_sum_can_hold():

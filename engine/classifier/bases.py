@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from engine.classifier.settings import BaseSpec, MlpSpec, TabularMlpSpec, base_spec
+from engine.classifier.settings import BaseSpec, base_spec
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,11 @@ class Base:
     width: int
 
 
-def _mlp(spec: MlpSpec, input_width: int) -> Base:
-    width = spec.width or input_width
-    steps: list[nn.Module] = []
-    for before in [input_width, *[width] * (spec.layers - 1)]:
-        steps += [nn.Linear(before, width), nn.ReLU()]
-    return Base(nn.Sequential(*steps), width)
-
-
-def _tabular_mlp(spec: TabularMlpSpec, input_width: int) -> Base:
-    steps: list[nn.Module] = []
-    for before in [input_width, *[spec.width] * (spec.layers - 1)]:
-        steps += [nn.Linear(before, spec.width), nn.LayerNorm(spec.width)]
-        steps += [nn.ReLU(), nn.Dropout(spec.dropout)]
-    return Base(nn.Sequential(*steps), spec.width)
-
-
-BASES: Mapping[str, Callable[[Any, int], Base]] = {"mlp": _mlp, "tabular_mlp": _tabular_mlp}
+# (settings, width) -> what stands behind each linear layer.
+BASES: Mapping[str, Callable[[Any, int], list[nn.Module]]] = {
+    "mlp": lambda spec, width: [nn.ReLU()],
+    "tabular_mlp": lambda spec, width: [nn.LayerNorm(width), nn.ReLU(), nn.Dropout(spec.dropout)],
+}
 
 
 def build_base(spec: BaseSpec | Mapping[str, Any], input_width: int) -> Base:
@@ -67,4 +55,8 @@ def build_base(spec: BaseSpec | Mapping[str, Any], input_width: int) -> Base:
     30
     """
     settings = base_spec(spec)
-    return BASES[settings.kind](settings, input_width)
+    width = settings.width or input_width
+    steps: list[nn.Module] = []
+    for before in [input_width, *[width] * (settings.layers - 1)]:
+        steps += [nn.Linear(before, width), *BASES[settings.kind](settings, width)]
+    return Base(nn.Sequential(*steps), width)

@@ -18,10 +18,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.history import EpochLog
+from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.monitor import SliceRows
+from engine.classifier.monitor import EpochLog, SliceRows
 from engine.classifier.train import Trainer
 
 

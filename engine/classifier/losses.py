@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.classifier.attention import BINARY, log_odds
 from engine.classifier.data.labels import INACTIVE
+from engine.classifier.heads import BINARY, log_odds
 from engine.plain import plain
 
 Sums = tuple[Tensor, Tensor, Tensor]

@@ -11,8 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from engine.classifier.data.checks import check_labels
-from engine.classifier.data.dataset import DictDataset, with_masks
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, check_loaders, with_masks
 from engine.classifier.data.labels import (
     INACTIVE,
     Labels,
@@ -21,9 +20,9 @@ from engine.classifier.data.labels import (
     is_pred_label,
     take,
 )
-from engine.classifier.data.loader import DictDataLoader, check_loaders
 from engine.classifier.heads import Kind
 from engine.classifier.network import SliceNetwork, evaluating, weights_of
+from engine.classifier.preconditions import check_labels
 from engine.classifier.rules import check_is
 from engine.errors import SettingError, near
 from engine.metrics.scorer import Scorer
@@ -313,8 +312,13 @@ class SlicingClassifier(SliceNetwork):
                 if row_weights is not None:
                     weights.append(weights_of(X_dict, row_weights).cpu())
                 outputs = self.outputs(X_dict)
+                logits = {
+                    "master": outputs.logits[:, None],
+                    "predictor": outputs.predictors,
+                    "indicator": outputs.indicators,
+                }
                 for kind, parts in probs.items():
-                    parts.append(outputs.stacked(kind).softmax(-1).cpu())
+                    parts.append(logits[kind].softmax(-1).cpu())
         stacked = {kind: torch.cat(parts) for kind, parts in probs.items()}
         return concatenate(labels), stacked, torch.cat(weights) if row_weights else None
 

@@ -1,23 +1,142 @@
-"""What training shows: the rows behind each slice, the monitored metric, tables of figures."""
+"""What training shows: each epoch's log, the rows behind each slice, the monitored metric, figures.
+
+A person sees a bar and a table per epoch, a file a line of JSON, TensorBoard curves.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.classifier.data.dataset import DictDataLoader
 from engine.classifier.data.labels import SliceLabels, classes_of, pred_label
-from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.settings import monitored, unusable_monitor
+from engine.classifier.settings import TrainerConfig, monitored, unusable_monitor
 from engine.errors import listed
 from engine.metrics import catalog as spec
 from engine.metrics.catalog import OVERALL, MetricSpec, badness
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """What one epoch showed.
+
+    Parameters
+    ----------
+    epoch, step
+        Epochs and steps done, from 1.
+    seconds, rows_per_second
+        Time spent training in the epoch, without evaluation.
+    lr
+        Learning rate of its last step.
+    loss
+        The sum of all tasks' losses, mean over its steps.
+    task_losses
+        Label to its mean loss over the rows where it was active; tasks without one are absent.
+    metrics
+        ``score_slices`` of the valid split's loaders, if there are any.
+    monitored
+        The monitor's value, if there is a monitor.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    rows_per_second: float
+    lr: float
+    loss: float
+    task_losses: dict[str, float]
+    metrics: dict[str, float]
+    monitored: float | None = None
+
+
+def write_history(path: str | os.PathLike[str], history: Sequence[EpochLog]) -> None:
+    """Write one line of JSON per epoch; a score that is NaN becomes null."""
+
+    def known(value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else value
+
+    lines = []
+    for epoch in history:
+        metrics = {key: known(value) for key, value in epoch.metrics.items()}
+        fixed = asdict(epoch) | {"metrics": metrics, "monitored": known(epoch.monitored)}
+        lines.append(json.dumps(fixed) + "\n")
+    Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a terminal shows while training.
+
+    Parameters
+    ----------
+    visible
+        Whether there is one.
+    advance
+        Counts steps on the bar.
+    show
+        Prints above the bar.
+    """
+
+    visible: bool
+    advance: Callable[[int], None]
+    show: Callable[[RenderableType], None]
+
+
+@contextmanager
+def screen(config: TrainerConfig, steps: int) -> Iterator[Screen]:
+    """Show a bar of the steps and a table per epoch on a terminal, nothing elsewhere."""
+    from rich.console import Console  # rich is for terminals alone
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    hidden = not (config.progress_bar and console.is_terminal)
+    with Progress(*columns, console=console, disable=hidden) as progress:
+        advance = partial(progress.advance, progress.add_task("training", total=steps))
+        yield Screen(not hidden, (lambda _: None) if hidden else advance, progress.console.print)
+
+
+class TensorBoardWriter:
+    """Writes every task's loss and every slice's metrics as TensorBoard curves, one point an epoch.
+
+    Parameters
+    ----------
+    folder
+        Where the event files go; ``tensorboard --logdir FOLDER`` shows them.
+    from_step
+        Points from this step on are replaced, as a resumed run needs.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], from_step: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to load, and only for curves
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=from_step)
+
+    def write(self, epoch: EpochLog) -> None:
+        """Add an epoch: ``loss/<label>``, ``<metric>/<label>/<dataset>/<split>``, speed and lr."""
+        points = {"loss": epoch.loss, "lr": epoch.lr, "rows_per_second": epoch.rows_per_second}
+        points |= {f"loss/{label}": value for label, value in epoch.task_losses.items()}
+        points |= {"/".join(k.rsplit("/", 1)[::-1]): value for k, value in epoch.metrics.items()}
+        for tag, value in points.items():
+            if not math.isnan(value):
+                self._writer.add_scalar(tag, value, epoch.step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        self._writer.close()
 
 
 @dataclass(frozen=True)
@@ -66,8 +185,8 @@ def _counts(model: SlicingClassifier, loaders: Sequence[DictDataLoader]) -> dict
         labels = loader.dataset.Y_dict
         if isinstance(labels, SliceLabels):
             labelled = (classes_of(labels.labels[labels.task]) >= 0)[:, None]  # [n, 1]
-            inside = ((labels.masks == 1) & labelled).sum(0)  # [slices]
-            by_slice = dict(zip(labels.names, inside.tolist(), strict=True))
+            inside = ((labels.masks == 1) & labelled).sum(0).tolist()  # [slices]
+            by_slice = dict(zip(labels.names, inside, strict=True))
         else:
             own = {name: labels.get(pred_label(model.task_name, name)) for name in counts}
             by_slice = {s: int((classes_of(v) >= 0).sum()) for s, v in own.items() if v is not None}
@@ -164,8 +283,8 @@ def _as_scored(metric: str, model: SlicingClassifier) -> str:
     """Return a metric as the scorer spells it: ``fbeta@beta=2.0`` may be ``fbeta@beta=2`` there."""
     if metric in model.scorer.metrics or metric.partition("@")[0] not in spec.KINDS:
         return metric
-    wanted = spec.parse_metric(metric)
-    return next((name for name, m in model.scorer.metrics.items() if m == wanted), metric)
+    same = spec.parse_metric(metric)
+    return next((name for name, m in model.scorer.metrics.items() if m == same), metric)
 
 
 def empty_slices(rows: Sequence[SliceRows]) -> list[str]:
@@ -201,9 +320,8 @@ def slice_figures(
     metrics = list(dict.fromkeys(metric for by_metric in scores.values() for metric in by_metric))
 
     def line(name: str, label: str, counts: Sequence[int | None], status: str) -> list[Any]:
-        by_metric = scores.get(label, {})
-        figures = [epoch.task_losses.get(label), *(by_metric.get(metric) for metric in metrics)]
-        return [name, *counts, *figures, status]
+        figures = map(scores.get(label, {}).get, metrics)
+        return [name, *counts, epoch.task_losses.get(label), *figures, status]
 
     def worst(of_slice: SliceRows) -> float:
         if not metrics:
@@ -216,8 +334,10 @@ def slice_figures(
         return math.inf if math.isnan(value) else -float(value)
 
     lines = [line(OVERALL, task, (None, None), "")]
-    for s in sorted(rows, key=worst):
-        lines.append(line(s.name, pred_label(task, s.name), (s.train, s.valid), s.status))
+    lines += [
+        line(s.name, pred_label(task, s.name), (s.train, s.valid), s.status)
+        for s in sorted(rows, key=worst)
+    ]
     return ["slice", "train rows", "valid rows", "loss", *metrics, "status"], lines
 
 

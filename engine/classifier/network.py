@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from engine.arguments import is_number
-from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.data.labels import (
     INACTIVE,
@@ -22,7 +21,7 @@ from engine.classifier.data.labels import (
     moved,
     pred_label,
 )
-from engine.classifier.heads import Kind, SliceOutputs, StackedLinear, per_head
+from engine.classifier.heads import ATTENTIONS, Kind, SliceOutputs, StackedLinear, per_head
 from engine.classifier.losses import (
     TaskLosses,
     at_least_single,
@@ -176,13 +175,22 @@ class SliceNetwork(nn.Module):
                 f"have; their fields are {listed(list(X_dict)) or 'none'}: rename them, or set "
                 "input_data_key"
             )
-        dtype = self.master.weight.dtype
-        fields = {key: _as(dtype, moved(X_dict[key], self.device)) for key in keys}
-        hidden: Tensor = self.base_architecture(fields if one is None else fields[one])
-        shape = tuple(hidden.shape) if isinstance(hidden, Tensor) else type(hidden).__name__
-        if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != self.head_dim:  # noqa: PLR2004
-            raise wrong_output(shape, self.head_dim)
-        return hidden
+        fields = {
+            key: _as(self.master.weight.dtype, moved(X_dict[key], self.device)) for key in keys
+        }
+        hidden: Any = self.base_architecture(fields if one is None else fields[one])
+        if not isinstance(hidden, Tensor):
+            gives = f"a {type(hidden).__name__}, not a tensor"
+        elif hidden.dim() != 2:  # noqa: PLR2004 - [batch, width]
+            gives = f"an output of {hidden.dim()} dimensions, {list(hidden.shape)}"
+        elif hidden.shape[1] != self.head_dim:
+            gives = f"an output {hidden.shape[1]} wide"
+        else:
+            return hidden
+        raise SettingError(
+            f"base_architecture gives {gives}, and head_dim is {self.head_dim}: the output must be "
+            f"[batch, {self.head_dim}]; change head_dim, or the base's last layer"
+        )
 
     def _read_experts(self, hidden: Tensor) -> Tensor:
         """Apply predictor and master weights to every expert's representation, [B, S, 2C].
@@ -252,8 +260,7 @@ class SliceNetwork(nn.Module):
             task = classes_of(Y_dict[self.task_name])[:, None]  # [B, 1]
             labels = torch.cat([task, Y_dict.predictors[:, :n_slices]], dim=1)  # [B, 1 + S]
             return labels, Y_dict.indicators[:, :n_slices]
-        n = len(next(iter(Y_dict.values())))
-        absent = torch.full((n,), INACTIVE)
+        absent = torch.full((len(next(iter(Y_dict.values()))),), INACTIVE)
         columns = [classes_of(Y_dict.get(label, absent)) for label in self.label_names]
         stacked = moved(torch.stack(columns, dim=1), self.device)  # [B, 1 + 2S]
         return stacked[:, : 1 + n_slices], stacked[:, 1 + n_slices :]
@@ -273,7 +280,10 @@ class SliceNetwork(nn.Module):
             with torch.random.fork_rng(devices=[]), evaluating(self):
                 outputs = self.outputs(dataset.__getitems__(range(n))[0])
             if len(outputs.logits) != n:
-                raise wrong_output((len(outputs.logits), self.head_dim), self.head_dim, rows=n)
+                raise SettingError(
+                    f"base_architecture gives {len(outputs.logits)} rows for a batch of {n}: it "
+                    "must give one row for each, in their order"
+                )
 
     def outputs(self, X_dict: Mapping[str, Any]) -> SliceOutputs:
         """Run a batch through; an error names the fields that the base can't read.
@@ -288,7 +298,18 @@ class SliceNetwork(nn.Module):
         except (EngineError, torch.OutOfMemoryError):
             raise
         except Exception as e:
-            raise failing_base(_shapes(X_dict), e) from e
+            fields = [
+                f"{name} {list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
+                if isinstance(v, Tensor)
+                else f"{name} a {type(v).__name__}"
+                for name, v in X_dict.items()
+            ]
+            first = str(e).partition("\n")[0]
+            raise SettingError(
+                f"base_architecture can't read a batch whose fields are {listed(fields, 5)}: "
+                f"{type(e).__name__}: {first}; change its first layer, the fields, or "
+                "input_data_key"
+            ) from e
         return outputs
 
     def add_slices(self, names: Sequence[str]) -> None:
@@ -365,38 +386,6 @@ class SliceNetwork(nn.Module):
         return [(p, mask) for stack in (self.indicator, self.transform) for p in stack.parameters()]
 
 
-def failing_base(fields: Mapping[str, str], cause: Exception) -> SettingError:
-    """Return the error of a base that fails on a batch."""
-    shapes = listed([f"{name} {shape}" for name, shape in fields.items()], 5)
-    first = str(cause).partition("\n")[0]
-    return SettingError(
-        f"base_architecture can't read a batch whose fields are {shapes}: "
-        f"{type(cause).__name__}: {first}; change its first layer, the fields, or "
-        "input_data_key"
-    )
-
-
-def wrong_output(
-    output: tuple[int, ...] | str, head_dim: int, rows: int | None = None
-) -> SettingError:
-    """Return the error of a base whose output is not as head_dim says."""
-    if rows is not None:
-        return SettingError(
-            f"base_architecture gives {output[0]} rows for a batch of {rows}: it must give one "
-            "row for each, in their order"
-        )
-    if isinstance(output, str):
-        gives = f"a {output}, not a tensor"
-    elif len(output) == 2:  # noqa: PLR2004 - [batch, width]
-        gives = f"an output {output[1]} wide"
-    else:
-        gives = f"an output of {len(output)} dimensions, {list(output)}"
-    return SettingError(
-        f"base_architecture gives {gives}, and head_dim is {head_dim}: the output must be "
-        f"[batch, {head_dim}]; change head_dim, or the base's last layer"
-    )
-
-
 def weights_of(X_dict: Mapping[str, Any], name: str) -> Tensor:
     """Return the field that says what each row counts, [B].
 
@@ -434,16 +423,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-
-
-def _shapes(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Describe a batch's fields."""
-    return {
-        name: f"{list(v.shape)} {str(v.dtype).removeprefix('torch.')}"
-        if isinstance(v, Tensor)
-        else f"a {type(v).__name__}"
-        for name, v in fields.items()
-    }
 
 
 def _as_list(values: Any) -> Any:

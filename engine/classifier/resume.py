@@ -20,13 +20,10 @@ import xxhash
 from torch import Generator, Tensor
 from torch.optim import Optimizer
 
-from engine.classifier.data.dataset import DictDataset
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, SparseRows
 from engine.classifier.data.labels import SliceLabels, own_labels
-from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.data.sparse import SparseRows
-from engine.classifier.history import EpochLog
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.monitor import Monitor
+from engine.classifier.monitor import EpochLog, Monitor
 from engine.classifier.settings import WEIGHING, TrainerConfig
 from engine.classifier.tensorfile import Tensors, read, with_prefix, write
 from engine.errors import CheckpointError, listed
@@ -78,8 +75,9 @@ class Standing:
         best = self.best_value if self.best_epoch else None
         if monitor is not None and log.monitored is not None and monitor.beats(log.monitored, best):
             self.best_epoch, self.best_value = log.epoch, log.monitored
-            weights = model.state_dict().items()
-            self.best_weights = {name: w.detach().cpu().clone() for name, w in weights}
+            self.best_weights = {
+                name: weight.detach().cpu().clone() for name, weight in model.state_dict().items()
+            }
 
 
 def setup_of(
@@ -89,9 +87,9 @@ def setup_of(
     valid: Sequence[DictDataLoader],
 ) -> dict[str, Any]:
     """Describe what must be the same for two runs to be one, as JSON gives it back."""
-    settings = {n: v for n, v in asdict(config).items() if n not in _CHANGEABLE}
-    setup = settings | {name: getattr(model, name) for name in WEIGHING}
-    setup |= {
+    setup = {
+        **{name: value for name, value in asdict(config).items() if name not in _CHANGEABLE},
+        **{name: getattr(model, name) for name in WEIGHING},
         "slices": model.head_names,
         "trained": [name for name, p in model.named_parameters() if p.requires_grad],
         "weights": {name: list(w.shape) for name, w in model.state_dict().items()},
@@ -116,9 +114,18 @@ def restore(
         return None
     tensors, facts = read(folder / STATE)
     then = facts["setup"]
-    differ = [key for key in setup if then.get(key) != setup[key]]
+    long = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
+    differ = [
+        key if key in long else f"{key} was {then.get(key)!r} and is {value!r}"
+        for key, value in setup.items()
+        if then.get(key) != value
+    ]
     if differ:
-        raise another_training(folder, [(key, then.get(key), setup[key]) for key in differ])
+        raise CheckpointError(
+            f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
+            f"these differ: {listed(differ, 5)}; give another folder, remove it, or set "
+            "resume=False"
+        )
     model.load_state_dict(with_prefix("model", tensors))
     restore_optimizer(optimizer, with_prefix("optimizer", tensors))
     standing = Standing(
@@ -129,24 +136,6 @@ def restore(
     if standing.best_epoch:
         standing.best_weights, _ = read(_best(folder, standing.best_epoch))
     return standing
-
-
-def another_training(
-    folder: object, changed: Sequence[tuple[str, object, object]]
-) -> CheckpointError:
-    """Return the error of a folder with the state of another training."""
-    short = {"weights", "trained", "training rows", "validation rows", "slices", "batches"}
-    differences = listed(
-        [
-            name if name in short else f"{name} was {before!r} and is {now!r}"
-            for name, before, now in changed
-        ],
-        5,
-    )
-    return CheckpointError(
-        f"{str(folder)!r} holds the state of another training, so it can't be gone on with: "
-        f"these differ: {differences}; give another folder, remove it, or set resume=False"
-    )
 
 
 def save(
@@ -200,21 +189,18 @@ def restore_optimizer(optimizer: Optimizer, tensors: Tensors) -> None:
     for name, tensor in tensors.items():
         parameter, what = name.split("/")
         state.setdefault(int(parameter), {})[what] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def random_state(loaders: Sequence[DictDataLoader]) -> RandomState:
     """Take every random state that training draws from."""
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states = torch.cuda.get_rng_state_all()
-        tensors |= {f"cuda{i}": state for i, state in enumerate(states)}
-    for i, generator in enumerate(_generators(loaders)):
-        tensors[f"loader{i}"] = generator.get_state()
+        tensors |= {f"cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    tensors |= {f"loader{i}": g.get_state() for i, g in enumerate(_generators(loaders))}
     name, keys, *rest = np.random.get_state()
-    numbers = [name, np.asarray(keys).tolist(), *rest]
-    return tensors, {"python": random.getstate(), "numpy": numbers}
+    facts = {"python": random.getstate(), "numpy": [name, np.asarray(keys).tolist(), *rest]}
+    return tensors, facts
 
 
 def restore_random_state(
@@ -257,10 +243,6 @@ def fingerprint(dataset: DictDataset) -> str:
 
 def _generators(loaders: Iterable[DictDataLoader]) -> list[Generator]:
     """List the generators of loaders and their samplers, each once."""
-    generators: dict[int, Generator] = {}
-    for loader in loaders:
-        for owner in (loader, loader.sampler, loader.batch_sampler):
-            generator = getattr(owner, "generator", None)
-            if isinstance(generator, Generator):
-                generators[id(generator)] = generator
-    return list(generators.values())
+    owners = (o for loader in loaders for o in (loader, loader.sampler, loader.batch_sampler))
+    generators = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in generators if isinstance(g, Generator)}.values())

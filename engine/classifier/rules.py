@@ -5,6 +5,7 @@ Nothing here loads torch, so that a project file is checked by the rules that tr
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,14 +48,16 @@ def optional(rule: Rule) -> Rule:
     return Rule(rule.tests, or_none=True)
 
 
+def _must(words: str, holds: Test) -> Rule:
+    return Rule(((holds, f", and must {words}"),))
+
+
 def whole(least: int, most: int | None = None) -> Rule:
     """Take whole numbers from one to another."""
     within = f"of at least {least}" if most is None else f"from {least} to {most}"
 
-    def holds(value: Any) -> bool:
-        return is_whole(value) and least <= value and (most is None or value <= most)
-
-    return Rule(((holds, f", and must be a whole number {within}"),))
+    top = math.inf if most is None else most
+    return _must(f"be a whole number {within}", lambda v: is_whole(v) and least <= v <= top)
 
 
 def number(holds: Test, words: str) -> Rule:
@@ -62,19 +65,9 @@ def number(holds: Test, words: str) -> Rule:
     return Rule(((is_number, ", and must be a number"), (holds, f", and must {words}")))
 
 
-def text() -> Rule:
-    """Take text."""
-    return Rule(((lambda v: isinstance(v, str) and bool(v), ", and must be text"),))
-
-
-def flag() -> Rule:
-    """Take true and false."""
-    return Rule(((lambda v: isinstance(v, bool), ", and must be True or False"),))
-
-
-def path() -> Rule:
-    """Take a path."""
-    return Rule(((lambda v: isinstance(v, str | os.PathLike) and bool(v), ", and must be a path"),))
+TEXT = _must("be text", lambda v: isinstance(v, str) and bool(v))
+FLAG = _must("be True or False", lambda v: isinstance(v, bool))
+PATH = _must("be a path", lambda v: isinstance(v, str | os.PathLike) and bool(v))
 
 
 def one_of(known: Iterable[str]) -> Rule:
@@ -99,15 +92,6 @@ def names(what: str) -> Rule:
     return Rule(((is_names, instead),))
 
 
-def field_names() -> Rule:
-    """Take the name of a field, or a list of such names."""
-
-    def holds(value: Any) -> bool:
-        return (isinstance(value, str) or is_names(value)) and len(value) > 0
-
-    return Rule(((holds, ", and must be a field's name, or a list of them"),))
-
-
 def is_names(value: Any) -> bool:
     """Tell whether a value is a list of texts, in an order."""
     ordered = hasattr(value, "__getitem__") and hasattr(value, "__len__")
@@ -116,40 +100,43 @@ def is_names(value: Any) -> bool:
     return all(isinstance(name, str) for name in value)
 
 
-def regex() -> Rule:
-    """Take a regular expression, with one group at most, as scikit-learn's vectorizers do."""
-
-    def groups(value: str) -> int:
-        try:
-            return re.compile(value).groups
-        except re.error:
-            return _PAIR
-
-    one = ", and must be a regular expression with one group at most"
-    return Rule(((lambda v: isinstance(v, str) and groups(v) < _PAIR, one),))
+FIELD_NAMES = _must(
+    "be a field's name, or a list of them",
+    lambda v: (isinstance(v, str) or is_names(v)) and len(v) > 0,
+)
 
 
-def pair_of_lengths() -> Rule:
-    """Take the shortest and longest run of something."""
-
-    def holds(value: Any) -> bool:
-        ordered = isinstance(value, Sequence) and not isinstance(value, str)
-        if not ordered or len(value) != _PAIR or not all(map(is_whole, value)):
-            return False
-        return bool(1 <= value[0] <= value[1])
-
-    return Rule(((holds, ", and must be the shortest and longest run: [1, 2], say"),))
+def _groups(pattern: str) -> int:
+    try:
+        return re.compile(pattern).groups
+    except re.error:
+        return _PAIR
 
 
-def weights() -> Rule:
-    """Take a mapping of names to numbers that aren't below 0."""
+# As scikit-learn's vectorizers take it.
+REGEX = _must(
+    "be a regular expression with one group at most",
+    lambda v: isinstance(v, str) and _groups(v) < _PAIR,
+)
 
-    def holds(value: Any) -> bool:
-        return isinstance(value, Mapping) and all(
-            isinstance(name, str) and is_number(n) and n >= 0 for name, n in value.items()
-        )
 
-    return Rule(((holds, ", and must be slices with numbers that are not below 0"),))
+def _is_pair(value: Any) -> bool:
+    ordered = isinstance(value, Sequence) and not isinstance(value, str)
+    if not ordered or len(value) != _PAIR or not all(map(is_whole, value)):
+        return False
+    return bool(1 <= value[0] <= value[1])
+
+
+PAIR_OF_LENGTHS = _must("be the shortest and longest run: [1, 2], say", _is_pair)
+
+
+def _are_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and is_number(n) and n >= 0 for name, n in value.items()
+    )
+
+
+WEIGHTS = _must("be slices with numbers that are not below 0", _are_weights)
 
 
 def plain(value: Any) -> Any:

@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from engine.classifier.rules import (
+    FIELD_NAMES,
+    FLAG,
+    PAIR_OF_LENGTHS,
+    PATH,
+    REGEX,
+    TEXT,
+    WEIGHTS,
     Rule,
-    field_names,
-    flag,
     names,
     number,
     one_of,
     optional,
-    pair_of_lengths,
-    path,
     plain,
-    regex,
-    text,
-    weights,
     whole,
 )
 from engine.errors import SettingError, brief, listed, near
 from engine.metrics.catalog import OVERALL
 
-# The keys of optimizers.OPTIMIZERS and attention.ATTENTIONS, which load torch.
+# The keys of train.OPTIMIZERS and heads.ATTENTIONS, which load torch.
 OPTIMIZER_NAMES = ("sgd", "adam", "adamax", "adamw")
 ATTENTION_NAMES = ("snorkel", "paper", "indicator", "confidence", "uniform")
 
@@ -58,16 +58,16 @@ WEIGHING: Mapping[str, Rule] = {
     "temperature": _POSITIVE,
     "attention": one_of(ATTENTION_NAMES),
     "indicator_loss_weight": _NOT_NEGATIVE,
-    "slice_weights": weights(),
+    "slice_weights": WEIGHTS,
     "class_weights": Rule(()),  # depends on n_classes: the model checks it
-    "row_weights": optional(text()),
+    "row_weights": optional(TEXT),
 }
 # All of a model's settings, in the order in which a checkpoint has them.
 MODEL: Mapping[str, Rule] = {
     "head_dim": whole(1),
     "slice_names": names("slice names"),
-    "input_data_key": field_names(),
-    "task_name": text(),
+    "input_data_key": FIELD_NAMES,
+    "task_name": TEXT,
     "n_classes": whole(2),
     **WEIGHING,
 }
@@ -161,11 +161,11 @@ class TabularMlpSpec(_BaseSpec):
 
 @dataclass(frozen=True)
 class _TextSpec(_FeatureSpec):
-    ngram_range: Sequence[int] = setting((1, 1), pair_of_lengths())
-    lowercase: bool = setting(True, flag())
-    token_pattern: str = setting(TOKEN, regex())
+    ngram_range: Sequence[int] = setting((1, 1), PAIR_OF_LENGTHS)
+    lowercase: bool = setting(True, FLAG)
+    token_pattern: str = setting(TOKEN, REGEX)
     max_words: int | None = setting(None, optional(whole(1)))
-    column: str = setting("text", text())
+    column: str = setting("text", TEXT)
 
     @property
     def columns(self) -> list[str]:
@@ -184,7 +184,7 @@ class BagOfWordsSpec(_TextSpec):
 class TfIdfSpec(_TextSpec):
     """Weighted token counts; the settings are those of ``TfIdf.fit``."""
 
-    sublinear_tf: bool = setting(False, flag())
+    sublinear_tf: bool = setting(False, FLAG)
     kind: Literal["tfidf"] = "tfidf"
 
 
@@ -418,22 +418,22 @@ class TrainerConfig:
     optimizer: str = setting("adam", one_of(OPTIMIZER_NAMES))
     lr_scheduler: str = setting("constant", one_of(LR_SCHEDULERS))
     warmup_steps: int = setting(0, whole(0))
-    progress_bar: bool = setting(True, flag())
+    progress_bar: bool = setting(True, FLAG)
     seed: int | None = setting(None, optional(SEED))
-    train_split: str = setting("train", text())
-    valid_split: str = setting("valid", text())
-    test_split: str = setting("test", text())
-    log: str | os.PathLike[str] | None = setting(None, optional(path()))
+    train_split: str = setting("train", TEXT)
+    valid_split: str = setting("valid", TEXT)
+    test_split: str = setting("test", TEXT)
+    log: str | os.PathLike[str] | None = setting(None, optional(PATH))
     n_steps: int | None = setting(None, optional(whole(1)))
-    monitor: str | None = setting(None, optional(text()))
+    monitor: str | None = setting(None, optional(TEXT))
     patience: int | None = setting(None, optional(whole(1)))
-    device: str = setting("auto", text())
+    device: str = setting("auto", TEXT)
     precision: str = setting("float32", one_of(PRECISIONS))
     threads: int | None = setting(None, optional(whole(1)))
-    folder: str | os.PathLike[str] | None = setting(None, optional(path()))
-    resume: bool = setting(True, flag())
-    tensorboard: str | os.PathLike[str] | None = setting(None, optional(path()))
-    metric_weights: str | None = setting(None, optional(text()))
+    folder: str | os.PathLike[str] | None = setting(None, optional(PATH))
+    resume: bool = setting(True, FLAG)
+    tensorboard: str | os.PathLike[str] | None = setting(None, optional(PATH))
+    metric_weights: str | None = setting(None, optional(TEXT))
 
     def __post_init__(self) -> None:
         for name, rule in rules_of(type(self)).items():

@@ -5,11 +5,10 @@ Masks come back as -1/0/1 here and nowhere else; -1 is "could not decide" and is
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from engine.arguments import flag
 from engine.arrow.columns import LOCAL, Local
 from engine.errors import InputError, SliceError, SliceFaultError
 from engine.label.local import BATCH, batches
-from engine.run.kernel import Fault, Kernel
+from engine.run.kernel import BatchMasks, Kernel
 from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import codes, field_of, is_combination
 from engine.slicing.functions import SlicingFunction, functions
@@ -38,15 +37,6 @@ class ApplierMetadata:
     """What an applier counted: faults per slice name."""
 
     faults: dict[str, int]
-
-
-class _Batch(NamedTuple):
-    """Some rows: where they start, how many, the faults, and ``[n]`` codes per slice id."""
-
-    start: int
-    n: int
-    faults: Sequence[Fault]
-    masks: Mapping[str, np.ndarray]
 
 
 class _Applier:
@@ -80,7 +70,7 @@ class _Applier:
 
     def _collect(
         self,
-        batches: Iterator[_Batch],
+        batches: Iterable[tuple[int, int, BatchMasks]],
         n: int,
         index: pd.Index | None,
         fault_tolerant: bool,
@@ -89,17 +79,16 @@ class _Applier:
         S = np.recarray(n, dtype=[(sf.name, np.int64) for sf in self.sfs])  # noqa: N806
         names = {sf.id: sf.name for sf in (*self._functions, *self.sfs)}
         counts: dict[str, int] = {}
-        for start, n_rows, faults, masks in batches:
-            for fault in faults:
+        for start, n_rows, out in batches:
+            for fault in out.faults:
+                name, at = names[fault.slice_id], start + fault.row
                 if not fault_tolerant:
-                    raise _raised(fault, names, start, index)
-                counts[names[fault.slice_id]] = counts.get(names[fault.slice_id], 0) + 1
+                    key = f"{at}" if index is None else f"{at} (index {index[[at]].tolist()[0]!r})"
+                    raise SliceFaultError(name, key, fault.read, fault.cause)
+                counts[name] = counts.get(name, 0) + 1
             for sf in self.sfs:
-                S[sf.name][start : start + n_rows] = masks[sf.id]
+                S[sf.name][start : start + n_rows] = out.masks[sf.id]
         return (S, ApplierMetadata(counts)) if return_meta else S
-
-
-_POINTS = "a list of data points, or the table to PandasSFApplier"
 
 
 class SFApplier(_Applier):
@@ -147,21 +136,27 @@ class SFApplier(_Applier):
         SliceFaultError
             If a function fails and ``fault_tolerant`` is False.
         """
-        _check_points(data_points)
+        odd = isinstance(data_points, (str, bytes, Mapping, type, *get_args(Local)))
+        if odd or not (hasattr(data_points, "__len__") and hasattr(data_points, "__getitem__")):
+            raise InputError(
+                f"what SFApplier takes is of type {type(data_points).__name__}; give a list of "
+                "data points, or the table to PandasSFApplier"
+            )
         _check_flags("SFApplier.apply", progress_bar, fault_tolerant, return_meta)
         self._require(SliceKind.ROW)
         kernel = Kernel(self._functions)
         made_of = (sf for sf in with_parts(self.sfs) if sf.expr is not None)
         trees = sorted(made_of, key=lambda sf: is_combination(sf.expr))
 
-        def run(start: int) -> _Batch:
+        def run(start: int) -> tuple[int, int, BatchMasks]:
             points = [_row(x) for x in data_points[start : start + BATCH]]
             out = kernel.run_rows(points)
-            masks = dict(out.masks)
             for sf in trees:
-                column = functools.partial(_fields, points)
-                masks[sf.id] = codes(cast("Expr", sf.expr), masks, column, len(points))
-            return _Batch(start, len(points), out.faults, masks)
+                tree = cast("Expr", sf.expr)
+                out.masks[sf.id] = codes(
+                    tree, out.masks, lambda name: [field_of(x, name) for x in points], len(points)
+                )
+            return start, len(points), out
 
         parts = (run(start) for start in _starts(len(data_points), progress_bar))
         return self._collect(parts, len(data_points), None, fault_tolerant, return_meta)
@@ -206,9 +201,7 @@ class PandasSFApplier(_Applier):
 
         if not isinstance(df, Local):
             raise InputError(f"the table is of type {type(df).__name__}; give {LOCAL}")
-        plan = compile_slices(self.sfs, df)
-        masks = batches(plan, df, _starts(len(df), progress_bar))
-        parts = (_Batch(start, n, out.faults, out.masks) for start, n, out in masks)
+        parts = batches(compile_slices(self.sfs, df), df, _starts(len(df), progress_bar))
         index = df.index if isinstance(df, pd.DataFrame) else None
         return self._collect(parts, len(df), index, fault_tolerant, return_meta)
 
@@ -269,14 +262,9 @@ def slice_dataframe(df: Local, slicing_function: SlicingFunction) -> Local:
         parts = pa.concat_tables([table.slice(0, 0), *(table.slice(r, 1) for r in rows.tolist())])
         if isinstance(df, pa.Table):
             return parts
-        whole = [c.combine_chunks() for c in parts.columns]
-        return pa.RecordBatch.from_arrays(whole, schema=df.schema)
-
-
-def _check_points(points: Any) -> None:
-    odd = isinstance(points, (str, bytes, Mapping, type, *get_args(Local)))
-    if odd or not (hasattr(points, "__len__") and hasattr(points, "__getitem__")):
-        raise InputError(f"what SFApplier takes is of type {type(points).__name__}; give {_POINTS}")
+        return pa.RecordBatch.from_arrays(
+            [column.combine_chunks() for column in parts.columns], schema=df.schema
+        )
 
 
 def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta: Any) -> None:
@@ -285,34 +273,19 @@ def _check_flags(call: str, progress_bar: Any, fault_tolerant: Any, return_meta:
     flag(call, "return_meta", return_meta)
 
 
-def _fields(points: Sequence[Any], name: str) -> list[Any]:
-    return [field_of(x, name) for x in points]
-
-
 def _row(x: Any) -> Any:
     """Return a namespace as the row it is; other data points are called with as they are."""
     return Row(dict(vars(x))) if type(x) is SimpleNamespace else x
 
 
-def _raised(
-    fault: Fault, names: dict[str, str], start: int, index: pd.Index | None
-) -> SliceFaultError:
-    at = start + fault.row
-    key = f"{at}" if index is None else f"{at} (index {index[[at]].tolist()[0]!r})"
-    return SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
-
-
-def _starts(n: int, progress_bar: bool) -> Iterator[int]:
-    """Yield batch starts, with a progress bar on a terminal."""
+def _starts(n: int, progress_bar: bool) -> Iterable[int]:
+    """Return batch starts, with a progress bar on a terminal."""
     starts = range(0, n, BATCH)
-    if not progress_bar:
-        yield from starts
-        return
-    from rich.console import Console  # rich is for terminals only: executors lack it
-    from rich.progress import track
+    if progress_bar:
+        from rich.console import Console  # rich is for terminals only: executors lack it
+        from rich.progress import track
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from starts
-        return
-    yield from track(starts, "slicing", console=console, transient=True)
+        console = Console(stderr=True)
+        if console.is_terminal:
+            return track(starts, "slicing", console=console, transient=True)
+    return starts

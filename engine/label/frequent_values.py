@@ -78,7 +78,14 @@ def check_by(specs: Sequence[By], schema: StructType) -> list[str]:
                 warnings.append(
                     f"by: column {column!r} is a float; two that look alike may be two values"
                 )
-            _check_given(spec, i, schema[column].dataType.simpleString(), kind)
+            wrong = [cell[i] for cell in spec.values or () if family([cell[i]]) != kind]
+            if wrong and not (kind == "float" and family(wrong) == "whole number"):
+                raise SliceError(
+                    f"column {column!r} is {schema[column].dataType.simpleString()}, and its "
+                    f"values to slice by are given as {family(wrong)}: "
+                    f"{listed([repr(v) for v in wrong], 3)}; write them as the column has them "
+                    "(YAML reads no, yes, on and off as booleans unless they are quoted)"
+                )
     return warnings
 
 
@@ -118,10 +125,10 @@ def _values(spec: By, kinds: Sequence[str], rows: Sequence[Any]) -> FoundValues:
     if every is None:
         return FoundValues()
     top = sorted((r for r in rows if r["cell"] is not None), key=lambda r: r["at"])[: spec.top]
-    values = (
+    values = tuple(
         tuple(_READ[kind](text) for kind, text in zip(kinds, r["cell"], strict=True)) for r in top
     )
-    return FoundValues(tuple(values), every["at"], every["n"], sum(r["n"] for r in top))
+    return FoundValues(values, every["at"], every["n"], sum(r["n"] for r in top))
 
 
 def _text(df: DataFrame, column: str) -> Column:
@@ -134,13 +141,3 @@ def _text(df: DataFrame, column: str) -> Column:
 
 def _family(kind: DataType) -> str | None:
     return _FAMILIES.get(kind.simpleString().partition("(")[0])
-
-
-def _check_given(spec: By, i: int, kind: str, wanted: str) -> None:
-    wrong = [cell[i] for cell in spec.values or () if family([cell[i]]) != wanted]
-    if wrong and not (wanted == "float" and family(wrong) == "whole number"):
-        raise SliceError(
-            f"column {spec.columns[i]!r} is {kind}, and its values to slice by are given as "
-            f"{family(wrong)}: {listed([repr(v) for v in wrong], 3)}; write them as the column has "
-            "them (YAML reads no, yes, on and off as booleans unless they are quoted)"
-        )

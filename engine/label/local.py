@@ -39,10 +39,9 @@ def applied(plan: Placement, df: Local, keep: Sequence[str] | None) -> Local:
         marks = {sf.id: mark_of(sf) for sf in plan.sfs}
         table.attrs = {**df.attrs, MARKS: {**df.attrs.get(MARKS, {}), **marks}}
         return table
-    fields = [df.schema.field(at) for at in places]
-    fields += map(marked_field, plan.sfs)
-    arrays = [df.column(at) for at in places]
-    arrays += [pa.array(m == 1, mask=m == -1) for m in masks.values()]
+    fields = [*map(df.schema.field, places), *map(marked_field, plan.sfs)]
+    added = (pa.array(m == 1, mask=m == -1) for m in masks.values())
+    arrays = [*map(df.column, places), *added]
     return type(df).from_arrays(arrays, schema=pa.schema(fields, df.schema.metadata))
 
 
@@ -54,12 +53,11 @@ def mask_codes(plan: Placement, df: Local) -> dict[str, np.ndarray]:
     SliceFaultError
         If a function fails on a row.
     """
-    names = {s: sf.name for s, sf in plan.all_sfs.items()}
     masks = {s: np.empty(len(df), np.int8) for s in plan.ids}
     for start, n, out in batches(plan, df, range(0, len(df), BATCH)):
         for fault in out.faults[:1]:
-            key = f"{start + fault.row}"
-            raise SliceFaultError(names[fault.slice_id], key, fault.read, fault.cause)
+            name, key = plan.all_sfs[fault.slice_id].name, f"{start + fault.row}"
+            raise SliceFaultError(name, key, fault.read, fault.cause)
         for s, codes in masks.items():
             codes[start : start + n] = out.by_slice[s].codes
     return masks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import BooleanType, StructType
+from pyspark.sql.types import BooleanType, StructField, StructType
 
 from engine.errors import SliceError, missing_column
 from engine.masks.checks import quoted
@@ -60,10 +60,7 @@ def check_lookups(sfs: Iterable[SlicingFunction], schema: StructType, read_table
 
 def marked(schema: StructType, lookups: Sequence[Lookup]) -> StructType:
     """Return a schema with the columns that :func:`with_lookups` adds."""
-    with_marks = StructType(list(schema.fields))
-    for node in lookups:
-        with_marks = with_marks.add(node.marker, BooleanType())
-    return with_marks
+    return StructType([*schema.fields, *(StructField(n.marker, BooleanType()) for n in lookups)])
 
 
 def with_lookups(df: DataFrame, lookups: Sequence[Lookup], read_table: Reader) -> DataFrame:
@@ -86,7 +83,13 @@ def with_lookups(df: DataFrame, lookups: Sequence[Lookup], read_table: Reader) -
     Keys in a table whose look-up is ``auto`` are counted first, which is a Spark job each.
     """
     for node in lookups:
-        df = _with_lookup(df, node, read_table)
+        key, column = f"{node.marker}_key", quoted(node.column)
+        own = df.schema[node.column].dataType.simpleString()
+        as_type = _JOINED_AS.get(_family(own) or "", own)
+        keys = _keys(df, node, key, as_type, read_table)
+        with_keys = df.join(keys, column.cast(as_type) == F.col(key), "left")
+        answer = F.when(column.isNotNull(), F.col(key).isNotNull())
+        df = with_keys.withColumn(node.marker, answer).drop(key)
     return df
 
 
@@ -109,24 +112,12 @@ def with_own_lookups(df: DataFrame, sfs: Sequence[SlicingFunction]) -> tuple[Dat
     return with_lookups(df, lookups, read), [node.marker for node in lookups]
 
 
-def _with_lookup(df: DataFrame, node: Lookup, read_table: Reader) -> DataFrame:
-    key = f"{node.marker}_key"
-    kind = _family(df.schema[node.column].dataType.simpleString()) or ""
-    as_type = _JOINED_AS.get(kind, df.schema[node.column].dataType.simpleString())
-    keys = _keys(df, node, key, as_type, read_table)
-    column = quoted(node.column)
-    with_keys = df.join(keys, column.cast(as_type) == F.col(key), "left")
-    answer = F.when(column.isNotNull(), F.col(key).isNotNull())
-    return with_keys.withColumn(node.marker, answer).drop(key)
-
-
 def _keys(df: DataFrame, node: Lookup, key: str, as_type: str, read_table: Reader) -> DataFrame:
     """Return distinct keys that aren't null, with a hint for the join."""
     values = node.keys.values
     if values is None:
-        own = read_table(node.keys.table)
-        own = own.select(quoted(node.keys.column).cast(as_type).alias(key))
-        keys = own.where(F.col(key).isNotNull()).distinct()
+        own = quoted(node.keys.column).cast(as_type).alias(key)
+        keys = read_table(node.keys.table).select(own).where(F.col(key).isNotNull()).distinct()
     else:
         kind = _ARROW[family(values)]
         table = pa.table({key: pa.array(sorted(values), kind)})
@@ -147,8 +138,9 @@ def _check(name: str, node: Lookup, schema: StructType, read_table: Reader) -> N
     if node.keys.values is None:
         table = read_table(node.keys.table)
         if node.keys.column not in table.columns:
-            whose = f"slice {name!r}, keys in {node.keys.table}"
-            raise missing_column(whose, node.keys.column, table.columns)
+            raise missing_column(
+                f"slice {name!r}, keys in {node.keys.table}", node.keys.column, table.columns
+            )
         key_kind = table.schema[node.keys.column].dataType.simpleString()
         where = f"the keys in {node.keys.table}"
         same = _family(kind) is not None and _family(kind) == _family(key_kind)

@@ -85,13 +85,12 @@ class Explanation:
         widths = [max(len(r[i]) for r in rows) for i in range(2)]
         lines = [f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]}" for r in rows]
         python = sum(a.tier in PYTHON for a in self.slices)
-        if python:
-            lines.append(
-                f"{python} of {len(self.slices)} slices share one Arrow UDF; "
-                f"columns crossing to Python, once each: {', '.join(self.crossing) or 'none'}"
-            )
-        else:
-            lines.append("no column crosses to Python")
+        lines.append(
+            f"{python} of {len(self.slices)} slices share one Arrow UDF; "
+            f"columns crossing to Python, once each: {', '.join(self.crossing) or 'none'}"
+            if python
+            else "no column crosses to Python"
+        )
         for column, methods in self.scans.items():
             counts = ", ".join(f"{n} by {how}" for how, n in methods.items())
             lines.append(f"searches in {column}, all in one pass: {counts}")

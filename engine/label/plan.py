@@ -15,10 +15,10 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_type
-from pyspark.sql.types import DataType, StructType
+from pyspark.sql.types import StructType
 
 from engine.arguments import entries, mapping
-from engine.arrow.collected import Decode, crossing, decoder
+from engine.arrow.collected import crossing, decoder
 from engine.arrow.columns import LOCAL, Local, kinds_of, names_of, places_of
 from engine.compile.catalyst import Native, translated, unreadable_columns
 from engine.compile.tiers import (
@@ -44,9 +44,16 @@ from engine.label.placement import Placement
 from engine.label.predicates import check_predicates, predicate
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout, StoredSlice, bit_sql, described_mask, unmarked
+from engine.masks.layout import (
+    Layout,
+    StoredSlice,
+    TableForm,
+    bit_sql,
+    described_mask,
+    table_form,
+    unmarked,
+)
 from engine.masks.splits import ALL
-from engine.masks.table import TableForm, form_of
 from engine.plain import plain
 from engine.run.faults import named_fault, stop_at_fault
 from engine.run.ship import check_picklable
@@ -113,21 +120,22 @@ class MaskPlan(Placement):
         """
         local = _is_local(df)
         if keep is not None:
-            keep = _columns("MaskPlan.apply", keep, None if local else df.columns)
+            keep = entries("MaskPlan.apply", "keep", keep, "a list of columns")
+            for column in () if local else keep:
+                if column not in df.columns:
+                    raise missing_column("keep of MaskPlan.apply", str(column), df.columns)
         if local:
             return applied(self, df, keep)
         columns = list(df.columns if keep is None else keep)
         check_ids(self.sfs, dict.fromkeys(columns, "table"))
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0])
         masked = stop_at_fault(masked, columns[:1] if keep is None else columns, self.native_faults)
-        return masked.select(*(quoted(c) for c in columns), *self._marked())
-
-    def _marked(self) -> list[SparkColumn]:
-        """Return the masks with the marks by which whatever reads masks finds them."""
-        return [
+        # Whatever reads masks finds them by these.
+        marks = (
             described_mask(mask, StoredSlice(sf.id, sf.name, fingerprint(sf, ZONE)))
             for mask, sf in zip(self.mask_columns(), self.sfs, strict=True)
-        ]
+        )
+        return masked.select(*(quoted(c) for c in columns), *marks)
 
     def coverage(self, df: Any) -> list[Coverage]:
         """Count each slice's rows, in one pass; see :meth:`apply` for tables and errors.
@@ -146,7 +154,7 @@ class MaskPlan(Placement):
                 Coverage(s, ALL, len(df), int((codes == 1).sum()), int((codes == -1).sum()))
                 for s, codes in mask_codes(self, df).items()
             ]
-        form = form_of(self.sfs)
+        form = table_form([], self.sfs, dict.fromkeys(self.ids, ""), "auto", None, "")
         masked = self.with_faults(with_own_lookups(df, self.sfs)[0], form.places)
         masked = stop_at_fault(masked, df.columns[:1], self.native_faults)
         return coverage(self.rows(masked, form), self.ids, None)
@@ -156,7 +164,9 @@ class MaskPlan(Placement):
         if form.layout is Layout.BOOLEAN:
             return form.rows(masked, self.mask_columns())
         words = self.word_columns(form.bits.at, form.bits.words)
-        return form.rows_of_words(masked.select(*unmarked(masked, form.columns), *words))
+        return form.rows_of(
+            masked.select(*unmarked(masked, form.columns), *words), form.bits.columns
+        )
 
     def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: those in ``bits``, then others."""
@@ -165,10 +175,8 @@ class MaskPlan(Placement):
         places = {s: b for s, b in wanted.items() if s in inside}
         needed = {p for s, parts in self._needed.items() if s not in inside for p in parts}
         free = max(wanted.values(), default=-1) + 1
-        for extra in sorted(needed & inside - places.keys()):
-            places[extra] = free
-            free += 1
-        return places
+        extra = sorted(needed & inside - places.keys())
+        return places | {s: bit for bit, s in enumerate(extra, free)}
 
     @functools.cached_property
     def _native(self) -> Mapping[str, Native]:
@@ -221,10 +229,10 @@ class MaskPlan(Placement):
             return quoted(column)
         return crossing(quoted(column), self.schema[column].dataType)
 
-    def mask_columns(self, bits: Mapping[str, int] | None = None) -> list[SparkColumn]:
+    def mask_columns(self) -> list[SparkColumn]:
         """Return one BOOLEAN Column per slice, over what :meth:`with_faults` returned."""
         masks: dict[str, SparkColumn] = {}
-        places = self._bits(bits)
+        places = self._bits(None)
         return [self._mask_column(s, places, masks).cast("boolean").alias(s) for s in self.ids]
 
     @staticmethod
@@ -247,19 +255,19 @@ class MaskPlan(Placement):
         """
         places = self._bits(bits)
         masks: dict[str, SparkColumn] = {}
-        words: dict[str, list[SparkColumn]] = {name: [] for name in self.word_names(bits, n_words)}
-        for name in {f"{kind}_{k}" for kind in ("in", "null") for k in range(words_of(places))}:
-            if name in words:
-                words[name].append(F.col(f"{FAULTS}.{name}"))
+        of_udf = self.word_names(places)
+        words = {
+            name: [F.col(f"{FAULTS}.{name}")] if name in of_udf else []
+            for name in self.word_names(bits, n_words)
+        }
         for s in bits:
             if s in self.all_sfs and s not in places:
                 mask, (k, b) = self._mask_column(s, places, masks), divmod(bits[s], WORD)
                 one = F.lit((1 << b) - ((b == WORD - 1) << WORD)).cast("long")  # the last: sign
                 words[f"in_{k}"].append(F.when(mask, one).otherwise(F.lit(0).cast("long")))
                 words[f"null_{k}"].append(F.when(mask.isNull(), one).otherwise(0))
-        nothing = F.lit(0).cast("long")
         return [
-            functools.reduce(lambda a, b: a.bitwiseOR(b), parts, nothing).alias(name)
+            functools.reduce(lambda a, b: a.bitwiseOR(b), parts, F.lit(0).cast("long")).alias(name)
             for name, parts in words.items()
         ]
 
@@ -268,7 +276,8 @@ class MaskPlan(Placement):
     ) -> SparkColumn:
         if slice_id not in masks:
             if slice_id in places:
-                masks[slice_id] = _bit(places[slice_id])
+                # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
+                masks[slice_id] = F.expr(bit_sql(places[slice_id], f"{FAULTS}."))
             elif self.tiers[slice_id] is Tier.MASKS:
                 masks[slice_id] = combined(
                     self._tree(slice_id), lambda s: self._mask_column(s, places, masks)
@@ -324,25 +333,17 @@ def compile_slices(
     _check_settings(reserved, tier, tiers)
     check_ids(sfs, reserved)
     everything = {sf.id: sf for sf in with_parts(sfs)}
-    spark_schema = None
+    spark_schema = session = None
     if isinstance(schema, StructType):
         new = [node for node in joined(sfs) if node.marker not in schema.names]
         spark_schema = schema = marked(schema, new)
+        session = SparkSession.getActiveSession()
     else:
         check_local(sfs)
-    kinds, columns = (
-        _kinds(schema),
-        names_of(schema) if spark_schema is None else spark_schema.names,
-    )
-    candidates = {
-        s: candidate(sf, list(kinds), kinds, FEW if spark_schema is not None else math.inf)
-        for s, sf in everything.items()
-    }
-    must, may = (
-        _named(tiers or {}, candidates),
-        _named({} if tier is None else dict.fromkeys(candidates, tier), candidates),
-    )
-    session = _session() if spark_schema is not None else None
+    kinds, few = _kinds(schema), math.inf if spark_schema is None else FEW
+    candidates = {s: candidate(sf, list(kinds), kinds, few) for s, sf in everything.items()}
+    must = _named(tiers or {}, candidates)
+    may = _named({} if tier is None else dict.fromkeys(candidates, tier), candidates)
     if spark_schema is not None and session is not None:
         lifted = [s for s, c in candidates.items() if c.tree is not None]
         in_spark = {s for s in lifted if Tier.SPARK in (must.get(s), may.get(s))}
@@ -352,29 +353,22 @@ def compile_slices(
         may, must = may | must, {}
     forced = {s: t for s, t in may.items() if t in candidates[s].costs} | must
     where = dict(zip(everything, chosen(list(candidates.values()), kinds, forced), strict=True))
-    decoders = _decoders(spark_schema) if spark_schema is not None else {}
+    fields = () if spark_schema is None else spark_schema.fields
+    decoders = {f.name: decode for f in fields if (decode := decoder(f.dataType)) is not None}
     plan = MaskPlan(
         tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, where, decoders
     )
     for a in plan.assignments:
         for note in a.notes:
             log.warning("slice %r %s", a.name, note)
-    if spark_schema is not None:
-        check_picklable(plan.python_sfs)
-    else:
-        places_of(columns, plan.crossing)
-    if spark_schema is not None and session is not None:
+    if spark_schema is None:
+        places_of(names_of(schema), plan.crossing)
+        return plan
+    check_picklable(plan.python_sfs)
+    if session is not None:
         native = [sf for sf in everything.values() if sf.kind in (SliceKind.SQL, SliceKind.COLUMN)]
         check_predicates(native, spark_schema, session)
     return plan
-
-
-def _columns(call: str, keep: Any, known: Sequence[str] | None) -> list[Any]:
-    columns = entries(call, "keep", keep, "a list of columns")
-    for column in columns:
-        if known is not None and column not in known:
-            raise missing_column(f"keep of {call}", str(column), known)
-    return columns
 
 
 def _check_settings(reserved: Any, tier: Any, tiers: Any) -> None:
@@ -412,17 +406,9 @@ def _kinds(schema: Any) -> dict[str, pa.DataType]:
         raise InputError(
             f"the schema to compile slices for is of type {type(schema).__name__}; give {wanted}"
         )
-    return {f.name: _arrow_type(f.dataType) for f in schema}
-
-
-def _decoders(schema: StructType) -> dict[str, Decode]:
-    decoders = {f.name: decoder(f.dataType) for f in schema}
-    return {column: decode for column, decode in decoders.items() if decode is not None}
-
-
-def _arrow_type(kind: DataType) -> pa.DataType:
     # A vector or an interval, say: rows have it, whole columns don't.
-    return to_arrow_type(kind) if decoder(kind) is None else pa.null()
+    whole = {f.name: f.dataType for f in schema if decoder(f.dataType) is None}
+    return {c: to_arrow_type(whole[c]) if c in whole else pa.null() for c in schema.names}
 
 
 def _is_local(df: Any) -> bool:
@@ -432,13 +418,3 @@ def _is_local(df: Any) -> bool:
             f"the table is of type {type(df).__name__}; give a Spark DataFrame, {LOCAL}"
         )
     return not isinstance(df, DataFrame)
-
-
-def _session() -> SparkSession | None:
-    return SparkSession.getActiveSession()
-
-
-def _bit(bit: int) -> SparkColumn:
-    """Return a slice's mask from its bit in the UDF's words."""
-    # As text it is one call to the JVM; as Columns, 2,000 slices would take seconds.
-    return F.expr(bit_sql(bit, f"{FAULTS}."))

@@ -87,17 +87,15 @@ def verify(
             if a != b:
                 tier = ours.tiers[slice_id]
                 name = ours.all_sfs[slice_id].name
-                key = comparison["first"][_KEY]
                 raise VerifyError(
-                    f"slice {name!r} on row {key}: its compiled form ({tier}) says {a}, the "
-                    f"Python function says {b}; nothing was written. Run it as "
-                    f"Python (tiers: {{{name}: row}}) and report this as a bug of the engine"
+                    f"slice {name!r} on row {comparison['first'][_KEY]}: its compiled form "
+                    f"({tier}) says {a}, the Python function says {b}; nothing was written. Run it "
+                    f"as Python (tiers: {{{name}: row}}) and report this as a bug of the engine"
                 )
     return int(comparison["rows"]), len(bits)
 
 
 def _answer(words: Sequence[dict[str, int]], side: str, bit: int, half: int) -> bool | None:
     word, at = divmod(bit, 64)
-    if words[half + word][side] >> at & 1:
-        return None
-    return bool(words[word][side] >> at & 1)
+    undecided = words[half + word][side] >> at & 1
+    return None if undecided else bool(words[word][side] >> at & 1)

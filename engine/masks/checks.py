@@ -86,17 +86,15 @@ def check_columns(df: DataFrame, table: str, roles: Mapping[str, Sequence[str]])
             if names.count(column) > 1:
                 raise duplicate_column(column, names.count(column))
             if len(twins := [c for c in names if c.lower() == column.lower()]) > 1:
-                _check_case(df, table, column, next(c for c in twins if c != column))
+                other = next(c for c in twins if c != column)
+                if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
+                    raise ColumnError(
+                        f"column {column!r} of {table} can't be told from {other!r}, as Spark "
+                        "looks at no case: rename one in the source, or set "
+                        "spark.sql.caseSensitive under spark"
+                    )
             if role in {"key", "partition"}:
                 check_key_type(column, df.schema[column].dataType)
-
-
-def _check_case(df: DataFrame, table: str, column: str, other: str) -> None:
-    if df.sparkSession.conf.get("spark.sql.caseSensitive", "false") != "true":
-        raise ColumnError(
-            f"column {column!r} of {table} can't be told from {other!r}, as Spark looks at no "
-            "case: rename one in the source, or set spark.sql.caseSensitive under spark"
-        )
 
 
 def check_rows(
@@ -163,7 +161,13 @@ def check_rows(
             order = [*map(quoted, key)]
             first = df.where(sql).select(*order).orderBy(*order).limit(1).collect()[0]
             name = shorten(key_text(first.asDict(), key), 200, placeholder=" …")
-            wrong.append(no_partition(table, column, problem, cause, n_lost, rows, name))
+            wrong.append(
+                TableError(
+                    f"partition column {column!r} of {table} {problem} on {n_lost:,} of {rows:,} "
+                    f"rows, the first is {name}: {cause}; give it another value in the source, or "
+                    "leave the column out of partition_by"
+                )
+            )
     if wrong:
         raise wrong[0] if len(wrong) == 1 else TableError("; besides, ".join(map(str, wrong)))
     return rows
@@ -180,17 +184,6 @@ def no_rows(table: str, where: str | None = None) -> TableError:
     """Return the error of a table without rows."""
     chosen = f" where {where}" if where else ""
     return TableError(f"{table} has no rows{chosen}; nothing was written")
-
-
-def no_partition(
-    table: str, column: str, problem: str, cause: str, n: int, rows: int, first: str
-) -> TableError:
-    """Return the error of a partition column with a value that a table can't have."""
-    return TableError(
-        f"partition column {column!r} of {table} {problem} on {n:,} of {rows:,} rows, the "
-        f"first is {first}: {cause}; give it another value in the source, or leave the column "
-        "out of partition_by"
-    )
 
 
 def _no_partition(column: str) -> Iterator[tuple[str, str, str]]:
@@ -213,9 +206,8 @@ def check_no_null_keys(tables: Mapping[str, DataFrame], key: Sequence[str]) -> N
         With the first table and column, and how many rows.
     """
     null = {c: f"{name_sql(c)} IS NULL" for c in key}
-    any_null = " OR ".join(null.values())
     some = [
-        df.where(any_null).limit(1).selectExpr(f"{i} AS at")
+        df.where(" OR ".join(null.values())).limit(1).selectExpr(f"{i} AS at")
         for i, df in enumerate(tables.values())
         if any(df.schema[c].nullable for c in key)
     ]

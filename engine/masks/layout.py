@@ -1,4 +1,4 @@
-"""How a mask table holds its masks: BOOLEAN columns, or words of 64 bits.
+"""The mask table, and how it holds its masks: BOOLEAN columns, or words of 64 bits.
 
 The layout is fixed when the table is made, and the schema's metadata alone says which slices
 there are: a BOOLEAN column's ``slice``, a word's ``slices``, bit by bit. Time travel reads it.
@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from pyspark.sql import Column
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import MaskError
+from engine.errors import MaskError, StaleError, listed
 from engine.masks.checks import quoted
+from engine.slicing.functions import SlicingFunction
 from engine.sql import name_sql
 from engine.words import WORD
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import StructType
 
 MOST_BOOLEAN = 100  # slices, beyond which a new table is packed
@@ -72,7 +73,7 @@ class Bits:
 
     slices: tuple[StoredSlice, ...] = ()
 
-    @property
+    @cached_property
     def at(self) -> dict[str, int]:
         """Slice id to its bit; dropped slices have none."""
         return {s.id: i for i, s in enumerate(self.slices) if not s.dropped}
@@ -82,7 +83,7 @@ class Bits:
         """How many words hold these bits."""
         return -(-len(self.slices) // WORD)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the word columns: ``in_0``…, then ``null_0``…."""
         return tuple(f"{kind}{k}" for kind in (_IN, _NULL) for k in range(self.words))
@@ -139,10 +140,13 @@ def described_words(words: Sequence[str], bits: Bits) -> list[Column]:
     bits
         Which bit is whose.
     """
-    about = [_word_metadata(bits.of_word(k)) for k in range(bits.words)] * 2
+    about = [
+        [{"bit": b, "id": s.id, **s.metadata, "dropped": s.dropped} for b, s in enumerate(slices)]
+        for slices in map(bits.of_word, range(bits.words))
+    ]
     return [
-        F.expr(w).alias(name, metadata=metadata)
-        for w, name, metadata in zip(words, bits.columns, about, strict=True)
+        F.expr(word).alias(name, metadata={_WORD_META: slices})
+        for word, name, slices in zip(words, bits.columns, about * 2, strict=True)
     ]
 
 
@@ -171,27 +175,28 @@ def layout_of(schema: StructType) -> Layout | None:
     return Layout.BOOLEAN if marks else None
 
 
-def boolean_slices(schema: StructType) -> tuple[StoredSlice, ...]:
-    """Return the slices of a table of BOOLEAN columns, in column order."""
-    masks = [(f.name, f.metadata[_COLUMN_META]) for f in schema if _COLUMN_META in f.metadata]
-    return tuple(StoredSlice(name, m["name"], m["fingerprint"]) for name, m in masks)
-
-
 def stored_bits(schema: StructType) -> Bits:
     """Return the bits of a packed table; none where the table isn't packed."""
-    words = {f.name: f.metadata[_WORD_META] for f in schema if _WORD_META in f.metadata}
     # Of each word one of the two is enough to know its slices by; a word that is not there at all
     # has bits that are no slice's.
-    about = {name.rpartition("_")[2]: slices for name, slices in words.items()}
-    n = 1 + max((int(k) for k in about if k.isdigit()), default=-1)
-    unknown = [StoredSlice("", "", "", dropped=True)] * WORD
+    words = {
+        f.name.rpartition("_")[2]: f.metadata[_WORD_META]
+        for f in schema
+        if _WORD_META in f.metadata
+    }
+    n = 1 + max((int(k) for k in words if k.isdigit()), default=-1)
+    unknown = [{"id": "", "name": "", "fingerprint": "", "dropped": True}] * WORD
+    slices = (about for k in range(n) for about in words.get(str(k), unknown))
     return Bits(
-        tuple(
-            s
-            for k in range(n)
-            for s in (map(_from_metadata, about[str(k)]) if str(k) in about else unknown)
-        )
+        tuple(StoredSlice(s["id"], s["name"], s["fingerprint"], s["dropped"]) for s in slices)
     )
+
+
+def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
+    """Return the slices of a mask table, in the order of bits, then of BOOLEAN columns."""
+    masks = [(f.name, f.metadata[_COLUMN_META]) for f in schema if _COLUMN_META in f.metadata]
+    columns = (StoredSlice(name, m["name"], m["fingerprint"]) for name, m in masks)
+    return (*(s for s in stored_bits(schema).slices if not s.dropped), *columns)
 
 
 def choose_layout(wanted: str, stored: Layout | None, slices: int, table: str) -> Layout:
@@ -273,12 +278,112 @@ def _signed(value: int) -> int:
     return value - ((value >> (WORD - 1)) << WORD)
 
 
-def _word_metadata(slices: Sequence[StoredSlice]) -> dict[str, Any]:
-    about = [
-        {"bit": b, "id": s.id, **s.metadata, "dropped": s.dropped} for b, s in enumerate(slices)
-    ]
-    return {_WORD_META: about}
+@dataclass(frozen=True)
+class TableForm:
+    """What a run's mask table looks like: its columns, its layout, its slices.
+
+    Attributes
+    ----------
+    columns
+        Key, split, partition and carried columns.
+    layout
+        How masks are held.
+    bits
+        The run's slices; in a packed table each has its bit.
+    """
+
+    columns: tuple[str, ...]
+    layout: Layout
+    bits: Bits
+
+    def rows(self, masked: DataFrame, masks: Sequence[Column]) -> DataFrame:
+        """Return the table's rows.
+
+        Parameters
+        ----------
+        masked
+            Rows that have the columns.
+        masks
+            A BOOLEAN Column per slice over them, named as the slice.
+        """
+        columns = unmarked(masked, self.columns)
+        if self.layout is Layout.BOOLEAN:
+            described = zip(masks, self.bits.slices, strict=True)
+            return masked.select(*columns, *(described_mask(m, s) for m, s in described))
+        # Masks are columns first, for a word takes each twice.
+        return self.rows_of(masked.select(*columns, *masks), words_sql(self.bits))
+
+    @property
+    def places(self) -> dict[str, int] | None:
+        """Slice id to its bit, in a packed table."""
+        return self.bits.at if self.layout is Layout.PACKED else None
+
+    def rows_of(self, masked: DataFrame, words: Sequence[str]) -> DataFrame:
+        """Return a packed table's rows, of rows that have the columns, and the words in SQL."""
+        return masked.select(*map(quoted, self.columns), *described_words(words, self.bits))
 
 
-def _from_metadata(about: Mapping[str, Any]) -> StoredSlice:
-    return StoredSlice(about["id"], about["name"], about["fingerprint"], about["dropped"])
+def table_form(
+    columns: Sequence[str],
+    sfs: Sequence[SlicingFunction],
+    fingerprints: Mapping[str, str],
+    wanted: str,
+    stored: StructType | None,
+    table: str,
+) -> TableForm:
+    """Return the form of a run's mask table; a stored table's layout and bits stay.
+
+    Parameters
+    ----------
+    columns
+        Key, split, partition and carried columns.
+    sfs, fingerprints
+        The run's slices.
+    wanted
+        The layout asked for: ``auto``, ``boolean`` or ``packed``.
+    stored
+        The schema of the table as it is, if there is one.
+    table
+        Its name, for messages.
+
+    Raises
+    ------
+    MaskError
+        If the table has another layout than the one asked for.
+        If a column is named as a packed table's words are.
+    """
+    slices = [StoredSlice(sf.id, sf.name, fingerprints[sf.id]) for sf in sfs]
+    before = None if stored is None else layout_of(stored)
+    layout = choose_layout(wanted, before, len(slices), table)
+    bits = (Bits() if stored is None else stored_bits(stored)).with_slices(slices)
+    if layout is Layout.PACKED:
+        check_word_names(columns, bits)
+    return TableForm(tuple(columns), layout, bits)
+
+
+def check_same_slices(table: str, stored: Mapping[str, str], now: Mapping[str, str]) -> None:
+    """Refuse to label some partitions with other slices than the rest have.
+
+    Parameters
+    ----------
+    table
+        The mask table's name.
+    stored, now
+        Slice id to fingerprint, of the table and of the run.
+
+    Raises
+    ------
+    StaleError
+        With the slices that differ.
+    """
+    changed = sorted(s for s in stored.keys() | now.keys() if stored.get(s) != now.get(s))
+    if changed:
+        raise StaleError(
+            f"slices {listed(changed, 5)} changed since {table} was labelled, so labelling some "
+            "partitions only would leave the others with the old ones; label all (without --where)"
+        )
+
+
+def slices_of(schema: StructType) -> dict[str, str]:
+    """Return slice id to fingerprint of a mask table, in the order of columns or bits."""
+    return {s.id: s.fingerprint for s in stored_slices(schema)}

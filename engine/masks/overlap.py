@@ -71,8 +71,7 @@ class Overlap:
             share of the rows in either that are in both; ``containment_a``, the share of a's rows
             that are in b, and ``containment_b``, that of b's in a.
         """
-        a, b = np.nonzero(np.triu(self.counts, 1))
-        return self._pairs(a, b)
+        return self._pairs(*np.nonzero(np.triu(self.counts, 1)))
 
     def jaccard(self) -> pd.DataFrame:
         """Return ``[S, S]`` shares of the rows in either slice that are in both; 0/0 is NaN."""
@@ -81,8 +80,8 @@ class Overlap:
 
     def containment(self) -> pd.DataFrame:
         """Return ``[S, S]`` shares of the row's slice that the column's has; 0/0 is NaN."""
-        own = np.diag(self.counts)
-        return self._square(self.counts, np.broadcast_to(own[:, None], self.counts.shape))
+        own = np.diag(self.counts)[:, None]
+        return self._square(self.counts, np.broadcast_to(own, self.counts.shape))
 
     def near_duplicates(self, at_least: float = 0.95) -> pd.DataFrame:
         """Return the pairs that are nearly the same slice, those of the highest Jaccard first.
@@ -94,9 +93,7 @@ class Overlap:
         """
         at_least = number("near_duplicates", "at_least", at_least, 0, 1)
         pairs = self.to_pandas()
-        chosen = pairs[pairs["jaccard"] >= at_least]
-        order = chosen.sort_values("jaccard", ascending=False, kind="stable")
-        return order.reset_index(drop=True)
+        return _sorted(pairs[pairs["jaccard"] >= at_least], "jaccard")
 
     def contained(self, at_least: float = 1.0) -> pd.DataFrame:
         """Return the pairs of which ``slice_a`` is within ``slice_b`` and not equal to it.
@@ -112,13 +109,10 @@ class Overlap:
             As :meth:`to_pandas`, the highest ``containment_a`` first.
         """
         at_least = number("contained", "at_least", at_least, 0, 1)
-        own = np.diag(self.counts)
-        both = self.counts
+        both, own = self.counts, np.diag(self.counts)
         equal = (both == own[:, None]) & (both == own[None, :])
-        within = both >= at_least * own[:, None]
-        a, b = np.nonzero((both > 0) & within & ~equal)
-        pairs = self._pairs(a, b).sort_values("containment_a", ascending=False, kind="stable")
-        return pairs.reset_index(drop=True)
+        a, b = np.nonzero((both > 0) & (both >= at_least * own[:, None]) & ~equal)
+        return _sorted(self._pairs(a, b), "containment_a")
 
     def _pairs(self, a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
         own, names = np.diag(self.counts), np.array(self.ids, dtype=object)
@@ -136,9 +130,12 @@ class Overlap:
         return pd.DataFrame(columns)
 
     def _square(self, above: np.ndarray, below: np.ndarray) -> pd.DataFrame:
-        empty = np.full(above.shape, np.nan)
-        shares = np.divide(above, below, out=empty, where=below > 0)
+        shares = np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
         return pd.DataFrame(shares, index=list(self.ids), columns=list(self.ids))
+
+
+def _sorted(pairs: pd.DataFrame, by: str) -> pd.DataFrame:
+    return pairs.sort_values(by, ascending=False, kind="stable", ignore_index=True)
 
 
 def overlap(masks: Any, ids: Sequence[str] | None = None) -> Overlap:
@@ -168,23 +165,19 @@ def overlap(masks: Any, ids: Sequence[str] | None = None) -> Overlap:
     """
     names = None if ids is None else texts("overlap", "ids", ids, "a list of slice ids")
     if is_local(masks):
-        return _of_local(*inside(masks, names))
+        wanted, members = inside(masks, names)
+        counts, n = np.zeros((len(wanted), len(wanted)), dtype=np.int64), len(members)
+        covered = add_pairs(counts, packed(members), np.arange(len(wanted))) if wanted and n else 0
+        return Overlap(wanted, n, counts, n - covered)
     masks = spark_table("overlap", "masks", masks)
     wanted = named_masks(masks, names, "ids") if names is None or names else ()
-    table = read_masks(masks)
-    words = table.words(wanted)
-    columns = words.in_words or ("0L",)
-    narrow = table.df.selectExpr(*(f"{w} AS _word_{i}" for i, w in enumerate(columns)))
+    words = read_masks(masks).words(wanted)
+    columns = enumerate(words.in_words or ("0L",))
+    narrow = masks.selectExpr(*(f"{word} AS _word_{i}" for i, word in columns))
     count = _counting(np.array([words.at[s] for s in wanted], dtype=np.intp))
     parts = narrow.mapInArrow(count, f"{_PAIR} long, {_ROWS} long")
     sums = parts.groupBy(_PAIR).agg(F.sum(_ROWS).alias(_ROWS)).toPandas()
     return _arranged(sums[_PAIR].to_numpy(np.int64), sums[_ROWS].to_numpy(np.int64), wanted)
-
-
-def _of_local(ids: tuple[str, ...], members: np.ndarray) -> Overlap:
-    counts, n = np.zeros((len(ids), len(ids)), dtype=np.int64), len(members)
-    covered = add_pairs(counts, packed(members), np.arange(len(ids))) if ids and n else 0
-    return Overlap(ids, n, counts, n - covered)
 
 
 def _arranged(pair: np.ndarray, n: np.ndarray, ids: tuple[str, ...]) -> Overlap:
@@ -205,9 +198,7 @@ def _counting(bits: np.ndarray) -> Callable[[Iterable[Any]], Iterable[Any]]:
         counts = np.zeros((len(bits), len(bits)), dtype=np.int64)
         rows = covered = 0
         for batch in batches:
-            words = np.empty((batch.num_rows, batch.num_columns), dtype=np.int64)
-            for k, column in enumerate(batch.columns):
-                words[:, k] = column.to_numpy(zero_copy_only=False)
+            words = np.column_stack([c.to_numpy(zero_copy_only=False) for c in batch.columns])
             rows += len(words)
             covered += add_pairs(counts, words, bits)
         if rows:

@@ -1,4 +1,4 @@
-"""Reading masks back: one reader for both layouts."""
+"""Reading masks back: one reader for both layouts, in Spark and of Arrow's columns."""
 
 from __future__ import annotations
 
@@ -7,32 +7,30 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import no_such_mask
-from engine.masks.arrow import StoredWords
 from engine.masks.checks import quoted
-from engine.masks.codes import no_masks, unreadable_mask
+from engine.masks.frames import no_masks, unreadable_mask
 from engine.masks.layout import (
-    MOST_BOOLEAN,
     Bits,
     Layout,
     StoredSlice,
     bit_sql,
-    boolean_slices,
-    described_mask,
     in_any,
     layout_of,
     stored_bits,
+    stored_slices,
     words_sql,
 )
 from engine.sql import name_sql
 from engine.storage.place import Place
-from engine.words import WORD
+from engine.words import WORD, transposed
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
-    from pyspark.sql.types import StructType
 
 
 @dataclass(frozen=True)
@@ -91,21 +89,13 @@ class MaskTable:
     @property
     def mask_columns(self) -> tuple[str, ...]:
         """The columns that hold masks."""
-        return (*self._word_columns, *(s for s in self.ids if s not in self._at))
+        return (*self.bits.columns, *(s for s in self.ids if s not in self.bits.at))
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The other columns: key, split, partition and carried ones."""
         masks = set(self.mask_columns)
         return tuple(c for c in self.df.columns if c not in masks)
-
-    def spark_counts(self, ids: Sequence[str]) -> bool:
-        """Tell whether Spark's own aggregates are a good way to count these slices.
-
-        A few BOOLEAN columns spare the way to Python; bits are counted in a third of the time
-        there.
-        """
-        return self.layout is Layout.BOOLEAN and len(ids) <= MOST_BOOLEAN
 
     def mask(self, slice_id: str) -> Column:
         """Return a slice's mask: true in, false out, null undecided.
@@ -117,7 +107,11 @@ class MaskTable:
             If its column can't be a mask.
         """
         self.wanted([slice_id])
-        return F.expr(bit_sql(self._at[slice_id])) if slice_id in self._at else quoted(slice_id)
+        return (
+            F.expr(bit_sql(self.bits.at[slice_id]))
+            if slice_id in self.bits.at
+            else quoted(slice_id)
+        )
 
     def masks(self, ids: Sequence[str] | None = None) -> list[Column]:
         """Return the masks of these slices, or of all, named as the slices."""
@@ -147,7 +141,7 @@ class MaskTable:
         # Null is never in, whoever wrote the words; of a row without words all slices are null.
         nulls = [f"IF({a} IS NULL OR {b} IS NULL, -1L, {b})" for a, b in pairs]
         in_words = [f"COALESCE({a} & ~{b}, 0L)" for a, b in pairs]
-        bit = {s: first[self._at[s] // WORD] + self._at[s] % WORD for s in packed}
+        bit = {s: first[self.bits.at[s] // WORD] + self.bits.at[s] % WORD for s in packed}
         undecided = [f"{null} != 0L" for null in nulls]
         own = Bits(tuple(StoredSlice(s, s, "") for s in plain))
         words = words_sql(own)
@@ -164,8 +158,8 @@ class MaskTable:
         if not packed:
             starts = range(0, len(plain), WORD)
             return StoredWords(Layout.BOOLEAN, tuple(tuple(plain[i : i + WORD]) for i in starts))
-        words = tuple(self._columns_of_word(k) for k in self._needed(packed))
-        return StoredWords(Layout.PACKED, words)
+        words = map(self._columns_of_word, self._needed(packed))
+        return StoredWords(Layout.PACKED, tuple(words))
 
     def wanted(self, ids: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return these slices, each once, or all; raises as :meth:`words` does.
@@ -174,7 +168,7 @@ class MaskTable:
         """
         wanted = self.ids if ids is None else tuple(dict.fromkeys(ids))
         for slice_id in wanted:
-            if slice_id not in self._at and slice_id not in self._kinds:
+            if slice_id not in self.bits.at and slice_id not in self._kinds:
                 raise no_such_mask(slice_id, self.ids)
             for column in self._columns_of(slice_id):
                 kinds = self._kinds.get(column, ())
@@ -182,26 +176,18 @@ class MaskTable:
                     raise unreadable_mask(slice_id, f"its column {column!r} is not there")
                 if len(kinds) > 1:
                     raise unreadable_mask(slice_id, f"there are {len(kinds)} columns {column!r}")
-            if slice_id not in self._at and self._kinds[slice_id] != ["boolean"]:
+            if slice_id not in self.bits.at and self._kinds[slice_id] != ["boolean"]:
                 kind = self._kinds[slice_id][0]
                 raise unreadable_mask(slice_id, f"the column {slice_id!r} is {kind}")
         return wanted
 
     def _columns_of(self, slice_id: str) -> tuple[str, ...]:
-        if slice_id not in self._at:
+        if slice_id not in self.bits.at:
             return (slice_id,)
-        return self._columns_of_word(self._at[slice_id] // WORD)
+        return self._columns_of_word(self.bits.at[slice_id] // WORD)
 
     def _columns_of_word(self, k: int) -> tuple[str, str]:
-        return self._word_columns[k], self._word_columns[len(self._word_columns) // 2 + k]
-
-    @cached_property
-    def _at(self) -> Mapping[str, int]:
-        return self.bits.at
-
-    @cached_property
-    def _word_columns(self) -> tuple[str, ...]:
-        return self.bits.columns
+        return self.bits.columns[k], self.bits.columns[self.bits.words + k]
 
     @cached_property
     def _kinds(self) -> Mapping[str, list[str]]:
@@ -213,22 +199,16 @@ class MaskTable:
 
     def _by_layout(self, ids: Sequence[str]) -> tuple[list[str], list[str]]:
         """Return which slices are bits, and which BOOLEAN columns."""
-        return [s for s in ids if s in self._at], [s for s in ids if s not in self._at]
+        return [s for s in ids if s in self.bits.at], [s for s in ids if s not in self.bits.at]
 
     def _needed(self, ids: Sequence[str]) -> list[int]:
         """Return which of a packed table's words these slices are in."""
-        return sorted({self._at[s] // WORD for s in ids})
+        return sorted({self.bits.at[s] // WORD for s in ids})
 
     def narrowed(self, columns: Sequence[str]) -> MaskTable:
         """Return the table with these columns and the masks."""
         own = dict.fromkeys([*columns, *self.mask_columns])
         return replace(self, df=self.df.select(*map(quoted, own)))
-
-    def as_boolean(self, ids: Sequence[str] | None = None) -> DataFrame:
-        """Return the rows with a BOOLEAN column for each of these slices, or for all."""
-        known = {s.id: s for s in self.slices}
-        masks = [described_mask(self.mask(s), known[s]) for s in (known if ids is None else ids)]
-        return self.df.select(*map(quoted, self.columns), *masks)
 
 
 def read_masks(df: DataFrame) -> MaskTable:
@@ -239,9 +219,8 @@ def read_masks(df: DataFrame) -> MaskTable:
     df
         The table's rows, as they are or joined and filtered: columns keep their metadata.
     """
-    schema = df.schema
-    bits = stored_bits(schema)
-    return MaskTable(df, layout_of(schema) or Layout.BOOLEAN, _slices(schema, bits), bits)
+    layout = layout_of(df.schema) or Layout.BOOLEAN
+    return MaskTable(df, layout, stored_slices(df.schema), stored_bits(df.schema))
 
 
 def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tuple[str, ...]:
@@ -263,21 +242,11 @@ def named_masks(df: DataFrame, ids: Sequence[str] | None, argument: str) -> tupl
         pandas or a cast.
         If there is no such slice, or its column can't be a mask.
     """
-    table = read_masks(df)
-    wanted = table.wanted(ids)
+    wanted = read_masks(df).wanted(ids)
     if not wanted:
         flags = [f.name for f in df.schema if f.dataType.simpleString() == "boolean"]
         raise no_masks(flags, argument)
     return wanted
-
-
-def stored_slices(schema: StructType) -> tuple[StoredSlice, ...]:
-    """Return the slices of a mask table, in the order of columns or bits."""
-    return _slices(schema, stored_bits(schema))
-
-
-def _slices(schema: StructType, bits: Bits) -> tuple[StoredSlice, ...]:
-    return (*(s for s in bits.slices if not s.dropped), *boolean_slices(schema))
 
 
 def view_select(masks: MaskTable, place: Place) -> str:
@@ -295,3 +264,99 @@ def view_select(masks: MaskTable, place: Place) -> str:
     of_slices = [f"{bit_sql(at[s])} AS {n}" if s in at else n for s, n in names.items()]
     columns = ",\n  ".join([*map(name_sql, masks.columns), *of_slices])
     return f"SELECT\n  {columns}\nFROM {place.sql}"
+
+
+@dataclass(frozen=True)
+class StoredWords:
+    """The columns in which a table holds the words of some slices.
+
+    Attributes
+    ----------
+    layout
+        How it holds them.
+    words
+        Of each word the column of slices that a row is in and that of undecided ones; or up to 64
+        BOOLEAN columns.
+    """
+
+    layout: Layout
+    words: tuple[tuple[str, ...], ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """All of them."""
+        return [column for word in self.words for column in word]
+
+
+def words_in(
+    batch: pa.RecordBatch, stored: StoredWords
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the slices that rows are in and are undecided on, as words.
+
+    There is at least one word, whatever slices there are. Null is never in, whoever wrote the
+    words.
+
+    Returns
+    -------
+    tuple
+        Words ``[W, n]`` uint64 of what rows are in; the positions ``[k]`` of undecided rows; words
+        ``[W, k]`` uint64 of what these are undecided on.
+
+    Examples
+    --------
+    >>> batch = pa.record_batch({"a": [True, None, False], "b": [True, True, None]})
+    >>> [w.tolist() for w in words_in(batch, StoredWords(Layout.BOOLEAN, (("a", "b"),)))]
+    [[[3, 2, 0]], [1, 2], [[1, 2]]]
+    """
+    word = _packed if stored.layout is Layout.PACKED else _of_booleans
+    words = np.zeros((max(1, len(stored.words)), batch.num_rows), np.uint64)
+    nulls: dict[int, np.ndarray] = {}
+    for k, columns in enumerate(stored.words):
+        inside, undecided = word(batch, columns)
+        if undecided is None:
+            words[k] = inside
+        else:
+            np.bitwise_and(inside, ~undecided, out=words[k])
+            nulls[k] = undecided
+    some = np.flatnonzero(np.bitwise_or.reduce([*nulls.values()])) if nulls else np.arange(0)
+    which = np.zeros((len(words), len(some)), np.uint64)
+    for k, undecided in nulls.items():
+        which[k] = undecided[some]
+    return words, some, which
+
+
+def _packed(
+    batch: pa.RecordBatch, columns: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    both = [batch.column(c) for c in columns]
+    inside, undecided = (
+        (c.fill_null(0) if c.null_count else c).to_numpy().view(np.uint64) for c in both
+    )
+    if any(c.null_count for c in both):  # of a row without words all slices are null
+        without = np.logical_or(*(np.asarray(c.is_null()) for c in both))
+        undecided = np.where(without, ~np.uint64(0), undecided)
+    return inside, undecided if undecided.any() else None
+
+
+def _of_booleans(
+    batch: pa.RecordBatch, columns: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    n = batch.num_rows
+    bits, nulls = (np.zeros((WORD, -(-n // 8)), np.uint8) for _ in range(2))
+    some = False
+    for i, name in enumerate(columns):
+        column = batch.column(name)
+        bits[i] = _bitmap(column, 1, n)
+        if column.null_count:
+            some = True
+            nulls[i] = ~_bitmap(column, 0, n)
+    return transposed(bits)[:n], transposed(nulls)[:n] if some else None
+
+
+def _bitmap(column: pa.Array, which: int, n: int) -> np.ndarray:
+    """Return a column's values or, as 0, which of them there are; eight a byte."""
+    if column.offset % 8:
+        values = column.is_valid() if which == 0 else column.fill_null(False)
+        return np.packbits(values.to_numpy(zero_copy_only=False), bitorder="little")
+    first = column.offset // 8
+    return np.frombuffer(column.buffers()[which], np.uint8)[first : first + -(-n // 8)]

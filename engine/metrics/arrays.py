@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ArgumentError, MetricError
-from engine.masks.codes import are_codes, codes_of
+from engine.masks.frames import are_codes, codes_of
 from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.formulas.exact import LARGEST
 from engine.metrics.formulas.families import addends_of, compute

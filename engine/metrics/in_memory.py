@@ -21,9 +21,9 @@ import pandas as pd
 import pyarrow as pa
 
 from engine.hashing import KeyHash
-from engine.masks.arrow import StoredWords
 from engine.masks.checks import EXAMPLES, key_text
 from engine.masks.layout import Layout
+from engine.masks.reader import StoredWords
 from engine.masks.splits import Split
 from engine.metrics.catalog import OVERALL
 from engine.metrics.custom import CustomMetric

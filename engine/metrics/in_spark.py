@@ -18,7 +18,7 @@ from engine.errors import ArgumentError
 from engine.label.plan import compile_slices
 from engine.masks.checks import check_columns, quoted, spark_table
 from engine.masks.reader import named_masks, read_masks
-from engine.masks.table import split_column
+from engine.masks.splits import split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.explore.rows import flipped_rows, worst_rows
 from engine.metrics.inference.delong import paired_areas
@@ -103,7 +103,7 @@ class SparkRows:
         for i, model in enumerate(self.spec.models):
             label, pred = predicted(i, "label"), predicted(i, "pred")
             scored = masks.df.where(f"{label} IS NOT NULL AND {pred} IS NOT NULL")
-            split = split_column(self.spec.split).alias("split")
+            split = F.expr(split_sql(self.spec.split)).alias("split")
             each = scored.groupBy(split, quoted(cluster)).agg(
                 *(
                     F.max(F.coalesce(m, F.lit(False))).alias(n)

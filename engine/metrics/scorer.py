@@ -13,7 +13,7 @@ import pandas as pd
 
 from engine.arguments import choice, flag, mapping, number, text, texts, whole
 from engine.errors import ArgumentError, MetricError
-from engine.masks.codes import codes_of
+from engine.masks.frames import codes_of
 from engine.metrics.arrays import (
     ABSTAIN,
     Arrays,

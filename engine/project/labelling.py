@@ -17,10 +17,9 @@ from engine.label.plan import MaskPlan, compile_slices
 from engine.label.verify import at_least, verify
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
-from engine.masks.layout import Layout
+from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import split_name
-from engine.masks.table import TableForm, check_same_slices, table_form
 from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices

@@ -15,8 +15,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import ColumnError
 from engine.masks.checks import no_rows, quoted
 from engine.masks.reader import read_masks
-from engine.masks.splits import ALL, Split, split_name
-from engine.masks.table import split_column
+from engine.masks.splits import ALL, Split, split_name, split_sql
 from engine.metrics.classes import class_position
 from engine.project.settings import Project
 from engine.sampling import (
@@ -224,6 +223,6 @@ def training_sample(
 
 def _split_of(project: Project, df: DataFrame) -> Column:
     if project.split:
-        return split_column(project.split)
+        return F.expr(split_sql(project.split))
     shares = project.sample.shares.model_dump()
     return hash_split(df, project.key, shares, project.seed, project.sample.group)

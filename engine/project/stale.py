@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, SparkSession
 
 from engine.errors import StaleError
-from engine.masks.table import slices_of
+from engine.masks.layout import slices_of
 from engine.project.settings import Project
 from engine.scoring import slice_differences
 from engine.storage import tables

@@ -24,8 +24,7 @@ from torch.utils.data import WeightedRandomSampler
 import engine
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import save
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.distributed import Trained, train_together
 from engine.classifier.features.columns import Rows, row_names
 from engine.classifier.features.kinds import Features, fit_features

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from engine.masks.layout import Bits, Layout, StoredSlice
-from engine.masks.table import TableForm
+from engine.masks.layout import Bits, Layout, StoredSlice, TableForm
 from engine.storage.tables import overwrite
 from engine.words import packed
 
@@ -61,7 +60,7 @@ def write_tables(
         made = (
             form[layout].rows(df, [F.col(s) for s in ids_of(slices)])
             if layout is Layout.BOOLEAN
-            else form[layout].rows_of_words(df)
+            else form[layout].rows_of(df, form[layout].bits.columns)
         )
         overwrite(made, at, facts={})  # as labelling writes
         tables[layout] = spark.read.format("delta").load(at)

@@ -17,8 +17,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.train import Trainer, set_seed
 

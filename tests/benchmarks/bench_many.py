@@ -27,7 +27,7 @@ from pyspark.sql import SparkSession
 from engine import SlicingFunction, compile_slices
 from engine.label.verify import verify
 from engine.masks.coverage import coverage
-from engine.masks.table import table_form
+from engine.masks.layout import table_form
 from engine.storage import tables
 from engine.storage.session import open_session
 from tests.benchmarks.comments import comments

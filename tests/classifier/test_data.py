@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import DictDataset, with_masks
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, with_masks
 from engine.classifier.data.labels import SliceLabels, classes_of, concatenate, take
-from engine.classifier.data.loader import DictDataLoader
 
 LABELS = torch.tensor([1, 0, 1, -1])
 

@@ -16,8 +16,8 @@ from torch import nn
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.data.labels import SliceLabels
 from engine.classifier.distributed import train_together
+from engine.classifier.hardware import Processes, processes
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.processes import Processes, processes
 from engine.classifier.train import Trainer
 
 BATCH, ROWS = 9, 9 * 10 - 8  # the last batch of an epoch is one row: one process has none

@@ -10,12 +10,10 @@ import torch
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
-from engine.classifier.data.checks import check_features
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
-from engine.classifier.data.sparse import SparseRows
+from engine.classifier.data.dataset import DictDataLoader, DictDataset, SparseRows
 from engine.classifier.features.kinds import FEATURES, fit_features
 from engine.classifier.features.text import BagOfWords, TfIdf
+from engine.classifier.preconditions import check_features
 from engine.classifier.resume import fingerprint
 from engine.classifier.settings import TabularSpec, TfIdfSpec, feature_spec
 
@@ -82,7 +80,7 @@ def test_tf_idf_is_that_of_scikit_learn(settings):
     texts = [*TEXTS, "out out out of this check"]
     ours, peer = TfIdf.fit(texts, **settings), TfidfVectorizer(**settings)
     wanted = peer.fit_transform(texts).toarray()
-    assert list(ours.bag.vocabulary) == list(peer.get_feature_names_out())
+    assert list(ours.vocabulary) == list(peer.get_feature_names_out())
     assert np.allclose(ours.transform(texts).numpy(), wanted, atol=1e-6)
     assert ours.transform([None, ""]).count_nonzero() == 0
 

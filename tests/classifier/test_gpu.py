@@ -13,15 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from engine.classifier.attention import ATTENTIONS
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import load, save
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.distributed import train_together
 from engine.classifier.features.kinds import fit_features
+from engine.classifier.heads import ATTENTIONS
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.optimizers import OPTIMIZERS
-from engine.classifier.train import Trainer
+from engine.classifier.train import OPTIMIZERS, Trainer
 from engine.errors import EngineError
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

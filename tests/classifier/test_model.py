@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from engine.classifier.attention import ATTENTIONS
 from engine.classifier.data.dataset import DictDataset
-from engine.classifier.heads import StackedLinear
+from engine.classifier.heads import ATTENTIONS, StackedLinear
 from engine.classifier.model import SliceAwareClassifier, SlicingClassifier
 from engine.classifier.train import Trainer
 from engine.metrics.scorer import Scorer

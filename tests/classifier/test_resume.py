@@ -17,9 +17,8 @@ from torch.utils.data import WeightedRandomSampler
 from engine.classifier import tensorfile
 from engine.classifier.data.dataset import DictDataset
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.resume import STATE
-from engine.classifier.train import Trainer
+from engine.classifier.train import OPTIMIZERS, Trainer
 from engine.errors import EngineError
 
 

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from engine.classifier.data.dataset import DictDataset
-from engine.classifier.data.loader import DictDataLoader
+from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.hardware import usable_cores
 from engine.classifier.model import SlicingClassifier
 from engine.classifier.monitor import SliceRows, slice_table
-from engine.classifier.optimizers import OPTIMIZERS
 from engine.classifier.settings import LR_SCHEDULERS, TrainerConfig, lr_factor
-from engine.classifier.train import Trainer, set_seed
+from engine.classifier.train import OPTIMIZERS, Trainer, set_seed
 from engine.errors import EngineError
 from engine.metrics.scorer import Scorer
 

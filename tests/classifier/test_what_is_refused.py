@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from engine import DictDataLoader, DictDataset, SlicingClassifier, Trainer, by, cross, set_seed
-from engine.classifier import attention, bases, checkpoint, optimizers, settings
+from engine.classifier import bases, checkpoint, heads, settings, train
 from engine.classifier.checkpoint import load, save
 from engine.classifier.features import kinds as features
 from engine.classifier.features.kinds import fit_features
@@ -516,8 +516,8 @@ def test_what_a_project_can_only_be_told_with_its_slices(changed, wanted):
 
 
 def test_names_that_load_no_torch_are_those_of_the_tables():
-    assert tuple(optimizers.OPTIMIZERS) == settings.OPTIMIZER_NAMES
-    assert tuple(attention.ATTENTIONS) == settings.ATTENTION_NAMES
+    assert tuple(train.OPTIMIZERS) == settings.OPTIMIZER_NAMES
+    assert tuple(heads.ATTENTIONS) == settings.ATTENTION_NAMES
     assert settings.BASES.keys() == bases.BASES.keys()
     assert settings.FEATURES.keys() == features.FEATURES.keys()
     for kind, cls in features.FEATURES.items():

@@ -20,9 +20,8 @@ from engine import (
 )
 from engine.errors import ColumnError, MaskError, TableError
 from engine.masks.coverage import coverage
-from engine.masks.layout import Bits, Layout, StoredSlice
+from engine.masks.layout import Bits, Layout, StoredSlice, TableForm, slices_of
 from engine.masks.reader import read_masks
-from engine.masks.table import TableForm, slices_of
 from engine.slicing.fingerprint.identity import fingerprint
 
 N = 60

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.masks.arrow import StoredWords, words_in
 from engine.masks.layout import Layout
+from engine.masks.reader import StoredWords, words_in
 from engine.words import WORD, packed, transposed
 
 

@@ -13,9 +13,8 @@ from pyspark.sql import functions as F
 from engine import compile_slices
 from engine.errors import MaskError
 from engine.masks.coverage import coverage
-from engine.masks.layout import Bits, Layout, StoredSlice
+from engine.masks.layout import Bits, Layout, StoredSlice, TableForm, described_mask, slices_of
 from engine.masks.reader import read_masks, view_select
-from engine.masks.table import TableForm, slices_of
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.figures import figures
 from engine.metrics.predictions import normalised
@@ -65,6 +64,13 @@ def table(request, source):
     return form(request.param).rows(source, [F.col(s) for s in IDS])
 
 
+def as_boolean(masks, ids=None):
+    """The rows with a BOOLEAN mask for each of these slices, or for all."""
+    known = {s.id: s for s in masks.slices}
+    columns = [described_mask(masks.mask(s), known[s]) for s in (known if ids is None else ids)]
+    return masks.df.select(*masks.columns, *columns)
+
+
 def rows_of(df, ids=IDS):
     found = sorted(df.select("id", *ids).collect())
     return np.array([[-1 if v is None else int(v) for v in r[1:]] for r in found])
@@ -76,7 +82,7 @@ def test_what_is_read_is_what_was_written(table, codes):
     assert masks.columns == ("id", "split")
     assert masks.fingerprints == slices_of(table.schema) == {s: f"print of {s}" for s in IDS}
     assert {s.name for s in masks.slices} == {f"Slice {s}!" for s in IDS}
-    whole = masks.as_boolean()
+    whole = as_boolean(masks)
     assert whole.columns == ["id", "split", *IDS]
     assert (rows_of(whole) == codes).all()
     again = read_masks(whole)
@@ -84,7 +90,7 @@ def test_what_is_read_is_what_was_written(table, codes):
     some = masks.narrowed(["id"]).df.select("id", *read_masks(table).masks(SOME))
     assert some.columns == ["id", *SOME]
     assert (rows_of(some, SOME) == codes[:, [IDS.index(s) for s in SOME]]).all()
-    assert masks.as_boolean(SOME[:2]).columns == ["id", "split", *SOME[:2]]
+    assert as_boolean(masks, SOME[:2]).columns == ["id", "split", *SOME[:2]]
 
 
 def test_words_are_those_of_numpy(table, codes):
@@ -101,7 +107,7 @@ def test_rows_of_words_are_rows_of_masks(spark, source, codes):
     columns = dict(zip(made.bits.columns, words.T, strict=True))
     splits = [("train", "test", None)[i % 3] for i in range(N)]
     given = spark.createDataFrame(pa.table({"split": splits, **columns, "id": np.arange(N)}))
-    by_words = made.rows_of_words(given)
+    by_words = made.rows_of(given, made.bits.columns)
     by_masks = made.rows(source, [F.col(s) for s in IDS])
     described = [[(f.name, f.metadata) for f in df.schema] for df in (by_words, by_masks)]
     assert described[0] == described[1]
@@ -136,7 +142,7 @@ def test_a_dropped_slice_keeps_its_bit_and_is_not_read(source, codes):
     assert masks.bits == later
     assert masks.ids == (*(s.id for s in left), "s63")
     assert later.at["s63"] == 130
-    back = rows_of(masks.as_boolean(), list(masks.ids))
+    back = rows_of(as_boolean(masks), list(masks.ids))
     assert (back == codes[:, [IDS.index(s) for s in masks.ids]]).all()
     held = [w.bitwiseAND(F.lit(1).cast("long")) for w in (F.shiftright("in_0", 1), F.col("in_1"))]
     assert df.where((held[0] != 0) | (F.col("in_0") < 0)).isEmpty()
@@ -299,7 +305,7 @@ def test_real_rows_are_packed_as_python_slices_them(spark, data, tmp_path):
         made.write.format("delta").save(str(tmp_path / layout))
         stored = read_masks(spark.read.format("delta").load(str(tmp_path / layout)))
         assert stored.layout is layout
-        found.append(rows_of(stored.as_boolean(), plan.ids))
+        found.append(rows_of(as_boolean(stored), plan.ids))
     records = frame.to_dict("records")
     wanted = np.array([[python_code(sf, values) for sf in sfs] for values in records])
     for masks in found:

@@ -8,10 +8,9 @@ import pytest
 from pyspark.sql import functions as F
 
 from engine.errors import MaskError
-from engine.masks.layout import Bits, Layout, StoredSlice
+from engine.masks.layout import Bits, Layout, StoredSlice, TableForm
 from engine.masks.overlap import overlap
 from engine.masks.reader import read_masks
-from engine.masks.table import TableForm
 
 IDS = tuple(f"s{i}" for i in range(70))
 SOME = ("s69", "s3", "s63", "s0")

@@ -1,6 +1,6 @@
 """Rows as tensors: data sets of fields and labels, and the loaders that cut batches.
 
-May import: masks' codes and the ground floor.
-Start reading: `dataset` (`DictDataset`), then `loader` (`DictDataLoader`) and `labels`.
-`checks` refuses bad labels and features, `sparse` stores rows of mostly zeros.
+May import: masks' frames and the ground floor.
+Start reading: `dataset` (`DictDataset` and `DictDataLoader`; `SparseRows` are rows of mostly
+zeros), then `labels`.
 """

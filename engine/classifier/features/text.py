@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import repeat
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from scipy.sparse import coo_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
-from engine.classifier.data.sparse import SparseRows
+from engine.classifier.data.dataset import SparseRows
 from engine.classifier.features.columns import Rows, column_of
 from engine.classifier.settings import TOKEN, BagOfWordsSpec
 from engine.errors import DatasetError, missing_column
@@ -32,43 +31,8 @@ _ROW, _NEXT = "\0", -2  # between texts, and what stands for it; no token has it
 _TOKEN_OR_ROW = re.compile(rf"{TOKEN}|{_ROW}")
 
 
-class _TextFeatures(ABC):
-    """Features of texts, of which most are zero."""
-
-    @abstractmethod
-    def matrix(self, texts: Iterable[Any] | Rows) -> Sparse:
-        """Turn n texts into a sparse float32 [n, vocabulary]."""
-
-    def transform(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Turn n texts into float32 [n, vocabulary]; a null text counts as empty.
-
-        Raises
-        ------
-        DatasetError
-            When something is neither text nor null.
-        """
-        return torch.from_numpy(self.matrix(texts).toarray())
-
-    def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
-        """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
-        matrix = self.matrix(texts)
-        starts, columns, values = map(
-            torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data)
-        )
-        with warnings.catch_warnings():  # only products of them are computed, which are tested
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(
-                starts, columns, values, size=matrix.shape, check_invariants=False
-            )
-
-    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
-        """Give :meth:`transform` as rows that take memory for their tokens only."""
-        matrix = self.matrix(texts)
-        return torch.from_numpy(matrix.toarray()) if plain() else SparseRows.from_scipy(matrix)
-
-
 @dataclass(frozen=True)
-class BagOfWords(_TextFeatures):
+class BagOfWords:
     """Token counts over a fixed vocabulary, as scikit-learn's ``CountVectorizer`` counts them.
 
     Parameters
@@ -170,6 +134,33 @@ class BagOfWords(_TextFeatures):
     def _positions(self) -> dict[str, int]:
         return {_ROW: _NEXT, **{token: i for i, token in enumerate(self.vocabulary)}}
 
+    def transform(self, texts: Iterable[Any] | Rows) -> Tensor:
+        """Turn n texts into float32 [n, vocabulary]; a null text counts as empty.
+
+        Raises
+        ------
+        DatasetError
+            When something is neither text nor null.
+        """
+        return torch.from_numpy(self.matrix(texts).toarray())
+
+    def sparse(self, texts: Iterable[Any] | Rows) -> Tensor:
+        """Give :meth:`transform` as a sparse CSR tensor, which ``nn.Linear`` takes too."""
+        matrix = self.matrix(texts)
+        starts, columns, values = map(
+            torch.from_numpy, (matrix.indptr, matrix.indices, matrix.data)
+        )
+        with warnings.catch_warnings():  # only products of them are computed, which are tested
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            return torch.sparse_csr_tensor(
+                starts, columns, values, size=matrix.shape, check_invariants=False
+            )
+
+    def field(self, texts: Iterable[Any] | Rows) -> Tensor | SparseRows:
+        """Give :meth:`transform` as rows that take memory for their tokens only."""
+        matrix = self.matrix(texts)
+        return torch.from_numpy(matrix.toarray()) if plain() else SparseRows.from_scipy(matrix)
+
     def to_json(self) -> dict[str, Any]:
         """Give the settings as JSON has them."""
         return asdict(self)
@@ -177,13 +168,10 @@ class BagOfWords(_TextFeatures):
     @classmethod
     def from_json(cls, spec: Mapping[str, Any]) -> Self:
         """Build it from what ``to_json`` gave."""
-        return cls(
-            tuple(spec["vocabulary"]),
-            tuple(spec["ngram_range"]),
-            spec["lowercase"],
-            spec["token_pattern"],
-            spec.get("column", "text"),  # the first checkpoints don't say
-        )
+        stored = {"column": "text", **spec}  # the first checkpoints don't say which
+        values: dict[str, Any] = {field.name: stored[field.name] for field in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
     @cached_property
     def _fitted(self) -> CountVectorizer:
@@ -201,7 +189,7 @@ class BagOfWords(_TextFeatures):
 
 
 @dataclass(frozen=True)
-class TfIdf(_TextFeatures):
+class TfIdf(BagOfWords):
     """Token counts weighted by how rare a token is, each text scaled to length 1.
 
     A token's weight is ln((1 + n) / (1 + df)) + 1 for n training texts of which df have it, as
@@ -209,24 +197,23 @@ class TfIdf(_TextFeatures):
 
     Parameters
     ----------
-    bag
-        Counts tokens.
+    vocabulary, ngram_range, lowercase, token_pattern, column
+        As ``BagOfWords`` has them.
     idf
-        The weight of each.
+        The weight of each token.
     sublinear_tf
         Whether a count c counts as 1 + ln c.
 
     Examples
     --------
     >>> rare = TfIdf.fit(["out now", "out there"])
-    >>> rare.bag.vocabulary
+    >>> rare.vocabulary
     ('now', 'out', 'there')
     >>> [round(x, 2) for x in rare.transform(["out now now"])[0].tolist()]
     [0.94, 0.34, 0.0]
     """
 
-    bag: BagOfWords
-    idf: tuple[float, ...]
+    idf: tuple[float, ...] = ()
     sublinear_tf: bool = False
 
     @classmethod
@@ -248,24 +235,15 @@ class TfIdf(_TextFeatures):
             As :meth:`BagOfWords.fit`.
         """
         texts = _texts(texts, column)
-        bag = BagOfWords.fit(texts, ngram_range, lowercase, token_pattern, max_words, column)
-        df = np.bincount(bag.matrix(texts).indices, minlength=bag.width)  # [vocabulary]
+        bag = super().fit(texts, ngram_range, lowercase, token_pattern, max_words, column)
+        counts = BagOfWords.matrix(bag, texts)
+        df = np.bincount(counts.indices, minlength=bag.width)  # [vocabulary]
         idf = np.log((1 + len(texts)) / (1 + df)) + 1
-        return cls(bag, tuple(idf.tolist()), sublinear_tf)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The column that it reads."""
-        return self.bag.columns
-
-    @property
-    def width(self) -> int:
-        """How many features there are."""
-        return self.bag.width
+        return replace(bag, idf=tuple(idf.tolist()), sublinear_tf=sublinear_tf)
 
     def matrix(self, texts: Iterable[Any] | Rows) -> Sparse:
         """Weigh tokens, as a sparse float32 [n, vocabulary]."""
-        counts = self.bag.matrix(texts)  # [n, vocabulary], of which data has what isn't 0
+        counts = super().matrix(texts)  # [n, vocabulary], of which data has what isn't 0
         if self.sublinear_tf:
             counts.data = 1 + np.log(counts.data)
         counts.data *= np.array(self.idf, np.float32)[counts.indices]
@@ -274,32 +252,19 @@ class TfIdf(_TextFeatures):
         counts.data /= np.sqrt(squares)[row].astype(np.float32)
         return counts
 
-    def to_json(self) -> dict[str, Any]:
-        """Give the settings as JSON has them."""
-        return {**self.bag.to_json(), "idf": self.idf, "sublinear_tf": self.sublinear_tf}
-
-    @classmethod
-    def from_json(cls, spec: Mapping[str, Any]) -> Self:
-        """Build it from what ``to_json`` gave."""
-        return cls(BagOfWords.from_json(spec), tuple(spec["idf"]), spec["sublinear_tf"])
-
 
 def _texts(rows: Iterable[Any] | Rows, column: str) -> list[str]:
-    values = (
-        column_of(rows, column).to_pylist()
-        if isinstance(rows, pa.Table | pa.RecordBatch)
-        else (_pandas_column(rows, column) if isinstance(rows, pd.DataFrame) else rows)
-    )
+    values = rows
+    if isinstance(rows, pa.Table | pa.RecordBatch):
+        values = column_of(rows, column).to_pylist()
+    elif isinstance(rows, pd.DataFrame):
+        values = rows.get(column)
+        if values is None:
+            raise missing_column("features", column, map(str, rows.columns))
     return [
         text if isinstance(text, str) else _null_as_empty(text, row)
         for row, text in enumerate(values)
     ]
-
-
-def _pandas_column(rows: pd.DataFrame, column: str) -> Iterable[Any]:
-    if column not in rows:
-        raise missing_column("features", column, map(str, rows.columns))
-    return cast("Iterable[Any]", rows[column])
 
 
 def _null_as_empty(value: Any, row: int) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.hashing import KeyHash
-from engine.masks.arrow import StoredWords, words_in
+from engine.masks.reader import StoredWords, words_in
 from engine.metrics.classes import INTEGERS, Keys, keys_of
 from engine.metrics.formulas.outputs import MISSING, UNKNOWN_CLASS
 from engine.metrics.predictions import OURS
