@@ -174,7 +174,8 @@ class EvaluationInput:
         made_of = facts.get("source"), facts.get("source_version"), self.masks.version
         about = (run, dt.datetime.now(dt.UTC), *made_of)
         rows = []
-        for r in figures.to_dict("records"):
+        # pandas may hold a null text, as the class of a metric without one, as NaN.
+        for r in figures.astype(object).where(figures.notna(), None).to_dict("records"):
             model_id, at = r["model_id"], r["slice"]
             numbers = ("value", *SURE_COLUMNS, "bound")
             value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in numbers)
