@@ -260,7 +260,8 @@ def _term(node: Expr, terms: Mapping[Expr, Term], schema: StructType) -> Term:
         return _column(node.name, _kind(node.name, schema))
     if isinstance(node, Const):
         return _constant(node.value)
-    assert isinstance(node, Call)
+    if not isinstance(node, Call):
+        raise NotTranslatedError("Spark goes through a row's values in another way than Python")
     if node.op not in CATALYST:
         raise NotTranslatedError(f"Spark has no {node.op} that is the same as Python's")
     return CATALYST[node.op](*(terms[a] for a in node.args))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.compile.vectors import VECTORS, Batch, Vec, kind_of, leaf, strict_fail
+import engine.compile.catch
+import engine.compile.lists
+import engine.compile.texts
+import engine.compile.times  # noqa: F401 - all four: they register their forms
+from engine.compile.vectors import ASK, VECTORS, Batch, Vec, kind_of, leaf, strict_fail
+from engine.lift.body import Body
 from engine.matching.patterns import PatternSet, Search
 from engine.ops.operations import OPERATIONS
 from engine.slicing.evaluate import BatchMask
@@ -34,6 +40,8 @@ class Program:
         Column to its Arrow type.
     matcher
         Which multi-pattern matcher is used; see :class:`PatternSet`.
+    masks
+        Whether values are wanted as masks.
 
     Examples
     --------
@@ -49,10 +57,13 @@ class Program:
         trees: Sequence[Expr],
         kinds: Mapping[str, pa.DataType],
         matcher: str = "auto",
+        masks: bool = True,
     ) -> None:
-        self.kinds = dict(kinds)
+        self.kinds, self._matcher = dict(kinds), matcher
+        self._bodies: dict[tuple[Body, frozenset[str]], Program] = {}
         done: dict[Expr, Expr] = {}
-        roots = [as_mask(rewritten(tree, done)) for tree in trees]
+        roots = [rewritten(tree, done) for tree in trees]
+        roots = [as_mask(root) for root in roots] if masks else roots
         places: dict[Expr, int] = {}
         self._steps: list[tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]] = []
         self._searches: dict[str, dict[Search, int]] = {}
@@ -87,6 +98,25 @@ class Program:
     def run(self, columns: Mapping[str, pa.Array], n: int) -> list[BatchMask]:
         """Return each tree's mask over Arrow columns of ``n`` rows."""
         batch = Batch(columns, n)
+        return [_mask(vec, batch) for vec in self._values(batch)]
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why parts of the trees are left to Python, whatever the rows: of columns' types."""
+        batch = Batch({c: pa.array([], kind) for c, kind in self.kinds.items()}, 0)
+        self._values(batch)
+        return batch.doubts
+
+    def _body(self, body: Body, inner: Batch) -> Vec:
+        """Return what a body gives of elements."""
+        texts = frozenset(name for name in body.names if inner.vec(name).kind == "text")
+        if (body, texts) not in self._bodies:
+            kinds = {n: pa.string() if n in texts else pa.null() for n in body.names}
+            self._bodies[body, texts] = Program([body.tree], kinds, self._matcher, masks=False)
+        (value,) = self._bodies[body, texts]._values(inner)
+        return value
+
+    def _values(self, batch: Batch) -> list[Vec]:
         hits = {c: patterns.run(batch.text(c)) for c, patterns in self._sets.items()}
         values: list[Vec | None] = [None] * len(self._steps)
         for at, (run, node, args) in enumerate(self._steps):
@@ -95,11 +125,13 @@ class Program:
             elif at in self._search_of:
                 column, which, kind = self._search_of[at]
                 values[at] = Vec(kind, hits[column][which], None, strict_fail(batch.vec(column)))
+            elif isinstance(node, Body):
+                values[at] = Vec("body", functools.partial(self._body, node))
             else:
                 values[at] = leaf(batch, node)
             for done in self._drop[at]:
                 values[done] = None
-        return [_mask(values[at], batch) for at in self._roots]
+        return [values[at] for at in self._roots]  # type: ignore[misc]
 
     @property
     def linear(self) -> set[str]:
@@ -121,8 +153,7 @@ class Program:
         }
 
 
-def _mask(vec: Vec | None, batch: Batch) -> BatchMask:
-    assert vec is not None
+def _mask(vec: Vec, batch: Batch) -> BatchMask:
     if vec.kind == "const":
         null = np.full(batch.n, True) if vec.values is None else None
         vec = Vec("bool", np.full(batch.n, vec.values is True), null, vec.fail)
@@ -135,7 +166,7 @@ def _mask(vec: Vec | None, batch: Batch) -> BatchMask:
         return BatchMask(members, null)
     members = members & (fail == 0)
     undecided = fail == 1 if null is None else (fail == 1) | (null & (fail == 0))
-    ask = fail == 2  # noqa: PLR2004 - vectors.ASK
+    ask = fail >= ASK
     return BatchMask(members, undecided, ask if ask.any() else None)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from engine.compile.catalyst import NotTranslatedError, translated
-from engine.compile.program import distinct, rewritten, search_of
+from engine.compile.program import Program, distinct, rewritten, search_of
 from engine.compile.vectors import QUICK, kind_of
 from engine.errors import SliceError, missing_column
 from engine.lift.lift import Lifted, NotLifted, lift
@@ -125,6 +125,8 @@ def _row(
         raise missing_column(f"slice {sf.name!r}", column, columns)
     lifted = _lifted(sf, columns, kinds)
     if isinstance(lifted, Lifted):
+        lifted = _certain(lifted, kinds)
+    if isinstance(lifted, Lifted):
         return _of_tree(sf, lifted.tree, kinds, sorted(lifted.reads))
     crossing = read.used(columns)
     description = f"a Python function that reads {', '.join(crossing) or 'no column'}"
@@ -157,6 +159,19 @@ def _lifted(
             raise missing_column(f"slice {sf.name!r}", lifted.missing, columns)
         return NotLifted(f"not lifted: {lifted}")
     return lifted
+
+
+def _certain(lifted: Lifted, kinds: Mapping[str, pa.DataType]) -> Lifted | NotLifted:
+    """Return what was lifted unless columns of other types were needed for a part of it."""
+    ops = {node.op for node in lifted.tree.walk() if isinstance(node, Call)}
+    if not ops & _OF_TYPES:
+        return lifted
+    used = (n.name for n in lifted.tree.walk() if isinstance(n, Column))
+    doubts = Program([lifted.tree], {name: kinds[name] for name in used}).doubts
+    return NotLifted(f"not lifted: {doubts[0]}") if doubts else lifted
+
+
+_OF_TYPES = frozenset({"over", "field"})  # operations that only columns of some types have
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

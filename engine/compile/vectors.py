@@ -8,12 +8,14 @@ function itself.
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import DivisionByZero, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -22,10 +24,18 @@ import pyarrow.compute as pc
 
 from engine.arrow.values import python_values, readable, unreadable_rows
 from engine.matching.text import TextBatch, char_lengths, word_counts
-from engine.ops.operations import OPERATIONS
+from engine.ops.operations import OPERATIONS, Op
 from engine.slicing.expr import Call, Column, Const, Expr
 
 NULL, ASK = 1, 2  # why a row has no value: it raises for a null that was read, or Python must say
+# Further reasons: what Python raises there. They ask Python, too, unless the function catches them.
+RAISED: Mapping[type[BaseException], int] = {
+    kind: ASK + 1 + at
+    for at, kind in enumerate((
+        ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError,
+        OverflowError, UnicodeDecodeError, InvalidOperation, DivisionByZero,
+    ))
+}  # fmt: skip
 EXACT = 2**53  # integers up to here are exact as floats
 _INT64 = range(-(2**63), 2**63)
 
@@ -38,7 +48,9 @@ class Vec:
     ----------
     kind
         ``bool``, ``int``, ``float`` (numpy values), ``text`` (a column's name), ``match`` (bool:
-        whether there is a match), ``object`` (a list of Python values), ``const`` (one value).
+        whether there is a match), ``object`` (a list of Python values), ``const`` (one value);
+        ``date`` (days), ``naive``, ``utc`` and ``delta`` (microseconds); ``list``, ``set``,
+        ``map``, ``struct``, ``tuple`` and ``body``, which :mod:`engine.compile.lists` has.
     values
         As the kind says; anything where ``null`` or ``fail`` is set.
     null
@@ -60,11 +72,18 @@ class Vec:
 class Batch:
     """Arrow columns of equal length, each converted once, when first needed."""
 
-    def __init__(self, columns: Mapping[str, pa.Array], n: int) -> None:
-        self.columns, self.n = columns, n
+    def __init__(
+        self, columns: Mapping[str, pa.Array], n: int, doubts: list[str] | None = None
+    ) -> None:
+        self.columns, self.n = dict(columns), n
+        self.doubts: list[str] = [] if doubts is None else doubts
         self._cache: dict[tuple[str, str], Any] = {}
+        self._conversions: dict[
+            int, tuple[Any, Vec | None]
+        ] = {}  # by the values' id, which they keep
 
-    def _once(self, what: str, column: str, make: Callable[[pa.Array], Any]) -> Any:
+    def once(self, what: str, column: str, make: Callable[[pa.Array], Any]) -> Any:
+        """Return what is made of a column, made when it is first asked for."""
         key = what, column
         if key not in self._cache:
             self._cache[key] = make(self._readable(column)[0])
@@ -75,7 +94,7 @@ class Batch:
         key = "readable", column
         if key not in self._cache:
             array, fail = self.columns[column], None
-            if kind_of(array.type) == "text":
+            if kind_of(array.type) in _READABLE:
                 array, bad = readable(array)
                 fail = _where(np.isin(np.arange(self.n), list(bad)), ASK) if bad else None
             self._cache[key] = array, fail
@@ -83,23 +102,62 @@ class Batch:
 
     def listed(self, column: str) -> list[Any]:
         """Return a column as the Python values of collected rows."""
-        return self._once("list", column, python_values)  # type: ignore[no-any-return]
+        return self.once("list", column, python_values)  # type: ignore[no-any-return]
 
     def text(self, column: str) -> TextBatch:
         """Return a string column's bytes and offsets."""
-        return self._once("text", column, TextBatch)  # type: ignore[no-any-return]
+        return self.once("text", column, TextBatch)  # type: ignore[no-any-return]
 
     def codes(self, column: str) -> tuple[np.ndarray, list[Any]]:
         """Return a string column as positions in a list of its distinct values; null is 0."""
-        return self._once("codes", column, _codes)  # type: ignore[no-any-return]
+        return self.once("codes", column, _codes)  # type: ignore[no-any-return]
 
     def vec(self, column: str) -> Vec:
         """Return a column's values."""
+        if ("vec", column) in self._cache:
+            return self._cache["vec", column]  # type: ignore[no-any-return]
         fail = self._readable(column)[1]
-        return self._once("vec", column, lambda array: _column(column, array, fail))  # type: ignore[no-any-return]
+        make: Any = lambda array: self._vec(column, array, fail)  # noqa: E731
+        return self.once("vec", column, make)  # type: ignore[no-any-return]
+
+    def _vec(self, name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
+        kind = kind_of(array.type)
+        special = COLUMNS[kind](self, array) if kind in COLUMNS else None
+        return _column(name, array, fail) if special is None else replace(special, fail=fail)
+
+    def keep(self, array: pa.Array) -> Vec:
+        """Return an array of values that Python can hold as a Vec; its nulls are no column's."""
+        name = f"\0{len(self._cache)}"
+        self.columns[name] = array
+        self._cache["readable", name] = array, None
+        return replace(self.vec(name), strict=None)
+
+    def bind(self, name: str, vec: Vec, source: Batch) -> None:
+        """Let a column's name stand for a Vec of another batch of as many rows."""
+        if vec.kind == "text":
+            for what in ("list", "text", "codes"):
+                if (what, vec.values) in source._cache:
+                    self._cache[what, name] = source._cache[what, vec.values]
+            self.columns[name] = source.columns[vec.values]
+            self._cache["readable", name] = source._readable(vec.values)
+            vec = replace(vec, values=name)
+        self._cache["vec", name] = vec
+
+    def converted(self, vec: Vec, make: Callable[[Batch, Vec], Vec | None]) -> Vec | None:
+        """Return what is made of Python values, made when it is first asked for."""
+        if id(vec.values) not in self._conversions:
+            self._conversions[id(vec.values)] = vec.values, make(self, vec)
+        return self._conversions[id(vec.values)][1]
+
+    def refuse(self, why: str) -> Vec:
+        """Leave every row to Python, for a reason."""
+        self.doubts.append(why)
+        return Vec("const", None, None, np.full(self.n, ASK, np.uint8))
 
     def values(self, vec: Vec) -> Sequence[Any]:
         """Return a Vec as Python values; anything where it failed."""
+        if vec.kind in VALUES:
+            return VALUES[vec.kind](self, vec)
         if vec.kind == "const":
             return [vec.values] * self.n
         if vec.kind == "text":
@@ -125,13 +183,35 @@ def kind_of(kind: pa.DataType) -> str:
         return "float"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return "text"
-    return "object"
+    if kind == pa.date32():
+        return "date"
+    if pa.types.is_timestamp(kind) and kind.unit != "ns":
+        return {None: "naive", "UTC": "utc"}.get(kind.tz, "object")
+    if pa.types.is_duration(kind) and kind.unit != "ns":
+        return "delta"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return "list"
+    return "struct" if pa.types.is_struct(kind) else "map" if pa.types.is_map(kind) else "object"
 
 
-_EMPTY: Mapping[str, Any] = {"bool": False, "int": 0, "float": 0.0}
+# Kind of a time -> the Arrow type of its numbers.
+TIMES: Mapping[str, pa.DataType] = {
+    "date": pa.date32(), "naive": pa.timestamp("us"), "utc": pa.timestamp("us", "UTC"),
+    "delta": pa.duration("us"),
+}  # fmt: skip
+_READABLE = {"text", *TIMES}
+_EMPTY: Mapping[str, Any] = {"bool": False, "int": 0, "float": 0.0, **dict.fromkeys(TIMES, 0)}
 _DTYPES: Mapping[str, Any] = {
     "bool": np.bool_, "int": np.int64, "float": np.float64, "match": np.bool_,
+    **dict.fromkeys(TIMES, np.int64),
 }  # fmt: skip
+# Of kinds that other modules know: how a column becomes a Vec (None: it can't), a Vec's values in
+# Python, whether they are true; and forms of operations, by the first operand that is of the kind.
+# A form returns None where it has no answer.
+COLUMNS: dict[str, Callable[[Batch, pa.Array], Vec | None]] = {}
+VALUES: dict[str, Callable[[Batch, Vec], Sequence[Any]]] = {}
+TRUTHS: dict[str, Callable[[Batch, Vec], np.ndarray]] = {}
+BY_KIND: dict[tuple[str, str], Callable[..., Vec | None]] = {}
 
 
 def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
@@ -140,13 +220,13 @@ def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     strict = None if null is None else null.astype(np.uint8)  # NULL is 1
     if kind == "text":
         return Vec(kind, name, null, fail, strict)
-    if kind == "object":
-        values = python_values(array)
+    if kind not in _DTYPES:
+        kind, values = "object", python_values(array)
         bad = unreadable_rows(values)
         return Vec(kind, values, null, None if bad is None else _where(bad, ASK), strict)
     filled = array if null is None else array.fill_null(_EMPTY[kind])
     values = filled.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
-    return Vec(kind, values, null, None, strict)
+    return Vec(kind, values, null, fail, strict)
 
 
 def _codes(array: pa.Array) -> tuple[np.ndarray, list[Any]]:
@@ -190,6 +270,9 @@ def truth(vec: Vec, batch: Batch) -> np.ndarray:
         return filled if vec.null is None else filled & ~vec.null
     if vec.kind == "object":
         return np.fromiter((_truth(v) for v in vec.values), np.bool_, batch.n)
+    if vec.kind in TRUTHS:
+        known = TRUTHS[vec.kind](batch, vec)
+        return known if vec.null is None else known & ~vec.null
     values: np.ndarray = vec.values if vec.kind in ("bool", "match") else vec.values != 0
     return values if vec.null is None else values & ~vec.null
 
@@ -198,7 +281,7 @@ def _truth(value: Any) -> bool:
     try:
         return bool(value)
     except Exception:
-        return False  # an empty row's stand-in; what raises is marked by `_truth_fail`
+        return False  # an empty row's stand-in; what raises is marked by `truth_fail`
 
 
 def is_none(vec: Vec, batch: Batch) -> np.ndarray:
@@ -218,7 +301,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
     fail = first_fail(*map(_unknown, vecs))
     skip = np.zeros(batch.n, np.bool_) if fail is None else fail != 0
     out: list[Any] = [None] * batch.n
-    raised: list[int] = []
+    raised: dict[int, int] = {}
     columns = [batch.values(v) for v in vecs]
     if fail is None:
         try:
@@ -231,23 +314,28 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
             continue
         try:
             out[i] = run(*row)
-        except Exception:
-            raised.append(i)
+        except Exception as error:
+            raised[i] = RAISED.get(type(error), ASK)
     if raised:
         why = np.zeros(batch.n, np.uint8)
-        at = np.array(raised)
+        at = np.array(list(raised))
         for_null = np.zeros(len(at), np.bool_)
         for v in vecs:
             if v.strict is not None:
                 for_null |= v.strict[at] == NULL
-        why[at] = np.where(for_null, NULL, ASK)
+        why[at] = np.where(for_null, NULL, list(raised.values()))
         fail = first_fail(fail, why)
     return _of_values(out, fail)
 
 
 def _unknown(vec: Vec) -> np.ndarray | None:
     """Return why rows have no value that Python's operation could take: a match is none."""
+    if vec.kind in UNKNOWN:
+        return first_fail(vec.fail, UNKNOWN[vec.kind](vec))
     return first_fail(vec.fail, _where(vec.values, ASK)) if vec.kind == "match" else vec.fail
+
+
+UNKNOWN: dict[str, Callable[[Vec], np.ndarray | None]] = {}  # of a kind: rows that hold no value
 
 
 def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
@@ -291,6 +379,48 @@ def _numbers(*vecs: Vec) -> list[Any] | None:
     return numbers
 
 
+def times(*vecs: Vec) -> list[Any] | None:
+    """Return times of one kind as whole numbers to compare with, or None if they aren't."""
+    kind = next((v.kind for v in vecs if v.kind in TIMES), None)
+    numbers = [as_time(v, kind) if kind is not None else None for v in vecs]
+    return None if any(n is None for n in numbers) else numbers
+
+
+def as_time(vec: Vec, kind: str) -> Any:
+    """Return a Vec's numbers, or a constant's, if it is of a kind of time; else None."""
+    if vec.kind == kind:
+        return vec.values
+    return _IN_UNITS[kind](vec.values) if vec.kind == "const" else None
+
+
+_DAY, _EPOCH = dt.date(1970, 1, 1), dt.datetime(1970, 1, 1)
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+def _days(value: Any) -> int | None:
+    return (value - _DAY).days if type(value) is dt.date else None
+
+
+def _naive(value: Any) -> int | None:
+    known = type(value) is dt.datetime and value.tzinfo is None
+    return (value - _EPOCH) // _MICROSECOND if known else None
+
+
+def _utc(value: Any) -> int | None:
+    known = type(value) is dt.datetime and type(value.tzinfo) is dt.timezone
+    return (value - _EPOCH.replace(tzinfo=dt.UTC)) // _MICROSECOND if known else None
+
+
+def _microseconds(value: Any) -> int | None:
+    known = value // _MICROSECOND if type(value) is dt.timedelta else None
+    return known if known in _INT64 else None
+
+
+_IN_UNITS: Mapping[str, Callable[[Any], int | None]] = {
+    "date": _days, "naive": _naive, "utc": _utc, "delta": _microseconds,
+}  # fmt: skip
+
+
 def _is_float(value: Any) -> bool:
     return isinstance(value, float) or getattr(value, "dtype", None) == np.float64
 
@@ -321,7 +451,7 @@ def _full(values: Any, batch: Batch) -> np.ndarray:
 
 def _compare(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
     def compare(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
-        numbers = _numbers(a, b)
+        numbers = _numbers(a, b) or times(a, b)
         if numbers is None:
             return each(batch, run, a, b)
         fail = first_fail(strict_fail(a), strict_fail(b))
@@ -341,7 +471,7 @@ def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
                 if answers is None:
                     return each(batch, run, a, b)
                 return Vec("bool", answers, None, fail)
-        numbers = _numbers(a, b)
+        numbers = _numbers(a, b) or times(a, b)
         if numbers is None:
             return each(batch, run, a, b)
         values = _full(run(*numbers), batch)
@@ -415,6 +545,38 @@ def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[
     return compute
 
 
+def _shift(run: Callable[..., Any]) -> Callable[..., Vec]:
+    def shift(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
+        known = a.kind == "int" and b.kind == "const" and type(b.values) is int
+        if not known or not 0 <= b.values < _LONG:
+            return each(batch, run, a, b)
+        if run is operator.lshift and _bound(a.values) << b.values not in _INT64:
+            return each(batch, run, a, b)
+        return Vec("int", run(a.values, b.values), None, strict_fail(a))
+
+    return shift
+
+
+_LONG = 63  # bits of an integer beside its sign
+
+
+def _sqrt(batch: Batch, _: Call, a: Vec) -> Vec:
+    """Return square roots, which are rounded once everywhere."""
+    numbers = _numbers(a)
+    if numbers is None or a.kind == "const" or (a.kind == "int" and _bound(a.values) > EXACT):
+        return each(batch, math.sqrt, a)
+    values = numbers[0].astype(np.float64)
+    wrong = _where(values < 0, RAISED[ValueError])
+    with np.errstate(all="ignore"):
+        return Vec("float", np.sqrt(values), None, first_fail(strict_fail(a), wrong))
+
+
+def _float(batch: Batch, _: Call, a: Vec) -> Vec:
+    if a.kind not in ("bool", "int", "float"):
+        return each(batch, float, a)
+    return Vec("float", a.values.astype(np.float64), None, strict_fail(a))
+
+
 def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
     def divide(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
         numbers = _numbers(a, b)
@@ -434,7 +596,12 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         zero = _full(bottom == 0, batch)
         with np.errstate(all="ignore"):
             values = _full(run(top, np.where(zero, 1, bottom)), batch)
-        return Vec("int" if whole else "float", values, None, first_fail(fail, _where(zero, ASK)))
+        return Vec(
+            "int" if whole else "float",
+            values,
+            None,
+            first_fail(fail, _where(zero, RAISED[ZeroDivisionError])),
+        )
 
     return divide
 
@@ -449,7 +616,8 @@ def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     return compute
 
 
-def _truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
+def truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:
+    """Return on which rows asking whether a value is true raises, and why."""
     if a.kind != "object" and (a.kind != "const" or type(a.values) in _SURE):
         return a.fail
     return each(batch, bool, a).fail  # a value may refuse to be true or false
@@ -519,7 +687,7 @@ def _until(batch: Batch, args: Sequence[Vec], stops: Callable[[np.ndarray], np.n
     fail: np.ndarray | None = None
     reasons: set[int] = set()
     for a in args:
-        why = _truth_fail(batch, a)
+        why = truth_fail(batch, a)
         if why is not None and id(why) not in reasons:
             reasons.add(id(why))
             fail = first_fail(fail, np.where(stopped, np.uint8(0), why))
@@ -537,7 +705,7 @@ def _or(batch: Batch, _: Call, *args: Vec) -> Vec:
 
 def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
     chosen = truth(test, batch)
-    fail = _truth_fail(batch, test)
+    fail = truth_fail(batch, test)
     if a.fail is not None or b.fail is not None:
         none = np.zeros(batch.n, np.uint8)
         inner = np.where(
@@ -608,7 +776,7 @@ def _by_value(run: Callable[..., Any]) -> Callable[..., Vec]:
 
 
 # Operation -> its form for whole columns.
-QUICK: Mapping[str, Callable[..., Vec]] = {
+QUICK: dict[str, Callable[..., Vec]] = {
     "eq": _equal(operator.eq),
     "ne": _equal(operator.ne),
     "lt": _compare(operator.lt),
@@ -625,11 +793,15 @@ QUICK: Mapping[str, Callable[..., Vec]] = {
     "truediv": _divide(operator.truediv),
     "floordiv": _divide(operator.floordiv),
     "mod": _divide(operator.mod),
+    "lshift": _shift(operator.lshift),
+    "rshift": _shift(operator.rshift),
+    "sqrt": _sqrt,
+    "float": _float,
     "bitand": _bits(operator.and_),
     "bitor": _bits(operator.or_),
     "bitxor": _bits(operator.xor),
-    "not": lambda batch, _, a: Vec("bool", ~truth(a, batch), None, _truth_fail(batch, a)),
-    "bool": lambda batch, _, a: Vec("bool", truth(a, batch), None, _truth_fail(batch, a)),
+    "not": lambda batch, _, a: Vec("bool", ~truth(a, batch), None, truth_fail(batch, a)),
+    "bool": lambda batch, _, a: Vec("bool", truth(a, batch), None, truth_fail(batch, a)),
     "is_none": lambda batch, _, a: Vec("bool", is_none(a, batch), None, a.fail),
     "is_nan": _is_nan,
     "isnan": _math_isnan,
@@ -646,11 +818,26 @@ QUICK: Mapping[str, Callable[..., Vec]] = {
     "raise": lambda batch, _: Vec("const", None, None, np.full(batch.n, ASK, np.uint8)),
     "mask": _mask,
 }
+
+
 # Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
+def _form(op: Op) -> Callable[..., Vec]:
+    """Return an operation's form, which asks that of the operands' kinds first."""
+    by_value = _by_value(op.python)
+
+    def run(batch: Batch, node: Call, *args: Vec) -> Vec:
+        for a in args:
+            form = BY_KIND.get((op.name, a.kind))
+            answer = None if form is None else form(batch, node, *args)
+            if answer is not None:
+                return answer
+        return QUICK.get(op.name, by_value)(batch, node, *args)
+
+    return run
+
+
 VECTORS: Mapping[str, Callable[..., Vec]] = {
-    op.name: QUICK.get(op.name) or _by_value(op.python)
-    for op in OPERATIONS.values()
-    if op.written != "composition"
+    op.name: _form(op) for op in OPERATIONS.values() if op.written != "composition"
 }
 
 

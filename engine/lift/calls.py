@@ -8,6 +8,7 @@ import re
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.lift.expressions import Expressions, call_name, constant_call
 from engine.lift.notes import is_random
 from engine.lift.scope import (
     CannotLiftError,
+    Generator,
     Items,
     Names,
     NumpyValue,
@@ -40,6 +42,13 @@ _SEARCHES: Mapping[Any, Op] = {op.source: op for op in written("pattern").values
 _RE_FUNCTIONS: Mapping[Any, str] = {
     getattr(re, name): name for name in ("compile", "search", "match", "fullmatch", "findall")
 }
+
+
+# Functions of a collection's elements, and the operations that they are.
+_OF_ITEMS: Sequence[tuple[Any, str]] = (
+    (any, "any_of"), (all, "all_of"), (sum, "sum_of"), (min, "min_of"), (max, "max_of"),
+    (sorted, "sorted_of"), (set, "set_of"), (frozenset, "set_of"), (list, "listed"),
+)  # fmt: skip
 
 
 class Calls(Expressions):
@@ -87,7 +96,13 @@ class Calls(Expressions):
             if name in _SEARCHES and len(args) == 1 and not keywords:
                 return self._regex(name, base.value, args[0], node)
             raise CannotLiftError(node, f"it calls {name}() of a pattern")
+        if isinstance(base, Generator):
+            raise CannotLiftError(node, f"it calls {name}() of a generator")
+        if name == "join" and len(args) == 1 and self._iterable(args[0]) is not None:
+            args = [self._iterable(args[0])]
         values = [self._plain(a, node) for a in args]
+        if name == "replace" and not args and _without_zone(keywords):
+            return self._operation("without_zone", base)
         if isinstance(base, Const):
             return self._constant_method(base, name, values, keywords, node)
         if keywords or not _is_method(name, len(args)):
@@ -123,6 +138,13 @@ class Calls(Expressions):
             return self._helper(f, args, keywords, node)
         if _hashable(f) and f in _RE_FUNCTIONS:
             return self._re_function(_RE_FUNCTIONS[f], args, keywords, node)
+        of_items = self._of_items(f, args, keywords, node)
+        if of_items is not None:
+            return of_items
+        constant = all(isinstance(v, Const) for v in (*args, *keywords.values()))
+        if keywords and constant and _is_one(f, dt.date, dt.datetime, dt.timedelta):
+            f = partial(f, **{k: v.value for k, v in keywords.items()})
+            return constant_call(f, args, node)
         if keywords:
             raise CannotLiftError(node, f"it calls {call_name(f)} with keywords")
         if _is_one(f, any, all, sum) and len(args) == 1:
@@ -133,13 +155,23 @@ class Calls(Expressions):
             values = self._items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):
                 return constant_call(f, [Const([v.value for v in values])], node)
-        if _hashable(f) and f in _FUNCTIONS and len(args) == 1:
-            return self._folded(_FUNCTIONS[f], self._plain(args[0], node))
+        if _hashable(f) and f in _FUNCTIONS and len(args) in _FUNCTIONS[f].arity:
+            return self._folded(_FUNCTIONS[f], *(self._plain(a, node) for a in args))
         if _is_one(f, dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
             isinstance(a, Const) for a in args
         ):
             return constant_call(f, args, node)
         raise CannotLiftError(node, _call_problem(f))
+
+    def _of_items(self, f: Any, args: list[Any], keywords: Names, node: ast.Call) -> Expr | None:
+        """Return what a function gives of the elements of a row's value; None for another call."""
+        op = next((op for of, op in _OF_ITEMS if f is of), None)
+        items = self._iterable(args[0]) if len(args) == 1 else None
+        if op is None or items is None or isinstance(items, Const):
+            return None
+        if keywords and not (op in ("min_of", "max_of") and keywords.keys() == {"default"}):
+            return None
+        return self._operation(op, items, *(self._plain(v, node) for v in keywords.values()))
 
     def _helper(self, f: FunctionType, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
         """Return the value of a function of the user's that the function calls."""
@@ -225,6 +257,12 @@ class Calls(Expressions):
 def _is_method(name: str, arguments: int) -> bool:
     """Tell whether values have a method, of so many arguments, that changes nothing."""
     return name in _METHODS and arguments + 1 in _METHODS[name].arity
+
+
+def _without_zone(keywords: Names) -> bool:
+    """Tell whether a time is asked for itself without its zone."""
+    zone = keywords.get("tzinfo")
+    return len(keywords) == 1 and isinstance(zone, Const) and zone.value is None
 
 
 def _is_one(f: Any, *known: Any) -> bool:

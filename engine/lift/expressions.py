@@ -9,6 +9,7 @@ import re
 import warnings
 from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from enum import EnumType
 from types import (
     BuiltinFunctionType,
@@ -20,11 +21,13 @@ from types import (
 )
 from typing import Any
 
-from engine.lift.effects import raising
+from engine.lift.body import Body, columns_of, element
+from engine.lift.effects import raising, then
 from engine.lift.scope import (
     KNOWN,
     ROW,
     CannotLiftError,
+    Generator,
     Items,
     NumpyValue,
     Scope,
@@ -39,6 +42,9 @@ from engine.lift.syntax import expression_problem, shown
 from engine.ops.operations import OPERATIONS, Op, written
 from engine.slicing.constants import SCALARS, is_constant
 from engine.slicing.expr import Call, Column, Const, Expr
+from engine.slicing.rows import Struct
+
+Comprehension = ast.GeneratorExp | ast.ListComp | ast.SetComp
 
 MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
 # How source writes operations: the operator's node, the method, the attribute, the function.
@@ -47,6 +53,7 @@ _ATTRIBUTES = written("attribute")
 # Operations that take an answer of numpy's (`np.True_`) as they take Python's.
 _LIKE_BOOL = frozenset({"not", "and", "or", "if", "then", "any", "all", "bool", "is_none"})
 _PASSING = frozenset({"and", "or", "if", "then"})  # those that may give it on
+_GROWING, _MOST_POWER = frozenset({"pow", "lshift"}), 1_000
 _LISTS = (list, tuple, object)  # what numpy compares element by element, or may
 _ROW_METHODS = frozenset({"get", "keys", "asDict"})
 _TRUE, _FALSE = Const(True), Const(False)
@@ -76,6 +83,7 @@ _VISIT: Mapping[type[ast.AST], str] = {
     ast.Set: "_display",
     ast.GeneratorExp: "_comprehension",
     ast.ListComp: "_comprehension",
+    ast.SetComp: "_comprehension",
     ast.Call: "call",
 }
 
@@ -86,7 +94,7 @@ class Expressions(ABC):
     def __init__(self, columns: frozenset[str], scalars: Container[str]) -> None:
         self.columns, self.scalars = columns, scalars
         self.by_numpy: set[Expr] = set()  # comparisons that give `np.True_`
-        self.nodes = 0
+        self.nodes, self.depth = 0, 0
         self.active: list[Any] = []
         self.reads: set[str] = set()
 
@@ -102,7 +110,11 @@ class Expressions(ABC):
         if isinstance(value, Items):
             if all(isinstance(v, Const) for v in value.values) and not value.lazy:
                 return Const(tuple(v.value for v in value.values))
+            if value.is_tuple:
+                return self._plain(value, node)
             raise CannotLiftError(node, "it makes a collection of values that aren't constant")
+        if isinstance(value, Generator):
+            raise CannotLiftError(node, "it computes with a generator")
         if isinstance(value, Thing | NumpyValue):
             raise CannotLiftError(node, f"it computes with {shown(value.value)}")
         return value  # type: ignore[no-any-return]
@@ -156,6 +168,8 @@ class Expressions(ABC):
             return self._attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
             return self._operation(node.attr, base)
+        if isinstance(base, Expr) and not hasattr(Struct, node.attr):
+            return self._operation("field", base, Const(node.attr))
         raise CannotLiftError(node, f"it reads the attribute {node.attr!r} of a value")
 
     def _attribute_of(self, base: Const | Thing | NumpyValue, name: str, node: ast.AST) -> Value:
@@ -240,6 +254,8 @@ class Expressions(ABC):
         op = _OPERATORS.get(type(sign))
         if op is None:
             raise CannotLiftError(node, f"it uses the operator {type(sign).__name__}")
+        if op.name in _GROWING and isinstance(left, Const) and not _is_small(right):
+            raise CannotLiftError(node, "it computes a constant that may be large")
         return self._folded(op, left, right)
 
     def _compare(self, node: ast.Compare, scope: Scope) -> Expr:
@@ -254,7 +270,9 @@ class Expressions(ABC):
 
     def _compared(self, op: ast.cmpop, left: Value, right: Value, node: ast.AST) -> Expr:
         if isinstance(op, ast.In | ast.NotIn) and isinstance(right, Items):
-            right = Items(right.values)  # it is looked through once, lazy or not
+            right = replace(right, lazy=False)  # it is looked through once, lazy or not
+        if isinstance(op, ast.In | ast.NotIn) and isinstance(right, Generator):
+            right = right.tree
         if isinstance(left, NumpyValue) or isinstance(right, NumpyValue):
             return self._compared_by_numpy(op, left, right, node)
         left, right = (self._plain(v, node) for v in (left, right))
@@ -307,6 +325,8 @@ class Expressions(ABC):
         known = isinstance(value, Items) and not value.lazy
         if known and all(isinstance(v, Const) for v in value.values):
             return Const(tuple(v.value for v in value.values))
+        if isinstance(value, Items) and value.is_tuple:
+            return self._operation("tuple", *(self._plain(v, node) for v in value.values))
         if not isinstance(value, Expr):
             raise CannotLiftError(
                 node, "it compares the whole row, or a collection that isn't constant"
@@ -353,18 +373,21 @@ class Expressions(ABC):
             return constant_call(kinds[type(node)], [Const([v.value for v in values])], node)
         if isinstance(node, ast.Set):
             raise CannotLiftError(node, "it makes a set of values that aren't constant")
-        return Items(tuple(values))
+        return Items(tuple(values), is_tuple=isinstance(node, ast.Tuple))
 
-    def _comprehension(self, node: ast.GeneratorExp | ast.ListComp, scope: Scope) -> Value:
-        """Unroll a comprehension over constants."""
-        if len(node.generators) != 1 or node.generators[0].is_async:
-            raise CannotLiftError(node, "it has a comprehension over more than one thing")
-        over = node.generators[0]
-        values = self._items(self.value(over.iter, scope))
-        if values is None:
-            raise CannotLiftError(node, "it has a comprehension over something that isn't constant")
+    def _comprehension(self, node: Comprehension, scope: Scope) -> Value:
+        """Return a comprehension: over constants it is unrolled."""
+        if any(over.is_async for over in node.generators):
+            raise CannotLiftError(node, "it is a coroutine")
         if binds(node):
             raise CannotLiftError(node, "it has a comprehension that binds a name with :=")
+        over, *others = node.generators
+        values = self._items(self.value(over.iter, scope))
+        if values is None or others or isinstance(node, ast.SetComp):
+            tree = self._over(node, node.generators, scope)
+            if isinstance(node, ast.GeneratorExp):
+                return Generator(tree)
+            return self._operation("set_of" if isinstance(node, ast.SetComp) else "listed", tree)
         elements = []
         for value in values:
             inner = self._assigned(over.target, value, scope)[0]
@@ -376,6 +399,29 @@ class Expressions(ABC):
         if isinstance(node, ast.ListComp) and all(isinstance(v, Const) for v in elements):
             return Const([v.value for v in elements])
         return Items(tuple(elements), isinstance(node, ast.GeneratorExp))
+
+    def _over(
+        self, node: Comprehension, generators: Sequence[ast.comprehension], scope: Scope
+    ) -> Expr:
+        """Return what a comprehension says of each element of a row's value."""
+        (over, *others), item = generators, element(self.depth)
+        items = self._iterable(self.value(over.iter, scope))
+        if items is None:
+            raise CannotLiftError(node, "it has a comprehension over something that isn't a value")
+        self.depth += 1
+        inner, effect = self._assigned(over.target, item, scope)
+        tests = [self.expr(test, inner) for test in over.ifs]
+        test = _TRUE if not tests else tests[0] if len(tests) == 1 else Call("and", tuple(tests))
+        value = self._over(node, others, inner) if others else self.expr(node.elt, inner)
+        self.depth -= 1
+        tree = over_each(items, item, value, test if effect is None else then(effect, test))
+        return Call("chained", (tree,)) if others else tree
+
+    def _iterable(self, value: Value) -> Expr | None:
+        """Return what is gone through, if the row has it."""
+        if isinstance(value, Generator):
+            return value.tree
+        return value if isinstance(value, Expr) else None
 
     def _items(self, value: Value) -> tuple[Any, ...] | None:
         """Return a constant collection's elements, or None if it isn't one."""
@@ -390,13 +436,44 @@ class Expressions(ABC):
         """Bind a target to a value; return what of the value may raise, too."""
         if isinstance(target, ast.Name):
             return scope.bind(**{target.id: lasting(value, target)}), raising(value)
-        names = getattr(target, "elts", None)
+        names = list(getattr(target, "elts", ()))
         values = self._items(value)
-        if names is None or values is None or not all(isinstance(n, ast.Name) for n in names):
+        if values is None and isinstance(value, Expr):
+            return self._unpacked(target, names, value, scope)
+        if not names or values is None or not all(isinstance(n, ast.Name) for n in names):
             raise CannotLiftError(target, "it assigns to something that isn't a local name")
         if len(names) != len(values):
             raise CannotLiftError(target, "it unpacks another number of values")
         return scope.bind(**{n.id: v for n, v in zip(names, values, strict=True)}), raising(value)
+
+    def _unpacked(
+        self, target: ast.expr, names: list[ast.expr], value: Expr, scope: Scope
+    ) -> tuple[Scope, Expr | None]:
+        """Bind names to the parts of a row's value, the last one to the rest if it has a star."""
+        rest = names.pop() if names and isinstance(names[-1], ast.Starred) else None
+        last = rest.value if isinstance(rest, ast.Starred) else None
+        if not all(isinstance(n, ast.Name) for n in (*names, *([last] if last else ()))):
+            raise CannotLiftError(target, "it assigns to something that isn't a local name")
+        whole = Call("unpack", (value, Const(len(names)), Const(last is not None)))
+        bound: dict[str, Value] = {
+            str(getattr(n, "id", "")): Call("getitem", (whole, Const(at)))
+            for at, n in enumerate(names)
+        }
+        if isinstance(last, ast.Name):
+            left = Call("getslice", (whole, Const(slice(len(names), None))))
+            bound[last.id] = Call("listed", (left,))
+        return scope.bind(**bound), whole
+
+
+def over_each(items: Expr, item: Column, value: Expr, test: Expr) -> Expr:
+    """Return what is said of each element that a test lets through."""
+    outer = tuple(c for c in columns_of(value, test) if c != item)
+    names = (item.name, *(c.name for c in outer))
+    return Call("over", (items, Body(value, names), Body(test, names), *outer))
+
+
+def _is_small(power: Expr) -> bool:
+    return isinstance(power, Const) and type(power.value) is int and abs(power.value) <= _MOST_POWER
 
 
 def _simpler_if(args: tuple[Expr, ...]) -> Expr | None:

@@ -42,6 +42,14 @@ class Items:
 
     values: tuple[Any, ...]
     lazy: bool = False
+    is_tuple: bool = False
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A generator over a row's values, which is used up when it is read."""
+
+    tree: Expr
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class NumpyValue:
     compared: Const
 
 
-Value = Any  # Expr | WholeRow | Items | Thing | NumpyValue
+Value = Any  # Expr | WholeRow | Items | Generator | Thing | NumpyValue
 Names = dict[str, Any]
 
 
@@ -120,6 +128,6 @@ KNOWN = (Const, Thing, NumpyValue)
 
 def lasting(value: Value, node: ast.AST) -> Value:
     """Return a value that is given a name: no generator, which is used up when it is read."""
-    if isinstance(value, Items) and value.lazy:
+    if isinstance(value, Generator) or (isinstance(value, Items) and value.lazy):
         raise CannotLiftError(node, "it keeps a generator")
     return value

@@ -5,13 +5,26 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from engine.lift.body import element
 from engine.lift.calls import Calls
 from engine.lift.effects import raising, then
-from engine.lift.expressions import binds
-from engine.lift.scope import VALUES, CannotLiftError, Names, Scope, Thing, as_value
+from engine.lift.expressions import binds, over_each
+from engine.lift.scope import (
+    VALUES,
+    CannotLiftError,
+    Items,
+    Names,
+    Scope,
+    Thing,
+    Value,
+    as_value,
+    known_value,
+    lasting,
+)
 from engine.lift.syntax import statement_problem
 from engine.slicing.expr import Call, Const, Expr
 from engine.slicing.source import SourceError, function_node
@@ -88,6 +101,10 @@ class Statements(Calls):
                 )
             if isinstance(node, ast.For):
                 return self._loop(node, scope, self._behind(rest, after))
+            if isinstance(node, ast.Try):
+                return self._tried(node, scope, self._behind(rest, after))
+            if isinstance(node, ast.Match):
+                return self._cases(node, node.cases, scope, self._behind(rest, after))
             scope, effect = self._step(node, scope)
             if effect is not None:
                 return then(effect, self._block(rest, scope, after))
@@ -170,11 +187,113 @@ class Statements(Calls):
             effect = test
         return Scope(scope.f, names), effect
 
+    def _tried(self, node: ast.Try, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
+        """Take a `try` with one `except`: what is said where the body raises, and where not.
+
+        The body binds names, or returns on every way.
+        """
+        if len(node.handlers) != 1 or not all(isinstance(s, _BINDING) for s in node.finalbody):
+            raise CannotLiftError(node, "it catches exceptions in several ways")
+        parts = [n for s in (*node.body, *node.handlers) for n in ast.walk(s)]
+        if any(isinstance(n, ast.NamedExpr) for n in parts) or (
+            node.finalbody and any(isinstance(n, ast.Return) for n in parts)
+        ):
+            raise CannotLiftError(node, "it catches exceptions around := or a return")
+        kinds = self._caught(node.handlers[0], scope)
+        at_end = self._behind(node.finalbody, after)
+        if all(isinstance(s, (*_BINDING, ast.Expr)) for s in node.body):
+            inner, tried = scope.bind(), None
+            for s in node.body:
+                inner, raised = self._step(s, inner)
+                tried = raised if tried is None else then(tried, raised) if raised else tried
+            value = self._block(node.orelse, inner, at_end)
+        else:
+            if node.orelse or not _returns(node.body):
+                raise CannotLiftError(node, "it catches exceptions of a part that may return")
+            value = tried = self._block(node.body, scope, after)
+        if tried is None:
+            return value
+        left = scope.bind()
+        for name in _bound(node.body):
+            left.local.pop(name, None)  # it may have been bound before the body raised
+        if len(node.body) == 1 and not isinstance(node.body[0], ast.If):
+            left = scope
+        instead = self._block(node.handlers[0].body, left, at_end)
+        return Call("catch", (tried, instead, value, kinds))
+
+    def _caught(self, handler: ast.ExceptHandler, scope: Scope) -> Const:
+        """Return the exceptions that are caught."""
+        if handler.type is None:
+            return _types_const((BaseException,))
+        value = self.value(handler.type, scope)
+        kinds = [known_value(v) for v in (value.values if isinstance(value, Items) else (value,))]
+        flat = [k for kind in kinds for k in (kind if type(kind) is tuple else (kind,))]
+        if not all(type(k) is type and issubclass(k, BaseException) for k in flat):
+            raise CannotLiftError(handler, "it catches what isn't an exception's class")
+        return _types_const(tuple(flat))
+
+    def _cases(
+        self, node: ast.Match, cases: Sequence[ast.match_case], scope: Scope,
+        after: Callable[[Scope], Expr],
+    ) -> Expr:  # fmt: skip
+        """Take a `match` on values as a chain of conditions."""
+        subject = lasting(self.value(node.subject, scope), node)
+        effect = raising(subject)
+        tree = self._chain(node, cases, subject, scope, after)
+        return tree if effect is None else then(effect, tree)
+
+    def _chain(
+        self, node: ast.Match, cases: Sequence[ast.match_case], subject: Value, scope: Scope,
+        after: Callable[[Scope], Expr],
+    ) -> Expr:  # fmt: skip
+        if not cases:
+            return after(scope)
+        case, *others = cases
+        inner = scope.bind()
+        tests = self._pattern(case.pattern, subject, inner)
+        if case.guard is not None:
+            tests = [*tests, self.expr(case.guard, inner)]
+        chosen = self._block(case.body, inner, after)
+        if not tests:
+            return chosen
+        test = tests[0] if len(tests) == 1 else self._operation("and", *tests)
+        return self._operation("if", test, chosen, self._chain(node, others, subject, scope, after))
+
+    def _pattern(self, pattern: ast.pattern, subject: Value, scope: Scope) -> list[Expr]:
+        """Return what a pattern asks of a value; bind the names that it gives."""
+        match pattern:
+            case ast.MatchValue(value=value):
+                return [self._compared(ast.Eq(), subject, self.value(value, scope), pattern)]
+            case ast.MatchSingleton(value=value):
+                return [self._compared(ast.Is(), subject, Const(value), pattern)]
+            case ast.MatchOr(patterns=patterns):
+                names = Scope(scope.f, {})
+                ways = [self._pattern(p, subject, names) for p in patterns]
+                if names.local:
+                    raise CannotLiftError(pattern, "it has a match statement that gives names")
+                if not all(ways):
+                    return []
+                tests = [w[0] if len(w) == 1 else self._operation("all", *w) for w in ways]
+                return [self._operation("any", *tests)]
+            case ast.MatchAs(pattern=None, name=name):
+                if name is not None:
+                    scope.local[name] = subject
+                return []
+            case ast.MatchSequence(patterns=patterns) if (
+                isinstance(subject, Items)
+                and len(patterns) == len(subject.values)
+                and not any(isinstance(p, ast.MatchStar) for p in patterns)
+            ):
+                parts = zip(patterns, subject.values, strict=True)
+                return [test for p, v in parts for test in self._pattern(p, v, scope)]
+        raise CannotLiftError(pattern, "it has a match statement with patterns of other kinds")
+
     def _loop(self, node: ast.For, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         """Unroll a loop over constants."""
-        values = self._items(self.value(node.iter, scope))
+        over = self.value(node.iter, scope)
+        values = self._items(over)
         if values is None:
-            raise CannotLiftError(node, "it loops over something that isn't constant")
+            return self._loop_over(node, self._iterable(over), scope, after)
         if node.orelse:
             raise CannotLiftError(node, "it has a loop with an else")
 
@@ -211,3 +330,89 @@ class Statements(Calls):
                 tests = [self.expr(test, scope_of(v, scope)) for v in values]
                 return tests, self.expr(value, scope)
         return None
+
+    def _loop_over(
+        self, node: ast.For, items: Expr | None, scope: Scope, after: Callable[[Scope], Expr]
+    ) -> Expr:
+        """Take a loop over a row's values that looks for one, or counts or adds up."""
+        if items is None or node.orelse:
+            raise CannotLiftError(node, "it loops over something that isn't a value")
+        item = element(self.depth)
+        self.depth += 1
+        inner, effect = self._assigned(node.target, item, scope)
+        tree = self._search(node, node.body, [effect] if effect is not None else [], inner)
+        self.depth -= 1
+        left = scope.bind()
+        for name in _bound([node]):  # what the loop leaves there isn't known
+            left.local.pop(name, None)
+        if isinstance(tree, _Found):
+            hit = Call("any_of", (over_each(items, item, tree.test, _TRUE),))
+            return self._operation("if", hit, tree.answer, after(left))
+        total = Call("sum_of", (Call("listed", (over_each(items, item, tree.value, tree.test),)),))
+        old = scope.look_up(ast.copy_location(ast.Name(tree.name), node))
+        if not isinstance(old, Const) or type(old.value) is not int:
+            raise CannotLiftError(node, "it adds up to something other than a whole number")
+        if not isinstance(tree.value, Const) or type(tree.value.value) is not int:
+            raise CannotLiftError(node, "it adds up values in a loop")
+        value = total if old.value == 0 else Call("add", (old, total))
+        return then(value, after(left.bind(**{tree.name: value})))
+
+    def _search(
+        self, node: ast.For, body: list[ast.stmt], before: list[Expr], scope: Scope
+    ) -> _Found | _Counted:
+        """Read a loop's body: conditions, then `return` of a constant, or `name += number`."""
+        match body:
+            case [ast.If(test=test, body=[ast.Continue()], orelse=[]), *rest] if not binds(test):
+                skipped = self._operation("not", self.expr(test, scope))
+                return self._search(node, rest, [*before, skipped], scope)
+            case [ast.If(test=test, body=inner, orelse=[])] if not binds(test):
+                return self._search(node, inner, [*before, self.expr(test, scope)], scope)
+            case [ast.Return(value=ast.Constant() as value)]:
+                return _Found(_all_of(before), Const(value.value))
+            case [ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value)]:
+                return _Counted(name, self.expr(value, scope), _all_of(before))
+        raise CannotLiftError(node, "it has a loop over a row's values that does more than count")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A loop that returns a constant at the first element for which a test is true."""
+
+    test: Expr
+    answer: Expr
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A loop that adds a value to a name for each element for which a test is true."""
+
+    name: str
+    value: Expr
+    test: Expr
+
+
+_TRUE = Const(True)
+
+
+def _all_of(tests: list[Expr]) -> Expr:
+    return _TRUE if not tests else tests[0] if len(tests) == 1 else Call("and", tuple(tests))
+
+
+def _types_const(kinds: tuple[type[BaseException], ...]) -> Const:
+    return Const(kinds, "types:" + ",".join(str(id(k)) for k in kinds))
+
+
+def _returns(body: Sequence[ast.stmt]) -> bool:
+    """Tell whether statements return or raise on every way."""
+    match body[-1] if body else None:
+        case ast.Return() | ast.Raise():
+            return True
+        case ast.If(body=one, orelse=other):
+            return _returns(one) and _returns(other)
+    return False
+
+
+def _bound(body: Sequence[ast.stmt]) -> set[str]:
+    """Return the names that statements bind."""
+    nodes = (n for s in body for n in ast.walk(s))
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}

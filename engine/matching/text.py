@@ -295,6 +295,17 @@ def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.nd
     [2, 0, 0, 3]
     """
     text = text if isinstance(text, TextBatch) else TextBatch(text)
+    return _filled(text, np.diff(ranks(word_marks(text)[0], text.offsets)))
+
+
+def word_marks(text: TextBatch) -> tuple[np.ndarray, np.ndarray]:
+    """Return at which bytes words begin, and which bytes are white space, as ``split()`` has them.
+
+    Examples
+    --------
+    >>> [marks.tolist() for marks in word_marks(TextBatch(pa.array(["a b"])))]
+    [[True, False, True], [False, True, False]]
+    """
     n, data = text.size, text.data
     space = np.empty(n + 1, dtype=bool)
     space[0] = True  # so that space[i] is about the byte before byte i
@@ -309,7 +320,7 @@ def word_counts(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.nd
     begins = space[:-1] > space[1:]
     starts = text.offsets[:-1][np.diff(text.offsets) > 0]
     begins[starts] = ~space[starts + 1]
-    return _filled(text, np.diff(ranks(begins, text.offsets)))
+    return begins, space[1:]
 
 
 def char_lengths(text: pa.StringArray | pa.LargeStringArray | TextBatch) -> np.ndarray:

@@ -119,6 +119,11 @@ def _function(
     return Op(name, of, _ONE, cost, returns, "function")
 
 
+def _of_items(name: str, of: Callable[..., Any], returns: type, arity: range = range(1, 2)) -> Op:
+    """Return a function of a collection's elements."""
+    return Op(name, of, arity, _ITEMS, returns, "syntax")
+
+
 def _operator(name: str, run: Callable[..., Any], source: type[ast.AST], cost: Cost) -> Op:
     arity = _ONE if issubclass(source, ast.unaryop) else _TWO
     return Op(name, run, arity, cost, None, "operator", source)
@@ -150,11 +155,32 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and value != value  # noqa: PLR0124
 
 
+def _over(items: Any, value: Any, test: Any, *outer: Any) -> Any:
+    return (value(i, *outer) for i in items if test(i, *outer))
+
+
+def _chained(lists: Any) -> list[Any]:
+    return [item for items in lists for item in items]
+
+
+def _unpack(value: Any, n: int, more: bool) -> Any:
+    """Return a value that is unpacked to so many names, or more; as a list unless it has them."""
+    values = value if isinstance(value, list | tuple) else list(value)
+    if len(values) < n or (len(values) > n and not more):
+        raise ValueError(f"{len(values)} values are unpacked to {n} names")
+    return values
+
+
+def _catch(tried: Any, instead: Any, value: Any, kinds: Any) -> Any:
+    return value
+
+
 def _raise() -> NoReturn:
     raise ValueError("the function raises here")
 
 
 _EXPENSIVE = Cost(0.8)
+_ITEMS = Cost(0.3)
 _TO_BOOL = Cost(0.05)
 _BITS = Cost(0.03, 0.002)
 _LIST = range(2)
@@ -175,6 +201,9 @@ _LISTED = (
     _operator("truediv", operator.truediv, ast.Div, _SIMPLE),
     _operator("floordiv", operator.floordiv, ast.FloorDiv, _SIMPLE),
     _operator("mod", operator.mod, ast.Mod, _SIMPLE),
+    _operator("pow", operator.pow, ast.Pow, _IN_PYTHON),
+    _operator("lshift", operator.lshift, ast.LShift, _BITS),
+    _operator("rshift", operator.rshift, ast.RShift, _BITS),
     _operator("bitand", operator.and_, ast.BitAnd, _BITS),
     _operator("bitor", operator.or_, ast.BitOr, _BITS),
     _operator("bitxor", operator.xor, ast.BitXor, _BITS),
@@ -193,6 +222,15 @@ _LISTED = (
     Op("getitem", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
     Op("getslice", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
     Op("dict_get", dict.get, range(2, 4), _IN_PYTHON, object, "syntax"),
+    # What goes through a collection's elements: what is said of each is a tree of its own.
+    Op("over", _over, range(3, 2**31), Cost(1.5, 0.1), list, "syntax"),
+    Op("listed", list, _ONE, _ITEMS, list, "syntax"),
+    Op("chained", _chained, _ONE, _ITEMS, list, "syntax"),
+    Op("tuple", lambda *values: values, SEVERAL, Cost(0.05, 0.01), tuple, "syntax", safe=True),
+    Op("unpack", _unpack, range(3, 4), _IN_PYTHON, object, "syntax"),
+    Op("field", getattr, _TWO, Cost(0.05, 0.03), object, "syntax"),
+    Op("catch", _catch, range(4, 5), Cost(0.05, 0.01)),
+    Op("without_zone", lambda t: t.replace(tzinfo=None), _ONE, _TEXT, None, "syntax"),
     Op("then", lambda first, value: value, _TWO, _SIMPLE),
     Op("raise", _raise, range(1), _BITS, bool),
     Op("mask", lambda answer: answer, _ONE, _SIMPLE),
@@ -203,16 +241,31 @@ _LISTED = (
     _function("abs", abs, None, _SIMPLE),
     Op("bool", bool, _ONE, _SIMPLE, bool, "function", safe=True),
     _function("int", int, int),
-    _function("float", float),
+    _function("float", float, cost=_BITS),
     _function("str", str, str),
     _function("isnan", math.isnan, bool, _SIMPLE),
     _function("isinf", math.isinf, bool),
     _function("isfinite", math.isfinite, bool),
     _function("floor", math.floor, int),
     _function("ceil", math.ceil, int),
-    _function("sqrt", math.sqrt),
+    _function("sqrt", math.sqrt, cost=_BITS),
     _function("log", math.log),
     _function("ord", ord, int),
+    _function("fabs", math.fabs),
+    _function("log10", math.log10),
+    _function("log2", math.log2),
+    _function("exp", math.exp),
+    Op("round", round, range(1, 3), Cost(0.3), object, "function"),
+    # Functions of a collection's elements.
+    _of_items("any_of", any, bool),
+    _of_items("all_of", all, bool),
+    _of_items("sum_of", sum, object),
+    _of_items("min_of", lambda items, *other: min(items, default=other[0]) if other
+              else min(items), object, range(1, 3)),
+    _of_items("max_of", lambda items, *other: max(items, default=other[0]) if other
+              else max(items), object, range(1, 3)),
+    _of_items("sorted_of", sorted, list),
+    _of_items("set_of", set, set),
     # Methods of text.
     _method("lower", cost=Cost(0.3, None, 0.6)),
     _method("upper", cost=_LETTERS),
@@ -233,18 +286,30 @@ _LISTED = (
     _method("count", range(1, 2), int),
     _method("find", range(1, 2), int),
     _method("rfind", range(1, 2), int),
-    _method("split", _LIST, list, _EXPENSIVE),
-    _method("rsplit", _LIST, list, _EXPENSIVE),
+    _method("split", range(3), list, _EXPENSIVE),
+    _method("rsplit", range(3), list, _EXPENSIVE),
+    _method("join", range(1, 2)),
     _method("splitlines", range(1), list),
     _method("partition", range(1, 2), tuple),
     _method("rpartition", range(1, 2), tuple),
     *(_method(name, range(1), bool, _TO_BOOL) for name in (
         "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric", "isdecimal",
         "istitle", "isascii", "isidentifier", "isprintable")),
+    # Methods of maps.
+    _method("get", range(1, 3), object, _IN_PYTHON),
+    _method("keys", range(1), list, _IN_PYTHON),
+    _method("values", range(1), list, _IN_PYTHON),
+    _method("items", range(1), list, _IN_PYTHON),
     # Methods and attributes of dates and times.
+    _method("date", range(1), object, _IN_PYTHON),
+    _method("time", range(1), object, _IN_PYTHON),
+    _method("toordinal", range(1), int, _IN_PYTHON),
+    _method("timestamp", range(1), float, _IN_PYTHON),
+    _method("total_seconds", range(1), float, _IN_PYTHON),
     _method("weekday", range(1), int, _IN_PYTHON),
     _method("isoweekday", range(1), int, _IN_PYTHON),
-    *map(_attribute, ("year", "month", "day", "hour", "minute", "second")),
+    *map(_attribute, ("year", "month", "day", "hour", "minute", "second", "microsecond", "days",
+                      "seconds", "microseconds")),
     # Methods of patterns.
     _search("re_search", "search", re.Match, Cost(0.3, 0.05)),
     _search("re_match", "match", re.Match, Cost(0.1, 0.05)),

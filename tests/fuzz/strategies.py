@@ -28,7 +28,8 @@ COLUMNS: Mapping[str, pa.DataType] = {
     "f32": pa.float32(), "f64": pa.float64(), "f0": pa.float64(),
     "b": pa.bool_(), "b0": pa.bool_(),
     "day": pa.date32(), "at": pa.timestamp("us", "UTC"), "price": pa.decimal128(12, 2),
-    "tags": pa.list_(pa.string()),
+    "tags": pa.list_(pa.string()), "nums": pa.list_(pa.float64()),
+    "ints": pa.list_(pa.int32()), "local": pa.timestamp("us"),
 }  # fmt: skip
 NEVER_NULL = frozenset({"t0", "n0", "f0", "b0"})
 
@@ -123,6 +124,15 @@ _VALUES: Mapping[pa.DataType, Callable[[Random], Any]] = {
     pa.list_(pa.string()): lambda r: [
         r.choice((None, *KEYWORDS[:10])) for _ in range(r.randrange(4))
     ],
+    pa.list_(pa.float64()): lambda r: [
+        r.choice((None, _float(r), _float(r), _float(r))) for _ in range(r.randrange(4))
+    ],
+    pa.list_(pa.int32()): lambda r: [
+        r.choice((None, *([_integer(32)(r)] * 6))) for _ in range(r.randrange(5))
+    ],
+    pa.timestamp("us"): lambda r: (
+        dt.datetime(2020, 1, 1) + dt.timedelta(microseconds=r.randrange(10**14))
+    ),
     pa.decimal128(12, 2): lambda r: Decimal(r.choice((0, 1, 100, 250, -250, 10**9))) / 100,
 }
 _DISTINCT = 400  # values of a column, so that some rows share them, as real rows do
@@ -378,7 +388,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "{text} {in} {words}", "x.get('nope', {int}) {order} {int}", "'nope' in {text}",
            "x.tags {same} ['a', 'k']", "{number} {in} (0.0, 1, {a_float})",
            "sorted({texts}) {same} {words}", "{text} < {text} < {text}", "all(())",
-           "any(w in {text} or w in {text} for w in {listed} if w != 'a')"]
+           "any(w in {text} or w in {text} for w in {listed} if w != 'a')",
+           *["{gone_through}"] * 30, *["{moment}"] * 10]
         + ["{sharp}"] * 70,
     ),
     # What tells a rule from one that is nearly the same.
@@ -423,6 +434,60 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "max(1 // {column}, {real}) {order} {small}", "({either} or {sharp})",
          "({either} and {sharp})", "not ({either} and {either})",
          "({search} if {sharp} else {either}) {is} None"],
+    ),
+    # What is said of a list's elements, of words, of characters.
+    "gone_through": (
+        ["any(w {same} {keyword} for w in {over})", "all(w {in} {texts} for w in {over})",
+         "any(w.startswith({keyword}) for w in {over})", "any(w is None for w in x.tags)",
+         "any(w and w.lower() == {keyword} for w in {over})", "{keyword} in [w for w in {over}]",
+         "sum(w == {keyword} for w in {over}) {order} {small}",
+         "len([w for w in {over} if w]) {order} {small}", "all(len(w) < 4 for w in {over})",
+         "sum(1 for w in {over} if w {in} {texts}) {order} {small}", "any({over})", "all({over})",
+         "any(w.isupper() for w in {over})", "sum(w.isdigit() for w in {over}) {order} {small}",
+         "any(w == x.t0 for w in {over})", "x.u in [w for w in {over} if w]",
+         "len(set({over})) {order} {small}", "len(set({over}) & {'a', 'k', 'check'}) > 0",
+         "set({over}) >= {'a', 'k'}", "set({over}) == {'a', 'check'}", "{'a', 'k'} >= set({over})",
+         "bool(set({over}) - {'a', None})", "{over}[{small}] {same} {keyword}",
+         "sum(x.ints) {order} {small}", "sum(x.nums) {order} {small}",
+         "max(x.ints) {order} {small}",
+         "min(x.nums) {order} {a_float}", "max(x.nums, default=0.5) {order} {a_float}",
+         "max((v for v in x.ints if v), default=None) {is} None",
+         "sorted(x.ints)[{small}] {order} {small}", "sorted(x.nums)[-1] {order} {a_float}",
+         "any(v > x.i32 for v in x.ints)", "all(v is not None and v > {small} for v in x.nums)",
+         "any(1 // v > 0 for v in x.ints)", "sum(v or 0 for v in x.ints or []) {order} {an_int}",
+         "sum(v * v for v in x.nums) {order} {a_float}", "{an_int} in x.ints", "x.i8 in x.ints",
+         "x.ints[{small}] {order} {small}", "len(x.ints[{small}:]) {order} {small}",
+         "any(x.ints[:{small}])", "any(v != v for v in x.nums)", "len(x.tags or []) {order} 2",
+         "len([c for w in x.t.split() for c in w]) {order} {length}",
+         "any(any(c == w for c in {over}) for w in x.tags)", "{keyword}.join({over}) {same} x.t",
+         "(x.t.lower(), x.b) {in} {({keyword}, True), (None, None)}"],
+        ["any({text} == w for w in {over})", "any({number} > v for v in x.ints)",
+         "sum({number} > v for v in x.nums) > {int}"],
+    ),
+    "over": (["x.tags", "x.t.split()", "x.t0.split()", "x.t", "x.t0.lower().split()",
+         "x.tags or []",
+              "x.t.split({keyword})", "x.t0.split({keyword}, 1)", "(x.t or '').split()",
+              "x.t0.rsplit({keyword}, 1)", "x.t0.splitlines()"], ["{words}", "{text}"]),
+    "moment": (
+        ["x.at - x.at {order} dt.timedelta(0)", "(x.at.date() - x.day).days {order} {length}",
+         "(x.local - dt.datetime(2020, 2, 1)).days {order} {small}",
+         "(x.local - dt.datetime(2020, 1, 5)).total_seconds() {order} {a_float}",
+         "x.at.replace(tzinfo=None) {order} x.local",
+         "x.day + dt.timedelta(days={length}) {order} x.day",
+         "x.local + dt.timedelta(hours={small}) {order} dt.datetime(2020, 1, 9, 12)",
+         "x.day - dt.timedelta(hours={length}) {same} dt.date(2020, 1, 1)",
+         "x.local.date() {same} x.day", "x.at.date() {order} dt.date(2020, 9, 1)",
+         "x.local.hour {order} {length}", "x.at.minute {order} {length}",
+         "x.day.day {order} {length}",
+         "x.local.second {order} {length}", "x.at.microsecond % 7 == 1",
+         "x.day.month {order} {length}",
+         "x.day.isoweekday() {order} {small}", "x.at.weekday() {order} {small}",
+         "x.at.timestamp() {order} 1.6e9",
+         "x.local {order} x.at", "abs(x.at - dt.datetime(2020, 3, 1, tzinfo=dt.timezone.utc)) "
+         "{order} dt.timedelta(days={length})", "x.day {order} x.local", "not x.day",
+         "(x.day - x.local.date()) {order} dt.timedelta(days={small})", "x.day - x.at > x.day",
+         "(x.day.month, x.day.day) {order} (6, {length})", "x.day.toordinal() % 7 == {small}"],
+        [],
     ),
     "either": (["x.t", "x.i64", "x.b", "x.b", "x.f64", "x.day", "x.i8", "None", "True", "1"],
                ["{search}", "{maybe_search}", "{maybe}", "{sharp}"]),
@@ -818,7 +883,55 @@ def _not_lifted(w: _Writer) -> list[str]:
                        ["while False:", "    pass"]))  # fmt: skip
 
 
+def _caught(w: _Writer) -> list[str]:
+    kinds = w.r.choice(("ValueError", "(TypeError, ValueError)", "Exception", "ZeroDivisionError",
+                        "(KeyError, IndexError)", "AttributeError", "TypeError"))  # fmt: skip
+    tried = w.r.choice(("float({text})", "int({text})", "{int} // {column}", "x.tags[{small}]",
+                        "len({maybe})", "{number} / {column}", "x.t.index({keyword})"))  # fmt: skip
+    tried = _HOLE.sub(lambda hole: w.of(hole[1], 0), tried)
+    name = w.name("any")
+    if w.r.randrange(2):
+        lines = ["try:", f"    return {tried} {w.of('order', 0)} {w.of('small', 0)}",
+                 f"except {kinds}:", f"    return {w.deep('bool')}"]  # fmt: skip
+        return [f"if {w.deep('bool')}:", *(f"    {line}" for line in lines)]
+    lines = [f"{name} = None", "try:", f"    {name} = {tried}", f"except {kinds}:",
+             w.r.choice(("    pass", f"    {name} = {w.of('small', 0)}"))]  # fmt: skip
+    w.bind("any", name)
+    return lines
+
+
+def _matched(w: _Writer) -> list[str]:
+    return [f"match {w.deep('any')}:", f"    case {w.of('keyword', 0)} | 1:",
+            f"        return {w.deep('bool')}", "    case None:", "        return None",
+            f"    case other if {w.deep('bool')}:", f"        return other == {w.of('small', 0)}",
+            "    case _:", "        pass"]  # fmt: skip
+
+
+def _goes_through(w: _Writer) -> list[str]:
+    over, name = w.of("over", 1), w.name("int")
+    if w.r.randrange(2):
+        return [f"for w in {over}:", f"    if w == {w.of('keyword', 0)}:",
+                f"        return {w.r.choice(('True', 'False', 'None'))}"]  # fmt: skip
+    lines = [f"{name} = {w.of('small', 0)}", f"for w in {over}:",
+             *w.r.choice(((), ("    if w is None:", "        continue"))),
+             f"    if w.{w.of('tested', 0)}():",
+         f"        {name} += {w.of('small', 0)}"]  # fmt: skip
+    w.bind("int", name)
+    return lines
+
+
+def _parts_of_text(w: _Writer) -> list[str]:
+    names = [w.name("text") for _ in range(w.r.choice((2, 3)))]
+    star = w.r.choice(("", "", "*"))
+    of = f"{w.of('text', 0)}.{w.r.choice(('split()', 'partition(chr(32))', 'split(chr(32), 1)'))}"
+    lines = [f"{', '.join(names[:-1])}, {star}{names[-1]} = {of}"]
+    for name in names[: -1 if star else None]:
+        w.bind("text", name)
+    return lines
+
+
 _STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
+    _caught, _matched, _goes_through, _parts_of_text,
     *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
     *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _ranged, _weighed, _asserted, _raised,
     _bare, _unpacked, _walrus, _rebound, _not_lifted,

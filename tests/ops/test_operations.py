@@ -16,6 +16,7 @@ from engine.compile.catalyst import CATALYST
 from engine.compile.program import _SEARCHES
 from engine.compile.tiers import Tier
 from engine.compile.vectors import QUICK, VECTORS
+from engine.lift.body import Body
 from engine.lift.lift import Lifted, lift
 from engine.ops.operations import OPERATIONS
 from engine.slicing.evaluate import KLEENE
@@ -27,12 +28,18 @@ SYNTAX = {
     "any": "any(w in x.text for w in 'ab')", "all": "all(w in x.text for w in 'ab')",
     "is": "x.n is True", "is_none": "x.n is None", "isinstance": "isinstance(x.n, int)",
     "getitem": "x.text[0]", "getslice": "x.text[:2]", "dict_get": "TABLE.get(x.text)",
+    "over": "any(w == 'a' for w in x.text.split())", "listed": "[w for w in x.text.split()]",
+    "chained": "[c for w in x.text.split() for c in w]", "tuple": "(x.n, x.text) in TABLE",
+    "unpack": "any(a for a, b in x.text)", "field": "x.n.part",
+    "without_zone": "x.n.replace(tzinfo=None)", "any_of": "any(x.text)", "all_of": "all(x.text)",
+    "sum_of": "sum(x.n)", "min_of": "min(x.text)", "max_of": "max(x.text, default='')",
+    "sorted_of": "sorted(x.text)", "set_of": "set(x.text)",
 }  # fmt: skip
 OPERATORS = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
     ast.In: "in", ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//",
     ast.Mod: "%", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^", ast.USub: "-", ast.UAdd: "+",
-    ast.Not: "not",
+    ast.Not: "not", ast.Pow: "**", ast.LShift: "<<", ast.RShift: ">>",
 }  # fmt: skip
 
 
@@ -84,7 +91,13 @@ def test_a_row_has_every_part(op):
 def test_source_is_lifted_to_the_operation(op):
     tree = lift(function(source_of(op)), {}, SCHEMA.names, SCHEMA.names)
     assert isinstance(tree, Lifted), str(tree)
-    assert op.name in {getattr(node, "op", "") for node in tree.tree.walk()}
+    assert op.name in operations(tree.tree)
+
+
+def operations(tree):
+    """Yield the operations of a tree, and of what it says of elements."""
+    for node in tree.walk():
+        yield from operations(node.tree) if isinstance(node, Body) else [getattr(node, "op", "")]
 
 
 def test_forms_are_of_operations():

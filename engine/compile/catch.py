@@ -1,0 +1,26 @@
+"""Exceptions that a function catches: what is said instead, on the rows where they are raised."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.compile.vectors import ASK, NULL, QUICK, RAISED, VECTORS, Batch, Vec, first_fail
+from engine.slicing.expr import Call
+
+
+def _caught(batch: Batch, node: Call, tried: Vec, instead: Vec, value: Vec, kinds: Vec) -> Vec:
+    """Return a value, or another one where what was tried raises what is caught."""
+    if tried.fail is None:
+        return value
+    caught = np.zeros(ASK + len(RAISED) + 1, np.bool_)
+    for kind, code in RAISED.items():
+        caught[code] = issubclass(kind, kinds.values)
+    caught[NULL] = caught[RAISED[TypeError]] and caught[RAISED[AttributeError]]
+    why = tried.fail
+    other = caught[why]
+    left = np.where(other | (why == 0), np.uint8(0), np.where(why == NULL, np.uint8(ASK), why))
+    chosen = VECTORS["if"](batch, node, Vec("bool", other), instead, value)
+    return Vec(chosen.kind, chosen.values, chosen.null, first_fail(left, chosen.fail))
+
+
+QUICK["catch"] = _caught

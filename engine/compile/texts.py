@@ -1,0 +1,122 @@
+"""Texts cut into words and parts, put together, and in lower case: whole columns at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine.compile.lists import Lists, as_text, lists_of, over_array
+from engine.compile.vectors import BY_KIND, RAISED, Batch, Vec, first_fail, strict_fail
+from engine.matching.text import PAD, TextBatch, ranks, word_marks
+from engine.slicing.expr import Call
+
+_MOST_PARTS = 2**31 - 1
+
+
+def _of_text(form: Callable[..., Vec | None]) -> Callable[..., Vec | None]:
+    """Return a form whose first operand is text in Arrow."""
+
+    def run(batch: Batch, node: Call, a: Vec, *rest: Vec) -> Vec | None:
+        text = as_text(batch, node.args[0], a)
+        return None if text is None else form(batch, text, *rest)
+
+    return run
+
+
+def _filled(batch: Batch, text: Vec) -> pa.Array:
+    array = batch.columns[text.values]
+    return array.fill_null("") if array.null_count else array
+
+
+def _words(array: pa.Array) -> Lists:
+    """Return what ``split()`` gives: the bytes without white space, and where words begin."""
+    text = TextBatch(array)
+    begins, space = word_marks(text)
+    lens = np.diff(ranks(begins, text.offsets))
+    letters = ~space
+    data = np.append(text.data[: text.size][letters], np.zeros(PAD, np.uint8))
+    starts = np.flatnonzero(begins[letters])
+    ends = np.append(starts, len(data) - PAD)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    words = pa.Array.from_buffers(pa.large_string(), len(starts), buffers)
+    return over_array(lens.astype(np.int64), words)
+
+
+def _split(reverse: bool) -> Callable[..., Vec | None]:
+    def split(batch: Batch, text: Vec, *by: Vec) -> Vec | None:
+        if any(v.kind != "const" for v in by):
+            return None
+        if not by or by[0].values is None:
+            lists = _words(_filled(batch, text)) if len(by) < 2 else None  # noqa: PLR2004
+        else:
+            lists = _parts(_filled(batch, text), reverse, *(v.values for v in by))
+        return None if lists is None else Vec("list", lists, None, strict_fail(text))
+
+    return split
+
+
+def _parts(array: pa.Array, reverse: bool, sep: Any, most: Any = -1) -> Lists | None:
+    if type(sep) is not str or not sep or type(most) is not int or abs(most) > _MOST_PARTS:
+        return None
+    try:
+        parts = pc.split_pattern(array, sep, max_splits=None if most < 0 else most, reverse=reverse)
+    except UnicodeEncodeError:  # half of a pair
+        return None
+    lens = pc.list_value_length(parts).to_numpy(zero_copy_only=False)
+    return over_array(lens.astype(np.int64), parts.flatten())
+
+
+def _lower(batch: Batch, text: Vec) -> Vec:
+    lower = batch.text(text.values).lowered().array
+    return replace(batch.keep(lower), fail=strict_fail(text))
+
+
+def _or_text(batch: Batch, node: Call, a: Vec, *rest: Vec) -> Vec | None:
+    """Return texts, and a constant one where there is none or an empty one."""
+    if len(rest) != 1 or rest[0].kind != "const" or type(rest[0].values) is not str:
+        return None
+    array, other = batch.columns[a.values], rest[0].values
+    if other:
+        try:
+            some = pc.fill_null(pc.greater(pc.binary_length(array), 0), False)
+            array = pc.if_else(some, array, pa.scalar(other, array.type))
+        except UnicodeEncodeError:
+            return None
+    else:
+        array = array.fill_null("")
+    return replace(batch.keep(array), fail=a.fail)
+
+
+def _join(batch: Batch, node: Call, sep: Vec, over: Vec) -> Vec | None:
+    lists = lists_of(batch, node.args[1], over)
+    if lists is None or lists.items.kind != "text" or type(sep.values) is not str:
+        return None
+    lens = np.append(0, np.cumsum(lists.lens))
+    items = lists.batch.columns[lists.items.values].cast(pa.large_string())
+    whole = pa.LargeListArray.from_arrays(pa.array(lens), items.take(pa.array(lists.at)))
+    fail = strict_fail(over)
+    if lists.items.fail is not None:
+        return None
+    try:
+        joined = pc.binary_join(whole, pa.scalar(sep.values, pa.large_string()))
+    except UnicodeEncodeError:
+        return None
+    if joined.null_count:  # one of them is None
+        null = np.where(joined.is_null().to_numpy(zero_copy_only=False), np.uint8(1), np.uint8(0))
+        fail = first_fail(fail, null * np.uint8(RAISED[TypeError]))
+        joined = joined.fill_null("")
+    return replace(batch.keep(joined), fail=fail)
+
+
+for _kind in ("text", "object"):
+    BY_KIND |= {
+        ("split", _kind): _of_text(_split(reverse=False)),
+        ("rsplit", _kind): _of_text(_split(reverse=True)),
+        ("lower", _kind): _of_text(_lower),
+    }
+BY_KIND |= {("or", "text"): _or_text, ("join", "const"): _join}
