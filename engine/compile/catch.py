@@ -15,10 +15,14 @@ def _caught(batch: Batch, node: Call, tried: Vec, instead: Vec, value: Vec, kind
     caught = np.zeros(ASK + len(RAISED) + 1, np.bool_)
     for kind, code in RAISED.items():
         caught[code] = issubclass(kind, kinds.values)
-    caught[NULL] = caught[RAISED[TypeError]] and caught[RAISED[AttributeError]]
+    of_null = {bool(caught[RAISED[kind]]) for kind in (TypeError, AttributeError)}
     why = tried.fail
+    if len(of_null) == 1:  # what None raises is one of the two
+        caught[NULL] = of_null.pop()
+    else:
+        why = np.where(why == NULL, np.uint8(ASK), why)
     other = caught[why]
-    left = np.where(other | (why == 0), np.uint8(0), np.where(why == NULL, np.uint8(ASK), why))
+    left = np.where(other, np.uint8(0), why)
     chosen = VECTORS["if"](batch, node, Vec("bool", other), instead, value)
     return Vec(chosen.kind, chosen.values, chosen.null, first_fail(left, chosen.fail))
 

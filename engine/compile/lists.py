@@ -35,6 +35,7 @@ from engine.compile.vectors import (
     first_fail,
     kind_of,
     strict_fail,
+    strict_fails,
     truth,
     truth_fail,
 )
@@ -138,16 +139,18 @@ def _returns(node: Any) -> type | None:
 
 def as_text(batch: Batch, node: Any, vec: Vec) -> Vec | None:
     """Return what is text, in Arrow or in Python, as Arrow's; None if it is something else."""
-    if vec.kind != "object" or _returns(node) is not str:
+    if vec.kind != "object" or (batch.n == 0 and _returns(node) is not str):
         return vec if vec.kind == "text" else None
     return batch.converted(vec, _text_of)
 
 
 def _text_of(batch: Batch, vec: Vec) -> Vec | None:
+    if not {str, type(None)}.issuperset(map(type, vec.values)):
+        return None
     try:
         array = pa.array(vec.values, pa.large_string())
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
-        return None  # half of a pair, or no text
+        return None  # half of a pair
     return replace(batch.keep(array), fail=vec.fail)
 
 
@@ -174,7 +177,9 @@ def _characters(array: pa.Array) -> Lists:
     text = TextBatch(array.fill_null("") if array.null_count else array)
     data = text.data[: text.size]
     starts = np.flatnonzero(data.view(np.int8) >= -64)  # noqa: PLR2004 - not 0b10xxxxxx
-    points = data if len(starts) == len(data) else code_points(text.data, starts)
+    points = data[starts].astype(np.int64)
+    wide = np.flatnonzero(points >= 0x80)  # noqa: PLR2004 - beyond ASCII
+    points[wide] = code_points(text.data, starts[wide])
     present = np.zeros(0x110000, np.bool_)
     present[points] = True
     distinct = np.flatnonzero(present)
@@ -200,6 +205,13 @@ def _sound_lists(array: pa.Array) -> Lists | None:
     return over_array(lens.astype(np.int64), array.flatten())
 
 
+# Types of elements that Arrow's own functions can move: views, for one, aren't.
+_LEAVES = (
+    pa.types.is_primitive, pa.types.is_decimal, pa.types.is_string, pa.types.is_large_string,
+    pa.types.is_binary, pa.types.is_large_binary,
+)  # fmt: skip
+
+
 def _is_sound(array: pa.Array) -> bool:
     """Tell whether Python can hold every value inside: else Python's values say which not."""
     kind = array.type
@@ -209,7 +221,7 @@ def _is_sound(array: pa.Array) -> bool:
         return all(map(_is_sound, array.flatten()))
     if pa.types.is_map(kind):
         return _is_sound(array.keys) and _is_sound(array.items)
-    if pa.types.is_nested(kind) or pa.types.is_dictionary(kind):
+    if not any(test(kind) for test in _LEAVES):
         return False
     if pa.types.is_temporal(kind) and kind_of(kind) not in TIMES:
         return False
@@ -535,7 +547,7 @@ def _item(batch: Batch, node: Call, a: Vec, at: Vec) -> Vec | None:
     place = np.where(place < 0, place + lists.lens, place)
     there = (place >= 0) & (place < lists.lens)
     outside = None if there.all() else np.where(there, np.uint8(0), np.uint8(RAISED[IndexError]))
-    fail = first_fail(strict_fail(a), strict_fail(at), outside)
+    fail = first_fail(strict_fails(a, at), outside)
     if batch.n and not len(lists.at):
         return Vec("const", None, None, fail)
     answer = values_at(

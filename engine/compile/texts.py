@@ -71,6 +71,26 @@ def _parts(array: pa.Array, reverse: bool, sep: Any, most: Any = -1) -> Lists | 
     return over_array(lens.astype(np.int64), parts.flatten())
 
 
+def _partition(reverse: bool) -> Callable[..., Vec | None]:
+    """Return a form of partition: what is before a text, the text, and what is behind."""
+
+    def partition(batch: Batch, text: Vec, by: Vec) -> Vec | None:
+        lists = _parts(_filled(batch, text), reverse, by.values, 1) if by.kind == "const" else None
+        if lists is None:
+            return None
+        items, cut = lists.batch.columns[lists.items.values], lists.lens > 1
+        first, last = lists.starts, lists.starts + lists.lens - 1
+        ends = [pc.take(items, pa.array(at)) for at in (first, last)]
+        sep = pc.if_else(pa.array(cut), by.values, "").cast(items.type)
+        without = pa.scalar("", items.type)
+        whole = 1 if reverse else 0  # where a text goes that isn't cut
+        ends[1 - whole] = pc.if_else(pa.array(cut), ends[1 - whole], without)
+        parts = tuple(map(batch.keep, (ends[0], sep, ends[1])))
+        return Vec("tuple", parts, None, strict_fail(text))
+
+    return partition
+
+
 def _lower(batch: Batch, text: Vec) -> Vec:
     lower = batch.text(text.values).lowered().array
     return replace(batch.keep(lower), fail=strict_fail(text))
@@ -117,6 +137,8 @@ for _kind in ("text", "object"):
     BY_KIND |= {
         ("split", _kind): _of_text(_split(reverse=False)),
         ("rsplit", _kind): _of_text(_split(reverse=True)),
+        ("partition", _kind): _of_text(_partition(reverse=False)),
+        ("rpartition", _kind): _of_text(_partition(reverse=True)),
         ("lower", _kind): _of_text(_lower),
     }
 BY_KIND |= {("or", "text"): _or_text, ("join", "const"): _join}

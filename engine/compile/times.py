@@ -25,8 +25,8 @@ from engine.compile.vectors import (
     Batch,
     Vec,
     as_time,
-    first_fail,
     strict_fail,
+    strict_fails,
 )
 from engine.slicing.expr import Call
 
@@ -55,7 +55,7 @@ def _values(_: Batch, vec: Vec) -> list[Any]:
 
 def _times(kind: str, numbers: Any, *of: Vec) -> Vec | None:
     """Return times of a kind; None where some may be out of Python's range."""
-    fail = first_fail(*map(strict_fail, of))
+    fail = strict_fails(*of)
     known = numbers if fail is None else numbers[fail == 0]
     span = _HELD[kind]
     if len(known) and not (span.start <= known.min() and known.max() < span.stop):

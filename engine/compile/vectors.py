@@ -8,6 +8,7 @@ function itself.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import math
@@ -250,6 +251,11 @@ def first_fail(*fails: np.ndarray | None) -> np.ndarray | None:
     return first
 
 
+def strict_fails(*vecs: Vec) -> np.ndarray | None:
+    """Return why rows have no value where an operation takes no None, once it has its operands."""
+    return first_fail(*(vec.fail for vec in vecs), *map(strict_fail, vecs))
+
+
 def strict_fail(vec: Vec) -> np.ndarray | None:
     """Return why rows have no value where an operation takes no None."""
     if vec.null is None or vec.strict is not None:
@@ -296,26 +302,24 @@ def is_none(vec: Vec, batch: Batch) -> np.ndarray:
 # Python's own operation on each value
 
 
-def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
-    """Run Python's operation on each row's values: exact, whatever they are."""
-    fail = first_fail(*map(_unknown, vecs))
-    skip = np.zeros(batch.n, np.bool_) if fail is None else fail != 0
-    out: list[Any] = [None] * batch.n
-    raised: dict[int, int] = {}
+def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | None = None) -> Vec:
+    """Run Python's operation on each row's values: exact, whatever they are.
+
+    Rows aren't asked that fail before the operation has its operands, as ``fail`` says.
+    """
+    fail = first_fail(fail, *map(_unknown, vecs))
     columns = [batch.values(v) for v in vecs]
-    if fail is None:
-        try:
-            return _of_values([run(*row) for row in zip(*columns, strict=True)], None)
-        except Exception:
-            raised.clear()  # the rows are asked one by one below
-    rows = zip(*columns, strict=True)
-    for i, (row, skipped) in enumerate(zip(rows, skip.tolist(), strict=True)):
-        if skipped:
-            continue
-        try:
-            out[i] = run(*row)
-        except Exception as error:
-            raised[i] = RAISED.get(type(error), ASK)
+    rows: Sequence[int] = range(batch.n)
+    if fail is not None:
+        rows = np.flatnonzero(fail == 0).tolist()
+        columns = [
+            [v.values] * len(rows) if v.kind == "const" else [column[i] for i in rows]
+            for v, column in zip(vecs, columns, strict=True)
+        ]
+    try:
+        answers, raised = list(map(run, *columns)), {}
+    except Exception:  # the rows are asked one by one
+        answers, raised = _one_by_one(run, rows, columns)
     if raised:
         why = np.zeros(batch.n, np.uint8)
         at = np.array(list(raised))
@@ -323,9 +327,32 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec) -> Vec:
         for v in vecs:
             if v.strict is not None:
                 for_null |= v.strict[at] == NULL
-        why[at] = np.where(for_null, NULL, list(raised.values()))
+        codes = np.array(list(raised.values()), np.uint8)
+        # NULL is of what None lacks: Python says what else comes of it.
+        plain = (codes == RAISED[TypeError]) | (codes == RAISED[AttributeError])
+        why[at] = np.where(for_null, np.where(plain, NULL, ASK), codes)
         fail = first_fail(fail, why)
-    return _of_values(out, fail)
+    if len(rows) < batch.n:
+        out: list[Any] = [None] * batch.n
+        for i, answer in zip(rows, answers, strict=True):
+            out[i] = answer
+        answers = out
+    return _of_values(answers, fail)
+
+
+def _one_by_one(
+    run: Callable[..., Any], rows: Sequence[int], columns: Sequence[Sequence[Any]]
+) -> tuple[list[Any], dict[int, int]]:
+    """Return what each row gives, None where it raises, and what it raises by row."""
+    answers: list[Any] = []
+    raised: dict[int, int] = {}
+    for i, *row in zip(rows, *columns, strict=True):
+        try:
+            answers.append(run(*row))
+        except Exception as error:
+            raised[i] = RAISED.get(type(error), ASK)
+            answers.append(None)
+    return answers, raised
 
 
 def _unknown(vec: Vec) -> np.ndarray | None:
@@ -343,16 +370,17 @@ def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
     null = None
     if type(None) in kinds:
         kinds.discard(type(None))
-        null = np.fromiter((v is None for v in values), np.bool_, len(values))
+        null = np.array([v is None for v in values], np.bool_)
     if len(kinds) == 1:
         only = kinds.pop()
         if only is re.Match:
-            return Vec("match", np.fromiter((v is not None for v in values), np.bool_), None, fail)
+            return Vec("match", np.array([v is not None for v in values]), None, fail)
         for kind, of in (("bool", bool), ("int", int), ("float", float)):
-            if only is of and (kind != "int" or all(v is None or v in _INT64 for v in values)):
+            if only is of:
                 filled = values if null is None else [_EMPTY[kind] if v is None else v
                                                       for v in values]  # fmt: skip
-                return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
+                with contextlib.suppress(OverflowError):  # an integer of more than 64 bits
+                    return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
     return Vec("object", values, null, fail)
 
 
@@ -454,7 +482,7 @@ def _compare(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
         numbers = _numbers(a, b) or times(a, b)
         if numbers is None:
             return each(batch, run, a, b)
-        fail = first_fail(strict_fail(a), strict_fail(b))
+        fail = strict_fails(a, b)
         return Vec("bool", _full(run(*numbers), batch), None, fail)
 
     return compare
@@ -533,7 +561,7 @@ def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[
         numbers = _numbers(*args)
         if numbers is None or all(a.kind == "const" for a in args):
             return each(batch, run, *args)
-        fail = first_fail(*map(strict_fail, args))
+        fail = strict_fails(*args)
         numbers = _integers(numbers)
         if any(map(_is_float, numbers)):
             with np.errstate(all="ignore"):
@@ -591,7 +619,7 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         inexact = floats or bounds[0] == -_INT64[0] if whole else max(bounds, default=0) > EXACT
         if inexact:
             return each(batch, run, a, b)
-        fail = first_fail(strict_fail(a), strict_fail(b))
+        fail = strict_fails(a, b)
         top, bottom = numbers
         zero = _full(bottom == 0, batch)
         with np.errstate(all="ignore"):
@@ -610,7 +638,7 @@ def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     def compute(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
         if a.kind != "bool" or b.kind != "bool":
             return each(batch, run, a, b)
-        fail = first_fail(strict_fail(a), strict_fail(b))
+        fail = strict_fails(a, b)
         return Vec("bool", run(a.values, b.values), None, fail)
 
     return compute
@@ -768,11 +796,28 @@ def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
 _MASKS = {True: 1, False: 0, -1: -1}
 
 
-def _by_value(run: Callable[..., Any]) -> Callable[..., Vec]:
+def _by_value(op: Op) -> Callable[..., Vec]:
+    """Return an operation's form that runs Python's own on each value."""
+    of_value = op.written in ("method", "attribute")
+
     def by_value(batch: Batch, _: Call, *args: Vec) -> Vec:
-        return each(batch, run, *args)
+        if not of_value:
+            return each(batch, op.python, *args)
+        fail = _none_lacks(args[0])
+        if op.written == "method" and all(a.kind == "const" for a in args[1:]):
+            call = operator.methodcaller(op.name, *(a.values for a in args[1:]))
+            return each(batch, call, args[0], fail=fail)
+        return each(batch, op.python, *args, fail=fail)
 
     return by_value
+
+
+def _none_lacks(of: Vec) -> np.ndarray | None:
+    """Return why rows fail whose value is None, which has no attribute, before others are read."""
+    if of.null is None:
+        return None
+    why = RAISED[AttributeError] if of.strict is None else NULL
+    return first_fail(of.fail, _where(of.null, why))
 
 
 # Operation -> its form for whole columns.
@@ -823,7 +868,7 @@ QUICK: dict[str, Callable[..., Vec]] = {
 # Operation -> how a batch is computed. What has no quick form is Python's own, value by value.
 def _form(op: Op) -> Callable[..., Vec]:
     """Return an operation's form, which asks that of the operands' kinds first."""
-    by_value = _by_value(op.python)
+    by_value = _by_value(op)
 
     def run(batch: Batch, node: Call, *args: Vec) -> Vec:
         for a in args:

@@ -487,7 +487,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "{order} dt.timedelta(days={length})", "x.day {order} x.local", "not x.day",
          "(x.day - x.local.date()) {order} dt.timedelta(days={small})", "x.day - x.at > x.day",
          "(x.day.month, x.day.day) {order} (6, {length})", "x.day.toordinal() % 7 == {small}"],
-        [],
+        ["{date} {order} x.day + dt.timedelta(days={small})", "x.day - x.day == x.at - x.at"],
     ),
     "either": (["x.t", "x.i64", "x.b", "x.b", "x.f64", "x.day", "x.i8", "None", "True", "1"],
                ["{search}", "{maybe_search}", "{maybe}", "{sharp}"]),
