@@ -516,7 +516,8 @@ def _extreme(better: Callable[..., np.ndarray]) -> Callable[..., Vec | None]:
             empty = np.where(some, np.uint8(0), np.uint8(RAISED[ValueError]))
             return Vec(kind, answer, None, first_fail(fail, None if some.all() else empty))
         of_some = Vec(kind, answer, None, fail)
-        return VECTORS["if"](batch, None, Vec("bool", some), of_some, *default)
+        chosen = VECTORS["if"](batch, None, Vec("bool", some), of_some, *default)
+        return replace(chosen, fail=first_fail(fail, chosen.fail))
 
     return run
 
@@ -689,17 +690,18 @@ def _get(batch: Batch, node: Call, a: Vec, key: Vec, *default: Vec) -> Vec | Non
     if place is None:
         return None
     other = default[0] if default else Vec("const", None)
-    there, fail = place >= 0, strict_fail(a)
-    if not there.any():
-        return replace(other, fail=first_fail(fail, other.fail), strict=None)
+    there, fail = place >= 0, first_fail(strict_fail(a), other.fail)
+    if node.op == "getitem" and not there.all():
+        fail = first_fail(fail, np.where(there, np.uint8(0), np.uint8(RAISED[KeyError])))
+    if batch.n and not there.any():
+        return replace(other, fail=fail, strict=None)
     lists: Lists = a.values
     answer = values_at(lists.items.values[1], np.where(there, place, 0), lists.batch, batch)
     if isinstance(answer.values, Lists):  # what isn't there has no elements
         of = answer.values
         answer = replace(answer, values=of.parts(of.starts, np.where(there, of.lens, 0)))
     if node.op == "getitem":
-        absent = np.where(there, np.uint8(0), np.uint8(RAISED[KeyError]))
-        return replace(answer, fail=first_fail(fail, absent, answer.fail))
+        return replace(answer, fail=first_fail(fail, answer.fail))
     if other.kind == "const" and other.values is None:
         null = ~there if answer.null is None else answer.null | ~there
         if answer.kind == "text":

@@ -135,14 +135,20 @@ class Batch:
 
     def bind(self, name: str, vec: Vec, source: Batch) -> None:
         """Let a column's name stand for a Vec of another batch of as many rows."""
-        if vec.kind == "text":
-            for what in ("list", "text", "codes"):
-                if (what, vec.values) in source._cache:
-                    self._cache[what, name] = source._cache[what, vec.values]
-            self.columns[name] = source.columns[vec.values]
-            self._cache["readable", name] = source._readable(vec.values)
-            vec = replace(vec, values=name)
-        self._cache["vec", name] = vec
+        self._cache["vec", name] = self._adopt(name, vec, source)
+
+    def _adopt(self, name: str, vec: Vec, source: Batch) -> Vec:
+        if vec.kind == "tuple":
+            parts = (self._adopt(f"{name}.{i}", v, source) for i, v in enumerate(vec.values))
+            return replace(vec, values=tuple(parts))
+        if vec.kind != "text":
+            return vec
+        for what in ("list", "text", "codes"):
+            if (what, vec.values) in source._cache:
+                self._cache[what, name] = source._cache[what, vec.values]
+        self.columns[name] = source.columns[vec.values]
+        self._cache["readable", name] = source._readable(vec.values)
+        return replace(vec, values=name)
 
     def converted(self, vec: Vec, make: Callable[[Batch, Vec], Vec | None]) -> Vec | None:
         """Return what is made of Python values, made when it is first asked for."""
@@ -221,6 +227,9 @@ def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     strict = None if null is None else null.astype(np.uint8)  # NULL is 1
     if kind == "text":
         return Vec(kind, name, null, fail, strict)
+    if kind in TIMES:
+        array = _in_unit(array, TIMES[kind])
+        kind = kind if array.type == TIMES[kind] else "object"
     if kind not in _DTYPES:
         kind, values = "object", python_values(array)
         bad = unreadable_rows(values)
@@ -228,6 +237,13 @@ def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     filled = array if null is None else array.fill_null(_EMPTY[kind])
     values = filled.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
     return Vec(kind, values, null, fail, strict)
+
+
+def _in_unit(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return times in microseconds; as they are where those are too many for 64 bits."""
+    with contextlib.suppress(pa.ArrowInvalid):
+        return array.cast(kind)
+    return array
 
 
 def _codes(array: pa.Array) -> tuple[np.ndarray, list[Any]]:

@@ -334,7 +334,7 @@ class Expressions(ABC):
         return value
 
     def _identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:
-        if isinstance(left, Const):
+        if not isinstance(right, Const) or type(right.value) not in (bool, type(None)):
             left, right = right, left
         if not isinstance(right, Const) or not isinstance(right.value, bool | type(None)):
             raise CannotLiftError(

@@ -884,8 +884,10 @@ def _not_lifted(w: _Writer) -> list[str]:
 
 
 def _caught(w: _Writer) -> list[str]:
-    kinds = w.r.choice(("ValueError", "(TypeError, ValueError)", "Exception", "ZeroDivisionError",
-                        "(KeyError, IndexError)", "AttributeError", "TypeError"))  # fmt: skip
+    kinds = w.r.choice((
+        "ValueError", "(TypeError, ValueError)", "Exception", "ZeroDivisionError",
+        "(KeyError, IndexError)", "KeyError", "AttributeError", "TypeError",
+    ))  # fmt: skip
     tried = w.r.choice(("float({text})", "int({text})", "{int} // {column}", "x.tags[{small}]",
                         "len({maybe})", "{number} / {column}", "x.t.index({keyword})"))  # fmt: skip
     tried = _HOLE.sub(lambda hole: w.of(hole[1], 0), tried)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from engine.arrow import columns, values
-from engine.compile import tiers, vectors
-from engine.compile.vectors import VECTORS, Vec, each, first_fail
+from engine.compile import lists, texts, tiers, times, vectors
+from engine.compile.vectors import BY_KIND, QUICK, VECTORS, Vec, each, first_fail
 from engine.lift import calls, effects, expressions, scope, statements
 from engine.matching import methods, patterns, text, windows
 from engine.slicing import expr
@@ -148,7 +148,68 @@ def _in_without_none(batch, node, item, over):
     return found if item.null is None else replace(found, values=found.values & ~item.null)
 
 
+def of_kind(op: str, kind: str, run: Callable[..., Vec | None]) -> Plant:
+    """Take a form for values of a kind for another one."""
+    return lambda patch: patch.setitem(BY_KIND, (op, kind), run)
+
+
+def _any_without_fails(batch, node, a):
+    found = lists._until(True)(batch, node, a)
+    return None if found is None else replace(found, fail=vectors.strict_fail(a))
+
+
+def _last_item(batch, node, a, at):
+    of = a.values
+    if at.kind != "const" or type(at.values) is not int or not len(of.at):
+        return None
+    last = of.lens - 1 if at.values < 0 else np.minimum(at.values, of.lens - 1)
+    places = np.clip(of.starts + last, 0, len(of.at) - 1)
+    found = lists.values_at(of.items, of.at[places], of.batch, batch)
+    return replace(found, fail=first_fail(vectors.strict_fail(a), found.fail))
+
+
+def _catches_all(batch, node, tried, instead, value, kinds):
+    if tried.fail is None:
+        return value
+    found = VECTORS["if"](batch, node, Vec("bool", tried.fail != 0), instead, value)
+    return replace(found, strict=None)
+
+
+def _moved_by_seconds(batch, node, a, b):
+    """Move a date by the whole of a length of time: a day less where it is no whole days."""
+    x, y = vectors.as_time(a, "date"), vectors.as_time(b, "delta")
+    if x is None or y is None:
+        return None
+    return Vec("date", (np.full(batch.n, 0) + x - (-(-y // 86_400_000_000))), None, a.fail)
+
+
+def _of_one(batch, node, a, b):
+    """Compare a set with a constant by whether they share something."""
+    form = lists._subsets(lambda shared, one, other: shared > 0)
+    return form(batch, node, a, b)
+
+
 WRONG: dict[str, Plant] = {
+    "an element that fails is false": of_kind("any_of", "list", _any_without_fails),
+    "null in a list is an empty value": part(lists, "_of_nulls", lambda *_: None),
+    "an item behind the end is the last one": of_kind("getitem", "list", _last_item),
+    "a set has equal elements": part(lists, "_first_of_each", lambda of, _: np.ones(
+        len(of.at), np.bool_)),
+    "a set is as large as another that it shares with": of_kind("ge", "set", _of_one),
+    "words are what is between spaces": part(
+        texts, "_words", lambda array: texts._parts(array, False, " ")),
+    "a text that isn't cut is all behind": of_kind("partition", "text", texts._of_text(
+        texts._partition(reverse=True))),
+    "every exception is caught": lambda patch: patch.setitem(QUICK, "catch", _catches_all),
+    "an index error is a key error": lambda patch: patch.setitem(
+        vectors.RAISED, IndexError, vectors.RAISED[KeyError]),
+    "dates move by hours": of_kind("sub", "date", _moved_by_seconds),
+    "weeks begin at 0": of_kind("isoweekday", "date", BY_KIND["weekday", "date"]),
+    "microseconds are cut off": of_kind("total_seconds", "delta", times._part(
+        lambda v: v // 10**6 + 0.0, of="float")),
+    "hours are of a day of 12": of_kind("hour", "naive", times._part(
+        lambda v: v % 43_200_000_000 // 3_600_000_000)),
+    "a loop's empty list is null": of_kind("or", "list", lambda batch, node, a, *rest: a),
     "// cuts off": python("floordiv", lambda a, b: math.trunc(a / b)),
     "% has the dividend's sign": python("mod", math.fmod),
     "sums overflow": rule("add", vectors._arithmetic(operator.add, lambda *_: 0)),
