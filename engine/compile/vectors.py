@@ -332,8 +332,9 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
             [v.values] * len(rows) if v.kind == "const" else [column[i] for i in rows]
             for v, column in zip(vecs, columns, strict=True)
         ]
+    raised: dict[int, int] = {}
     try:
-        answers, raised = list(map(run, *columns)), {}
+        answers = list(map(run, *columns))
     except Exception:  # the rows are asked one by one
         answers, raised = _one_by_one(run, rows, columns)
     if raised:
