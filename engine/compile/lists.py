@@ -43,7 +43,6 @@ from engine.matching.text import TextBatch, code_points
 from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Const
 
-_ITEM = "item"
 _INT64 = range(-(2**63), 2**63)
 _SUMMED_IN_TURN = sys.version_info < (3, 12)  # later Pythons' sum() of floats rounds less
 _NUMBERS = ("bool", "int", "float")

@@ -342,7 +342,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "x.b is True", "x.b is not False", "{keyword} in x.t", "{keyword} in x.t.lower()",
          "x.i64 > {an_int}", "x.n0 < {an_int}", "x.f64 >= {a_float}", "x.t0 == {keyword}",
          "x.u in {texts}", "x.i32 in {ints}", "len(x.t) < {small}", "x.t.startswith({keyword})",
-         *["{sharp}"] * 12],
+         *["{sharp}"] * 12, *["{gone_through}"] * 6, *["{moment}"] * 5],
         ["{number} {order} {number}"] * 4
         + ["{number} {order} {number} {order} {number}", "{text} {order} {text}",
            "{text} {order} {text} {order} {keyword}", "{text} {same} {keyword}",
@@ -389,7 +389,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "x.tags {same} ['a', 'k']", "{number} {in} (0.0, 1, {a_float})",
            "sorted({texts}) {same} {words}", "{text} < {text} < {text}", "all(())",
            "any(w in {text} or w in {text} for w in {listed} if w != 'a')",
-           *["{gone_through}"] * 30, *["{moment}"] * 10]
+           *["{gone_through}"] * 40, *["{moment}"] * 30]
         + ["{sharp}"] * 70,
     ),
     # What tells a rule from one that is nearly the same.
@@ -445,7 +445,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "sum(1 for w in {over} if w {in} {texts}) {order} {small}", "any({over})", "all({over})",
          "any(w.isupper() for w in {over})", "sum(w.isdigit() for w in {over}) {order} {small}",
          "any(w == x.t0 for w in {over})", "x.u in [w for w in {over} if w]",
-         "len(set({over})) {order} {small}", "len(set({over}) & {'a', 'k', 'check'}) > 0",
+         "len(set(x.tags)) {order} {small}", "len(set({over})) {order} {small}",
+            "len(set({over}) & {'a', 'k', 'check'}) > 0",
          "set({over}) >= {'a', 'k'}", "set({over}) == {'a', 'check'}", "{'a', 'k'} >= set({over})",
          "bool(set({over}) - {'a', None})", "{over}[{small}] {same} {keyword}",
          "sum(x.ints) {order} {small}", "sum(x.nums) {order} {small}",
@@ -475,7 +476,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "x.at.replace(tzinfo=None) {order} x.local",
          "x.day + dt.timedelta(days={length}) {order} x.day",
          "x.local + dt.timedelta(hours={small}) {order} dt.datetime(2020, 1, 9, 12)",
-         "x.day - dt.timedelta(hours={length}) {same} dt.date(2020, 1, 1)",
+         "x.day - dt.timedelta(hours={length}) {order} x.day - dt.timedelta(days=1)",
          "x.local.date() {same} x.day", "x.at.date() {order} dt.date(2020, 9, 1)",
          "x.local.hour {order} {length}", "x.at.minute {order} {length}",
          "x.day.day {order} {length}",
@@ -933,7 +934,7 @@ def _parts_of_text(w: _Writer) -> list[str]:
 
 
 _STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
-    _caught, _matched, _goes_through, _parts_of_text,
+    *[_caught] * 2, _matched, _goes_through, _parts_of_text,
     *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
     *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _ranged, _weighed, _asserted, _raised,
     _bare, _unpacked, _walrus, _rebound, _not_lifted,

@@ -201,8 +201,6 @@ WRONG: dict[str, Plant] = {
     "a text that isn't cut is all behind": of_kind("partition", "text", texts._of_text(
         texts._partition(reverse=True))),
     "every exception is caught": lambda patch: patch.setitem(QUICK, "catch", _catches_all),
-    "an index error is a key error": lambda patch: patch.setitem(
-        vectors.RAISED, IndexError, vectors.RAISED[KeyError]),
     "dates move by hours": of_kind("sub", "date", _moved_by_seconds),
     "weeks begin at 0": of_kind("isoweekday", "date", BY_KIND["weekday", "date"]),
     "microseconds are cut off": of_kind("total_seconds", "delta", times._part(
