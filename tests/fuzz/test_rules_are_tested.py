@@ -175,12 +175,11 @@ def _catches_all(batch, node, tried, instead, value, kinds):
     return replace(found, strict=None)
 
 
-def _moved_by_seconds(batch, node, a, b):
-    """Move a date by the whole of a length of time: a day less where it is no whole days."""
+def _moved_too_far(batch, node, a, b):
     x, y = vectors.as_time(a, "date"), vectors.as_time(b, "delta")
     if x is None or y is None:
         return None
-    return Vec("date", (np.full(batch.n, 0) + x - (-(-y // 86_400_000_000))), None, a.fail)
+    return Vec("date", np.full(batch.n, -1) + x - y // 86_400_000_000, None, vectors.strict_fail(a))
 
 
 def _of_one(batch, node, a, b):
@@ -201,10 +200,13 @@ WRONG: dict[str, Plant] = {
     "a text that isn't cut is all behind": of_kind("partition", "text", texts._of_text(
         texts._partition(reverse=True))),
     "every exception is caught": lambda patch: patch.setitem(QUICK, "catch", _catches_all),
-    "dates move by hours": of_kind("sub", "date", _moved_by_seconds),
+    "dates move a day too far": of_kind("sub", "date", _moved_too_far),
     "weeks begin at 0": of_kind("isoweekday", "date", BY_KIND["weekday", "date"]),
-    "microseconds are cut off": of_kind("total_seconds", "delta", times._part(
-        lambda v: v // 10**6 + 0.0, of="float")),
+    "a length of time is less than a day": of_kind(
+        "total_seconds",
+        "delta",
+        times._part(lambda v: v % 86_400_000_000 / 10**6, of="float"),
+    ),
     "hours are of a day of 12": of_kind("hour", "naive", times._part(
         lambda v: v % 43_200_000_000 // 3_600_000_000)),
     "a loop's empty list is null": of_kind("or", "list", lambda batch, node, a, *rest: a),
