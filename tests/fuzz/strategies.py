@@ -472,11 +472,11 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "moment": (
         ["x.at - x.at {order} dt.timedelta(0)", "(x.at.date() - x.day).days {order} {length}",
          "(x.local - dt.datetime(2020, 2, 1)).days {order} {small}",
-         "(x.local - dt.datetime(2020, 1, 5)).total_seconds() {order} {a_float}",
+         "(x.local - dt.datetime(2020, 1, 5)).total_seconds() {order} 1e6",
          "x.at.replace(tzinfo=None) {order} x.local",
          "x.day + dt.timedelta(days={length}) {order} x.day",
          "x.local + dt.timedelta(hours={small}) {order} dt.datetime(2020, 1, 9, 12)",
-         "x.day - dt.timedelta(hours={length}) {order} x.day - dt.timedelta(days=1)",
+         "x.day - dt.timedelta(hours={length}) {same} x.day",
          "x.local.date() {same} x.day", "x.at.date() {order} dt.date(2020, 9, 1)",
          "x.local.hour {order} {length}", "x.at.minute {order} {length}",
          "x.day.day {order} {length}",

@@ -175,13 +175,6 @@ def _catches_all(batch, node, tried, instead, value, kinds):
     return replace(found, strict=None)
 
 
-def _moved_too_far(batch, node, a, b):
-    x, y = vectors.as_time(a, "date"), vectors.as_time(b, "delta")
-    if x is None or y is None:
-        return None
-    return Vec("date", np.full(batch.n, -1) + x - y // 86_400_000_000, None, vectors.strict_fail(a))
-
-
 def _of_one(batch, node, a, b):
     """Compare a set with a constant by whether they share something."""
     form = lists._subsets(lambda shared, one, other: shared > 0)
@@ -200,7 +193,6 @@ WRONG: dict[str, Plant] = {
     "a text that isn't cut is all behind": of_kind("partition", "text", texts._of_text(
         texts._partition(reverse=True))),
     "every exception is caught": lambda patch: patch.setitem(QUICK, "catch", _catches_all),
-    "dates move a day too far": of_kind("sub", "date", _moved_too_far),
     "weeks begin at 0": of_kind("isoweekday", "date", BY_KIND["weekday", "date"]),
     "a length of time is less than a day": of_kind(
         "total_seconds",
