@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.arrow.columns import dense, plain_array, taken_from
+from engine.arrow.quick_values import in_range, quick_values
 from engine.errors import interrupts
+from engine.plain import plain
 from engine.slicing.rows import Struct, Unreadable
 
 
@@ -35,6 +36,9 @@ def python_values(array: pa.Array) -> list[Any]:
     ['a', X'FF']
     """
     try:
+        quick = None if plain() else quick_values(array, python_values)
+        if quick is not None:
+            return quick
         values: list[Any] = array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
         array, bad = _separated(array)
@@ -71,7 +75,7 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     try:
         if _is_text(array.type):
             array.validate(full=True)  # to_pandas takes bytes that are no text
-        elif not (_always_readable(array.type) or _in_range(array)):
+        elif not (_always_readable(array.type) or in_range(array)):
             array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
         return _separated(array)
@@ -128,26 +132,6 @@ def _always_readable(kind: pa.DataType) -> Any:
     t = pa.types
     plain = t.is_decimal(kind) or t.is_binary(kind) or t.is_large_binary(kind)
     return plain or (t.is_primitive(kind) and not t.is_temporal(kind))
-
-
-# Python's first and last day, each with room for a zone.
-_DAYS = np.datetime64(dt.date.min) + 2, np.datetime64(dt.date.max) - 2
-
-
-def _in_range(array: pa.Array) -> bool:
-    """Tell whether dates or times are far enough from the ends of what Python holds, at once."""
-    kind = array.type
-    if not (kind == pa.date32() or (pa.types.is_timestamp(kind) and kind.unit in _UNITS)):
-        return False
-    unit = "D" if kind == pa.date32() else kind.unit
-    ends = pc.min_max(array.view(pa.int32() if unit == "D" else pa.int64())).as_py()
-    if ends["min"] is None:
-        return True
-    first, last = (int(day.astype(f"datetime64[{unit}]").astype(np.int64)) for day in _DAYS)
-    return bool(first <= ends["min"] and ends["max"] <= last)
-
-
-_UNITS = ("s", "ms", "us")  # what Python's times can hold, too
 
 
 def decoded(values: Sequence[Any], decode: Callable[[Any], Any]) -> list[Any]:

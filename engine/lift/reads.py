@@ -23,7 +23,7 @@ _ROW_METHODS = frozenset(name for name in dir(Row) if not name.startswith("__"))
 # Instructions that may stand between two that belong together.
 _NOISE = frozenset({"CACHE", "NOP", "RESUME", "EXTENDED_ARG", "PRECALL", "PUSH_NULL"})
 # Names through which code gets at its local variables, the row among them.
-_REFLECTION = frozenset({"eval", "exec", "locals", "vars", "currentframe", "_getframe"})
+REFLECTION = frozenset({"eval", "exec", "locals", "vars", "currentframe", "_getframe"})
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _reads_of(code: CodeType, row: str, *, nested: bool = False) -> Reads:
     instructions = list(_plain(code))
     in_cell = row in code.co_cellvars + code.co_freevars
     total = Reads()
-    if _REFLECTION.intersection(code.co_names):
+    if REFLECTION.intersection(code.co_names):
         total |= Reads(escapes=f"{code.co_name!r} looks at its local variables")
     for at, (op, value, line) in enumerate(instructions):
         if value != row or not ("FAST" in op or "DEREF" in op):

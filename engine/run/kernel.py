@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import traceback
 import uuid
 from collections import OrderedDict
@@ -22,12 +23,21 @@ import pyarrow as pa
 from pandas.api.extensions import ExtensionArray
 
 from engine.arrow.columns import taken_from
-from engine.arrow.values import decoded, python_values, readable, unreadable_rows, values_at
+from engine.arrow.values import (
+    PartialValues,
+    decoded,
+    python_values,
+    readable,
+    unreadable_rows,
+    values_at,
+)
 from engine.compile.program import Program
 from engine.errors import UnreadableValueError, interrupts
+from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
 from engine.matching.patterns import Search
 from engine.plain import plain
+from engine.run.lean import Answers, LeanFunction, lean_function
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.run.series import nan_apart, null_series
 from engine.slicing.evaluate import (
@@ -43,7 +53,16 @@ from engine.slicing.evaluate import (
 )
 from engine.slicing.expr import Expr
 from engine.slicing.functions import SlicingFunction, series_parameters
-from engine.slicing.rows import PartialRow, Row, TracedRow, Unreadable, isolated, values_of
+from engine.slicing.rows import (
+    PartialRow,
+    Row,
+    TracedRow,
+    Unreadable,
+    has_containers,
+    isolated,
+    isolated_values,
+    values_of,
+)
 from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
@@ -124,6 +143,7 @@ class Kernel:
         self.decoders = dict(decoders or {})
         self._preprocessing = Preprocessing()
         self._answers: dict[str, dict[Hashable, int]] = {}
+        self._leans: dict[tuple[str, frozenset[str]], LeanFunction | None] = {}
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -188,9 +208,7 @@ class Kernel:
         masks: dict[str, BatchMask] = {}
         if len(self.trees) > len(self._combined):
             masks |= self._run_trees(source, faults)
-        by_row = self._by_row
-        if by_row:
-            masks |= self._run_functions(by_row, source.rows(), faults)
+        masks |= self._run_functions(source.rows, faults, source)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
                 of_series = series or source.series(self.series)
@@ -219,15 +237,43 @@ class Kernel:
         return masks
 
     def _run_functions(
-        self, sfs: Sequence[SlicingFunction], rows: Sequence[Any], faults: list[Fault]
+        self,
+        rows: Callable[[], Sequence[Any]],
+        faults: list[Fault],
+        source: _Source | None = None,
     ) -> dict[str, BatchMask]:
-        states: dict[tuple[int, ...], Prepared] = {(): Prepared(rows)}
+        """Run the row functions: over columns where there are any and that is enough, or rows."""
+        states: dict[tuple[int, ...], Prepared] = {}
         masks, shared = {}, not plain()
-        for sf in sfs:
-            prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
-            run = self._once_each if sf.pure and shared else _run_rows
-            masks[sf.id] = BatchMask.of(run(sf, prepared, rows, faults))
+        for sf in self._by_row:
+            codes = self._run_lean(sf, source, faults) if source and shared else None
+            if codes is None:
+                states = states or {(): Prepared(rows())}
+                prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
+                run = self._once_each if sf.pure and shared else _run_rows
+                codes = run(sf, prepared, states[()].rows, faults)
+            masks[sf.id] = BatchMask.of(codes)
         return masks
+
+    def _run_lean(
+        self, sf: SlicingFunction, source: _Source, faults: list[Fault]
+    ) -> np.ndarray | None:
+        lean = self._lean(sf, source.names)
+        if lean is None or not source.holds(lean.of.fields):
+            return None
+        changed = lean.changed(source.kinds)
+        values = {c: source.own(c) if c in changed else source.values(c) for c in lean.of.fields}
+        answers = lean.run(values, source.n)
+        if answers is None:
+            return None
+        faults += _lean_faults(lean, answers, source)
+        return answers.codes
+
+    def _lean(self, sf: SlicingFunction, columns: frozenset[str]) -> LeanFunction | None:
+        key = sf.id, columns
+        if key not in self._leans:
+            self._leans[key] = None if sf.pure else lean_function(sf, columns)
+        return self._leans[key]
 
     def _once_each(
         self, sf: SlicingFunction, prepared: Prepared, rows: Sequence[Any], faults: list[Fault]
@@ -262,7 +308,7 @@ class Kernel:
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
         faults: list[Fault] = []
-        masks = self._run_functions(self._by_row, rows, faults)
+        masks = self._run_functions(lambda: rows, faults)
         self._combine(masks)
         return BatchMasks(masks, faults)
 
@@ -295,6 +341,7 @@ class _Source:
         self.columns, self.n, self.lists, self.decoders = columns, n, lists, decoders
         self.unreadable: dict[str, Mapping[int, Unreadable]] = {}
         self._rows: list[Row] | None = None
+        self._shared: dict[str, Sequence[Any]] = {}
 
     def series(self, names: Iterable[str]) -> dict[str, pd.Series]:
         """Return columns as Series, null for what Python can't hold; what that is stays noted."""
@@ -313,6 +360,35 @@ class _Source:
             self.unreadable[c] = bad
         return series
 
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The columns."""
+        return frozenset((*self.lists, *self.columns))
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, pa.DataType]:
+        """Column to the type of its values; one that tells nothing where Arrow doesn't have it."""
+        lists = {c: _type_of(values) for c, values in self.lists.items()}
+        known = {c: a.type for c, a in self.columns.items() if c not in self.decoders}
+        return {c: known.get(c, ANY) for c in self.columns} | lists
+
+    def values(self, column: str) -> Sequence[Any]:
+        """Return a column's Python values, which everyone shares."""
+        if column not in self._shared:
+            in_lists = column in self.lists
+            self._shared[column] = self.lists[column] if in_lists else self._values(column, None)
+        return self._shared[column]
+
+    def own(self, column: str) -> Sequence[Any]:
+        """Return a column's Python values for someone who may change them."""
+        if column in self.lists:
+            return isolated_values(self.lists[column])
+        return self._values(column, None)
+
+    def holds(self, columns: Iterable[str]) -> bool:
+        """Tell whether Python can hold all values of some columns."""
+        return not any(isinstance(self.values(c), PartialValues) for c in columns)
+
     def _values(self, column: str, at: pa.Array | None) -> list[Any]:
         array = self.columns[column]
         values = python_values(array if at is None else taken_from(array, at))
@@ -329,13 +405,14 @@ class _Source:
 
     def _rows_at(self, at: np.ndarray | None) -> list[Row]:
         places = None if at is None else pa.array(at)
-        lists = {c: v if at is None else values_at(v, at) for c, v in self.lists.items()}
+        lists = {c: v if at is None else values_at(v, at)
+                 for c, v in {**self.lists, **self._shared}.items()}  # fmt: skip
         for c in self.columns:
             if c not in lists:
                 lists[c] = self._values(c, places)
         n = self.n if at is None else len(at)
-        names = list(lists)
-        values = zip(*lists.values(), strict=True) if names else ((),) * n
+        names = [c for c in (*self.lists, *self.columns) if c in lists]
+        values = zip(*(lists[c] for c in names), strict=True) if names else ((),) * n
         rows = [Row(dict(zip(names, v, strict=True))) for v in values]
         for column in lists.values():
             bad = unreadable_rows(column)
@@ -397,6 +474,33 @@ def _run_rows(
     return codes
 
 
+def _lean_faults(lean: LeanFunction, answers: Answers, source: _Source) -> Iterator[Fault]:
+    """Yield what no null that was read explains.
+
+    A function is called again, to see what it reads, only where the place that failed doesn't say.
+    """
+    sf, errors, wrong = lean.sf, answers.errors, answers.wrong
+    all_read = len(lean.of.fields)
+    unsure = [i for i in (*errors, *wrong) if i in wrong or len(errors[i].read) < all_read]
+    places = {i: k for k, i in enumerate(sorted(unsure))}
+    prepared = Prepared(source.rows(np.array(sorted(unsure), np.int64)) if unsure else [])
+    for i in (*errors, *wrong):
+        if i in places:
+            x, read = prepared.rows[places[i]], _reads(sf, prepared, places[i])
+        else:
+            x = Row({c: source.values(c)[i] for c in lean.of.fields})
+            read = set(lean.of.fields)
+        if i in wrong:
+            yield Fault(sf.id, i, _shown(x, read), wrong_return(wrong[i]))
+        elif not _any_null(x, read):
+            yield Fault(sf.id, i, _shown(x, read), _cause(errors[i].error))
+
+
+def _type_of(values: Sequence[Any]) -> pa.DataType:
+    """Return a type of values of which only these are known: null's where none is a container."""
+    return ANY if has_containers(set(map(type, values))) else pa.null()
+
+
 def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
     """Return the source's columns that a function read of a row, preprocessors included.
 
@@ -434,7 +538,7 @@ def _cause(error: BaseException) -> str:
     frames = traceback.walk_tb(error.__traceback__)
     lines = ((f.f_code.co_filename, line) for f, line in frames)
     file, line = next((at for at in lines if not at[0].startswith(_ENGINE)), ("", 0))
-    place = f" ({Path(file).name}:{line})" if file else ""
+    place = f" ({os.path.basename(file)}:{line})" if file else ""
     text = text if len(text) <= _CAUSE else text[: _CAUSE - 3] + "..."
     return _text(f"{type(error).__name__}: {text}{place}")
 

@@ -136,6 +136,27 @@ class Struct(Row):
         return _fields(self) >= _fields(other)
 
 
+def structs(fields: Iterable[dict[str, Any] | None]) -> list[Struct | None]:
+    """Return structs of the dicts of their fields; None stays None.
+
+    Examples
+    --------
+    >>> structs([{"lat": 40.7}, None])
+    [Row(lat=40.7), None]
+    """
+    out: list[Struct | None] = []
+    for values in fields:
+        struct = None if values is None else _new(Struct)
+        if struct is not None:
+            _set_fields(struct, values)
+        out.append(struct)
+    return out
+
+
+_new = object.__new__
+_set_fields: Any = vars(Row)["__dict__"].__set__  # quicker than Row's own __init__
+
+
 @dataclass(frozen=True)
 class Unreadable:
     """Stands for a value that Python can't hold: a function that reads it fails on that row.
@@ -306,6 +327,11 @@ def isolated(values: Mapping[str, Any]) -> dict[str, Any]:
     shared.
     """
     return {k: own_copy(v) if isinstance(v, _CONTAINERS) else v for k, v in values.items()}
+
+
+def isolated_values(values: Iterable[Any]) -> list[Any]:
+    """Copy values as :func:`isolated` does."""
+    return [own_copy(v) if isinstance(v, _CONTAINERS) else v for v in values]
 
 
 def own_copy(value: Any) -> Any:

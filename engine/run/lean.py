@@ -1,0 +1,144 @@
+"""Row functions over a batch's columns, without rows: one loop, in which fields are arguments.
+
+It is for functions that do nothing with their row but read it (`engine.lift.fields`). What they
+answer, and on which rows they fail, is what :mod:`engine.run.kernel` has with a row each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pyarrow as pa
+
+from engine.errors import interrupts
+from engine.lift.changes import known_builtins, may_change
+from engine.lift.failures import SureReads
+from engine.lift.fields import OfFields, of_fields
+from engine.slicing.evaluate import is_mask, is_undecided
+from engine.slicing.functions import SlicingFunction
+
+
+class Failure(NamedTuple):
+    """What a function raised, and the fields that it surely read before."""
+
+    error: BaseException
+    read: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a function said of a batch's rows.
+
+    Attributes
+    ----------
+    codes
+        ``[n]`` int8: 1 in, 0 out, -1 undecided, also where it failed.
+    errors
+        Row to what it raised, where no null that it surely read is to blame.
+    wrong
+        Row to what it returned, where that isn't a mask.
+    """
+
+    codes: np.ndarray
+    errors: Mapping[int, Failure]
+    wrong: Mapping[int, Any]
+
+
+class LeanFunction:
+    """A row function over fields, ready for batches.
+
+    Parameters
+    ----------
+    sf
+        The slicing function.
+    of
+        Its code over fields.
+    """
+
+    def __init__(self, sf: SlicingFunction, of: OfFields) -> None:
+        self.f = cast("FunctionType", sf.f)  # of_fields takes no other
+        self.sf, self.of = sf, of
+        self._sure: dict[tuple[type[BaseException], int], frozenset[str]] = {}
+        self._changed: dict[Any, frozenset[str]] = {}
+
+    @functools.cached_property
+    def _reads(self) -> SureReads:
+        return SureReads(self.of)
+
+    def changed(self, kinds: Mapping[str, pa.DataType]) -> frozenset[str]:
+        """Return the fields whose values it may change in place, as its globals are now."""
+        own = {c: kinds[c] for c in self.of.fields}
+        key = known_builtins(self.f), *own.values()
+        if key not in self._changed:
+            self._changed[key] = may_change(self.of, self.f, own)
+        return self._changed[key]
+
+    def run(self, columns: Mapping[str, Sequence[Any]], n: int) -> Answers | None:
+        """Return what it says of each row; None where calling it with a row fails by itself."""
+        f = self.of.bound(self.f, self.sf.resources)
+        if f is None:
+            return None
+        values = [columns[c] for c in self.of.fields] or [(None,) * n]
+        rows, out, errors = map(f, *values), list[Any](), dict[int, Failure]()
+        code, sure = self.of.code, self._sure
+        while len(out) < n:
+            try:
+                out.extend(rows)
+                if len(out) < n:  # StopIteration, which ends a map without a word
+                    out.append(f(*(v[len(out)] for v in values)))
+            except BaseException as error:  # sys.exit() too is the row's own
+                place = error.__traceback__.tb_next  # type: ignore[union-attr]
+                if place is None or place.tb_frame.f_code is not code:
+                    read = self._sure_reads(error, None)
+                else:
+                    at = type(error), place.tb_lasti
+                    read = sure[at] if at in sure else self._sure_reads(error, at)
+                row = len(out)
+                for column in read:
+                    if columns[column][row] is None:
+                        break
+                else:
+                    errors[row] = Failure(error, read)
+                out.append(None)
+        codes, wrong = _codes(out)
+        return Answers(codes, errors, wrong)
+
+    def _sure_reads(
+        self, error: BaseException, at: tuple[type[BaseException], int] | None
+    ) -> frozenset[str]:
+        """Return what was surely read before an error, by its type and the place that it is from.
+
+        Of an error that may be someone's who interrupts, or of a variable that has no value yet,
+        the place says nothing.
+        """
+        if interrupts(error):
+            raise error
+        if at is None or issubclass(at[0], NameError | KeyboardInterrupt):
+            return frozenset()
+        self._sure[at] = self._reads.at(self.of.code, at[1])
+        return self._sure[at]
+
+
+def lean_function(sf: SlicingFunction, columns: Iterable[str]) -> LeanFunction | None:
+    """Return a row function over a table's columns, if it does nothing with its row but read."""
+    of = None if sf.chain else of_fields(sf.f, frozenset(columns))
+    return None if of is None else LeanFunction(sf, of)
+
+
+def _codes(answers: list[Any]) -> tuple[np.ndarray, dict[int, Any]]:
+    """Return a code for each answer, and those that are none by their row."""
+    kinds = set(map(type, answers))
+    if kinds <= {bool, type(None)}:
+        known = answers if kinds == {bool} else [_NULL if y is None else y for y in answers]
+        return np.frombuffer(bytearray(known), np.int8), {}
+    wrong = {i: y for i, y in enumerate(answers) if type(y) is not bool and not is_mask(y)}
+    codes = [-1 if i in wrong or is_undecided(y) else int(y) for i, y in enumerate(answers)]
+    return np.array(codes, np.int8), wrong
+
+
+_NULL = 255  # -1, as a byte
