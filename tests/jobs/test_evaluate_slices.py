@@ -114,6 +114,7 @@ def test_a_second_run_adds_nothing_and_another_question_is_another_run(bench, ta
     project = table(masks, ["s"], given, metrics=["accuracy", "f1"])
     bench.done("evaluate_slices", project)
     before = bench.read(bench.place("metrics"))
+    assert {r["metric"]: r["class"] for r in before} == {"accuracy": None, "f1": "1"}
     again = bench.done("evaluate_slices", project)
     assert f"unchanged {bench.place('metrics')} version 0" in again
     assert bench.read(bench.place("metrics")) == before
