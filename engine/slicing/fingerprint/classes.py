@@ -125,6 +125,9 @@ def _reduced(value: Any) -> Parts:
     if isinstance(parts, str):
         return Parts(f"global:{parts}", [("", kind)])
     maker, arguments, state, items, pairs = (*parts, None, None, None)[:5]
+    if isinstance(state, dict):  # scikit-learn notes where in memory stop words are
+        places = {id(other) for other in state.values()}
+        state = {k: v for k, v in state.items() if type(v) is not int or v not in places}
     below = [("", maker), ("", arguments), ("", state)]
     lists = [("", None if i is None else list(i)) for i in (items, pairs)]
     return Parts("object", [*below, *lists])
