@@ -401,6 +401,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "{column} + {small} > {column}", "{column} + {column} {order} {an_int}",
          "{column} * {column} {order} {an_int}", "-{column} {order} {column}",
          "abs({column}) {order} {an_int}", "{column} - {column} {order} {small}",
+         "x.f64 {order} x.f0", "x.f0 {order} {real}", "x.f32 {order} {small}",
          "{column} {order} {real}", "{column} {order} {great}", "{column} {same} {great}",
          "{column} / {divisor} {order} {small}",
          "{real} {order} {real}", "not {real} {order} {real}", "bool({real})", "not {column}",
