@@ -457,8 +457,10 @@ def _utc(value: Any) -> int | None:
 
 
 def _microseconds(value: Any) -> int | None:
-    known = value // _MICROSECOND if type(value) is dt.timedelta else None
-    return known if known in _INT64 else None
+    if type(value) is not dt.timedelta:
+        return None
+    number = value // _MICROSECOND
+    return number if number in _INT64 else None
 
 
 _IN_UNITS: Mapping[str, Callable[[Any], int | None]] = {

@@ -476,6 +476,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "(x.local - dt.datetime(2020, 1, 5)).total_seconds() {order} 1e6",
          "x.at.replace(tzinfo=None) {order} x.local",
          "x.day + dt.timedelta(days={length}) {order} x.day",
+         "x.local + {either} {is} None", "x.day - {either} {same} x.day",
          "x.local + dt.timedelta(hours={small}) {order} dt.datetime(2020, 1, 9, 12)",
          "x.day - dt.timedelta(hours={length}) {same} x.day",
          "x.local.date() {same} x.day", "x.at.date() {order} dt.date(2020, 9, 1)",
