@@ -223,10 +223,11 @@ def shown(value: object, most: int = 60) -> str:
     if callable(value) and hasattr(value, "__name__"):
         return f"the function {value.__name__!r}"
     module = kind.__module__.partition(".")[0]
-    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():  # a number of numpy's
-        return str(value)
-    if hasattr(value, "columns") or hasattr(value, "dtype"):
+    if hasattr(value, "columns"):  # Spark looks for any other name among a table's columns
         return f"a {module} {kind.__name__}"
+    if hasattr(value, "dtype"):
+        single = getattr(value, "shape", None) == ()  # a number of numpy's
+        return str(value) if single else f"a {module} {kind.__name__}"
     text = repr(value)
     if " at 0x" in text:
         return f"a {kind.__name__}"

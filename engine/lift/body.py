@@ -32,8 +32,8 @@ def element(depth: int) -> Column:
 
     Examples
     --------
-    >>> print(element(0), element(1))
-    item item2
+    >>> element(0).name[1:], element(1).name[1:]
+    ('item', 'item2')
     """
     return Column(f"{_MARK}item{depth + 1 if depth else ''}")
 

@@ -234,7 +234,8 @@ def _of_arrow(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
 
 
 def _concatenated(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
-    given = frame(columns).astype(dict.fromkeys(("t", "u", "t0"), "str"))
+    text = pd.StringDtype(na_value=np.nan)  # what "str" is depends on an option
+    given = frame(columns).astype(dict.fromkeys(("t", "u", "t0"), text))
     cut = len(given) // 2
     return pd.concat([given.iloc[:cut], given.iloc[cut:]]).sort_index(kind="stable")
 

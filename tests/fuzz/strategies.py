@@ -423,6 +423,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "isinstance({column}, int)", "len(x.t.upper()) {same} len(x.t)",
          "{either} {is} True", "{either} {is} None", "{either} {same} {either}",
          "{search} {same} None", "x.i8 is True", "x.b == 1",
+         "x.t0.partition({keyword})[0] {same} x.t0", "x.t.rpartition({keyword})[2] {same} x.t",
          "x.t0.endswith({keyword})", "x.t.startswith({keyword})", "x.day {order} x.day",
          "x.t0.count({keyword}) {order} {small}", "x.t0.find({keyword}) {order} {small}",
          "any(({sharp}, {either}))", "any([{sharp}, {sharp}])", "({sharp} or {sharp})",
