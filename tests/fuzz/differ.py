@@ -34,7 +34,7 @@ from tests.fuzz.series import HELPERS
 from tests.fuzz.strategies import COLUMNS, HEADER, table
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 _NUMBERS = itertools.count()
 _KEY = "row_number"
@@ -327,6 +327,14 @@ def for_pandas(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 # Tiers of Spark
 
 
+def in_spark(spark: SparkSession, given: pa.Table) -> DataFrame:
+    """Return a table as a DataFrame whose times without a zone have none."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    schema = from_arrow_schema(given.schema, prefer_timestamp_ntz=True)
+    return spark.createDataFrame(given, schema)
+
+
 def by_spark(
     spark: SparkSession,
     suite: Suite,
@@ -339,7 +347,7 @@ def by_spark(
     Masks are read as columns and from words, which must say the same.
     """
     given = table(columns).append_column(_KEY, pa.array(range(len(next(iter(columns.values()))))))
-    df = spark.createDataFrame(given)
+    df = in_spark(spark, given)
     plan = compile_slices(suite.sfs, df.schema, tier=tier)
     bits = {sf.id: 3 * i + 1 for i, sf in enumerate(reversed(suite.sfs))}  # gaps, several words
     faulty = plan.with_faults(df)

@@ -29,7 +29,7 @@ def asked(spark, tmp_path_factory):
     for _ in range(BATCHES):
         suite = differ.load([strategies.sharp_function(r) for _ in range(FUNCTIONS)], folder)
         columns = strategies.values(r, ROWS)
-        schema = spark.createDataFrame(strategies.table(columns).slice(0, 1)).schema
+        schema = differ.in_spark(spark, strategies.table(columns).slice(0, 1)).schema
         made.append((suite, columns, differ.by_oracle(suite, columns), schema))
     return made
 
