@@ -83,7 +83,7 @@ class Lists:
         """The same lists over distinct texts; those of other elements as they are."""
         if self.items.kind != "text" or not len(self.at):
             return self
-        array = self.batch.columns[self.items.values]
+        array = self.batch.array(self.items.values)
         encoded = pc.dictionary_encode(array, null_encoding="encode")
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         inner = Batch({}, len(encoded.dictionary), self.batch.doubts)
@@ -105,7 +105,7 @@ def values_at(vec: Vec, at: np.ndarray, source: Batch, target: Batch) -> Vec:
     null, fail, strict = (None if m is None else m[at] for m in (vec.null, vec.fail, vec.strict))
     kind, values = vec.kind, vec.values
     if kind == "text":
-        passing = target.keep(source.columns[values].take(pa.array(at)))
+        passing = target.keep(source.array(values).take(pa.array(at)))
         return replace(passing, fail=fail, strict=strict)
     if kind == "object":
         values = [values[i] for i in at.tolist()]
@@ -704,7 +704,7 @@ def _get(batch: Batch, node: Call, a: Vec, key: Vec, *default: Vec) -> Vec | Non
     if other.kind == "const" and other.values is None:
         null = ~there if answer.null is None else answer.null | ~there
         if answer.kind == "text":
-            answer = batch.keep(pc.if_else(pa.array(there), batch.columns[answer.values], None))
+            answer = batch.keep(pc.if_else(pa.array(there), batch.array(answer.values), None))
         return replace(answer, null=null, fail=fail)
     chosen = VECTORS["if"](batch, None, Vec("bool", there), answer, other)
     return replace(chosen, fail=first_fail(fail, chosen.fail))

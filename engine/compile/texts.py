@@ -29,7 +29,7 @@ def _of_text(form: Callable[..., Vec | None]) -> Callable[..., Vec | None]:
 
 
 def _filled(batch: Batch, text: Vec) -> pa.Array:
-    array = batch.columns[text.values]
+    array = batch.array(text.values)
     return array.fill_null("") if array.null_count else array
 
 
@@ -78,7 +78,7 @@ def _partition(reverse: bool) -> Callable[..., Vec | None]:
         lists = _parts(_filled(batch, text), reverse, by.values, 1) if by.kind == "const" else None
         if lists is None:
             return None
-        items, cut = lists.batch.columns[lists.items.values], lists.lens > 1
+        items, cut = lists.batch.array(lists.items.values), lists.lens > 1
         first, last = lists.starts, lists.starts + lists.lens - 1
         ends = [pc.take(items, pa.array(at)) for at in (first, last)]
         sep = pc.if_else(pa.array(cut), by.values, "").cast(items.type)
@@ -100,7 +100,7 @@ def _or_text(batch: Batch, node: Call, a: Vec, *rest: Vec) -> Vec | None:
     """Return texts, and a constant one where there is none or an empty one."""
     if len(rest) != 1 or rest[0].kind != "const" or type(rest[0].values) is not str:
         return None
-    array, other = batch.columns[a.values], rest[0].values
+    array, other = batch.array(a.values), rest[0].values
     if other:
         try:
             some = pc.fill_null(pc.greater(pc.binary_length(array), 0), False)
@@ -117,7 +117,7 @@ def _join(batch: Batch, node: Call, sep: Vec, over: Vec) -> Vec | None:
     if lists is None or lists.items.kind != "text" or type(sep.values) is not str:
         return None
     lens = np.append(0, np.cumsum(lists.lens))
-    items = lists.batch.columns[lists.items.values].cast(pa.large_string())
+    items = lists.batch.array(lists.items.values).cast(pa.large_string())
     whole = pa.LargeListArray.from_arrays(pa.array(lens), items.take(pa.array(lists.at)))
     fail = strict_fail(over)
     if lists.items.fail is not None:

@@ -101,6 +101,10 @@ class Batch:
             self._cache[key] = array, fail
         return self._cache[key]  # type: ignore[no-any-return]
 
+    def array(self, column: str) -> pa.Array:
+        """Return a column as Arrow has it, with null for text that isn't UTF-8."""
+        return self._readable(column)[0]
+
     def listed(self, column: str) -> list[Any]:
         """Return a column as the Python values of collected rows."""
         return self.once("list", column, python_values)  # type: ignore[no-any-return]
