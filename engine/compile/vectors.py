@@ -486,14 +486,15 @@ def _bound(value: Any) -> int:
 
 
 def _integers(numbers: list[Any]) -> list[Any]:
-    """Return booleans as the integers they are in arithmetic."""
+    """Return booleans as the integers they are in arithmetic, and columns of 64 bits."""
     return [
-        int(m) if isinstance(m, bool) else m.astype(np.int64) if _is_bool(m) else m for m in numbers
+        int(m) if isinstance(m, bool) else m.astype(np.int64, copy=False) if _is_whole(m) else m
+        for m in numbers
     ]
 
 
-def _is_bool(value: Any) -> bool:
-    return getattr(value, "dtype", None) == np.bool_
+def _is_whole(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") in ("b", "i")
 
 
 def _full(values: Any, batch: Batch) -> np.ndarray:
