@@ -116,8 +116,17 @@ def _whole(names: Sequence[str]) -> Callable[..., Any]:
 ROW_CLASSES = (_slots, _named, _open, _whole)
 
 
+def _by_name(cls: Any) -> Any:
+    """Return a class of tuples whose fields are read by attribute or by name."""
+
+    def item(self: Any, key: Any) -> Any:
+        return getattr(self, key) if type(key) is str else tuple.__getitem__(self, key)
+
+    return type(cls.__name__, (cls,), {"__slots__": (), "__getitem__": item})
+
+
 def _of_struct(kind: pa.StructType) -> Callable[[Any], Any]:
-    cls: Any = collections.namedtuple("Struct", [f.name for f in kind])  # type: ignore[misc]
+    cls: Any = _by_name(collections.namedtuple("Struct", [f.name for f in kind]))  # type: ignore[misc]
     made = {f.name: of for f in kind if (of := _nested(f.type)) is not None}
     if not made:
         return lambda value: cls(**value)
