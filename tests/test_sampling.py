@@ -275,7 +275,7 @@ def test_metrics_on_a_sample_are_the_tables_in_expectation(rows):
     preds = np.where((i * 7919) % 100 < 80 + 15 * masks["rare"], golds, 1 - golds)
     probs = preds_to_probs(preds, 2) * 0.6 + 0.2
     counts, _ = numpy_draw(QUOTA)
-    p, keys = QUOTA.chances(counts).of(masks, labels), i.tolist()
+    p, keys = p_of(QUOTA.chances(counts), masks, labels), i.tolist()
     scorer, seeds = Scorer(["accuracy", "recall", "f1", "roc_auc"]), range(200)
     for inside in (np.ones(N, bool), masks["rare"], masks["half"]):
         table = scorer.score(golds[inside], preds[inside], probs[inside])

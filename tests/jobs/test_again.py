@@ -287,7 +287,7 @@ def test_what_is_unknown_is_looked_at_again(bench, spark):
     out = bench.done("label_slices", project)
     assert f"{why[0]}: {masks}" in out
     assert f"{why[1]}: {masks}" in out
-    assert f"{UNCHANGED.format(bench.place('masks'))}0 (2 rows)" in out
+    assert f"{UNCHANGED.format(bench.place('masks'))}0\n" in out
     out = bench.done("evaluate_slices", project)
     metrics = bench.place("metrics")
     assert f"{why[2]}: looked at again, and {metrics} has the same rows" in out
