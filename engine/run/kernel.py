@@ -5,16 +5,14 @@ Needs numpy, pandas and pyarrow alone. All row functions of a run share one list
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
-import os
-import traceback
+import gc
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,8 +35,9 @@ from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
 from engine.matching.patterns import Search
 from engine.plain import plain
-from engine.run.lean import Answers, LeanFunction, lean_function
+from engine.run.lean import Answers, Failure, LeanFunction, lean_function
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
+from engine.run.row_faults import Fault, Texts, cause_of, place_of, read_of
 from engine.run.series import nan_apart, null_series
 from engine.slicing.evaluate import (
     BatchMask,
@@ -48,7 +47,6 @@ from engine.slicing.evaluate import (
     is_undecided,
     masks_needed,
     of_row,
-    short,
     wrong_return,
 )
 from engine.slicing.expr import Expr
@@ -66,30 +64,6 @@ from engine.slicing.rows import (
 from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
-_CAUSE = 500  # characters of what an exception says
-_ENGINE = str(Path(__file__).parents[1])
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One row on which one slicing function failed.
-
-    Attributes
-    ----------
-    slice_id
-        The slice.
-    row
-        Position in the batch.
-    read
-        The columns that the function read, with their values, as text.
-    cause
-        The exception's type, message and place, or what was returned.
-    """
-
-    slice_id: str
-    row: int
-    read: str
-    cause: str
 
 
 @dataclass(frozen=True)
@@ -202,6 +176,17 @@ class Kernel:
             What Python can't hold, by row, of columns known as Series.
         """
         n = len(next(iter(columns.values()))) if n is None else n
+        with fewer_collections():
+            return self._run(columns, n, lists, series, unreadable)
+
+    def _run(
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int,
+        lists: Mapping[str, Sequence[Any]] | None,
+        series: Mapping[str, pd.Series] | None,
+        unreadable: Mapping[str, Mapping[int, Unreadable]] | None,
+    ) -> BatchMasks:
         source = _Source(columns, n, lists or {}, self.decoders)
         source.unreadable = dict(unreadable or {})
         faults: list[Fault] = []
@@ -230,11 +215,21 @@ class Kernel:
             mask = open_[sf.id]
             at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
             own: list[Fault] = []
-            python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
-            codes = _run_rows(python, Prepared(source.rows(at)), source.rows(at), own)
-            faults += [dataclasses.replace(f, row=int(at[f.row])) for f in own]
-            masks[sf.id] = mask.answered(at, codes)
+            masks[sf.id] = mask.answered(at, self._asked(sf, source, at, own))
+            faults += [f.at(int(at[f.row])) for f in own]
         return masks
+
+    def _asked(
+        self, sf: SlicingFunction, source: _Source, at: np.ndarray, faults: list[Fault]
+    ) -> np.ndarray:
+        """Run a function that has a tree on some rows."""
+        lean = None if sf.f is None else self._lean(sf, source.names)
+        if lean is not None:
+            codes = self._run_lean(sf, source.at(at, lean.of.fields), faults)
+            if codes is not None:
+                return codes
+        python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
+        return _run_rows(python, Prepared(source.rows(at)), source.rows(at), faults)
 
     def _run_functions(
         self,
@@ -297,7 +292,7 @@ class Kernel:
                 codes[i] = new[keys[i]]
                 fault = wrong.get(first[keys[i]])
                 if fault is not None:
-                    faults.append(dataclasses.replace(fault, row=int(i)))
+                    faults.append(fault.at(int(i)))
             # A row that fails runs again each time, so that it is a fault each time.
             failed = {keys[i] for i in wrong}
             if len(memo) + len(new) > MEMO_SIZE:
@@ -360,6 +355,13 @@ class _Source:
             self.unreadable[c] = bad
         return series
 
+    def at(self, at: np.ndarray, columns: Iterable[str]) -> _Source:
+        """Return some columns at some positions."""
+        places, known = pa.array(at), {**self._shared, **self.lists}
+        arrays = {c: taken_from(self.columns[c], places) for c in columns if c in self.columns}
+        lists = {c: values_at(known[c], at) for c in columns if c in known}
+        return _Source(arrays, len(at), lists, self.decoders)
+
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """The columns."""
@@ -421,6 +423,18 @@ class _Source:
         return rows
 
 
+@contextlib.contextmanager
+def fewer_collections() -> Iterator[None]:
+    """Look for garbage seldom: a batch's values are many containers, and hardly ever garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], _ALLOCATIONS) if before[0] else 0, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+_ALLOCATIONS = 200_000  # of containers, between two looks
 _KERNELS: OrderedDict[str, Kernel] = OrderedDict()
 _KEPT = 4  # kernels a Python worker keeps between tasks: what they compiled and memoized
 
@@ -459,7 +473,7 @@ def _run_rows(
             codes[i] = -1
             read = _reads(sf, prepared, i)
             if not _any_null(source[i], read):
-                faults.append(Fault(sf.id, i, _shown(source[i], read), _cause(error)))
+                faults.append(Fault(sf.id, i, _texts(source[i], read, error)))
             continue
         if y is True:
             codes[i] = 1
@@ -470,30 +484,51 @@ def _run_rows(
         else:
             codes[i] = -1
             read = _reads(sf, prepared, i)
-            faults.append(Fault(sf.id, i, _shown(source[i], read), wrong_return(y)))
+            faults.append(Fault(sf.id, i, Texts(read_of(source[i], read), wrong_return(y))))
     return codes
 
 
 def _lean_faults(lean: LeanFunction, answers: Answers, source: _Source) -> Iterator[Fault]:
     """Yield what no null that was read explains.
 
-    A function is called again, to see what it reads, only where the place that failed doesn't say.
+    A function is called again, to see what it reads, only where a column is null and the place
+    that failed doesn't say; and for a fault's texts.
     """
-    sf, errors, wrong = lean.sf, answers.errors, answers.wrong
-    all_read = len(lean.of.fields)
-    unsure = [i for i in (*errors, *wrong) if i in wrong or len(errors[i].read) < all_read]
-    places = {i: k for k, i in enumerate(sorted(unsure))}
-    prepared = Prepared(source.rows(np.array(sorted(unsure), np.int64)) if unsure else [])
-    for i in (*errors, *wrong):
-        if i in places:
-            x, read = prepared.rows[places[i]], _reads(sf, prepared, places[i])
-        else:
-            x = Row({c: source.values(c)[i] for c in lean.of.fields})
-            read = set(lean.of.fields)
-        if i in wrong:
-            yield Fault(sf.id, i, _shown(x, read), wrong_return(wrong[i]))
-        elif not _any_null(x, read):
-            yield Fault(sf.id, i, _shown(x, read), _cause(errors[i].error))
+    errors, wrong = answers.errors, answers.wrong
+    calls = _CallsAgain(lean, source, sorted((*errors, *wrong)))
+    columns = [source.values(c) for c in lean.of.fields]
+    for i, failure in errors.items():
+        some_null = any(values[i] is None for values in columns)
+        if not some_null or not _any_null(*calls.reads(i, failure.read)):
+            yield Fault(lean.sf.id, i, functools.partial(calls.texts, i, failure))
+    for i, value in wrong.items():
+        yield Fault(lean.sf.id, i, functools.partial(calls.texts, i, value))
+
+
+class _CallsAgain:
+    """What a function over fields reads of the rows on which it failed: it is called again."""
+
+    def __init__(self, lean: LeanFunction, source: _Source, at: Sequence[int]) -> None:
+        self._sf, self._fields, self._source = lean.sf, frozenset(lean.of.fields), source
+        self._places = {row: k for k, row in enumerate(at)}
+
+    @functools.cached_property
+    def _prepared(self) -> Prepared:
+        return Prepared(self._source.rows(np.array(list(self._places), np.int64)))
+
+    def reads(self, i: int, sure: frozenset[str] = frozenset()) -> tuple[Row, Set[str]]:
+        """Return a row and the columns that were read of it, of which some are known."""
+        if sure == self._fields:
+            return Row({c: self._source.values(c)[i] for c in sure}), sure
+        at = self._places[i]
+        return self._prepared.rows[at], _reads(self._sf, self._prepared, at)
+
+    def texts(self, i: int, failure: Any) -> Texts:
+        """Return what a fault says: of what was raised, or of what was returned and is no mask."""
+        if isinstance(failure, Failure):
+            shown = read_of(*self.reads(i, failure.read))
+            return Texts(shown, cause_of(failure.error, failure.place))
+        return Texts(read_of(*self.reads(i)), wrong_return(failure))
 
 
 def _type_of(values: Sequence[Any]) -> pa.DataType:
@@ -517,35 +552,12 @@ def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:
     return read
 
 
+def _texts(raw: Any, read: Iterable[str], error: BaseException) -> Texts:
+    return Texts(read_of(raw, read), cause_of(error, place_of(error.__traceback__)))
+
+
 def _any_null(raw: Any, read: Iterable[str]) -> bool:
     return any(values_of(raw)[name] is None for name in read)
-
-
-def _shown(raw: Any, read: Iterable[str]) -> str:
-    return _text(", ".join(f"{name}={short(values_of(raw)[name])}" for name in sorted(read)))
-
-
-def _cause(error: BaseException) -> str:
-    if isinstance(error, UnreadableValueError):
-        return str(error)  # nothing is wrong with the line
-    try:
-        text = str(error)
-    except BaseException as own:  # of a class of the user's own
-        if interrupts(own):
-            raise
-        text = "(what it says can't be told)"
-    # The outermost frame that isn't the engine's is the line of the user's function.
-    frames = traceback.walk_tb(error.__traceback__)
-    lines = ((f.f_code.co_filename, line) for f, line in frames)
-    file, line = next((at for at in lines if not at[0].startswith(_ENGINE)), ("", 0))
-    place = f" ({os.path.basename(file)}:{line})" if file else ""
-    text = text if len(text) <= _CAUSE else text[: _CAUSE - 3] + "..."
-    return _text(f"{type(error).__name__}: {text}{place}")
-
-
-def _text(text: str) -> str:
-    """Return a text as UTF-8 can hold it: a message may have half of a pair in it."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _run_series(
@@ -568,7 +580,7 @@ def _run_series(
         )
         if not any(map(_is_null, values_of(row).values())):
             error = next(_errors(row))
-            faults.append(Fault(sf.id, i, _shown(row, names), _cause(error)))
+            faults.append(Fault(sf.id, i, _texts(row, names, error)))
     return codes
 
 
@@ -620,9 +632,11 @@ def _fill_series(
             return
         codes[at] = -1
         if not null[0]:
-            cause = str(error) if isinstance(error, _NotAMaskError) else _cause(error)
-            values = {name: _item(s, at[0]) for name, s in series.items()}
-            faults.append(Fault(sf.id, int(at[0]), _shown(Row(values), series), cause))
+            row = Row({name: _item(s, at[0]) for name, s in series.items()})
+            texts = _texts(row, series, error)
+            if isinstance(error, _NotAMaskError):
+                texts = texts._replace(cause=str(error))
+            faults.append(Fault(sf.id, int(at[0]), texts))
 
 
 class _NotAMaskError(Exception):

@@ -19,14 +19,19 @@ from engine.errors import interrupts
 from engine.lift.changes import known_builtins, may_change
 from engine.lift.failures import SureReads
 from engine.lift.fields import OfFields, of_fields
+from engine.run.row_faults import Place, place_of
 from engine.slicing.evaluate import is_mask, is_undecided
 from engine.slicing.functions import SlicingFunction
 
 
 class Failure(NamedTuple):
-    """What a function raised, and the fields that it surely read before."""
+    """What a function raised and where, and the fields that it surely read before.
+
+    The exception has no traceback: thousands of those, each with its frame, are slow to keep.
+    """
 
     error: BaseException
+    place: Place | None
     read: frozenset[str]
 
 
@@ -103,7 +108,8 @@ class LeanFunction:
                     if columns[column][row] is None:
                         break
                 else:
-                    errors[row] = Failure(error, read)
+                    errors[row] = Failure(error, place_of(place), read)
+                    error.__traceback__ = None
                 out.append(None)
         codes, wrong = _codes(out)
         return Answers(codes, errors, wrong)

@@ -12,8 +12,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, LongType, StructType
 
 from engine.plain import plain
-from engine.run.kernel import Fault, Kernel
+from engine.run.kernel import Kernel
 from engine.run.packing import packed
+from engine.run.row_faults import Fault
 from engine.run.ship import Parcel
 from engine.words import WORD
 from engine.workers import begin

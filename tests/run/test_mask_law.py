@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import SlicingFunction, preprocessor, slicing_function
-from engine.run.kernel import Fault, Kernel
+from engine.run.kernel import Kernel
+from engine.run.row_faults import Fault, Texts
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -66,7 +67,7 @@ def test_anything_else_is_a_fault_even_where_what_was_read_is_null(returned, sai
     cause = f"it returned {said}, not True, False or None"
     for n, read in ((1, "n=1"), (None, "n=None")):
         out = run(lambda x: (x.n, returned)[1], n=pa.array([n], pa.int64()))
-        assert out == ([NULL], [Fault("s", 0, read, cause)])
+        assert out == ([NULL], [Fault("s", 0, Texts(read, cause))])
 
 
 def lower(x):
@@ -82,7 +83,9 @@ def test_an_exception_elsewhere_is_a_fault_with_what_was_read_and_where():
         return x.a / x.b > 1
 
     line = line_of(divide) + 1
-    faults = [Fault("s", 0, "a=4, b=0", f"ZeroDivisionError: division by zero ({HERE}:{line})")]
+    faults = [
+        Fault("s", 0, Texts("a=4, b=0", f"ZeroDivisionError: division by zero ({HERE}:{line})"))
+    ]
     columns = {"a": [4, 4, None], "b": [0, 2, 0], "other": [None, None, None]}
     assert run(divide, **columns) == ([NULL, IN, NULL], faults)
 
@@ -129,7 +132,7 @@ def test_a_null_read_after_the_row_was_changed_excuses_nothing():
         "AttributeError: a slicing function cannot change x.seen; do it in a @preprocessor, "
         f"which gets a copy of the row ({HERE}:{line_of(changes) + 1})"
     )
-    assert (codes, faults) == ([NULL], [Fault("s", 0, "", cause)])
+    assert (codes, faults) == ([NULL], [Fault("s", 0, Texts("", cause))])
 
 
 def test_nan_is_not_null():
@@ -163,7 +166,10 @@ def test_an_exception_in_a_preprocessor_follows_the_same_law():
     cause = f"ZeroDivisionError: division by zero ({HERE}:{line})"
     for chain in ([broken], [broken, words], [words, broken]):
         read = "text='a', zero=0" if chain[0] is words else "zero=0"
-        assert run(few, chain, text=["a"], zero=[0]) == ([NULL], [Fault("s", 0, read, cause)])
+        assert run(few, chain, text=["a"], zero=[0]) == (
+            [NULL],
+            [Fault("s", 0, Texts(read, cause))],
+        )
 
 
 def test_a_null_that_a_preprocessor_read_excuses_the_function():
@@ -188,7 +194,7 @@ def test_a_null_that_a_preprocessor_replaced_unread_does_not():
 def test_a_preprocessor_that_returns_nothing_is_a_fault():
     codes, faults = run(lambda x: True, [preprocessor(name="p")(lambda x: None)], text=["a"])
     said = "SliceError: preprocessor 'p' returned None; it must return the row"
-    assert (codes, faults) == ([NULL], [Fault("s", 0, "", said)])
+    assert (codes, faults) == ([NULL], [Fault("s", 0, Texts("", said))])
 
 
 def test_long_values_are_cut_in_messages():
@@ -250,7 +256,7 @@ def test_a_vectorised_function_that_returns_something_else(f, said):
         return f(text)
 
     codes, faults = run(vectorised(call), text=["ab", None])
-    assert (codes, faults) == ([NULL, NULL], [Fault("s", 0, "text='ab'", said)])
+    assert (codes, faults) == ([NULL, NULL], [Fault("s", 0, Texts("text='ab'", said))])
 
 
 def test_a_vectorised_function_that_fails_is_undecided_on_the_bad_rows_only():
