@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def quick_values(array: pa.Array, convert: Convert) -> list[Any] | None:
     if kind == pa.date32() or pa.types.is_timestamp(kind):
         return _days_and_times(array) if in_range(array) else None
     if pa.types.is_map(kind):
-        return _maps(array)
+        return _maps(array, convert)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _lists(array, convert)
     return _structs(array, convert) if pa.types.is_struct(kind) else None
@@ -95,10 +95,20 @@ def _lists(array: pa.Array, convert: Convert) -> list[Any] | None:
     ]
 
 
-def _maps(array: pa.Array) -> list[Any] | None:
-    if not (_is_plain(array.type.key_type) and _is_plain(array.type.item_type)):
+def _maps(array: pa.Array, convert: Convert) -> list[Any] | None:
+    if not (_is_convertible(array.type.key_type) and _is_convertible(array.type.item_type)):
         return None
-    return [None if pairs is None else dict(pairs) for pairs in array.to_pylist()]
+    ends = array.offsets.to_pylist()
+    first, n = (ends[0], ends[-1] - ends[0]) if len(array) else (0, 0)
+    keys, items = (convert(part.slice(first, n)) for part in (array.keys, array.items))
+    if type(keys) is not list or type(items) is not list:
+        return None
+    places = ((start - first, end - first) for start, end in pairwise(ends))
+    values = [dict(zip(keys[i:j], items[i:j], strict=True)) for i, j in places]
+    if not array.null_count:
+        return values
+    valid = array.is_valid().to_pylist()
+    return [v if there else None for v, there in zip(values, valid, strict=True)]
 
 
 def _structs(array: pa.Array, convert: Convert) -> list[Any] | None:

@@ -87,15 +87,16 @@ def of_fields(f: Any, columns: frozenset[str]) -> OfFields | None:
 def _of_fields(f: FunctionType, code: CodeType, columns: frozenset[str]) -> OfFields | None:
     if code.co_flags & _LAZY or "__class__" in code.co_freevars:
         return None
-    if any(_LOOKS_AROUND.intersection(one.co_names) for one in codes(code)):
-        return None
     try:
         node, module = located(f)
         at = _compiled(node, module, code).index(code)
         changed, fields = _without_row(node, columns)
+        over_fields = _compiled(changed, module, code)
     except (SourceError, _RowEscapesError, RecursionError, ValueError):
         return None  # ValueError: it doesn't compile to the same alone, as in a class with __names
-    return OfFields(_named_as(code, _compiled(changed, module, code)[at]), fields, changed)
+    if any(_LOOKS_AROUND.intersection(one.co_names) for one in codes(over_fields[at])):
+        return None  # a field may have such a name
+    return OfFields(_named_as(code, over_fields[at]), fields, changed)
 
 
 # With these, code sees the names of its variables.

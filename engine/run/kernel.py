@@ -254,10 +254,12 @@ class Kernel:
         self, sf: SlicingFunction, source: _Source, faults: list[Fault]
     ) -> np.ndarray | None:
         lean = self._lean(sf, source.names)
-        if lean is None or not source.holds(lean.of.fields):
+        if lean is None:
             return None
         changed = lean.changed(source.kinds)
         values = {c: source.own(c) if c in changed else source.values(c) for c in lean.of.fields}
+        if any(isinstance(v, PartialValues) for v in values.values()):
+            return None  # Python can't hold some of them
         answers = lean.run(values, source.n)
         if answers is None:
             return None
@@ -386,10 +388,6 @@ class _Source:
         if column in self.lists:
             return isolated_values(self.lists[column])
         return self._values(column, None)
-
-    def holds(self, columns: Iterable[str]) -> bool:
-        """Tell whether Python can hold all values of some columns."""
-        return not any(isinstance(self.values(c), PartialValues) for c in columns)
 
     def _values(self, column: str, at: pa.Array | None) -> list[Any]:
         array = self.columns[column]
