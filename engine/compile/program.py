@@ -14,6 +14,8 @@ import engine.compile.catch
 import engine.compile.lists
 import engine.compile.texts
 import engine.compile.times  # noqa: F401 - all four: they register their forms
+from engine.compile.lists import values_at
+from engine.compile.repeats import repeats
 from engine.compile.vectors import ASK, VECTORS, Batch, Vec, kind_of, leaf, strict_fail
 from engine.lift.body import Body
 from engine.matching.patterns import PatternSet, Search
@@ -66,14 +68,17 @@ class Program:
         roots = [as_mask(root) for root in roots] if masks else roots
         places: dict[Expr, int] = {}
         self._steps: list[tuple[Callable[..., Vec] | None, Expr, tuple[int, ...]]] = []
+        self._columns: list[str | None] = []  # of each step: the only column that it is of
         self._searches: dict[str, dict[Search, int]] = {}
         self._search_of: dict[int, tuple[str, int, str]] = {}
         for root in roots:
             for node in distinct(root, places, self.kinds):
                 places[node] = len(self._steps)
                 self._steps.append(self._step(node, places))
+                self._columns.append(self._column_of(len(self._columns)))
         self._roots = [places[root] for root in roots]
         self._drop = _last_uses(self._steps, self._roots)
+        self._slow = self._slow_columns()
         self._sets = {
             column: PatternSet(list(searches), matcher)
             for column, searches in self._searches.items()
@@ -94,6 +99,28 @@ class Program:
         if isinstance(node, Call):
             return VECTORS[node.op], node, tuple(places[a] for a in node.args)
         return None, node, ()
+
+    def _column_of(self, at: int) -> str | None:
+        """Return the only column that a step is of; a constant is of none."""
+        _, node, args = self._steps[at]
+        if at in self._search_of:
+            return self._search_of[at][0]
+        if isinstance(node, Column):
+            return node.name
+        of = {self._columns[a] for a in args if not _is_of_none(self._steps[a][1])}
+        return of.pop() if len(of) == 1 else None
+
+    def _slow_columns(self) -> list[str]:
+        """Return columns about which enough is asked to look for distinct values first."""
+        costs: dict[str, float] = dict.fromkeys(self._searches, _SCAN)
+        for column, (run, node, _) in zip(self._columns, self._steps, strict=True):
+            if column is not None and run is not None and isinstance(node, Call):
+                cost = OPERATIONS[node.op].cost
+                quick = cost.columns is not None and all(
+                    isinstance(a, Column) or _is_of_none(a) for a in node.args
+                )
+                costs[column] = costs.get(column, 0.0) + ((quick and cost.columns) or cost.python)
+        return [column for column, cost in costs.items() if cost >= _WORTH]
 
     def run(self, columns: Mapping[str, pa.Array], n: int) -> list[BatchMask]:
         """Return each tree's mask over Arrow columns of ``n`` rows."""
@@ -117,21 +144,52 @@ class Program:
         return value
 
     def _values(self, batch: Batch) -> list[Vec]:
-        hits = {c: patterns.run(batch.text(c)) for c, patterns in self._sets.items()}
+        own, places = self._repeating(batch)
+        hits = {c: patterns.run(own.get(c, batch).text(c)) for c, patterns in self._sets.items()}
         values: list[Vec | None] = [None] * len(self._steps)
+        wide: dict[int, Vec] = {}  # values of distinct values, for each row
+
+        def value(at: int, column: str | None) -> Vec:
+            """Return a step's value where a step of a column needs it."""
+            of, vec = self._columns[at], values[at]
+            assert vec is not None  # it is dropped after its last use
+            if of is None or of not in own or of == column:
+                return vec
+            if at not in wide:
+                node = self._steps[at][1]
+                is_leaf = isinstance(node, Column)
+                wide[at] = (
+                    leaf(batch, node) if is_leaf else values_at(vec, places[of], own[of], batch)
+                )
+            return wide[at]
+
         for at, (run, node, args) in enumerate(self._steps):
+            column = self._columns[at]
+            here = batch if column is None else own.get(column, batch)
             if run is not None:
-                values[at] = run(batch, node, *(values[a] for a in args))
+                values[at] = run(here, node, *(value(a, column) for a in args))
             elif at in self._search_of:
-                column, which, kind = self._search_of[at]
-                values[at] = Vec(kind, hits[column][which], None, strict_fail(batch.vec(column)))
+                name, which, kind = self._search_of[at]
+                values[at] = Vec(kind, hits[name][which], None, strict_fail(here.vec(name)))
             elif isinstance(node, Body):
                 values[at] = Vec("body", functools.partial(self._body, node))
             else:
-                values[at] = leaf(batch, node)
+                values[at] = leaf(here, node)
             for done in self._drop[at]:
                 values[done] = None
-        return [values[at] for at in self._roots]  # type: ignore[misc]
+                wide.pop(done, None)
+        return [value(at, None) for at in self._roots]
+
+    def _repeating(self, batch: Batch) -> tuple[dict[str, Batch], dict[str, np.ndarray]]:
+        """Return batches of the distinct values of columns that have few, and each row's place."""
+        own: dict[str, Batch] = {}
+        places: dict[str, np.ndarray] = {}
+        for column in self._slow:
+            found = repeats(batch.columns[column]) if batch.is_given(column) else None
+            if found is not None:
+                own[column] = Batch({column: found.values}, len(found.values), batch.doubts)
+                places[column] = found.places
+        return own, places
 
     @property
     def linear(self) -> set[str]:
@@ -151,6 +209,15 @@ class Program:
             for column, patterns in self._sets.items()
             for search, how in zip(self._searches[column], patterns.methods, strict=True)
         }
+
+
+def _is_of_none(node: Expr) -> bool:
+    """Tell what has the same value whatever the rows are."""
+    return isinstance(node, Const | Body)
+
+
+_SCAN = 0.05  # microseconds that searches in a text take, at least
+_WORTH = 0.05  # microseconds per row from which on distinct values are looked for
 
 
 def _mask(vec: Vec, batch: Batch) -> BatchMask:

@@ -130,6 +130,10 @@ class Batch:
         special = COLUMNS[kind](self, array) if kind in COLUMNS else None
         return _column(name, array, fail) if special is None else replace(special, fail=fail)
 
+    def is_given(self, column: str) -> bool:
+        """Tell a column of the rows from one that stands for another Vec."""
+        return column in self.columns and ("vec", column) not in self._cache
+
     def keep(self, array: pa.Array) -> Vec:
         """Return an array of values that Python can hold as a Vec; its nulls are no column's."""
         name = f"\0{len(self._cache)}"

@@ -30,6 +30,7 @@ from engine.arrow.values import (
     values_at,
 )
 from engine.compile.program import Program
+from engine.compile.repeats import repeats
 from engine.errors import UnreadableValueError, interrupts
 from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
@@ -225,11 +226,25 @@ class Kernel:
         """Run a function that has a tree on some rows."""
         lean = None if sf.f is None else self._lean(sf, source.names)
         if lean is not None:
-            codes = self._run_lean(sf, source.at(at, lean.of.fields), faults)
+            codes = self._once_per_value(sf, source.at(at, lean.of.fields), faults)
             if codes is not None:
                 return codes
         python = sf if sf.f is not None else _of_tree(sf, self.trees[sf.id])
         return _run_rows(python, Prepared(source.rows(at)), source.rows(at), faults)
+
+    def _once_per_value(
+        self, sf: SlicingFunction, source: _Source, faults: list[Fault]
+    ) -> np.ndarray | None:
+        """Run a function over fields that has a tree, and so says the same of equal values."""
+        only = next(iter(source.columns), None) if len(source.columns) == 1 else None
+        found = None if only is None or source.lists else repeats(source.columns[only])
+        if only is None or found is None:
+            return self._run_lean(sf, source, faults)
+        own: list[Fault] = []
+        distinct = _Source({only: found.values}, len(found.values), {}, self.decoders)
+        codes = self._run_lean(sf, distinct, own)
+        faults += [f.at(i) for f in own for i in np.flatnonzero(found.places == f.row).tolist()]
+        return None if codes is None else codes[found.places]
 
     def _run_functions(
         self,
