@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 import engine.compile.catch
-import engine.compile.lists
+import engine.compile.decimals
 import engine.compile.texts
 import engine.compile.times  # noqa: F401 - all four: they register their forms
 from engine.compile.lists import values_at

@@ -51,7 +51,8 @@ class Vec:
         ``bool``, ``int``, ``float`` (numpy values), ``text`` (a column's name), ``match`` (bool:
         whether there is a match), ``object`` (a list of Python values), ``const`` (one value);
         ``date`` (days), ``naive``, ``utc`` and ``delta`` (microseconds); ``list``, ``set``,
-        ``map``, ``struct``, ``tuple`` and ``body``, which :mod:`engine.compile.lists` has.
+        ``map``, ``struct``, ``tuple`` and ``body``, which :mod:`engine.compile.lists` has; and
+        ``decimal``, which :mod:`engine.compile.decimals` has.
     values
         As the kind says; anything where ``null`` or ``fail`` is set.
     null
@@ -206,6 +207,8 @@ def kind_of(kind: pa.DataType) -> str:
         return "delta"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return "list"
+    if pa.types.is_decimal(kind):
+        return "decimal"
     return "struct" if pa.types.is_struct(kind) else "map" if pa.types.is_map(kind) else "object"
 
 
