@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from engine.slicing.functions import slicing_function as slicing_function
     from engine.slicing.functions import where as where
     from engine.slicing.lookups import lookup as lookup
+    from engine.slicing.nlp import NLPSlicingFunction as NLPSlicingFunction
+    from engine.slicing.nlp import SpacyPreprocessor as SpacyPreprocessor
+    from engine.slicing.nlp import nlp_slicing_function as nlp_slicing_function
     from engine.storage.session import open_session as open_session
 
 __version__ = "0.1.0"
@@ -72,6 +75,7 @@ _ROOMS = {
     ),
     "slicing.lookups": ("lookup",),
     "slicing.by_value": ("by", "cross"),
+    "slicing.nlp": ("NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

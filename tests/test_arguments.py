@@ -429,6 +429,7 @@ CALLS = [
             "memoize_key": no(
                 "none", "a function", "a class", "a slicing function", "a spark table"
             ),
+            "batch": FLAG,
         },
     ),
     Call(
@@ -438,6 +439,7 @@ CALLS = [
             "name": TEXT,
             "f": no("none", "a function", "a class", "a slicing function", "a spark table"),
             "memoize": FLAG,
+            "batch": FLAG,
         },
     ),
     Call(
@@ -567,10 +569,11 @@ ARGUMENTS = [
     for i, call in enumerate(CALLS)
     for argument, values in call.wrong.items()
 ]
-# What takes no argument that can be wrong, or belongs to training.
+# What takes no argument that can be wrong, belongs to training, or needs spaCy (test_nlp.py).
 OTHERS = {
     "DictDataLoader", "DictDataset", "EngineError", "SliceAwareClassifier", "SlicingClassifier",
     "Trainer", "set_seed", "Evaluation", "MaskPlan", "Overlap", "Signatures",
+    "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
 }  # fmt: skip
 
 

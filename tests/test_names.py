@@ -16,7 +16,20 @@ WORDS = frozenset({
     "rests_on", "how_sure", "hard", "under", "apart",
 })  # fmt: skip
 # What a function may import: what is slow to load, or what executors and plain Python lack.
-HEAVY = frozenset({"pandas", "pyarrow", "py4j", "pyspark", "rich", "sklearn", "torch", "xxhash"})
+HEAVY = frozenset(
+    {
+        "pandas",
+        "pyarrow",
+        "py4j",
+        "pyspark",
+        "rich",
+        "sklearn",
+        "spacy",
+        "srsly",
+        "torch",
+        "xxhash",
+    }
+)
 # Rooms' own modules that load these, by the file that may import them late.
 LOADS_HEAVY = {
     "engine/label/appliers.py": "pyspark",

@@ -18,6 +18,7 @@ import engine
 # Scripts import these names; a name may be added, none goes.
 NAMES = [
     "Confidence", "DictDataLoader", "DictDataset", "EngineError", "Evaluation", "MaskPlan",
+    "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
     "Overlap", "PandasSFApplier", "Preprocessor", "SFApplier", "Scorer", "Signatures",
     "SliceAwareClassifier", "SlicingClassifier", "SlicingFunction", "SparkSFApplier", "Trainer",
     "by", "compile_slices", "cross", "evaluate", "lookup", "metric", "open_session", "overlap",

@@ -75,7 +75,7 @@ def slice_reads(sf: SlicingFunction) -> Reads:
     >>> sorted(slice_reads(SlicingFunction("a", lambda x: len(x.text) < x["most"])).columns)
     ['most', 'text']
     """
-    before = functools.reduce(_then, map(_preprocessor_reads, sf.chain), Reads())
+    before = functools.reduce(_then, map(_chain_reads, sf.chain), Reads())
     return _then(before, reads(sf.f)) if sf.f is not None else before
 
 
@@ -90,9 +90,14 @@ def _then(before: Reads, later: Reads) -> Reads:
     return before | own
 
 
-def _preprocessor_reads(p: Preprocessor) -> Reads:
-    own = reads(p.f)
-    if own.escapes or _gives_back(*_code(p.f)):
+def preprocessor_reads(p: Preprocessor) -> Reads:
+    """Return what a preprocessor itself reads and sets, by its code where it doesn't say."""
+    return reads(p.f) if p.fields is None else Reads(*p.fields)
+
+
+def _chain_reads(p: Preprocessor) -> Reads:
+    own = preprocessor_reads(p)
+    if own.escapes or p.fields is not None or _gives_back(*_code(p.f)):
         return own
     return own | Reads(escapes=f"preprocessor {p.name!r} returns another row")
 

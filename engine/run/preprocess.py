@@ -1,7 +1,6 @@
 """Rows as preprocessors leave them: each runs once per row, or once per distinct input.
 
-What a preprocessor did is kept as the fields that it made, so that it never changes what
-functions without it see, and a memoized result never carries another row's columns along.
+A memoized result never carries another row's columns along.
 """
 
 from __future__ import annotations
@@ -15,39 +14,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.errors import interrupts
-from engine.lift.reads import reads
+from engine.lift.reads import preprocessor_reads
 from engine.plain import plain
-from engine.slicing.functions import Preprocessor, not_a_row
-from engine.slicing.rows import (
-    Row,
-    TracedMutableRow,
-    TracedRow,
-    has_containers,
-    own_copy,
-    values_of,
-)
+from engine.run.steps import Change, Undecided, run_many, run_one, step
+from engine.slicing.functions import Preprocessor
+from engine.slicing.rows import Row, TracedRow, has_containers, values_of
 
 MEMO_SIZE = 100_000  # distinct inputs a memoized preprocessor remembers, per Python worker
 
-# Values that nobody can change in place, and so need no copy.
-_FIXED = (str, int, float, bytes, type(None), Decimal, dt.date, dt.time, dt.timedelta)
 # Values that are equal though a function may tell them apart: 0.0 and -0.0, 1.0 and 1.00, and
 # two times of the hour that a clock change repeats.
 _BY_TEXT = (float, complex, bytearray, Decimal, dt.date, dt.time, np.generic)
-
-
-class Undecided:
-    """Stands for a row on which a preprocessor failed, after it read some columns."""
-
-    __slots__ = ("error", "read")
-
-    def __init__(self, error: BaseException, read: Set[str]) -> None:
-        self.error, self.read = error, read
 
 
 @dataclass(frozen=True)
@@ -68,11 +49,10 @@ class Prepared:
     before: Prepared | None = None
     steps: Sequence[Any] = ()
 
-    def then(self, run: Callable[[Any, set[str]], Any]) -> Prepared:
-        """Return the rows after one more preprocessor."""
-        steps = [_step(run, x) for x in self.rows]
+    def then(self, steps: Sequence[Any]) -> Prepared:
+        """Return the rows after one more preprocessor, by what it did with each."""
         rows = [
-            step.applied(x) if type(step) is _Change else step
+            step.applied(x) if type(step) is Change else step
             for x, step in zip(self.rows, steps, strict=True)
         ]
         return Prepared(rows, self, steps)
@@ -92,7 +72,7 @@ class Prepared:
             row = self.rows[i]
             return frozenset(), values_of(row).keys() if isinstance(row, Row) else frozenset()
         (read, source), step = self.before.trace(i), self.steps[i]
-        if isinstance(step, _Change):
+        if isinstance(step, Change):
             return read | step.read & source, source - step.gone - step.fields.keys()
         return (read | step.read & source if isinstance(step, Undecided) else read), source
 
@@ -107,7 +87,7 @@ class Preprocessing:
     """Runs preprocessors over batches, and remembers what memoized ones did."""
 
     def __init__(self) -> None:
-        self._memos: dict[int, OrderedDict[Hashable, Any]] = {}
+        self._memos: dict[int, _Memo] = {}
 
     def after(
         self, chain: tuple[Preprocessor, ...], states: dict[tuple[int, ...], Prepared]
@@ -115,96 +95,98 @@ class Preprocessing:
         """Return the rows after a chain, taking what ``states`` has and adding to it."""
         done = tuple(id(p) for p in chain)
         if done not in states:
-            before, p = self.after(chain[:-1], states), chain[-1]
-            remembers = p.memoize and not plain()
-            run = self._memoized(p) if remembers else functools.partial(_run, p)
-            states[done] = before.then(run)
+            before = self.after(chain[:-1], states)
+            states[done] = before.then(self._steps(chain[-1], before.rows))
         return states[done]
 
+    def _steps(self, p: Preprocessor, rows: Sequence[Any]) -> Sequence[Any]:
+        """Return what a preprocessor does with each row."""
+        if p.batch and not plain():
+            return self._run_distinct(p, rows) if p.memoize else run_many(p, rows)
+        run = self._memoized(p) if p.memoize and not plain() else functools.partial(run_one, p)
+        return [step(run, x) for x in rows]
+
+    def _memo(self, p: Preprocessor) -> _Memo:
+        return self._memos.setdefault(id(p), _Memo(p.memo_size or MEMO_SIZE))
+
     def _memoized(self, p: Preprocessor) -> Callable[[Any, set[str]], Any]:
-        memo = self._memos.setdefault(id(p), OrderedDict())
-        fields = _fields(p)
+        memo, fields = self._memo(p), _fields(p)
 
         def run(x: Any, read: set[str]) -> Any:
             key = _key(p, x, read, fields)
-            change = memo.get(key)
+            change = memo.take(key)
             if change is None:
-                change = _run(p, x, read)
-                if len(memo) >= MEMO_SIZE:
-                    memo.popitem(last=False)
-                memo[key] = change
-                return change
-            memo.move_to_end(key)
-            if not isinstance(change, _Change):
-                return copy.deepcopy(change)
-            # A key of the user's own may have read more of this row.
-            return change if read <= change.read else replace(change, read=change.read | read)
+                return memo.add(key, run_one(p, x, read))
+            return _for_another(memo.add(key, change), read)
 
         return run
 
+    def _run_distinct(self, p: Preprocessor, rows: Sequence[Any]) -> Sequence[Any]:
+        """Run a preprocessor of batches on one row of each distinct input that is new."""
+        memo, fields = self._memo(p), _fields(p)
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """What a preprocessor did with one row: fields set or changed, deleted, and read."""
+        def keyed(x: Any, read: set[str]) -> _Keyed:
+            key = _key(p, x, read, fields)
+            hash(key)
+            return _Keyed(key, read)
 
-    fields: Mapping[str, Any]
-    gone: frozenset[str]
-    read: frozenset[str]
-
-    def applied(self, x: Row) -> Row:
-        fields = values_of(x)
-        if self.gone:
-            fields = {k: v for k, v in fields.items() if k not in self.gone}
-        return type(x)({**fields, **self.fields})
-
-
-def _step(run: Callable[[Any, set[str]], Any], x: Any) -> Any:
-    """Return what one preprocessor did with a row: its changes, an object, or that it failed."""
-    if type(x) is Undecided:
-        return x
-    read: set[str] = set()
-    try:
-        return run(x, read)
-    except BaseException as error:  # sys.exit() too is the row's own
-        if interrupts(error):
-            raise
-        return Undecided(error, read)
-
-
-def _run(p: Preprocessor, x: Any, read: set[str]) -> Any:
-    """Run a preprocessor on a copy of one row; ``read`` is filled even where it fails."""
-    if not isinstance(x, Row):
-        return p.run_alone(x)
-    before = {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values_of(x).items()}
-    unset = set(before)
-    after = p.f(TracedMutableRow(dict(before), read, unset))
-    if after is None:
-        raise not_a_row(p.name)
-    values = values_of(after) if isinstance(after, Row) else getattr(after, "__dict__", None)
-    if values is None:
-        raise not_a_row(p.name, after)
-
-    def is_set(name: str, value: Any) -> bool:
-        if name not in unset or value is not before[name]:  # set to the same value is set, too
-            return True
-        return name in read and not isinstance(value, _FIXED)  # maybe changed in place
-
-    fields = {k: v for k, v in values.items() if is_set(k, v)}
-    return _Change(fields, _shared(before.keys() - values.keys()), _shared(read))
+        steps = [step(keyed, x) for x in rows]
+        places: dict[Hashable, list[int]] = {}
+        for i, one in enumerate(steps):
+            if type(one) is _Keyed:
+                places.setdefault(one.key, []).append(i)
+        changes = {key: memo.take(key) for key in places}
+        new = [key for key, change in changes.items() if change is None]
+        changes |= zip(new, run_many(p, [rows[places[k][0]] for k in new]), strict=True)
+        for key, at in places.items():
+            own = [changes[key]] * len(at)
+            if type(own[0]) is Undecided:  # each row fails by itself: it is a fault each time
+                own[1:] = run_many(p, [rows[i] for i in at[1:]])
+            else:
+                memo.add(key, own[0])
+            for i, change in zip(at, own, strict=True):
+                steps[i] = _for_another(change, steps[i].read)
+        return steps
 
 
-_SETS: dict[frozenset[str], frozenset[str]] = {}
+class _Memo:
+    """What a preprocessor did with the inputs that it had last."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._changes: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def take(self, key: Hashable) -> Any:
+        return self._changes.get(key)
+
+    def add(self, key: Hashable, change: Any) -> Any:
+        """Remember a change, or that it was needed again; the one not needed longest goes."""
+        self._changes[key] = change
+        self._changes.move_to_end(key)
+        if len(self._changes) > self._size:
+            self._changes.popitem(last=False)
+        return change
 
 
-def _shared(names: Set[str]) -> frozenset[str]:
-    """Return a set of names, the same object each time: one per memoized row would be many."""
-    one = frozenset(names)
-    return _SETS.setdefault(one, one)
+class _Keyed(NamedTuple):
+    """A row's input, and what was read for it."""
+
+    key: Hashable
+    read: set[str]
+
+
+def _for_another(change: Any, read: set[str]) -> Any:
+    """Return what a preprocessor did with a row of the same input; a key may read more of this."""
+    if type(change) is Undecided:
+        return Undecided(change.error, change.read | read)
+    if not isinstance(change, Change):
+        return copy.deepcopy(change)
+    return change if read <= change.read else replace(change, read=change.read | read)
 
 
 def _fields(p: Preprocessor) -> Callable[[dict[str, Any]], Any]:
     """Return what takes the values that a preprocessor reads from a row's: all, if any may be."""
-    columns = reads(p.f)
+    columns = preprocessor_reads(p)
     if columns.escapes:
         return lambda values: values
     needed, maybe = sorted(columns.columns), sorted(columns.covered - columns.columns)

@@ -25,6 +25,7 @@ from pyspark import cloudpickle
 from engine.errors import SliceError
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
+from engine.slicing.pipelines import Pipeline
 from engine.slicing.source import SourceError, located
 from engine.slicing.uses import Import, uses_of
 
@@ -258,6 +259,9 @@ class _Pickler(cloudpickle.CloudPickler):
         self.imports: dict[str, ModuleType] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Pipeline):
+            packed = obj.packed(self._bytes_of)
+            return Pipeline, (packed.language, packed.disable, packed.gpu)
         if isinstance(obj, FunctionType | type):
             home = _home(obj)
             own = _is_own(home)
@@ -266,6 +270,11 @@ class _Pickler(cloudpickle.CloudPickler):
             if isinstance(obj, FunctionType) and (own or obj.__module__ == "__main__"):
                 self.imports.update((m.__name__, m) for m in _imported(obj))
         return super().reducer_override(obj)  # type: ignore[no-untyped-call]
+
+    def _bytes_of(self, value: Any) -> bytes:
+        data, imports = _dumps(value)
+        self.imports.update(imports)
+        return data
 
 
 def _imported(f: FunctionType) -> Iterator[ModuleType]:

@@ -238,7 +238,7 @@ _MASKS = frozenset({True, False, -1})
 
 def _reads_null(sf: Slice, x: Any) -> bool:
     """Call a function again, on a row that notes what it reads: whether any of it is null."""
-    values = _values(x)
+    values = fields_of(x)
     if values is None:
         return False
     read: set[str] = set()
@@ -251,7 +251,7 @@ def _reads_null(sf: Slice, x: Any) -> bool:
     return any(values[name] is None for name in read)
 
 
-def _values(x: Any) -> Mapping[str, Any] | None:
+def fields_of(x: Any) -> Mapping[str, Any] | None:
     """Return a data point's fields by name, or None where it doesn't say them."""
     if isinstance(x, Row):
         return values_of(x)

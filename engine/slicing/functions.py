@@ -15,7 +15,8 @@ from typing import Any, cast
 from engine.arguments import flag, mapping, members, text
 from engine.errors import ArgumentError, SliceError, shown
 from engine.slicing.algebra import composed
-from engine.slicing.evaluate import of_row
+from engine.slicing.batch import per_row, stretched
+from engine.slicing.evaluate import fields_of, of_row
 from engine.slicing.expr import Expr
 from engine.slicing.fingerprint.identity import describe
 from engine.slicing.fingerprint.parts import Named, Parts, others
@@ -34,7 +35,8 @@ class Preprocessor:
     name
         The name in errors and in ``explain``.
     f
-        A function of a row that returns the row, with fields added or changed.
+        A function of a row that returns the row, with fields added or changed; with ``batch`` of
+        a batch of rows.
     pre
         Preprocessors to run before this one.
     memoize
@@ -42,9 +44,33 @@ class Preprocessor:
         values alone.
     memoize_key
         A function of the row giving a hashable key; by default all values of the columns read.
+    batch
+        Whether ``f`` takes many rows at once, as one row of lists: ``xs.text`` is the list of
+        their texts, and a field is set to a list with a value per row, in the same order. What
+        it sets for a row must not depend on the others: where it fails it is called with fewer,
+        down to one.
     version
         What its author changes with it, see :class:`SlicingFunction`.
+
+    Attributes
+    ----------
+    fields
+        The fields that it reads and those that it sets, where its code doesn't say.
+    memo_size
+        How many distinct inputs a memoized one remembers in a Python worker, where not 100,000.
+
+    Examples
+    --------
+    >>> from engine.slicing.rows import Row
+    >>> def lengths(xs):
+    ...     xs.length = [len(text) for text in xs.text]
+    ...     return xs
+    >>> Preprocessor("lengths", lengths, batch=True)(Row({"text": "hello"}))
+    Row(text='hello', length=5)
     """
+
+    fields: tuple[frozenset[str], frozenset[str]] | None = None
+    memo_size: int | None = None
 
     def __init__(
         self,
@@ -54,6 +80,7 @@ class Preprocessor:
         memoize: bool = False,
         memoize_key: Callable[[Any], Hashable] | None = None,
         *,
+        batch: bool = False,
         version: str | int | None = None,
     ) -> None:
         _check_parts("Preprocessor", f, None, pre, None, None)
@@ -64,6 +91,7 @@ class Preprocessor:
         self.pre = tuple(pre or ())
         self.memoize = flag("Preprocessor", "memoize", memoize)
         self.memoize_key = memoize_key
+        self.batch = flag("Preprocessor", "batch", batch)
         self.version = _version("preprocessor", name, version)
 
     @property
@@ -79,10 +107,48 @@ class Preprocessor:
 
     def run_alone(self, x: Any) -> Any:
         """Run this preprocessor only, not those before it, on a copy of ``x``."""
-        result = self.f(MutableRow(own_copy(values_of(x))) if type(x) is Row else copy.deepcopy(x))
+        if self.batch and not isinstance(x, Row):
+            return self._of_object(x)
+        own = MutableRow(own_copy(values_of(x))) if type(x) is Row else copy.deepcopy(x)
+        if self.batch:
+            values_of(own).update(stretched([values_of(own)]))
+        result = self.f(own)
         if result is None:
             raise not_a_row(self.name)
+        if self.batch:
+            fields = self.returned(result)
+            fields.update({k: per_row(self.name, k, v, 1)[0] for k, v in fields.items()})
         return result
+
+    def returned(self, result: Any) -> dict[str, Any]:
+        """Return the fields of what ``f`` returned.
+
+        Raises
+        ------
+        SliceError
+            If it is no row.
+        """
+        fields = values_of(result) if isinstance(result, Row) else getattr(result, "__dict__", None)
+        if fields is None:
+            raise not_a_row(self.name, result)
+        return cast("dict[str, Any]", fields)
+
+    def _of_object(self, x: Any) -> Any:
+        """Run on the fields of a data point of another kind, and set them on a copy of it."""
+        fields = fields_of(x)
+        if fields is None:
+            raise SliceError(
+                f"preprocessor {self.name!r} takes batches, which have fields by name; a data "
+                f"point of type {type(x).__name__} has none"
+            )
+        new, own = self.returned(self.run_alone(Row(dict(fields)))), copy.deepcopy(x)
+        items, get = isinstance(x, Mapping), fields.get
+        for name in fields.keys() - new.keys():
+            own.__delitem__(name) if items else delattr(own, name)
+        for name, value in new.items():
+            if name not in fields or value is not get(name):
+                own.__setitem__(name, value) if items else setattr(own, name, value)
+        return own
 
     def __repr__(self) -> str:
         return f"Preprocessor {self.name}"
@@ -119,13 +185,14 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
         memoize: bool = False,
         memoize_key: Callable[[Any], Hashable] | None = None,
         *,
+        batch: bool = False,
         version: str | int | None = None,
     ) -> None:
         if callable(name):
             raise without_parentheses("preprocessor", name)
         Preprocessor("preprocessor" if name is None else name, bool, pre, memoize, memoize_key)
         self.name, self.pre, self.memoize, self.memoize_key = name, pre, memoize, memoize_key
-        self.version = version
+        self.batch, self.version = flag("preprocessor", "batch", batch), version
 
     def __call__(self, f: Callable[[Any], Any]) -> Preprocessor:
         """Wrap ``f``."""
@@ -137,6 +204,7 @@ class preprocessor:  # noqa: N801 - a decorator, named as people know it
             self.pre,
             self.memoize,
             self.memoize_key,
+            batch=self.batch,
             version=self.version,
         )
 
@@ -311,7 +379,7 @@ class SlicingFunction:
         )
 
     def __repr__(self) -> str:
-        return f"SlicingFunction {self.name} ({self.kind})"
+        return f"{type(self).__name__} {self.name} ({self.kind})"
 
 
 class slicing_function:  # noqa: N801 - a decorator, named as people know it
@@ -344,7 +412,7 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         version: str | int | None = None,
     ) -> None:
         if callable(name):
-            raise without_parentheses("slicing_function", name)
+            raise without_parentheses(type(self).__name__, name)
         if name is not None:
             text("slicing_function", "name", name)
         _check_parts("slicing_function", None, resources, pre, id, description)
@@ -356,16 +424,13 @@ class slicing_function:  # noqa: N801 - a decorator, named as people know it
         """Wrap ``f``."""
         if not callable(f):
             raise ArgumentError("slicing_function", "what it is put on", "a function", f)
-        return SlicingFunction(
-            self.name or _name(f),
-            f,
-            self.resources,
-            self.pre,
-            id=self.id,
-            description=self.description,
-            pure=self.pure,
-            version=self.version,
-        )
+        about = {name: getattr(self, name) for name in ("id", "description", "pure", "version")}
+        return self._function(self.name or _name(f), f, about)
+
+    def _function(
+        self, name: str, f: Callable[..., Any], about: Mapping[str, Any]
+    ) -> SlicingFunction:
+        return SlicingFunction(name, f, self.resources, self.pre, **about)
 
 
 def where(
@@ -495,8 +560,8 @@ def _is_series(annotation: Any) -> bool:
     return name.partition("[")[0].rpartition(".")[2].strip("'\" ") == "Series"
 
 
-# What of a slice and of a preprocessor is in a fingerprint.
-def _slice_parts(sf: SlicingFunction) -> Parts:
+def slice_parts(sf: SlicingFunction) -> Parts:
+    """Return what of a slice is in its fingerprint."""
     if sf.expr is not None:
         ids = sorted(sf.parts)
         parts = [("", sf.parts[i]) for i in ids]
@@ -510,14 +575,16 @@ def _slice_parts(sf: SlicingFunction) -> Parts:
     return Parts(f"slice:{sf.kind}", below)
 
 
-def _preprocessor_parts(p: Preprocessor) -> Parts:
+def preprocessor_parts(p: Preprocessor) -> Parts:
+    """Return what of a preprocessor is in a fingerprint."""
     key = ("key", p.memoize_key if p.memoize else None)
-    return Parts("preprocessor", [*_about(p), ("", p.f), key, ("pre", p.pre)])
+    batch = [("batch", True)] if p.batch else []
+    return Parts("preprocessor", [*_about(p), ("", p.f), key, ("pre", p.pre), *batch])
 
 
 def _about(one: SlicingFunction | Preprocessor) -> list[Named]:
     return [] if one.version is None else [("version", one.version)]
 
 
-describe(SlicingFunction, _slice_parts)
-describe(Preprocessor, _preprocessor_parts)
+describe(SlicingFunction, slice_parts)
+describe(Preprocessor, preprocessor_parts)

@@ -338,7 +338,8 @@ def own_copy(value: Any) -> Any:
     """Return a deep copy of a value.
 
     A vector of Spark's passes what it doesn't know on to its array, ``__deepcopy__`` too:
-    ``copy.deepcopy`` would make it an array.
+    ``copy.deepcopy`` would make it an array. Of spaCy's documents it would copy all words that
+    the pipeline knows, and it fails for parts of documents, which are shared.
 
     Examples
     --------
@@ -354,6 +355,8 @@ def own_copy(value: Any) -> Any:
         return {k: own_copy(v) for k, v in value.items()}
     if isinstance(value, Row):
         return type(value)(own_copy(values_of(value)))
+    if kind.__module__.startswith("spacy.tokens."):
+        return value.copy() if kind.__name__ == "Doc" else value
     if hasattr(value, "__deepcopy__") and not hasattr(kind, "__deepcopy__"):
         return pickle.loads(pickle.dumps(value))
     return copy.deepcopy(value)

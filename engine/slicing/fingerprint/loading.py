@@ -25,8 +25,9 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _OF_CLASSES = MAKING | {"__init_subclass__", "__class_getitem__", "__prepare__"}
 # What keeps the functions among its arguments, and doesn't call them.
 _KEEPING = frozenset({
-    "SlicingFunction", "Preprocessor", "slicing_function", "preprocessor", "wraps",
-    "update_wrapper", "partial", "cache", "lru_cache", "staticmethod", "classmethod", "property",
+    "SlicingFunction", "Preprocessor", "slicing_function", "preprocessor", "NLPSlicingFunction",
+    "nlp_slicing_function", "wraps", "update_wrapper", "partial", "cache", "lru_cache",
+    "staticmethod", "classmethod", "property",
 })  # fmt: skip
 _PLAIN = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _BY_NAME = frozenset({"getattr", "setattr", "methodcaller", "attrgetter"})

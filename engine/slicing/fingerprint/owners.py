@@ -141,4 +141,7 @@ def _folder(module: str) -> str | None:
 def _module_of(f: Any) -> str | None:
     while isinstance(f, functools.partial):
         f = f.func
-    return cast("str | None", (f if hasattr(f, "__code__") else type(f)).__module__)
+    if hasattr(f, "__code__"):
+        return cast("str | None", f.__module__)
+    module = type(f).__module__
+    return None if package(module) == "engine" else module  # what the engine itself calls
