@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from engine.label.appliers import slice_dataframe as slice_dataframe
     from engine.label.plan import MaskPlan as MaskPlan
     from engine.label.plan import compile_slices as compile_slices
+    from engine.label.profile import SliceTime as SliceTime
+    from engine.label.profile import profile as profile
     from engine.masks.overlap import Overlap as Overlap
     from engine.masks.overlap import overlap as overlap
     from engine.metrics.custom import metric as metric
@@ -56,6 +58,7 @@ _ROOMS = {
     "classifier.model": ("SliceAwareClassifier", "SlicingClassifier"),
     "classifier.train": ("Trainer", "set_seed"),
     "label.plan": ("MaskPlan", "compile_slices"),
+    "label.profile": ("SliceTime", "profile"),
     "errors": ("EngineError",),
     "label.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
     "masks.overlap": ("Overlap", "overlap"),

@@ -22,8 +22,8 @@ NAMES = [
     "Overlap", "PandasSFApplier", "Preprocessor", "SFApplier", "Scorer", "Signatures",
     "SliceAwareClassifier", "SlicingClassifier", "SlicingFunction", "SparkSFApplier", "Trainer",
     "by", "compile_slices", "cross", "evaluate", "lookup", "metric", "open_session", "overlap",
-    "preds_to_probs", "preprocessor", "probs_to_preds", "set_seed", "signatures",
-    "slice_dataframe", "slicing_function", "trend", "where",
+    "preds_to_probs", "preprocessor", "probs_to_preds", "profile", "set_seed", "signatures",
+    "slice_dataframe", "slicing_function", "SliceTime", "trend", "where",
 ]  # fmt: skip
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -86,7 +86,7 @@ class Lists:
         array = self.batch.array(self.items.values)
         encoded = pc.dictionary_encode(array, null_encoding="encode")
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        inner = Batch({}, len(encoded.dictionary), self.batch.doubts)
+        inner = Batch({}, len(encoded.dictionary), self.batch.notes)
         return Lists(self.lens, codes[self.at], inner, inner.keep(encoded.dictionary))
 
     def where(self, passing: np.ndarray) -> Lists:
@@ -336,14 +336,14 @@ def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: V
         return batch.refuse("it goes through what isn't known to be a list")
     names = node.args[1].names  # type: ignore[attr-defined]
     if outer:
-        inner = Batch({}, len(lists.at), batch.doubts)
+        inner = Batch({}, len(lists.at), batch.notes)
         inner.bind(names[0], values_at(lists.items, lists.at, lists.batch, inner), inner)
         for name, vec in zip(names[1:], outer, strict=True):
             inner.bind(name, values_at(vec, lists.rows, batch, inner), inner)
         lists = replace(lists, at=np.arange(len(lists.at)), batch=inner)
     else:
         lists = lists.distinct
-        inner = Batch({}, lists.batch.n, batch.doubts)
+        inner = Batch({}, lists.batch.n, batch.notes)
         inner.bind(names[0], lists.items, lists.batch)
     values = value.values(inner)
     out = replace(lists, batch=inner, items=values)
@@ -418,7 +418,7 @@ def _contains(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec | None:
             return None
         same = VECTORS["eq"](lists.batch, node, lists.items, item)
     else:
-        inner = Batch({}, len(lists.at), batch.doubts)
+        inner = Batch({}, len(lists.at), batch.notes)
         sides = (
             values_at(lists.items, lists.at, lists.batch, inner),
             replace(values_at(item, lists.rows, batch, inner), fail=None),

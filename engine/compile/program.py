@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +32,17 @@ _SEARCHES = {
     "re_match": "match", "re_fullmatch": "fullmatch",
 }  # fmt: skip
 FORMS = frozenset({"lower"})  # of a text, that a pattern set searches
+
+
+class Steps(NamedTuple):
+    """What a tree is made of: operations, those of them that run in Python, and what a row costs.
+
+    The cost is an estimate in microseconds of one core; those shared with other trees count.
+    """
+
+    n: int
+    in_python: int
+    microseconds: float
 
 
 class Program:
@@ -77,7 +91,8 @@ class Program:
                 self._steps.append(self._step(node, places))
                 self._columns.append(self._column_of(len(self._columns)))
         self._roots = [places[root] for root in roots]
-        self._drop = _last_uses(self._steps, self._roots)
+        self._live: Sequence[int] = range(len(self._steps))
+        self._drop = _last_uses(self._steps, self._live, self._roots)
         self._slow = self._slow_columns()
         self._sets = {
             column: PatternSet(list(searches), matcher)
@@ -122,17 +137,70 @@ class Program:
                 costs[column] = costs.get(column, 0.0) + ((quick and cost.columns) or cost.python)
         return [column for column, cost in costs.items() if cost >= _WORTH]
 
-    def run(self, columns: Mapping[str, pa.Array], n: int) -> list[BatchMask]:
-        """Return each tree's mask over Arrow columns of ``n`` rows."""
-        batch = Batch(columns, n)
-        return [_mask(vec, batch) for vec in self._values(batch)]
+    def run(
+        self, columns: Mapping[str, pa.Array], n: int, seconds: list[float] | None = None
+    ) -> list[BatchMask]:
+        """Return each tree's mask over Arrow columns of ``n`` rows.
 
-    @property
-    def doubts(self) -> list[str]:
-        """Why parts of the trees are left to Python, whatever the rows: of columns' types."""
+        Parameters
+        ----------
+        columns, n
+            The batch.
+        seconds
+            Gets the CPU seconds that each tree took; of what several share, its part.
+        """
+        batch = Batch(columns, n)
+        if seconds is None:
+            return [_mask(vec, batch) for vec in self._values(batch)]
+        of_steps = dict.fromkeys(self._live, 0.0)
+        masks = [_mask(vec, batch) for vec in self._values(batch, of_steps)]
+        users = {at: set(self._below(root)) for at, root in enumerate(self._roots)}
+        shares = Counter(step for steps in users.values() for step in steps)
+        seconds += (sum(of_steps[at] / shares[at] for at in steps) for steps in users.values())
+        return masks
+
+    def without(self, trees: Collection[int]) -> Program:
+        """Return a program that leaves out some trees, by their positions."""
+        fewer = copy.copy(self)
+        fewer._roots = [root for at, root in enumerate(self._roots) if at not in trees]
+        fewer._live = sorted({step for root in fewer._roots for step in self._below(root)})
+        fewer._drop = _last_uses(self._steps, fewer._live, fewer._roots)
+        searched = {self._search_of[at][0] for at in fewer._live if at in self._search_of}
+        fewer._sets = {c: patterns for c, patterns in self._sets.items() if c in searched}
+        columns = {self._columns[at] for at in fewer._live}
+        fewer._slow = [c for c in self._slow if c in columns]
+        return fewer
+
+    def _below(self, root: int) -> Iterator[int]:
+        """Yield the steps that a step is made of, itself among them."""
+        left, known = [root], {root}
+        while left:
+            at = left.pop()
+            yield at
+            new = [a for a in self._steps[at][2] if a not in known]
+            known.update(new)
+            left += new
+
+    def dry_run(self) -> tuple[list[str], list[Steps]]:
+        """Return what columns of these types say, whatever the rows are.
+
+        They are why parts of the trees are left to Python, and the steps of each tree.
+        """
         batch = Batch({c: pa.array([], kind) for c, kind in self.kinds.items()}, 0)
-        self._values(batch)
-        return batch.doubts
+        by_value: set[int] = set()
+        self._values(batch, by_value=by_value)
+        return batch.notes.doubts, [self._steps_of(root, by_value) for root in self._roots]
+
+    def _steps_of(self, root: int, by_value: Set[int]) -> Steps:
+        n, microseconds, below = 0, 0.0, set(self._below(root))
+        for at in below:
+            node = self._steps[at][1]
+            if isinstance(node, Call):
+                n += 1
+                cost = OPERATIONS[node.op].cost
+                quick = _QUICK_STEP if cost.columns is None else cost.columns
+                microseconds += cost.python + PER_VALUE if at in by_value else quick
+        return Steps(n, len(below & by_value), microseconds)
 
     def _body(self, body: Body, inner: Batch) -> Vec:
         """Return what a body gives of elements."""
@@ -143,27 +211,42 @@ class Program:
         (value,) = self._bodies[body, texts]._values(inner)
         return value
 
-    def _values(self, batch: Batch) -> list[Vec]:
+    def _values(
+        self,
+        batch: Batch,
+        seconds: dict[int, float] | None = None,
+        by_value: set[int] | None = None,
+    ) -> list[Vec]:
+        """Return the trees' values.
+
+        ``seconds`` gets the CPU seconds of each step, ``by_value`` those that ran in Python.
+        """
+        clock = _stopped if seconds is None else time.thread_time
+        start = clock()
         own, places = self._repeating(batch)
         hits = {c: patterns.run(own.get(c, batch).text(c)) for c, patterns in self._sets.items()}
-        values: list[Vec | None] = [None] * len(self._steps)
+        prepared = clock() - start
+        values: dict[int, Vec] = {}
         wide: dict[int, Vec] = {}  # values of distinct values, for each row
 
         def value(at: int, column: str | None) -> Vec:
             """Return a step's value where a step of a column needs it."""
-            of, vec = self._columns[at], values[at]
-            assert vec is not None  # it is dropped after its last use
+            of = self._columns[at]
             if of is None or of not in own or of == column:
-                return vec
+                return values[at]
             if at not in wide:
                 node = self._steps[at][1]
-                is_leaf = isinstance(node, Column)
+                of_rows = isinstance(node, Column)
                 wide[at] = (
-                    leaf(batch, node) if is_leaf else values_at(vec, places[of], own[of], batch)
+                    leaf(batch, node)
+                    if of_rows
+                    else values_at(values[at], places[of], own[of], batch)
                 )
             return wide[at]
 
-        for at, (run, node, args) in enumerate(self._steps):
+        for at in self._live:
+            start, before = clock(), batch.notes.by_value
+            run, node, args = self._steps[at]
             column = self._columns[at]
             here = batch if column is None else own.get(column, batch)
             if run is not None:
@@ -175,8 +258,12 @@ class Program:
                 values[at] = Vec("body", functools.partial(self._body, node))
             else:
                 values[at] = leaf(here, node)
-            for done in self._drop[at]:
-                values[done] = None
+            if seconds is not None:
+                seconds[at] = clock() - start + prepared / len(self._live)
+            if by_value is not None and batch.notes.by_value > before:
+                by_value.add(at)
+            for done in self._drop.get(at, ()):
+                del values[done]
                 wide.pop(done, None)
         return [value(at, None) for at in self._roots]
 
@@ -187,7 +274,7 @@ class Program:
         for column in self._slow:
             found = repeats(batch.columns[column]) if batch.is_given(column) else None
             if found is not None:
-                own[column] = Batch({column: found.values}, len(found.values), batch.doubts)
+                own[column] = Batch({column: found.values}, len(found.values), batch.notes)
                 places[column] = found.places
         return own, places
 
@@ -216,6 +303,8 @@ def _is_of_none(node: Expr) -> bool:
     return isinstance(node, Const | Body)
 
 
+PER_VALUE = 0.08  # microseconds of going through a column's values in Python
+_QUICK_STEP = 0.01  # microseconds of a step over columns whose operation has no cost for it
 _SCAN = 0.05  # microseconds that searches in a text take, at least
 _WORTH = 0.05  # microseconds per row from which on distinct values are looked for
 
@@ -330,11 +419,15 @@ def distinct(
 
 
 def _last_uses(
-    steps: Sequence[tuple[Any, Expr, tuple[int, ...]]], roots: Sequence[int]
-) -> list[list[int]]:
+    steps: Sequence[tuple[Any, Expr, tuple[int, ...]]], live: Sequence[int], roots: Sequence[int]
+) -> dict[int, list[int]]:
     """Return after which step which values are not needed any more."""
-    last = {a: at for at, (_, _, args) in enumerate(steps) for a in args}
-    drop: list[list[int]] = [[] for _ in steps]
+    last = {a: at for at in live for a in steps[at][2]}
+    drop: dict[int, list[int]] = {}
     for value in last.keys() - set(roots):
-        drop[last[value]].append(value)
+        drop.setdefault(last[value], []).append(value)
     return drop
+
+
+def _stopped() -> float:
+    return 0.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from engine.compile.catalyst import NotTranslatedError, translated
-from engine.compile.program import Program, distinct, rewritten, search_of
+from engine.compile.program import PER_VALUE, Program, distinct, rewritten, search_of
 from engine.compile.vectors import QUICK, kind_of
 from engine.errors import SliceError, missing_column
 from engine.lift.lift import Lifted, NotLifted, lift
@@ -43,8 +43,7 @@ TIERS: Mapping[str, Tier] = {
 }  # fmt: skip
 
 # Measured microseconds per row of one core, as operations' costs are (`engine.ops`).
-_PER_VALUE = 0.08  # going through a column's values in Python, beside what is done to each
-_PER_ROW = 0.8  # calling a function with a row, beside what it does
+_PER_CALL = 0.1  # calling a function with what it reads, beside what it does
 _PER_SERIES_VALUE = 0.12  # a function of Series
 _CROSSING: Mapping[str, float] = {"text": 0.35, "object": 0.6}
 _CROSSING_OTHER = 0.06  # a number's crossing to Python
@@ -136,7 +135,7 @@ def _row(
         description += f", after {', '.join(p.name for p in sf.chain)}"
     why = str(lifted)
     refused = {Tier.SPARK: why, Tier.ARROW: why}
-    return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, f"{description}; {why}", refused)
+    return Candidate(sf, {Tier.ROW: _PER_CALL}, crossing, f"{description}; {why}", refused)
 
 
 def _lifted(
@@ -167,7 +166,7 @@ def _certain(lifted: Lifted, kinds: Mapping[str, pa.DataType]) -> Lifted | NotLi
     if not ops & _OF_TYPES:
         return lifted
     used = (n.name for n in lifted.tree.walk() if isinstance(n, Column))
-    doubts = Program([lifted.tree], {name: kinds[name] for name in used}).doubts
+    doubts, _ = Program([lifted.tree], {name: kinds[name] for name in used}).dry_run()
     return NotLifted(f"not lifted: {doubts[0]}") if doubts else lifted
 
 
@@ -193,7 +192,7 @@ def _expression(
         crossing = tuple(dict.fromkeys(n.name for n in tree.walk() if isinstance(n, Column)))
         refused = dict.fromkeys((Tier.SPARK, Tier.ARROW), _PLAIN)
         description = f"{shown(tree, _SHOWN)}; {_PLAIN}"
-        return Candidate(sf, {Tier.ROW: _PER_ROW}, crossing, description, refused, tree)
+        return Candidate(sf, {Tier.ROW: _PER_CALL}, crossing, description, refused, tree)
     return _of_tree(sf, tree, kinds)
 
 
@@ -245,7 +244,7 @@ def _node_cost(node: Call, kinds: Mapping[str, pa.DataType]) -> float:
     op = OPERATIONS[node.op]
     needs_text = op.on_text and search_of(node, kinds) is None
     if op.cost.columns is None or (needs_text and not _is_quick_on_text(node, kinds)):
-        return op.cost.python + _PER_VALUE
+        return op.cost.python + PER_VALUE
     return op.cost.columns
 
 
@@ -258,7 +257,7 @@ def _is_quick_on_text(node: Call, kinds: Mapping[str, pa.DataType]) -> bool:
 def _row_cost(nodes: Sequence[Expr]) -> float:
     """Return what calling the function costs, which does again what it says twice."""
     times: dict[Expr, float] = {nodes[-1]: 1.0}
-    cost = _PER_ROW
+    cost = _PER_CALL
     for node in reversed(nodes):  # those above before those below
         for part in node.parts:
             times[part] = times.get(part, 0.0) + times[node]
@@ -303,8 +302,10 @@ def chosen(
 ) -> list[Tier]:
     """Return the cheapest tier of each slice, all slices of the run considered.
 
-    A column's crossing to Python is paid once, so that a slice that Spark could run joins the
-    Arrow columns where another one needs the column anyway.
+    Arrow columns come before rows: what is slower over columns depends on the values, and a
+    worker that sees them lets it run by rows (:class:`engine.run.kernel.Kernel`). A column's
+    crossing to Python is paid once, so that a slice that Spark could run joins the Arrow columns
+    where another one needs the column anyway.
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ def chosen(
         elif {Tier.SPARK, Tier.ARROW} <= c.costs.keys():
             open_.append(c)
         else:
-            tiers[c.sf.id] = min(c.costs, key=lambda t, c=c: c.costs[t])  # type: ignore[misc]
+            tiers[c.sf.id] = _preferred(c)
     python = [c for c in candidates if tiers.get(c.sf.id) in (Tier.ARROW, Tier.PANDAS, Tier.ROW)]
     paid = {column for c in python for column in c.columns}
     started = bool(python)
@@ -346,6 +347,10 @@ def chosen(
         started = True
         open_ = [c for c in open_ if c not in joined]
     return [tiers[c.sf.id] for c in candidates]
+
+
+def _preferred(c: Candidate) -> Tier:
+    return Tier.ARROW if Tier.ARROW in c.costs else min(c.costs, key=c.costs.__getitem__)
 
 
 def _worth_crossing(

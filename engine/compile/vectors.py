@@ -15,7 +15,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import DivisionByZero, InvalidOperation
 from typing import Any
 
@@ -71,14 +71,28 @@ class Vec:
     strict: np.ndarray | None = None
 
 
+@dataclass
+class Notes:
+    """What is noted while a batch is computed, of the batches of elements in it too.
+
+    Attributes
+    ----------
+    doubts
+        Why parts of the trees are left to Python, whatever the rows.
+    by_value
+        How often Python's own operation ran on each value.
+    """
+
+    doubts: list[str] = field(default_factory=list)
+    by_value: int = 0
+
+
 class Batch:
     """Arrow columns of equal length, each converted once, when first needed."""
 
-    def __init__(
-        self, columns: Mapping[str, pa.Array], n: int, doubts: list[str] | None = None
-    ) -> None:
+    def __init__(self, columns: Mapping[str, pa.Array], n: int, notes: Notes | None = None) -> None:
         self.columns, self.n = dict(columns), n
-        self.doubts: list[str] = [] if doubts is None else doubts
+        self.notes = Notes() if notes is None else notes
         self._cache: dict[tuple[str, str], Any] = {}
         self._conversions: dict[
             int, tuple[Any, Vec | None]
@@ -167,7 +181,7 @@ class Batch:
 
     def refuse(self, why: str) -> Vec:
         """Leave every row to Python, for a reason."""
-        self.doubts.append(why)
+        self.notes.doubts.append(why)
         return Vec("const", None, None, np.full(self.n, ASK, np.uint8))
 
     def values(self, vec: Vec) -> Sequence[Any]:
@@ -334,6 +348,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
 
     Rows aren't asked that fail before the operation has its operands, as ``fail`` says.
     """
+    batch.notes.by_value += 1
     fail = first_fail(fail, *map(_unknown, vecs))
     columns = [batch.values(v) for v in vecs]
     rows: Sequence[int] = range(batch.n)
@@ -907,9 +922,18 @@ def _form(op: Op) -> Callable[..., Vec]:
             answer = None if form is None else form(batch, node, *args)
             if answer is not None:
                 return answer
-        return QUICK.get(op.name, by_value)(batch, node, *args)
+        answer = QUICK.get(op.name, by_value)(batch, node, *args)
+        return answer if batch.n else _of_no_rows(op, answer)
 
     return run
+
+
+def _of_no_rows(op: Op, vec: Vec) -> Vec:
+    """Return nothing as values of the type that an operation returns: no value tells."""
+    kind = op.returns.__name__ if op.returns in (bool, int, float) else vec.kind
+    if vec.kind != "object" or kind == "object":
+        return vec
+    return replace(vec, kind=kind, values=np.array([], _DTYPES[kind]))
 
 
 VECTORS: Mapping[str, Callable[..., Vec]] = {

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
 from engine.arguments import texts
+from engine.compile.program import Program
 from engine.compile.tiers import Candidate, Tier
 from engine.errors import no_such_mask
 from engine.lift.notes import notes_on
 from engine.plain import SENTENCE, plain
 from engine.run.kernel import Kernel
 from engine.slicing.evaluate import masks_needed, of_row
-from engine.slicing.expr import Expr, Mask
+from engine.slicing.expr import Column, Expr, Mask
 from engine.slicing.fingerprint.identity import unknowns
 from engine.slicing.functions import SlicingFunction
 
@@ -47,6 +49,11 @@ class Assignment:
         Tiers that would not give the same answer, with the reason.
     notes
         What its writer should know: randomness, a pattern that may take for ever.
+    steps
+        Over Arrow columns, how many operations it is, and how many of them run in Python; None
+        elsewhere, and before :meth:`MaskPlan.explain`.
+    microseconds
+        What a row is expected to take of one core; None where only running it tells.
     """
 
     slice_id: str
@@ -56,6 +63,16 @@ class Assignment:
     why: str
     refused: Mapping[Tier, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    steps: tuple[int, int] | None = None
+    microseconds: float | None = None
+
+    @property
+    def where(self) -> str:
+        """Where it runs, and what of it in Python."""
+        if self.steps is None or not self.steps[1]:
+            return str(self.tier)
+        n, in_python = self.steps
+        return f"{self.tier}, {in_python} of {n} step{'s' * (n > 1)} in Python"
 
 
 @dataclass(frozen=True)
@@ -80,10 +97,12 @@ class Explanation:
     plain: bool = False
 
     def __str__(self) -> str:
-        rows = [("slice", "runs as", "why")]
-        rows += [(a.slice_id, str(a.tier), a.why) for a in self.slices]
-        widths = [max(len(r[i]) for r in rows) for i in range(2)]
-        lines = [f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]}" for r in rows]
+        rows = [("slice", "runs as", "us/row", "why")]
+        rows += [(a.slice_id, a.where, _time(a.microseconds), a.why) for a in self.slices]
+        widths = [max(len(r[i]) for r in rows) for i in range(3)]
+        lines = [
+            f"{r[0]:<{widths[0]}}  {r[1]:<{widths[1]}}  {r[2]:>{widths[2]}}  {r[3]}" for r in rows
+        ]
         python = sum(a.tier in PYTHON for a in self.slices)
         lines.append(
             f"{python} of {len(self.slices)} slices share one Arrow UDF; "
@@ -97,6 +116,14 @@ class Explanation:
         lines += [f"note: slice {a.name!r} {note}" for a in self.slices for note in a.notes]
         lines += [SENTENCE] if self.plain else []
         return "\n".join(lines)
+
+
+def _time(microseconds: float | None) -> str:
+    """Return a time with two digits that count."""
+    if microseconds is None:
+        return "?"
+    shown = f"{microseconds:.2f}"
+    return "<0.01" if microseconds and not float(shown) else shown
 
 
 @dataclass(frozen=True)
@@ -115,6 +142,8 @@ class Placement:
         Slice id to where it may run, and to where it does.
     decoders
         Of a column that crosses to Python in another form: what makes a value of what crossed.
+    forced
+        Slices whose tier someone set.
     """
 
     sfs: tuple[SlicingFunction, ...]
@@ -125,6 +154,7 @@ class Placement:
     candidates: Mapping[str, Candidate]
     tiers: Mapping[str, Tier]
     decoders: Mapping[str, Decode]
+    forced: frozenset[str] = frozenset()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -188,7 +218,7 @@ class Placement:
         trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
         kinds = {c: self.kinds[c] for c in self.crossing}
         decoders = {c: self.decoders[c] for c in self.crossing if c in self.decoders}
-        return Kernel(sfs, trees, kinds, decoders=decoders)
+        return Kernel(sfs, trees, kinds, decoders=decoders, forced=self.forced)
 
     def _of_expression(self, sf: SlicingFunction) -> SlicingFunction:
         """Return a slice that is its tree alone: keys that Spark joins needn't travel."""
@@ -204,10 +234,27 @@ class Placement:
             counts = scans.setdefault(column, {})
             counts[how] = counts.get(how, 0) + 1
         described = tuple(
-            replace(a, notes=(*a.notes, *map(_AGAIN.format, unknowns(self.all_sfs[a.slice_id]))))
+            replace(
+                a,
+                notes=(*a.notes, *map(_AGAIN.format, unknowns(self.all_sfs[a.slice_id]))),
+                **self._expected(a.slice_id),
+            )
             for a in self.assignments
         )
         return Explanation(described, self.crossing, scans, plain())
+
+    def _expected(self, slice_id: str) -> dict[str, Any]:
+        """Return what is known of a slice's steps and time before it runs."""
+        c, tier = self.candidates[slice_id], self.tiers[slice_id]
+        if c.tree is None or tier not in c.costs:
+            return {}
+        if tier is not Tier.ARROW:
+            return {"microseconds": c.costs[tier]}
+        used = {n.name for n in c.tree.walk() if isinstance(n, Column)}
+        _, (steps,) = Program([c.tree], {name: self.kinds[name] for name in used}).dry_run()
+        by_row = math.inf if slice_id in self.forced else c.costs.get(Tier.ROW, math.inf)
+        fewest = min(steps.microseconds, by_row)
+        return {"steps": (steps.n, steps.in_python), "microseconds": fewest}
 
     @property
     def lifted(self) -> tuple[str, ...]:

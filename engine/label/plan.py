@@ -83,8 +83,8 @@ class MaskPlan(Placement):
     ...     return len(x.text) < 20
     >>> plan = compile_slices([short], pa.schema({"text": pa.string(), "likes": pa.int64()}))
     >>> print(plan.explain())
-    slice  runs as        why
-    short  Arrow columns  lt(len(text), 20)
+    slice  runs as        us/row  why
+    short  Arrow columns    0.03  lt(len(text), 20)
     1 of 1 slices share one Arrow UDF; columns crossing to Python, once each: text
     >>> plan.apply(pa.table({"text": ["hello", None], "likes": [1, 2]}))["short"].to_pylist()
     [True, None]
@@ -221,10 +221,11 @@ class MaskPlan(Placement):
         if not self._kernel_ids:
             return df
         udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
-        inputs = [self._input(c) for c in self.crossing] or [F.lit(True)]
+        inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
         return df.withColumn(FAULTS, udf(*inputs))
 
-    def _input(self, column: str) -> SparkColumn:
+    def input(self, column: str) -> SparkColumn:
+        """Return a column as it crosses to Python."""
         if self.schema is None:
             return quoted(column)
         return crossing(quoted(column), self.schema[column].dataType)
@@ -356,8 +357,9 @@ def compile_slices(
     fields = () if spark_schema is None else spark_schema.fields
     decoders = {f.name: decode for f in fields if (decode := decoder(f.dataType)) is not None}
     plan = MaskPlan(
-        tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, where, decoders
-    )
+        tuple(sfs), tuple(kinds), kinds, spark_schema, everything, candidates, where, decoders,
+        frozenset(forced),
+    )  # fmt: skip
     for a in plan.assignments:
         for note in a.notes:
             log.warning("slice %r %s", a.name, note)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -56,7 +57,8 @@ def verify(
     VerifyError
         With the first slice and row on which they differ, and both answers.
     """
-    ours, python = plan.only(plan.lifted), plan.only(plan.lifted).as_python()
+    some = plan.only(plan.lifted)
+    ours, python = replace(some, forced=frozenset(some.ids)), some.as_python()
     if not ours.sfs or not share:
         return 0, 0
     rows = df.where(unit_interval_column(df, key, seed) < share)

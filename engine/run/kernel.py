@@ -8,9 +8,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import math
+import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Any
@@ -65,6 +76,9 @@ from engine.slicing.rows import (
 from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
+TRIAL = 1024  # rows, at least, of a batch that is measured
+_SLOW = 5e-8  # seconds per row that make another way worth a trial
+_QUICKER = 0.8  # of the time: what another way must take less
 
 
 @dataclass(frozen=True)
@@ -96,6 +110,9 @@ class Kernel:
         Which multi-pattern matcher is used.
     decoders
         Of a column that crosses in another form: what makes a value of what crossed.
+    forced
+        Slices that stay where they are. Others that have a tree run by rows once a batch showed
+        that to be quicker; masks and faults are the same.
 
     Examples
     --------
@@ -112,17 +129,19 @@ class Kernel:
         kinds: Mapping[str, pa.DataType] | None = None,
         matcher: str = "auto",
         decoders: Mapping[str, Callable[[Any], Any]] | None = None,
+        forced: Collection[str] = (),
     ) -> None:
-        self.sfs = tuple(sfs)
+        self.sfs, self.forced = tuple(sfs), frozenset(forced)
         self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
         self.decoders = dict(decoders or {})
         self._preprocessing = Preprocessing()
         self._answers: dict[str, dict[Hashable, int]] = {}
         self._leans: dict[tuple[str, frozenset[str]], LeanFunction | None] = {}
+        self._quicker_by_row: frozenset[str] | None = None  # None before a batch was measured
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders
+        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders, self.forced
         return _kernel, (self._token, *parts)
 
     @functools.cached_property
@@ -152,8 +171,18 @@ class Kernel:
         return self._program[1].methods
 
     @property
+    def quicker_by_row(self) -> frozenset[str]:
+        """Slices that have a tree and run by rows, since a batch showed that to be quicker."""
+        return self._quicker_by_row or frozenset()
+
+    @property
     def _by_row(self) -> list[SlicingFunction]:
-        return [sf for sf in self.sfs if sf.kind is SliceKind.ROW and sf.id not in self.trees]
+        moved = self.quicker_by_row
+        return [
+            sf
+            for sf in self.sfs
+            if sf.kind is SliceKind.ROW and (sf.id not in self.trees or sf.id in moved)
+        ]
 
     def run(
         self,
@@ -192,9 +221,10 @@ class Kernel:
         source.unreadable = dict(unreadable or {})
         faults: list[Fault] = []
         masks: dict[str, BatchMask] = {}
+        by_row = self._by_row  # before a first batch says more
         if len(self.trees) > len(self._combined):
             masks |= self._run_trees(source, faults)
-        masks |= self._run_functions(source.rows, faults, source)
+        masks |= self._run_functions(by_row, source.rows, faults, source)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
                 of_series = series or source.series(self.series)
@@ -208,17 +238,49 @@ class Kernel:
     def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, BatchMask]:
         """Run the program, and the functions themselves on the rows that it asks about."""
         lifted, program = self._program
-        masks = dict(zip(lifted, program.run(source.columns, source.n), strict=True))
+        measures = self._quicker_by_row is None and source.n >= TRIAL
+        seconds: list[float] | None = [] if measures else None
+        masks = dict(zip(lifted, program.run(source.columns, source.n, seconds), strict=True))
+        costs = dict(zip(lifted, seconds or (), strict=False))
         open_ = {s: m for s, m in masks.items() if m.ask is not None}
         for sf in self.sfs:
             if sf.id not in open_:
                 continue
-            mask = open_[sf.id]
+            mask, start = open_[sf.id], time.thread_time()
             at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
             own: list[Fault] = []
             masks[sf.id] = mask.answered(at, self._asked(sf, source, at, own))
             faults += [f.at(int(at[f.row])) for f in own]
+            if measures:
+                costs[sf.id] += time.thread_time() - start
+        if measures:
+            self._move({s: seconds / source.n for s, seconds in costs.items()}, source)
         return masks
+
+    def _move(self, costs: Mapping[str, float], source: _Source) -> None:
+        """Let functions run by rows where that is quicker than the seconds per row given."""
+        at = np.linspace(0, source.n - 1, TRIAL).astype(np.int64)
+        slow = {s for s, cost in costs.items() if cost > _SLOW} - self.forced
+        self._quicker_by_row = frozenset(
+            sf.id for sf in self.sfs
+            if sf.id in slow and self._by_rows(sf, source, at) < _QUICKER * costs[sf.id]
+        )  # fmt: skip
+        lifted, program = self._program
+        places = [at for at, s in enumerate(lifted) if s in self._quicker_by_row]
+        if places:
+            left = [s for s in lifted if s not in self._quicker_by_row]
+            self._program = left, program.without(places)
+
+    def _by_rows(self, sf: SlicingFunction, source: _Source, at: np.ndarray) -> float:
+        """Return the seconds per row that a function takes by rows, tried on some."""
+        lean = None if sf.f is None else self._lean(sf, source.names)
+        if lean is None:
+            return math.inf
+        for rows in (at[:1], at):  # the first time, it is compiled
+            start = time.thread_time()
+            codes = self._once_per_value(sf, source.at(rows, lean.of.fields), [])
+            took = time.thread_time() - start
+        return math.inf if codes is None else took / len(at)
 
     def _asked(
         self, sf: SlicingFunction, source: _Source, at: np.ndarray, faults: list[Fault]
@@ -236,8 +298,10 @@ class Kernel:
         self, sf: SlicingFunction, source: _Source, faults: list[Fault]
     ) -> np.ndarray | None:
         """Run a function over fields that has a tree, and so says the same of equal values."""
-        only = next(iter(source.columns), None) if len(source.columns) == 1 else None
-        found = None if only is None or source.lists else repeats(source.columns[only])
+        lean = self._lean(sf, source.names)
+        only = next(iter(lean.of.fields)) if lean is not None and len(lean.of.fields) == 1 else None
+        known = only is None or only not in source.columns or only in source.lists
+        found = None if only is None or known else repeats(source.columns[only])
         if only is None or found is None:
             return self._run_lean(sf, source, faults)
         own: list[Fault] = []
@@ -248,6 +312,7 @@ class Kernel:
 
     def _run_functions(
         self,
+        sfs: Iterable[SlicingFunction],
         rows: Callable[[], Sequence[Any]],
         faults: list[Fault],
         source: _Source | None = None,
@@ -255,8 +320,11 @@ class Kernel:
         """Run the row functions: over columns where there are any and that is enough, or rows."""
         states: dict[tuple[int, ...], Prepared] = {}
         masks, shared = {}, not plain()
-        for sf in self._by_row:
-            codes = self._run_lean(sf, source, faults) if source and shared else None
+        for sf in sfs:
+            codes = None
+            if source and shared:
+                lean = self._once_per_value if sf.id in self.trees else self._run_lean
+                codes = lean(sf, source, faults)
             if codes is None:
                 states = states or {(): Prepared(rows())}
                 prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
@@ -320,7 +388,7 @@ class Kernel:
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
         faults: list[Fault] = []
-        masks = self._run_functions(lambda: rows, faults)
+        masks = self._run_functions(self._by_row, lambda: rows, faults)
         self._combine(masks)
         return BatchMasks(masks, faults)
 

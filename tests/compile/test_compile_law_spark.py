@@ -372,9 +372,9 @@ def test_native_slices_never_cross(mixed, plan_text):
     plan = compile_slices([long, where("odd", "i % 2 = 1")], mixed.schema)
     assert "Python" not in plan_text(plan.apply(mixed))
     assert str(plan.explain()) == (
-        "slice  runs as           why\n"
-        "long   Spark expression  returns a Spark Column\n"
-        "odd    Spark expression  SQL: i % 2 = 1\n"
+        "slice  runs as           us/row  why\n"
+        "long   Spark expression       ?  returns a Spark Column\n"
+        "odd    Spark expression       ?  SQL: i % 2 = 1\n"
         "no column crosses to Python"
     )
 
@@ -403,11 +403,11 @@ def test_explain_is_data_and_text(mixed):
 
     said = compile_slices([spam, vectorised, constant], mixed.schema).explain()
     assert str(said) == (
-        "slice       runs as           why\n"
-        "spam        Python per row    a Python function that reads s, after lowered; not lifted: "
-        "it needs a preprocessor\n"
-        "vectorised  pandas Series     a function of pandas Series i, d\n"
-        "constant    Spark expression  True\n"
+        "slice       runs as           us/row  why\n"
+        "spam        Python per row         ?  a Python function that reads s, after lowered; not "
+        "lifted: it needs a preprocessor\n"
+        "vectorised  pandas Series          ?  a function of pandas Series i, d\n"
+        "constant    Spark expression    0.00  True\n"
         "2 of 3 slices share one Arrow UDF; columns crossing to Python, once each: s, i, d"
     )
     assert [(a.slice_id, str(a.tier), a.columns) for a in said.slices] == [

@@ -324,9 +324,9 @@ def test_explain_reads_no_row_and_writes_nothing(bench):
     project = bench.project(slices=[SHORT], sf_modules=[module])
     assert bench.done("label_slices", project, "--explain") == (
         f"{bench.source} version 0\n"
-        "slice  runs as           why\n"
-        "f      Spark expression  gt(len(text), 2)\n"
-        "short  Spark expression  SQL: length(text) < 3\n"
+        "slice  runs as           us/row  why\n"
+        "f      Spark expression    0.05  gt(len(text), 2)\n"
+        "short  Spark expression       ?  SQL: length(text) < 3\n"
         "no column crosses to Python\n"
         "(id) is checked to be unique: one shuffle of these columns (check_key: off saves it)\n"
     )

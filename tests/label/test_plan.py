@@ -61,13 +61,13 @@ def test_explain_says_which_slice_runs_where_and_why():
     plan = compile_slices(sfs, SCHEMA)
     assert str(plan.explain()) == textwrap.dedent(
         """\
-        slice   runs as           why
-        short   Arrow columns     lt(len(text), 20)
-        many    Spark expression  SQL: likes > 9
-        liked   pandas Series     a function of pandas Series likes
-        few     Python per row    a Python function that reads text, after words; not lifted: \
-it needs a preprocessor
-        column  Spark expression  returns a Spark Column
+        slice   runs as           us/row  why
+        short   Arrow columns       0.03  lt(len(text), 20)
+        many    Spark expression       ?  SQL: likes > 9
+        liked   pandas Series          ?  a function of pandas Series likes
+        few     Python per row         ?  a Python function that reads text, after words; \
+not lifted: it needs a preprocessor
+        column  Spark expression       ?  returns a Spark Column
         3 of 5 slices share one Arrow UDF; columns crossing to Python, once each: text, likes"""
     )
     assert plan.crossing == ("text", "likes")
