@@ -682,12 +682,21 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
 
 def _bits(run: Callable[..., Any]) -> Callable[..., Vec]:
     def compute(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec:
-        if a.kind != "bool" or b.kind != "bool":
+        numbers = _numbers(a, b)
+        if numbers is None or any(map(_is_float, numbers)) or a.kind == b.kind == "const":
             return each(batch, run, a, b)
-        fail = strict_fails(a, b)
-        return Vec("bool", run(a.values, b.values), None, fail)
+        types = {_python_type(a), _python_type(b)}
+        if types == {bool}:
+            return Vec("bool", run(*numbers), None, strict_fails(a, b))
+        if bool in types:
+            return each(batch, run, a, b)
+        return Vec("int", run(*_integers(numbers)), None, strict_fails(a, b))
 
     return compute
+
+
+def _python_type(vec: Vec) -> type:
+    return type(vec.values) if vec.kind == "const" else bool if vec.kind == "bool" else int
 
 
 def truth_fail(batch: Batch, a: Vec) -> np.ndarray | None:

@@ -35,10 +35,18 @@ class SureReads:
         parts = [n for b in (body if isinstance(body, list) else [body]) for n in ast.walk(b)]
         self.by_span: dict[Span, frozenset[str]] = {}
         for node in parts:
-            if isinstance(node, ast.expr):
-                span = node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
-                fields = self.of(node)
-                self.by_span[span] = self.by_span.get(span, fields) & fields
+            if isinstance(node, ast.expr) and _may_fail(node):
+                self._note(node, self.of(node))
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:  # its value is there when it is unpacked
+                    if isinstance(target, ast.Tuple | ast.List):
+                        self._note(target, self.of(node.value))
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Tuple | ast.List):
+                self._note(node.target, self.of(node.iter))
+
+    def _note(self, node: ast.expr, fields: frozenset[str]) -> None:
+        span = node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+        self.by_span[span] = self.by_span.get(span, fields) & fields
 
     def at(self, code: CodeType, instruction: int) -> frozenset[str]:
         """Return what was read when an instruction of the function failed."""
@@ -59,6 +67,18 @@ class SureReads:
             values = [self.of(value) for value in self._bindings.get(name, ())]
             self._names[name] = frozenset.intersection(*values) if values else _NOTHING
         return self._names[name]
+
+
+def _may_fail(node: ast.expr) -> bool:
+    """Tell what can be the place of a failure by itself.
+
+    A constant can't, nor the format of a text's part, which has the place of the whole text; a
+    target's value is what fails.
+    """
+    if isinstance(node, ast.JoinedStr):
+        return any(isinstance(v, ast.FormattedValue) for v in node.values)
+    stored = isinstance(node, ast.Tuple | ast.List) and isinstance(node.ctx, ast.Store)
+    return not isinstance(node, ast.Constant) and not stored
 
 
 def _operands(node: ast.expr | None) -> Sequence[ast.expr | None]:

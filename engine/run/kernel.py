@@ -77,6 +77,7 @@ from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
 TRIAL = 1024  # rows, at least, of a batch that is measured
+_TRIED = 4096  # rows, at most, on which another way is tried
 _SLOW = 5e-8  # seconds per row that make another way worth a trial
 _QUICKER = 0.8  # of the time: what another way must take less
 
@@ -259,7 +260,7 @@ class Kernel:
 
     def _move(self, costs: Mapping[str, float], source: _Source) -> None:
         """Let functions run by rows where that is quicker than the seconds per row given."""
-        at = np.linspace(0, source.n - 1, TRIAL).astype(np.int64)
+        at = np.linspace(0, source.n - 1, min(source.n, _TRIED)).astype(np.int64)
         slow = {s for s, cost in costs.items() if cost > _SLOW} - self.forced
         self._quicker_by_row = frozenset(
             sf.id for sf in self.sfs
@@ -579,8 +580,11 @@ def _lean_faults(lean: LeanFunction, answers: Answers, source: _Source) -> Itera
     calls = _CallsAgain(lean, source, sorted((*errors, *wrong)))
     columns = [source.values(c) for c in lean.of.fields]
     for i, failure in errors.items():
-        some_null = any(values[i] is None for values in columns)
-        if not some_null or not _any_null(*calls.reads(i, failure.read)):
+        if (
+            len(failure.read) == len(columns)  # none of them is null, or it wouldn't be here
+            or all(values[i] is not None for values in columns)
+            or not _any_null(*calls.reads(i, failure.read))
+        ):
             yield Fault(lean.sf.id, i, functools.partial(calls.texts, i, failure))
     for i, value in wrong.items():
         yield Fault(lean.sf.id, i, functools.partial(calls.texts, i, value))

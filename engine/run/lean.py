@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, TracebackType
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -68,7 +68,7 @@ class LeanFunction:
     def __init__(self, sf: SlicingFunction, of: OfFields) -> None:
         self.f = cast("FunctionType", sf.f)  # of_fields takes no other
         self.sf, self.of = sf, of
-        self._sure: dict[tuple[type[BaseException], int], frozenset[str]] = {}
+        self._places: dict[tuple[type[BaseException], int], tuple[frozenset[str], Place]] = {}
         self._changed: dict[Any, frozenset[str]] = {}
 
     @functools.cached_property
@@ -90,44 +90,53 @@ class LeanFunction:
             return None
         values = [columns[c] for c in self.of.fields] or [(None,) * n]
         rows, out, errors = map(f, *values), list[Any](), dict[int, Failure]()
-        code, sure = self.of.code, self._sure
+        code, places = self.of.code, self._places
         while len(out) < n:
             try:
                 out.extend(rows)
                 if len(out) < n:  # StopIteration, which ends a map without a word
                     out.append(f(*(v[len(out)] for v in values)))
             except BaseException as error:  # sys.exit() too is the row's own
-                place = error.__traceback__.tb_next  # type: ignore[union-attr]
-                if place is None or place.tb_frame.f_code is not code:
-                    read = self._sure_reads(error, None)
+                trace = error.__traceback__.tb_next  # type: ignore[union-attr]
+                if trace is None or trace.tb_frame.f_code is not code:
+                    read, place = self._unsure(error, trace)
                 else:
-                    at = type(error), place.tb_lasti
-                    read = sure[at] if at in sure else self._sure_reads(error, at)
+                    at = type(error), trace.tb_lasti
+                    read, place = places[at] if at in places else self._place(error, at, trace)
                 row = len(out)
                 for column in read:
                     if columns[column][row] is None:
                         break
                 else:
-                    errors[row] = Failure(error, place_of(place), read)
                     error.__traceback__ = None
+                    errors[row] = Failure(error, place, read)
                 out.append(None)
         codes, wrong = _codes(out)
         return Answers(codes, errors, wrong)
 
-    def _sure_reads(
-        self, error: BaseException, at: tuple[type[BaseException], int] | None
-    ) -> frozenset[str]:
+    def _place(
+        self,
+        error: BaseException,
+        at: tuple[type[BaseException], int],
+        trace: TracebackType,
+    ) -> tuple[frozenset[str], Place | None]:
         """Return what was surely read before an error, by its type and the place that it is from.
 
         Of an error that may be someone's who interrupts, or of a variable that has no value yet,
         the place says nothing.
         """
+        place = place_of(trace)
+        if interrupts(error) or issubclass(at[0], NameError | KeyboardInterrupt) or place is None:
+            return self._unsure(error, trace)
+        self._places[at] = self._reads.at(self.of.code, at[1]), place
+        return self._places[at]
+
+    def _unsure(
+        self, error: BaseException, trace: TracebackType | None
+    ) -> tuple[frozenset[str], Place | None]:
         if interrupts(error):
             raise error
-        if at is None or issubclass(at[0], NameError | KeyboardInterrupt):
-            return frozenset()
-        self._sure[at] = self._reads.at(self.of.code, at[1])
-        return self._sure[at]
+        return frozenset(), place_of(trace)
 
 
 def lean_function(sf: SlicingFunction, columns: Iterable[str]) -> LeanFunction | None:
