@@ -22,6 +22,10 @@ from engine.lift.fields import OfFields, of_fields
 from engine.run.row_faults import Place, place_of
 from engine.slicing.evaluate import is_mask, is_undecided
 from engine.slicing.functions import SlicingFunction
+from engine.slicing.source import codes
+
+# An error's type, the instruction that failed, and the code below it and its instruction.
+_At = tuple[type[BaseException], int, int, int]
 
 
 class Failure(NamedTuple):
@@ -68,7 +72,8 @@ class LeanFunction:
     def __init__(self, sf: SlicingFunction, of: OfFields) -> None:
         self.f = cast("FunctionType", sf.f)  # of_fields takes no other
         self.sf, self.of = sf, of
-        self._places: dict[tuple[type[BaseException], int], tuple[frozenset[str], Place]] = {}
+        self._places: dict[_At, tuple[frozenset[str], Place]] = {}
+        self._inner = {id(code): code for code in codes(of.code) if code is not of.code}
         self._changed: dict[Any, frozenset[str]] = {}
 
     @functools.cached_property
@@ -90,7 +95,7 @@ class LeanFunction:
             return None
         values = [columns[c] for c in self.of.fields] or [(None,) * n]
         rows, out, errors = map(f, *values), list[Any](), dict[int, Failure]()
-        code, places = self.of.code, self._places
+        code, inner, places = self.of.code, self._inner, self._places
         while len(out) < n:
             try:
                 out.extend(rows)
@@ -101,7 +106,10 @@ class LeanFunction:
                 if trace is None or trace.tb_frame.f_code is not code:
                     read, place = self._unsure(error, trace)
                 else:
-                    at = type(error), trace.tb_lasti
+                    below = trace.tb_next  # a generator of its own, say
+                    within = 0 if below is None else id(below.tb_frame.f_code)
+                    instruction = below.tb_lasti if within in inner else -1  # type: ignore[union-attr]
+                    at = type(error), trace.tb_lasti, within, instruction
                     read, place = places[at] if at in places else self._place(error, at, trace)
                 row = len(out)
                 for column in read:
@@ -117,7 +125,7 @@ class LeanFunction:
     def _place(
         self,
         error: BaseException,
-        at: tuple[type[BaseException], int],
+        at: _At,
         trace: TracebackType,
     ) -> tuple[frozenset[str], Place | None]:
         """Return what was surely read before an error, by its type and the place that it is from.
@@ -128,7 +136,10 @@ class LeanFunction:
         place = place_of(trace)
         if interrupts(error) or issubclass(at[0], NameError | KeyboardInterrupt) or place is None:
             return self._unsure(error, trace)
-        self._places[at] = self._reads.at(self.of.code, at[1]), place
+        read = self._reads.at(self.of.code, at[1])
+        if at[2] in self._inner:
+            read |= self._reads.at(self._inner[at[2]], at[3])
+        self._places[at] = read, place
         return self._places[at]
 
     def _unsure(
