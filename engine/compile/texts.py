@@ -18,7 +18,7 @@ from engine.slicing.expr import Call
 _MOST_PARTS = 2**31 - 1
 
 
-def _of_text(form: Callable[..., Vec | None]) -> Callable[..., Vec | None]:
+def of_text(form: Callable[..., Vec | None]) -> Callable[..., Vec | None]:
     """Return a form whose first operand is text in Arrow."""
 
     def run(batch: Batch, node: Call, a: Vec, *rest: Vec) -> Vec | None:
@@ -28,7 +28,8 @@ def _of_text(form: Callable[..., Vec | None]) -> Callable[..., Vec | None]:
     return run
 
 
-def _filled(batch: Batch, text: Vec) -> pa.Array:
+def filled(batch: Batch, text: Vec) -> pa.Array:
+    """Return texts as Arrow has them, empty where there is none."""
     array = batch.array(text.values)
     return array.fill_null("") if array.null_count else array
 
@@ -52,9 +53,9 @@ def _split(reverse: bool) -> Callable[..., Vec | None]:
         if any(v.kind != "const" for v in by):
             return None
         if not by or by[0].values is None:
-            lists = _words(_filled(batch, text)) if len(by) < 2 else None  # noqa: PLR2004
+            lists = _words(filled(batch, text)) if len(by) < 2 else None  # noqa: PLR2004
         else:
-            lists = _parts(_filled(batch, text), reverse, *(v.values for v in by))
+            lists = _parts(filled(batch, text), reverse, *(v.values for v in by))
         return None if lists is None else Vec("list", lists, None, strict_fail(text))
 
     return split
@@ -75,7 +76,7 @@ def _partition(reverse: bool) -> Callable[..., Vec | None]:
     """Return a form of partition: what is before a text, the text, and what is behind."""
 
     def partition(batch: Batch, text: Vec, by: Vec) -> Vec | None:
-        lists = _parts(_filled(batch, text), reverse, by.values, 1) if by.kind == "const" else None
+        lists = _parts(filled(batch, text), reverse, by.values, 1) if by.kind == "const" else None
         if lists is None:
             return None
         items, cut = lists.batch.array(lists.items.values), lists.lens > 1
@@ -135,10 +136,10 @@ def _join(batch: Batch, node: Call, sep: Vec, over: Vec) -> Vec | None:
 
 for _kind in ("text", "object"):
     BY_KIND |= {
-        ("split", _kind): _of_text(_split(reverse=False)),
-        ("rsplit", _kind): _of_text(_split(reverse=True)),
-        ("partition", _kind): _of_text(_partition(reverse=False)),
-        ("rpartition", _kind): _of_text(_partition(reverse=True)),
-        ("lower", _kind): _of_text(_lower),
+        ("split", _kind): of_text(_split(reverse=False)),
+        ("rsplit", _kind): of_text(_split(reverse=True)),
+        ("partition", _kind): of_text(_partition(reverse=False)),
+        ("rpartition", _kind): of_text(_partition(reverse=True)),
+        ("lower", _kind): of_text(_lower),
     }
 BY_KIND |= {("or", "text"): _or_text, ("join", "const"): _join}
