@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from engine.label.plan import compile_slices as compile_slices
     from engine.label.profile import SliceTime as SliceTime
     from engine.label.profile import profile as profile
-    from engine.masks.overlap import Overlap as Overlap
     from engine.masks.overlap import overlap as overlap
+    from engine.masks.pairs import Overlap as Overlap
     from engine.metrics.custom import metric as metric
     from engine.metrics.evaluation import Evaluation as Evaluation
     from engine.metrics.evaluation import evaluate as evaluate
@@ -61,7 +61,8 @@ _ROOMS = {
     "label.profile": ("SliceTime", "profile"),
     "errors": ("EngineError",),
     "label.appliers": ("PandasSFApplier", "SFApplier", "SparkSFApplier", "slice_dataframe"),
-    "masks.overlap": ("Overlap", "overlap"),
+    "masks.overlap": ("overlap",),
+    "masks.pairs": ("Overlap",),
     "metrics.custom": ("metric",),
     "metrics.evaluation": ("Evaluation", "evaluate"),
     "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),

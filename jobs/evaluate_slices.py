@@ -25,7 +25,7 @@ from engine.project import cli
 def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     from engine.project import audit
-    from engine.project.evaluating import check_keys, evaluation_input, own_metrics
+    from engine.project.evaluating import evaluation_input, own_metrics
     from engine.project.stale import stale_models
     from engine.storage.lineage import readings
 
@@ -39,7 +39,6 @@ def main(args: argparse.Namespace) -> None:
     if args.explain:
         print(data.explain())
         return
-    check_keys(data)
     masks, level = data.masks, project.certainty.level
     if other := data.columns.other_version(readings(masks.facts)):
         cli.log.warning("%s", other)

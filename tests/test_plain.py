@@ -19,7 +19,7 @@ from engine.compile.program import Program
 from engine.compile.tiers import Tier
 from engine.label.local import batches
 from engine.label.plan import compile_slices
-from engine.masks.overlap import add_pairs
+from engine.masks.pairs import add_pairs
 from engine.metrics.catalog import parse_metric
 from engine.metrics.formulas.families import addends_of
 from engine.metrics.formulas.outputs import Classes, Outputs

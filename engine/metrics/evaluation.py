@@ -15,6 +15,7 @@ from engine.arguments import flag, text, texts, whole
 from engine.arrow.columns import Local
 from engine.errors import MetricError, listed, near, no_such_mask
 from engine.hashing import KeyHash
+from engine.masks.pairs import Overlap
 from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
@@ -87,6 +88,11 @@ class Evaluation:
     def failures(self) -> pd.DataFrame:
         """The figures that metrics of your own failed to give, and what went wrong."""
         return pd.DataFrame(self._problems, columns=list(Problem._fields))
+
+    @property
+    def overlap(self) -> Overlap | None:
+        """The rows that each two slices share, where the scan was asked for them; else None."""
+        return self._scan.overlap
 
     def difference(self, to: str = OVERALL) -> pd.DataFrame:
         """Return the slices' values less those of ``to``.
@@ -188,8 +194,8 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return rows that flip; n each that the second model wins and loses."""
         models = self._model(first), self._model(second)
-        selection = self._selection("flipped_rows", slice_id, n, columns, split)
-        return self._rows.flipped_rows(models, selection)
+        selection = self._selection("flipped_rows", models, slice_id, n, columns, split)
+        return self._rows.selected([selection])[0]
 
     def worst_rows(
         self,
@@ -201,17 +207,45 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return a slice's rows of the largest loss; see :mod:`engine.metrics.in_spark`."""
         at = 0 if model is None else self._model(model)
-        selection = self._selection("worst_rows", slice_id, n, columns, split)
-        return self._rows.worst_rows(at, selection)
+        selection = self._selection("worst_rows", (at,), slice_id, n, columns, split)
+        return self._rows.selected([selection])[0]
+
+    def rows_of(
+        self,
+        wanted: Sequence[tuple[Sequence[str], str, int]],
+        columns: Sequence[str] = (),
+        split: AnySplit = ...,
+    ) -> list[pd.DataFrame]:
+        """Return what :meth:`worst_rows` and :meth:`flipped_rows` do, of many slices in one scan.
+
+        Parameters
+        ----------
+        wanted
+            Models, a slice, and how many rows: one model's worst ones, or what flips of two.
+        columns, split
+            As for :meth:`worst_rows`.
+        """
+        selections = []
+        for models, slice_id, n in wanted:
+            first, *others = map(self._model, models)
+            at = (first, others[0]) if others else (first,)
+            selections.append(self._selection("rows_of", at, slice_id, n, columns, split))
+        return self._rows.selected(selections)
 
     def _selection(
-        self, call: str, slice_id: str, n: int, columns: Sequence[str], split: AnySplit
+        self,
+        call: str,
+        models: tuple[int] | tuple[int, int],
+        slice_id: str,
+        n: int,
+        columns: Sequence[str],
+        split: AnySplit,
     ) -> Selection:
         self._slice(slice_id)
         check_split(call, split, self.table["split"])
         n = whole(call, "n", n, 1)
         columns = texts(call, "columns", columns, "a list of columns")
-        return Selection(self._key, slice_id, n, columns, split, self._seed)
+        return Selection(models, self._key, slice_id, n, columns, split, self._seed)
 
     def confusion(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows of each label by each prediction.

@@ -171,8 +171,12 @@ class LocalRows:
                 areas.append((split, at, *of))
         return pd.DataFrame(areas, columns=["split", "slice", *Paired._fields])
 
-    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
-        """Return a slice's rows of the largest loss; as :class:`.SparkRows`."""
+    def selected(self, selections: Sequence[Selection]) -> list[pd.DataFrame]:
+        """Return rows that are asked for; as :class:`.SparkRows`."""
+        return [(self._flipped if len(s.models) > 1 else self._worst)(s) for s in selections]
+
+    def _worst(self, selection: Selection) -> pd.DataFrame:
+        model = selection.models[0]
         loss = self._loss(model)
         with np.errstate(invalid="ignore"):
             rows = np.flatnonzero((loss > 0) & self._chosen(selection))
@@ -180,8 +184,8 @@ class LocalRows:
         outputs = {name: self._output(model, name) for name in ("label", "pred", "prob")}
         return self._frame(rows, selection, {**outputs, "loss": pd.Series(loss)})
 
-    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
-        """Return rows that the second model wins and loses; as :class:`.SparkRows`."""
+    def _flipped(self, selection: Selection) -> pd.DataFrame:
+        models = selection.models
         label, a, b = self._outputs[models[0]].label, *(self._outputs[i].pred for i in models)
         scored = self._chosen(selection) & (label >= 0) & (a >= 0) & (b >= 0)
         outputs = {

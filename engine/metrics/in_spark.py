@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from types import EllipsisType
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import StructType
 
 from engine.errors import ArgumentError
-from engine.hashing import KeyHash, key_hash_column
+from engine.hashing import KeyHash
 from engine.label.plan import compile_slices
 from engine.masks.checks import (
     EXAMPLES,
@@ -29,8 +28,7 @@ from engine.masks.checks import (
     spark_table,
 )
 from engine.masks.reader import named_masks, read_masks
-from engine.masks.splits import Split, is_split, split_sql
-from engine.metrics.catalog import OVERALL
+from engine.masks.splits import Split, split_sql
 from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
 from engine.metrics.inference.figures import Figures
@@ -54,14 +52,13 @@ from engine.metrics.scan.joined import (
     has_prediction,
     is_prediction,
     join_predictions,
-    number,
     position,
     predicted,
-    probabilities_type,
     with_own_predictions,
 )
 from engine.metrics.scan.scan import scan
 from engine.metrics.schema import SCHEMA
+from engine.metrics.shown_rows import selected_rows
 from engine.run.faults import explained
 from engine.slicing.compositions import with_parts
 from engine.slicing.functions import SlicingFunction
@@ -184,82 +181,12 @@ class SparkRows:
         """Compare two models' areas under the ROC curve."""
         return paired_areas(self.joined, self.spec, models)
 
-    def worst_rows(self, model: int, selection: Selection) -> pd.DataFrame:
-        """Return a slice's rows of the largest loss, largest first.
-
-        The loss is the log loss where there are probabilities, otherwise 1 for a wrong prediction,
-        and the absolute error where labels are numbers. Of rows with one loss those with the least
-        hash of their key are taken, which is a sample of them that doesn't change.
-        """
-        self._check_shown(selection)
-        rows = self.joined.withColumn(_LOSS, self._loss(model)).where(F.col(_LOSS) > 0)
-        order = [F.desc(_LOSS), self._sampled(selection)]
-        outputs = ["label", "pred", "prob"]
-        shown = [
-            *_shown(selection, [*outputs, "loss"]),
-            *(f"{predicted(model, name)} AS {name}" for name in outputs),
-            f"{name_sql(_LOSS)} AS loss",
-        ]
-        rows = rows.where(self._chosen(selection)).orderBy(*order).limit(selection.n)
-        return rows.selectExpr(*shown).toPandas()
-
-    def flipped_rows(self, models: tuple[int, int], selection: Selection) -> pd.DataFrame:
-        """Return n rows each that the second model wins and loses against the first."""
-        self._check_shown(selection)
-        label = self._position(models[0], "label")
-        first, second = (self._position(i, "pred") for i in models)
-        preds = {f"pred_{self.spec.models[i]}": i for i in models}
-        rows = self.joined.where(f"{label} >= 0 AND {first} >= 0 AND {second} >= 0")
-        rows, order = rows.where(self._chosen(selection)), self._sampled(selection)
-        shown = [
-            *_shown(selection, ["flip", "label", *preds]),
-            f"{predicted(models[0], 'label')} AS label",
-            *(f"{predicted(i, 'pred')} AS {name_sql(name)}" for name, i in preds.items()),
-        ]
-        kinds = {
-            "won": f"{first} != {label} AND {second} = {label}",
-            "lost": f"{first} = {label} AND {second} != {label}",
-        }
-        won, lost = (
-            rows.where(flipped)
-            .orderBy(order)
-            .limit(selection.n)
-            .selectExpr(f"'{kind}' AS flip", *shown)
-            for kind, flipped in kinds.items()
-        )
-        return won.unionByName(lost).toPandas()
-
-    def _check_shown(self, selection: Selection) -> None:
-        own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
-        check_columns(own, "the rows", {"columns": selection.columns})
-
-    def _sampled(self, selection: Selection) -> Column:
-        return key_hash_column(self.joined, list(selection.key), selection.seed)
-
-    def _chosen(self, selection: Selection) -> Column:
-        slice_id = selection.slice_id
-        member = F.lit(True) if slice_id == OVERALL else read_masks(self.joined).mask(slice_id)
-        if isinstance(selection.split, EllipsisType):
-            return member
-        return member & F.expr(is_split(split_sql(self.spec.split), [selection.split]))
-
-    def _loss(self, model: int) -> Column:
-        if not self.spec.classes:
-            guess, target = (number(predicted(model, name)) for name in ("pred", "label"))
-            return F.expr(f"abs({guess} - {target})")
-        label, pred = (F.expr(self._position(model, c)) for c in ("label", "pred"))
-        of_label = F.get(F.expr(predicted(model, "prob")), label)
-        least = F.lit(_LEAST[probabilities_type(self.joined, model)])
-        clipped = F.greatest(F.least(of_label, F.lit(1.0)), least)
-        wrong = F.when(pred >= 0, (pred != label).cast("double"))
-        known = of_label.isNotNull() & ~F.isnan(of_label)
-        return F.when(label >= 0, F.when(known, -F.log(clipped)).otherwise(wrong))
-
-
-def _shown(selection: Selection, outputs: Sequence[str]) -> list[str]:
-    """Return key and columns in SQL; what is named as an output is shown as that."""
-    names = dict.fromkeys([*selection.key, *selection.columns])
-    return [name_sql(c) for c in names if c not in outputs or c in selection.key]
+    def selected(self, selections: Sequence[Selection]) -> list[pd.DataFrame]:
+        """Return rows that are asked for; see :mod:`engine.metrics.shown_rows`."""
+        for selection in selections:
+            own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
+            check_columns(own, "the rows", {"columns": selection.columns})
+        return selected_rows(self.joined, self.spec, selections)
 
 
 def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:

@@ -90,10 +90,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows to show of an evaluation.
+    """Rows to show of an evaluation: a model's largest losses, or what flips between two.
 
     Attributes
     ----------
+    models
+        The model's position, or those of two.
     key
         The columns that name a row.
     slice_id
@@ -108,6 +110,7 @@ class Selection:
         What decides which of like rows are shown.
     """
 
+    models: tuple[int] | tuple[int, int]
     key: Sequence[str]
     slice_id: str
     n: int

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import pandas as pd
+from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.masks.overlap import overlap
 from engine.masks.splits import Split, in_split, split_name
 from engine.metrics.catalog import OVERALL
 from engine.metrics.evaluation import Evaluation
@@ -20,9 +20,10 @@ from engine.report.page import render
 from engine.report.sections import Section
 from engine.storage import tables
 
-MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 NEARLY = 0.95  # Jaccard index from which two slices are nearly the same
 _WORST_SLICES = 3
+_RUN = "run"  # a run's place, the newest first
+Wanted = tuple[tuple[str, ...], str, int]  # models, a slice, how many rows: Evaluation.rows_of
 
 
 def splits_shown(project: Project, evaluation: Evaluation) -> list[Split]:
@@ -48,57 +49,75 @@ def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sect
 def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
     """Yield what is shown around the figures; rows are those of one split."""
     first, *others = evaluation.spec.models
-    for other in others:
-        yield from _compared(data, evaluation, first, other, split)
-    yield from _worst_rows(data, evaluation, split)
-    wanted, ids = data.project.audit.overlap, evaluation.spec.slice_ids
-    if wanted or (wanted is None and len(ids) <= MOST_PAIRED):
-        pairs = overlap(data.rows, ids)
+    compared = {other: _Compared.of(data, evaluation, first, other, split) for other in others}
+    wanted = [c.flipped for c in compared.values() if c.flipped]
+    wanted += _worst(data, evaluation, split)
+    rows = dict(zip(wanted, _rows(data, evaluation, wanted, split), strict=True))
+    for one in compared.values():
+        yield from one.sections
+        if one.flipped:
+            yield rows.pop(one.flipped)
+    yield from rows.values()
+    if (pairs := evaluation.overlap) is not None:
         yield sections.overlap(pairs.near_duplicates(NEARLY), pairs.rows, pairs.uncovered, NEARLY)
     if data.project.audit.trend:
         yield _trend(data, evaluation)
 
 
-def _compared(
-    data: EvaluationInput, evaluation: Evaluation, first: str, second: str, split: Split
-) -> Iterator[Section]:
-    """Yield where a model is better than the first, and rows that it wins and loses."""
-    audit, certainty = data.project.audit, data.project.certainty
-    if certainty.replicates:
-        yield sections.comparison(
-            evaluation.compare(first, second), first, second, certainty.level, evaluation.better
-        )
-    flips = evaluation.flips(first, second)
-    if flips.empty:
-        return
-    yield sections.flips(flips, first, second, certainty.level)
-    if audit.flips:
+@dataclass(frozen=True)
+class _Compared:
+    """Where a model is better than the first, and whose flips are shown, if any are."""
+
+    sections: Sequence[Section]
+    flipped: Wanted | None
+
+    @classmethod
+    def of(
+        cls, data: EvaluationInput, evaluation: Evaluation, first: str, second: str, split: Split
+    ) -> _Compared:
+        audit, certainty = data.project.audit, data.project.certainty
+        shown = []
+        if certainty.replicates:
+            table = evaluation.compare(first, second)
+            shown.append(
+                sections.comparison(table, first, second, certainty.level, evaluation.better)
+            )
+        flips = evaluation.flips(first, second)
+        if flips.empty:
+            return cls(shown, None)
+        shown.append(sections.flips(flips, first, second, certainty.level))
         sure = flips["p_adjusted"] <= 1 - certainty.level
         here = flips[in_split(flips["split"], split) & sure]
-        slices = here.sort_values("p_adjusted", kind="stable")["slice"]
-        at = str(next(iter(slices), OVERALL))
-        rows = evaluation.flipped_rows(first, second, at, audit.flips, _carried(data), split)
-        title = f"Rows that {second} wins and loses against {first}"
-        yield _rows(data, title, at, split, rows)
+        at = str(next(iter(here.sort_values("p_adjusted", kind="stable")["slice"]), OVERALL))
+        return cls(shown, ((first, second), at, audit.flips) if audit.flips else None)
 
 
-def _worst_rows(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
-    """Yield the rows of the largest loss of the first model's worst slices."""
+def _worst(data: EvaluationInput, evaluation: Evaluation, split: Split) -> list[Wanted]:
+    """Return the first model's worst slices, of which the rows of the largest loss are shown."""
     n, first = data.project.audit.worst_rows, evaluation.spec.models[0]
     if not n:
-        return
-    for at in evaluation.worst(_WORST_SLICES, model=first, split=split)["slice"]:
-        rows = evaluation.worst_rows(at, n, first, _carried(data), split)
-        yield _rows(data, f"Rows of the largest loss of {first}", at, split, rows)
+        return []
+    worst = evaluation.worst(_WORST_SLICES, model=first, split=split)["slice"]
+    return [((first,), at, n) for at in worst]
 
 
-def _carried(data: EvaluationInput) -> list[str]:
-    return [*data.project.partition_by, *data.columns.carried]
+def _rows(
+    data: EvaluationInput, evaluation: Evaluation, wanted: Sequence[Wanted], split: Split
+) -> list[Section]:
+    """Return sections of rows, all of one scan, and their further columns of one look-up."""
+    columns = [*data.project.partition_by, *data.columns.carried]
+    frames = evaluation.rows_of(wanted, columns, split)
+    shown = data.columns.added_to(frames, data.project.join_columns)
+    return [
+        sections.rows_of(f"{_title(*models)}: {at}, split {split_name(split)}", frame)
+        for (models, at, _), frame in zip(wanted, shown, strict=True)
+    ]
 
 
-def _rows(data: EvaluationInput, title: str, at: str, split: Split, rows: pd.DataFrame) -> Section:
-    where = f"{title}: {at}, split {split_name(split)}"
-    return sections.rows_of(where, data.columns.added_to(rows, data.project.join_columns))
+def _title(first: str, second: str | None = None) -> str:
+    if second is None:
+        return f"Rows of the largest loss of {first}"
+    return f"Rows that {second} wins and loses against {first}"
 
 
 def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:
@@ -106,9 +125,9 @@ def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:
     metrics = tables.read(data.rows.sparkSession, data.project.place("metrics")).df
     models, names = list(evaluation.spec.models), list(evaluation.table["metric"].unique())
     ours = metrics.where(F.col("model_id").isin(models) & F.col("metric").isin(names))
-    runs = ours.select("run_id", "run_ts").distinct().orderBy(F.desc("run_ts"), "run_id")
-    last = [r["run_id"] for r in runs.limit(1 + data.project.audit.trend).collect()]
-    moves = trend(ours.where(F.col("run_id").isin(last)).toPandas())
+    run = F.dense_rank().over(Window.orderBy(F.desc("run_ts"), "run_id"))
+    last = ours.withColumn(_RUN, run).where(F.col(_RUN) <= 1 + data.project.audit.trend)
+    moves = trend(last.drop(_RUN).toPandas())
     return sections.trend(moves, evaluation.better)
 
 

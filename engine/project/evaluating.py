@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 import engine
 from engine.errors import TableError
-from engine.masks.checks import check_columns, check_unique
+from engine.masks.checks import check_columns
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import is_split, no_split, split_sql
@@ -44,6 +44,8 @@ from engine.storage import tables
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, Snapshot, Written, deciding
 from engine.storage.upsert import insert_missing, local_rows
+
+MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -248,17 +250,16 @@ def evaluation_input(
             weighted=any(has_weights(model.df, {}) for model in models.values()),
             models=list(models),
             custom=[m for m in own if m.function is None],
+            overlap=_counts_pairs(project, len(table.ids)),
         ),
         own,
     )  # fmt: skip
 
 
-def check_keys(data: EvaluationInput) -> None:
-    """Check that prediction tables have each key once, unless the project trusts them."""
-    if data.project.check_key == "full":
-        for model_id, model in data.models.items():
-            name = f"{model.stored.name} (model {model_id!r})"
-            check_unique(model.df, name, data.project.join_columns)
+def _counts_pairs(project: Project, slices: int) -> bool:
+    """Tell whether the rows are counted that each two slices share."""
+    wanted = project.audit.overlap
+    return slices <= MOST_PAIRED if wanted is None else wanted
 
 
 def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) -> DataFrame:

@@ -204,17 +204,21 @@ class RowColumns:
             f"{source.version} of {source.name}, and masks from version {versions(labelled)}"
         )
 
-    def added_to(self, rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
-        """Add the columns that are looked up to a few rows."""
-        if self.source is None or rows.empty:
-            return rows
+    def added_to(
+        self, frames: Sequence[pd.DataFrame], key: Sequence[str]
+    ) -> Sequence[pd.DataFrame]:
+        """Add the columns that are looked up to a few rows, in one scan of the source."""
+        if self.source is None or all(rows.empty for rows in frames):
+            return frames
         narrow = self.source.df.select(*map(quoted, [*key, *self.looked_up]))
-        keys = narrow.sparkSession.createDataFrame(
-            list(rows[[*key]].drop_duplicates().itertuples(index=False, name=None)),
-            narrow.select(*map(quoted, key)).schema,
-        )
-        columns = narrow.join(F.broadcast(keys), list(key)).toPandas()
-        return rows.merge(columns, on=list(key), how="left", validate="many_to_one")
+        every = pd.concat([rows[[*key]] for rows in frames])
+        for column in key:  # by files' statistics Spark skips most of them
+            kind = narrow.schema[column].dataType
+            values = (F.lit(str(value)).cast(kind) for value in every[column].unique())
+            narrow = narrow.where(quoted(column).isin(*values))
+        columns = narrow.toPandas()
+        on = list(key)
+        return [r.merge(columns, on=on, how="left", validate="many_to_one") for r in frames]
 
 
 def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowColumns:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from engine import PandasSFApplier, SlicingFunction, compile_slices
 from engine.errors import MaskError
-from engine.masks import overlap
-from engine.masks.overlap import Overlap, add_pairs
+from engine.masks import overlap, pairs
+from engine.masks.pairs import Overlap, add_pairs
 from engine.words import WORD, packed
 
 pytestmark = pytest.mark.usefixtures("both_ways")
@@ -36,7 +36,7 @@ def test_pairs_are_those_of_a_product(n, slices, share, seed):
 
 
 def test_rows_are_counted_block_by_block(monkeypatch):
-    monkeypatch.setattr(overlap, "BLOCK", 7)
+    monkeypatch.setattr(pairs, "BLOCK", 7)
     masks = np.random.default_rng(0).random((7 * 30 + 3, 70)) < 0.05
     counts = np.zeros((70, 70), dtype=np.int64)
     assert add_pairs(counts, packed(masks), np.arange(70)) == masks.any(axis=1).sum()

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from engine.errors import MetricError
+from engine.masks.pairs import Overlap
 from engine.masks.splits import Split
 from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.custom import CustomMetric
@@ -64,6 +65,8 @@ class EvaluationSpec:
         Model ids, in the order in which their predictions were joined.
     custom
         Metrics of the user's own that have a state.
+    overlap
+        Whether the rows are counted that each two slices share.
 
     Raises
     ------
@@ -80,6 +83,7 @@ class EvaluationSpec:
     weighted: bool = False
     models: Sequence[str] = ("model",)
     custom: Sequence[CustomMetric] = ()
+    overlap: bool = False
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
@@ -184,12 +188,15 @@ class Scan:
         right, only the first, only the second, neither.
     repeats
         Whether a key seems to be null, or to name more than one row.
+    overlap
+        The rows that each two slices share, of all splits; None where it isn't asked for.
     """
 
     parts: Mapping[tuple[str, Split], Part]
     nulls: Mapping[Split, np.ndarray]
     pairs: Mapping[tuple[str, str, Split], np.ndarray]
     repeats: bool = False
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True)
@@ -241,11 +248,17 @@ class Form:
     def rows(self) -> dict[str, int]:
         """Where rows start that come after those of models' counts.
 
-        Those of pairs of models, of undecided masks, of models' flags, and of how many rows the
-        user's own metrics were given.
+        Those of pairs of models, of undecided masks, of models' flags, of rows that slices share
+        (a row per slice, and one of rows in none), and of how many rows the user's own metrics
+        were given.
         """
         models = len(self.spec.models)
-        sizes = {"pairs": PAIR_CELLS * len(self.pairs), "nulls": 1, "flags": models * len(FLAGS)}
+        sizes = {
+            "pairs": PAIR_CELLS * len(self.pairs),
+            "nulls": 1,
+            "flags": models * len(FLAGS),
+            "overlap": 1 + len(self.bits) if self.spec.overlap else 0,
+        }
         starts = accumulate(sizes.values(), initial=self.cells * models)
         return dict(zip([*sizes, "scored"], starts, strict=True))
 
@@ -275,7 +288,8 @@ class Form:
         """How many numbers a task sends at most, about."""
         scores = 3 * EXACT_ROWS if self.spec.ranked else 0
         cells = self.work.numbers * (1 + self.replicates) + scores
-        return cells * len(self.spec.models) * len(self.places)
+        shared = len(self.places) if self.spec.overlap else 0
+        return (cells * len(self.spec.models) + shared) * len(self.places)
 
     @property
     def blocks(self) -> int:

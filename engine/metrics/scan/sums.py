@@ -17,10 +17,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.masks.pairs import Overlap
 from engine.masks.splits import ALL, Split, by_split
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES, Exact
 from engine.metrics.formulas.states import State
-from engine.metrics.scan.form import EXACT_ROWS, FLAGS, KEY_ROW, PAIR_CELLS, Form, Part, Scan
+from engine.metrics.scan.form import (
+    EXACT_ROWS,
+    FLAGS,
+    KEY_ROW,
+    PAIR_CELLS,
+    EvaluationSpec,
+    Form,
+    Part,
+    Scan,
+)
 from engine.metrics.scan.kernel import PLAIN, Line, scores_from
 from engine.sql import name_sql
 
@@ -149,6 +159,7 @@ def arranged(table: pa.Table, form: Form) -> Scan:
     for at, name in enumerate(table.column("split").to_pylist()):
         split_at.setdefault((name,), []).append(at)
     parts, nulls, pairs = {}, {}, {}
+    shared, n_rows = np.zeros((1 + len(form.bits),) * 2, np.int64), 0
     for (name,), rows in by_split(split_at):
         sums = _Sums(table.take(pa.array(rows)), form)
         nulls[name] = sums.slices(sums.total(form.rows["nulls"], 1))[:, 0]
@@ -158,7 +169,20 @@ def arranged(table: pa.Table, form: Form) -> Scan:
         for j, (a, b) in enumerate(form.pairs):
             cells = sums.total(form.rows["pairs"] + j * PAIR_CELLS, PAIR_CELLS)
             pairs[spec.models[a], spec.models[b], name] = sums.slices(cells)
-    return Scan(parts, nulls, pairs, repeats)
+        if spec.overlap:
+            # Of sums the first are those of all rows: here of rows in no slice.
+            shared += np.roll(sums.total(form.rows["overlap"], len(shared)), -1, axis=1)
+            n_rows += int(parts[spec.models[0], name].state.rows["rows"][0, 0])
+    return Scan(parts, nulls, pairs, repeats, _overlap(shared, n_rows, spec))
+
+
+def _overlap(shared: np.ndarray, rows: int, spec: EvaluationSpec) -> Overlap | None:
+    """Return the rows that slices share, of the upper triangle of their counts."""
+    if not spec.overlap:
+        return None
+    upper = shared[:-1, :-1]
+    counts = upper + upper.T - np.diag(np.diag(upper))
+    return Overlap(tuple(spec.slice_ids), rows, counts, int(shared[-1, -1]))
 
 
 class _Sums:

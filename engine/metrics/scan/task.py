@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.masks.pairs import add_pairs
 from engine.masks.splits import ALL, Split
 from engine.metrics.custom import RAISED, CustomMetric, failure
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs, least_of
@@ -46,6 +47,7 @@ class Task:
         self.own: dict[tuple[Split, int, int, int], Any] = {}
         self.rows: dict[tuple[Split, int], np.ndarray] = {}
         self.keys: list[np.ndarray] = []
+        self.pairs: dict[Split, np.ndarray] = {}
 
     def take(self, chunk: Chunk) -> None:
         """Add a chunk, split by split."""
@@ -60,6 +62,8 @@ class Task:
         hashes = chunk.numbers("hash").view(np.uint64) if form.replicates else None
         masks = Masks(chunk.words, hashes)
         self._row(split, form.rows["nulls"])[:-1] += set_bits(chunk.nulls)
+        if spec.overlap:
+            self._overlap(split, chunk.words)
         columns = {name: chunk.numbers(f"column_{j}") for j, name in enumerate(spec.columns)}
         all_outputs = []
         for i in range(len(spec.models)):
@@ -91,6 +95,14 @@ class Task:
             at = np.flatnonzero(scored & (cell == k))
             rows = self._row(split, row + k)
             rows += np.append(set_bits(masks.words[:, at]), len(at))
+
+    def _overlap(self, split: Split, words: np.ndarray) -> None:
+        """Count the rows that each two slices share, and in the last cell those in none."""
+        n = len(self.form.bits)
+        counts = self.pairs.setdefault(split, np.zeros((n + 1, n + 1), np.int64))
+        rows = np.ascontiguousarray(words.T.view(np.int64))
+        covered = add_pairs(counts[:n, :n], rows, np.array(self.form.bits, np.intp))
+        counts[n, n] += len(rows) - covered
 
     def _own(self, split: Split, i: int, masks: Masks, outputs: Outputs) -> None:
         """Merge the states of the user's own metrics, slice by slice."""
@@ -127,6 +139,10 @@ class Task:
                 yield from sums(split, first, 0, drawn.transpose(0, 2, 1), form)
         for (split, row), total in self.rows.items():
             yield from sums(split, row, -1, total[None, None], form)
+        for split, counts in self.pairs.items():
+            full = np.zeros((len(counts), self.width), np.int64)
+            full[:, [*form.bits, self.width - 1]] = np.triu(counts)
+            yield from sums(split, form.rows["overlap"], -1, full[:, None], form)
         for (split, i), scores in self.scores.items():
             slices = [s for s in small_slices(scores, EXACT_ROWS) if form.place_of[s[0]] >= 0]
             bytes_ = [None if few is None else scores_bytes(*few) for _, _, few in slices]
