@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -201,7 +202,12 @@ class MaskPlan(Placement):
         inside = {*self._kernel_ids, *self.native_faults}
         return tuple(sf for s, sf in self.all_sfs.items() if s in inside)
 
-    def with_faults(self, df: DataFrame, bits: Mapping[str, int] | None = None) -> DataFrame:
+    def with_faults(
+        self,
+        df: DataFrame,
+        bits: Mapping[str, int] | None = None,
+        more: Mapping[str, SparkColumn] = MappingProxyType({}),
+    ) -> DataFrame:
         """Return ``df`` with one struct column: words of masks, and the faults of each row.
 
         Where Spark runs slices too, there are also columns that say which values are unreadable.
@@ -212,17 +218,19 @@ class MaskPlan(Placement):
             A table with this plan's columns.
         bits
             Slice id to its bit; in the order of the slices by default.
+        more
+            Further columns: UDFs among them go with ours to one worker.
         """
         if self._native and self.schema is not None:
             trees = [self._tree(s) for s in self._native]
             df = df.withColumns(
                 {name: F.expr(sql) for name, sql in unreadable_columns(trees, self.schema).items()}
             )
-        if not self._kernel_ids:
-            return df
-        udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
-        inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
-        return df.withColumn(FAULTS, udf(*inputs))
+        if self._kernel_ids:
+            udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
+            inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
+            more = {FAULTS: udf(*inputs), **more}
+        return df.withColumns(dict(more)) if more else df
 
     def input(self, column: str) -> SparkColumn:
         """Return a column as it crosses to Python."""
@@ -243,7 +251,10 @@ class MaskPlan(Placement):
         return [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
 
     def word_columns(
-        self, bits: Mapping[str, int], n_words: int | None = None
+        self,
+        bits: Mapping[str, int],
+        n_words: int | None = None,
+        of: Collection[str] | None = None,
     ) -> list[SparkColumn]:
         """Return ``in_0…, null_0…`` BIGINT Columns, over what :meth:`with_faults` returned.
 
@@ -253,6 +264,8 @@ class MaskPlan(Placement):
             Slice id to its bit: bit ``i % 64`` of word ``i // 64``.
         n_words
             How many words; by default as many as the bits need.
+        of
+            The slices whose bits are looked at, of those that Spark runs; by default all.
         """
         places = self._bits(bits)
         masks: dict[str, SparkColumn] = {}
@@ -261,7 +274,7 @@ class MaskPlan(Placement):
             name: [F.col(f"{FAULTS}.{name}")] if name in of_udf else []
             for name in self.word_names(bits, n_words)
         }
-        for s in bits:
+        for s in bits if of is None else of:
             if s in self.all_sfs and s not in places:
                 mask, (k, b) = self._mask_column(s, places, masks), divmod(bits[s], WORD)
                 one = F.lit((1 << b) - ((b == WORD - 1) << WORD)).cast("long")  # the last: sign

@@ -1,9 +1,18 @@
-"""A sampled share of rows, on which compiled slices are compared with their Python functions."""
+"""A sampled share of rows, on which compiled slices are compared with their Python functions.
+
+Rows are compared where they are labelled: the worker that computes masks calls the functions too,
+on the sampled rows, and a row on which they differ stops the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import or_
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
@@ -11,11 +20,15 @@ from pyspark.sql import functions as F  # noqa: N812
 from engine.errors import VerifyError
 from engine.hashing import unit_interval_column
 from engine.label.plan import MaskPlan
+from engine.masks.layout import signed
 from engine.run.faults import key_text
+from engine.run.udf import sampled_udf
 from engine.sql import name_sql
+from engine.words import WORD
 
-_KEY = "@key"
+_SAMPLED, _PYTHON = "@sampled", "@python"  # named as no column is
 _FEWEST = 1_000  # rows that are compared, if there are so many
+_DIFFERS = "what is compiled and what Python says differ: "
 
 
 def at_least(share: float, rows: int) -> float:
@@ -29,23 +42,101 @@ def at_least(share: float, rows: int) -> float:
     return max(share, min(1.0, _FEWEST / rows)) if share and rows else 0.0
 
 
-def verify(
-    plan: MaskPlan, df: DataFrame, key: Sequence[str], share: float, seed: int = 0
-) -> tuple[int, int]:
-    """Call the Python functions of lifted slices on a share of the rows, and compare.
+@dataclass(frozen=True)
+class Comparison:
+    """A plan whose lifted slices are compared with Python on a share of the rows.
 
-    Parameters
+    Attributes
     ----------
     plan
         The compiled slices.
-    df
-        The rows.
+    bits
+        Slice id to its bit in words of masks.
     key
         Columns that name a row; their hash decides which rows are compared.
     share
         The share of the rows, from 0 to 1.
     seed
         Draws other rows.
+    """
+
+    plan: MaskPlan
+    bits: Mapping[str, int]
+    key: tuple[str, ...]
+    share: float
+    seed: int = 0
+
+    @property
+    def slices(self) -> tuple[str, ...]:
+        """The slices that are compared; none where no row is."""
+        return self.plan.lifted if self.share else ()
+
+    def with_faults(self, df: DataFrame) -> DataFrame:
+        """Return what :meth:`MaskPlan.with_faults` does; a row fails on which answers differ."""
+        if not self.slices:
+            return self.plan.with_faults(df, self.bits)
+        python = self.plan.only(self.slices).as_python()
+        bits = {s: self.bits[s] for s in self.slices}
+        flag = F.col(name_sql(_SAMPLED))
+        udf = sampled_udf(python.kernel, python.crossing, bits)
+        # Values of other rows don't travel.
+        inputs = [F.when(flag, python.input(c)) for c in python.crossing]
+        rows = df.withColumn(_SAMPLED, unit_interval_column(df, self.key, self.seed) < self.share)
+        masked = self.plan.with_faults(rows, self.bits, {_PYTHON: udf(flag, *inputs)})
+        named = zip(
+            self.plan.word_names(self.bits),
+            self.plan.word_columns(self.bits, of=self.slices),
+            strict=True,
+        )
+        ours = dict(named)
+        names = self.plan.word_names(bits)
+        of_slices = [_bits_of_word(bits, name) for name in names]
+        words = [ours[n].bitwiseAND(F.lit(b)) for n, b in zip(names, of_slices, strict=True)]
+        theirs = [F.col(f"{name_sql(_PYTHON)}.{name}") for name in names]
+        differ = functools.reduce(or_, (a != b for a, b in zip(words, theirs, strict=True)))
+        facts = F.struct(
+            key_text(self.key).alias("row"),
+            F.array(*words).alias("ours"),
+            F.array(*theirs).alias("python"),
+        )
+        stop = F.raise_error(F.concat(F.lit(_DIFFERS), F.to_json(facts))).cast("boolean")
+        return masked.where(F.when(flag & differ, stop).otherwise(F.lit(True)))
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what Spark raises of a row on which answers differ into an error.
+
+        Raises
+        ------
+        VerifyError
+            With a slice and a row on which they differ, and both answers.
+        """
+        try:
+            yield
+        except Exception as error:  # a write that fails comes as Py4J's error, not as pyspark's
+            _, _, facts = str(error).partition(_DIFFERS)
+            if not facts:
+                raise
+            raise self._error(json.JSONDecoder().raw_decode(facts)[0]) from None
+
+    def _error(self, facts: Mapping[str, Any]) -> VerifyError:
+        """Return the error of a row, with the first slice on which answers differ."""
+        for slice_id in self.slices:
+            ours, python = (_answer(facts[of], self.bits[slice_id]) for of in ("ours", "python"))
+            if ours != python:
+                break
+        name, tier = self.plan.all_sfs[slice_id].name, self.plan.tiers[slice_id]
+        return VerifyError(
+            f"slice {name!r} on row {facts['row']}: its compiled form ({tier}) says {ours}, the "
+            f"Python function says {python}; nothing was written. Run it as Python (tiers: "
+            f"{{{name}: row}}) and report this as a bug of the engine"
+        )
+
+
+def verify(
+    plan: MaskPlan, df: DataFrame, key: Sequence[str], share: float, seed: int = 0
+) -> tuple[int, int]:
+    """Call the Python functions of lifted slices on a share of the rows, and compare.
 
     Returns
     -------
@@ -55,49 +146,23 @@ def verify(
     Raises
     ------
     VerifyError
-        With the first slice and row on which they differ, and both answers.
+        As :meth:`Comparison.explained`.
     """
-    some = plan.only(plan.lifted)
-    ours, python = replace(some, forced=frozenset(some.ids)), some.as_python()
-    if not ours.sfs or not share:
+    bits = {s: i for i, s in enumerate(plan.ids)}
+    comparison = Comparison(plan, bits, tuple(key), share, seed)
+    if not comparison.slices:
         return 0, 0
-    rows = df.where(unit_interval_column(df, key, seed) < share)
-    bits = {s: i for i, s in enumerate(ours.ids)}
-    named = [f"@{c}" for c in ours.word_names(bits)]
-    read = list(dict.fromkeys([*ours.crossing, *python.crossing]))
-    first = ours.with_faults(rows, bits).select(
-        key_text(key).alias(_KEY),
-        *(F.col(name_sql(c)) for c in read),
-        *(c.alias(name) for c, name in zip(ours.word_columns(bits), named, strict=True)),
-    )
-    second = python.with_faults(first, bits)
-    pairs = [
-        F.struct(F.col(name_sql(name)).alias("ours"), c.alias("python"))
-        for c, name in zip(python.word_columns(bits), named, strict=True)
-    ]
-    compared = second.select(_KEY, F.array(*pairs).alias("words"))
-    differs = F.exists("words", lambda w: w["ours"] != w["python"])
-    comparison = compared.agg(
-        F.count(F.lit(1)).alias("rows"),
-        F.min(F.when(differs, F.struct(_KEY, "words"))).alias("first"),
-    ).collect()[0]
-    if comparison["first"] is not None:
-        words = comparison["first"]["words"]
-        half = len(words) // 2
-        for slice_id, bit in bits.items():
-            a, b = (_answer(words, side, bit, half) for side in ("ours", "python"))
-            if a != b:
-                tier = ours.tiers[slice_id]
-                name = ours.all_sfs[slice_id].name
-                raise VerifyError(
-                    f"slice {name!r} on row {comparison['first'][_KEY]}: its compiled form "
-                    f"({tier}) says {a}, the Python function says {b}; nothing was written. Run it "
-                    f"as Python (tiers: {{{name}: row}}) and report this as a bug of the engine"
-                )
-    return int(comparison["rows"]), len(bits)
+    with comparison.explained():
+        rows = comparison.with_faults(df).where(F.col(name_sql(_SAMPLED))).count()
+    return rows, len(comparison.slices)
 
 
-def _answer(words: Sequence[dict[str, int]], side: str, bit: int, half: int) -> bool | None:
-    word, at = divmod(bit, 64)
-    undecided = words[half + word][side] >> at & 1
-    return None if undecided else bool(words[word][side] >> at & 1)
+def _bits_of_word(bits: Mapping[str, int], name: str) -> int:
+    """Return one word's bits of some slices, as the BIGINT that they are."""
+    k = int(name.rpartition("_")[2])
+    return signed(sum(1 << b % WORD for b in bits.values() if b // WORD == k))
+
+
+def _answer(words: Sequence[int], bit: int) -> bool | None:
+    half, (word, at) = len(words) // 2, divmod(bit, WORD)
+    return None if words[half + word] >> at & 1 else bool(words[word] >> at & 1)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import DataFrame
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import (
@@ -104,10 +105,13 @@ def check_rows(
     readers: Mapping[str, Sequence[str]],
     where: str | None = None,
     partition_by: Sequence[str] = (),
+    unique: bool = False,
 ) -> int:
     """Check that there are rows, that keys aren't null and that read columns have values.
 
-    One scan of the named columns, no shuffle.
+    One scan of the named columns. No shuffle but for keys that must be unique: then of their
+    hashes alone, eight bytes a row. Keys whose hashes are alike are compared in a scan of their
+    own.
 
     Parameters
     ----------
@@ -123,6 +127,8 @@ def check_rows(
         The predicate that chose the rows, for the message.
     partition_by
         Columns by which rows will be partitioned: their texts must be ones that Delta keeps.
+    unique
+        Whether each key must name one row.
 
     Returns
     -------
@@ -134,13 +140,15 @@ def check_rows(
     TableError
         Of one problem.
         Of more.
+        If a key names more than one row; see :func:`check_unique`.
     """
     columns = list(dict.fromkeys([*key, *readers]))
     counts = [F.count(quoted(c)).alias(f"n_{i}") for i, c in enumerate(columns)]
     texts = [c for c in partition_by if df.schema[c].dataType.typeName() == "string"]
     lost = [(c, *one) for c in texts for one in _no_partition(c)]
     counts += [F.count_if(F.expr(sql)).alias(f"lost_{i}") for i, (_, sql, *_) in enumerate(lost)]
-    n = df.agg(F.count(F.lit(1)).alias("rows"), *counts).collect()[0]
+    counts = [F.count(F.lit(1)).alias("rows"), *counts]
+    repeats, n = _observed(df, key, counts) if unique else (False, _aggregates(df, counts))
     rows = int(n["rows"])
     if not rows:
         raise no_rows(table, where)
@@ -170,7 +178,29 @@ def check_rows(
             )
     if wrong:
         raise wrong[0] if len(wrong) == 1 else TableError("; besides, ".join(map(str, wrong)))
+    if repeats:
+        check_unique(df, table, key)
     return rows
+
+
+def _aggregates(df: DataFrame, counts: Sequence[Column]) -> Mapping[str, Any]:
+    return df.agg(*counts).collect()[0].asDict()
+
+
+def _observed(
+    df: DataFrame, key: Sequence[str], counts: Sequence[Column]
+) -> tuple[bool, Mapping[str, Any]]:
+    """Tell whether two rows' keys hash alike, and count rows on the way."""
+    observation = Observation("rows")
+    hashes = df.observe(observation, *counts).select(F.xxhash64(*map(quoted, key)).alias("hash"))
+    twice = hashes.groupBy("hash").agg(F.count(F.lit(1)).alias("n")).where("n > 1")
+    # Of an order and a limit Spark makes one job, of a limit alone as many as it takes.
+    first = twice.orderBy("hash").limit(1).collect()
+    try:
+        counted = observation.get
+    except Py4JJavaError:  # Spark leaves out what observes no row
+        counted = {}
+    return bool(first), counted or _aggregates(df, counts)
 
 
 def null_key(table: str, column: str, n: int, rows: int) -> TableError:

@@ -67,11 +67,11 @@ def _counted(table: MaskTable, ids: Sequence[str], split: str) -> list[Coverage]
     for i, mask in enumerate(map(table.mask, ids)):
         counts += [F.count_if(mask).alias(f"in_{i}"), F.count_if(mask.isNull()).alias(f"null_{i}")]
     rows = table.df.groupBy(F.expr(split).alias(SPLIT))
-    splits = rows.agg(*counts).orderBy(SPLIT).collect()
+    splits = by_split({(r[SPLIT],): r for r in rows.agg(*counts).collect()})
     return [
-        Coverage(slice_id, r[SPLIT], r["rows"], r[f"in_{i}"], r[f"null_{i}"])
+        Coverage(slice_id, name, r["rows"], r[f"in_{i}"], r[f"null_{i}"])
         for i, slice_id in enumerate(ids)
-        for r in splits
+        for (name,), r in splits
     ]
 
 

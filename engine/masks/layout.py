@@ -123,7 +123,7 @@ def words_sql(bits: Bits) -> list[str]:
 
 def _word_sql(test: str, slices: Sequence[StoredSlice]) -> str:
     set_ = [
-        f"IF({name_sql(s.id)}{test},{_signed(1 << b)}L,0L)"
+        f"IF({name_sql(s.id)}{test},{signed(1 << b)}L,0L)"
         for b, s in enumerate(slices)
         if not s.dropped
     ]
@@ -257,7 +257,7 @@ def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:
     for slice_id in ids:
         k, b = divmod(bits.at[slice_id], WORD)
         masks[k] = masks.get(k, 0) | 1 << b
-    return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(_signed(m))) != 0 for k, m in masks.items()]
+    return [quoted(f"{_IN}{k}").bitwiseAND(F.lit(signed(m))) != 0 for k, m in masks.items()]
 
 
 def bit_sql(bit: int, struct: str = "") -> str:
@@ -273,7 +273,7 @@ def bit_sql(bit: int, struct: str = "") -> str:
     return f"CASE WHEN bit_get({undecided},{b})=1 THEN NULL ELSE bit_get({inside},{b})=1 END"
 
 
-def _signed(value: int) -> int:
+def signed(value: int) -> int:
     """Return 64 bits as the BIGINT that they are: the highest is the sign."""
     return value - ((value >> (WORD - 1)) << WORD)
 

@@ -59,10 +59,8 @@ def check_source(
     where
         The predicate that chose the rows, for messages.
     """
-    rows = check_rows(df, name, project.join_columns, readers, where, project.partition_by)
-    if project.check_key == "full":
-        check_unique(df, name, project.join_columns)
-    return rows
+    key, unique = project.join_columns, project.check_key == "full"
+    return check_rows(df, name, key, readers, where, project.partition_by, unique)
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,18 @@ from functools import cached_property
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import FaultBudgetError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
-from engine.label.verify import at_least, verify
+from engine.label.verify import Comparison, at_least
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks, view_select
-from engine.masks.splits import split_name
+from engine.masks.splits import by_split, split_name
 from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
@@ -112,8 +113,7 @@ class Labelling:
         project, source = self.project, self.source
         key = ", ".join(project.join_columns)
         unique = (
-            f"({key}) is checked to be unique: one shuffle of these columns "
-            "(check_key: off saves it)"
+            f"({key}) is checked to be unique: one shuffle of its hashes (check_key: off saves it)"
             if project.check_key == "full"
             else f"({key}) is not checked to be unique (check_key: off)"
         )
@@ -221,19 +221,18 @@ class Labelling:
                 str(output.place), output.stored_facts.get("slices", {}), self.fingerprints
             )
         rows = check_source(project, output.df, name, self._readers(output.df), output.where)
-        df = self.slices.looked_up(output.df)
-        with explained(plan.sfs):
-            checked, compiled = verify(
-                plan, df, project.join_columns, at_least(project.verify, rows), project.seed
-            )
-        if compiled:
-            _log.info(
-                "%s compiled slices give what Python gives on %s sampled rows",
-                compiled,
-                f"{checked:,}",
-            )
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
-        return self._write(output, df, same)
+        bits = output.form.places or {s: i for i, s in enumerate(plan.ids)}
+        key, share = tuple(project.join_columns), at_least(project.verify, rows)
+        comparison = Comparison(plan, bits, key, share, project.seed)
+        written = self._write(output, comparison, same)
+        if comparison.slices:
+            _log.info(
+                "%s compiled slices give what Python gives on a sample of %s of the rows",
+                len(comparison.slices),
+                f"{100 * share:.3g}%",
+            )
+        return written
 
     def _readers(self, df: DataFrame) -> dict[str, list[str]]:
         """Return for each column of the source the slices that read it, as far as that is known."""
@@ -248,16 +247,17 @@ class Labelling:
                     readers.setdefault(column, []).append(f"slice {assignment.name!r}")
         return readers
 
-    def _write(self, output: MaskOutput, df: DataFrame, same: Snapshot | None) -> Written:
+    def _write(self, output: MaskOutput, comparison: Comparison, same: Snapshot | None) -> Written:
         """Write the mask table, unless ``same`` has its rows; over the fault budget, undo it."""
         project, plan, key = self.project, self.plan, self.project.join_columns
-        masked, observation = plan.with_faults(df, output.form.places), Observation("faults")
+        df = self.slices.looked_up(output.df)
+        masked, observation = comparison.with_faults(df), Observation("faults")
         tolerant = project.on_error == "null" and bool(plan.failing)
         if tolerant:
             masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
         else:
             masked = stop_at_fault(masked, key, plan.native_faults)
-        with explained(plan.sfs):
+        with explained(plan.sfs), comparison.explained():
             written = tables.overwrite(
                 plan.rows(masked, output.form),
                 output.place,
@@ -305,6 +305,8 @@ def write_counts(
 ) -> tuple[list[Coverage], list[Written]]:
     """Commit the catalogue and the rows of each slice; return the counts, and what was written.
 
+    Of masks whose rows were counted before, the coverage table has the counts.
+
     Parameters
     ----------
     run
@@ -315,12 +317,22 @@ def write_counts(
         What decided its rows.
     """
     project, plan, spark = run.project, run.plan, masks.df.sparkSession
-    counts, definitions = coverage(masks.df, plan.ids, project.split), run.slices.definitions
     now, prints = dt.datetime.now(dt.UTC), facts["slices"]
+    definitions = run.slices.definitions
     slices = [
         (sf.id, sf.name, sf.description, prints[sf.id], str(sf.kind), now, definitions.get(sf.id))
         for sf in plan.sfs
     ]
+    catalogue = upsert(
+        local_rows(spark, slices, _CATALOGUE),
+        project.place("slices"),
+        ["id"],
+        ["name", "description", "fingerprint", "kind", "definition"],
+    )
+    stored = tables.find(spark, project.place("coverage"))
+    if stored and (known := _known_counts(stored, masks, plan.ids)):
+        return known, [catalogue, tables.unchanged(stored)]
+    counts = coverage(masks.df, plan.ids, project.split)
     of = (facts["source"], facts["source_version"], facts["engine_version"])
     rows = [
         (
@@ -329,12 +341,6 @@ def write_counts(
         )
         for c in counts
     ]  # fmt: skip
-    catalogue = upsert(
-        local_rows(spark, slices, _CATALOGUE),
-        project.place("slices"),
-        ["id"],
-        ["name", "description", "fingerprint", "kind", "definition"],
-    )
     counted = upsert(
         local_rows(spark, rows, _COVERAGE),
         project.place("coverage"),
@@ -343,6 +349,18 @@ def write_counts(
         ["mask_identity", "source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"],
     )
     return counts, [catalogue, counted]
+
+
+def _known_counts(stored: Snapshot, masks: Snapshot, ids: Sequence[str]) -> list[Coverage]:
+    """Return what the coverage table has of a mask table; nothing where it lacks a slice."""
+    if "mask_identity" not in stored.df.columns:  # an earlier version of the engine made it
+        return []
+    of = stored.df.where(F.col("mask_identity") == masks.identity)
+    rows = of.select("slice", "split", "n_rows", "n_in", "n_null").collect()
+    counts = {(r["split"], r["slice"]): Coverage(*r) for r in rows}
+    splits = [split for (split,), _ in by_split({(split,): None for split, _ in counts})]
+    whole = counts.keys() >= {(split, s) for split in splits for s in ids}
+    return [counts[split, s] for s in ids for split in splits] if whole else []
 
 
 def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:

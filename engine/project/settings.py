@@ -73,8 +73,8 @@ class Project(Settings):
     tiers
         Slice id to the tier that it must run in.
     verify
-        The share of rows on which compiled slices are compared with their Python functions before
-        the mask table is written, some 1,000 at the least; 0 for none.
+        The share of rows on which compiled slices are compared with their Python functions as they
+        are labelled, some 1,000 at the least; 0 for none.
     on_error
         ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
     max_error_rate

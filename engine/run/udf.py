@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, LongType, StructType
@@ -87,6 +88,42 @@ def fused_udf(
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.
+    udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
+    return udf
+
+
+def sampled_udf(
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
+) -> Callable[..., Any]:
+    """Return a UDF from a flag and the crossing columns to words of masks; 0 without the flag.
+
+    Parameters
+    ----------
+    kernel, columns, bits
+        As for :func:`fused_udf`; the flag comes before the columns.
+    """
+    parcel = Parcel(kernel)
+    inputs, n_words = tuple(columns), words_of(bits)
+    names = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
+    result = StructType()
+    for name in names:
+        result = result.add(name, LongType())
+    ids, places = tuple(bits), tuple(bits.values())
+    plainly = plain()
+
+    def run(flag: pa.Array, *arrays: pa.Array) -> pa.Array:
+        begin(plainly)
+        words = np.zeros((len(names), len(flag)), np.int64)
+        rows = np.flatnonzero(flag.to_numpy(zero_copy_only=False))
+        if len(rows):
+            some = pa.array(rows)
+            sampled = {name: a.take(some) for name, a in zip(inputs, arrays, strict=False)}
+            out = parcel.unpack().run(sampled, len(rows))
+            both = packed([out.by_slice[i] for i in ids], places, n_words, len(rows))
+            words[:, rows] = np.concatenate(both)
+        return pa.StructArray.from_arrays([pa.array(word) for word in words], names)
+
+    run.__annotations__ = {"flag": pa.Array, "arrays": pa.Array, "return": pa.Array}
     udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
     return udf
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.storage.jvm import items
+from engine.storage.session import settings
 
 
 @dataclass
@@ -54,7 +55,8 @@ def spark_work(spark: Any) -> Iterator[SparkWork]:
 
     jobs_before = now(jobs.jobsList(None), "jobId").keys()
     queries_before = now(queries.executionsList(), "executionId").keys()
-    yield work
+    with settings(spark, {"spark.sql.maxMetadataStringLength": "1000"}):  # of folders' names
+        yield work
     for at, job in sorted(now(jobs.jobsList(None), "jobId").items()):
         if at not in jobs_before:
             about = job.description().get() if job.description().isDefined() else ""

@@ -328,7 +328,7 @@ def test_explain_reads_no_row_and_writes_nothing(bench):
         "f      Spark expression    0.05  gt(len(text), 2)\n"
         "short  Spark expression       ?  SQL: length(text) < 3\n"
         "no column crosses to Python\n"
-        "(id) is checked to be unique: one shuffle of these columns (check_key: off saves it)\n"
+        "(id) is checked to be unique: one shuffle of its hashes (check_key: off saves it)\n"
     )
     off = bench.done("label_slices", project, "--explain", "check_key=off")
     assert off.endswith("\n(id) is not checked to be unique (check_key: off)\n")

@@ -36,8 +36,13 @@ def test_labelling(bench, spark, settings):
     project = bench.project(**settings)
     with spark_work(spark) as first:
         bench.done("label_slices", project)
-    assert len(first.ours) <= 13, first
-    assert first.scans_of("source") <= 4, first
+    assert len(first.ours) <= 7, first
+    assert first.scans_of("source") <= 2, first
+    assert first.scans_of("masks") <= 1, first
+    with spark_work(spark) as again:
+        bench.done("label_slices", project)
+    assert len(again.ours) <= 2, again
+    assert again.scans_of("source") == again.scans_of("masks") == 0, again
 
 
 def test_evaluating(bench, spark, settings):

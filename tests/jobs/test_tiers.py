@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 
+import pytest
+
 from engine.lift import expressions
 from engine.ops.operations import OPERATIONS
 
@@ -45,23 +47,30 @@ def test_a_tier_that_would_answer_otherwise_is_refused(bench):
     )
 
 
-def test_a_wrong_rule_stops_the_run_before_anything_is_written(bench, monkeypatch, caplog):
+PLACES = {"arrow": "Arrow columns", "spark": "Spark expression"}
+
+
+@pytest.mark.parametrize("layout", ["boolean", "packed"])
+@pytest.mark.parametrize("tier", PLACES)
+def test_a_wrong_rule_stops_the_run_before_anything_is_written(
+    bench, monkeypatch, caplog, tier, layout
+):
     caplog.set_level("INFO", "engine")
     bench.rows(ROWS, SCHEMA)
-    project = bench.project(sf_modules=[bench.module(SLICES)])
-    ran = bench.run("label_slices", project, "verify=1.0", "tier=arrow")
+    project = bench.project(sf_modules=[bench.module(SLICES)], layout=layout, on_error="null")
+    ran = bench.run("label_slices", project, "verify=1.0", f"tier={tier}")
     assert ran.status == 0
-    same = "2 compiled slices give what Python gives on 60 sampled rows"
+    same = "2 compiled slices give what Python gives on a sample of 100% of the rows"
     assert any(same in message for message in caplog.messages)
     # The rule is planted where trees are made, which is on the driver.
     wrong = {**expressions._OPERATORS, ast.Gt: OPERATIONS["ge"]}
     monkeypatch.setattr(expressions, "_OPERATORS", wrong)
     error = bench.run(
-        "label_slices", project, "verify=1.0", "tier=arrow", f"root={bench.folder / 'other'}"
+        "label_slices", project, "verify=1.0", f"tier={tier}", f"root={bench.folder / 'other'}"
     ).error
     assert error == (
-        "slice 'liked' on row id=30: its compiled form (Arrow columns) says True, the Python "
+        f"slice 'liked' on row id=30: its compiled form ({PLACES[tier]}) says True, the Python "
         "function says False; nothing was written. Run it as Python (tiers: {liked: row}) and "
         "report this as a bug of the engine"
     )
-    assert not (bench.folder / "other").exists()
+    assert not (bench.folder / "other" / "masks").exists()
