@@ -89,10 +89,24 @@ class Lists:
         inner = Batch({}, len(encoded.dictionary), self.batch.notes)
         return Lists(self.lens, codes[self.at], inner, inner.keep(encoded.dictionary))
 
+    def counts(self, passing: np.ndarray) -> np.ndarray:
+        """Return how many of each row's elements pass; ``[n]`` int64."""
+        counts: np.ndarray = self._of_rows(np.add, passing, np.int32).astype(np.int64)
+        return counts
+
+    def some(self, passing: np.ndarray) -> np.ndarray:
+        """Return whether one of each row's elements passes; ``[n]`` bool."""
+        return self._of_rows(np.logical_or, passing, np.bool_)
+
+    def _of_rows(self, add: np.ufunc, values: np.ndarray, kind: Any) -> np.ndarray:
+        out, filled = np.zeros(len(self.lens), kind), self.lens > 0
+        if len(values):
+            out[filled] = add.reduceat(values, self.starts[filled], dtype=kind)
+        return out
+
     def where(self, passing: np.ndarray) -> Lists:
         """Return lists of some of the elements."""
-        lens = np.bincount(self.rows[passing], minlength=len(self.lens)).astype(np.int64)
-        return replace(self, lens=lens, at=self.at[passing])
+        return replace(self, lens=self.counts(passing), at=np.compress(passing, self.at))
 
     def parts(self, starts: np.ndarray, lens: np.ndarray) -> Lists:
         """Return lists of elements from some place on, as many as said."""
@@ -172,21 +186,22 @@ def over_array(lens: np.ndarray, array: pa.Array) -> Lists:
 
 
 def _characters(array: pa.Array) -> Lists:
-    """Return the characters of texts: lists over the distinct ones."""
+    """Return the characters of texts: lists over those of ASCII, and the others that occur."""
     text = TextBatch(array.fill_null("") if array.null_count else array)
     data = text.data[: text.size]
-    starts = np.flatnonzero(data.view(np.int8) >= -64)  # noqa: PLR2004 - not 0b10xxxxxx
-    points = data[starts].astype(np.int64)
-    wide = np.flatnonzero(points >= 0x80)  # noqa: PLR2004 - beyond ASCII
-    points[wide] = code_points(text.data, starts[wide])
-    present = np.zeros(0x110000, np.bool_)
-    present[points] = True
-    distinct = np.flatnonzero(present)
-    code = np.zeros(0x110000, np.int64)
-    code[distinct] = np.arange(len(distinct))
-    ends = np.searchsorted(starts, text.offsets) if len(points) < len(data) else text.offsets
-    lists = over_array(np.diff(ends), pa.array([chr(c) for c in distinct.tolist()], pa.string()))
-    return replace(lists, at=code[points])
+    ends, points, beyond = text.offsets, data, np.zeros(0, np.uint32)
+    if data.max(initial=0) >= _ASCII:
+        starts = np.flatnonzero(data.view(np.int8) >= -64)  # noqa: PLR2004 - not 0b10xxxxxx
+        ends, points = np.searchsorted(starts, ends), data[starts].astype(np.int32)
+        wide = np.flatnonzero(points >= _ASCII)
+        beyond, places = np.unique(code_points(text.data, starts[wide]), return_inverse=True)
+        points[wide] = _ASCII + places
+    characters = map(chr, (*range(_ASCII), *beyond.tolist()))
+    lists = over_array(np.diff(ends), pa.array(characters, pa.string()))
+    return replace(lists, at=points)
+
+
+_ASCII = 0x80
 
 
 # Columns
@@ -353,7 +368,8 @@ def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: V
         why = truth_fail(inner, tested)
         passing = truth(tested, inner) if why is None else truth(tested, inner) | (why != 0)
         out = replace(
-            out.where(passing[out.at]), items=replace(values, fail=first_fail(why, values.fail))
+            out.where(passing.take(out.at)),
+            items=replace(values, fail=first_fail(why, values.fail)),
         )
     return Vec("list", out, None, strict_fail(items))
 
@@ -392,7 +408,7 @@ def _until(stops: bool) -> Callable[..., Vec | None]:
         answers = np.zeros(batch.n, np.bool_)
         fail = None
         if why is None:
-            answers[lists.rows[stop[lists.at]]] = True
+            answers = lists.some(stop.take(lists.at))
         else:
             codes = why[lists.at]
             first = np.flatnonzero(stop[lists.at] | (codes != 0))[::-1]

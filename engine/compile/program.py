@@ -383,9 +383,12 @@ def rewritten(tree: Expr, done: dict[Expr, Expr]) -> Expr:
 
 def _rewritten_len(node: Call) -> Call:
     inner = node.args[0]
-    if isinstance(inner, Call) and inner.op == "split" and len(inner.args) == 1:
-        return Call("word_count", inner.args)
-    return node
+    if not isinstance(inner, Call) or (inner.op == "split" and len(inner.args) > 1):
+        return node
+    return Call(_COUNTS[inner.op], inner.args) if inner.op in _COUNTS else node
+
+
+_COUNTS = {"split": "word_count", "findall": "match_count"}  # what the length of a list is
 
 
 def _rewritten_starts(node: Call) -> Call:

@@ -236,6 +236,7 @@ _LISTED = (
     Op("mask", lambda answer: answer, _ONE, _SIMPLE),
     Op("is_nan", _is_nan, _ONE, _SIMPLE, bool),
     Op("word_count", lambda text: len(text.split()), _ONE, Cost(0.8, 0.08), int, on_text=True),
+    Op("match_count", lambda pattern, text: len(pattern.findall(text)), _TWO, Cost(0.5), int),
     # Functions of one value that change nothing.
     Op("len", len, _ONE, Cost(0.03, 0.03, 0.05), int, "function", on_text=True),
     _function("abs", abs, None, _SIMPLE),

@@ -139,6 +139,7 @@ class Kernel:
         self._answers: dict[str, dict[Hashable, int]] = {}
         self._leans: dict[tuple[str, frozenset[str]], LeanFunction | None] = {}
         self._quicker_by_row: frozenset[str] | None = None  # None before a batch was measured
+        self._warm = False  # a first batch takes longer than the others
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -239,7 +240,8 @@ class Kernel:
     def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, BatchMask]:
         """Run the program, and the functions themselves on the rows that it asks about."""
         lifted, program = self._program
-        measures = self._quicker_by_row is None and source.n >= TRIAL
+        measures = self._quicker_by_row is None and source.n >= TRIAL and self._warm
+        self._warm |= source.n >= TRIAL
         seconds: list[float] | None = [] if measures else None
         masks = dict(zip(lifted, program.run(source.columns, source.n, seconds), strict=True))
         costs = dict(zip(lifted, seconds or (), strict=False))
