@@ -39,7 +39,7 @@ from engine.compile.vectors import (
     truth,
     truth_fail,
 )
-from engine.matching.text import TextBatch, code_points
+from engine.matching.text import TextBatch, code_points, ranks
 from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Const
 
@@ -60,12 +60,15 @@ class Lists:
         Where each element is among ``items``.
     batch, items
         The elements' own batch, and their values there.
+    unique
+        Whether no two items are known to be equal.
     """
 
     lens: np.ndarray
     at: np.ndarray
     batch: Batch
     items: Vec
+    unique: bool = False
 
     @functools.cached_property
     def rows(self) -> np.ndarray:
@@ -81,24 +84,25 @@ class Lists:
     @functools.cached_property
     def distinct(self) -> Lists:
         """The same lists over distinct texts; those of other elements as they are."""
-        if self.items.kind != "text" or not len(self.at):
+        if self.unique or self.items.kind != "text" or not len(self.at):
             return self
         array = self.batch.array(self.items.values)
         encoded = pc.dictionary_encode(array, null_encoding="encode")
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         inner = Batch({}, len(encoded.dictionary), self.batch.notes)
-        return Lists(self.lens, codes[self.at], inner, inner.keep(encoded.dictionary))
+        return Lists(self.lens, codes[self.at], inner, inner.keep(encoded.dictionary), unique=True)
 
     def counts(self, passing: np.ndarray) -> np.ndarray:
         """Return how many of each row's elements pass; ``[n]`` int64."""
-        counts: np.ndarray = self._of_rows(np.add, passing, np.int32).astype(np.int64)
+        counts: np.ndarray = self.of_rows(np.add, passing, np.int32).astype(np.int64)
         return counts
 
     def some(self, passing: np.ndarray) -> np.ndarray:
         """Return whether one of each row's elements passes; ``[n]`` bool."""
-        return self._of_rows(np.logical_or, passing, np.bool_)
+        return self.of_rows(np.logical_or, passing, np.bool_)
 
-    def _of_rows(self, add: np.ufunc, values: np.ndarray, kind: Any) -> np.ndarray:
+    def of_rows(self, add: np.ufunc, values: np.ndarray, kind: Any) -> np.ndarray:
+        """Return each row's elements added up; 0 where it has none."""
         out, filled = np.zeros(len(self.lens), kind), self.lens > 0
         if len(values):
             out[filled] = add.reduceat(values, self.starts[filled], dtype=kind)
@@ -111,7 +115,15 @@ class Lists:
     def parts(self, starts: np.ndarray, lens: np.ndarray) -> Lists:
         """Return lists of elements from some place on, as many as said."""
         places = np.arange(lens.sum()) + np.repeat(starts - (np.cumsum(lens) - lens), lens)
-        return Lists(lens, self.at[places], self.batch, self.items)
+        return Lists(lens, self.at[places], self.batch, self.items, self.unique)
+
+
+def picked(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return values at some places: bytes by bytes where both are, which needs no room."""
+    if at.dtype == np.uint8 and values.dtype.itemsize == 1:
+        table = values.tobytes().ljust(_BYTES, b"\0")
+        return np.frombuffer(at.tobytes().translate(table), values.dtype)
+    return values.take(at)
 
 
 def values_at(vec: Vec, at: np.ndarray, source: Batch, target: Batch) -> Vec:
@@ -191,17 +203,20 @@ def _characters(array: pa.Array) -> Lists:
     data = text.data[: text.size]
     ends, points, beyond = text.offsets, data, np.zeros(0, np.uint32)
     if data.max(initial=0) >= _ASCII:
-        starts = np.flatnonzero(data.view(np.int8) >= -64)  # noqa: PLR2004 - not 0b10xxxxxx
-        ends, points = np.searchsorted(starts, ends), data[starts].astype(np.int32)
+        first = data.view(np.int8) >= -64  # noqa: PLR2004 - not 0b10xxxxxx
+        ends, points = ranks(first, ends), np.compress(first, data)
         wide = np.flatnonzero(points >= _ASCII)
-        beyond, places = np.unique(code_points(text.data, starts[wide]), return_inverse=True)
+        starts = np.flatnonzero(data >= _FIRST_LEAD)
+        beyond, places = np.unique(code_points(text.data, starts), return_inverse=True)
+        points = points if _ASCII + len(beyond) <= _BYTES else points.astype(np.int64)
         points[wide] = _ASCII + places
     characters = map(chr, (*range(_ASCII), *beyond.tolist()))
     lists = over_array(np.diff(ends), pa.array(characters, pa.string()))
-    return replace(lists, at=points)
+    return replace(lists, at=points, unique=True)
 
 
-_ASCII = 0x80
+_BYTES = 256  # places that a byte can hold
+_ASCII, _FIRST_LEAD = 0x80, 0xC2  # the first characters beyond ASCII, and the byte they begin with
 
 
 # Columns
@@ -361,14 +376,14 @@ def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: V
         inner = Batch({}, lists.batch.n, batch.notes)
         inner.bind(names[0], lists.items, lists.batch)
     values = value.values(inner)
-    out = replace(lists, batch=inner, items=values)
+    out = replace(lists, batch=inner, items=values, unique=False)
     passes = node.args[2].tree  # type: ignore[attr-defined]
     if not (isinstance(passes, Const) and passes.value is True):
         tested = test.values(inner)
         why = truth_fail(inner, tested)
         passing = truth(tested, inner) if why is None else truth(tested, inner) | (why != 0)
         out = replace(
-            out.where(passing.take(out.at)),
+            out.where(picked(passing, out.at)),
             items=replace(values, fail=first_fail(why, values.fail)),
         )
     return Vec("list", out, None, strict_fail(items))
@@ -408,7 +423,7 @@ def _until(stops: bool) -> Callable[..., Vec | None]:
         answers = np.zeros(batch.n, np.bool_)
         fail = None
         if why is None:
-            answers = lists.some(stop.take(lists.at))
+            answers = lists.some(picked(stop, lists.at))
         else:
             codes = why[lists.at]
             first = np.flatnonzero(stop[lists.at] | (codes != 0))[::-1]
@@ -470,7 +485,7 @@ def _plain_items(lists: Lists, kinds: Sequence[str]) -> np.ndarray | None:
     items = lists.items
     if items.kind == "const" and type(items.values) in (bool, int) and "int" in kinds:
         return np.full(len(lists.at), int(items.values)) if items.values in _INT64 else None
-    return items.values[lists.at] if items.kind in kinds else None
+    return picked(items.values, lists.at) if items.kind in kinds else None
 
 
 def _sum(batch: Batch, lists: Lists, fail: np.ndarray | None) -> Vec | None:
@@ -490,8 +505,7 @@ def _sum(batch: Batch, lists: Lists, fail: np.ndarray | None) -> Vec | None:
     most = max(int(values.max(initial=0)), -int(values.min(initial=0)))
     if most * int(lists.lens.max(initial=0)) not in _INT64:
         return None
-    sums = np.concatenate(([0], np.cumsum(values)))
-    return Vec("int", sums[lists.starts + lists.lens] - sums[lists.starts], None, fail)
+    return Vec("int", lists.of_rows(np.add, values, np.int64), None, fail)
 
 
 def _in_turn(

@@ -39,9 +39,9 @@ def _words(array: pa.Array) -> Lists:
     text = TextBatch(array)
     begins, space = word_marks(text)
     lens = np.diff(ranks(begins, text.offsets))
-    letters = ~space
-    data = np.append(text.data[: text.size][letters], np.zeros(PAD, np.uint8))
-    starts = np.flatnonzero(begins[letters])
+    data = np.append(np.compress(~space, text.data[: text.size]), np.zeros(PAD, np.uint8))
+    starts = np.flatnonzero(begins)
+    starts -= ranks(space, starts)
     ends = np.append(starts, len(data) - PAD)
     buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
     words = pa.Array.from_buffers(pa.large_string(), len(starts), buffers)
