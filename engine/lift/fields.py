@@ -11,7 +11,7 @@ import ast
 import copy
 import functools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR, CO_NESTED
 from types import CodeType, FunctionType
@@ -40,11 +40,14 @@ class OfFields:
         Field to the name of its parameter, in order. No source can have such a name.
     node
         The tree that the code was compiled from.
+    sets
+        The fields that it returns the values of: of one the value, of others a tuple.
     """
 
     code: CodeType
     fields: Mapping[str, str]
     node: Function
+    sets: tuple[str, ...] = ()
 
     def bound(self, f: FunctionType, resources: Mapping[str, Any]) -> FunctionType | None:
         """Return the function of fields; None if calling ``f`` with a row raises by itself.
@@ -85,25 +88,46 @@ def of_fields(f: Any, columns: frozenset[str]) -> OfFields | None:
 
 @functools.lru_cache(maxsize=10_000)
 def _of_fields(f: FunctionType, code: CodeType, columns: frozenset[str]) -> OfFields | None:
+    return without_row(f, code, lambda node: _reading(node, columns))
+
+
+WithoutRow = tuple[Function, Mapping[str, str], tuple[str, ...]]  # as the last of OfFields
+
+
+def without_row(
+    f: FunctionType, code: CodeType, change: Callable[[Function], WithoutRow]
+) -> OfFields | None:
+    """Return a function as ``change`` makes its tree, or None where it or the place forbids it.
+
+    Parameters
+    ----------
+    f
+        The function.
+    code
+        Its code.
+    change
+        Returns another tree, whose first parameters are fields, these with their parameters, and
+        the fields that it returns.
+    """
     if code.co_flags & _LAZY or "__class__" in code.co_freevars:
         return None
     try:
         node, module = located(f)
         at = _compiled(node, module, code).index(code)
-        changed, fields = _without_row(node, columns)
+        changed, fields, sets = change(node)
         over_fields = _compiled(changed, module, code)
-    except (SourceError, _RowEscapesError, RecursionError, ValueError):
+    except (SourceError, RowEscapesError, RecursionError, ValueError):
         return None  # ValueError: it doesn't compile to the same alone, as in a class with __names
     if any(_LOOKS_AROUND.intersection(one.co_names) for one in codes(over_fields[at])):
         return None  # a field may have such a name
-    return OfFields(_named_as(code, over_fields[at]), fields, changed)
+    return OfFields(_named_as(code, over_fields[at]), fields, changed, sets)
 
 
 # With these, code sees the names of its variables.
 _LOOKS_AROUND = REFLECTION | {"dir", "stack"}
 
 
-class _RowEscapesError(Exception):
+class RowEscapesError(Exception):
     """The function does something with its row that isn't reading a field."""
 
 
@@ -147,26 +171,45 @@ def _named_as(old: CodeType, new: CodeType) -> CodeType:
     return new.replace(co_qualname=old.co_qualname, co_consts=consts)
 
 
-def _without_row(node: Function, columns: frozenset[str]) -> tuple[Function, dict[str, str]]:
+def _reading(node: Function, columns: frozenset[str]) -> WithoutRow:
     """Return a function's tree with parameters for the fields, and those."""
-    own = copy.deepcopy(node)
-    arguments = own.args
-    places = arguments.posonlyargs or arguments.args
-    if not places or any(getattr(arguments, star) for star in _STARS):
-        raise _RowEscapesError
-    row = places.pop(0)
-    if isinstance(own, ast.AsyncFunctionDef) or row.arg in _bound_within(own):
-        raise _RowEscapesError
-    reader = _Reader(row.arg, columns)
+    own, row = own_row(node)
+    reader = FieldReader(row.arg, columns)
     if isinstance(own, ast.Lambda):
         own.body = reader.visit(own.body)
     else:
         own.body = [reader.visit(statement) for statement in own.body]
-    names = list(reader.fields.values()) or [f"{row.arg}."]  # a call needs an argument
+    add_parameters(own, row, list(reader.fields.values()))
+    return own, reader.fields, ()
+
+
+def own_row(node: Function) -> tuple[Function, ast.arg]:
+    """Return a copy of a function's tree without its row, and the row.
+
+    Raises
+    ------
+    RowEscapesError
+        If something else than an assignment may bind the row's name.
+    """
+    own = copy.deepcopy(node)
+    arguments = own.args
+    places = arguments.posonlyargs or arguments.args
+    if not places or any(getattr(arguments, star) for star in _STARS):
+        raise RowEscapesError
+    row = places.pop(0)
+    if isinstance(own, ast.AsyncFunctionDef) or row.arg in _bound_within(own):
+        raise RowEscapesError
+    return own, row
+
+
+def add_parameters(own: Function, row: ast.arg, names: list[str]) -> None:
+    """Put parameters where the row was."""
+    arguments = own.args
+    places = arguments.posonlyargs or arguments.args
+    names = names or [f"{row.arg}."]  # a call needs an argument
     places[:0] = [ast.copy_location(ast.arg(name), row) for name in names]
     n_required = len(arguments.posonlyargs + arguments.args)
     arguments.defaults = arguments.defaults[:n_required]
-    return own, reader.fields
 
 
 def _bound_within(node: ast.AST) -> Iterator[str]:
@@ -180,7 +223,7 @@ def _bound_within(node: ast.AST) -> Iterator[str]:
                     yield name
 
 
-class _Reader(ast.NodeTransformer):
+class FieldReader(ast.NodeTransformer):
     """Puts a parameter where a field of the row is read."""
 
     def __init__(self, row: str, columns: frozenset[str]) -> None:
@@ -188,18 +231,21 @@ class _Reader(ast.NodeTransformer):
         self.fields: dict[str, str] = {}
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """Put a parameter in the place of `x.name`."""
         if self._is_read(node) and not node.attr.startswith("__"):
             return self._field(node.attr, node)
         return self.generic_visit(node)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """Put a parameter in the place of `x["name"]`."""
         if self._is_read(node) and isinstance(node.slice, ast.Constant):
             return self._field(node.slice.value, node)
         return self.generic_visit(node)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
+        """Refuse any other use of the row."""
         if node.id == self.row:
-            raise _RowEscapesError
+            raise RowEscapesError
         return node
 
     def _is_read(self, node: ast.Attribute | ast.Subscript) -> bool:
@@ -208,6 +254,6 @@ class _Reader(ast.NodeTransformer):
 
     def _field(self, name: Any, node: ast.expr) -> ast.AST:
         if not isinstance(name, str) or name not in self.columns:
-            raise _RowEscapesError
+            raise RowEscapesError
         parameter = self.fields.setdefault(name, f"{self.row}.{name}")
         return ast.copy_location(ast.Name(parameter, ast.Load()), node)

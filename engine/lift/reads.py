@@ -75,7 +75,7 @@ def slice_reads(sf: SlicingFunction) -> Reads:
     >>> sorted(slice_reads(SlicingFunction("a", lambda x: len(x.text) < x["most"])).columns)
     ['most', 'text']
     """
-    before = functools.reduce(_then, map(_chain_reads, sf.chain), Reads())
+    before = functools.reduce(_then, map(reads_in_chain, sf.chain), Reads())
     return _then(before, reads(sf.f)) if sf.f is not None else before
 
 
@@ -95,7 +95,8 @@ def preprocessor_reads(p: Preprocessor) -> Reads:
     return reads(p.f) if p.fields is None else Reads(*p.fields)
 
 
-def _chain_reads(p: Preprocessor) -> Reads:
+def reads_in_chain(p: Preprocessor) -> Reads:
+    """Return what a preprocessor reads of a row on whose other fields functions go on."""
     own = preprocessor_reads(p)
     if own.escapes or p.fields is not None or _gives_back(*_code(p.f)):
         return own

@@ -47,6 +47,7 @@ from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
 from engine.matching.patterns import Search
 from engine.plain import plain
+from engine.run.chains import Chains, Stage
 from engine.run.lean import Answers, Failure, LeanFunction, lean_function
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.run.row_faults import Fault, Texts, cause_of, place_of, read_of
@@ -136,6 +137,7 @@ class Kernel:
         self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
         self.decoders = dict(decoders or {})
         self._preprocessing = Preprocessing()
+        self._chains = Chains(self._preprocessing)
         self._answers: dict[str, dict[Hashable, int]] = {}
         self._leans: dict[tuple[str, frozenset[str]], LeanFunction | None] = {}
         self._quicker_by_row: frozenset[str] | None = None  # None before a batch was measured
@@ -330,15 +332,23 @@ class Kernel:
                 codes = lean(sf, source, faults)
             if codes is None:
                 states = states or {(): Prepared(rows())}
-                prepared = self._preprocessing.after(sf.chain, states if shared else dict(states))
+                if source and shared:
+                    prepared = self._chains.after(sf.chain, source).prepared()
+                else:
+                    alone = states if shared else dict(states)
+                    prepared = self._preprocessing.after(sf.chain, alone)
                 run = self._once_each if sf.pure and shared else _run_rows
                 codes = run(sf, prepared, states[()].rows, faults)
             masks[sf.id] = BatchMask.of(codes)
+        if source:
+            source.stages.clear()  # each knows its source
         return masks
 
     def _run_lean(
         self, sf: SlicingFunction, source: _Source, faults: list[Fault]
     ) -> np.ndarray | None:
+        if sf.chain:
+            return self._run_chain(sf, source, faults)
         lean = self._lean(sf, source.names)
         if lean is None:
             return None
@@ -351,6 +361,28 @@ class Kernel:
             return None
         faults += _lean_faults(lean, answers, source)
         return answers.codes
+
+    def _run_chain(
+        self, sf: SlicingFunction, source: _Source, faults: list[Fault]
+    ) -> np.ndarray | None:
+        """Run a function over what its preprocessors made; over rows where one of them failed."""
+        stage = self._chains.after(sf.chain, source)
+        lean = None if stage.fields is None else self._lean(sf, stage.names)
+        columns = None if lean is None else stage.columns(lean)
+        if lean is None or columns is None:
+            return None
+        answers = lean.run(columns, len(stage.at))
+        if answers is None:
+            return None
+        codes = np.full(source.n, -1, np.int8)
+        codes[stage.at] = answers.codes
+        unsure = stage.at[[*answers.errors, *answers.wrong]].tolist()
+        open_ = np.array(sorted({*stage.failed, *unsure}), np.int64)
+        if len(open_):
+            own: list[Fault] = []
+            codes[open_] = _run_rows(sf, stage.prepared(open_), source.rows(open_), own)
+            faults += [f.at(int(open_[f.row])) for f in own]
+        return codes
 
     def _lean(self, sf: SlicingFunction, columns: frozenset[str]) -> LeanFunction | None:
         key = sf.id, columns
@@ -425,6 +457,7 @@ class _Source:
         self.unreadable: dict[str, Mapping[int, Unreadable]] = {}
         self._rows: list[Row] | None = None
         self._shared: dict[str, Sequence[Any]] = {}
+        self.stages: dict[tuple[int, ...], Stage] = {}
 
     def series(self, names: Iterable[str]) -> dict[str, pd.Series]:
         """Return columns as Series, null for what Python can't hold; what that is stays noted."""

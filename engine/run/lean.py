@@ -7,7 +7,7 @@ answer, and on which rows they fail, is what :mod:`engine.run.kernel` has with a
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType, TracebackType
 from typing import Any, NamedTuple, cast
@@ -58,20 +58,22 @@ class Answers:
     wrong: Mapping[int, Any]
 
 
-class LeanFunction:
-    """A row function over fields, ready for batches.
+class LeanCall:
+    """A function of users' over fields, ready for batches.
 
     Parameters
     ----------
-    sf
-        The slicing function.
+    f
+        The function of a row.
     of
         Its code over fields.
+    resources
+        What else it is called with.
     """
 
-    def __init__(self, sf: SlicingFunction, of: OfFields) -> None:
-        self.f = cast("FunctionType", sf.f)  # of_fields takes no other
-        self.sf, self.of = sf, of
+    def __init__(self, f: Any, of: OfFields, resources: Mapping[str, Any]) -> None:
+        self.f = cast("FunctionType", f)  # of_fields takes no other
+        self.of, self._resources = of, resources
         self._places: dict[_At, tuple[frozenset[str], Place]] = {}
         self._inner = {id(code): code for code in codes(of.code) if code is not of.code}
         self._changed: dict[Any, frozenset[str]] = {}
@@ -88,13 +90,29 @@ class LeanFunction:
             self._changed[key] = may_change(self.of, self.f, own)
         return self._changed[key]
 
-    def run(self, columns: Mapping[str, Sequence[Any]], n: int) -> Answers | None:
-        """Return what it says of each row; None where calling it with a row fails by itself."""
-        f = self.of.bound(self.f, self.sf.resources)
+    def call(
+        self,
+        columns: Mapping[str, Sequence[Any]],
+        n: int,
+        fail: Callable[[int, BaseException, Place | None, frozenset[str]], None],
+    ) -> list[Any] | None:
+        """Return what it says of each row; None where calling it with a row fails by itself.
+
+        Parameters
+        ----------
+        columns
+            The fields' values.
+        n
+            The number of rows.
+        fail
+            Gets each row on which it fails, what it raised and where, and what was surely read
+            before. The answer is None there.
+        """
+        f = self.of.bound(self.f, self._resources)
         if f is None:
             return None
         values = [columns[c] for c in self.of.fields] or [(None,) * n]
-        rows, out, errors = map(f, *values), list[Any](), dict[int, Failure]()
+        rows, out = map(f, *values), list[Any]()
         code, inner, places = self.of.code, self._inner, self._places
         while len(out) < n:
             try:
@@ -111,16 +129,9 @@ class LeanFunction:
                     instruction = below.tb_lasti if within in inner else -1  # type: ignore[union-attr]
                     at = type(error), trace.tb_lasti, within, instruction
                     read, place = places[at] if at in places else self._place(error, at, trace)
-                row = len(out)
-                for column in read:
-                    if columns[column][row] is None:
-                        break
-                else:
-                    error.__traceback__ = None
-                    errors[row] = Failure(error, place, read)
+                fail(len(out), error.with_traceback(trace), place, read)
                 out.append(None)
-        codes, wrong = _codes(out)
-        return Answers(codes, errors, wrong)
+        return out
 
     def _place(
         self,
@@ -150,9 +161,44 @@ class LeanFunction:
         return frozenset(), place_of(trace)
 
 
+class LeanFunction(LeanCall):
+    """A row function over fields, ready for batches.
+
+    Parameters
+    ----------
+    sf
+        The slicing function.
+    of
+        Its code over fields.
+    """
+
+    def __init__(self, sf: SlicingFunction, of: OfFields) -> None:
+        super().__init__(sf.f, of, sf.resources)
+        self.sf = sf
+
+    def run(self, columns: Mapping[str, Sequence[Any]], n: int) -> Answers | None:
+        """Return what it says of each row; None where calling it with a row fails by itself."""
+        errors: dict[int, Failure] = {}
+
+        def fail(
+            row: int, error: BaseException, place: Place | None, read: frozenset[str]
+        ) -> None:
+            for column in read:
+                if columns[column][row] is None:
+                    return
+            error.__traceback__ = None
+            errors[row] = Failure(error, place, read)
+
+        out = self.call(columns, n, fail)
+        if out is None:
+            return None
+        codes, wrong = _codes(out)
+        return Answers(codes, errors, wrong)
+
+
 def lean_function(sf: SlicingFunction, columns: Iterable[str]) -> LeanFunction | None:
     """Return a row function over a table's columns, if it does nothing with its row but read."""
-    of = None if sf.chain else of_fields(sf.f, frozenset(columns))
+    of = of_fields(sf.f, frozenset(columns))
     return None if of is None else LeanFunction(sf, of)
 
 

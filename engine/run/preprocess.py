@@ -97,10 +97,10 @@ class Preprocessing:
         done = tuple(id(p) for p in chain)
         if done not in states:
             before = self.after(chain[:-1], states)
-            states[done] = before.then(self._steps(chain[-1], before.rows))
+            states[done] = before.then(self.steps(chain[-1], before.rows))
         return states[done]
 
-    def _steps(self, p: Preprocessor, rows: Sequence[Any]) -> Sequence[Any]:
+    def steps(self, p: Preprocessor, rows: Sequence[Any]) -> Sequence[Any]:
         """Return what a preprocessor does with each row."""
         if p.batch and not plain():
             return self._run_distinct(p, rows) if p.memoize else run_many(p, rows)

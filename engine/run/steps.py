@@ -18,7 +18,7 @@ from engine.slicing.functions import Preprocessor, not_a_row
 from engine.slicing.rows import Row, TracedMutableRow, Unreadable, own_copy, values_of
 
 # Values that nobody can change in place, and so need no copy.
-_FIXED = (str, int, float, bytes, type(None), Decimal, dt.date, dt.time, dt.timedelta)
+FIXED = (str, int, float, bytes, type(None), Decimal, dt.date, dt.time, dt.timedelta)
 
 
 class Undecided:
@@ -75,7 +75,7 @@ def run_one(p: Preprocessor, x: Any, read: set[str]) -> Any:
     def is_set(name: str, value: Any) -> bool:
         if name not in unset or value is not before[name]:  # set to the same value is set, too
             return True
-        return name in read and not isinstance(value, _FIXED)  # maybe changed in place
+        return name in read and not isinstance(value, FIXED)  # maybe changed in place
 
     fields = {k: v for k, v in values.items() if is_set(k, v)}
     return Change(fields, _shared(before.keys() - values.keys()), _shared(read))
@@ -153,14 +153,14 @@ def _run_batch(p: Preprocessor, rows: Sequence[Row], read: set[str]) -> list[Cha
         for own, old, new in zip(
             fields, before, per_row(p.name, name, column, len(rows)), strict=True
         ):
-            if is_set or new is not old[name] or not isinstance(new, _FIXED):
+            if is_set or new is not old[name] or not isinstance(new, FIXED):
                 own[name] = new
     gone, reads = _shared(lists.keys() - values.keys()), _shared(read)
     return [Change(own, gone, reads) for own in fields]
 
 
 def _own(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v if isinstance(v, _FIXED) else own_copy(v) for k, v in values.items()}
+    return {k: v if isinstance(v, FIXED) else own_copy(v) for k, v in values.items()}
 
 
 _SETS: dict[frozenset[str], frozenset[str]] = {}

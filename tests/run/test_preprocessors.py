@@ -24,6 +24,7 @@ from engine import (
 )
 from engine.run import preprocess
 from engine.run.kernel import Kernel
+from engine.slicing.rows import Row
 
 
 def seen_by(sfs_of, columns, pre=()):
@@ -286,8 +287,11 @@ def test_the_memo_forgets_the_oldest(monkeypatch):
     monkeypatch.setattr(preprocess, "MEMO_SIZE", 2)
     calls = []
     kernel = Kernel([SlicingFunction("s", lambda x: True, pre=[counted(calls, True)])])
-    kernel.run({"text": pa.array(["a", "b", "a", "c", "a", "b"])})
+    kernel.run_rows([Row({"text": text}) for text in ["a", "b", "a", "c", "a", "b"]])
     assert calls == ["a", "b", "c", "b"]
+    for batch in (["a"], ["b", "c"], ["a"]):
+        kernel.run({"text": pa.array(batch)})
+    assert calls[4:] == ["a", "b", "c", "a"]
 
 
 def test_a_kernel_travels_without_its_memo():
