@@ -153,6 +153,12 @@ def values_at(values: Sequence[Any], at: np.ndarray) -> list[Any]:
     return kind([values[i] for i in at.tolist()])
 
 
+def values_between(values: Sequence[Any], start: int, stop: int) -> Sequence[Any]:
+    """Return a column's values from one place to another."""
+    some = values[start:stop]
+    return PartialValues(some) if isinstance(values, PartialValues) else some
+
+
 def unreadable_rows(values: Sequence[Any]) -> np.ndarray | None:
     """Return which of a column's values Python can't hold; None where it can hold all."""
     if not isinstance(values, PartialValues):

@@ -181,7 +181,8 @@ class _Uses:
 
 
 _LOAD = ast.Load()
-ANY = pa.struct([("?", pa.struct([]))])  # a value that nothing is known of
+ANY = pa.struct([("?", pa.struct([]))])  # a value of ours of which nothing is known
+UNKNOWN = pa.dictionary(pa.int8(), pa.string())  # one of a type that may do anything when used
 
 
 def _texts(node: ast.AST) -> Iterator[str]:

@@ -7,8 +7,9 @@ It runs once, whoever looks at what it did.
 
 from __future__ import annotations
 
+import collections
 import functools
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from itertools import chain as joined
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.arrow.values import PartialValues, values_at
-from engine.lift.changes import ANY
+from engine.lift.changes import UNKNOWN
 from engine.lift.reads import reads_in_chain
 from engine.lift.setters import of_setters
 from engine.run.lean import LeanCall
@@ -102,10 +103,10 @@ class Stage:
         """Return the fields whose values a function may change in place."""
         kinds = {c: self._kind(c) for c in call.of.fields}
         changed = call.changed(kinds)
-        unsure = [c for c in changed if self.fields and c in self.fields and kinds[c] == ANY]
+        unsure = [c for c in changed if self.fields and c in self.fields and not _is_flat(kinds[c])]
         if not unsure:
             return changed
-        self._kinds |= {c: _content(self.values(c)) for c in unsure}
+        self._kinds |= {c: _with_content(kinds[c], self.values(c)) for c in unsure}
         return call.changed(kinds | {c: self._kinds[c] for c in unsure})
 
     def prepared(self, at: np.ndarray | None = None) -> Prepared:
@@ -116,8 +117,9 @@ class Stage:
         if not self.fields or name not in self.fields:
             return self.source.kinds[name]
         if name not in self._kinds:
-            types = set(map(type, self.values(name)))
-            self._kinds[name] = ANY if has_containers(types) else pa.null()
+            types = set(map(type, self.fields[name])) - {type(None)}
+            like = next((k for kinds, k in _CONTAINERS.items() if types <= kinds), UNKNOWN)
+            self._kinds[name] = like if has_containers(types) else pa.null()
         return self._kinds[name]
 
     def _own(self, name: str) -> Sequence[Any]:
@@ -141,6 +143,9 @@ class _Did(Protocol):
 
     def step(self, place: int, x: Row) -> Any:
         """Return what it did with a row."""
+
+    def row(self, place: int, x: Row) -> Any:
+        """Return a row after it, or Undecided."""
 
 
 class _After(Stage):
@@ -172,11 +177,26 @@ class _After(Stage):
         return self._prepared(np.arange(self.source.n), self._before.prepared())
 
     def _prepared(self, at: np.ndarray, before: Prepared) -> Prepared:
-        places = np.searchsorted(self._before.at, at).tolist()
-        pairs = zip(places, before.rows, strict=True)
-        return before.then([
-            x if type(x) is Undecided else self._did.step(place, x) for place, x in pairs
-        ])  # fmt: skip
+        places, row = np.searchsorted(self._before.at, at).tolist(), self._did.row
+        rows = [
+            x if type(x) is Undecided else row(place, x)
+            for place, x in zip(places, before.rows, strict=True)
+        ]
+        return Prepared(rows, before, _Steps(self._did, places, before.rows))
+
+
+class _Steps(Sequence[Any]):
+    """What a preprocessor did with each of some rows, made when it is asked for."""
+
+    def __init__(self, did: _Did, places: Sequence[int], rows: Sequence[Any]) -> None:
+        self._did, self._places, self._rows = did, places, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, i: Any) -> Any:
+        x = self._rows[i]
+        return x if type(x) is Undecided else self._did.step(self._places[i], x)
 
 
 class _ByColumns:
@@ -190,6 +210,7 @@ class _ByColumns:
         errors: Mapping[int, tuple[BaseException, frozenset[str]]],
     ) -> None:
         self._p, self._of, self._out, self._errors = p, call.of, out, errors
+        self._again: dict[int, Any] = {}
         self.failures: Mapping[int, Set[str]] = {place: read for place, (_, read) in errors.items()}
 
     def fields(self) -> Mapping[str, Sequence[Any]]:
@@ -209,7 +230,18 @@ class _ByColumns:
         error, read = self._errors[place]
         if read >= self._of.fields.keys():
             return Undecided(error, read)
-        return step(functools.partial(run_one, self._p), x)  # its place doesn't say what it read
+        if place not in self._again:  # its place doesn't say what it read
+            self._again[place] = step(functools.partial(run_one, self._p), x)
+        return self._again[place]
+
+    def row(self, place: int, x: Row) -> Any:
+        if place in self._errors:
+            step = self.step(place, x)
+            return step.applied(x) if type(step) is Change else step
+        out, sets = self._out[place], self._of.sets
+        if len(sets) == 1:
+            return type(x)({**values_of(x), sets[0]: out})
+        return type(x)({**values_of(x), **dict(zip(sets, out, strict=True))})
 
 
 class _BySteps:
@@ -243,6 +275,10 @@ class _BySteps:
 
     def step(self, place: int, _: Row) -> Any:
         return self._steps[place]
+
+    def row(self, place: int, x: Row) -> Any:
+        step = self._steps[place]
+        return step.applied(x) if type(step) is Change else step
 
 
 _ABSENT: Any = object()  # stands for a field that a preprocessor left alone
@@ -339,27 +375,45 @@ def _run_all(call: LeanCall, columns: _Columns, n: int, errors: _Errors) -> list
 
 def _keys(columns: Sequence[Sequence[Any]], n: int) -> Sequence[Hashable] | None:
     """Return what tells a memoized preprocessor's inputs apart; None where that can't be said."""
-    if len(columns) == 1 and set(map(type, columns[0])) <= {str}:
+    if not columns:
+        return [()] * n
+    if len(columns) == 1 and set(map(type, columns[0])) <= {str}:  # as hashable has them
         return columns[0]
     try:
-        keys = [hashable(values) for values in zip(*columns, strict=True)] if columns else [()] * n
+        keys = [*map(hashable, columns[0] if len(columns) == 1 else zip(*columns, strict=True))]
         set(keys)
     except Exception:  # a value of the user's own: rows say which
         return None
     return keys
 
 
-def _content(values: Sequence[Any]) -> pa.DataType:
-    """Return a type like that of containers, of which Arrow has none: what holds fixed values."""
-    types = set(map(type, values)) - {type(None)}
+# Types like those of Python's containers, of whose content nothing is known.
+_LIST, _MAP = pa.list_(UNKNOWN), pa.map_(pa.string(), UNKNOWN)
+_CONTAINERS = {frozenset({list, tuple, set, frozenset}): _LIST, frozenset({dict}): _MAP}
+_FLAT = {_LIST: pa.list_(pa.null()), _MAP: pa.map_(pa.string(), pa.null())}
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    return kind not in _FLAT
+
+
+def _with_content(kind: pa.DataType, values: Sequence[Any]) -> pa.DataType:
+    """Return a type of containers that says whether what they hold can be changed in place."""
     some = [v for v in values if v is not None]
-    for kinds, like in _LIKE.items():
-        if types <= kinds:
-            inner = some if like is not _MAP else joined.from_iterable(v.items() for v in some)
-            if all(issubclass(t, FIXED) for t in set(map(type, joined.from_iterable(inner)))):
-                return like
-    return ANY
+    if kind == _MAP:
+        fixed = _are_fixed(joined.from_iterable(joined.from_iterable(v.items() for v in some)))
+    else:
+        fixed = _are_texts(some) or _are_fixed(joined.from_iterable(some))
+    return _FLAT[kind] if fixed else UNKNOWN
 
 
-_MAP = pa.map_(pa.string(), pa.string())
-_LIKE = {frozenset({list, tuple, set, frozenset}): pa.list_(pa.null()), frozenset({dict}): _MAP}
+def _are_texts(lists: Iterable[Any]) -> bool:
+    try:
+        collections.deque(map("".join, lists), maxlen=0)  # quicker than asking each for its type
+    except TypeError:
+        return False
+    return True
+
+
+def _are_fixed(values: Iterable[Any]) -> bool:
+    return all(issubclass(t, FIXED) for t in set(map(type, values)))

@@ -39,6 +39,7 @@ from engine.arrow.values import (
     readable,
     unreadable_rows,
     values_at,
+    values_between,
 )
 from engine.compile.program import Program
 from engine.compile.repeats import repeats
@@ -77,6 +78,7 @@ from engine.slicing.rows import (
 from engine.slicing.slices import SliceKind
 
 _UNKNOWN = -2  # a code that isn't known yet
+_PART = 1024  # rows that go through preprocessors at a time
 TRIAL = 1024  # rows, at least, of a batch that is measured
 _TRIED = 4096  # rows, at most, on which another way is tried
 _SLOW = 5e-8  # seconds per row that make another way worth a trial
@@ -228,7 +230,10 @@ class Kernel:
         by_row = self._by_row  # before a first batch says more
         if len(self.trees) > len(self._combined):
             masks |= self._run_trees(source, faults)
-        masks |= self._run_functions(by_row, source.rows, faults, source)
+        parted = [sf for sf in by_row if sf.chain and not any(p.batch for p in sf.chain)]
+        whole = [sf for sf in by_row if sf not in parted]
+        masks |= self._run_functions(whole, source.rows, faults, source)
+        masks |= self._run_parts(parted, source, faults)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
                 of_series = series or source.series(self.series)
@@ -314,6 +319,24 @@ class Kernel:
         codes = self._run_lean(sf, distinct, own)
         faults += [f.at(i) for f in own for i in np.flatnonzero(found.places == f.row).tolist()]
         return None if codes is None else codes[found.places]
+
+    def _run_parts(
+        self, sfs: Sequence[SlicingFunction], source: _Source, faults: list[Fault]
+    ) -> dict[str, BatchMask]:
+        """Run functions behind preprocessors over a few rows at a time.
+
+        What preprocessors make is large; of few rows it is still in the processor's cache.
+        """
+        parts = []
+        for start in range(0, source.n, _PART) if sfs else ():
+            part, own = source.part(start, start + _PART), list[Fault]()
+            parts.append(self._run_functions(sfs, part.rows, own, part))
+            faults += [f.at(start + f.row) for f in own]
+        none = np.empty(0, np.int8)
+        return {
+            sf.id: BatchMask.of(np.concatenate([none, *(p[sf.id].codes for p in parts)]))
+            for sf in sfs
+        }
 
     def _run_functions(
         self,
@@ -482,6 +505,14 @@ class _Source:
         arrays = {c: taken_from(self.columns[c], places) for c in columns if c in self.columns}
         lists = {c: values_at(known[c], at) for c in columns if c in known}
         return _Source(arrays, len(at), lists, self.decoders)
+
+    def part(self, start: int, stop: int) -> _Source:
+        """Return the rows from one position to another."""
+        columns = {c: array[start:stop] for c, array in self.columns.items()}
+        lists = {c: values_between(v, start, stop) for c, v in self.lists.items()}
+        part = _Source(columns, min(stop, self.n) - start, lists, self.decoders)
+        part._shared = {c: values_between(v, start, stop) for c, v in self._shared.items()}
+        return part
 
     @functools.cached_property
     def names(self) -> frozenset[str]:

@@ -180,9 +180,7 @@ class LeanFunction(LeanCall):
         """Return what it says of each row; None where calling it with a row fails by itself."""
         errors: dict[int, Failure] = {}
 
-        def fail(
-            row: int, error: BaseException, place: Place | None, read: frozenset[str]
-        ) -> None:
+        def fail(row: int, error: BaseException, place: Place | None, read: frozenset[str]) -> None:
             for column in read:
                 if columns[column][row] is None:
                     return

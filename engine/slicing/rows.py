@@ -350,7 +350,8 @@ def own_copy(value: Any) -> Any:
     if kind in _UNCHANGING:
         return value
     if kind is list:
-        return [own_copy(v) for v in value]
+        flat = _UNCHANGING.issuperset(map(type, value))
+        return value.copy() if flat else [own_copy(v) for v in value]
     if kind is dict:
         return {k: own_copy(v) for k, v in value.items()}
     if isinstance(value, Row):

@@ -22,7 +22,7 @@ from engine import (
     compile_slices,
     preprocessor,
 )
-from engine.run import preprocess
+from engine.run import chains, preprocess
 from engine.run.kernel import Kernel
 from engine.slicing.rows import Row
 
@@ -284,7 +284,8 @@ def test_a_key_that_fails_on_null_is_null():
 
 
 def test_the_memo_forgets_the_oldest(monkeypatch):
-    monkeypatch.setattr(preprocess, "MEMO_SIZE", 2)
+    for module in (preprocess, chains):
+        monkeypatch.setattr(module, "MEMO_SIZE", 2)
     calls = []
     kernel = Kernel([SlicingFunction("s", lambda x: True, pre=[counted(calls, True)])])
     kernel.run_rows([Row({"text": text}) for text in ["a", "b", "a", "c", "a", "b"]])
