@@ -19,7 +19,7 @@ from engine.masks.pairs import Overlap
 from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
-from engine.metrics.formulas.classification import confusions
+from engine.metrics.formulas.classification import FEW, check_shown, confusions
 from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import State
 from engine.metrics.inference.compare import compare, flips
@@ -250,6 +250,8 @@ class Evaluation:
     def confusion(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows of each label by each prediction.
 
+        Of more than three classes the rows are read again, for no metric needs all of that.
+
         Parameters
         ----------
         slice_id
@@ -267,9 +269,19 @@ class Evaluation:
         ------
         MetricError
             If it wasn't evaluated, or has no such matrix.
+            If there are more classes than can be shown.
         """
         at = self._slice(slice_id)
         of = self._of_family("confusion", metric, "confusion matrix", "accuracy")
+        scan = self._scan
+        if len(self.spec.classes) > FEW:
+            check_shown(self.spec.labels)
+            one = [] if at == 0 else [slice_id]
+            spec = replace(
+                self.spec, metrics=[], custom=[], slice_ids=one, overlap=False, matrix=True
+            )
+            with self._rows.running():
+                scan, at = replace(self._rows, spec=spec).scan(None, 0), len(one)
         label, pred = zip(*product(self.spec.classes, repeat=2), strict=True)
 
         def columns(state: State) -> dict[str, Any]:
@@ -279,7 +291,7 @@ class Evaluation:
             )
             return {"label": label, "pred": pred, "rows": rows, "weight": weight}
 
-        return self._by_split(columns)
+        return self._by_split(columns, scan)
 
     def calibration(self, slice_id: str = OVERALL, metric: str | None = None) -> pd.DataFrame:
         """Return a slice's rows, mean confidence and share right, per bin of confidence.
@@ -309,13 +321,14 @@ class Evaluation:
                     "weight": rows, "confidence": confidence / rows, "accuracy": right / rows,
                 }  # fmt: skip
 
-        return self._by_split(columns)
+        return self._by_split(columns, self._scan)
 
-    def _by_split(self, columns: Callable[[State], Mapping[str, Any]]) -> pd.DataFrame:
+    @staticmethod
+    def _by_split(columns: Callable[[State], Mapping[str, Any]], scan: Scan) -> pd.DataFrame:
         """Return what is shown of each model's and split's state."""
         tables = [
             pd.DataFrame({"model_id": model, "split": split, **columns(part.state)})
-            for (model, split), part in by_split(self._scan.parts)
+            for (model, split), part in by_split(scan.parts)
         ]
         return pd.concat(tables, ignore_index=True)
 

@@ -72,7 +72,7 @@ class LocalRows:
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
         """Add up all states, a task per processor; one where users' metrics may know no threads."""
         form, places = self._form(replicates if hashed else 0), self._places(hashed)
-        batches = self.table.to_batches(max_chunksize=_CHUNK)
+        batches = self.table.to_batches(max_chunksize=form.rows_at_once(_CHUNK))
         processors = 1 if self.spec.custom else os.cpu_count() or 1
         tasks = max(1, min(processors, len(batches)))
 

@@ -400,10 +400,22 @@ def test_weights_leave_no_rest_where_there_is_nothing():
                 confusion = np.zeros((classes, classes))
                 confusion[1] = rng.random(classes)
                 transposed = name == "matthews_corrcoef" and rng.random() < 0.5
-                cells = (confusion.T if transposed else confusion).reshape(1, -1)
-                one = State({"confusion": cells})
+                one = of_confusion(confusion.T if transposed else confusion)
                 metric, of = parse_metric(name), Classes(tuple(range(classes)), 1)
                 assert [float(v[0]) for v in compute(metric, one, of, one)] == [0.0, UNDEFINED]
+
+
+def of_confusion(confusion: np.ndarray) -> State:
+    """The state of one set of rows, in all forms that it has of few and of many classes."""
+    wrong = confusion - np.diag(np.diag(confusion))
+    others = np.arange(len(confusion)) != 1
+    of_one = [confusion[np.ix_(a, b)].sum() for a in (others, ~others) for b in (others, ~others)]
+    cells = {
+        "confusion": confusion.ravel(), "confusion of one": np.array(of_one),
+        "confusion right": np.diag(confusion), "confusion missed": wrong.sum(axis=1),
+        "confusion false": wrong.sum(axis=0),
+    }  # fmt: skip
+    return State({name: of[None] for name, of in cells.items()})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -80,11 +81,13 @@ def test_log_loss_of_many_classes(classes):
 def test_metrics_without_a_confusion_are_those_with_one(weighted, monkeypatch):
     names = [*BINARY_ORACLES, *AVERAGES]
     values = []
-    for most in (MOST_SHOWN, 2):
-        monkeypatch.setattr("engine.metrics.formulas.classification.MOST_SHOWN", most)
+    for few in (5, 3):
+        monkeypatch.setattr("engine.metrics.formulas.classification.FEW", few)
         rows, masks = drawn(3, 5, weighted, positive=2)
         values.append(figures_of(rows, masks, names))
-    pd.testing.assert_frame_equal(*values, rtol=1e-13)
+    # Of rows, sums are the same bit for bit; those of weights are rounded once or cell by cell.
+    how = {"rtol": 1e-13} if weighted else {"check_exact": True}
+    pd.testing.assert_frame_equal(*values, **how)
 
 
 def figures_of(rows: Rows, masks: np.ndarray, names: list[str]) -> pd.DataFrame:
@@ -129,6 +132,44 @@ def test_more_classes_than_can_be_told_apart_are_refused(monkeypatch):
     )
     spec = EvaluationSpec([parse_metric("accuracy")], [], range(3), 1)
     assert len(spec.classes) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        (["accuracy", "f1_micro"], 1 + 2),
+        (["recall", "precision", "f1", "specificity"], 1 + 4),
+        (["f1_macro", "balanced_accuracy", "cohen_kappa", "recall_weighted"], 1 + 3 * 30_000),
+    ],
+)
+def test_a_state_is_as_large_as_its_formula_needs(names, numbers):
+    classes, n = 30_000, 20_000
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, classes, n)
+    pred = np.where(rng.random(n) < 0.7, label, rng.integers(0, classes, n))
+    rows = pd.DataFrame({"label": label, "pred": pred, "a": np.arange(n) % 2})
+    spec = EvaluationSpec([*map(parse_metric, names)], ["a"], range(classes), 1)
+    assert spec.work().numbers == numbers
+    tracemalloc.start()
+    found = figures(scan_of(rows, None, spec), spec).set_index(["slice", "metric"])["value"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # A word of 64 slices, and all rows; what is sent and arranged besides.
+    assert peak < 2**24 + 8 * 8 * 65 * numbers
+    assert found["overall", names[0]] == pytest.approx(
+        {
+            "accuracy": (label == pred).mean(),
+            "recall": sk.recall_score(label == 1, pred == 1, zero_division=0),
+            "f1_macro": sk.f1_score(label, pred, average="macro", zero_division=0),
+        }[names[0]]
+    )
+
+
+def test_rows_with_many_probabilities_are_taken_few_at_a_time():
+    spec = EvaluationSpec([parse_metric("log_loss")], [], range(30_000), 1)
+    assert form.Form(spec, 0, 1, ()).rows_at_once(2**17) == 139
+    few = EvaluationSpec([parse_metric("log_loss")], [], range(32), 1)
+    assert form.Form(few, 0, 1, ()).rows_at_once(2**17) == 2**17
 
 
 def test_a_confusion_of_very_many_classes_is_refused():

@@ -1,8 +1,9 @@
-"""Metrics of classes: the state is a confusion matrix, which adds up over any partition of rows.
+"""Metrics of classes: the state is what the metric is made of, and no larger.
 
-``confusion[i, j]`` is the (weighted) number of rows of class i that were predicted class j. Of very
-many classes it would fill the memory. There the state is what metrics are made of: the positive
-class against all others, or each class's rows that are right, labelled and predicted so.
+That is which rows are right; the positive class against all others; or of each class the rows that
+are right, those of it that are wrong, and those that are wrongly predicted it. Of two or three
+classes it is the confusion matrix, of which all of that is made: ``confusion[i, j]`` is the
+(weighted) number of rows of class i that were predicted class j.
 Undefined ratios (0/0) are 0 with the status "undefined", as scikit-learn's default has them.
 """
 
@@ -30,6 +31,10 @@ from engine.metrics.formulas.states import (
 )
 
 MOST_SHOWN = 512  # classes; of more there is no confusion
+FEW = 3  # classes of which a matrix is no larger than what averages are made of
+
+
+_PARTS = ("right", "missed", "false")  # a class's rows: right, wrong of it, wrongly said to be it
 
 
 class Margins(NamedTuple):
@@ -201,13 +206,23 @@ def confusions(
     Raises
     ------
     MetricError
-        If there are so many classes that it holds none.
+        If there are so many classes that none is shown.
+    """
+    check_shown(classes)
+    return _matrices(counts[_name(metric)])
+
+
+def check_shown(classes: Classes) -> None:
+    """Check that there are no more classes than a confusion is shown of.
+
+    Raises
+    ------
+    MetricError
     """
     if classes.n > MOST_SHOWN:
         raise MetricError(
             f"confusion: there are {classes.n:,} classes, and at most {MOST_SHOWN:,} are possible"
         )
-    return _matrices(counts[_name(metric)])
 
 
 def _matrices(cells: np.ndarray) -> np.ndarray:
@@ -227,33 +242,54 @@ def _values(value: np.ndarray, undefined: np.ndarray, empty: np.ndarray) -> Valu
     return Values(np.where(empty, np.nan, value), np.where(undefined & ~empty, UNDEFINED, OK))
 
 
+def confusion_count(classes: Classes) -> Count:
+    """Return the count of rows by label and prediction."""
+
+    def cell(of: Outputs) -> np.ndarray:
+        scored = (of.label >= 0) & (of.pred >= 0)
+        return np.where(scored, of.label * classes.n + of.pred, -1)
+
+    return Count("confusion", classes.n**2, cell)
+
+
 class Confusion(Family):
     """Metrics of a confusion: by the prediction, or by a threshold."""
 
     def addends(self) -> tuple[Addend, ...]:
-        """Return the confusion, or of very many classes what the metric is made of."""
+        """Return what the metric is made of."""
         n, name, positive = self.classes.n, _name(self.metric), self.classes.positive
 
         def cell(of: Outputs) -> np.ndarray:
             label, pred, scored = self._pair(of)
             return np.where(scored, label * n + pred, -1)
 
+        def right(of: Outputs) -> np.ndarray:
+            label, pred, scored = self._pair(of)
+            return np.where(scored, label == pred, -1)
+
         def against_others(of: Outputs) -> np.ndarray:
             label, pred, scored = self._pair(of)
             return np.where(scored, 2 * (label == positive) + (pred == positive), -1)
 
-        if n <= MOST_SHOWN:
+        def part(i: int, of: Outputs) -> np.ndarray:
+            label, pred, scored = self._pair(of)
+            counted = scored & ((label == pred) == (i == 0))
+            return np.where(counted, pred if i == 2 else label, -1)  # noqa: PLR2004 - the third
+
+        if n <= FEW:
             return (Count(name, n * n, cell),)
+        if self._alike:
+            return (Count(f"{name} right or wrong", 2, right),)
         if self.metric.kind.binary:
             return (Count(f"{name} of one", 4, against_others),)
-        return tuple(
-            Count(f"{name} {part}", n, partial(self._margin, i))
-            for i, part in enumerate(Margins._fields)
-        )
+        return tuple(Count(f"{name} {what}", n, partial(part, i)) for i, what in enumerate(_PARTS))
 
     def compute(self, state: State, whole: State) -> Values:
         """Return the figures."""
         metric = self.metric
+        if self._alike:
+            right, all_rows = self._rows_right(state.weights)
+            return _values(*divided(right, all_rows), np.asarray(all_rows <= 0))
         if self._has_matrix:
             m, positive = self._matrix(state.weights)
             return of_confusions(metric, m, positive, self._matrix(state.rows)[0])
@@ -265,17 +301,17 @@ class Confusion(Family):
 
     def support(self, state: State) -> np.ndarray:
         """Return how many rows have a label and a prediction."""
-        # Of margins the last are all rows' predictions.
-        return np.asarray(state.rows[self.addends()[-1].name].sum(axis=-1))
+        # Of a class's parts the first are the right rows, and the second the wrong ones.
+        counts = [state.rows[addend.name].sum(axis=-1) for addend in self.addends()[:2]]
+        return np.asarray(sum(counts))
 
     def share(self, counts: Mapping[str, np.ndarray], whole: State) -> Pair | None:
         """Return numerator and denominator of a metric that is a share of rows, else None."""
         if self.metric.name not in PROPORTIONS:
             return None
-        if self._has_matrix:
-            return proportion(self.metric, *self._matrix(counts))
-        m = self._margins(counts)
-        return m.right.sum(axis=-1).astype(np.float64), m.actual.sum(axis=-1).astype(np.float64)
+        if self._alike:
+            return self._rows_right(counts)
+        return proportion(self.metric, *self._matrix(counts))
 
     def decisive(self, state: State) -> np.ndarray:
         """Return the rows that are positive or predicted so, for F measures; else the support."""
@@ -287,7 +323,17 @@ class Confusion(Family):
 
     @property
     def _has_matrix(self) -> bool:
-        return self.classes.n <= MOST_SHOWN or self.metric.kind.binary
+        return self.classes.n <= FEW or self.metric.kind.binary
+
+    @property
+    def _alike(self) -> bool:
+        """Whether the metric is the share of rows that are right, of more than few classes."""
+        return self.classes.n > FEW and self.metric.name in _ALIKE
+
+    def _rows_right(self, counts: Mapping[str, np.ndarray]) -> Pair:
+        """Return the rows that are right, and all."""
+        cells = counts[self.addends()[0].name].astype(np.float64)
+        return cells[..., 1], cells.sum(axis=-1)
 
     def _pair(self, of: Outputs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return labels, predictions, and which rows have both."""
@@ -295,16 +341,12 @@ class Confusion(Family):
         pred = of.pred if threshold is None else sides(of, threshold)
         return of.label, pred, (of.label >= 0) & (pred >= 0)
 
-    def _margin(self, i: int, of: Outputs) -> np.ndarray:
-        label, pred, scored = self._pair(of)
-        counted = scored & (label == pred) if i == 0 else scored
-        return np.where(counted, (label, label, pred)[i], -1)
-
     def _matrix(self, counts: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
-        """Return confusions, of very many classes the positive one's, and where that is in them."""
-        if self.classes.n <= MOST_SHOWN:
+        """Return confusions, of many classes the positive one's, and where that is in them."""
+        if self.classes.n <= FEW:
             return confusions(self.metric, counts, self.classes), self.classes.positive
         return _matrices(counts[f"{_name(self.metric)} of one"]), 1
 
     def _margins(self, counts: Mapping[str, np.ndarray]) -> Margins:
-        return Margins(*(counts[f"{_name(self.metric)} {part}"] for part in Margins._fields))
+        right, missed, false = (counts[f"{_name(self.metric)} {part}"] for part in _PARTS)
+        return Margins(right, right + missed, right + false)

@@ -18,6 +18,7 @@ from engine.masks.pairs import Overlap
 from engine.masks.splits import Split
 from engine.metrics.catalog import MetricSpec, not_binary
 from engine.metrics.custom import CustomMetric
+from engine.metrics.formulas.classification import confusion_count
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES
 from engine.metrics.formulas.families import addends_of, family
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Classes
@@ -26,7 +27,7 @@ from engine.metrics.scan.kernel import PLAIN, Line, Work
 from engine.words import WORD
 
 EXACT_ROWS = 1_000  # a ranking of no more scored rows is of the scores themselves
-MOST_REPLICATED = 1_024  # cells; replicates of a confusion of more classes would fill the memory
+MOST_REPLICATED = 1_024  # cells; replicates of averages of more classes would fill the memory
 # The code: what a row has of a model's prediction, packed into one BIGINT. Spark's SQL writes it
 # and so do workers that read files; tasks read it. The fields are these alone.
 CODE_FLAGS = ("found", "bad_weight", "bad_prob", "bad_number")
@@ -41,6 +42,7 @@ FLAGS = (*CODE_FLAGS, "unknown_label", "unknown_pred")
 PAIR_CELLS = 4  # both models right, only the first, only the second, neither
 KEY_ROW = -(2**31)  # where hashes of keys are
 _MOST_SUMS = 64  # in a row that is sent
+_PROBABILITIES = 2**22  # that a task holds at a time
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class EvaluationSpec:
         Metrics of the user's own that have a state.
     overlap
         Whether the rows are counted that each two slices share.
+    matrix
+        Whether the rows of each label by each prediction are counted, which metrics of many classes
+        aren't made of.
 
     Raises
     ------
@@ -84,6 +89,7 @@ class EvaluationSpec:
     models: Sequence[str] = ("model",)
     custom: Sequence[CustomMetric] = ()
     overlap: bool = False
+    matrix: bool = False
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
@@ -111,12 +117,14 @@ class EvaluationSpec:
             m
             for m in self.metrics
             if family(m, self.labels).replicated
-            and all(c.cells <= MOST_REPLICATED for c in addends_of([m], self.labels)[0])
+            and sum(a.cells for a in addends_of([m], self.labels)[0][1:]) <= MOST_REPLICATED
         ]
 
     def work(self, replicates: int = 0) -> Work:
         """Return what is added up of each model."""
         counts, sums = addends_of(self.metrics, self.labels)
+        if self.matrix:
+            counts = (*counts, confusion_count(self.labels))
         drawn, _ = addends_of(self.replicable, self.labels) if replicates else ((), ())
         names = frozenset(c.name for c in drawn) - {"rows"}
         if any(m.name == "count" for m in self.metrics) and not self.weighted:
@@ -226,6 +234,11 @@ class Form:
             at += cells * PLACES
         starts[Line("", PLAIN)] = at  # how many there are
         return starts
+
+    def rows_at_once(self, most: int) -> int:
+        """Return how many rows a task takes at a time: fewer where each has many probabilities."""
+        each = len(self.spec.classes) if self.spec.needs("prob") else 1
+        return min(most, max(1, _PROBABILITIES // max(1, each)))
 
     def first(self, line: Line, cells: int) -> int:
         """Return where a line's rows start, a count's or a digit's."""

@@ -34,6 +34,7 @@ log = logging.getLogger("engine")
 # Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
 # row has some hundred bytes here, so that the limit to its rows is enough.
 _NARROW = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)}
+_WIDE = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**26)}
 _GATHERED = 2**24  # sums that the driver adds up itself
 
 
@@ -64,7 +65,8 @@ def scan(
         The columns by which rows were joined, which must name one row each.
     """
     form = replace(form_of(joined, spec, hashed, replicates), key=tuple(key))
-    if own is not None and (reader := reader_of(own, form, hashed, CHUNK)) is not None:
+    rows = form.rows_at_once(CHUNK)
+    if own is not None and (reader := reader_of(own, form, hashed, rows)) is not None:
         n = len(reader.files.tasks)
         tasks = joined.sparkSession.range(0, n, 1, n)
         try:
@@ -74,8 +76,9 @@ def scan(
                 raise
             cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
             log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
-    with settings(joined.sparkSession, _NARROW):
-        return _added_up(narrowed(joined, form, hashed), partial(chunks, words=form.words), form)
+    with settings(joined.sparkSession, _NARROW if rows == CHUNK else _WIDE):
+        chunked = partial(chunks, words=form.words, rows=rows)
+        return _added_up(narrowed(joined, form, hashed), chunked, form)
 
 
 def _added_up(
