@@ -268,6 +268,7 @@ CALLS = [
         {
             "level": no("half"),
             "min_support": no("zero", "ninety-five"),
+            "budget_mb": no("zero", "ninety-five"),
             "correction": WRONG | {"near": "BH"},
             "clustered": FLAG,
         },

@@ -22,6 +22,7 @@ from engine.metrics.custom import CustomMetric
 from engine.metrics.formulas.classification import FEW, check_shown, confusions
 from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import State
+from engine.metrics.inference.budget import within_budget
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
@@ -547,8 +548,11 @@ def measured(
     functions
         Metrics that are plain functions.
     """
-    spec = rows.spec
     confidence = replace(confidence, clustered=cluster is not None)
+    spec, notes = within_budget(rows.spec, confidence, n_replicates)
+    for note in notes:
+        log.warning("%s", note)
+    rows = replace(rows, spec=spec)
     drawn = bool(n_replicates) and (len(tables) > 1 or needs_replicates(spec, confidence.clustered))
     hashed = KeyHash((cluster,) if cluster else tuple(key), seed) if drawn else None
     counts = rows.scan(hashed, n_replicates if drawn else 0)

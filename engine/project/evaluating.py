@@ -23,6 +23,7 @@ from engine.metrics.catalog import KINDS, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.in_spark import SparkRows
+from engine.metrics.inference.budget import within_budget
 from engine.metrics.inference.figures import SURE_COLUMNS
 from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights
@@ -109,6 +110,13 @@ class EvaluationInput:
         """Model id to the version of its prediction table."""
         return {model_id: stored.version for model_id, stored in self.stored.items()}
 
+    @property
+    def confidence(self) -> Confidence:
+        """How sure figures must be."""
+        of = self.project.certainty
+        clustered = of.cluster is not None
+        return Confidence(of.level, of.min_support, of.correction, clustered, of.budget_mb)
+
     @cached_property
     def unknown(self) -> list[str]:
         """Why figures may be others though all inputs seem the same, a sentence each."""
@@ -118,8 +126,8 @@ class EvaluationInput:
 
     def explain(self) -> str:
         """Say what each metric adds up, where its interval comes from, and what functions cost."""
-        spec, masks, certainty = self.spec, self.masks, self.project.certainty
-        clustered = certainty.cluster is not None
+        masks, certainty, clustered = self.masks, self.project.certainty, self.confidence.clustered
+        spec, notes = within_budget(self.spec, self.confidence, certainty.replicates)
         n_metrics, models = len(spec.metrics) + len(spec.custom), ", ".join(spec.models)
         lines = [
             f"{masks.name} version {masks.version}: one scan for {n_metrics} metrics, "
@@ -137,7 +145,7 @@ class EvaluationInput:
         n = certainty.replicates
         if n and (needs_replicates(spec, clustered) or len(spec.models) > 1):
             lines.append(f"  {n} bootstrap replicates are drawn in the same scan")
-        lines += [SENTENCE] if plain() else []
+        lines += [*notes, *([SENTENCE] if plain() else [])]
         return "\n".join(lines)
 
     def _functions_cost(self) -> Iterator[str]:
@@ -164,7 +172,7 @@ class EvaluationInput:
             SparkRows(joined, self.spec, key, {self.masks.name: self.rows} | named),
             {model_id: stored.name for model_id, stored in self.stored.items()},
             project.key,
-            confidence=Confidence(certainty.level, certainty.min_support, certainty.correction),
+            confidence=self.confidence,
             n_replicates=certainty.replicates, cluster=certainty.cluster, seed=project.seed,
             allow_missing=project.missing_predictions == "count", functions=self.functions,
         )  # fmt: skip

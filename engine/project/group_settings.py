@@ -121,6 +121,9 @@ class Certainty(Settings):
     correction
         Of p-values for the number of slices: ``bh`` (Benjamini-Hochberg), ``by``
         (Benjamini-Yekutieli, whatever way slices overlap) or ``none``.
+    budget_mb
+        How many 2**20 bytes the scores of small slices, and replicates, may take on the driver, of
+        each split: beyond it rankings are of bins, and metrics have no interval from replicates.
     """
 
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -128,6 +131,7 @@ class Certainty(Settings):
     cluster: str | None = None
     min_support: Annotated[int, Field(ge=0)] = 30
     correction: Literal["bh", "by", "none"] = "bh"
+    budget_mb: Annotated[int, Field(ge=0)] = 512
 
 
 class Audit(Settings):

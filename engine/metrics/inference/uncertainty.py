@@ -61,12 +61,16 @@ class Confidence:
         ``bh``, ``by`` or ``none``: how p-values are corrected for the number of slices.
     clustered
         Whether replicates draw clusters of rows; then every interval is theirs.
+    budget_mb
+        How many 2**20 bytes the scores of small slices, and replicates, may take on the driver,
+        of each split: see :mod:`engine.metrics.inference.budget`.
     """
 
     level: float = 0.95
     min_support: int = MIN_SUPPORT
     correction: Method = "bh"
     clustered: bool = False
+    budget_mb: int = 512
 
     def __post_init__(self) -> None:
         level = self.level
@@ -78,6 +82,7 @@ class Confidence:
         whole("Confidence", "min_support", self.min_support, 0)
         choice("Confidence", "correction", self.correction, get_args(Method))
         flag("Confidence", "clustered", self.clustered)
+        whole("Confidence", "budget_mb", self.budget_mb, 0)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,10 @@ class EvaluationSpec:
     matrix
         Whether the rows of each label by each prediction are counted, which metrics of many classes
         aren't made of.
+    exact_rows
+        Of how many scored rows a ranking is of the scores themselves, at most.
+    most_replicated
+        How many cells a metric has at most that replicates are drawn of.
 
     Raises
     ------
@@ -90,6 +94,8 @@ class EvaluationSpec:
     custom: Sequence[CustomMetric] = ()
     overlap: bool = False
     matrix: bool = False
+    exact_rows: int = EXACT_ROWS
+    most_replicated: int = MOST_REPLICATED
 
     def __post_init__(self) -> None:
         if len(self.classes) > MOST_CLASSES:
@@ -116,9 +122,12 @@ class EvaluationSpec:
         return [
             m
             for m in self.metrics
-            if family(m, self.labels).replicated
-            and sum(a.cells for a in addends_of([m], self.labels)[0][1:]) <= MOST_REPLICATED
+            if family(m, self.labels).replicated and self.cells(m) <= self.most_replicated
         ]
+
+    def cells(self, metric: MetricSpec) -> int:
+        """Return how many numbers a metric's counts are, of a slice."""
+        return sum(c.cells for c in addends_of([metric], self.labels)[0][1:])
 
     def work(self, replicates: int = 0) -> Work:
         """Return what is added up of each model."""
@@ -299,7 +308,7 @@ class Form:
     @property
     def sent(self) -> int:
         """How many numbers a task sends at most, about."""
-        scores = 3 * EXACT_ROWS if self.spec.ranked else 0
+        scores = 3 * self.spec.exact_rows if self.spec.ranked else 0
         cells = self.work.numbers * (1 + self.replicates) + scores
         shared = len(self.places) if self.spec.overlap else 0
         return (cells * len(self.spec.models) + shared) * len(self.places)

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.hashing import KeyHash
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
-from engine.metrics.scan.form import EXACT_ROWS, EvaluationSpec, Form, Scan
+from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
 from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped
 from engine.metrics.scan.task import Task
@@ -108,9 +108,8 @@ def _added_up(
         schema += ", keys array<long>"
         totals.append(f"{REPEATED} AS repeated")
     if form.spec.ranked or form.spec.custom:
-        totals.append(
-            f"IF(sum({form.sums[0]}) <= {EXACT_ROWS}, collect_list(payload), NULL) AS payload"
-        )
+        few = f"sum({form.sums[0]}) <= {form.spec.exact_rows}"
+        totals.append(f"IF({few}, collect_list(payload), NULL) AS payload")
     plainly, parcel = plain(), Parcel(form)
 
     def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

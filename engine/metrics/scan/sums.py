@@ -22,7 +22,6 @@ from engine.masks.splits import ALL, Split, by_split
 from engine.metrics.formulas.exact import BITS, LOWEST, PLACES, Exact
 from engine.metrics.formulas.states import State
 from engine.metrics.scan.form import (
-    EXACT_ROWS,
     FLAGS,
     KEY_ROW,
     PAIR_CELLS,
@@ -264,7 +263,7 @@ class _Sums:
         if self.payload is None:
             return
         for at in range(*np.searchsorted(self.row, [row, row + 1])):
-            if self.sums[at, 0] <= EXACT_ROWS:
+            if self.sums[at, 0] <= self.form.spec.exact_rows:
                 parts = [one for one in self.payload[int(at)].as_py() or () if one is not None]
                 if parts:
                     yield int(self.block[at]), parts

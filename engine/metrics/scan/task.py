@@ -15,7 +15,6 @@ from engine.metrics.custom import RAISED, CustomMetric, failure
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS, Outputs, least_of
 from engine.metrics.scan.chunks import Chunk
 from engine.metrics.scan.form import (
-    EXACT_ROWS,
     FLAGS,
     PAIR_CELLS,
     EvaluationSpec,
@@ -74,7 +73,7 @@ class Task:
             add(self.added.setdefault((split, i), Added()), form.work, masks, outputs)
             if spec.ranked:
                 none = SmallScores(np.zeros(self.width, np.int64))
-                keep(self.scores.setdefault((split, i), none), masks, outputs, EXACT_ROWS)
+                keep(self.scores.setdefault((split, i), none), masks, outputs, spec.exact_rows)
             self._own(split, i, masks, outputs)
         for j, (a, b) in enumerate(form.pairs):
             row = form.rows["pairs"] + j * PAIR_CELLS
@@ -144,8 +143,9 @@ class Task:
             full[:, [*form.bits, self.width - 1]] = np.triu(counts)
             yield from sums(split, form.rows["overlap"], -1, full[:, None], form)
         for (split, i), scores in self.scores.items():
-            slices = [s for s in small_slices(scores, EXACT_ROWS) if form.place_of[s[0]] >= 0]
-            bytes_ = [None if few is None else scores_bytes(*few) for _, _, few in slices]
+            few = small_slices(scores, form.spec.exact_rows)
+            slices = [s for s in few if form.place_of[s[0]] >= 0]
+            bytes_ = [None if own is None else scores_bytes(*own) for _, _, own in slices]
             whose, rows = [at for at, _, _ in slices], [n for _, n, _ in slices]
             yield payloads(split, form.scores_row(i), whose, rows, bytes_, form)
         for (split, i, j, at), state in self.own.items():
