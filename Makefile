@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-corpus bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-corpus bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -75,6 +75,9 @@ bench-many: $(DEV) ## measure 1,800 slicing functions over 1.7 million rows
 
 bench-corpus: $(DEV) ## measure the corpus's functions, each alone, against a Python loop (30 minutes)
 	@$(BIN)/python -m tests.benchmarks.claims bench_corpus
+
+bench-chains: $(DEV) ## measure functions behind preprocessors against a Python loop
+	@$(BIN)/python -m tests.benchmarks.claims bench_chains
 
 bench-nlp: $(DEV) ## measure functions over parsed texts against Snorkel (a minute)
 	@$(BIN)/python -m tests.benchmarks.claims bench_nlp

@@ -54,9 +54,9 @@ def may_change(of: OfFields, f: FunctionType, kinds: Mapping[str, pa.DataType]) 
 
 def known_builtins(f: FunctionType) -> frozenset[str]:
     """Return the builtins that change nothing and that a function's module has as they are."""
-    return frozenset(
-        n for n in _KNOWN if f.__globals__.get(n, getattr(builtins, n)) is getattr(builtins, n)
-    )
+    names = f.__globals__
+    own = {n for n in _KNOWN & names.keys() if names[n] is not getattr(builtins, n)}
+    return _KNOWN - own if own else _KNOWN
 
 
 class _Uses:

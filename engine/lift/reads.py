@@ -96,8 +96,13 @@ def preprocessor_reads(p: Preprocessor) -> Reads:
 
 
 def reads_in_chain(p: Preprocessor) -> Reads:
-    """Return what a preprocessor reads of a row on whose other fields functions go on."""
+    """Return what a preprocessor reads of a row on whose other fields functions go on.
+
+    The key of a memoized one reads the row, too.
+    """
     own = preprocessor_reads(p)
+    if p.memoize and p.memoize_key is not None:
+        own |= reads(p.memoize_key)
     if own.escapes or p.fields is not None or _gives_back(*_code(p.f)):
         return own
     return own | Reads(escapes=f"preprocessor {p.name!r} returns another row")

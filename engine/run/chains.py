@@ -347,19 +347,24 @@ class Chains:
         if keys is None:
             return None
         new = {k: i for i, k in enumerate(keys) if k not in memo}  # the last with it: all are alike
-        at = np.fromiter(new.values(), np.int64, len(new))
-        own: _Errors = {}
-        out = _run_all(call, {c: values_at(v, at) for c, v in columns.items()}, len(new), own)
+        some, own = columns, _Errors()
+        if len(new) < n:
+            at = np.fromiter(new.values(), np.int64, len(new))
+            some = {c: values_at(v, at) for c, v in columns.items()}
+        out = _run_all(call, some, len(new), own)
         if out is None:
             return None
-        known = {k: memo[k] for k in set(keys) if k in memo} | dict(zip(new, out, strict=True))
-        failed = {k: own[i] for i, k in enumerate(new) if i in own}
-        if failed:
-            errors.update((i, failed[k]) for i, k in enumerate(keys) if k in failed)
+        fresh = dict(zip(new, out, strict=True))
+        failed = {k: own[i] for i, k in enumerate(new) if i in own} if own else {}
+        errors.update((i, failed[k]) for i, k in enumerate(keys) if k in failed)
+        if len(new) < n:
+            out = [fresh[k] if k in fresh else memo[k] for k in keys]
         if len(memo) + len(new) > (p.memo_size or MEMO_SIZE):
             memo.clear()
-        memo.update((k, y) for k, y in zip(new, out, strict=True) if k not in failed)
-        return [known[k] for k in keys]
+        memo.update(fresh)
+        for k in failed:
+            del memo[k]
+        return out
 
 
 _Columns = Mapping[str, Sequence[Any]]

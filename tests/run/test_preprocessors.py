@@ -276,6 +276,14 @@ def test_a_key_of_the_users_own():
     assert saw["s"] == [("A", 1, 1), ("a", 2, 1), ("B", 3, 1)]
 
 
+def test_what_a_key_reads_crosses_too():
+    p = counted([], True, memoize_key=lambda x: (x.text, x.other))
+    table = pa.table({"text": ["a", "bb"], "other": [1, None], "more": [1, 2]})
+    plan = compile_slices([SlicingFunction("s", lambda x: x.size > 1, pre=[p])], table.schema)
+    assert plan.crossing == ("text", "other")
+    assert plan.apply(table)["s"].to_pylist() == [False, True]
+
+
 def test_a_key_that_fails_on_null_is_null():
     p = counted([], True, memoize_key=lambda x: x.text.lower())
     sf = SlicingFunction("s", lambda x: True, pre=[p])
