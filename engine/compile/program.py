@@ -138,7 +138,11 @@ class Program:
         return [column for column, cost in costs.items() if cost >= _WORTH]
 
     def run(
-        self, columns: Mapping[str, pa.Array], n: int, seconds: list[float] | None = None
+        self,
+        columns: Mapping[str, pa.Array],
+        n: int,
+        seconds: list[float] | None = None,
+        unreadable: dict[str, np.ndarray] | None = None,
     ) -> list[BatchMask]:
         """Return each tree's mask over Arrow columns of ``n`` rows.
 
@@ -148,12 +152,16 @@ class Program:
             The batch.
         seconds
             Gets the CPU seconds that each tree took; of what several share, its part.
+        unreadable
+            Gets the rows of columns that hold what Python can't; of the trees' columns.
         """
         batch = Batch(columns, n)
+        if unreadable is None:
+            unreadable = {}
         if seconds is None:
-            return [_mask(vec, batch) for vec in self._values(batch)]
+            return [_mask(vec, batch) for vec in self._values(batch, unreadable=unreadable)]
         of_steps = dict.fromkeys(self._live, 0.0)
-        masks = [_mask(vec, batch) for vec in self._values(batch, of_steps)]
+        masks = [_mask(vec, batch) for vec in self._values(batch, of_steps, unreadable=unreadable)]
         users = {at: set(self._below(root)) for at, root in enumerate(self._roots)}
         shares = Counter(step for steps in users.values() for step in steps)
         seconds += (sum(of_steps[at] / shares[at] for at in steps) for steps in users.values())
@@ -216,10 +224,12 @@ class Program:
         batch: Batch,
         seconds: dict[int, float] | None = None,
         by_value: set[int] | None = None,
+        unreadable: dict[str, np.ndarray] | None = None,
     ) -> list[Vec]:
         """Return the trees' values.
 
-        ``seconds`` gets the CPU seconds of each step, ``by_value`` those that ran in Python.
+        ``seconds`` gets the CPU seconds of each step, ``by_value`` those that ran in Python, and
+        ``unreadable`` the rows of columns that hold what Python can't.
         """
         clock = _stopped if seconds is None else time.thread_time
         start = clock()
@@ -265,7 +275,17 @@ class Program:
             for done in self._drop.get(at, ()):
                 del values[done]
                 wide.pop(done, None)
+        if unreadable is not None:
+            for column in self._read:
+                bad = own.get(column, batch).unreadable(column)
+                if bad is not None:
+                    unreadable[column] = bad[places[column]] if column in places else bad
         return [value(at, None) for at in self._roots]
+
+    @functools.cached_property
+    def _read(self) -> list[str]:
+        """The columns of the rows that the trees read."""
+        return [c for c in dict.fromkeys(self._columns) if c is not None and c in self.kinds]
 
     def _repeating(self, batch: Batch) -> tuple[dict[str, Batch], dict[str, np.ndarray]]:
         """Return batches of the distinct values of columns that have few, and each row's place."""

@@ -116,6 +116,11 @@ class Batch:
             self._cache[key] = array, fail
         return self._cache[key]  # type: ignore[no-any-return]
 
+    def unreadable(self, column: str) -> np.ndarray | None:
+        """Return the rows of a column that hold text that isn't UTF-8; None for no row."""
+        fail = self._readable(column)[1]
+        return None if fail is None else fail != 0
+
     def array(self, column: str) -> pa.Array:
         """Return a column as Arrow has it, with null for text that isn't UTF-8."""
         return self._readable(column)[0]

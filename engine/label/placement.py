@@ -14,11 +14,12 @@ from engine.arguments import texts
 from engine.compile.program import Program
 from engine.compile.tiers import Candidate, Tier
 from engine.errors import no_such_mask
+from engine.lift.body import columns_of
 from engine.lift.notes import notes_on
 from engine.plain import SENTENCE, plain
 from engine.run.kernel import Kernel
 from engine.slicing.evaluate import masks_needed, of_row
-from engine.slicing.expr import Column, Expr, Mask
+from engine.slicing.expr import Expr, Mask
 from engine.slicing.fingerprint.identity import unknowns
 from engine.slicing.functions import SlicingFunction
 
@@ -218,7 +219,17 @@ class Placement:
         trees = {s: self._tree(s) for s in self._kernel_ids if self.tiers[s] in whole}
         kinds = {c: self.kinds[c] for c in self.crossing}
         decoders = {c: self.decoders[c] for c in self.crossing if c in self.decoders}
-        return Kernel(sfs, trees, kinds, decoders=decoders, forced=self.forced)
+        return Kernel(sfs, trees, kinds, decoders=decoders, forced=self.forced, unused=self._unused)
+
+    @property
+    def _unused(self) -> dict[str, frozenset[str]]:
+        """Slice id to columns that its function reads and its tree doesn't, if there are any."""
+        lifted = (s for s in self._kernel_ids if self.tiers[s] is Tier.ARROW)
+        more = {
+            s: frozenset(self.candidates[s].columns) - {c.name for c in columns_of(self._tree(s))}
+            for s in lifted
+        }
+        return {s: columns for s, columns in more.items() if columns}
 
     def _of_expression(self, sf: SlicingFunction) -> SlicingFunction:
         """Return a slice that is its tree alone: keys that Spark joins needn't travel."""
@@ -250,8 +261,8 @@ class Placement:
             return {}
         if tier is not Tier.ARROW:
             return {"microseconds": c.costs[tier]}
-        used = {n.name for n in c.tree.walk() if isinstance(n, Column)}
-        _, (steps,) = Program([c.tree], {name: self.kinds[name] for name in used}).dry_run()
+        kinds = {column.name: self.kinds[column.name] for column in columns_of(c.tree)}
+        _, (steps,) = Program([c.tree], kinds).dry_run()
         by_row = math.inf if slice_id in self.forced else c.costs.get(Tier.ROW, math.inf)
         fewest = min(steps.microseconds, by_row)
         return {"steps": (steps.n, steps.in_python), "microseconds": fewest}

@@ -22,7 +22,7 @@ from collections.abc import (
     Sequence,
     Set,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -43,7 +43,9 @@ from engine.arrow.values import (
 )
 from engine.compile.program import Program
 from engine.compile.repeats import repeats
+from engine.compile.vectors import Batch
 from engine.errors import UnreadableValueError, interrupts
+from engine.lift.body import columns_of
 from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
 from engine.matching.patterns import Search
@@ -117,6 +119,8 @@ class Kernel:
     forced
         Slices that stay where they are. Others that have a tree run by rows once a batch showed
         that to be quicker; masks and faults are the same.
+    unused
+        Slice id to columns that its function reads and its tree doesn't.
 
     Examples
     --------
@@ -134,8 +138,9 @@ class Kernel:
         matcher: str = "auto",
         decoders: Mapping[str, Callable[[Any], Any]] | None = None,
         forced: Collection[str] = (),
+        unused: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self.sfs, self.forced = tuple(sfs), frozenset(forced)
+        self.sfs, self.forced, self.unused = tuple(sfs), frozenset(forced), dict(unused or {})
         self.trees, self.kinds, self.matcher = dict(trees or {}), dict(kinds or {}), matcher
         self.decoders = dict(decoders or {})
         self._preprocessing = Preprocessing()
@@ -147,8 +152,8 @@ class Kernel:
         self._token = uuid.uuid4().hex
 
     def __reduce__(self) -> tuple[Any, ...]:
-        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders, self.forced
-        return _kernel, (self._token, *parts)
+        parts = self.sfs, self.trees, self.kinds, self.matcher, self.decoders
+        return _kernel, (self._token, *parts, self.forced, self.unused)
 
     @functools.cached_property
     def _combined(self) -> dict[str, Expr]:
@@ -250,7 +255,9 @@ class Kernel:
         measures = self._quicker_by_row is None and source.n >= TRIAL and self._warm
         self._warm |= source.n >= TRIAL
         seconds: list[float] | None = [] if measures else None
-        masks = dict(zip(lifted, program.run(source.columns, source.n, seconds), strict=True))
+        bad: dict[str, np.ndarray] = {}
+        found = program.run(source.columns, source.n, seconds, bad)
+        masks = self._that_read(bad, dict(zip(lifted, found, strict=True)), source)
         costs = dict(zip(lifted, seconds or (), strict=False))
         open_ = {s: m for s, m in masks.items() if m.ask is not None}
         for sf in self.sfs:
@@ -266,6 +273,36 @@ class Kernel:
         if measures:
             self._move({s: seconds / source.n for s, seconds in costs.items()}, source)
         return masks
+
+    def _that_read(
+        self, bad: dict[str, np.ndarray], masks: dict[str, BatchMask], source: _Source
+    ) -> dict[str, BatchMask]:
+        """Return masks that ask on the rows that hold what Python can't: reading it fails.
+
+        A tree evaluates less than its function does, which may read what it doesn't need.
+        """
+        for column in dict.fromkeys(c for columns in self.unused.values() for c in columns):
+            rows = Batch(source.columns, source.n).unreadable(column)
+            bad |= {} if rows is None else {column: rows}
+        if not bad:
+            return masks
+        for sf in self.sfs:
+            read = self._columns_read.get(sf.id, frozenset()) & bad.keys()
+            if sf.id in masks and read:
+                rows = np.logical_or.reduce([bad[c] for c in read])
+                mask = masks[sf.id]
+                masks[sf.id] = replace(mask, ask=rows if mask.ask is None else mask.ask | rows)
+        return masks
+
+    @functools.cached_property
+    def _columns_read(self) -> dict[str, frozenset[str]]:
+        """Slice id to the columns that a function with a tree reads."""
+        return {
+            sf.id: frozenset(c.name for c in columns_of(self.trees[sf.id]))
+            | frozenset(self.unused.get(sf.id, ()))
+            for sf in self.sfs
+            if sf.id in self.trees and sf.f is not None
+        }
 
     def _move(self, costs: Mapping[str, float], source: _Source) -> None:
         """Let functions run by rows where that is quicker than the seconds per row given."""
@@ -514,6 +551,10 @@ class _Source:
         part._shared = {c: values_between(v, start, stop) for c, v in self._shared.items()}
         return part
 
+    def again(self) -> _Source:
+        """Return the same batch, of which nothing is Python's yet: faults are kept for long."""
+        return _Source(self.columns, self.n, self.lists, self.decoders)
+
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """The columns."""
@@ -643,7 +684,7 @@ def _lean_faults(lean: LeanFunction, answers: Answers, source: _Source) -> Itera
     that failed doesn't say; and for a fault's texts.
     """
     errors, wrong = answers.errors, answers.wrong
-    calls = _CallsAgain(lean, source, sorted((*errors, *wrong)))
+    calls = _CallsAgain(lean, source.again(), sorted((*errors, *wrong)))
     columns = [source.values(c) for c in lean.of.fields]
     for i, failure in errors.items():
         if (
@@ -669,10 +710,9 @@ class _CallsAgain:
 
     def reads(self, i: int, sure: frozenset[str] = frozenset()) -> tuple[Row, Set[str]]:
         """Return a row and the columns that were read of it, of which some are known."""
-        if sure == self._fields:
-            return Row({c: self._source.values(c)[i] for c in sure}), sure
         at = self._places[i]
-        return self._prepared.rows[at], _reads(self._sf, self._prepared, at)
+        known = sure == self._fields
+        return self._prepared.rows[at], sure if known else _reads(self._sf, self._prepared, at)
 
     def texts(self, i: int, failure: Any) -> Texts:
         """Return what a fault says: of what was raised, or of what was returned and is no mask."""
