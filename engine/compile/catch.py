@@ -8,23 +8,28 @@ from engine.compile.vectors import ASK, NULL, QUICK, RAISED, VECTORS, Batch, Vec
 from engine.slicing.expr import Call
 
 
-def _caught(batch: Batch, node: Call, tried: Vec, instead: Vec, value: Vec, kinds: Vec) -> Vec:
-    """Return a value, or another one where what was tried raises what is caught."""
+def _caught(batch: Batch, node: Call, tried: Vec, value: Vec, *ways: Vec) -> Vec:
+    """Return a value, or another one where what was tried raises what is caught.
+
+    ``ways`` are exceptions and what is said instead, in turn: the first that fits counts.
+    """
     if tried.fail is None:
         return value
-    caught = np.zeros(ASK + len(RAISED) + 1, np.bool_)
-    for kind, code in RAISED.items():
-        caught[code] = issubclass(kind, kinds.values)
-    of_null = {bool(caught[RAISED[kind]]) for kind in (TypeError, AttributeError)}
+    way = np.zeros(ASK + len(RAISED) + 1, np.int64)  # by code: which way is gone, from 1 on
+    for at, kinds in enumerate(ways[::2], 1):
+        for kind, code in RAISED.items():
+            if not way[code] and issubclass(kind, kinds.values):
+                way[code] = at
     why = tried.fail
-    if len(of_null) == 1:  # what None raises is one of the two
-        caught[NULL] = of_null.pop()
+    if way[RAISED[TypeError]] == way[RAISED[AttributeError]]:  # what None raises is one of the two
+        way[NULL] = way[RAISED[TypeError]]
     else:
         why = np.where(why == NULL, np.uint8(ASK), why)
-    other = caught[why]
-    left = np.where(other, np.uint8(0), why)
-    chosen = VECTORS["if"](batch, node, Vec("bool", other), instead, value)
-    return Vec(chosen.kind, chosen.values, chosen.null, first_fail(left, chosen.fail))
+    gone = way[why]
+    left = np.where(gone > 0, np.uint8(0), why)
+    for at, instead in enumerate(ways[1::2], 1):
+        value = VECTORS["if"](batch, node, Vec("bool", gone == at), instead, value)
+    return Vec(value.kind, value.values, value.null, first_fail(left, value.fail))
 
 
 QUICK["catch"] = _caught

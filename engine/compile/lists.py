@@ -6,10 +6,12 @@ else of the row is asked; any, all, sum, min, max, len and ``in`` then add it up
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import operator
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,8 +34,10 @@ from engine.compile.vectors import (
     VECTORS,
     Batch,
     Vec,
+    each,
     first_fail,
     kind_of,
+    of_values,
     strict_fail,
     strict_fails,
     truth,
@@ -155,11 +159,23 @@ def lists_of(batch: Batch, node: Any, vec: Vec) -> Lists | None:
     text = as_text(batch, node, vec)
     if text is not None:
         return batch.once("characters", text.values, _characters)  # type: ignore[no-any-return]
-    return _of_python(batch, vec) if vec.kind == "object" and _returns(node) is list else None
+    if vec.kind == "const":
+        return _of_constant(batch, vec.values)
+    return _of_python(batch, vec) if vec.kind == "object" and _gives_list(node) else None
 
 
 def _returns(node: Any) -> type | None:
     return OPERATIONS[node.op].returns if isinstance(node, Call) else None
+
+
+def _gives_list(node: Any) -> bool:
+    """Tell whether an operation's values are gone through, where there are some."""
+    if isinstance(node, Call) and node.op == "apply":
+        return getattr(node.args[0], "value").returns is list  # noqa: B009 - a constant's
+    if isinstance(node, Call) and node.op in ("if", "or", "then"):
+        first = {"if": 1, "then": 1}.get(node.op, 0)
+        return all(_gives_list(a) or isinstance(a, Const) for a in node.args[first:])
+    return _returns(node) in (list, set, dict, tuple)
 
 
 def as_text(batch: Batch, node: Any, vec: Vec) -> Vec | None:
@@ -180,15 +196,42 @@ def _text_of(batch: Batch, vec: Vec) -> Vec | None:
 
 
 def _of_python(batch: Batch, vec: Vec) -> Lists | None:
-    """Return Python's lists of texts as one column."""
-    known = [[] if v is None else v for v in vec.values]
-    if not all(type(v) is list for v in known):
+    """Return Python's collections as one column of what is in them."""
+    known = [() if v is None else v for v in vec.values]
+    if not all(type(v) in _COLLECTIONS for v in known):
         return None
-    try:
-        array = pa.array(list(itertools.chain.from_iterable(known)), pa.large_string())
-    except (pa.ArrowException, UnicodeEncodeError, TypeError):
+    flat = list(itertools.chain.from_iterable(known))
+    lens = np.fromiter(map(len, known), np.int64, batch.n)
+    inner = Batch({}, len(flat))
+    return Lists(lens, np.arange(len(flat)), inner, _column_of(inner, flat))
+
+
+def _column_of(batch: Batch, values: list[Any]) -> Vec:
+    """Return Python's values as columns: texts as Arrow's, pairs as one column each."""
+    kinds = set(map(type, values))
+    if kinds <= {str, type(None)}:
+        with contextlib.suppress(pa.ArrowException, UnicodeEncodeError, TypeError):
+            return batch.keep(pa.array(values, pa.large_string()))
+    if kinds == {tuple} and len(set(map(len, values))) == 1 and values[0]:
+        parts = (_column_of(batch, list(part)) for part in zip(*values, strict=True))
+        return Vec("tuple", tuple(parts))
+    return of_values(values)
+
+
+_COLLECTIONS = {
+    list, tuple, set, frozenset, dict, Counter, range, type({}.keys()), type({}.values()),
+    type({}.items()),
+}  # fmt: skip
+
+
+def _of_constant(batch: Batch, value: Any) -> Lists | None:
+    """Return a constant's elements, for each row."""
+    if type(value) not in (*_COLLECTIONS, str):
         return None
-    return over_array(np.fromiter(map(len, known), np.int64, batch.n), array)
+    flat = list(value)
+    at = np.tile(np.arange(len(flat)), batch.n)
+    inner = Batch({}, len(flat))
+    return Lists(np.full(batch.n, len(flat)), at, inner, _column_of(inner, flat))
 
 
 def over_array(lens: np.ndarray, array: pa.Array) -> Lists:
@@ -464,6 +507,123 @@ def _contains(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec | None:
     return Vec("bool", answers.values, None, fail)
 
 
+# Elements beside others
+
+
+def _drained(batch: Batch, node: Call, items: Vec) -> Vec:
+    """Return a list of what something else goes through: Python says what fails on the way."""
+    answer = _listed(batch, node, items)
+    if answer is None:
+        return each(batch, list, items)
+    fail = answer.fail
+    return replace(answer, fail=None if fail is None else np.minimum(fail, np.uint8(ASK)))
+
+
+def _sides(batch: Batch, node: Call, vecs: Sequence[Vec]) -> list[Lists] | None:
+    """Return what operands go through, if it is known."""
+    sides = [lists_of(batch, part, v) for part, v in zip(node.args, vecs, strict=True)]
+    return None if any(side is None for side in sides) else sides  # type: ignore[return-value]
+
+
+def _beside(batch: Batch, lens: np.ndarray, sides: Sequence[tuple[Lists, np.ndarray]]) -> Lists:
+    """Return lists of tuples of elements, each side's at some places among its own."""
+    inner = Batch({}, int(lens.sum()), batch.doubts)
+    parts = tuple(values_at(of.items, of.at[at], of.batch, inner) for of, at in sides)
+    return Lists(lens, np.arange(inner.n), inner, Vec("tuple", parts))
+
+
+def _places(lens: np.ndarray) -> np.ndarray:
+    """Return the number of each element in its row."""
+    counted: np.ndarray = np.arange(lens.sum()) - np.repeat(np.cumsum(lens) - lens, lens)
+    return counted
+
+
+def _zip(batch: Batch, node: Call, *vecs: Vec) -> Vec:
+    sides = _sides(batch, node, vecs)
+    if sides is None:
+        return batch.refuse("it goes through what isn't known to be a list")
+    lens = np.minimum.reduce([side.lens for side in sides])
+    at = _places(lens)
+    parts = [(side, np.repeat(side.starts, lens) + at) for side in sides]
+    return Vec("list", _beside(batch, lens, parts), None, strict_fails(*vecs))
+
+
+def _enumerate(batch: Batch, node: Call, items: Vec, start: Vec) -> Vec:
+    lists = lists_of(batch, node.args[0], items)
+    known = start.kind == "const" and type(start.values) is int and abs(start.values) < _FAR
+    if lists is None or not known:
+        return batch.refuse("it goes through what isn't known to be a list")
+    inner = Batch({}, len(lists.at), batch.doubts)
+    numbers = Vec("int", _places(lists.lens) + start.values)
+    pair = numbers, values_at(lists.items, lists.at, lists.batch, inner)
+    out = Lists(lists.lens, np.arange(inner.n), inner, Vec("tuple", pair))
+    return Vec("list", out, None, strict_fail(items))
+
+
+def _reversed(batch: Batch, node: Call, items: Vec) -> Vec:
+    lists = lists_of(batch, node.args[0], items)
+    if lists is None:
+        return batch.refuse("it goes through what isn't known to be a list")
+    ends = np.repeat(lists.starts + lists.lens - 1, lists.lens)
+    return Vec("list", replace(lists, at=lists.at[ends - _places(lists.lens)]), None,
+               strict_fail(items))  # fmt: skip
+
+
+def _pairwise(batch: Batch, node: Call, items: Vec) -> Vec:
+    lists = lists_of(batch, node.args[0], items)
+    if lists is None:
+        return batch.refuse("it goes through what isn't known to be a list")
+    lens = np.maximum(lists.lens - 1, 0)
+    first = np.repeat(lists.starts, lens) + _places(lens)
+    pairs = _beside(batch, lens, [(lists, first), (lists, first + 1)])
+    return Vec("list", pairs, None, strict_fail(items))
+
+
+def _range(batch: Batch, node: Call, *ends: Vec) -> Vec:
+    """Return whole numbers one after the other; very many of them are left to Python."""
+    first, last, step = (Vec("const", 0), ends[0], Vec("const", 1)) if len(ends) == 1 else (
+        *ends, Vec("const", 1))[:3]  # fmt: skip
+    whole = all(v.kind == "int" or (v.kind == "const" and type(v.values) is int) for v in ends)
+    if not whole or step.kind != "const" or not step.values:
+        return each(batch, range, *ends)
+    numbers = [np.broadcast_to(v.values, batch.n) for v in (first, last)]
+    if any(v.kind == "const" and abs(v.values) > _FAR for v in ends):
+        return each(batch, range, *ends)
+    fail = strict_fails(*ends)
+    far = (np.abs(numbers[0]) > _FAR) | (np.abs(numbers[1]) > _FAR)
+    start, stop = (np.where(far, 0, n).astype(np.int64) for n in numbers)
+    lens = np.maximum(-((start - stop) // step.values), 0)
+    many = far | (lens > _MANY)
+    lens = np.where(many if fail is None else many | (fail != 0), 0, lens)
+    values = np.repeat(start, lens) + _places(lens) * step.values
+    out = Lists(lens, np.arange(len(values)), Batch({}, len(values)), Vec("int", values))
+    too_many = np.where(many, np.uint8(ASK), np.uint8(0)) if many.any() else None
+    return Vec("list", out, None, first_fail(fail, too_many))
+
+
+_FAR, _MANY = 2**40, 10_000
+
+
+def _first(batch: Batch, node: Call, items: Vec, *default: Vec) -> Vec:
+    """Return what comes first; what comes behind isn't evaluated."""
+    lists = lists_of(batch, node.args[0], items)
+    if lists is None:
+        return each(batch, OPERATIONS["first_of"].python, items, *default)
+    some, fail = lists.lens > 0, first_fail(strict_fail(items), *(d.fail for d in default))
+    if not default and not some.all():
+        fail = first_fail(fail, np.where(some, np.uint8(0), np.uint8(RAISED[StopIteration])))
+    if not some.any():
+        answer = default[0] if default else Vec("const", None)
+        return replace(answer, fail=fail, strict=None)
+    at = lists.at[np.where(some, lists.starts, 0)]
+    answer = replace(values_at(lists.items, at, lists.batch, batch), strict=None)
+    if answer.fail is not None:
+        answer = replace(answer, fail=np.where(some, answer.fail, np.uint8(0)))
+    if default:
+        answer = VECTORS["if"](batch, node, Vec("bool", some), answer, default[0])
+    return replace(answer, fail=first_fail(fail, answer.fail))
+
+
 # What is added up
 
 
@@ -488,9 +648,9 @@ def _plain_items(lists: Lists, kinds: Sequence[str]) -> np.ndarray | None:
     return picked(items.values, lists.at) if items.kind in kinds else None
 
 
-def _sum(batch: Batch, lists: Lists, fail: np.ndarray | None) -> Vec | None:
+def _sum(batch: Batch, lists: Lists, fail: np.ndarray | None, *start: Vec) -> Vec | None:
     values = _plain_items(lists, _NUMBERS)
-    if values is None or (lists.items.kind == "float" and not _SUMMED_IN_TURN):
+    if start or values is None or (lists.items.kind == "float" and not _SUMMED_IN_TURN):
         return None
     fail = first_fail(fail, _of_nulls(lists, RAISED[TypeError]))
     if values.dtype == np.float64:
@@ -852,4 +1012,15 @@ BY_KIND |= {
     ("values", "map"): _view(1),
     ("items", "map"): _view(None),
 }
-QUICK |= {"over": _over, "field": _no_field, "tuple": _tuple}
+QUICK |= {
+    "over": _over,
+    "field": _no_field,
+    "tuple": _tuple,
+    "drained": _drained,
+    "zip": _zip,
+    "enumerate": _enumerate,
+    "reversed": _reversed,
+    "pairwise": _pairwise,
+    "range": _range,
+    "first_of": _first,
+}

@@ -8,9 +8,11 @@ function itself.
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import datetime as dt
 import functools
+import json
 import math
 import operator
 import re
@@ -34,7 +36,8 @@ RAISED: Mapping[type[BaseException], int] = {
     kind: ASK + 1 + at
     for at, kind in enumerate((
         ValueError, TypeError, KeyError, IndexError, AttributeError, ZeroDivisionError,
-        OverflowError, UnicodeDecodeError, InvalidOperation, DivisionByZero,
+        OverflowError, UnicodeDecodeError, UnicodeEncodeError, InvalidOperation, DivisionByZero,
+        StopIteration, binascii.Error, json.JSONDecodeError,
     ))
 }  # fmt: skip
 EXACT = 2**53  # integers up to here are exact as floats
@@ -385,7 +388,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
         for i, answer in zip(rows, answers, strict=True):
             out[i] = answer
         answers = out
-    return _of_values(answers, fail)
+    return of_values(answers, fail)
 
 
 def _one_by_one(
@@ -413,7 +416,8 @@ def _unknown(vec: Vec) -> np.ndarray | None:
 UNKNOWN: dict[str, Callable[[Vec], np.ndarray | None]] = {}  # of a kind: rows that hold no value
 
 
-def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
+def of_values(values: list[Any], fail: np.ndarray | None = None) -> Vec:
+    """Return Python's values as a Vec: as numbers or times where all are of one type."""
     kinds = set(map(type, values))
     null = None
     if type(None) in kinds:
@@ -421,15 +425,28 @@ def _of_values(values: list[Any], fail: np.ndarray | None) -> Vec:
         null = np.array([v is None for v in values], np.bool_)
     if len(kinds) == 1:
         only = kinds.pop()
-        if only is re.Match:
-            return Vec("match", np.array([v is not None for v in values]), None, fail)
         for kind, of in (("bool", bool), ("int", int), ("float", float)):
             if only is of:
                 filled = values if null is None else [_EMPTY[kind] if v is None else v
                                                       for v in values]  # fmt: skip
                 with contextlib.suppress(OverflowError):  # an integer of more than 64 bits
                     return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
+        if only in _OF_TIMES:
+            numbers = _numbers_of_times(values, _OF_TIMES[only])
+            if numbers is not None:
+                return Vec(_OF_TIMES[only], numbers, null, fail)
     return Vec("object", values, null, fail)
+
+
+_OF_TIMES: Mapping[type, str] = {dt.date: "date", dt.datetime: "naive", dt.timedelta: "delta"}
+
+
+def _numbers_of_times(values: list[Any], kind: str) -> np.ndarray | None:
+    """Return Python's times as numbers, None's as 0; None where they aren't all of a kind."""
+    numbers = [0 if v is None else _IN_UNITS[kind](v) for v in values]
+    if any(n is None for n in numbers) or any(getattr(v, "fold", 0) for v in values):
+        return None
+    return np.array(numbers, np.int64)
 
 
 # Quick forms
@@ -812,7 +829,7 @@ def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
         if v.kind == "match":
             fail = first_fail(fail, _where(rows & v.values, ASK))
     pairs = zip(chosen.tolist(), batch.values(a), batch.values(b), strict=True)
-    return _of_values([x if c else y for c, x, y in pairs], fail)
+    return of_values([x if c else y for c, x, y in pairs], fail)
 
 
 def _const_kind(v: Vec) -> str:
@@ -845,7 +862,10 @@ def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
         null = none | (a.values == -1)
         return Vec("bool", a.values == 1, null, first_fail(a.fail, _where(wrong & ~none, ASK)))
     if a.kind == "object":
-        codes = [_MASKS.get(v, ASK) if isinstance(v, bool | int) else ASK for v in a.values]
+        codes = [
+            _MASKS.get(int(v), ASK) if isinstance(v, bool | int | np.bool_) else ASK
+            for v in a.values
+        ]
         mask = np.where(none, -1, np.array(codes, np.int8))
         fail = first_fail(a.fail, _where(mask == ASK, ASK))
         return Vec("bool", mask == 1, mask == -1, fail)
@@ -858,9 +878,12 @@ _MASKS = {True: 1, False: 0, -1: -1}
 
 def _by_value(op: Op) -> Callable[..., Vec]:
     """Return an operation's form that runs Python's own on each value."""
-    of_value = op.written in ("method", "attribute")
+    of_value = op.written in ("method", "attribute", "member")
 
     def by_value(batch: Batch, _: Call, *args: Vec) -> Vec:
+        if op.returns is re.Match:
+            answer = each(batch, op.python, *args)
+            return Vec("match", ~is_none(answer, batch), None, answer.fail)
         if not of_value:
             return each(batch, op.python, *args)
         fail = _none_lacks(args[0])
@@ -870,6 +893,21 @@ def _by_value(op: Op) -> Callable[..., Vec]:
         return each(batch, op.python, *args, fail=fail)
 
     return by_value
+
+
+def _apply(batch: Batch, _: Call, function: Vec, *args: Vec) -> Vec:
+    """Call a known function with each row's values."""
+    return each(batch, function.values.run, *args)
+
+
+def _hashable(batch: Batch, _: Call, a: Vec) -> Vec:
+    """Tell where a value can't be a key."""
+    if a.kind in _KEYS or (a.kind == "const" and type(a.values) in _SURE):
+        return Vec("const", 0, None, a.fail)
+    return each(batch, hash, a)
+
+
+_KEYS = {"text", "bool", "int", "float", *TIMES}
 
 
 def _none_lacks(of: Vec) -> np.ndarray | None:
@@ -950,6 +988,8 @@ def _of_no_rows(op: Op, vec: Vec) -> Vec:
     return replace(vec, kind=kind, values=np.array([], _DTYPES[kind]))
 
 
+BY_KIND["apply", "const"] = _apply
+QUICK["hashable"] = _hashable
 VECTORS: Mapping[str, Callable[..., Vec]] = {
     op.name: _form(op) for op in OPERATIONS.values() if op.written != "composition"
 }

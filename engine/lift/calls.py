@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import ast
 import datetime as dt
-import re
+import functools
+import operator
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from functools import partial
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from fractions import Fraction
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, ModuleType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from engine.lift.effects import raising, then
-from engine.lift.expressions import Expressions, call_name, constant_call
+from engine.lift.expressions import call_name, constant_call, with_matches
+from engine.lift.methods import Methods
 from engine.lift.notes import is_random
+from engine.lift.patterns import RE_FUNCTIONS
 from engine.lift.scope import (
+    Bound,
     CannotLiftError,
+    Closure,
     Generator,
     Items,
     Names,
-    NumpyValue,
-    PatternSyntaxError,
     Scope,
     Thing,
     Value,
@@ -30,19 +35,16 @@ from engine.lift.scope import (
     known_value,
     lasting,
 )
-from engine.lift.syntax import shown
-from engine.ops.operations import OPERATIONS, Op, written
-from engine.slicing.constants import is_constant
-from engine.slicing.expr import Call, Const, Expr
+from engine.ops.functions import Function, known_function
+from engine.ops.operations import METHODS, OPERATIONS, Op, written
+from engine.slicing.expr import Const, Expr
 from engine.slicing.origin import is_own
+from engine.slicing.rows import Row
 
-_METHODS = written("method")
 _FUNCTIONS: Mapping[Any, Op] = {op.python: op for op in written("function").values()}
-_SEARCHES: Mapping[Any, Op] = {op.source: op for op in written("pattern").values()}
-_RE_FUNCTIONS: Mapping[Any, str] = {
-    getattr(re, name): name for name in ("compile", "search", "match", "fullmatch", "findall")
-}
-
+# What is made of constants once.
+_MAKING = (dt.date, dt.datetime, dt.timedelta, dt.time, Decimal, Fraction, range, ZoneInfo)
+_GETTERS = (operator.itemgetter, operator.attrgetter, operator.methodcaller)
 
 # Functions of a collection's elements, and the operations that they are.
 _OF_ITEMS: Sequence[tuple[Any, str]] = (
@@ -51,119 +53,149 @@ _OF_ITEMS: Sequence[tuple[Any, str]] = (
 )  # fmt: skip
 
 
-class Calls(Expressions):
+class Calls(Methods):
     """Reads calls."""
 
     @abstractmethod
     def result(self, f: FunctionType, args: Sequence[Any], keywords: Mapping[str, Any]) -> Expr:
         """Return the value of calling a function of the user's."""
 
+    @abstractmethod
+    def result_within(
+        self, f: Closure, args: Sequence[Any], keywords: Mapping[str, Any], node: ast.AST
+    ) -> Value:
+        """Return the value of calling a function that the function makes."""
+
+    @abstractmethod
+    def _through(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value | None:
+        """Return what a function gives that goes through a collection; None for another one."""
+
     def call(self, node: ast.Call, scope: Scope) -> Value:
         """Return the value of a call."""
-        if any(isinstance(a, ast.Starred) for a in node.args) or any(
-            k.arg is None for k in node.keywords
-        ):
-            raise CannotLiftError(node, "it calls a function with * or **")
+        if any(k.arg is None for k in node.keywords):
+            raise CannotLiftError(node, "it calls a function with **")
         of = node.func.value if isinstance(node.func, ast.Attribute) else node.func
         base = self.value(of, scope)
-        args = [self.value(a, scope) for a in node.args]
+        args = [v for a in node.args for v in self._arguments_of(a, scope)]
         keywords = {str(k.arg): self.value(k.value, scope) for k in node.keywords}
         target: Any = base
         if isinstance(node.func, ast.Attribute):
             if not (isinstance(base, Thing) and isinstance(base.value, ModuleType | type)):
                 return self._method(base, node.func.attr, args, keywords, node)
             target = self._attribute_of(base, node.func.attr, node)
+        return self.called(target, args, keywords, node)
+
+    def _arguments_of(self, node: ast.expr, scope: Scope) -> Sequence[Any]:
+        """Return an argument, or those that one with a star stands for."""
+        if not isinstance(node, ast.Starred):
+            return [self.value(node, scope)]
+        values = self._items(self.value(node.value, scope))
+        if values is None:
+            raise CannotLiftError(node, "it calls a function with * of a row's values")
+        return values
+
+    def called(self, target: Value, args: Sequence[Any], keywords: Names, node: ast.AST) -> Value:
+        """Return what something gives that is called."""
+        if isinstance(target, Bound):
+            return self._method(target.base, target.name, list(args), keywords, node)
+        if isinstance(target, Closure):
+            return self._within(target, args, keywords, node)
         if not isinstance(target, Thing):
             raise CannotLiftError(node, "it calls something that isn't a function")
-        return self._function(target.value, args, keywords, node)
+        return self._function(target.value, list(args), keywords, node)
 
-    def _method(
-        self, base: Value, name: str, args: list[Any], keywords: Names, node: ast.Call
-    ) -> Value:
-        if isinstance(base, WholeRow):
-            if name == "get" and args and isinstance(args[0], Const) and "get" not in self.columns:
-                there = isinstance(args[0].value, str) and args[0].value in self.columns
-                default = args[1] if len(args) > 1 else Const(None)
-                return self._column(args[0].value) if there else default
-            raise CannotLiftError(node, f"it calls the row's {name}()")
-        if isinstance(base, Items):
-            raise CannotLiftError(node, f"it calls {name}() of a collection that isn't constant")
-        if isinstance(base, Thing | NumpyValue):
-            if type(base.value) is dict and name in {"keys", "values", "items"} and not args:
-                return as_value(tuple(getattr(base.value, name)()))
-            raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
-        if isinstance(base, Const) and isinstance(base.value, re.Pattern):
-            if name in _SEARCHES and len(args) == 1 and not keywords:
-                return self._regex(name, base.value, args[0], node)
-            raise CannotLiftError(node, f"it calls {name}() of a pattern")
-        if isinstance(base, Generator):
-            raise CannotLiftError(node, f"it calls {name}() of a generator")
-        if name == "join" and len(args) == 1 and self._iterable(args[0]) is not None:
-            args = [self._iterable(args[0])]
-        values = [self._plain(a, node) for a in args]
-        if name == "replace" and not args and _without_zone(keywords):
-            return self._operation("without_zone", base)
-        if isinstance(base, Const):
-            return self._constant_method(base, name, values, keywords, node)
-        if keywords or not _is_method(name, len(args)):
-            raise CannotLiftError(node, f"it calls the method {name}()")
-        return self._operation(name, base, *values)
-
-    def _constant_method(
-        self, base: Const, name: str, args: list[Expr], keywords: Names, node: ast.Call
-    ) -> Expr:
-        if name == "get" and isinstance(base.value, dict) and len(args) in (1, 2) and not keywords:
-            return self._folded(OPERATIONS["dict_get"], base, *args)
-        if (
-            isinstance(base.value, str | bytes | dict | tuple | frozenset)
-            and not (isinstance(base.value, dict) and name not in {"keys", "values", "items"})
-            and all(isinstance(a, Const) for a in args)
-            and not keywords
-            and name != "format"
-        ):
-            try:
-                answer = getattr(base.value, name)(*(a.value for a in args))  # type: ignore[attr-defined]
-            except Exception as error:
-                raise CannotLiftError(node, f"{name}() of a constant fails: {error}") from None
-            answer = answer if is_constant(answer) else tuple(answer)
-            if not is_constant(answer):
-                raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
-            return Const(answer)
-        if isinstance(base.value, str) and not keywords and _is_method(name, len(args)):
-            return self._operation(name, base, *args)
-        raise CannotLiftError(node, f"it calls {name}() of {shown(base.value)}")
-
-    def _function(self, f: Any, args: list[Any], keywords: Names, node: ast.Call) -> Value:
-        if type(f) is FunctionType and f not in _RE_FUNCTIONS and _is_users(f):
+    def _function(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
+        if type(f) in _WRAPPING:
+            return _WRAPPING[type(f)](self, f, args, keywords, node)
+        if type(f) is FunctionType and f not in RE_FUNCTIONS and _is_users(f):
             return self._helper(f, args, keywords, node)
-        if _hashable(f) and f in _RE_FUNCTIONS:
-            return self._re_function(_RE_FUNCTIONS[f], args, keywords, node)
-        of_items = self._of_items(f, args, keywords, node)
-        if of_items is not None:
-            return of_items
-        constant = all(isinstance(v, Const) for v in (*args, *keywords.values()))
-        if keywords and constant and _is_one(f, dt.date, dt.datetime, dt.timedelta):
-            f = partial(f, **{k: v.value for k, v in keywords.items()})
-            return constant_call(f, args, node)
-        if keywords:
-            raise CannotLiftError(node, f"it calls {call_name(f)} with keywords")
+        if _hashable(f) and f in RE_FUNCTIONS:
+            return self._re_function(RE_FUNCTIONS[f], args, keywords, node)
+        answer = self._through(f, args, keywords, node) if _hashable(f) else None
+        if answer is None:
+            answer = self._of_items(f, args, keywords, node)
+        if answer is None and all(isinstance(v, Const) for v in (*args, *keywords.values())):
+            answer = self._of_constants(f, args, keywords, node)
+        if answer is None and not keywords:
+            answer = self._plain_call(f, args, node)
+        return self._applied(f, args, keywords, node) if answer is None else answer
+
+    def _plain_call(self, f: Any, args: list[Any], node: ast.AST) -> Value | None:
+        """Return what a function gives that has an operation of its own; None for another one."""
         if _is_one(f, any, all, sum) and len(args) == 1:
             return self._folded_over(f, args[0], node)
-        if _is_one(f, min, max, isinstance, getattr) and len(args) == 2:  # noqa: PLR2004
-            return self._of_two(f, args[0], args[1], node)
+        if _is_one(f, min, max):
+            return self._best(f, args, node)
+        if _is_one(f, isinstance, getattr) and len(args) in (2, 3):
+            return self._of_two(f, args, node)
         if _is_one(f, tuple, list, set, frozenset, sorted) and len(args) == 1:
             values = self._items(args[0])
             if values is not None and all(isinstance(v, Const) for v in values):
                 return constant_call(f, [Const([v.value for v in values])], node)
         if _hashable(f) and f in _FUNCTIONS and len(args) in _FUNCTIONS[f].arity:
             return self._folded(_FUNCTIONS[f], *(self._plain(a, node) for a in args))
-        if _is_one(f, dt.date, dt.datetime, dt.timedelta, Decimal, range) and all(
-            isinstance(a, Const) for a in args
-        ):
-            return constant_call(f, args, node)
-        raise CannotLiftError(node, _call_problem(f))
+        return None
 
-    def _of_items(self, f: Any, args: list[Any], keywords: Names, node: ast.Call) -> Expr | None:
+    def _of_constants(
+        self, f: Any, args: list[Any], keywords: Names, node: ast.AST
+    ) -> Value | None:
+        """Return what a function of constants makes; None for another one."""
+        if _is_one(f, *_MAKING):
+            named = {k: v.value for k, v in keywords.items()}
+            return constant_call(functools.partial(f, **named) if named else f, args, node)
+        if _is_one(f, set, frozenset, list, tuple, dict) and not args and not keywords:
+            return Items((), is_tuple=f is tuple) if f in (list, tuple) else Const(f())
+        if _is_one(f, *_GETTERS) and not keywords:
+            return Thing(f(*(a.value for a in args)))
+        return None
+
+    def _applied(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
+        """Return what a known function gives, which runs on each value."""
+        function = _text_function(f) if type(f) is MethodDescriptorType else known_function(f)
+        if function is None:
+            how = " with keywords" if keywords else ""
+            raise CannotLiftError(node, _call_problem(f) + how)
+        values = [self._whole(a, node) for a in (*args, *keywords.values())]
+        if keywords:
+            function = replace(function, keywords=tuple(keywords))
+        if all(isinstance(v, Const) for v in values):
+            answer = self._computed(function.run, node, *(v.value for v in values))  # type: ignore[attr-defined]
+            if not isinstance(answer, Thing):
+                return answer
+        return self._operation("apply", Const(function, function.key), *values)
+
+    def _whole(self, value: Value, node: ast.AST) -> Expr:
+        """Return a value that a function goes through, if it does, before it says anything."""
+        if isinstance(value, Generator):
+            return self._operation("drained", value.tree)
+        if isinstance(value, Thing) and _is_one(value.value, bool, int, float, str):
+            return Const(value.value, f"types:{id(value.value)}")
+        return self._plain(value, node)
+
+    def _remembered(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
+        """Return the value of a function that remembers what it answered, by its arguments."""
+        tree = self._plain(self.called(Thing(f.__wrapped__), args, keywords, node), node)
+        values = [self._plain(v, node) for v in (*args, *keywords.values())]
+        effects = [v for v in values if raising(v) is not None]
+        keys = [self._operation("hashable", v) for v in values if not isinstance(v, Const)]
+        for effect in reversed([*effects, *keys]):
+            tree = then(effect, tree)
+        return tree
+
+    def _partial(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
+        before = [as_value(a) for a in f.args]
+        names = {k: as_value(v) for k, v in f.keywords.items()} | keywords
+        return self._function(f.func, [*before, *args], names, node)
+
+    def _getter(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
+        """Return what an item's getter gives of a value."""
+        _, (name, *more) = f.__reduce__()[:2]
+        value = args[0] if len(args) == 1 else None
+        if more or keywords or not isinstance(value, Expr):
+            raise CannotLiftError(node, f"it calls {call_name(type(f))} with other arguments")
+        return self._operation("getitem", value, Const(name))
+
+    def _of_items(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Expr | None:
         """Return what a function gives of the elements of a row's value; None for another call."""
         op = next((op for of, op in _OF_ITEMS if f is of), None)
         items = self._iterable(args[0]) if len(args) == 1 else None
@@ -173,7 +205,7 @@ class Calls(Expressions):
             return None
         return self._operation(op, items, *(self._plain(v, node) for v in keywords.values()))
 
-    def _helper(self, f: FunctionType, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
+    def _helper(self, f: FunctionType, args: list[Any], keywords: Names, node: ast.AST) -> Expr:
         """Return the value of a function of the user's that the function calls."""
         values = [lasting(value, node) for value in (*args, *keywords.values())]
         tree = self.result(f, args, keywords)
@@ -182,19 +214,45 @@ class Calls(Expressions):
             tree = tree if effect is None else then(effect, tree)
         return tree
 
-    def _of_two(self, f: Any, first: Value, second: Value, node: ast.Call) -> Value:
-        if f in (min, max):
-            a, b = self._plain(first, node), self._plain(second, node)
+    def _best(self, f: Any, args: list[Any], node: ast.AST) -> Value:
+        """Return min or max of values that are known one by one."""
+        values = args if len(args) > 1 else self._items(args[0]) if args else None
+        if not values:
+            return self._applied(f, args, {}, node)
+        plain = [self._plain(v, node) for v in values]
+        best, sign = plain[0], "gt" if f is min else "lt"
+        for value in plain[1:]:
             # Python asks b < a (or b > a) once it has both: the same, in the order they are read.
-            return self._operation("if", self._operation("gt" if f is min else "lt", a, b), b, a)
-        if f is isinstance:
-            return self._operation("isinstance", self._plain(first, node), _types(second, node))
+            best = self._operation("if", self._operation(sign, best, value), value, best)
+        lazy = len(args) == 1 and isinstance(args[0], Items) and args[0].lazy
+        if len(plain) > 2 and not lazy:  # noqa: PLR2004 - all are evaluated before any is compared
+            for value in reversed(plain):
+                best = best if raising(value) is None else then(value, best)
+        return best
+
+    def _of_two(self, f: Any, args: list[Any], node: ast.AST) -> Value:
+        first, second = args[:2]
+        if f is isinstance and len(args) == 2:  # noqa: PLR2004
+            value = with_matches(self._plain(first, node))
+            return self._operation("isinstance", value, _types(second, node))
         known = isinstance(first, WholeRow) and isinstance(second, Const)
         if f is getattr and known and second.value in self.columns:
             return self._column(str(second.value))
+        if f is getattr and known and len(args) > 2 and not hasattr(Row, str(second.value)):  # noqa: PLR2004
+            return args[2]
         raise CannotLiftError(node, _call_problem(f))
 
-    def _folded_over(self, f: Any, over: Value, node: ast.Call) -> Expr:
+    def _within(self, f: Closure, args: Sequence[Any], keywords: Names, node: ast.AST) -> Value:
+        """Return the value of calling a function that the function makes."""
+        values = [lasting(value, node) for value in (*args, *keywords.values())]
+        tree = self.result_within(f, args, keywords, node)
+        for value in reversed(values):
+            effect = raising(value)
+            if effect is not None:
+                tree = then(effect, self._plain(tree, node))
+        return tree
+
+    def _folded_over(self, f: Any, over: Value, node: ast.AST) -> Expr:
         """Return `any`, `all` or `sum` of a collection whose elements are known one by one."""
         values = self._items(over)
         if values is None:
@@ -212,57 +270,12 @@ class Calls(Expressions):
                     tree = then(test, tree)
         return tree
 
-    def _re_function(self, name: str, args: list[Any], keywords: Names, node: ast.Call) -> Expr:
-        by_name = dict(zip(("pattern", "string", "flags"), args, strict=False)) | keywords
-        if name == "compile":
-            by_name["flags"] = by_name.get("flags", by_name.pop("string", Const(0)))
-        if not set(by_name) <= {"pattern", "string", "flags"} or "pattern" not in by_name:
-            raise CannotLiftError(node, f"it calls re.{name} with other arguments")
-        pattern, flags = by_name["pattern"], by_name.get("flags", Const(0))
-        if type(known_value(flags)) is re.RegexFlag:
-            flags = Const(int(known_value(flags)))
-        if not isinstance(pattern, Const) or not isinstance(flags, Const):
-            raise CannotLiftError(node, f"it calls re.{name} with a pattern that isn't constant")
-        compiled = self._compiled(pattern.value, flags.value)
-        if name == "compile":
-            return Const(compiled)
-        if "string" not in by_name:
-            raise CannotLiftError(node, f"it calls re.{name} without a string")
-        return self._regex(name, compiled, by_name["string"], node)
 
-    def _compiled(self, pattern: Any, flags: Any) -> re.Pattern[Any]:
-        try:
-            return re.compile(pattern, flags)
-        except re.error as error:
-            raise PatternSyntaxError(str(pattern), error) from None
-        except (TypeError, ValueError) as error:
-            raise CannotLiftError(None, f"its pattern can't be compiled: {error}") from None
-
-    def _regex(self, name: str, pattern: re.Pattern[Any], text: Value, node: ast.Call) -> Expr:
-        text = self._plain(text, node)
-        if isinstance(text, Const):
-            return self._folded_search(name, pattern, text)
-        return self._operation(_SEARCHES[name].name, Const(pattern), text)
-
-    def _folded_search(self, name: str, pattern: re.Pattern[Any], text: Const) -> Expr:
-        try:
-            match = getattr(pattern, name)(text.value)
-        except TypeError:
-            match = ...  # it raises where control gets there
-        if match is None or (name == "findall" and match is not ...):
-            return Const(match)
-        return Call(_SEARCHES[name].name, (Const(pattern), text))  # a match isn't constant
-
-
-def _is_method(name: str, arguments: int) -> bool:
-    """Tell whether values have a method, of so many arguments, that changes nothing."""
-    return name in _METHODS and arguments + 1 in _METHODS[name].arity
-
-
-def _without_zone(keywords: Names) -> bool:
-    """Tell whether a time is asked for itself without its zone."""
-    zone = keywords.get("tzinfo")
-    return len(keywords) == 1 and isinstance(zone, Const) and zone.value is None
+_WRAPPING: Mapping[type, Callable[..., Value]] = {
+    functools._lru_cache_wrapper: Calls._remembered,
+    functools.partial: Calls._partial,
+    operator.itemgetter: Calls._getter,
+}
 
 
 def _is_one(f: Any, *known: Any) -> bool:
@@ -288,6 +301,13 @@ def _is_users(f: FunctionType) -> bool:
             not f.__code__.co_filename.endswith(".py")  # a REPL, a notebook, a doctest
         )
     )
+
+
+def _text_function(f: Any) -> Function | None:
+    """Return a method of text that is called as a function."""
+    name = f.__name__
+    is_text = f.__objclass__ is str and name in METHODS
+    return Function("builtins", f"str.{name}") if is_text else None
 
 
 def _hashable(value: Any) -> bool:

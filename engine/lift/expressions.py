@@ -26,7 +26,9 @@ from engine.lift.effects import raising, then
 from engine.lift.scope import (
     KNOWN,
     ROW,
+    Bound,
     CannotLiftError,
+    Closure,
     Generator,
     Items,
     NumpyValue,
@@ -50,6 +52,9 @@ MAX_NODES = 50_000  # of one function's tree; a larger one runs as Python
 # How source writes operations: the operator's node, the method, the attribute, the function.
 _OPERATORS: Mapping[Any, Op] = {op.source: op for op in written("operator").values()}
 _ATTRIBUTES = written("attribute")
+_SEARCHES: Mapping[str, Any] = {
+    op.name: op.source for op in written("pattern").values() if op.returns is re.Match
+}
 # Operations that take an answer of numpy's (`np.True_`) as they take Python's.
 _LIKE_BOOL = frozenset({"not", "and", "or", "if", "then", "any", "all", "bool", "is_none"})
 _PASSING = frozenset({"and", "or", "if", "then"})  # those that may give it on
@@ -85,6 +90,10 @@ _VISIT: Mapping[type[ast.AST], str] = {
     ast.ListComp: "_comprehension",
     ast.SetComp: "_comprehension",
     ast.Call: "call",
+    ast.Lambda: "_lambda",
+    ast.Dict: "_dict",
+    ast.DictComp: "_dict_comprehension",
+    ast.JoinedStr: "_joined",
 }
 
 
@@ -95,7 +104,8 @@ class Expressions(ABC):
         self.columns, self.scalars = columns, scalars
         self.by_numpy: set[Expr] = set()  # comparisons that give `np.True_`
         self.nodes, self.depth = 0, 0
-        self.active: list[Any] = []
+        self.active: list[Any] = []  # functions that are being read, and names that change in them
+        self.rebound: list[frozenset[str]] = []
         self.reads: set[str] = set()
 
     @abstractmethod
@@ -110,13 +120,15 @@ class Expressions(ABC):
         if isinstance(value, Items):
             if all(isinstance(v, Const) for v in value.values) and not value.lazy:
                 return Const(tuple(v.value for v in value.values))
-            if value.is_tuple:
+            if not value.lazy:
                 return self._plain(value, node)
             raise CannotLiftError(node, "it makes a collection of values that aren't constant")
         if isinstance(value, Generator):
             raise CannotLiftError(node, "it computes with a generator")
         if isinstance(value, Thing | NumpyValue):
             raise CannotLiftError(node, f"it computes with {shown(value.value)}")
+        if isinstance(value, Closure | Bound):
+            raise CannotLiftError(node, "it computes with a function")
         return value  # type: ignore[no-any-return]
 
     def value(self, node: ast.expr, scope: Scope) -> Value:
@@ -164,10 +176,16 @@ class Expressions(ABC):
                 return self._column(node.attr)
             missing = None if node.attr in _ROW_METHODS else node.attr
             raise CannotLiftError(node, f"it reads x.{node.attr}, which is no column", missing)
+        if isinstance(base, Const) and node.attr in _ATTRIBUTES:
+            return self._folded(OPERATIONS[node.attr], base)
         if isinstance(base, Const | Thing | NumpyValue):
             return self._attribute_of(base, node.attr, node)
         if isinstance(base, Expr) and node.attr in _ATTRIBUTES:
             return self._operation(node.attr, base)
+        if isinstance(base, Expr) and node.attr == "get":
+            return Bound(base, "get")
+        if isinstance(base, Call) and _is_of_library(base) and not node.attr.startswith("_"):
+            return self._operation("member", base, Const(node.attr))
         if isinstance(base, Expr) and not hasattr(Struct, node.attr):
             return self._operation("field", base, Const(node.attr))
         raise CannotLiftError(node, f"it reads the attribute {node.attr!r} of a value")
@@ -184,8 +202,12 @@ class Expressions(ABC):
                 Const(None) if e is None else self.expr(e, scope)
                 for e in (node.slice.lower, node.slice.upper, node.slice.step)
             ]
-            if not isinstance(base, Expr) or not all(isinstance(e, Const) for e in ends):
-                raise CannotLiftError(node, "it slices by values that aren't constant")
+            if isinstance(base, Items) and not base.lazy:
+                base = self._plain(base, node)
+            if not isinstance(base, Expr):
+                raise CannotLiftError(node, f"it slices {shown(known_value(base))}")
+            if not all(isinstance(e, Const) for e in ends):
+                return self._operation("part", base, *ends)
             part = slice(*(e.value for e in ends))  # type: ignore[attr-defined]
             return self._folded(OPERATIONS["getslice"], base, Const(part))
         key = self.expr(node.slice, scope)
@@ -195,14 +217,24 @@ class Expressions(ABC):
             raise CannotLiftError(
                 node, "it reads a column by a name that isn't constant or isn't there"
             )
-        if isinstance(base, Items):
-            raise CannotLiftError(node, "it takes an item of a collection that isn't constant")
+        if isinstance(base, Items) and not base.lazy:
+            return self._item_of(base, key, node)
         has_items = isinstance(base, Thing | NumpyValue) and type(base.value) in (list, tuple, dict)
         if has_items and isinstance(key, Const) and _is_in(key.value, base.value):
             return as_value(base.value[key.value])
         if not isinstance(base, Expr):
             raise CannotLiftError(node, f"it takes an item of {shown(known_value(base))}")
-        return self._folded(OPERATIONS["getitem"], base, key)
+        return self._folded(OPERATIONS["getitem"], with_matches(base), key)
+
+    def _item_of(self, base: Items, key: Expr, node: ast.AST) -> Value:
+        """Return an item of a list or tuple that the function makes."""
+        at = key.value if isinstance(key, Const) else None
+        whole = self._plain(base, node)
+        if type(at) is not int or not -len(base.values) <= at < len(base.values):
+            return self._folded(OPERATIONS["getitem"], whole, key)
+        effect = raising(whole)
+        item = base.values[at]
+        return item if effect is None or not isinstance(item, Expr) else then(effect, item)
 
     def _folded(self, op: Op, *args: Expr) -> Expr:
         """Return an operation, done now if its arguments are constant."""
@@ -325,8 +357,11 @@ class Expressions(ABC):
         known = isinstance(value, Items) and not value.lazy
         if known and all(isinstance(v, Const) for v in value.values):
             return Const(tuple(v.value for v in value.values))
-        if isinstance(value, Items) and value.is_tuple:
-            return self._operation("tuple", *(self._plain(v, node) for v in value.values))
+        if isinstance(value, Items) and not value.lazy:
+            kind = "tuple" if value.is_tuple else "list"
+            return self._operation(kind, *(self._plain(v, node) for v in value.values))
+        if isinstance(value, Closure | Bound):
+            raise CannotLiftError(node, "it computes with a function")
         if not isinstance(value, Expr):
             raise CannotLiftError(
                 node, "it compares the whole row, or a collection that isn't constant"
@@ -374,6 +409,62 @@ class Expressions(ABC):
         if isinstance(node, ast.Set):
             raise CannotLiftError(node, "it makes a set of values that aren't constant")
         return Items(tuple(values), is_tuple=isinstance(node, ast.Tuple))
+
+    def _lambda(self, node: ast.Lambda, scope: Scope) -> Closure:
+        return self._closure(node, scope)
+
+    def _closure(self, node: ast.Lambda | ast.FunctionDef, scope: Scope) -> Closure:
+        """Return a function that the source makes."""
+        arguments = node.args
+        if arguments.vararg or arguments.kwarg:
+            raise CannotLiftError(node, "it makes a function that takes *args or **kwargs")
+        named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        return Closure(
+            node,
+            scope.bind(),
+            tuple(lasting(self.value(d, scope), d) for d in arguments.defaults),
+            tuple((a.arg, lasting(self.value(d, scope), d)) for a, d in named if d is not None),
+        )
+
+    def _dict(self, node: ast.Dict, scope: Scope) -> Value:
+        if any(key is None for key in node.keys):
+            raise CannotLiftError(node, "it unpacks a dict")
+        pairs = [
+            Items((self.value(k, scope), self.value(v, scope)), is_tuple=True)  # type: ignore[arg-type]
+            for k, v in zip(node.keys, node.values, strict=True)
+        ]
+        parts = [part for pair in pairs for part in pair.values]
+        if all(isinstance(p, Const) for p in parts):
+            return constant_call(dict, [Const([tuple(p.value for p in pair.values)
+                                               for pair in pairs])], node)  # fmt: skip
+        if all(isinstance(p, KNOWN) for p in parts):
+            return self._computed(dict, node, [tuple(p.value for p in q.values) for q in pairs])
+        return self._folded(OPERATIONS["dict_of"], self._plain(Items(tuple(pairs)), node))
+
+    def _dict_comprehension(self, node: ast.DictComp, scope: Scope) -> Value:
+        pair = ast.copy_location(ast.Tuple([node.key, node.value], ast.Load()), node)
+        pairs = ast.copy_location(ast.ListComp(pair, node.generators), node)
+        return self._folded(OPERATIONS["dict_of"], self._plain(self.value(pairs, scope), node))
+
+    def _joined(self, node: ast.JoinedStr, scope: Scope) -> Expr:
+        """Return what an f-string makes: each value is formatted before the next is computed."""
+        pieces: list[Expr] = []
+        for part in node.values:
+            if isinstance(part, ast.Constant):
+                pieces.append(Const(part.value))
+                continue
+            assert isinstance(part, ast.FormattedValue)  # there is no other part
+            how = "" if part.conversion < 0 else f"!{chr(part.conversion)}"
+            if part.format_spec is not None:
+                spec = self.expr(part.format_spec, scope)
+                if not isinstance(spec, Const) or set(spec.value) & set("{}"):
+                    raise CannotLiftError(node, "it formats text in a way that isn't constant")
+                how += f":{spec.value}"
+            value = with_matches(self.expr(part.value, scope))
+            pieces.append(self._folded(OPERATIONS["format"], Const(f"{{0{how}}}"), value))
+        if all(isinstance(p, Const) for p in pieces):
+            return Const("".join(p.value for p in pieces))  # type: ignore[attr-defined]
+        return pieces[0] if len(pieces) == 1 else self._operation("concat", *pieces)
 
     def _comprehension(self, node: Comprehension, scope: Scope) -> Value:
         """Return a comprehension: over constants it is unrolled."""
@@ -472,6 +563,32 @@ def over_each(items: Expr, item: Column, value: Expr, test: Expr) -> Expr:
     return Call("over", (items, Body(value, names), Body(test, names), *outer))
 
 
+def with_matches(value: Expr) -> Expr:
+    """Return a value in which a search gives its match, not only whether there is one."""
+    if not isinstance(value, Call):
+        return value
+    if value.op in _SEARCHES:
+        pattern, text = value.args
+        return Call("matched", (pattern, Const(_SEARCHES[value.op]), text))
+    if value.op in _PASSING:
+        first = {"if": 1, "then": 1}.get(value.op, 0)
+        args = (*value.args[:first], *map(with_matches, value.args[first:]))
+        return value if args == value.args else Call(value.op, args)
+    return value
+
+
+# Operations whose values are what a library gives: reading a member of such changes nothing.
+_OF_LIBRARY = frozenset({
+    "apply", "keyworded", "member", "isocalendar", "timetuple", "utctimetuple", "as_tuple",
+    "matched",
+})  # fmt: skip
+
+
+def _is_of_library(value: Call) -> bool:
+    """Tell whether a value is what a library gives, or a part of it."""
+    return value.op in _OF_LIBRARY
+
+
 def _is_small(power: Expr) -> bool:
     return isinstance(power, Const) and type(power.value) is int and abs(power.value) <= _MOST_POWER
 
@@ -534,8 +651,8 @@ def constant_call(f: Any, args: Sequence[Const], node: ast.AST) -> Const:
         raise CannotLiftError(node, f"{call_name(f)} of constants fails: {error}") from None
 
 
-def binds(node: ast.expr) -> bool:
-    """Tell whether an expression binds a name with `:=`."""
+def binds(node: ast.AST) -> bool:
+    """Tell whether a part of a source binds a name with `:=`."""
     return any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
 
 

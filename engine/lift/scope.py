@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -67,7 +67,7 @@ class NumpyValue:
     compared: Const
 
 
-Value = Any  # Expr | WholeRow | Items | Generator | Thing | NumpyValue
+Value = Any  # Expr | WholeRow | Items | Generator | Thing | NumpyValue | Closure | Bound
 Names = dict[str, Any]
 
 
@@ -77,10 +77,11 @@ class Scope:
 
     f: FunctionType
     local: Names
+    own: frozenset[str] = frozenset()  # of a function within: names that it binds somewhere
 
     def bind(self, **names: Any) -> Scope:
         """Return the scope with other values of some names."""
-        return Scope(self.f, {**self.local, **names})
+        return replace(self, local={**self.local, **names})
 
     def forget(self, maybe: Scope) -> None:
         """Leave names without a value that were bound where it isn't sure to be evaluated."""
@@ -93,7 +94,7 @@ class Scope:
         name = node.id
         if name in self.local:
             return self.local[name]
-        if name in self.f.__code__.co_varnames + self.f.__code__.co_cellvars:
+        if name in self.own or name in self.f.__code__.co_varnames + self.f.__code__.co_cellvars:
             raise CannotLiftError(node, f"{name!r} may have no value here")
         if name in self.f.__code__.co_freevars:
             at = self.f.__code__.co_freevars.index(name)
@@ -122,7 +123,25 @@ def known_value(value: Value) -> Any:
     return value.value if isinstance(value, Const | Thing | NumpyValue) else ROW
 
 
-VALUES = (Expr, Items, WholeRow, Thing, NumpyValue)
+@dataclass(frozen=True)
+class Closure:
+    """A function that the function makes: what its names stand for where it is made."""
+
+    node: ast.Lambda | ast.FunctionDef
+    scope: Scope
+    defaults: tuple[Any, ...] = ()
+    keyword_defaults: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A method of a value that isn't called where it is read."""
+
+    base: Expr
+    name: str
+
+
+VALUES = (Expr, Items, WholeRow, Thing, NumpyValue, Closure, Bound)
 KNOWN = (Const, Thing, NumpyValue)
 
 

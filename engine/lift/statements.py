@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
 from engine.lift.body import element
-from engine.lift.calls import Calls
 from engine.lift.effects import raising, then
 from engine.lift.expressions import binds, over_each
+from engine.lift.iteration import Iteration
 from engine.lift.scope import (
+    ROW,
     VALUES,
     CannotLiftError,
+    Closure,
     Items,
     Names,
     Scope,
@@ -34,7 +37,7 @@ _MUTABLE = (list, set, dict)
 _BINDING = (ast.Pass, ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
-class Statements(Calls):
+class Statements(Iteration):
     """Reads a function statement by statement."""
 
     def result(self, f: FunctionType, args: Sequence[Any], keywords: Mapping[str, Any]) -> Expr:
@@ -47,6 +50,7 @@ class Statements(Calls):
             raise CannotLiftError(None, str(error)) from None
         scope = Scope(f, self._arguments(f, node, args, keywords))
         self.active.append(f.__code__)
+        self.rebound.append(_rebound(node))
         try:
             if isinstance(node, ast.Lambda):
                 return self.expr(node.body, scope)
@@ -57,14 +61,69 @@ class Statements(Calls):
             return self._block(list(node.body), scope, lambda _: Const(None))
         finally:
             self.active.pop()
+            self.rebound.pop()
+
+    def result_within(
+        self, f: Closure, args: Sequence[Any], keywords: Mapping[str, Any], node: ast.AST
+    ) -> Value:
+        """Return the value of calling a function that the function makes."""
+        if f.node in self.active:
+            raise CannotLiftError(node, "it makes a function that calls itself")
+        arguments = f.node.args
+        positional = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+        names = dict(zip(positional, args, strict=False))
+        known = {*positional, *(a.arg for a in arguments.kwonlyargs)}
+        if len(args) > len(positional) or set(keywords) - known or set(keywords) & set(names):
+            raise CannotLiftError(node, "it calls a function with arguments that it doesn't take")
+        names |= keywords
+        defaults = zip(reversed(positional), reversed(f.defaults), strict=False)
+        for name, value in (*defaults, *f.keyword_defaults):
+            names.setdefault(name, value)
+        if known - names.keys():
+            raise CannotLiftError(node, "it calls a function without an argument that it takes")
+        body = f.node.body if isinstance(f.node.body, list) else [f.node.body]
+        own = f.scope.own | known | _bound(body)
+        outer = {k: v for k, v in f.scope.local.items() if k not in own}
+        scope = replace(f.scope, local={**outer, **names}, own=own)
+        self.active.append(f.node)
+        try:
+            if isinstance(f.node, ast.Lambda):
+                return self.value(f.node.body, scope)
+            return self._block(list(f.node.body), scope, lambda _: Const(None))
+        finally:
+            self.active.pop()
+
+    def _defined(self, node: ast.FunctionDef, scope: Scope) -> Scope:
+        """Bind a function that the function makes."""
+        parts = [n for s in node.body for n in ast.walk(s)]
+        if node.decorator_list or any(
+            isinstance(n, ast.Yield | ast.YieldFrom | ast.Await | ast.Nonlocal | ast.Global)
+            for n in parts
+        ):
+            raise CannotLiftError(
+                node, "it makes a function that is more than one of its arguments"
+            )
+        closure = self._closure(node, scope)
+        self._settled(closure)
+        return scope.bind(**{node.name: closure})
+
+    def _settled(self, f: Closure) -> None:
+        """Refuse a function that stays while names change that it uses."""
+        used = {n.id for n in ast.walk(f.node) if isinstance(n, ast.Name)}
+        if (used & f.scope.local.keys()) & self.rebound[-1]:
+            raise CannotLiftError(f.node, "it makes a function of names that change")
 
     def _arguments(
         self, f: FunctionType, node: Any, args: Sequence[Any], keywords: Mapping[str, Any]
     ) -> Names:
         parameters = node.args
-        if parameters.vararg or parameters.kwarg:
+        if parameters.kwarg or (parameters.vararg and any(a is ROW for a in args)):
             raise CannotLiftError(node, "it takes *args or **kwargs")
         positional = [a.arg for a in (*parameters.posonlyargs, *parameters.args)]
+        more: Names = {}
+        if parameters.vararg:
+            more[parameters.vararg.arg] = Items(tuple(args[len(positional) :]), is_tuple=True)
+            args = args[: len(positional)]
         names = dict(zip(positional, args, strict=False))
         known = {*positional, *(a.arg for a in parameters.kwonlyargs)}
         if len(args) > len(positional) or set(keywords) - known or set(keywords) & set(names):
@@ -76,7 +135,7 @@ class Statements(Calls):
         missing = known - names.keys()
         if missing:
             raise CannotLiftError(node, f"{f.__name__!r} is called without {sorted(missing)[0]!r}")
-        return names
+        return names | more
 
     def _block(self, body: list[ast.stmt], scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         scope = scope.bind()  # what `:=` binds here is not bound in another branch
@@ -119,6 +178,8 @@ class Statements(Calls):
         """Take a statement that only binds names; return what may raise in it, too."""
         if isinstance(node, ast.Pass):
             return scope, None
+        if isinstance(node, ast.FunctionDef):
+            return self._defined(node, scope), None
         if isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Constant):
                 return scope, None
@@ -141,7 +202,10 @@ class Statements(Calls):
             value = self._binary(node.op, old, self.expr(node.value, scope), node)
             return scope.bind(**{node.target.id: value}), raising(value)
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            return self._assigned(node.targets[0], self.value(node.value, scope), scope)
+            value = self.value(node.value, scope)
+            if isinstance(value, Closure):
+                self._settled(value)
+            return self._assigned(node.targets[0], value, scope)
         raise CannotLiftError(node, statement_problem(node))
 
     def _imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Thing]:
@@ -185,41 +249,30 @@ class Statements(Calls):
             effect = self._operation("if", test, *(e or Const(None) for e in effects))
         elif raising(test) is not None:
             effect = test
-        return Scope(scope.f, names), effect
+        return replace(scope, local=names), effect
 
     def _tried(self, node: ast.Try, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
-        """Take a `try` with one `except`: what is said where the body raises, and where not.
-
-        The body binds names, or returns on every way.
-        """
-        if len(node.handlers) != 1 or not all(isinstance(s, _BINDING) for s in node.finalbody):
-            raise CannotLiftError(node, "it catches exceptions in several ways")
+        """Take a `try`: what is said where the body raises, and where it comes to its end."""
+        if not node.handlers or not all(isinstance(s, _BINDING) for s in node.finalbody):
+            raise CannotLiftError(node, "it has a try without except, or a finally that does more")
         parts = [n for s in (*node.body, *node.handlers) for n in ast.walk(s)]
-        if any(isinstance(n, ast.NamedExpr) for n in parts) or (
-            node.finalbody and any(isinstance(n, ast.Return) for n in parts)
-        ):
-            raise CannotLiftError(node, "it catches exceptions around := or a return")
-        kinds = self._caught(node.handlers[0], scope)
+        if node.finalbody and any(isinstance(n, ast.Return) for n in parts):
+            raise CannotLiftError(node, "it returns before a finally")
         at_end = self._behind(node.finalbody, after)
-        if all(isinstance(s, (*_BINDING, ast.Expr)) for s in node.body):
-            inner, tried = scope.bind(), None
-            for s in node.body:
-                inner, raised = self._step(s, inner)
-                tried = raised if tried is None else then(tried, raised) if raised else tried
-            value = self._block(node.orelse, inner, at_end)
-        else:
-            if node.orelse or not _returns(node.body):
-                raise CannotLiftError(node, "it catches exceptions of a part that may return")
-            value = tried = self._block(node.body, scope, after)
-        if tried is None:
+        tried = self._block(node.body, scope, lambda _: Const(None))
+        value = self._block(node.body, scope, self._behind(node.orelse, at_end))
+        if raising(tried) is None:
             return value
         left = scope.bind()
-        for name in _bound(node.body):
-            left.local.pop(name, None)  # it may have been bound before the body raised
-        if len(node.body) == 1 and not isinstance(node.body[0], ast.If):
-            left = scope
-        instead = self._block(node.handlers[0].body, left, at_end)
-        return Call("catch", (tried, instead, value, kinds))
+        if len(node.body) > 1 or not isinstance(node.body[0], _BINDING) or binds(node.body[0]):
+            for name in _bound(node.body):
+                left.local.pop(name, None)  # it may have been bound before the body raised
+        ways: list[Expr] = []
+        for handler in node.handlers:
+            inner = left.bind()
+            inner.local.pop(handler.name or "", None)
+            ways += [self._caught(handler, scope), self._block(handler.body, inner, at_end)]
+        return Call("catch", (tried, value, *ways))
 
     def _caught(self, handler: ast.ExceptHandler, scope: Scope) -> Const:
         """Return the exceptions that are caught."""
@@ -267,7 +320,7 @@ class Statements(Calls):
             case ast.MatchSingleton(value=value):
                 return [self._compared(ast.Is(), subject, Const(value), pattern)]
             case ast.MatchOr(patterns=patterns):
-                names = Scope(scope.f, {})
+                names = replace(scope, local={})
                 ways = [self._pattern(p, subject, names) for p in patterns]
                 if names.local:
                     raise CannotLiftError(pattern, "it has a match statement that gives names")
@@ -402,17 +455,18 @@ def _types_const(kinds: tuple[type[BaseException], ...]) -> Const:
     return Const(kinds, "types:" + ",".join(str(id(k)) for k in kinds))
 
 
-def _returns(body: Sequence[ast.stmt]) -> bool:
-    """Tell whether statements return or raise on every way."""
-    match body[-1] if body else None:
-        case ast.Return() | ast.Raise():
-            return True
-        case ast.If(body=one, orelse=other):
-            return _returns(one) and _returns(other)
-    return False
-
-
-def _bound(body: Sequence[ast.stmt]) -> set[str]:
-    """Return the names that statements bind."""
+def _bound(body: Sequence[ast.AST]) -> set[str]:
+    """Return the names that parts of a source bind."""
     nodes = (n for s in body for n in ast.walk(s))
     return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+
+
+def _rebound(node: ast.AST) -> frozenset[str]:
+    """Return the names of a function that may change once they have a value."""
+    arguments = [a.arg for a in ast.walk(node) if isinstance(a, ast.arg)]
+    stores = [n.id for n in ast.walk(node)
+              if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]  # fmt: skip
+    times = Counter(arguments + stores)
+    loops = (n for n in ast.walk(node) if isinstance(n, ast.For | ast.While | ast.comprehension))
+    looped = {name for loop in loops for name in _bound([loop])}
+    return frozenset(name for name, n in times.items() if n > 1) | looped

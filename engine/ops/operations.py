@@ -6,15 +6,28 @@ To add an operation is to add a row, and its quick forms if it has any: a test s
 from __future__ import annotations
 
 import ast
+import functools
+import itertools
 import math
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from engine.ops.functions import Function, with_keywords
+
 Written = Literal[
-    "operator", "syntax", "function", "method", "attribute", "pattern", "composition", "inside"
+    "operator",
+    "syntax",
+    "member",
+    "function",
+    "method",
+    "attribute",
+    "pattern",
+    "composition",
+    "inside",
 ]
 SEVERAL = range(1, 2**31)  # operands of an operation that takes any number
 
@@ -57,9 +70,9 @@ class Op:
         The type of its values; None where they are of its operands' types, object where only
         values tell.
     written
-        How source has it: as an operator, as syntax that lifting knows, as a function, a method
-        or an attribute of its first operand, as a method of a pattern, as a composition of
-        slices; ``inside`` where no source has it.
+        How source has it: as an operator, as syntax that lifting knows, as some member of its
+        first operand, as a function, a method or an attribute of that, as a method of a pattern,
+        as a composition of slices; ``inside`` where no source has it.
     source
         The operator's node, or the name in the source where it differs.
     safe
@@ -100,6 +113,25 @@ def _method(name: str, arguments: range = range(1), returns: type = str, cost: C
     run: Callable[..., Any] = operator.methodcaller(name) if arguments == range(1) else call
     arity = range(arguments.start + 1, arguments.stop + 1)
     return Op(name, run, arity, cost, returns, "method")
+
+
+class TooWideError(Exception):
+    """A text would be so wide that it isn't made where Python may never get to it."""
+
+
+def _wide(name: str, arguments: range) -> Op:
+    """Return a method that makes a text as wide as it is told."""
+
+    def call(value: Any, *args: Any) -> Any:
+        if args and isinstance(args[0], int) and args[0] > _MOST_WIDE:
+            raise TooWideError
+        return getattr(value, name)(*args)
+
+    return Op(name, call, range(arguments.start + 1, arguments.stop + 1), _TEXT, str, "member")
+
+
+_MOST_WIDE = 10_000
+_WIDE = frozenset({"zfill", "expandtabs", "ljust", "rjust", "center"})
 
 
 def _search(name: str, method: str, returns: type, cost: Cost) -> Op:
@@ -171,8 +203,36 @@ def _unpack(value: Any, n: int, more: bool) -> Any:
     return values
 
 
-def _catch(tried: Any, instead: Any, value: Any, kinds: Any) -> Any:
+def _catch(tried: Any, value: Any, *ways: Any) -> Any:
     return value
+
+
+def _apply(function: Function, *args: Any) -> Any:
+    return function.run(*args)
+
+
+def _keyworded(value: Any, name: str, keywords: tuple[str, ...], *args: Any) -> Any:
+    return with_keywords(getattr(value, name), keywords)(*args)
+
+
+def _matched(pattern: re.Pattern[Any], how: str, text: Any) -> re.Match[Any] | None:
+    return getattr(pattern, how)(text)  # type: ignore[no-any-return]
+
+
+def _part(value: Any, *ends: Any) -> Any:
+    return value[slice(*ends)]
+
+
+def _sorted_by(pairs: Any, reverse: bool) -> list[Any]:
+    """Return what stands behind keys, in the order of the keys."""
+    return [value for _, value in sorted(pairs, key=operator.itemgetter(0), reverse=reverse)]
+
+
+def _best_by(best: Callable[..., Any], pairs: Any, *other: Any) -> Any:
+    pairs = list(pairs)
+    if other and not pairs:
+        return other[0]
+    return best(pairs, key=operator.itemgetter(0))[1]
 
 
 def _raise() -> NoReturn:
@@ -184,6 +244,7 @@ _ITEMS = Cost(0.3)
 _TO_BOOL = Cost(0.05)
 _BITS = Cost(0.03, 0.002)
 _LIST = range(2)
+_PAIRS = Cost(0.3, 0.1)
 _SEARCHED = Cost(0.05, 0.03, 0.03)
 _LISTED = (
     # What both Python and the tiers have as an operator.
@@ -222,14 +283,43 @@ _LISTED = (
     Op("getitem", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
     Op("getslice", operator.getitem, _TWO, _IN_PYTHON, object, "syntax"),
     Op("dict_get", dict.get, range(2, 4), _IN_PYTHON, object, "syntax"),
+    Op("part", _part, range(4, 5), _IN_PYTHON, object, "syntax"),
+    Op("list", lambda *values: list(values), SEVERAL, _IN_PYTHON, list, "syntax", safe=True),
+    # What isn't an operation of its own: known functions, methods with keywords, attributes.
+    Op("apply", _apply, SEVERAL, _EXPENSIVE, object, "syntax"),
+    Op("keyworded", _keyworded, SEVERAL, _EXPENSIVE, object, "member"),
+    Op("member", getattr, _TWO, _IN_PYTHON, object, "member"),
+    Op("hashable", hash, _ONE, _BITS, int),
+    # Text that is made of values; what a pattern finds in text.
+    Op("format", str.format, _TWO, _TEXT, str, "syntax"),
+    Op("concat", lambda *texts: "".join(texts), SEVERAL, _TEXT, str, "syntax"),
+    Op("matched", _matched, range(3, 4), _EXPENSIVE, object, "syntax"),
+    Op("re_sub", lambda p, text, repl, n: p.sub(repl, text, n), range(4, 5), _EXPENSIVE, str,
+       "syntax"),
+    Op("finditer", lambda p, text: list(p.finditer(text)), _TWO, _EXPENSIVE, list, "syntax"),
+    Op("re_split", lambda p, text, n: p.split(text, n), range(3, 4), _EXPENSIVE, list, "syntax"),
     # What goes through a collection's elements: what is said of each is a tree of its own.
     Op("over", _over, range(3, 2**31), Cost(1.5, 0.1), list, "syntax"),
     Op("listed", list, _ONE, _ITEMS, list, "syntax"),
     Op("chained", _chained, _ONE, _ITEMS, list, "syntax"),
+    Op("drained", list, _ONE, _PAIRS, list, "syntax"),
+    Op("zip", lambda *items: list(zip(*items, strict=False)), SEVERAL, _PAIRS, list, "syntax"),
+    Op("enumerate", lambda items, start: list(enumerate(items, start)), _TWO, _PAIRS, list,
+       "syntax"),
+    Op("reversed", lambda items: list(reversed(items)), _ONE, _PAIRS, list, "syntax"),
+    Op("range", range, range(1, 4), _PAIRS, list, "syntax"),
+    Op("pairwise", lambda items: list(itertools.pairwise(items)), _ONE, _PAIRS, list, "syntax"),
+    Op("first_of", lambda items, *other: next(iter(items), *other), range(1, 3), _PAIRS, object,
+       "syntax"),
+    Op("sorted_by", _sorted_by, _TWO, _ITEMS, list, "syntax"),
+    Op("min_by", functools.partial(_best_by, min), range(1, 3), _ITEMS, object, "syntax"),
+    Op("max_by", functools.partial(_best_by, max), range(1, 3), _ITEMS, object, "syntax"),
+    Op("dict_of", dict, _ONE, _ITEMS, dict, "syntax"),
+    Op("counter_of", Counter, _ONE, _EXPENSIVE, dict, "syntax"),
     Op("tuple", lambda *values: values, SEVERAL, Cost(0.05, 0.01), tuple, "syntax", safe=True),
     Op("unpack", _unpack, range(3, 4), _IN_PYTHON, object, "syntax"),
     Op("field", getattr, _TWO, Cost(0.05, 0.03), object, "syntax"),
-    Op("catch", _catch, range(4, 5), Cost(0.05, 0.01)),
+    Op("catch", _catch, range(4, 2**31), Cost(0.05, 0.01)),
     Op("without_zone", lambda t: t.replace(tzinfo=None), _ONE, _TEXT, None, "syntax"),
     Op("then", lambda first, value: value, _TWO, _SIMPLE),
     Op("raise", _raise, range(1), _BITS, bool),
@@ -260,7 +350,7 @@ _LISTED = (
     # Functions of a collection's elements.
     _of_items("any_of", any, bool),
     _of_items("all_of", all, bool),
-    _of_items("sum_of", sum, object),
+    _of_items("sum_of", sum, object, range(1, 3)),
     _of_items("min_of", lambda items, *other: min(items, default=other[0]) if other
               else min(items), object, range(1, 3)),
     _of_items("max_of", lambda items, *other: max(items, default=other[0]) if other
@@ -280,8 +370,9 @@ _LISTED = (
     _method("removeprefix", range(1, 2)),
     _method("removesuffix", range(1, 2)),
     _method("replace", range(2, 3)),
-    _method("zfill", range(1, 2)),
-    _method("expandtabs", range(2)),
+    _wide("zfill", range(1, 2)),
+    _wide("expandtabs", range(2)),
+    *(_wide(name, range(1, 3)) for name in ("ljust", "rjust", "center")),
     _method("startswith", range(1, 2), bool, _SEARCHED),
     _method("endswith", range(1, 2), bool, _SEARCHED),
     _method("count", range(1, 2), int),
@@ -293,6 +384,16 @@ _LISTED = (
     _method("splitlines", range(1), list),
     _method("partition", range(1, 2), tuple),
     _method("rpartition", range(1, 2), tuple),
+    _method("index", range(1, 4), int),
+    _method("rindex", range(1, 2), int),
+    _method("encode", range(3), bytes),
+    _method("translate", range(1, 2)),
+    _method("most_common", range(2), list, _ITEMS),
+    _method("isdisjoint", range(1, 2), bool, _ITEMS),
+    _method("issubset", range(1, 2), bool, _ITEMS),
+    _method("issuperset", range(1, 2), bool, _ITEMS),
+    *(_method(name, range(1, 2), set, _ITEMS) for name in (
+        "union", "intersection", "difference", "symmetric_difference")),
     *(_method(name, range(1), bool, _TO_BOOL) for name in (
         "isdigit", "isalpha", "isalnum", "isupper", "islower", "isspace", "isnumeric", "isdecimal",
         "istitle", "isascii", "isidentifier", "isprintable")),
@@ -309,6 +410,23 @@ _LISTED = (
     _method("total_seconds", range(1), float, _IN_PYTHON),
     _method("weekday", range(1), int, _IN_PYTHON),
     _method("isoweekday", range(1), int, _IN_PYTHON),
+    *(_method(name, range(1), object, _IN_PYTHON) for name in (
+        "isocalendar", "timetuple", "utctimetuple", "timetz", "utcoffset", "dst", "tzname", "ctime",
+    )),
+    _method("isoformat", range(3)),
+    _method("strftime", range(1, 2), str, _EXPENSIVE),
+    _method("astimezone", range(2), object, _EXPENSIVE),
+    # Methods of numbers, bytes and what a pattern found.
+    *(_method(name, range(1), object, _IN_PYTHON) for name in (
+        "is_integer", "bit_length", "bit_count", "as_integer_ratio", "conjugate",
+        "is_finite", "is_infinite", "is_signed", "is_zero", "is_normal", "is_subnormal", "as_tuple",
+        "adjusted", "normalize", "copy_abs", "copy_negate", "ln", "hexdigest", "digest", "copy",
+        "groupdict")),
+    *(_method(name, range(2), object, _IN_PYTHON) for name in ("to_integral_value", "hex")),
+    *(_method(name, range(1, 3), object, _IN_PYTHON) for name in ("quantize", "compare")),
+    _method("decode", range(3)),
+    _method("group", range(4), object, _IN_PYTHON),
+    *(_method(name, range(2), object, _IN_PYTHON) for name in ("groups", "start", "end", "span")),
     *map(_attribute, ("year", "month", "day", "hour", "minute", "second", "microsecond", "days",
                       "seconds", "microseconds")),
     # Methods of patterns.
@@ -322,6 +440,11 @@ _LISTED = (
     Op("kleene_not", lambda a: None if a is None else not a, _ONE, _SIMPLE, bool, "composition"),
 )  # fmt: skip
 OPERATIONS: Mapping[str, Op] = {op.name: op for op in _LISTED}
+
+
+METHODS: Mapping[str, Op] = {
+    op.name: op for op in _LISTED if op.written == "method" or op.name in _WIDE
+}
 
 
 def written(how: Written) -> dict[str, Op]:

@@ -49,10 +49,8 @@ def is_constant(value: Any) -> bool:
     if kind is slice:
         return is_constant((value.start, value.stop, value.step))
     if kind in (dt.datetime, dt.time):
-        zone = value.tzinfo
-        named = type(zone) is zoneinfo.ZoneInfo and zone.key is not None
-        return named or type(zone) in _ZONES
-    return False
+        return type(value.tzinfo) in _ZONES or is_constant(value.tzinfo)
+    return kind is zoneinfo.ZoneInfo and value.key is not None
 
 
 def constant_key(value: Any) -> str:

@@ -17,6 +17,7 @@ from engine.arrow import columns, values
 from engine.compile import lists, texts, tiers, times, vectors
 from engine.compile.vectors import BY_KIND, QUICK, VECTORS, Vec, each, first_fail
 from engine.lift import calls, effects, expressions, scope, statements
+from engine.lift import methods as method_calls
 from engine.matching import methods, patterns, text, windows
 from engine.slicing import expr
 from tests.fuzz import differ, oracle, strategies
@@ -168,7 +169,7 @@ def _last_item(batch, node, a, at):
     return replace(found, fail=first_fail(vectors.strict_fail(a), found.fail))
 
 
-def _catches_all(batch, node, tried, instead, value, kinds):
+def _catches_all(batch, node, tried, value, kinds, instead, *others):
     if tried.fail is None:
         return value
     found = VECTORS["if"](batch, node, Vec("bool", tried.fail != 0), instead, value)
@@ -289,7 +290,7 @@ def _by_text(value: object) -> str:
 
 def _raises(batch, run, *vecs):
     rows = zip(*(batch.values(v) for v in vecs), strict=True)
-    return vectors._of_values([run(*row) for row in rows], first_fail(*(v.fail for v in vecs)))
+    return vectors.of_values([run(*row) for row in rows], first_fail(*(v.fail for v in vecs)))
 
 
 def _shared_answers(lifted: Callable[..., object]) -> Callable[..., object]:
@@ -307,7 +308,7 @@ def _shared_answers(lifted: Callable[..., object]) -> Callable[..., object]:
 ODD: dict[str, tuple[Plant, str | None]] = {
     "constants are what they look like": (
         _every(
-            _of_each("is_constant", lambda _: True, scope, expressions, calls),
+            _of_each("is_constant", lambda _: True, scope, expressions, method_calls),
             part(expr, "constant_key", _by_text),
         ),
         None,
@@ -315,7 +316,7 @@ ODD: dict[str, tuple[Plant, str | None]] = {
     "an object of a subclass is its base's": (
         _every(
             _of_each("is_constant", lambda v: isinstance(v, str | int | dict | frozenset),
-                     scope, expressions, calls),
+                     scope, expressions, method_calls),
             part(vectors, "is_plain_collection", lambda _: True),
         ),
         None,

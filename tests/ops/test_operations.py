@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import collections
 import inspect
+import itertools
 import linecache
 import math
 import re
@@ -18,6 +20,7 @@ from engine.compile.tiers import Tier
 from engine.compile.vectors import QUICK, VECTORS
 from engine.lift.body import Body
 from engine.lift.lift import Lifted, lift
+from engine.ops import operations as operations_module
 from engine.ops.operations import OPERATIONS
 from engine.slicing.evaluate import KLEENE
 
@@ -33,7 +36,19 @@ SYNTAX = {
     "unpack": "any(a for a, b in x.text)", "field": "x.n.part",
     "without_zone": "x.n.replace(tzinfo=None)", "any_of": "any(x.text)", "all_of": "all(x.text)",
     "sum_of": "sum(x.n)", "min_of": "min(x.text)", "max_of": "max(x.text, default='')",
-    "sorted_of": "sorted(x.text)", "set_of": "set(x.text)",
+    "sorted_of": "sorted(x.text)", "set_of": "set(x.text)", "part": "x.text[:x.n]",
+    "list": "x.n in [x.n, 7]", "apply": "math.copysign(1, x.n)", "format": "f'{x.n}'",
+    "keyworded": "x.text.replace(hour=x.n)", "member": "math.frexp(x.n).a", "concat": "f'{x.n}!'",
+    "matched": "re.search('a', x.text).group(0)", "re_sub": "re.sub('a', '', x.text)",
+    "re_split": "re.split('a', x.text)", "finditer": "any(m for m in re.finditer('a', x.text))",
+    "drained": "','.join(sorted((c for c in x.text), key=len))", "zip": "dict(zip(x.text, x.text))",
+    "enumerate": "dict(enumerate(x.text))", "reversed": "any(reversed(x.text))",
+    "range": "any(range(x.n))", "first_of": "next(iter(x.text))",
+    "pairwise": "any(a for a, b in itertools.pairwise(x.text))",
+    "sorted_by": "sorted(x.text, key=ord)", "min_by": "min(x.text, key=ord)",
+    "max_by": "max(x.text, key=ord)", "dict_of": "dict(x.text)",
+    "counter_of": "collections.Counter(x.text)",
+    **{name: f"x.text.{name}(x.n)" for name in ("ljust", "rjust", "center", "zfill", "expandtabs")},
 }  # fmt: skip
 OPERATORS = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
@@ -46,7 +61,8 @@ OPERATORS = {
 def function(source):
     name = f"<operation {source}>"
     linecache.cache[name] = len(source), None, [f"f = lambda x: {source}\n"], name
-    names = {"re": re, "math": math, "TABLE": {"a": 1}}
+    names = {"re": re, "math": math, "TABLE": {"a": 1}, "itertools": itertools,
+             "collections": collections}  # fmt: skip
     exec(compile(f"f = lambda x: {source}\n", name, "exec"), names)
     return names["f"]
 
@@ -143,14 +159,20 @@ def test_python_counts_what_it_does_again():
     assert tier(source) is Tier.ARROW
 
 
-def test_the_table_needs_the_standard_library_alone():
-    from engine.ops import operations
+def test_the_tables_need_the_standard_library_alone():
+    from engine.ops import functions, operations
 
-    imports = [n for n in ast.walk(ast.parse(inspect.getsource(operations)))
+    sources = [inspect.getsource(of) for of in (functions, operations)]
+    imports = [n for source in sources for n in ast.walk(ast.parse(source))
                if isinstance(n, ast.ImportFrom)]  # fmt: skip
-    assert {n.module.partition(".")[0] for n in imports} <= {
-        "__future__", "collections", "dataclasses", "typing",
+    assert {n.module for n in imports} <= {
+        "__future__", "collections", "collections.abc", "dataclasses", "typing", "types",
+        "engine.ops.functions",
     }  # fmt: skip
+
+
+def test_an_operation_has_one_row():
+    assert len(operations_module._LISTED) == len(OPERATIONS)
 
 
 NASTY = [
