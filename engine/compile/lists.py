@@ -527,7 +527,7 @@ def _sides(batch: Batch, node: Call, vecs: Sequence[Vec]) -> list[Lists] | None:
 
 def _beside(batch: Batch, lens: np.ndarray, sides: Sequence[tuple[Lists, np.ndarray]]) -> Lists:
     """Return lists of tuples of elements, each side's at some places among its own."""
-    inner = Batch({}, int(lens.sum()), batch.doubts)
+    inner = Batch({}, int(lens.sum()), batch.notes)
     parts = tuple(values_at(of.items, of.at[at], of.batch, inner) for of, at in sides)
     return Lists(lens, np.arange(inner.n), inner, Vec("tuple", parts))
 
@@ -553,7 +553,7 @@ def _enumerate(batch: Batch, node: Call, items: Vec, start: Vec) -> Vec:
     known = start.kind == "const" and type(start.values) is int and abs(start.values) < _FAR
     if lists is None or not known:
         return batch.refuse("it goes through what isn't known to be a list")
-    inner = Batch({}, len(lists.at), batch.doubts)
+    inner = Batch({}, len(lists.at), batch.notes)
     numbers = Vec("int", _places(lists.lens) + start.values)
     pair = numbers, values_at(lists.items, lists.at, lists.batch, inner)
     out = Lists(lists.lens, np.arange(inner.n), inner, Vec("tuple", pair))
