@@ -919,6 +919,19 @@ def _or_empty(batch: Batch, node: Call, a: Vec, *rest: Vec) -> Vec | None:
     return Vec("list", a.values, None, a.fail)
 
 
+def _if_list(batch: Batch, node: Call, test: Vec, a: Vec, b: Vec) -> Vec | None:
+    """Return lists where a test is true, or where it isn't, and none elsewhere."""
+    some, other = (a, b) if a.kind == "list" else (b, a)
+    if some.kind != "list" or other.kind != "const" or other.values != []:
+        return None
+    rows = truth(test, batch) == (some is a)
+    lists: Lists = some.values
+    inner = None if some.fail is None else np.where(rows, some.fail, np.uint8(0))
+    out = lists.parts(lists.starts, np.where(rows, lists.lens, 0))
+    null = None if some.null is None else some.null & rows
+    return Vec("list", out, null, first_fail(truth_fail(batch, test), inner))
+
+
 def _unpack(batch: Batch, node: Call, a: Vec, n: Vec, more: Vec) -> Vec | None:
     """Return lists that have as many elements as there are names for them."""
     lists: Lists = a.values
@@ -997,6 +1010,7 @@ BY_KIND |= {
     ("getitem", "list"): _item,
     ("getslice", "list"): _slice,
     ("or", "list"): _or_empty,
+    ("if", "list"): _if_list,
     ("unpack", "list"): _unpack,
     ("field", "struct"): _field,
     ("getitem", "struct"): _struct_item,
@@ -1012,6 +1026,8 @@ BY_KIND |= {
     ("values", "map"): _view(1),
     ("items", "map"): _view(None),
 }
+# Operations that go through their operands, which must be known to be lists.
+AS_LISTS = ("zip", "enumerate", "reversed", "pairwise")
 QUICK |= {
     "over": _over,
     "field": _no_field,

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 import engine.compile.catch
 import engine.compile.decimals
+import engine.compile.folds
 import engine.compile.methods
 import engine.compile.times  # noqa: F401 - all four: they register their forms
 from engine.compile.lists import values_at

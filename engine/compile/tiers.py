@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from engine.compile.catalyst import NotTranslatedError, translated
+from engine.compile.lists import AS_LISTS
 from engine.compile.program import PER_VALUE, Program, distinct, rewritten, search_of
 from engine.compile.vectors import QUICK, kind_of
 from engine.errors import SliceError, missing_column
@@ -170,7 +171,8 @@ def _certain(lifted: Lifted, kinds: Mapping[str, pa.DataType]) -> Lifted | NotLi
     return NotLifted(f"not lifted: {doubts[0]}") if doubts else lifted
 
 
-_OF_TYPES = frozenset({"over", "field"})  # operations that only columns of some types have
+# Operations that only columns of some types have.
+_OF_TYPES = frozenset({"over", "fold", *AS_LISTS, "field"})
 
 
 def _is_scalar(kind: pa.DataType) -> bool:

@@ -38,6 +38,17 @@ def element(depth: int) -> Column:
     return Column(f"{_MARK}item{depth + 1 if depth else ''}")
 
 
+def state(depth: int, name: str) -> Column:
+    """Return what stands for what an earlier step of a loop left in a name.
+
+    Examples
+    --------
+    >>> state(0, "n").name[1:]
+    'state.n'
+    """
+    return Column(f"{_MARK}state{depth + 1 if depth else ''}.{name}")
+
+
 _MARK = "\u2063"  # an invisible character: no column of a user's has this name
 
 

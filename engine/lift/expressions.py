@@ -106,6 +106,7 @@ class Expressions(ABC):
         self.nodes, self.depth = 0, 0
         self.active: list[Any] = []  # functions that are being read, and names that change in them
         self.rebound: list[frozenset[str]] = []
+        self.owned: list[frozenset[str]] = []  # names of theirs whose lists nothing else has
         self.reads: set[str] = set()
 
     @abstractmethod
@@ -118,8 +119,6 @@ class Expressions(ABC):
         if isinstance(value, WholeRow):
             raise CannotLiftError(node, "it uses the whole row")
         if isinstance(value, Items):
-            if all(isinstance(v, Const) for v in value.values) and not value.lazy:
-                return Const(tuple(v.value for v in value.values))
             if not value.lazy:
                 return self._plain(value, node)
             raise CannotLiftError(node, "it makes a collection of values that aren't constant")
@@ -356,7 +355,7 @@ class Expressions(ABC):
             raise CannotLiftError(node, f"it computes with {shown(value.value)}")
         known = isinstance(value, Items) and not value.lazy
         if known and all(isinstance(v, Const) for v in value.values):
-            return Const(tuple(v.value for v in value.values))
+            return Const((tuple if value.is_tuple else list)(v.value for v in value.values))
         if isinstance(value, Items) and not value.lazy:
             kind = "tuple" if value.is_tuple else "list"
             return self._operation(kind, *(self._plain(v, node) for v in value.values))
@@ -512,7 +511,7 @@ class Expressions(ABC):
         """Return what is gone through, if the row has it."""
         if isinstance(value, Generator):
             return value.tree
-        return value if isinstance(value, Expr) else None
+        return gone_through(value) if isinstance(value, Expr) else None
 
     def _items(self, value: Value) -> tuple[Any, ...] | None:
         """Return a constant collection's elements, or None if it isn't one."""
@@ -561,6 +560,23 @@ def over_each(items: Expr, item: Column, value: Expr, test: Expr) -> Expr:
     outer = tuple(c for c in columns_of(value, test) if c != item)
     names = (item.name, *(c.name for c in outer))
     return Call("over", (items, Body(value, names), Body(test, names), *outer))
+
+
+def gone_through(value: Expr) -> Expr:
+    """Return what has the elements of a value: nothing is the same in a tuple as in a list."""
+    match value:
+        case Call(op="or", args=[*some, last]):
+            return Call("or", (*some, _list_for_nothing(last)))
+        case Call(op="if", args=[test, one, other]):
+            return Call("if", (test, _list_for_nothing(one), _list_for_nothing(other)))
+    return value
+
+
+def _list_for_nothing(value: Expr) -> Expr:
+    if not isinstance(value, Const):
+        return gone_through(value)
+    nothing = type(value.value) in (str, *_COLLECTIONS) and not value.value
+    return Const([]) if nothing else value
 
 
 def with_matches(value: Expr) -> Expr:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.lift.body import element
 from engine.lift.calls import Calls
-from engine.lift.expressions import over_each
+from engine.lift.expressions import gone_through, over_each
 from engine.lift.scope import (
     CannotLiftError,
     Generator,
@@ -35,7 +35,7 @@ class Iteration(Calls):
         """Return what a function goes through as a list of all its elements."""
         if isinstance(value, Generator):
             return self._operation("drained", value.tree)
-        return self._plain(value, node)
+        return gone_through(self._plain(value, node))
 
     def _known(self, *values: Value) -> list[tuple[Any, ...]] | None:
         """Return collections' elements, if each is known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -71,6 +72,23 @@ Value = Any  # Expr | WholeRow | Items | Generator | Thing | NumpyValue | Closur
 Names = dict[str, Any]
 
 
+def _outside(scope: Scope) -> Expr:
+    raise CannotLiftError(None, "it leaves a loop that it isn't in")  # Python compiles no such
+
+
+def _itself(value: Expr) -> Expr:
+    return value
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """What a function says where a step of a loop ends, the loop is left, or it returns."""
+
+    go_on: Callable[[Scope], Expr] = _outside
+    leave: Callable[[Scope], Expr] = _outside
+    answer: Callable[[Expr], Expr] = _itself
+
+
 @dataclass(frozen=True)
 class Scope:
     """A function's names: locals first, then what it closes over, globals, builtins."""
@@ -78,6 +96,7 @@ class Scope:
     f: FunctionType
     local: Names
     own: frozenset[str] = frozenset()  # of a function within: names that it binds somewhere
+    leaves: Leaves = Leaves()
 
     def bind(self, **names: Any) -> Scope:
         """Return the scope with other values of some names."""

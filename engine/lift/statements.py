@@ -6,14 +6,14 @@ import ast
 import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
-from engine.lift.body import element
 from engine.lift.effects import raising, then
-from engine.lift.expressions import binds, over_each
-from engine.lift.iteration import Iteration
+from engine.lift.expressions import binds
+from engine.lift.loops import Loops, bound_names
+from engine.lift.owned import CHANGING, changed_names, owned_names
 from engine.lift.scope import (
     ROW,
     VALUES,
@@ -32,12 +32,15 @@ from engine.lift.syntax import statement_problem
 from engine.slicing.expr import Call, Const, Expr
 from engine.slicing.source import SourceError, function_node
 
-MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
 _MUTABLE = (list, set, dict)
+_IMPORTS = frozenset({
+    "calendar", "collections", "datetime", "decimal", "fractions", "functools", "itertools", "json",
+    "math", "operator", "re", "statistics", "string",
+})  # fmt: skip
 _BINDING = (ast.Pass, ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
-class Statements(Iteration):
+class Statements(Loops):
     """Reads a function statement by statement."""
 
     def result(self, f: FunctionType, args: Sequence[Any], keywords: Mapping[str, Any]) -> Expr:
@@ -51,6 +54,7 @@ class Statements(Iteration):
         scope = Scope(f, self._arguments(f, node, args, keywords))
         self.active.append(f.__code__)
         self.rebound.append(_rebound(node))
+        self.owned.append(owned_names(node))
         try:
             if isinstance(node, ast.Lambda):
                 return self.expr(node.body, scope)
@@ -62,6 +66,7 @@ class Statements(Iteration):
         finally:
             self.active.pop()
             self.rebound.pop()
+            self.owned.pop()
 
     def result_within(
         self, f: Closure, args: Sequence[Any], keywords: Mapping[str, Any], node: ast.AST
@@ -82,9 +87,9 @@ class Statements(Iteration):
         if known - names.keys():
             raise CannotLiftError(node, "it calls a function without an argument that it takes")
         body = f.node.body if isinstance(f.node.body, list) else [f.node.body]
-        own = f.scope.own | known | _bound(body)
+        own = f.scope.own | known | bound_names(body)
         outer = {k: v for k, v in f.scope.local.items() if k not in own}
-        scope = replace(f.scope, local={**outer, **names}, own=own)
+        scope = Scope(f.scope.f, {**outer, **names}, own)
         self.active.append(f.node)
         try:
             if isinstance(f.node, ast.Lambda):
@@ -142,7 +147,11 @@ class Statements(Iteration):
         for at, node in enumerate(body):
             rest = body[at + 1 :]
             if isinstance(node, ast.Return):
-                return Const(None) if node.value is None else self.expr(node.value, scope)
+                value = Const(None) if node.value is None else self.expr(node.value, scope)
+                return scope.leaves.answer(value)
+            if isinstance(node, ast.Continue | ast.Break):
+                go_on = isinstance(node, ast.Continue)
+                return scope.leaves.go_on(scope) if go_on else scope.leaves.leave(scope)
             if isinstance(node, ast.If):
                 merged = self._merged(node, scope)
                 if merged is not None:
@@ -158,16 +167,21 @@ class Statements(Iteration):
                 return self._operation(
                     "if", test, self._block(rest, scope, after), Call("raise", ())
                 )
-            if isinstance(node, ast.For):
-                return self._loop(node, scope, self._behind(rest, after))
-            if isinstance(node, ast.Try):
-                return self._tried(node, scope, self._behind(rest, after))
-            if isinstance(node, ast.Match):
-                return self._cases(node, node.cases, scope, self._behind(rest, after))
+            if isinstance(node, ast.For | ast.Try | ast.Match):
+                return self._compound(node, scope, self._behind(rest, after))
             scope, effect = self._step(node, scope)
             if effect is not None:
                 return then(effect, self._block(rest, scope, after))
         return after(scope)
+
+    def _compound(
+        self, node: ast.For | ast.Try | ast.Match, scope: Scope, after: Callable[[Scope], Expr]
+    ) -> Expr:
+        if isinstance(node, ast.For):
+            return self._loop(node, scope, after)
+        if isinstance(node, ast.Try):
+            return self._tried(node, scope, after)
+        return self._cases(node, node.cases, scope, after)
 
     def _behind(
         self, rest: list[ast.stmt], after: Callable[[Scope], Expr]
@@ -183,34 +197,86 @@ class Statements(Iteration):
         if isinstance(node, ast.Expr):
             if isinstance(node.value, ast.Constant):
                 return scope, None
+            if self._changes(node):
+                return self._changed(node.value, scope)
             return scope, raising(self.expr(node.value, scope))
-        if isinstance(node, ast.Import):
-            return scope.bind(**dict(self._imported(a, node) for a in node.names)), None
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            _, module = self._imported(ast.alias(node.module, "_"), node)
-            names = {
-                a.asname or a.name: self._attribute_of(module, a.name, node) for a in node.names
-            }
-            return scope.bind(**names), None
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return scope.bind(**self._imports(node)), None
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
             value = self.value(node.value, scope)
             return scope.bind(**{node.target.id: value}), raising(value)
         if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            old = self.expr(ast.copy_location(ast.Name(node.target.id), node), scope)
-            if isinstance(old, Const) and isinstance(old.value, _MUTABLE):
-                raise CannotLiftError(node, f"it changes a {type(old.value).__name__} in place")
-            value = self._binary(node.op, old, self.expr(node.value, scope), node)
-            return scope.bind(**{node.target.id: value}), raising(value)
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            return self._added(node, node.target.id, scope)
+        item = _item_store(node)
+        if item is not None:
+            return self._item_changed(node, item, scope)
+        if isinstance(node, ast.Assign):
             value = self.value(node.value, scope)
             if isinstance(value, Closure):
                 self._settled(value)
-            return self._assigned(node.targets[0], value, scope)
+            effect = raising(value)
+            for target in node.targets:
+                scope, raised = self._assigned(target, value, scope)
+                effect = raised if effect is None else effect
+            return scope, effect
         raise CannotLiftError(node, statement_problem(node))
+
+    def _added(self, node: ast.AugAssign, name: str, scope: Scope) -> tuple[Scope, Expr | None]:
+        """Take ``name += value``, or another operator."""
+        old = self.expr(ast.copy_location(ast.Name(name), node), scope)
+        owned = name in self.owned[-1]
+        if isinstance(old, Const) and isinstance(old.value, _MUTABLE) and not owned:
+            raise CannotLiftError(node, f"it changes a {type(old.value).__name__} in place")
+        value = self._binary(node.op, old, self.expr(node.value, scope), node)
+        return scope.bind(**{name: value}), raising(value)
+
+    def _changes(self, node: ast.stmt) -> bool:
+        """Tell a statement that changes a list, a set or a dict that only one name has."""
+        match node:
+            case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method))):
+                return name in self.owned[-1] and (method in CHANGING or method == "sort")
+        return False
+
+    def _changed(self, node: Any, scope: Scope) -> tuple[Scope, Expr | None]:
+        """Give a name the value that its list, set or dict has after a change."""
+        old = self.expr(node.func.value, scope)
+        args = [self._whole(v, node) for a in node.args for v in self._arguments_of(a, scope)]
+        if len(args) != (node.func.attr != "sort") or node.keywords:
+            raise CannotLiftError(node, f"it calls {node.func.attr}() with other arguments")
+        op = CHANGING.get(node.func.attr, "sorted_of")
+        value = self._operation(op, old, *args)
+        return scope.bind(**{node.func.value.id: value}), value
+
+    def _item_changed(
+        self, node: ast.stmt, item: ast.Subscript, scope: Scope
+    ) -> tuple[Scope, Expr | None]:
+        """Give a name the dict or list that it has once an item of it is another one."""
+        name = item.value.id if isinstance(item.value, ast.Name) else ""
+        if name not in self.owned[-1] or isinstance(item.slice, ast.Slice):
+            raise CannotLiftError(node, statement_problem(node))
+        if isinstance(node, ast.AugAssign):
+            old, key = self.expr(item.value, scope), self.expr(item.slice, scope)
+            value = self._binary(
+                node.op, self._operation("getitem", old, key), self.expr(node.value, scope), node
+            )
+        else:
+            value = self.expr(node.value, scope)  # type: ignore[attr-defined]
+            old, key = self.expr(item.value, scope), self.expr(item.slice, scope)
+        after = self._operation("with_item", old, key, value)
+        return scope.bind(**{name: after}), then(value, after)
+
+    def _imports(self, node: ast.Import | ast.ImportFrom) -> Names:
+        """Return the names that an import binds."""
+        if isinstance(node, ast.Import):
+            return dict(self._imported(a, node) for a in node.names)
+        if node.level or not node.module:
+            raise CannotLiftError(node, statement_problem(node))
+        _, module = self._imported(ast.alias(node.module, "_"), node)
+        return {a.asname or a.name: self._attribute_of(module, a.name, node) for a in node.names}
 
     def _imported(self, alias: ast.alias, node: ast.stmt) -> tuple[str, Thing]:
         name = alias.name
-        if name.partition(".")[0] not in {"re", "math", "string", "datetime", "decimal"}:
+        if name.partition(".")[0] not in _IMPORTS:
             raise CannotLiftError(node, f"it imports {name}")
         return alias.asname or name.partition(".")[0], Thing(importlib.import_module(name))
 
@@ -225,7 +291,7 @@ class Statements(Iteration):
     def _merged(self, node: ast.If, scope: Scope) -> tuple[Scope, Expr | None] | None:
         """Take an `if` whose branches only bind names: each name gets one conditional value."""
         bodies = (node.body, node.orelse)
-        if not all(isinstance(s, _BINDING) for body in bodies for s in body):
+        if not all(isinstance(s, _BINDING) or self._changes(s) for body in bodies for s in body):
             return None
         test = self.expr(node.test, scope)
         scopes, effects = [], []
@@ -241,8 +307,9 @@ class Statements(Iteration):
             ours, other = scopes[0].get(name), scopes[1].get(name)
             if ours is other:
                 names[name] = ours
-            elif isinstance(ours, Expr) and isinstance(other, Expr):
-                names[name] = self._operation("if", test, ours, other)
+            elif isinstance(ours, Expr | Items) and isinstance(other, Expr | Items):
+                both = self._plain(ours, node), self._plain(other, node)
+                names[name] = self._operation("if", test, *both)
             # A name that only one branch binds has no value afterwards that could be lifted.
         effect = None
         if any(e is not None for e in effects):
@@ -265,7 +332,7 @@ class Statements(Iteration):
             return value
         left = scope.bind()
         if len(node.body) > 1 or not isinstance(node.body[0], _BINDING) or binds(node.body[0]):
-            for name in _bound(node.body):
+            for name in bound_names(node.body):
                 left.local.pop(name, None)  # it may have been bound before the body raised
         ways: list[Expr] = []
         for handler in node.handlers:
@@ -341,124 +408,9 @@ class Statements(Iteration):
                 return [test for p, v in parts for test in self._pattern(p, v, scope)]
         raise CannotLiftError(pattern, "it has a match statement with patterns of other kinds")
 
-    def _loop(self, node: ast.For, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
-        """Unroll a loop over constants."""
-        over = self.value(node.iter, scope)
-        values = self._items(over)
-        if values is None:
-            return self._loop_over(node, self._iterable(over), scope, after)
-        if node.orelse:
-            raise CannotLiftError(node, "it has a loop with an else")
-
-        def scope_of(value: Any, outer: Scope) -> Scope:
-            return self._assigned(node.target, value, outer)[0]
-
-        hit = self._first_hit(node, values, scope, scope_of)
-        if hit is not None:
-            tests, result = hit
-            left = scope_of(values[-1], scope) if values else scope
-            return self._operation("if", self._operation("any", *tests), result, after(left))
-        if len(values) > MAX_STEPS:
-            raise CannotLiftError(node, f"it has a loop of {len(values)} steps")
-
-        def go(at: int, inner: Scope) -> Expr:
-            if at == len(values):
-                return after(inner)
-            return self._block(node.body, scope_of(values[at], inner), lambda s: go(at + 1, s))
-
-        return go(0, scope)
-
-    def _first_hit(
-        self,
-        node: ast.For,
-        values: Sequence[Any],
-        scope: Scope,
-        scope_of: Callable[[Any, Scope], Scope],
-    ) -> tuple[list[Expr], Expr] | None:
-        """Take `for w in words: if <test>: return <constant>`: one `any`, however many words."""
-        match node.body:
-            case [ast.If(test=test, body=[ast.Return(value=ast.Constant() as value)], orelse=[])]:
-                if binds(test):
-                    return None
-                tests = [self.expr(test, scope_of(v, scope)) for v in values]
-                return tests, self.expr(value, scope)
-        return None
-
-    def _loop_over(
-        self, node: ast.For, items: Expr | None, scope: Scope, after: Callable[[Scope], Expr]
-    ) -> Expr:
-        """Take a loop over a row's values that looks for one, or counts or adds up."""
-        if items is None or node.orelse:
-            raise CannotLiftError(node, "it loops over something that isn't a value")
-        item = element(self.depth)
-        self.depth += 1
-        inner, effect = self._assigned(node.target, item, scope)
-        tree = self._search(node, node.body, [effect] if effect is not None else [], inner)
-        self.depth -= 1
-        left = scope.bind()
-        for name in _bound([node]):  # what the loop leaves there isn't known
-            left.local.pop(name, None)
-        if isinstance(tree, _Found):
-            hit = Call("any_of", (over_each(items, item, tree.test, _TRUE),))
-            return self._operation("if", hit, tree.answer, after(left))
-        total = Call("sum_of", (Call("listed", (over_each(items, item, tree.value, tree.test),)),))
-        old = scope.look_up(ast.copy_location(ast.Name(tree.name), node))
-        if not isinstance(old, Const) or type(old.value) is not int:
-            raise CannotLiftError(node, "it adds up to something other than a whole number")
-        if not isinstance(tree.value, Const) or type(tree.value.value) is not int:
-            raise CannotLiftError(node, "it adds up values in a loop")
-        value = total if old.value == 0 else Call("add", (old, total))
-        return then(value, after(left.bind(**{tree.name: value})))
-
-    def _search(
-        self, node: ast.For, body: list[ast.stmt], before: list[Expr], scope: Scope
-    ) -> _Found | _Counted:
-        """Read a loop's body: conditions, then `return` of a constant, or `name += number`."""
-        match body:
-            case [ast.If(test=test, body=[ast.Continue()], orelse=[]), *rest] if not binds(test):
-                skipped = self._operation("not", self.expr(test, scope))
-                return self._search(node, rest, [*before, skipped], scope)
-            case [ast.If(test=test, body=inner, orelse=[])] if not binds(test):
-                return self._search(node, inner, [*before, self.expr(test, scope)], scope)
-            case [ast.Return(value=ast.Constant() as value)]:
-                return _Found(_all_of(before), Const(value.value))
-            case [ast.AugAssign(target=ast.Name(id=name), op=ast.Add(), value=value)]:
-                return _Counted(name, self.expr(value, scope), _all_of(before))
-        raise CannotLiftError(node, "it has a loop over a row's values that does more than count")
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A loop that returns a constant at the first element for which a test is true."""
-
-    test: Expr
-    answer: Expr
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """A loop that adds a value to a name for each element for which a test is true."""
-
-    name: str
-    value: Expr
-    test: Expr
-
-
-_TRUE = Const(True)
-
-
-def _all_of(tests: list[Expr]) -> Expr:
-    return _TRUE if not tests else tests[0] if len(tests) == 1 else Call("and", tuple(tests))
-
 
 def _types_const(kinds: tuple[type[BaseException], ...]) -> Const:
     return Const(kinds, "types:" + ",".join(str(id(k)) for k in kinds))
-
-
-def _bound(body: Sequence[ast.AST]) -> set[str]:
-    """Return the names that parts of a source bind."""
-    nodes = (n for s in body for n in ast.walk(s))
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def _rebound(node: ast.AST) -> frozenset[str]:
@@ -468,5 +420,18 @@ def _rebound(node: ast.AST) -> frozenset[str]:
               if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]  # fmt: skip
     times = Counter(arguments + stores)
     loops = (n for n in ast.walk(node) if isinstance(n, ast.For | ast.While | ast.comprehension))
-    looped = {name for loop in loops for name in _bound([loop])}
-    return frozenset(name for name, n in times.items() if n > 1) | looped
+    looped = {name for loop in loops for name in bound_names([loop])}
+    body = getattr(node, "body", None)
+    changed = set(changed_names(body)) if isinstance(body, list) else set()
+    return frozenset(name for name, n in times.items() if n > 1) | looped | changed
+
+
+def _item_store(node: ast.stmt) -> ast.Subscript | None:
+    """Return the item that a statement stores, if it stores one."""
+    match node:
+        case (
+            ast.Assign(targets=[ast.Subscript() as item])
+            | ast.AugAssign(target=ast.Subscript() as item)
+        ):
+            return item
+    return None

@@ -223,6 +223,27 @@ def _part(value: Any, *ends: Any) -> Any:
     return value[slice(*ends)]
 
 
+def _fold(items: Any, step: Any, n: int, *rest: Any) -> tuple[Any, ...]:
+    states, outer = rest[:n], rest[n:]
+    for item in items:
+        how, value, *states = step(item, *states, *outer)
+        if how:
+            return (how, value, *states)
+    return (0, None, *states)
+
+
+def _with_item(items: Any, key: Any, value: Any) -> Any:
+    items = items.copy()
+    items[key] = value
+    return items
+
+
+def _updated(items: Any, more: Any) -> Any:
+    items = items.copy()
+    items.update(more)
+    return items
+
+
 def _sorted_by(pairs: Any, reverse: bool) -> list[Any]:
     """Return what stands behind keys, in the order of the keys."""
     return [value for _, value in sorted(pairs, key=operator.itemgetter(0), reverse=reverse)]
@@ -301,6 +322,15 @@ _LISTED = (
     # What goes through a collection's elements: what is said of each is a tree of its own.
     Op("over", _over, range(3, 2**31), Cost(1.5, 0.1), list, "syntax"),
     Op("listed", list, _ONE, _ITEMS, list, "syntax"),
+    # A loop: what each step leaves is what the next one begins with.
+    Op("fold", _fold, range(3, 2**31), Cost(1.5, 0.5), tuple, "syntax"),
+    Op("leaf", lambda *values: values, SEVERAL, _IN_PYTHON, tuple),
+    Op("appended", lambda items, item: [*items, item], _TWO, _IN_PYTHON, list, "syntax"),
+    Op("extended", lambda items, more: [*items, *more], _TWO, _IN_PYTHON, list, "syntax"),
+    Op("with_member", lambda items, item: items | {item}, _TWO, _IN_PYTHON, set, "syntax"),
+    Op("without_member", lambda items, item: items - {item}, _TWO, _IN_PYTHON, set, "syntax"),
+    Op("with_item", _with_item, range(3, 4), _IN_PYTHON, object, "syntax"),
+    Op("updated", _updated, _TWO, _IN_PYTHON, object, "syntax"),
     Op("chained", _chained, _ONE, _ITEMS, list, "syntax"),
     Op("drained", list, _ONE, _PAIRS, list, "syntax"),
     Op("zip", lambda *items: list(zip(*items, strict=False)), SEVERAL, _PAIRS, list, "syntax"),

@@ -26,6 +26,7 @@ from engine.slicing.evaluate import KLEENE
 
 SCHEMA = pa.schema({"text": pa.string(), "n": pa.int64()})
 # What source says for an operation, where its row doesn't tell.
+LOOP = "n = 1\n    for c in x.text:\n        {}; n = n + len(seen)\n    return n > 3"
 SYNTAX = {
     "and": "x.n and x.text", "or": "x.n or x.text", "if": "x.n if x.text else 0",
     "any": "any(w in x.text for w in 'ab')", "all": "all(w in x.text for w in 'ab')",
@@ -48,6 +49,12 @@ SYNTAX = {
     "sorted_by": "sorted(x.text, key=ord)", "min_by": "min(x.text, key=ord)",
     "max_by": "max(x.text, key=ord)", "dict_of": "dict(x.text)",
     "counter_of": "collections.Counter(x.text)",
+    "fold": LOOP.format("seen = 'a'"),
+    **{op: LOOP.format(change) for op, change in {
+        "appended": "seen = []; seen.append(c)", "extended": "seen = []; seen.extend(c)",
+        "with_member": "seen = set(); seen.add(c)", "without_member": "seen = {1}; seen.discard(c)",
+        "with_item": "seen = {}; seen[c] = n", "updated": "seen = {}; seen.update(c)",
+    }.items()},
     **{name: f"x.text.{name}(x.n)" for name in ("ljust", "rjust", "center", "zfill", "expandtabs")},
 }  # fmt: skip
 OPERATORS = {
@@ -60,10 +67,11 @@ OPERATORS = {
 
 def function(source):
     name = f"<operation {source}>"
-    linecache.cache[name] = len(source), None, [f"f = lambda x: {source}\n"], name
+    text = f"def f(x):\n    {source}\n" if "\n" in source else f"f = lambda x: {source}\n"
+    linecache.cache[name] = len(text), None, text.splitlines(keepends=True), name
     names = {"re": re, "math": math, "TABLE": {"a": 1}, "itertools": itertools,
              "collections": collections}  # fmt: skip
-    exec(compile(f"f = lambda x: {source}\n", name, "exec"), names)
+    exec(compile(text, name, "exec"), names)
     return names["f"]
 
 

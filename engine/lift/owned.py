@@ -1,0 +1,114 @@
+"""Lists, sets and dicts that a function makes for itself: changing one gives its name a new value.
+
+That is so where nothing else has the same list: each value that such a name gets is made where it
+gets it, and no use of the name keeps the value elsewhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+from collections.abc import Iterator, Mapping
+
+# Method that changes what it is called of -> the operation that gives the value after it.
+CHANGING: Mapping[str, str] = {
+    "append": "appended", "add": "with_member", "discard": "without_member", "extend": "extended",
+    "update": "updated",
+}  # fmt: skip
+_MAKERS = frozenset({"Counter", "OrderedDict", "defaultdict", "dict", "list", "set", "sorted"})
+_MADE = (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp)
+_ASKING = frozenset({
+    "all", "any", "bool", "dict", "enumerate", "filter", "float", "frozenset", "int", "len", "list",
+    "map", "max", "min", "range", "reversed", "set", "sorted", "str", "sum", "tuple", "zip",
+    "Counter", "pairwise", "mean", "median",
+})  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1_000)
+def owned_names(function: ast.AST) -> frozenset[str]:
+    r"""Return the names of a function whose lists, sets and dicts nothing else has.
+
+    Examples
+    --------
+    >>> source = "def f(x):\n    a, b = [], []\n    a.append(1)\n    return b if a else [b]"
+    >>> sorted(owned_names(ast.parse(source).body[0]))
+    ['a']
+    """
+    above = {below: node for node in ast.walk(function) for below in ast.iter_child_nodes(node)}
+    names: dict[str, list[ast.Name]] = {}
+    parameters = {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
+    for node in above:
+        if isinstance(node, ast.Name):
+            names.setdefault(node.id, []).append(node)
+    return frozenset(
+        name for name, uses in names.items()
+        if name not in parameters
+        and any(isinstance(use.ctx, ast.Store) for use in uses)
+        and all(_leaves_alone(use, above) for use in uses)
+    )  # fmt: skip
+
+
+def _leaves_alone(use: ast.Name, above: Mapping[ast.AST, ast.AST]) -> bool:
+    around = above[use]
+    if isinstance(use.ctx, ast.Store):
+        if isinstance(around, ast.AugAssign):
+            return True
+        value = _value_for(use, above)
+        return value is not None and _is_made(value)
+    while isinstance(around, ast.BoolOp | ast.IfExp):
+        if isinstance(around, ast.IfExp) and around.test is use:
+            return True
+        around = above[around]
+    match around:
+        case ast.Compare() | ast.If() | ast.UnaryOp() | ast.Return() | ast.FormattedValue():
+            return True
+        case ast.Expr() | ast.While() | ast.comprehension() | ast.For() | ast.BinOp():
+            return True
+        case ast.AugAssign(target=target):
+            return target is not use
+        case ast.Attribute() | ast.Subscript(value=ast.Name()):
+            return True
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _ASKING
+        case ast.Call(func=ast.Attribute(attr="join")):
+            return True
+    return False
+
+
+def _value_for(use: ast.Name, above: Mapping[ast.AST, ast.AST]) -> ast.expr | None:
+    """Return what a name gets where it is assigned to, and nothing else does."""
+    around = above[use]
+    match around:
+        case ast.Assign(targets=[target], value=value) if target is use:
+            return value
+        case ast.AnnAssign(value=value):
+            return value
+        case ast.Tuple(elts=names):
+            match above[around]:
+                case ast.Assign(targets=[target], value=ast.Tuple(elts=values)) if (
+                    target is around and len(values) == len(names)
+                ):
+                    return values[names.index(use)]
+    return None
+
+
+def _is_made(value: ast.expr) -> bool:
+    match value:
+        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
+            return name in _MAKERS
+        case ast.Constant() | ast.Compare() | ast.JoinedStr():
+            return True
+    return isinstance(value, _MADE)
+
+
+def changed_names(body: list[ast.stmt]) -> Iterator[str]:
+    """Yield the names whose lists, sets or dicts statements change."""
+    for statement in body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if (
+                    method in CHANGING or method == "sort"
+                ):
+                    yield name
+                case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
+                    yield name
