@@ -90,6 +90,8 @@ class Lists:
         """The same lists over distinct texts; those of other elements as they are."""
         if self.unique or self.items.kind != "text" or not len(self.at):
             return self
+        if self.items.fail is not None:  # equal texts may have none for another reason
+            return self
         array = self.batch.array(self.items.values)
         encoded = pc.dictionary_encode(array, null_encoding="encode")
         codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)

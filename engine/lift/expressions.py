@@ -499,13 +499,20 @@ class Expressions(ABC):
         if items is None:
             raise CannotLiftError(node, "it has a comprehension over something that isn't a value")
         self.depth += 1
-        inner, effect = self._assigned(over.target, item, scope)
+        inner, effect = self._bound_to_each(over.target, item, items, scope)
         tests = [self.expr(test, inner) for test in over.ifs]
         test = _TRUE if not tests else tests[0] if len(tests) == 1 else Call("and", tuple(tests))
         value = self._over(node, others, inner) if others else self.expr(node.elt, inner)
         self.depth -= 1
         tree = over_each(items, item, value, test if effect is None else then(effect, test))
         return Call("chained", (tree,)) if others else tree
+
+    def _bound_to_each(
+        self, target: ast.expr, item: Column, items: Expr, scope: Scope
+    ) -> tuple[Scope, Expr | None]:
+        """Bind a target to each element; return what may raise in it, too."""
+        inner, effect = self._assigned(target, item, scope)
+        return inner, effect if effect is not item or _is_lazy(items) else None
 
     def _iterable(self, value: Value) -> Expr | None:
         """Return what is gone through, if the row has it."""
@@ -562,6 +569,13 @@ def over_each(items: Expr, item: Column, value: Expr, test: Expr) -> Expr:
     return Call("over", (items, Body(value, names), Body(test, names), *outer))
 
 
+def _is_lazy(items: Expr) -> bool:
+    """Tell whether elements are computed one by one, so that some may raise."""
+    if not isinstance(items, Call):
+        return False
+    return items.op == "over" or (items.op in _PASSING and any(map(_is_lazy, items.args)))
+
+
 def gone_through(value: Expr) -> Expr:
     """Return what has the elements of a value: nothing is the same in a tuple as in a list."""
     match value:
@@ -575,7 +589,7 @@ def gone_through(value: Expr) -> Expr:
 def _list_for_nothing(value: Expr) -> Expr:
     if not isinstance(value, Const):
         return gone_through(value)
-    nothing = type(value.value) in (str, *_COLLECTIONS) and not value.value
+    nothing = type(value.value) in _COLLECTIONS and not value.value
     return Const([]) if nothing else value
 
 

@@ -105,16 +105,17 @@ class Loops(Iteration):
             raise _SlowLoopError
         item = element(self.depth)
         self.depth += 1
-        inner, effect = self._assigned(node.target, item, scope)
-        tree = self._search(node, node.body, [effect] if effect is not None else [], inner)
+        inner, effect = self._bound_to_each(node.target, item, items, scope)
+        tree = self._search(node, node.body, [], inner)
+        test = tree.test if effect is None else then(effect, tree.test)
         self.depth -= 1
         left = scope.bind()
         for name in bound_names([node]):  # what the loop leaves there isn't known
             left.local.pop(name, None)
         if isinstance(tree, _Hit):
-            hit = Call("any_of", (over_each(items, item, tree.test, _TRUE),))
+            hit = Call("any_of", (over_each(items, item, test, _TRUE),))
             return self._operation("if", hit, scope.leaves.answer(tree.answer), after(left))
-        total = Call("sum_of", (Call("listed", (over_each(items, item, tree.value, tree.test),)),))
+        total = Call("sum_of", (Call("listed", (over_each(items, item, tree.value, test),)),))
         old = scope.local.get(tree.name)
         if not _is_whole(old) or not _is_whole(tree.value):
             raise _SlowLoopError
@@ -173,7 +174,8 @@ class Loops(Iteration):
             lambda s: leaf(LEAVE, Const(None), s),
             lambda value: Call("leaf", (Const(RETURN), value, *states)),
         )
-        inner, effect = self._assigned(node.target, item, replace(inner, leaves=leaves))
+        inner = replace(inner, leaves=leaves)
+        inner, effect = self._bound_to_each(node.target, item, items, inner)
         tree = self._block(node.body, inner, leaves.go_on)
         self.depth -= 1
         tree = tree if effect is None else then(effect, tree)

@@ -191,7 +191,7 @@ WRONG: dict[str, Plant] = {
     "a set is as large as another that it shares with": of_kind("ge", "set", _of_one),
     "words are what is between spaces": part(
         texts, "_words", lambda array: texts._parts(array, False, " ")),
-    "a text that isn't cut is all behind": of_kind("partition", "text", texts._of_text(
+    "a text that isn't cut is all behind": of_kind("partition", "text", texts.of_text(
         texts._partition(reverse=True))),
     "every exception is caught": lambda patch: patch.setitem(QUICK, "catch", _catches_all),
     "weeks begin at 0": of_kind("isoweekday", "date", BY_KIND["weekday", "date"]),
