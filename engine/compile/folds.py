@@ -10,7 +10,17 @@ import numpy as np
 import pyarrow as pa
 
 from engine.compile.lists import lists_of, values_at
-from engine.compile.vectors import ASK, QUICK, Batch, Vec, first_fail, of_values, strict_fail
+from engine.compile.vectors import (
+    ASK,
+    DTYPES,
+    INT64,
+    QUICK,
+    Batch,
+    Vec,
+    first_fail,
+    of_values,
+    strict_fail,
+)
 from engine.slicing.expr import Call
 
 MOST_STEPS = 64  # rows with more are asked of Python: few of them would take as long as many
@@ -31,11 +41,11 @@ class _Ends:
     def whole(self, batch: Batch) -> Vec:
         """Return all pieces as one Vec, of rows in their order."""
         rows = np.concatenate(self.rows)
-        kinds = {vec.kind for vec, _ in self.pieces}
-        if len(kinds) == 1 and all(
-            isinstance(vec.values, np.ndarray) and vec.kind != "match" for vec, _ in self.pieces
-        ):
-            return self._numbers(batch, rows, kinds.pop())
+        pieces = [(plain_const(vec, inner), inner) for vec, inner in self.pieces]
+        kinds = {vec.kind for vec, _ in pieces} - {"const"}
+        consts = {vec.values is None for vec, _ in pieces if vec.kind == "const"}
+        if len(kinds) == 1 and kinds <= DTYPES.keys() - {"match"} and False not in consts:
+            return _numbers_of(batch, rows, kinds.pop(), pieces)
         values: list[Any] = [None] * batch.n
         for at, (vec, inner) in zip(self.rows, self.pieces, strict=True):
             for i, value in zip(at.tolist(), inner.values(vec), strict=True):
@@ -44,15 +54,29 @@ class _Ends:
             return batch.keep(pa.array(values, pa.large_string()))
         return of_values(values)
 
-    def _numbers(self, batch: Batch, rows: np.ndarray, kind: str) -> Vec:
-        values = np.zeros(batch.n, self.pieces[0][0].values.dtype)
-        values[rows] = np.concatenate([vec.values for vec, _ in self.pieces])
-        null = np.ones(batch.n, np.bool_)
-        null[rows] = np.concatenate([
-            np.zeros(inner.n, np.bool_) if vec.null is None else vec.null
-            for vec, inner in self.pieces
-        ])  # fmt: skip
-        return Vec(kind, values, null if null.any() else None)
+
+def plain_const(vec: Vec, batch: Batch) -> Vec:
+    """Return a constant number as numbers."""
+    kind = {bool: "bool", int: "int", float: "float"}.get(type(vec.values))
+    if vec.kind != "const" or kind is None or (kind == "int" and vec.values not in INT64):
+        return vec
+    return Vec(kind, np.full(batch.n, vec.values, DTYPES[kind]))
+
+
+def _numbers_of(
+    batch: Batch, rows: np.ndarray, kind: str, pieces: Sequence[tuple[Vec, Batch]]
+) -> Vec:
+    values, null = np.zeros(batch.n, DTYPES[kind]), np.ones(batch.n, np.bool_)
+    empty = [vec.kind == "const" for vec, _ in pieces]
+    values[rows] = np.concatenate([
+        np.zeros(of.n, DTYPES[kind]) if none else vec.values
+        for none, (vec, of) in zip(empty, pieces, strict=True)
+    ])  # fmt: skip
+    null[rows] = np.concatenate([
+        np.full(of.n, none) if vec.null is None else vec.null
+        for none, (vec, of) in zip(empty, pieces, strict=True)
+    ])  # fmt: skip
+    return Vec(kind, values, null if null.any() else None)
 
 
 def _fold(batch: Batch, node: Call, items: Vec, step: Vec, n: Vec, *rest: Vec) -> Vec:

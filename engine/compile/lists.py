@@ -420,18 +420,20 @@ def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: V
         lists = lists.distinct
         inner = Batch({}, lists.batch.n, batch.notes)
         inner.bind(names[0], lists.items, lists.batch)
-    values = value.values(inner)
-    out = replace(lists, batch=inner, items=values, unique=False)
     passes = node.args[2].tree  # type: ignore[attr-defined]
-    if not (isinstance(passes, Const) and passes.value is True):
-        tested = test.values(inner)
-        why = truth_fail(inner, tested)
-        passing = truth(tested, inner) if why is None else truth(tested, inner) | (why != 0)
-        out = replace(
-            out.where(picked(passing, out.at)),
-            items=replace(values, fail=first_fail(why, values.fail)),
-        )
-    return Vec("list", out, None, strict_fail(items))
+    if isinstance(passes, Const) and passes.value is True:
+        out = replace(lists, batch=inner, items=value.values(inner), unique=False)
+        return Vec("list", out, None, strict_fail(items))
+    tested = test.values(inner)
+    why = truth_fail(inner, tested)
+    passing = truth(tested, inner)
+    inner.idle = ~passing if why is None else ~passing | (why != 0)
+    values = value.values(inner)
+    inner.idle = None
+    passing = passing if why is None else passing | (why != 0)
+    values = replace(values, fail=first_fail(why, values.fail))
+    out = replace(lists, batch=inner, items=values, unique=False)
+    return Vec("list", out.where(picked(passing, out.at)), None, strict_fail(items))
 
 
 def _listed(batch: Batch, node: Call, items: Vec) -> Vec | None:

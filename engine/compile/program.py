@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import re
@@ -18,6 +19,7 @@ import engine.compile.decimals
 import engine.compile.folds
 import engine.compile.methods
 import engine.compile.times  # noqa: F401 - all four: they register their forms
+from engine.compile.guards import Condition, conditions, idle_rows
 from engine.compile.lists import values_at
 from engine.compile.repeats import repeats
 from engine.compile.vectors import ASK, VECTORS, Batch, Vec, kind_of, leaf, strict_fail
@@ -95,6 +97,7 @@ class Program:
         self._live: Sequence[int] = range(len(self._steps))
         self._drop = _last_uses(self._steps, self._live, self._roots)
         self._slow = self._slow_columns()
+        self._conditions = conditions(self._steps, self._roots)
         self._sets = {
             column: PatternSet(list(searches), matcher)
             for column, searches in self._searches.items()
@@ -239,6 +242,7 @@ class Program:
         prepared = clock() - start
         values: dict[int, Vec] = {}
         wide: dict[int, Vec] = {}  # values of distinct values, for each row
+        idle: dict[Condition, np.ndarray] = {}
 
         def value(at: int, column: str | None) -> Vec:
             """Return a step's value where a step of a column needs it."""
@@ -261,7 +265,8 @@ class Program:
             column = self._columns[at]
             here = batch if column is None else own.get(column, batch)
             if run is not None:
-                values[at] = run(here, node, *(value(a, column) for a in args))
+                with self._where_needed(at, here, own, value, idle):
+                    values[at] = run(here, node, *(value(a, column) for a in args))
             elif at in self._search_of:
                 name, which, kind = self._search_of[at]
                 values[at] = Vec(kind, hits[name][which], None, strict_fail(here.vec(name)))
@@ -287,6 +292,31 @@ class Program:
     def _read(self) -> list[str]:
         """The columns of the rows that the trees read."""
         return [c for c in dict.fromkeys(self._columns) if c is not None and c in self.kinds]
+
+    @contextlib.contextmanager
+    def _where_needed(
+        self,
+        at: int,
+        batch: Batch,
+        own: Mapping[str, Batch],
+        value: Callable[[int, str | None], Vec],
+        known: dict[Condition, np.ndarray],
+    ) -> Iterator[None]:
+        """Let a step leave out rows on which nothing looks at its values."""
+        of = self._conditions[at]
+        if not of:
+            yield
+            return
+        column = self._columns[at] if self._columns[at] in own else None
+
+        def tested(step: int) -> Vec | None:
+            here = column is None or self._columns[step] == column
+            return value(step, column) if here else None
+
+        before = batch.idle
+        batch.idle = idle_rows(of, batch, tested, known if column is None else {})
+        yield
+        batch.idle = before
 
     def _repeating(self, batch: Batch) -> tuple[dict[str, Batch], dict[str, np.ndarray]]:
         """Return batches of the distinct values of columns that have few, and each row's place."""

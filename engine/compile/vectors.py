@@ -41,7 +41,7 @@ RAISED: Mapping[type[BaseException], int] = {
     ))
 }  # fmt: skip
 EXACT = 2**53  # integers up to here are exact as floats
-_INT64 = range(-(2**63), 2**63)
+INT64 = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class Batch:
     def __init__(self, columns: Mapping[str, pa.Array], n: int, notes: Notes | None = None) -> None:
         self.columns, self.n = dict(columns), n
         self.notes = Notes() if notes is None else notes
+        self.idle: np.ndarray | None = None  # rows that nothing looks at
         self._cache: dict[tuple[str, str], Any] = {}
         self._conversions: dict[
             int, tuple[Any, Vec | None]
@@ -241,7 +242,7 @@ TIMES: Mapping[str, pa.DataType] = {
 }  # fmt: skip
 _READABLE = {"text", *TIMES}
 _EMPTY: Mapping[str, Any] = {"bool": False, "int": 0, "float": 0.0, **dict.fromkeys(TIMES, 0)}
-_DTYPES: Mapping[str, Any] = {
+DTYPES: Mapping[str, Any] = {
     "bool": np.bool_, "int": np.int64, "float": np.float64, "match": np.bool_,
     **dict.fromkeys(TIMES, np.int64),
 }  # fmt: skip
@@ -263,12 +264,12 @@ def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     if kind in TIMES:
         array = _in_unit(array, TIMES[kind])
         kind = kind if array.type == TIMES[kind] else "object"
-    if kind not in _DTYPES:
+    if kind not in DTYPES:
         kind, values = "object", python_values(array)
         bad = unreadable_rows(values)
         return Vec(kind, values, null, None if bad is None else _where(bad, ASK), strict)
     filled = array if null is None else array.fill_null(_EMPTY[kind])
-    values = filled.to_numpy(zero_copy_only=False).astype(_DTYPES[kind], copy=False)
+    values = filled.to_numpy(zero_copy_only=False).astype(DTYPES[kind], copy=False)
     return Vec(kind, values, null, fail, strict)
 
 
@@ -357,7 +358,8 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
     Rows aren't asked that fail before the operation has its operands, as ``fail`` says.
     """
     batch.notes.by_value += 1
-    fail = first_fail(fail, *map(_unknown, vecs))
+    idle = None if batch.idle is None else _where(batch.idle, ASK)
+    fail = first_fail(fail, *map(_unknown, vecs), idle)
     columns = [batch.values(v) for v in vecs]
     rows: Sequence[int] = range(batch.n)
     if fail is not None:
@@ -430,7 +432,7 @@ def of_values(values: list[Any], fail: np.ndarray | None = None) -> Vec:
                 filled = values if null is None else [_EMPTY[kind] if v is None else v
                                                       for v in values]  # fmt: skip
                 with contextlib.suppress(OverflowError):  # an integer of more than 64 bits
-                    return Vec(kind, np.array(filled, _DTYPES[kind]), null, fail)
+                    return Vec(kind, np.array(filled, DTYPES[kind]), null, fail)
         if only in _OF_TIMES:
             numbers = _numbers_of_times(values, _OF_TIMES[only])
             if numbers is not None:
@@ -458,7 +460,7 @@ def _numbers(*vecs: Vec) -> list[Any] | None:
     for v in vecs:
         if v.kind == "const":
             if type(v.values) not in (bool, int, float) or (
-                type(v.values) is int and v.values not in _INT64
+                type(v.values) is int and v.values not in INT64
             ):
                 return None
             numbers.append(v.values)
@@ -508,7 +510,7 @@ def _microseconds(value: Any) -> int | None:
     if type(value) is not dt.timedelta:
         return None
     number = value // _MICROSECOND
-    return number if number in _INT64 else None
+    return number if number in INT64 else None
 
 
 _IN_UNITS: Mapping[str, Callable[[Any], int | None]] = {
@@ -604,7 +606,7 @@ def _in(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec:
             return each(batch, _IN, item, over)
         return Vec("bool", answers, None, item.fail)
     if item.kind in ("int", "bool") and is_plain_collection(over.values):
-        whole = [v for v in map(int, filter(is_whole, over.values)) if v in _INT64]
+        whole = [v for v in map(int, filter(is_whole, over.values)) if v in INT64]
         values = np.isin(item.values.astype(np.int64), np.array(whole, np.int64))
         if item.null is not None:
             values = np.where(item.null, None in over.values, values)
@@ -634,7 +636,7 @@ def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[
         if any(map(_is_float, numbers)):
             with np.errstate(all="ignore"):
                 return Vec("float", _full(run(*numbers), batch), None, fail)
-        if bound(*map(_bound, numbers)) not in _INT64:
+        if bound(*map(_bound, numbers)) not in INT64:
             return each(batch, run, *args)  # Python's integers don't overflow
         return Vec("int", _full(run(*numbers), batch), None, fail)
 
@@ -646,7 +648,7 @@ def _shift(run: Callable[..., Any]) -> Callable[..., Vec]:
         known = a.kind == "int" and b.kind == "const" and type(b.values) is int
         if not known or not 0 <= b.values < _LONG:
             return each(batch, run, a, b)
-        if run is operator.lshift and _bound(a.values) << b.values not in _INT64:
+        if run is operator.lshift and _bound(a.values) << b.values not in INT64:
             return each(batch, run, a, b)
         return Vec("int", run(a.values, b.values), None, strict_fail(a))
 
@@ -684,7 +686,7 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
         # Python's // and % of floats can differ from numpy's in the last bit, its / of integers is
         # rounded once, and the least integer divided by -1 is none of 64 bits.
         floats = len(bounds) < len(numbers)
-        inexact = floats or bounds[0] == -_INT64[0] if whole else max(bounds, default=0) > EXACT
+        inexact = floats or bounds[0] == -INT64[0] if whole else max(bounds, default=0) > EXACT
         if inexact:
             return each(batch, run, a, b)
         fail = strict_fails(a, b)
@@ -818,7 +820,7 @@ def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
         )
         fail = first_fail(fail, inner)
     kinds = {_const_kind(v) for v in (a, b)} - {"none"}
-    if len(kinds) == 1 and kinds <= _DTYPES.keys():
+    if len(kinds) == 1 and kinds <= DTYPES.keys():
         kind = kinds.pop()
         values = np.where(chosen, _plain(a, kind), _plain(b, kind))
         null = None
@@ -837,14 +839,14 @@ def _const_kind(v: Vec) -> str:
         return v.kind
     if v.values is None:
         return "none"
-    if type(v.values) is int and v.values not in _INT64:
+    if type(v.values) is int and v.values not in INT64:
         return "object"
     return {bool: "bool", int: "int", float: "float"}.get(type(v.values), "object")
 
 
 def _plain(v: Vec, kind: str) -> Any:
     if v.kind == "const" and v.values is None:
-        return _DTYPES[kind](0)
+        return DTYPES[kind](0)
     return v.values
 
 
@@ -897,7 +899,13 @@ def _by_value(op: Op) -> Callable[..., Vec]:
 
 def _apply(batch: Batch, _: Call, function: Vec, *args: Vec) -> Vec:
     """Call a known function with each row's values."""
-    return each(batch, function.values.run, *args)
+    known = function.values
+    n = len(known.keywords)
+    if n and all(a.kind == "const" for a in args[-n:]):
+        named = {k: a.values for k, a in zip(known.keywords, args[-n:], strict=True)}
+        run = functools.partial(replace(known, keywords=()).run, **named)
+        return each(batch, run, *args[:-n])
+    return each(batch, known.run, *args)
 
 
 def _hashable(batch: Batch, _: Call, a: Vec) -> Vec:
@@ -985,7 +993,7 @@ def _of_no_rows(op: Op, vec: Vec) -> Vec:
     kind = op.returns.__name__ if op.returns in (bool, int, float) else vec.kind
     if vec.kind != "object" or kind == "object":
         return vec
-    return replace(vec, kind=kind, values=np.array([], _DTYPES[kind]))
+    return replace(vec, kind=kind, values=np.array([], DTYPES[kind]))
 
 
 BY_KIND["apply", "const"] = _apply

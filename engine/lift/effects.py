@@ -6,7 +6,7 @@ import functools
 
 from engine.lift.scope import Items, Value
 from engine.ops.operations import OPERATIONS
-from engine.slicing.expr import Call, Column, Expr
+from engine.slicing.expr import Call, Expr
 
 
 def then(first: Expr, value: Expr) -> Expr:
@@ -19,8 +19,6 @@ def raising(value: Value) -> Expr | None:
     if isinstance(value, Items):
         effects = [v for v in value.values if raising(v) is not None] if not value.lazy else []
         return functools.reduce(then, effects) if effects else None
-    if isinstance(value, Column):
-        return value  # it may be text or a time that Python can't hold
     if not isinstance(value, Call):
         return None
     if OPERATIONS[value.op].safe and all(raising(a) is None for a in value.args):

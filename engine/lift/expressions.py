@@ -512,7 +512,7 @@ class Expressions(ABC):
     ) -> tuple[Scope, Expr | None]:
         """Bind a target to each element; return what may raise in it, too."""
         inner, effect = self._assigned(target, item, scope)
-        return inner, effect if effect is not item or _is_lazy(items) else None
+        return inner, item if effect is None and _is_lazy(items) else effect
 
     def _iterable(self, value: Value) -> Expr | None:
         """Return what is gone through, if the row has it."""
