@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -214,11 +215,11 @@ class Statements(Loops):
             value = self.value(node.value, scope)
             if isinstance(value, Closure):
                 self._settled(value)
-            effect = raising(value)
+            effects = []
             for target in node.targets:
                 scope, raised = self._assigned(target, value, scope)
-                effect = raised if effect is None else effect
-            return scope, effect
+                effects += [raised] if raised is not None and raised not in effects else []
+            return scope, functools.reduce(then, effects) if effects else None
         raise CannotLiftError(node, statement_problem(node))
 
     def _added(self, node: ast.AugAssign, name: str, scope: Scope) -> tuple[Scope, Expr | None]:
