@@ -68,11 +68,10 @@ _GOING_ON: Mapping[str, bool] = {"and": True, "all": True, "or": False, "any": F
 
 
 def idle_rows(
-    of: Sequence[Condition], batch: Batch, value: Callable[[int], Vec | None],
-    known: dict[Condition, np.ndarray],
+    of: Sequence[Condition], batch: Batch, idle: np.ndarray | None,
+    value: Callable[[int], Vec | None], known: dict[Condition, np.ndarray],
 ) -> np.ndarray | None:  # fmt: skip
-    """Return the rows on which a step isn't needed; None for no row."""
-    idle: np.ndarray | None = batch.idle
+    """Return the rows on which a step isn't needed, some of them known; None for no row."""
     for condition in of:
         if condition not in known:
             vec = value(condition.step)

@@ -427,9 +427,10 @@ def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: V
     tested = test.values(inner)
     why = truth_fail(inner, tested)
     passing = truth(tested, inner)
-    inner.idle = ~passing if why is None else ~passing | (why != 0)
+    before, idle = inner.idle, ~passing if why is None else ~passing | (why != 0)
+    inner.idle = lambda: idle
     values = value.values(inner)
-    inner.idle = None
+    inner.idle = before
     passing = passing if why is None else passing | (why != 0)
     values = replace(values, fail=first_fail(why, values.fail))
     out = replace(lists, batch=inner, items=values, unique=False)

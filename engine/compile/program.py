@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import re
@@ -22,7 +21,7 @@ import engine.compile.times  # noqa: F401 - all four: they register their forms
 from engine.compile.guards import Condition, conditions, idle_rows
 from engine.compile.lists import values_at
 from engine.compile.repeats import repeats
-from engine.compile.vectors import ASK, VECTORS, Batch, Vec, kind_of, leaf, strict_fail
+from engine.compile.vectors import ASK, BY_KIND, VECTORS, Batch, Vec, kind_of, leaf, strict_fail
 from engine.lift.body import Body
 from engine.matching.patterns import PatternSet, Search
 from engine.ops.operations import OPERATIONS
@@ -135,10 +134,8 @@ class Program:
         for column, (run, node, _) in zip(self._columns, self._steps, strict=True):
             if column is not None and run is not None and isinstance(node, Call):
                 cost = OPERATIONS[node.op].cost
-                quick = cost.columns is not None and all(
-                    isinstance(a, Column) or _is_of_none(a) for a in node.args
-                )
-                costs[column] = costs.get(column, 0.0) + ((quick and cost.columns) or cost.python)
+                quick = _WHOLE_TEXT if (node.op, "text") in BY_KIND else cost.columns
+                costs[column] = costs.get(column, 0.0) + (cost.python if quick is None else quick)
         return [column for column, cost in costs.items() if cost >= _WORTH]
 
     def run(
@@ -265,8 +262,11 @@ class Program:
             column = self._columns[at]
             here = batch if column is None else own.get(column, batch)
             if run is not None:
-                with self._where_needed(at, here, own, value, idle):
-                    values[at] = run(here, node, *(value(a, column) for a in args))
+                before_it = here.idle
+                if self._conditions[at]:
+                    here.idle = self._idle(at, here, own, value, idle)
+                values[at] = run(here, node, *(value(a, column) for a in args))
+                here.idle = before_it
             elif at in self._search_of:
                 name, which, kind = self._search_of[at]
                 values[at] = Vec(kind, hits[name][which], None, strict_fail(here.vec(name)))
@@ -293,30 +293,24 @@ class Program:
         """The columns of the rows that the trees read."""
         return [c for c in dict.fromkeys(self._columns) if c is not None and c in self.kinds]
 
-    @contextlib.contextmanager
-    def _where_needed(
+    def _idle(
         self,
         at: int,
         batch: Batch,
         own: Mapping[str, Batch],
         value: Callable[[int, str | None], Vec],
         known: dict[Condition, np.ndarray],
-    ) -> Iterator[None]:
-        """Let a step leave out rows on which nothing looks at its values."""
-        of = self._conditions[at]
-        if not of:
-            yield
-            return
+    ) -> Callable[[], np.ndarray | None]:
+        """Return what tells the rows on which nothing looks at a step's values."""
         column = self._columns[at] if self._columns[at] in own else None
+        known = known if column is None else {}
 
         def tested(step: int) -> Vec | None:
             here = column is None or self._columns[step] == column
             return value(step, column) if here else None
 
-        before = batch.idle
-        batch.idle = idle_rows(of, batch, tested, known if column is None else {})
-        yield
-        batch.idle = before
+        outside = batch.idle
+        return lambda: idle_rows(self._conditions[at], batch, outside(), tested, known)
 
     def _repeating(self, batch: Batch) -> tuple[dict[str, Batch], dict[str, np.ndarray]]:
         """Return batches of the distinct values of columns that have few, and each row's place."""
@@ -356,6 +350,7 @@ def _is_of_none(node: Expr) -> bool:
 
 PER_VALUE = 0.08  # microseconds of going through a column's values in Python
 _QUICK_STEP = 0.01  # microseconds of a step over columns whose operation has no cost for it
+_WHOLE_TEXT = 0.02  # microseconds of a method of text over a whole column
 _SCAN = 0.05  # microseconds that searches in a text take, at least
 _WORTH = 0.05  # microseconds per row from which on distinct values are looked for
 

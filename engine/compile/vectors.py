@@ -90,13 +90,17 @@ class Notes:
     by_value: int = 0
 
 
+def _no_rows() -> None:
+    return None
+
+
 class Batch:
     """Arrow columns of equal length, each converted once, when first needed."""
 
     def __init__(self, columns: Mapping[str, pa.Array], n: int, notes: Notes | None = None) -> None:
         self.columns, self.n = dict(columns), n
         self.notes = Notes() if notes is None else notes
-        self.idle: np.ndarray | None = None  # rows that nothing looks at
+        self.idle: Callable[[], np.ndarray | None] = _no_rows  # that nothing looks at
         self._cache: dict[tuple[str, str], Any] = {}
         self._conversions: dict[
             int, tuple[Any, Vec | None]
@@ -358,8 +362,8 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
     Rows aren't asked that fail before the operation has its operands, as ``fail`` says.
     """
     batch.notes.by_value += 1
-    idle = None if batch.idle is None else _where(batch.idle, ASK)
-    fail = first_fail(fail, *map(_unknown, vecs), idle)
+    idle = batch.idle()
+    fail = first_fail(fail, *map(_unknown, vecs), None if idle is None else _where(idle, ASK))
     columns = [batch.values(v) for v in vecs]
     rows: Sequence[int] = range(batch.n)
     if fail is not None:
@@ -802,11 +806,15 @@ def _until(batch: Batch, args: Sequence[Vec], stops: Callable[[np.ndarray], np.n
     return Vec("bool", stopped, None, fail)
 
 
-def _and(batch: Batch, _: Call, *args: Vec) -> Vec:
+def _and(batch: Batch, node: Call, *args: Vec) -> Vec:
+    if all(a.kind == "bool" and a.null is None for a in args):
+        return _all(batch, node, *args)  # what it is of truths
     return functools.reduce(lambda rest, a: _choose(batch, a, rest, a), reversed(args))
 
 
-def _or(batch: Batch, _: Call, *args: Vec) -> Vec:
+def _or(batch: Batch, node: Call, *args: Vec) -> Vec:
+    if all(a.kind == "bool" and a.null is None for a in args):
+        return _until(batch, args, lambda t: t)
     return functools.reduce(lambda rest, a: _choose(batch, a, a, rest), reversed(args))
 
 
