@@ -74,12 +74,24 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     """
     try:
         if _is_text(array.type):
-            array.validate(full=True)  # to_pandas takes bytes that are no text
+            if not _is_ascii(array):
+                array.validate(full=True)  # to_pandas takes bytes that are no text
         elif not (_always_readable(array.type) or in_range(array)):
             array.to_pylist()
     except (ValueError, OverflowError, pa.ArrowException):
         return _separated(array)
     return array, {}
+
+
+def _is_ascii(array: pa.Array) -> bool:
+    """Tell, by one look at the bytes, that texts are of ASCII alone."""
+    _, places, data = array.buffers()
+    if data is None or not len(array):
+        return True
+    kind = np.int32 if pa.types.is_string(array.type) else np.int64
+    ends = np.frombuffer(places, kind)[[array.offset, array.offset + len(array)]]
+    text: np.ndarray = np.frombuffer(data, np.int8)[ends[0] : ends[1]]
+    return bool(text.min(initial=0) >= 0)
 
 
 def _separated(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:

@@ -273,10 +273,11 @@ def _list_column(batch: Batch, array: pa.Array) -> Vec | None:
 
 
 def _sound_lists(array: pa.Array) -> Lists | None:
-    if not _is_sound(array):
+    items = array.flatten()
+    if not _is_sound(items):
         return None
     lens = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
-    return over_array(lens.astype(np.int64), array.flatten())
+    return over_array(lens.astype(np.int64), items)
 
 
 # Types of elements that Arrow's own functions can move: views, for one, aren't.
