@@ -128,6 +128,8 @@ class Expressions(ABC):
             raise CannotLiftError(node, f"it computes with {shown(value.value)}")
         if isinstance(value, Closure | Bound):
             raise CannotLiftError(node, "it computes with a function")
+        if isinstance(value, WholeRow):
+            raise CannotLiftError(node, "it uses the whole row")
         return value  # type: ignore[no-any-return]
 
     def value(self, node: ast.expr, scope: Scope) -> Value:
@@ -361,10 +363,10 @@ class Expressions(ABC):
             return self._operation(kind, *(self._plain(v, node) for v in value.values))
         if isinstance(value, Closure | Bound):
             raise CannotLiftError(node, "it computes with a function")
+        if isinstance(value, WholeRow):
+            raise CannotLiftError(node, "it uses the whole row")
         if not isinstance(value, Expr):
-            raise CannotLiftError(
-                node, "it compares the whole row, or a collection that isn't constant"
-            )
+            raise CannotLiftError(node, "it compares a collection that isn't constant")
         return value
 
     def _identity(self, left: Expr, right: Expr, node: ast.AST) -> Expr:

@@ -82,7 +82,7 @@ def test_a_row_that_is_passed_on_needs_all_columns():
     assert assigned.why == (
         f"a Python function; line {line} of test_plan.py passes the whole row on: all columns "
         "cross; "
-        f"not lifted: line {line}: it calls dict"
+        f"not lifted: line {line}: it uses the whole row"
     )
 
 
