@@ -7,9 +7,8 @@ It runs once, whoever looks at what it did.
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from itertools import chain as joined
 from typing import Any, Protocol
 
@@ -17,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from engine.arrow.values import PartialValues, values_at
-from engine.lift.changes import UNKNOWN
 from engine.lift.reads import reads_in_chain
 from engine.lift.setters import of_setters
+from engine.run.contents import full_type, shallow_type
 from engine.run.lean import LeanCall
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, hashable
 from engine.run.steps import FIXED, Change, Undecided, run_one, step
 from engine.slicing.functions import Preprocessor
-from engine.slicing.rows import Row, has_containers, isolated_values, values_of
+from engine.slicing.rows import Row, isolated_values, values_of
 
 
 class Source(Protocol):
@@ -76,6 +75,7 @@ class Stage:
         self.original = source.names
         self._shared: dict[str, Sequence[Any]] = {}
         self._kinds: dict[str, pa.DataType] = {}
+        self._full: set[str] = set()  # fields that were looked into
 
     @property
     def names(self) -> frozenset[str]:
@@ -103,10 +103,11 @@ class Stage:
         """Return the fields whose values a function may change in place."""
         kinds = {c: self._kind(c) for c in call.of.fields}
         changed = call.changed(kinds)
-        unsure = [c for c in changed if self.fields and c in self.fields and not _is_flat(kinds[c])]
+        unsure = [c for c in changed - self._full if self.fields and c in self.fields]
         if not unsure:
             return changed
-        self._kinds |= {c: _with_content(kinds[c], self.values(c)) for c in unsure}
+        self._full.update(unsure)
+        self._kinds |= {c: full_type(self.fields[c]) for c in unsure}  # type: ignore[index]
         return call.changed(kinds | {c: self._kinds[c] for c in unsure})
 
     def prepared(self, at: np.ndarray | None = None) -> Prepared:
@@ -117,9 +118,7 @@ class Stage:
         if not self.fields or name not in self.fields:
             return self.source.kinds[name]
         if name not in self._kinds:
-            types = set(map(type, self.fields[name])) - {type(None)}
-            like = next((k for kinds, k in _CONTAINERS.items() if types <= kinds), UNKNOWN)
-            self._kinds[name] = like if has_containers(types) else pa.null()
+            self._kinds[name] = shallow_type(self.fields[name])
         return self._kinds[name]
 
     def _own(self, name: str) -> Sequence[Any]:
@@ -390,35 +389,3 @@ def _keys(columns: Sequence[Sequence[Any]], n: int) -> Sequence[Hashable] | None
     except Exception:  # a value of the user's own: rows say which
         return None
     return keys
-
-
-# Types like those of Python's containers, of whose content nothing is known.
-_LIST, _MAP = pa.list_(UNKNOWN), pa.map_(pa.string(), UNKNOWN)
-_CONTAINERS = {frozenset({list, tuple, set, frozenset}): _LIST, frozenset({dict}): _MAP}
-_FLAT = {_LIST: pa.list_(pa.null()), _MAP: pa.map_(pa.string(), pa.null())}
-
-
-def _is_flat(kind: pa.DataType) -> bool:
-    return kind not in _FLAT
-
-
-def _with_content(kind: pa.DataType, values: Sequence[Any]) -> pa.DataType:
-    """Return a type of containers that says whether what they hold can be changed in place."""
-    some = [v for v in values if v is not None]
-    if kind == _MAP:
-        fixed = _are_fixed(joined.from_iterable(joined.from_iterable(v.items() for v in some)))
-    else:
-        fixed = _are_texts(some) or _are_fixed(joined.from_iterable(some))
-    return _FLAT[kind] if fixed else UNKNOWN
-
-
-def _are_texts(lists: Iterable[Any]) -> bool:
-    try:
-        collections.deque(map("".join, lists), maxlen=0)  # quicker than asking each for its type
-    except TypeError:
-        return False
-    return True
-
-
-def _are_fixed(values: Iterable[Any]) -> bool:
-    return all(issubclass(t, FIXED) for t in set(map(type, values)))

@@ -51,6 +51,7 @@ from engine.lift.reads import slice_reads
 from engine.matching.patterns import Search
 from engine.plain import plain
 from engine.run.chains import Chains, Stage
+from engine.run.contents import full_type
 from engine.run.lean import Answers, Failure, LeanFunction, lean_function
 from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
 from engine.run.row_faults import Fault, Texts, cause_of, place_of, read_of
@@ -72,7 +73,6 @@ from engine.slicing.rows import (
     Row,
     TracedRow,
     Unreadable,
-    has_containers,
     isolated,
     isolated_values,
     values_of,
@@ -563,7 +563,7 @@ class _Source:
     @functools.cached_property
     def kinds(self) -> dict[str, pa.DataType]:
         """Column to the type of its values; one that tells nothing where Arrow doesn't have it."""
-        lists = {c: _type_of(values) for c, values in self.lists.items()}
+        lists = {c: full_type(values) for c, values in self.lists.items()}
         known = {c: a.type for c, a in self.columns.items() if c not in self.decoders}
         return {c: known.get(c, ANY) for c in self.columns} | lists
 
@@ -720,11 +720,6 @@ class _CallsAgain:
             shown = read_of(*self.reads(i, failure.read))
             return Texts(shown, cause_of(failure.error, failure.place))
         return Texts(read_of(*self.reads(i)), wrong_return(failure))
-
-
-def _type_of(values: Sequence[Any]) -> pa.DataType:
-    """Return a type of values of which only these are known: null's where none is a container."""
-    return ANY if has_containers(set(map(type, values))) else pa.null()
 
 
 def _reads(sf: SlicingFunction, prepared: Prepared, i: int) -> set[str]:

@@ -399,7 +399,7 @@ TWINS = {
         chains.Stage, "changed", lambda self, call: frozenset()
     ),
     "any content is fixed": lambda m: m.setattr(
-        chains, "_with_content", lambda kind, values: pa.list_(pa.null())
+        chains, "full_type", lambda values: pa.list_(pa.null())
     ),
     "all is read": lambda m: m.setattr(setters, "_reads_all", lambda of: True),
     "null never explains": lambda m: m.setattr(chains._ByColumns, "step", lambda self, i, x: (

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import datetime as dt
 import functools
 import random
@@ -12,13 +13,15 @@ import re
 from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine import SlicingFunction
+from engine import PandasSFApplier, SlicingFunction
 from engine.lift import changes, failures
 from engine.lift.fields import of_fields
 from engine.run import lean
+from engine.run.contents import full_type
 from engine.run.kernel import Kernel
 from tests.corpus import DOMAINS, domains
 
@@ -439,3 +442,39 @@ def _module(text):
     scope: dict = {"__name__": "made"}
     exec(compile(text, name, "exec"), scope)
     return scope
+
+
+OBJECTS = {
+    "a defaultdict": lambda: [collections.defaultdict(list), collections.defaultdict(list, a=[1])],
+    "in a list": lambda: [[collections.defaultdict(list)], []],
+    "in a dict": lambda: [{"a": collections.defaultdict(list)}, {}],
+}
+
+
+@pytest.mark.parametrize("values", OBJECTS.values(), ids=OBJECTS)
+def test_objects_that_change_when_they_are_read_are_the_functions_own(values, both_ways):
+    """A user's own frame holds what Arrow can't: a defaultdict that is asked for a key has it."""
+
+    def fills(x):
+        inner = x.d if isinstance(x.d, collections.defaultdict) else next(iter(x.d))
+        inner = x.d[inner] if isinstance(inner, str) else inner
+        return inner["q"] == [] and x.d["q"] == []
+
+    sfs = [
+        SlicingFunction("asks", lambda x: x.d["q"] == []),
+        SlicingFunction("asks below", lambda x: x.d[0]["q"] == []),
+        SlicingFunction("asks a dict below", lambda x: x.d["a"]["q"] == []),
+        SlicingFunction("fills", fills),
+        SlicingFunction("sees", lambda x: len(repr(x.d)) > 40),
+    ]
+    df = pd.DataFrame({"d": pd.Series(values(), dtype=object)})
+    S = PandasSFApplier(sfs).apply(df, progress_bar=False, fault_tolerant=True)
+    assert S["sees"].tolist() == [int(len(repr(v)) > 40) for v in values()]
+    assert repr(df.d.tolist()) == repr(values())
+
+
+def test_what_holds_itself_may_change():
+    one: list = []
+    one.append(one)
+    assert full_type([one]) == changes.UNKNOWN
+    assert full_type([[["a"]]]) == changes.ANY
