@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-corpus bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-corpus bench-scale bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -74,7 +74,10 @@ bench-many: $(DEV) ## measure 1,800 slicing functions over 1.7 million rows
 	@$(BIN)/python -m tests.benchmarks.claims bench_many
 
 bench-corpus: $(DEV) ## measure the corpus's functions, each alone, against a Python loop (30 minutes)
-	@$(BIN)/python -m tests.benchmarks.claims bench_corpus
+	@$(BIN)/python -m tests.benchmarks.claims bench_corpus bench_corpus_spark
+
+bench-scale: $(DEV) ## measure the CPU time of both jobs over 10^7 rows and twelve functions
+	@$(BIN)/python -m tests.benchmarks.claims bench_scale
 
 bench-chains: $(DEV) ## measure functions behind preprocessors against a Python loop
 	@$(BIN)/python -m tests.benchmarks.claims bench_chains
