@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ import pyarrow.compute as pc
 
 from engine.compile.lists import Lists, as_text, lists_of, over_array
 from engine.compile.vectors import BY_KIND, RAISED, Batch, Vec, first_fail, strict_fail
-from engine.matching.text import PAD, TextBatch, ranks, word_marks
+from engine.matching.charsets import Charset
+from engine.matching.regex import Repeat, parse
+from engine.matching.text import PAD, TextBatch, code_points, ranks, widths, word_marks
 from engine.slicing.expr import Call
 
 _MOST_PARTS = 2**31 - 1
@@ -134,6 +137,51 @@ def _join(batch: Batch, node: Call, sep: Vec, over: Vec) -> Vec | None:
     return replace(batch.keep(joined), fail=fail)
 
 
+def _without(
+    batch: Batch, node: Call, pattern: Vec, over: Vec, instead: Vec, most: Vec
+) -> Vec | None:
+    """Return texts without the characters that a pattern of one is about."""
+    constant = all(v.kind == "const" for v in (pattern, instead, most))
+    if not constant or instead.values != "" or most.values != 0:
+        return None
+    text = as_text(batch, node.args[1], over)
+    if text is None or not _is_of_one(pattern.values):
+        return None
+    out = _compressed(TextBatch(filled(batch, text)), pattern.values)
+    return replace(batch.keep(out), fail=strict_fail(text))
+
+
+def _is_of_one(pattern: Any) -> bool:
+    """Tell a pattern of one character, once or more: what it leaves of a text is the others."""
+    if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
+        return False
+    node = parse(pattern.pattern, pattern.flags)
+    if isinstance(node, Repeat) and node.least == 1 and node.most is None:
+        node = node.part
+    return isinstance(node, Charset)
+
+
+def _compressed(text: TextBatch, pattern: re.Pattern[str]) -> pa.Array:
+    """Return texts without the characters that a pattern of one matches."""
+
+    def kept(points: Iterable[int]) -> list[bool]:
+        return [pattern.fullmatch(chr(c)) is None for c in points]
+
+    data = text.data[: text.size]
+    of_ascii = bytes(kept(range(_ASCII))).ljust(_BYTES, b"\1")
+    keep = np.frombuffer(bytearray(data.tobytes().translate(of_ascii)), np.bool_)
+    beyond, places = np.unique(code_points(text.data, text.leads), return_inverse=True)
+    wide = np.array(kept(beyond.tolist()), np.bool_)[places]
+    length = widths(text.data, text.leads)
+    for i in range(4):
+        keep[text.leads[length > i] + i] = wide[length > i]
+    ends = ranks(keep, text.offsets).astype(np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.compress(keep, data))]
+    return pa.Array.from_buffers(pa.large_string(), len(text), buffers)
+
+
+_ASCII, _BYTES = 0x80, 0x100
+
 for _kind in ("text", "object"):
     BY_KIND |= {
         ("split", _kind): of_text(_split(reverse=False)),
@@ -141,5 +189,6 @@ for _kind in ("text", "object"):
         ("partition", _kind): of_text(_partition(reverse=False)),
         ("rpartition", _kind): of_text(_partition(reverse=True)),
         ("lower", _kind): of_text(_lower),
+        ("re_sub", _kind): _without,
     }
 BY_KIND |= {("or", "text"): _or_text, ("join", "const"): _join}

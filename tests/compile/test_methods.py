@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pyarrow as pa
 import pytest
@@ -105,3 +106,23 @@ def test_a_text_and_a_constant(name):
                 assert (code, value) == (0, OPERATIONS[name].python(constant, text))
             else:
                 assert code == NULL
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\D", r"[^\w\s]+", "a", r"\s+?", "[é-ü]", "(?i)[^A]", ".", r"\d{1,2}", "ab", "a|b"]
+)
+def test_texts_without_some_characters(pattern):
+    texts = [*MIXED, *ALL[:0x250], None]
+    compiled = re.compile(pattern)
+    batch = Batch({"text": pa.array(texts)}, len(texts))
+    constants = [Vec("const", value) for value in (compiled, "", 0)]
+    args = Const(compiled), Column("text"), Const(""), Const(0)
+    given = constants[0], batch.vec("text"), *constants[1:]
+    vec = VECTORS["re_sub"](batch, Call("re_sub", args), *given)
+    found = batch.values(vec)
+    assert [v for v, text in zip(found, texts, strict=True) if text is not None] == [
+        compiled.sub("", text) for text in texts if text is not None
+    ]
+    assert vec.fail.tolist() == [NULL if text is None else 0 for text in texts]
+    one = pattern not in (r"\d{1,2}", "ab")
+    assert batch.notes.by_value == (not one)
