@@ -18,7 +18,7 @@ from engine.errors import TableError
 from engine.masks.checks import check_columns
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.splits import is_split, no_split, split_sql
+from engine.masks.splits import Split, is_split, no_split, split_sql
 from engine.metrics.catalog import KINDS, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
@@ -28,7 +28,7 @@ from engine.metrics.inference.figures import SURE_COLUMNS
 from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights
 from engine.metrics.request import check_summed, classes_of, sendable
-from engine.metrics.scan.form import EvaluationSpec
+from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.schema import KEY, SCHEMA
 from engine.plain import SENTENCE, plain
@@ -168,8 +168,10 @@ class EvaluationInput:
         certainty = project.certainty
         named = {f"{m.stored.name} (model {model_id!r})": m.df for model_id, m in models.items()}
         joined = join_predictions(self.rows, {m: model.df for m, model in models.items()}, key)
+        sources = {self.masks.name: self.rows} | named
+        splits = project.evaluate_splits if project.split else []
         return measured(
-            SparkRows(joined, self.spec, key, {self.masks.name: self.rows} | named),
+            _Rows(joined, self.spec, key, sources, every=self.table, splits=splits),
             {model_id: stored.name for model_id, stored in self.stored.items()},
             project.key,
             confidence=self.confidence,
@@ -283,9 +285,37 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     rows = masks.narrowed(needed).df
     if not (project.split and project.evaluate_splits):
         return rows
-    at = split_sql(project.split)
-    splits = {r[0] for r in rows.selectExpr(at).distinct().collect()}
-    for wanted in project.evaluate_splits:
-        if wanted not in splits:
-            raise TableError(f"evaluate_splits: {name} has no split {no_split(wanted, splits)}")
-    return rows.where(is_split(at, project.evaluate_splits))
+    return rows.where(is_split(split_sql(project.split), project.evaluate_splits))
+
+
+@dataclass(frozen=True)
+class _Rows(SparkRows):
+    """Rows of the splits that the project wants.
+
+    Attributes
+    ----------
+    every
+        The masks of all splits.
+    splits
+        Those that the project wants, if it names some.
+    """
+
+    every: MaskTable | None = None
+    splits: Sequence[Split] = ()
+
+    def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
+        """Check what the scan counted: first that each split that is wanted has rows.
+
+        Raises
+        ------
+        TableError
+            If one has none.
+        """
+        there = {split for _, split in counts.parts}
+        for wanted in self.splits:
+            if wanted not in there and self.every is not None:
+                rows = self.every.df.selectExpr(split_sql(self.spec.split)).distinct().collect()
+                name = next(iter(self.sources))
+                shown = no_split(wanted, {r[0] for r in rows})
+                raise TableError(f"evaluate_splits: {name} has no split {shown}")
+        super().check(counts, tables, allow_missing)

@@ -57,6 +57,11 @@ def test_evaluating(bench, spark, settings):
     with spark_work(spark) as again:
         bench.done("evaluate_slices", project)
     assert len(again.ours) <= 10, again
+    some = {"train_split": "train", "evaluate_splits": ["test"]}
+    with spark_work(spark) as of_one_split:
+        bench.done("evaluate_slices", bench.project(**settings, **some))
+    assert len(of_one_split.ours) <= 11, of_one_split  # one looks whether the run is known
+    assert of_one_split.scans_of("masks") <= 2, of_one_split
     two = {**settings["predictions"], "next": {"table": bench.place("given_next")}}
     with spark_work(spark) as compared:
         bench.done("evaluate_slices", bench.project(**{**settings, "predictions": two}))
