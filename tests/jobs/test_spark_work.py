@@ -13,14 +13,14 @@ SLICES = (
     "@slicing_function()\ndef short(x):\n    return len(x.text) < 6\n"
     "@slicing_function()\ndef odd(x):\n    return x.id % 2 == 1\n"
 )
-GIVEN = "id int, pred int, label int, prob array<double>"
+GIVEN = "id int, pred int, label int, prob array<double>, weight double"
 
 
 @pytest.fixture
 def settings(bench):
     bench.rows(ROWS, SCHEMA)
     for name, wrong in (("base", 5), ("next", 9)):
-        rows = [(i, y if i % wrong else 1 - y, y, [0.6, 0.4]) for i, _, y, _ in ROWS]
+        rows = [(i, y if i % wrong else 1 - y, y, [0.6, 0.4], None) for i, _, y, _ in ROWS]
         bench.write(bench.spark.createDataFrame(rows, GIVEN), bench.place(f"given_{name}"))
     return {
         "split": "part", "label": "label", "verify": 0.001,
