@@ -87,9 +87,10 @@ def _mixed(array: pa.Array, of: Of, python: Callable[[str], Any]) -> pa.Array:
 
 def _trimmed(trim: Callable[..., pa.Array]) -> Callable[..., Vec | None]:
     def form(batch: Batch, text: Vec, *args: Vec) -> Vec | None:
-        given = args[0].values if args and args[0].kind == "const" else ""
-        away = _WHITE if not args or (args[0].kind == "const" and given is None) else given
-        if (args and args[0].kind != "const") or type(away) is not str or not _is_utf8(away):
+        if args and args[0].kind != "const":
+            return None
+        away = _WHITE if not args or args[0].values is None else args[0].values
+        if type(away) is not str or not _is_utf8(away):
             return None
         array = filled(batch, text)
         return _result(batch, trim(array, characters=away) if away else array, strict_fail(text))
@@ -167,8 +168,9 @@ def _contains(batch: Batch, node: Call, item: Vec, over: Vec) -> Vec | None:
     text = None if what is None else as_text(batch, node.args[1], over)
     if text is None or what is None:
         return None
-    found = pc.match_substring(filled(batch, text), what[0]) if what[0] else None
-    hits = np.ones(batch.n, np.bool_) if found is None else found.to_numpy(zero_copy_only=False)
+    hits = np.ones(batch.n, np.bool_)
+    if what[0]:
+        hits = pc.match_substring(filled(batch, text), what[0]).to_numpy(zero_copy_only=False)
     return Vec("bool", hits, None, first_fail(item.fail, strict_fail(text)))
 
 

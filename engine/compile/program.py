@@ -317,10 +317,10 @@ class Program:
         own: dict[str, Batch] = {}
         places: dict[str, np.ndarray] = {}
         for column in self._slow:
-            found = repeats(batch.columns[column]) if batch.is_given(column) else None
-            if found is not None:
-                own[column] = Batch({column: found.values}, len(found.values), batch.notes)
-                places[column] = found.places
+            distinct = repeats(batch.columns[column]) if batch.is_given(column) else None
+            if distinct is not None:
+                values, places[column] = distinct
+                own[column] = Batch({column: values}, len(values), batch.notes)
         return own, places
 
     @property

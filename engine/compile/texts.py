@@ -164,14 +164,14 @@ def _is_of_one(pattern: Any) -> bool:
 def _compressed(text: TextBatch, pattern: re.Pattern[str]) -> pa.Array:
     """Return texts without the characters that a pattern of one matches."""
 
-    def kept(points: Iterable[int]) -> list[bool]:
+    def stay(points: Iterable[int]) -> list[bool]:
         return [pattern.fullmatch(chr(c)) is None for c in points]
 
     data = text.data[: text.size]
-    of_ascii = bytes(kept(range(_ASCII))).ljust(_BYTES, b"\1")
+    of_ascii = bytes(stay(range(_ASCII))).ljust(_BYTES, b"\1")
     keep = np.frombuffer(bytearray(data.tobytes().translate(of_ascii)), np.bool_)
     beyond, places = np.unique(code_points(text.data, text.leads), return_inverse=True)
-    wide = np.array(kept(beyond.tolist()), np.bool_)[places]
+    wide = np.array(stay(beyond.tolist()), np.bool_)[places]
     length = widths(text.data, text.leads)
     for i in range(4):
         keep[text.leads[length > i] + i] = wide[length > i]

@@ -256,8 +256,8 @@ class Kernel:
         self._warm |= source.n >= TRIAL
         seconds: list[float] | None = [] if measures else None
         bad: dict[str, np.ndarray] = {}
-        found = program.run(source.columns, source.n, seconds, bad)
-        masks = self._that_read(bad, dict(zip(lifted, found, strict=True)), source)
+        answers = program.run(source.columns, source.n, seconds, bad)
+        masks = self._that_read(bad, dict(zip(lifted, answers, strict=True)), source)
         costs = dict(zip(lifted, seconds or (), strict=False))
         open_ = {s: m for s, m in masks.items() if m.ask is not None}
         for sf in self.sfs:
@@ -266,7 +266,7 @@ class Kernel:
             mask, start = open_[sf.id], time.thread_time()
             at = np.flatnonzero(mask.ask)  # type: ignore[arg-type]
             own: list[Fault] = []
-            masks[sf.id] = mask.answered(at, self._asked(sf, source, at, own))
+            masks[sf.id] = mask.answered(at, self._by_python(sf, source, at, own))
             faults += [f.at(int(at[f.row])) for f in own]
             if measures:
                 costs[sf.id] += time.thread_time() - start
@@ -329,7 +329,7 @@ class Kernel:
             took = time.thread_time() - start
         return math.inf if codes is None else took / len(at)
 
-    def _asked(
+    def _by_python(
         self, sf: SlicingFunction, source: _Source, at: np.ndarray, faults: list[Fault]
     ) -> np.ndarray:
         """Run a function that has a tree on some rows."""
@@ -348,14 +348,14 @@ class Kernel:
         lean = self._lean(sf, source.names)
         only = next(iter(lean.of.fields)) if lean is not None and len(lean.of.fields) == 1 else None
         known = only is None or only not in source.columns or only in source.lists
-        found = None if only is None or known else repeats(source.columns[only])
-        if only is None or found is None:
+        distinct = None if only is None or known else repeats(source.columns[only])
+        if only is None or distinct is None:
             return self._run_lean(sf, source, faults)
         own: list[Fault] = []
-        distinct = _Source({only: found.values}, len(found.values), {}, self.decoders)
-        codes = self._run_lean(sf, distinct, own)
-        faults += [f.at(i) for f in own for i in np.flatnonzero(found.places == f.row).tolist()]
-        return None if codes is None else codes[found.places]
+        values, places = distinct
+        codes = self._run_lean(sf, _Source({only: values}, len(values), {}, self.decoders), own)
+        faults += [f.at(i) for f in own for i in np.flatnonzero(places == f.row).tolist()]
+        return None if codes is None else codes[places]
 
     def _run_parts(
         self, sfs: Sequence[SlicingFunction], source: _Source, faults: list[Fault]
