@@ -342,7 +342,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "x.b is True", "x.b is not False", "{keyword} in x.t", "{keyword} in x.t.lower()",
          "x.i64 > {an_int}", "x.n0 < {an_int}", "x.f64 >= {a_float}", "x.t0 == {keyword}",
          "x.u in {texts}", "x.i32 in {ints}", "len(x.t) < {small}", "x.t.startswith({keyword})",
-         *["{sharp}"] * 12, *["{gone_through}"] * 6, *["{moment}"] * 5],
+         *["{sharp}"] * 12, *["{gone_through}"] * 6, *["{moment}"] * 5, *["{written}"] * 6],
         ["{number} {order} {number}"] * 4
         + ["{number} {order} {number} {order} {number}", "{text} {order} {text}",
            "{text} {order} {text} {order} {keyword}", "{text} {same} {keyword}",
@@ -389,7 +389,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "x.tags {same} ['a', 'k']", "{number} {in} (0.0, 1, {a_float})",
            "sorted({texts}) {same} {words}", "{text} < {text} < {text}", "all(())",
            "any(w in {text} or w in {text} for w in {listed} if w != 'a')",
-           *["{gone_through}"] * 40, *["{moment}"] * 30]
+           *["{gone_through}"] * 40, *["{moment}"] * 30, *["{written}"] * 25]
         + ["{sharp}"] * 70,
     ),
     # What tells a rule from one that is nearly the same.
@@ -466,6 +466,69 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "(x.t.lower(), x.b) {in} {({keyword}, True), (None, None)}"],
         ["any({text} == w for w in {over})", "any({number} > v for v in x.ints)",
          "sum({number} > v for v in x.nums) > {int}"],
+    ),
+    # Functions and methods that people call, and how they put values together.
+    "written": (
+        ["f'{{column}}' {same} '1'", "f'{x.t}{{column}!r}' {order} x.t0", "f'{x.t:.2}' {same} x.t0",
+         "f'{{column}:>4}' {same} '   1'", "'{}|{}'.format({column}, x.t) {order} {keyword}",
+         "'%s' % ({column},) {same} '1'", "re.sub({regex}, '-', x.t) {same} x.t",
+         "re.sub({regex}, '', x.t0) {order} x.u", "len(re.split({regex}, x.t)) {order} {small}",
+         "sum(len(m.group()) for m in re.finditer({regex}, x.t)) {order} {small}",
+         "(m := re.search({regex}, x.t)) {is} None or len(m.group()) {order} {small}",
+         "(m := re.search('[a-z]', x.t0)) {is} None or m.start() {order} {small}",
+         "re.sub('[a-z]', '', x.t0) {same} ''", "max(x.t0, key=str.isupper) {same} x.t0[0]",
+         "{c.isalpha(): c for c in x.t0}.get(True) {same} x.t0[-1:]",
+         "{len(w): w for w in x.t0.split()}.get(1, 'a') {same} {keyword}",
+         "any(i {order} {small} and w {same} {keyword} for i, w in enumerate({over}))",
+         "any(a {same} b for a, b in zip({over}, {over}))",
+         "any(a {same} b for a, b in itertools.pairwise({over}))",
+         "any(a > b for a, b in zip(x.ints, x.ints[1:]))",
+         "[w for w in reversed(x.tags)] == x.tags",
+         "sum(i for i in range(x.i8 or 0)) {order} {length}", "len(range(x.i8)) {order} {small}",
+         "any(x.ints[i] > x.ints[i + 1] for i in range(len(x.ints) - 1))",
+         "next((w for w in {over} if w), None) {same} {keyword}",
+         "next(iter({over})) {same} {keyword}", "next((v for v in x.ints if v)) {order} {small}",
+         "sorted({over}, key=len)[0] {same} {keyword}", "max({over}, key=len) {same} {keyword}",
+         "sorted(x.ints, key=lambda v: -v)[{small}] {order} {small}",
+         "min(x.ints, key=abs, default=0) {order} {small}", "max(x.i8, x.i16, {small}) {order} 2",
+         "list(map(len, {over}))[:1] {same} [1]", "any(map(str.isupper, {over}))",
+         "len(list(filter(None, {over}))) {order} {small}", "sum(map(int, {over})) {order} {small}",
+         "collections.Counter({over}).most_common(1)[0][1] {order} {small}",
+         "collections.Counter({over})[{keyword}] {order} {small}",
+         "max(collections.Counter({over}).values(), default=0) {order} 1",
+         "{'a': 1, 'k': x.i8}.get(x.t, {small}) {order} {small}",
+         "{w: 1 for w in {over}}.get({keyword}) {is} None",
+         "len({w: i for i, w in enumerate({over})}) {order} {small}",
+         "set({over}).isdisjoint({over})", "{'a', 'k'}.isdisjoint({over})",
+         "set({over}).issubset({texts})", "len(set({over}) | {'a'}) {order} {small}",
+         "set({over}).difference({over}) == set()",
+         "x.t[:len(x.t) // 2] {same} x.t[len(x.t) // 2:]",
+         "x.t[x.i8:] {same} x.t0", "x.ints[:x.i8] {same} []", "x.tags[-1:] {same} ['a']",
+         "x.ints == sorted(x.ints)", "x.t.index({keyword}) {order} {small}",
+         "x.t.ljust({length}) {same} x.t", "x.t.rjust(x.i8) {same} x.t",
+         "len(x.t.encode()) {order} len(x.t)", "x.t.translate({97: 'b', 99: None}) {same} x.t",
+         "math.isclose(x.f64, x.f0, rel_tol=0.5)", "math.copysign(1, x.f64) < 0",
+         "math.hypot(x.f64, {a_float}) {order} {a_float}", "round(x.f64) {order} {small}",
+         "divmod({column}, {divisor})[1] {order} {small}",
+         "statistics.mean(x.ints) {order} {small}",
+         "math.fsum(v for v in x.nums if v) {order} {a_float}", "np.isnan(x.f64)",
+         "np.sqrt(x.f64) > 1", "pd.isna({column})", "Decimal(x.t) {order} {small}",
+         "x.price.quantize(Decimal('0.1')) {order} {small}", "x.f64.is_integer()",
+         "x.day.replace(day={length}) {order} x.day",
+         "x.local.replace(hour={length}) {order} x.local",
+         "x.day.strftime('%Y-%m') {same} '2020-02'", "x.day.isocalendar()[1] {order} {length}",
+         "x.at.isoformat() {order} '2020-05'", "dt.date(x.day.year, {length}, 1) {order} x.day",
+         "dt.timedelta(days=x.i8) {order} dt.timedelta(1)",
+         "x.local.time() {order} dt.time({length})",
+         "dt.datetime.strptime(x.t, '%M') {order} dt.datetime(1900, 1, 1)",
+         "(lambda v: v {order} {small})({column})", "remembered(x.t) {order} {small}",
+         "remembered(x.tags) {order} {small}", "total({column}, {small}) {order} {small}",
+         "x.t.isdigit() and int(x.t) {order} {small}",
+         "[int(w) for w in {over} if w.isdigit()] == [1]",
+         "x.t in {texts} and {texts}.index(x.t) {order} 1"],
+        ["f'{{column}}' {order} {text}", "remembered({text}) {order} {int}",
+         "any({text} {same} w for i, w in enumerate({over}) if i {order} {int})",
+         "{text}[{int}:] {same} {text}", "pd.isna({any})", "max({int}, {number}, {int}) {order} 1"],
     ),
     "over": (["x.tags", "x.t.split()", "x.t0.split()", "x.t", "x.t0.lower().split()",
          "x.tags or []",
@@ -589,8 +652,11 @@ HEADER = '''"""Slicing functions that a fuzzer wrote."""
 import collections
 import datetime as dt
 import enum
+import functools
+import itertools
 import math
 import re
+import statistics
 from decimal import Decimal
 
 import numpy as np
@@ -682,6 +748,15 @@ class Name(enum.StrEnum):
 LINK = re.compile(r"\\w+\\.ly", re.I)
 COUNTS = {"a": 1, "check": 2, "k": 0, "": -1}
 LIMIT = 3
+
+
+@functools.lru_cache(maxsize=None)
+def remembered(t):
+    return len(t)
+
+
+def total(*values):
+    return sum(values)
 
 
 def shorter(t, n):
@@ -936,8 +1011,53 @@ def _parts_of_text(w: _Writer) -> list[str]:
     return lines
 
 
+def _step_by_step(w: _Writer) -> list[str]:
+    over, name = w.of("over", 0), w.name("int")
+    answer, small, test = w.of("answer", 0), w.of("small", 0), w.of("sharp", 0)
+    ends = w.r.choice((f"        return {answer}", "        break", "        continue"))
+    body = w.r.choice((
+        [f"    if {name} and w == {name}:", ends, f"    {name} = w"],
+        ["    if w is None:", "        continue", f"    {name} += len(w)",
+         f"    if {name} > {small}:", ends],
+        ["    if w in seen:", ends, "    seen.add(w)", f"    {name} = len(seen)"],
+        ["    counts[w] = counts.get(w, 0) + 1", f"    {name} = len(counts)"],
+        ["    if w:", f"        {name} += 1", "    else:", f"        {name} = 0",
+         f"    if {name} == {small}:", ends],
+        ["    try:", f"        {name} += int(w)", "    except ValueError:", "        pass"],
+        [f"    if {test}:", f"        {name} = {name} * 2 + 1"],
+        ["    words.append(w)", f"    {name} = len(words)"],
+    ))  # fmt: skip
+    last = w.r.choice(([], ["else:", f"    {name} = {small}"]))
+    w.bind("int", name)
+    start = f"{name} = {w.r.choice(('0', '0', '1'))}"
+    return [start, "seen, counts, words = set(), {}, []", f"for w in {over}:", *body, *last]
+
+
+def _within(w: _Writer) -> list[str]:
+    name, value = w.name("bool"), w.of("small", 0)
+    lines = ["def inner(v, most=2):", f"    if v {w.of('order', 0)} {value}:",
+             f"        return {w.of('bool', 0)}", "    return v == most",
+             f"{name} = inner({w.of('column', 0)})"]  # fmt: skip
+    w.bind("bool", name)
+    return lines
+
+
+def _several_excepts(w: _Writer) -> list[str]:
+    tried = w.r.choice(("float({text})", "1 // {column}", "x.tags[{small}].lower()",
+    "x.t.index('a')",
+                        "COUNTS[x.t]"))  # fmt: skip
+    tried = _HOLE.sub(lambda hole: w.of(hole[1], 0), tried)
+    kinds = ["ValueError", "TypeError", "ZeroDivisionError", "(IndexError, KeyError)",
+             "AttributeError", "Exception"]  # fmt: skip
+    first, second = w.r.sample(kinds, 2)
+    return ["try:", f"    v = {tried}", f"    if v == {w.of('small', 0)}:", "        return True",
+            f"except {first}:", f"    return {w.of('answer', 0)}",
+            f"except {second}:", f"    return {w.of('answer', 0)}"]  # fmt: skip
+
+
 _STATEMENTS: Sequence[Callable[[_Writer], list[str]]] = (
-    *[_caught] * 2, _matched, _goes_through, _parts_of_text,
+    *[_caught] * 2, _matched, _goes_through, _parts_of_text, *[_step_by_step] * 3, _within,
+    _several_excepts,
     *[_assign] * 6, *[_early_return] * 6, *[_changed] * 2, _on_any, _returns, _falls_through,
     *[_either_bound] * 2, *[_loop] * 2, *[_counted] * 2, _ranged, _weighed, _asserted, _raised,
     _bare, _unpacked, _walrus, _rebound, _not_lifted,

@@ -6,6 +6,7 @@ import functools
 import math
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -14,12 +15,21 @@ import numpy as np
 import pytest
 
 from engine.arrow import columns, values
-from engine.compile import lists, texts, tiers, times, vectors
+from engine.compile import (
+    catch,
+    folds,
+    lists,
+    texts,
+    tiers,
+    times,
+    vectors,
+)
 from engine.compile.vectors import BY_KIND, QUICK, VECTORS, Vec, each, first_fail
 from engine.lift import calls, effects, expressions, scope, statements
 from engine.lift import methods as method_calls
 from engine.matching import methods, patterns, text, windows
 from engine.slicing import expr
+from engine.slicing.expr import Call
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
@@ -176,6 +186,43 @@ def _catches_all(batch, node, tried, value, kinds, instead, *others):
     return replace(found, strict=None)
 
 
+def _first_way(batch, node, tried, value, *ways):
+    """Catch what the first `except` catches."""
+    return catch._caught(batch, node, tried, value, *ways[:2])
+
+
+def quick(op: str, run: Callable[..., Vec]) -> Plant:
+    """Take an operation's form for whole columns for another one."""
+    return lambda patch: patch.setitem(QUICK, op, run)
+
+
+def _counted_from_one(batch, node, items, start):
+    return lists._enumerate(batch, node, items, Vec("const", start.values + 1))
+
+
+def _unequal_pairs(batch, node, *vecs):
+    """Put the first of each row's elements beside all of another's."""
+    answer = lists._zip(batch, node, *vecs)
+    if not isinstance(answer.values, lists.Lists) or not len(answer.values.at):
+        return answer
+    of = answer.values
+    one, *others = of.items.values
+    first = lists.values_at(one, np.repeat(of.starts, of.lens), of.batch, of.batch)
+    return replace(answer, values=replace(of, items=Vec("tuple", (first, *others))))
+
+
+def _as_it_was(batch, node, items):
+    return VECTORS["listed"](batch, node, items)
+
+
+def _last(batch, node, items, *default):
+    of = lists.lists_of(batch, node.args[0], items)
+    if of is None:
+        return lists._first(batch, node, items, *default)
+    ends = of.parts(of.starts + np.maximum(of.lens - 1, 0), np.minimum(of.lens, 1))
+    return lists._first(batch, node, replace(items, kind="list", values=ends), *default)
+
+
 def _of_one(batch, node, a, b):
     """Compare a set with a constant by whether they share something."""
     form = lists._subsets(lambda shared, one, other: shared > 0)
@@ -203,6 +250,36 @@ WRONG: dict[str, Plant] = {
     "hours are of a day of 12": of_kind("hour", "naive", times._part(
         lambda v: v % 43_200_000_000 // 3_600_000_000)),
     "a loop's empty list is null": of_kind("or", "list", lambda batch, node, a, *rest: a),
+    "only the first except catches": quick("catch", _first_way),
+    "things are counted from 1": quick("enumerate", _counted_from_one),
+    "pairs have the first element": quick("zip", _unequal_pairs),
+    "reversed is as it was": quick("reversed", _as_it_was),
+    "what comes next is last": quick("first_of", _last),
+    "a range begins at 1": quick("range", lambda batch, node, *ends: lists._range(
+        batch, node, Vec("const", 1), *ends[-1:])),
+    "neighbours are equal": quick(
+        "pairwise", lambda batch, node, items: lists._zip(
+            batch, Call("zip", (*node.args, *node.args)), items, items)),
+    "a loop isn't left": part(folds, "_numbers", lambda vec, batch: np.zeros(batch.n, np.int64)),
+    "a list stays as it was": python("appended", lambda items, item: items),
+    "a set stays as it was": python("with_member", lambda items, item: items),
+    "an item stays as it was": python("with_item", lambda items, key, value: items),
+    "a key's order doesn't count": python("sorted_by", lambda pairs, _: [v for _, v in pairs]),
+    "the last of the longest counts": python("max_by", lambda pairs, *other: max(
+        list(pairs)[::-1], key=operator.itemgetter(0))[1] if pairs or not other else other[0]),
+    "values are counted once": python("counter_of", lambda items: Counter(set(items))),
+    "a dict has the first of equal keys": python("dict_of", lambda pairs: dict(
+        list(pairs)[::-1])),
+    "anything can be a key": rule("hashable", lambda batch, _, a: Vec("const", 0, None, a.fail)),
+    "text is shown with quotes": python("format", lambda text, *values: text.format(
+        *(repr(v) if isinstance(v, str) else v for v in values))),
+    "the first hit is replaced": python("re_sub", lambda p, text, repl, n: p.sub(repl, text, 1)),
+    "a match begins at 0": python("start", lambda m: m.start() and 0),
+    "a slice keeps its end": python("part", lambda v, a, b, step: v[a : b if b is None else b + 1]),
+    "a known function takes no keywords": of_kind(
+        "apply", "const", lambda batch, node, f, *args: each(
+            batch, replace(f.values, keywords=()).run,
+            *args[: len(args) - len(f.values.keywords)])),
     "// cuts off": python("floordiv", lambda a, b: math.trunc(a / b)),
     "% has the dividend's sign": python("mod", math.fmod),
     "sums overflow": rule("add", vectors._arithmetic(operator.add, lambda *_: 0)),
