@@ -30,6 +30,7 @@ from engine.lift.scope import (
     CannotLiftError,
     Closure,
     Generator,
+    Groups,
     Items,
     NumpyValue,
     Scope,
@@ -106,6 +107,7 @@ class Expressions(ABC):
         self.nodes, self.depth = 0, 0
         self.active: list[Any] = []  # functions that are being read, and names that change in them
         self.rebound: list[frozenset[str]] = []
+        self.functions: list[ast.AST] = []  # their syntax
         self.owned: list[frozenset[str]] = []  # names of theirs whose lists nothing else has
         self.reads: set[str] = set()
 
@@ -185,7 +187,7 @@ class Expressions(ABC):
             return self._operation(node.attr, base)
         if isinstance(base, Expr) and node.attr == "get":
             return Bound(base, "get")
-        if isinstance(base, Call) and _is_of_library(base) and not node.attr.startswith("_"):
+        if isinstance(base, Call) and is_of_library(base) and not node.attr.startswith("_"):
             return self._operation("member", base, Const(node.attr))
         if isinstance(base, Expr) and not hasattr(Struct, node.attr):
             return self._operation("field", base, Const(node.attr))
@@ -400,7 +402,7 @@ class Expressions(ABC):
 
     def _display(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Value:
         if any(isinstance(e, ast.Starred) for e in node.elts):
-            raise CannotLiftError(node, "it unpacks a collection")
+            return self._put_together(node, scope)
         values = [self.value(e, scope) for e in node.elts]
         if all(isinstance(v, Const) for v in values):
             kinds: Mapping[type, Callable[[Iterable[Any]], Any]] = {
@@ -467,11 +469,25 @@ class Expressions(ABC):
             return Const("".join(p.value for p in pieces))  # type: ignore[attr-defined]
         return pieces[0] if len(pieces) == 1 else self._operation("concat", *pieces)
 
+    def _put_together(self, node: ast.Tuple | ast.List | ast.Set, scope: Scope) -> Expr:
+        """Return a list of values, those with a star one by one."""
+        if not isinstance(node, ast.List):
+            raise CannotLiftError(node, "it unpacks a collection")
+        whole: Expr = Const([])
+        for part in node.elts:
+            if isinstance(part, ast.Starred):
+                items = self.value(part.value, scope)
+                more = items.tree if isinstance(items, Generator) else self._plain(items, node)
+                whole = self._operation("extended", whole, self._operation("drained", more))
+            else:
+                whole = self._operation("appended", whole, self.expr(part, scope))
+        return whole
+
     def _comprehension(self, node: Comprehension, scope: Scope) -> Value:
         """Return a comprehension: over constants it is unrolled."""
         if any(over.is_async for over in node.generators):
             raise CannotLiftError(node, "it is a coroutine")
-        if binds(node):
+        if binds(node) and self._is_used_outside(node):
             raise CannotLiftError(node, "it has a comprehension that binds a name with :=")
         over, *others = node.generators
         values = self._items(self.value(over.iter, scope))
@@ -492,12 +508,25 @@ class Expressions(ABC):
             return Const([v.value for v in elements])
         return Items(tuple(elements), isinstance(node, ast.GeneratorExp))
 
+    def _is_used_outside(self, node: Comprehension) -> bool:
+        """Tell whether names that a comprehension binds with := are used elsewhere."""
+        inside = set(ast.walk(node))
+        names = {n.target.id for n in inside if isinstance(n, ast.NamedExpr)}
+        return any(
+            isinstance(n, ast.Name) and n.id in names and n not in inside
+            for n in ast.walk(self.functions[-1])
+        )
+
     def _over(
         self, node: Comprehension, generators: Sequence[ast.comprehension], scope: Scope
     ) -> Expr:
         """Return what a comprehension says of each element of a row's value."""
         (over, *others), item = generators, element(self.depth)
-        items = self._iterable(self.value(over.iter, scope))
+        of = self.value(over.iter, scope)
+        if isinstance(of, Groups):
+            of = of.once(over.target, [node.elt if not isinstance(node, ast.DictComp) else node,
+                                       *over.ifs, *others])  # fmt: skip
+        items = self._iterable(of)
         if items is None:
             raise CannotLiftError(node, "it has a comprehension over something that isn't a value")
         self.depth += 1
@@ -537,6 +566,8 @@ class Expressions(ABC):
             return scope.bind(**{target.id: lasting(value, target)}), raising(value)
         names = list(getattr(target, "elts", ()))
         values = self._items(value)
+        if isinstance(value, Generator):
+            value = self._operation("drained", value.tree)
         if values is None and isinstance(value, Expr):
             return self._unpacked(target, names, value, scope)
         if not names or values is None or not all(isinstance(n, ast.Name) for n in names):
@@ -616,7 +647,7 @@ _OF_LIBRARY = frozenset({
 })  # fmt: skip
 
 
-def _is_of_library(value: Call) -> bool:
+def is_of_library(value: Call) -> bool:
     """Tell whether a value is what a library gives, or a part of it."""
     return value.op in _OF_LIBRARY
 
@@ -672,6 +703,8 @@ def _is_in(key: Any, over: Any) -> bool:
 def _is_stored(owner: Any, name: str) -> bool:
     """Tell whether an attribute of a module or a class is stored there, not computed."""
     value = inspect.getattr_static(owner, name, ROW)
+    if type(owner) is ModuleType:
+        return value is not ROW
     return value is not ROW and (type(value) in _BOUND or not hasattr(type(value), "__get__"))
 
 

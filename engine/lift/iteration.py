@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ast
 import collections
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from engine.lift.body import element
+from engine.lift.body import Body, columns_of, element, state
 from engine.lift.calls import Calls
 from engine.lift.expressions import gone_through, over_each
 from engine.lift.scope import (
     CannotLiftError,
     Generator,
+    Groups,
     Items,
     Names,
     Value,
     known_value,
 )
-from engine.slicing.expr import Const, Expr
+from engine.slicing.expr import Call, Const, Expr
 
 _TRUE = Const(True)
 
@@ -125,14 +127,16 @@ class Iteration(Calls):
         key, reverse = keywords.get("key"), keywords.get("reverse", Const(False))
         if not keywords or not keywords.keys() <= {"key", "reverse"} or len(args) != 1:
             return None
-        if key is None or _is_none(key):
-            items = self._collection(args[0], node)
-            item = element(self.depth)
-            pair = self._operation("tuple", item, item)
-            pairs = self._operation("listed", over_each(items, item, pair, _TRUE))
-        else:
-            pairs = self._by_key(key, args[0], node)
+        pairs = self._pairs(Const(None) if key is None else key, args[0], node)
         return self._operation("sorted_by", pairs, self._plain(reverse, node))
+
+    def _pairs(self, key: Value, over: Value, node: ast.AST) -> Expr:
+        """Return pairs of keys and elements; an element is its own key where there is no other."""
+        if not _is_none(key):
+            return self._by_key(key, over, node)
+        items, item = self._collection(over, node), element(self.depth)
+        pair = self._operation("tuple", item, item)
+        return self._operation("listed", over_each(items, item, pair, _TRUE))
 
     def _extreme(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value | None:
         key = keywords.get("key")
@@ -179,6 +183,30 @@ class Iteration(Calls):
             return None
         return Generator(self._operation("chained", self._plain(over, node)))
 
+    def _groups(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value | None:
+        key = keywords.get("key", args[1] if len(args) > 1 else Const(None))
+        if not args or not keywords.keys() <= {"key"}:
+            return None
+        return Groups(self._operation("runs", self._pairs(key, args[0], node)))
+
+    def _reduced(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value | None:
+        """Take ``reduce`` as a loop that goes on with what it has so far."""
+        if keywords or len(args) not in (2, 3):
+            return None
+        items, first = self._collection(args[1], node), args[2:]
+        item, so_far, begun = element(self.depth), state(self.depth, "a"), state(self.depth, "b")
+        self.depth += 1
+        after = self._plain(self.called(args[0], [so_far, item], {}, node), node)
+        self.depth -= 1
+        step = self._operation("if", begun, after, item)
+        body = Call("tuple", (Const(0), Const(None), step, _TRUE))
+        outer = tuple(c for c in columns_of(body) if c not in (item, so_far, begun))
+        names = (item.name, so_far.name, begun.name, *(c.name for c in outer))
+        before = (self._plain(first[0], node), _TRUE) if first else (Const(None), Const(False))
+        fold = Call("fold", (items, Body(body, names), Const(2), *before, *outer))
+        some = Call("getitem", (fold, Const(3)))
+        return Call("if", (some, Call("getitem", (fold, Const(2))), Call("raise", ())))
+
 
 def _is_none(value: Value) -> bool:
     return isinstance(value, Const) and value.value is None
@@ -189,5 +217,6 @@ _METHODS: Mapping[Any, str] = {
     zip: "_zip", enumerate: "_enumerate", reversed: "_reversed", range: "_range", map: "_map",
     filter: "_filter", sorted: "_sorted", min: "_extreme", max: "_extreme", dict: "_dict_of",
     next: "_next", iter: "_iterator", sum: "_sum", collections.Counter: "_counter",
-    itertools.pairwise: "_pairwise", itertools.chain: "_one_after_another",
+    itertools.groupby: "_groups", functools.reduce: "_reduced", itertools.pairwise: "_pairwise",
+    itertools.chain: "_one_after_another",
 }  # fmt: skip

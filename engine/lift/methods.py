@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.lift.body import element
-from engine.lift.expressions import constant_call, over_each, with_matches
+from engine.lift.expressions import constant_call, is_of_library, over_each, with_matches
 from engine.lift.patterns import Patterns
 from engine.lift.scope import (
     Bound,
@@ -37,6 +37,12 @@ _SET_METHODS: Mapping[str, str] = {
 }  # fmt: skip
 _OF_SETS = frozenset({"bitand", "sub", "bitor", "bitxor"})
 _OF_MACHINE = frozenset({"timestamp", "astimezone"})  # what a time says depends on where it runs
+# Methods of what libraries give that change nothing: of arrays, addresses, hashes.
+_LIBRARY_METHODS = frozenset({
+    "all", "any", "argmax", "argmin", "cumsum", "geturl", "item", "limit_denominator", "max",
+    "mean", "min", "overlaps", "prod", "ptp", "round", "std", "sum", "supernet", "tolist", "total",
+    "var",
+})  # fmt: skip
 _VIEWS: Sequence[type] = (type({}.keys()), type({}.values()), type({}.items()))
 
 
@@ -95,6 +101,10 @@ class Methods(Patterns):
             values = [self._plain(sep, node), self._plain(most, node)]
             keywords = {}
         if keywords and name in METHODS:
+            named = [self._plain(v, node) for v in keywords.values()]
+            how = Const(name), Const(tuple(keywords))
+            return self._operation("keyworded", base, *how, *values, *named)
+        if name in _LIBRARY_METHODS and isinstance(base, Call) and is_of_library(base):
             named = [self._plain(v, node) for v in keywords.values()]
             how = Const(name), Const(tuple(keywords))
             return self._operation("keyworded", base, *how, *values, *named)

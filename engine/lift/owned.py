@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 # Method that changes what it is called of -> the operation that gives the value after it.
 CHANGING: Mapping[str, str] = {
@@ -46,6 +47,33 @@ def owned_names(function: ast.AST) -> frozenset[str]:
         and any(isinstance(use.ctx, ast.Store) for use in uses)
         and all(_leaves_alone(use, above) for use in uses)
     )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1_000)
+def default_names(function: ast.AST) -> Mapping[str, Any]:
+    """Return the owned names of a function that are a ``defaultdict``, with what is there at first.
+
+    No use of them asks for an item but to change it: asking would put it there.
+    """
+    above = {below: node for node in ast.walk(function) for below in ast.iter_child_nodes(node)}
+    kinds: dict[str, Any] = {}
+    for node in above:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(
+                func=ast.Name(id="defaultdict") | ast.Attribute(attr="defaultdict"),
+                args=[ast.Name(id=kind)], keywords=[],
+            )) if kind in _AT_FIRST and name in owned_names(function):  # fmt: skip
+                kinds[name] = _AT_FIRST[kind]
+    loads = {
+        node.id for node in above if isinstance(node, ast.Name)
+        for around in [above[node]]
+        if isinstance(around, ast.Subscript) and around.value is node
+        and isinstance(around.ctx, ast.Load)
+    }  # fmt: skip
+    return {name: first for name, first in kinds.items() if name not in loads}
+
+
+_AT_FIRST: Mapping[str, Any] = {"int": 0, "float": 0.0, "str": ""}
 
 
 def _leaves_alone(use: ast.Name, above: Mapping[ast.AST, ast.AST]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
@@ -51,6 +51,36 @@ class Generator:
     """A generator over a row's values, which is used up when it is read."""
 
     tree: Expr
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What ``groupby`` gives: each group is used up when it is read."""
+
+    tree: Expr
+
+    def once(self, target: ast.expr, uses: Sequence[ast.AST]) -> Generator:
+        """Return pairs of keys and lists, where each group is read at most once."""
+        names = [n.id for n in getattr(target, "elts", ()) if isinstance(n, ast.Name)]
+        reads = [n for use in uses for n in ast.walk(use)
+                 if isinstance(n, ast.Name) and n.id in names[1:]]  # fmt: skip
+        again = any(
+            read in ast.walk(part) and not _begins_with(part, read)
+            for use in uses for part in ast.walk(use) if isinstance(part, _REPEATING)
+            for read in reads
+        )  # fmt: skip
+        if len(names) != _PAIR or len(reads) > 1 or again:
+            raise CannotLiftError(target, "it uses a group of groupby more than once")
+        return Generator(self.tree)
+
+
+_PAIR = 2
+_REPEATING = (ast.GeneratorExp, ast.ListComp, ast.SetComp, ast.DictComp, ast.Lambda)
+
+
+def _begins_with(node: Any, read: ast.AST) -> bool:
+    """Tell whether a name is the first thing that a comprehension goes through."""
+    return not isinstance(node, ast.Lambda) and node.generators[0].iter is read
 
 
 @dataclass(frozen=True)
@@ -166,6 +196,6 @@ KNOWN = (Const, Thing, NumpyValue)
 
 def lasting(value: Value, node: ast.AST) -> Value:
     """Return a value that is given a name: no generator, which is used up when it is read."""
-    if isinstance(value, Generator) or (isinstance(value, Items) and value.lazy):
+    if isinstance(value, Generator | Groups) or (isinstance(value, Items) and value.lazy):
         raise CannotLiftError(node, "it keeps a generator")
     return value

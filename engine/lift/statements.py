@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
@@ -14,7 +14,7 @@ from typing import Any
 from engine.lift.effects import raising, then
 from engine.lift.expressions import binds
 from engine.lift.loops import Loops, bound_names
-from engine.lift.owned import CHANGING, changed_names, owned_names
+from engine.lift.owned import CHANGING, changed_names, default_names, owned_names
 from engine.lift.scope import (
     ROW,
     VALUES,
@@ -56,6 +56,7 @@ class Statements(Loops):
         self.active.append(f.__code__)
         self.rebound.append(_rebound(node))
         self.owned.append(owned_names(node))
+        self.functions.append(node)
         try:
             if isinstance(node, ast.Lambda):
                 return self.expr(node.body, scope)
@@ -68,6 +69,7 @@ class Statements(Loops):
             self.active.pop()
             self.rebound.pop()
             self.owned.pop()
+            self.functions.pop()
 
     def result_within(
         self, f: Closure, args: Sequence[Any], keywords: Mapping[str, Any], node: ast.AST
@@ -212,7 +214,7 @@ class Statements(Loops):
         if item is not None:
             return self._item_changed(node, item, scope)
         if isinstance(node, ast.Assign):
-            value = self.value(node.value, scope)
+            value = self._assigned_value(node, scope)
             if isinstance(value, Closure):
                 self._settled(value)
             effects = []
@@ -230,6 +232,14 @@ class Statements(Loops):
             raise CannotLiftError(node, f"it changes a {type(old.value).__name__} in place")
         value = self._binary(node.op, old, self.expr(node.value, scope), node)
         return scope.bind(**{name: value}), raising(value)
+
+    def _assigned_value(self, node: ast.Assign, scope: Scope) -> Value:
+        """Return what is assigned; a dict with values for new keys begins as one without them."""
+        match node.targets, node.value:
+            case [ast.Name(id=name)], ast.Call(func=f) if name in default_names(self.functions[-1]):
+                if known_value(self.value(f, scope)) is defaultdict:
+                    return Const({})
+        return self.value(node.value, scope)
 
     def _changes(self, node: ast.stmt) -> bool:
         """Tell a statement that changes a list, a set or a dict that only one name has."""
@@ -257,9 +267,13 @@ class Statements(Loops):
             raise CannotLiftError(node, statement_problem(node))
         if isinstance(node, ast.AugAssign):
             old, key = self.expr(item.value, scope), self.expr(item.slice, scope)
-            value = self._binary(
-                node.op, self._operation("getitem", old, key), self.expr(node.value, scope), node
+            first = default_names(self.functions[-1])
+            of_key = (
+                self._operation("get", old, key, Const(first[name]))
+                if name in first
+                else self._operation("getitem", old, key)
             )
+            value = self._binary(node.op, of_key, self.expr(node.value, scope), node)
         else:
             value = self.expr(node.value, scope)  # type: ignore[attr-defined]
             old, key = self.expr(item.value, scope), self.expr(item.slice, scope)

@@ -18,7 +18,7 @@ from typing import Any
 # too that Python never gets to.
 _KNOWN: Mapping[str, str] = {
     "builtins": "ascii bin chr complex dict divmod format hex int list:list max min oct repr round"
-                " sorted:list str sum tuple:list",
+                " sorted:list str str.maketrans sum tuple:list",
     "math": "acos asin atan atan2 ceil copysign cos cosh degrees dist erf exp expm1 fabs floor fmod"
             " frexp fsum gcd hypot isclose isqrt lcm log log10 log1p log2 modf pow prod radians"
             " remainder sin sinh sqrt tan tanh trunc",

@@ -341,6 +341,9 @@ _LISTED = (
     Op("pairwise", lambda items: list(itertools.pairwise(items)), _ONE, _PAIRS, list, "syntax"),
     Op("first_of", lambda items, *other: next(iter(items), *other), range(1, 3), _PAIRS, object,
        "syntax"),
+    Op("runs", lambda pairs: [(key, [value for _, value in group]) for key, group in
+                              itertools.groupby(pairs, key=operator.itemgetter(0))],
+       _ONE, _ITEMS, list, "syntax"),
     Op("sorted_by", _sorted_by, _TWO, _ITEMS, list, "syntax"),
     Op("min_by", functools.partial(_best_by, min), range(1, 3), _ITEMS, object, "syntax"),
     Op("max_by", functools.partial(_best_by, max), range(1, 3), _ITEMS, object, "syntax"),

@@ -46,7 +46,7 @@ SYNTAX = {
     "enumerate": "dict(enumerate(x.text))", "reversed": "any(reversed(x.text))",
     "range": "any(range(x.n))", "first_of": "next(iter(x.text))",
     "pairwise": "any(a for a, b in itertools.pairwise(x.text))",
-    "sorted_by": "sorted(x.text, key=ord)", "min_by": "min(x.text, key=ord)",
+    "runs": "[k for k, g in itertools.groupby(x.text)]", "sorted_by": "sorted(x.text, key=ord)", "min_by": "min(x.text, key=ord)",
     "max_by": "max(x.text, key=ord)", "dict_of": "dict(x.text)",
     "counter_of": "collections.Counter(x.text)",
     "fold": LOOP.format("seen = 'a'"),
