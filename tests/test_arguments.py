@@ -44,6 +44,7 @@ from engine import (
     preds_to_probs,
     preprocessor,
     probs_to_preds,
+    profile,
     signatures,
     slice_dataframe,
     slicing_function,
@@ -541,6 +542,15 @@ CALLS = [
         },
     ),
     Call(
+        profile,
+        {"plan": PLAN, "df": FRAME},
+        {
+            "plan": no(),
+            "df": no("a pandas table", "an arrow table", "a spark table"),
+            "rows": no("ninety-five"),
+        },
+    ),
+    Call(
         PLAN.apply,
         {"df": FRAME},
         {
@@ -573,7 +583,7 @@ ARGUMENTS = [
 # What takes no argument that can be wrong, belongs to training, or needs spaCy (test_nlp.py).
 OTHERS = {
     "DictDataLoader", "DictDataset", "EngineError", "SliceAwareClassifier", "SlicingClassifier",
-    "Trainer", "set_seed", "Evaluation", "MaskPlan", "Overlap", "Signatures",
+    "Trainer", "set_seed", "Evaluation", "MaskPlan", "Overlap", "Signatures", "SliceTime",
     "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
 }  # fmt: skip
 
@@ -727,6 +737,10 @@ SENTENCES = {
     lambda: evaluation().worst(model="zz"): "model 'zz' was not evaluated; known: model",
     lambda: evaluation().worst_rows(columns="price"): (
         "worst_rows: columns must be a list of columns, found 'price'; write columns=['price']"
+    ),
+    lambda: profile(3, FRAME): "profile: plan must be what compile_slices returned, found 3",
+    lambda: profile(PLAN, FRAME, 0): (
+        "profile: rows must be a whole number of at least 1, found 0"
     ),
     lambda: overlap(FRAME): (
         "the table has no slice masks; give one that label_slices, MaskPlan.apply or "

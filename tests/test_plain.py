@@ -79,7 +79,7 @@ def test_functions_run_as_python_and_say_so(monkeypatch):
     assert set(plan.tiers.values()) == {Tier.ROW, Tier.MASKS}
     said = str(plan.explain()).splitlines()
     assert said[1].split(None, 1)[1] == (
-        "Python per row  a Python function that reads text; not lifted: ENGINE_PLAIN is set"
+        "Python per row       ?  a Python function that reads text; not lifted: ENGINE_PLAIN is set"
     )
     assert said[-1] == (
         "ENGINE_PLAIN=1: every fast path is off, row functions run as Python, row by row"

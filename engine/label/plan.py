@@ -119,7 +119,7 @@ class MaskPlan(Placement):
         predicate with the slice's id, but not the row. Where rows may be such, write
         ``try_cast``, ``try_divide`` and the like, which give null.
         """
-        local = _is_local(df)
+        local = is_local(df)
         if keep is not None:
             keep = entries("MaskPlan.apply", "keep", keep, "a list of columns")
             for column in () if local else keep:
@@ -150,7 +150,7 @@ class MaskPlan(Placement):
         >>> found.rows, found.n_in, found.n_null
         (3, 1, 1)
         """
-        if _is_local(df):
+        if is_local(df):
             return [
                 Coverage(s, ALL, len(df), int((codes == 1).sum()), int((codes == -1).sum()))
                 for s, codes in mask_codes(self, df).items()
@@ -426,7 +426,7 @@ def _kinds(schema: Any) -> dict[str, pa.DataType]:
     return {c: to_arrow_type(whole[c]) if c in whole else pa.null() for c in schema.names}
 
 
-def _is_local(df: Any) -> bool:
+def is_local(df: Any) -> bool:
     """Tell a table of pandas or pyarrow from one of Spark, and refuse what is neither."""
     if not isinstance(df, pa.Table | pa.RecordBatch | pd.DataFrame | DataFrame):
         raise InputError(

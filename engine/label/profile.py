@@ -11,10 +11,12 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
+from engine.arguments import whole
 from engine.arrow.columns import Local
+from engine.errors import ArgumentError
 from engine.label.local import BATCH, batches
 from engine.label.lookup_joins import with_own_lookups
-from engine.label.plan import MaskPlan
+from engine.label.plan import MaskPlan, is_local
 from engine.slicing.evaluate import is_combination
 
 _TURNS = 3
@@ -58,6 +60,13 @@ def profile(plan: MaskPlan, df: DataFrame | Local, rows: int = BATCH) -> list[Sl
     rows
         How many rows, at most.
 
+    Raises
+    ------
+    ArgumentError
+        If the plan is none, or the number of rows isn't positive.
+    InputError
+        If the table is of another type.
+
     Examples
     --------
     >>> from engine import SlicingFunction, compile_slices
@@ -67,7 +76,10 @@ def profile(plan: MaskPlan, df: DataFrame | Local, rows: int = BATCH) -> list[Sl
     >>> few.slice_id, few.rows, few.by_row, few.microseconds < 10
     ('few', 2000, False, True)
     """
-    some = _crossed(plan, df, rows) if isinstance(df, DataFrame) else df[:rows]
+    if not isinstance(plan, MaskPlan):
+        raise ArgumentError("profile", "plan", "what compile_slices returned", plan)
+    rows = whole("profile", "rows", rows, 1)
+    some = df[:rows] if is_local(df) else _crossed(plan, df, rows)
     times = [_measured(plan.only([sf.id]), some) for sf in _measurable(plan)]
     return sorted(times, key=lambda t: -t.microseconds)
 
