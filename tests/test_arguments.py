@@ -615,7 +615,15 @@ def test_every_public_call_has_its_arguments_here():
         if inspect.isfunction(value) and not name.startswith("_")
         and len(inspect.signature(value).parameters) > 1
     ]  # fmt: skip
-    inside = {"as_python", "with_faults", "mask_columns", "word_columns", "word_names", "better"}
+    inside = {
+        "as_python",
+        "with_faults",
+        "mask_columns",
+        "word_columns",
+        "word_names",
+        "better",
+        "input",
+    }
     for of, name in methods:
         assert name in inside or name in source, (of, name)
 

@@ -79,7 +79,8 @@ def profile(plan: MaskPlan, df: DataFrame | Local, rows: int = BATCH) -> list[Sl
     if not isinstance(plan, MaskPlan):
         raise ArgumentError("profile", "plan", "what compile_slices returned", plan)
     rows = whole("profile", "rows", rows, 1)
-    some = df[:rows] if is_local(df) else _crossed(plan, df, rows)
+    is_local(df)  # refuses what is no table
+    some = _crossed(plan, df, rows) if isinstance(df, DataFrame) else df[:rows]
     times = [_measured(plan.only([sf.id]), some) for sf in _measurable(plan)]
     return sorted(times, key=lambda t: -t.microseconds)
 
