@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F  # noqa: N812
-from pyspark.sql.types import StructType
 
 from engine.hashing import key_hash_column
 from engine.masks.reader import read_masks
@@ -91,11 +90,14 @@ def selected_rows(
     ranked = rows.withColumn("place", F.row_number().over(order))
     first = ranked.where(F.col("place") <= max(ask.n for ask in every))
     shown = first.select("ask.at", "ask.loss", "place", *at.values())
-    frame = shown.toPandas().sort_values(["at", "place"])
+    kinds = {f.name: f.dataType.simpleString() for f in shown.schema}
+    # pandas would make floats of BIGINTs among which there is a null.
+    exact = {c: F.col(c).cast("decimal(20,0)") for c in at.values() if kinds[c] == "bigint"}
+    frame = shown.withColumns(exact).toPandas().sort_values(["at", "place"])
     numbered = iter(range(len(every)))
     return [
         pd.concat(
-            [_of(frame[frame["at"] == next(numbered)], ask, at, shown.schema) for ask in of_one],
+            [_of(frame[frame["at"] == next(numbered)], ask, at, kinds) for ask in of_one],
             ignore_index=True,
         )
         for of_one in asks
@@ -135,19 +137,22 @@ def _shown(selection: Selection, outputs: Mapping[str, str], more: str) -> dict[
     return {**{c: name_sql(c) for c in names if c not in hidden}, **outputs}
 
 
-def _of(frame: pd.DataFrame, ask: _Ask, at: Mapping[str, str], schema: StructType) -> pd.DataFrame:
+def _of(
+    frame: pd.DataFrame, ask: _Ask, at: Mapping[str, str], kinds: Mapping[str, str]
+) -> pd.DataFrame:
     """Return what is asked for of the rows that were taken."""
     frame = frame[frame["place"] <= ask.n].reset_index(drop=True)
-    columns = {name: _alone(frame[at[sql]], schema, at[sql]) for name, sql in ask.shown.items()}
+    columns = {name: _alone(frame[at[sql]], kinds[at[sql]]) for name, sql in ask.shown.items()}
     if ask.kind is None:
         return pd.DataFrame({**columns, "loss": frame["loss"]})
     return pd.DataFrame({"flip": pd.Series(ask.kind, frame.index, dtype=object), **columns})
 
 
-def _alone(column: pd.Series, schema: StructType, name: str) -> pd.Series:
+def _alone(column: pd.Series, kind: str) -> pd.Series:
     """Return a column as if no other rows had come with these: without their nulls."""
-    kind = _WHOLE.get(schema[name].dataType.simpleString())
-    return column.astype(kind) if kind is not None and column.notna().all() else column
+    if kind not in _WHOLE:
+        return column
+    return column.astype(_WHOLE[kind] if column.notna().all() else np.float64)
 
 
 def _chosen(joined: DataFrame, spec: EvaluationSpec, selection: Selection) -> Column:

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import TableError, listed
 from engine.masks.checks import check_columns, check_rows, check_unique, quoted
+from engine.metrics.classes import INTEGERS
 from engine.metrics.predictions import normalised
 from engine.project.group_settings import LateLabel, Predictions
 from engine.project.settings import Project
@@ -214,8 +215,14 @@ class RowColumns:
             kind = narrow.schema[column].dataType
             values = (F.lit(str(value)).cast(kind) for value in every[column].unique())
             narrow = narrow.where(quoted(column).isin(*values))
-        columns = narrow.toPandas()
-        on = list(key)
+        # pandas would make floats of whole numbers among which there is a null.
+        kinds = {c: narrow.schema[c].dataType.simpleString() for c in self.looked_up}
+        whole = [c for c, kind in kinds.items() if kind in INTEGERS]
+        exact = {c: quoted(c).cast("decimal(20,0)") for c in whole}
+        columns, on = narrow.withColumns(exact).toPandas(), list(key)
+        for c in whole:
+            numbers = [None if value is None else int(value) for value in columns[c]]
+            columns[c] = pd.Series(numbers, columns.index, dtype=object)
         return [r.merge(columns, on=on, how="left", validate="many_to_one") for r in frames]
 
 

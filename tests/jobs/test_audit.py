@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from engine.project.job_tables import RowColumns
+from engine.storage import tables
+from tests.jobs.spark_work import spark_work
+
 N = 400
 MASKS = "id int, video string, bad boolean, twin boolean, few boolean"
 GIVEN = "id int, pred int, label int, prob array<double>"
@@ -117,6 +121,35 @@ def test_columns_of_rows_must_exist(bench, write):
     assert bench.run("evaluate_slices", project).error == (
         f"metrics of {bench.place('masks')}: there is no column 'vidoe'; did you mean 'video'?"
     )
+
+
+def test_columns_are_looked_up_by_any_key_in_one_scan(bench, spark):
+    import datetime as dt
+    from decimal import Decimal
+
+    big, schema = (
+        2**60 + 1,
+        "d date, t timestamp, n decimal(20,0), s string, b boolean, seen bigint",
+    )
+    keys = [
+        (
+            dt.date(2024, 5, i),
+            dt.datetime(2024, 5, i, 1, 2, 3, 4),
+            Decimal(10**18 + i),
+            "it's",
+            i < 3,
+        )
+        for i in (1, 2, 3)
+    ]
+    rows = [(*key, n) for key, n in zip(keys, (big, None, 7), strict=True)]
+    source = tables.read_source(spark, bench.rows(rows, schema))
+    columns, key = RowColumns((), ["seen"], source), ["d", "t", "n", "s", "b"]
+    shown = source.df.drop("seen").toPandas().sort_values("d", ignore_index=True)
+    with spark_work(spark) as work:
+        first, second, none = columns.added_to([shown[:1], shown[1:2], shown[:0]], key)
+    assert (first["seen"].tolist(), second["seen"].tolist(), len(none)) == ([big], [None], 0)
+    assert len(work.ours) == 1, work
+    assert columns.added_to([shown[:0]], key)[0].empty
 
 
 def test_metrics_of_ones_own(bench, write):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 from sklearn import metrics as sk
 
-from engine import Scorer, evaluate, slicing_function, where
+from engine import Scorer, evaluate, overlap, slicing_function, where
 from engine.errors import ArgumentError, ColumnError, MaskError, MetricError, TableError
 from engine.hashing import KeyHash, key_hash
 from engine.masks.layout import Bits, StoredSlice, described_words, words_sql
@@ -22,6 +23,7 @@ from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.scan.replicates import weights
 from engine.metrics.scan.scan import scan
+from tests.jobs.spark_work import spark_work
 from tests.metrics.scanned import figures
 
 NAMES = ["accuracy", "f1", "precision", "recall", "matthews_corrcoef", "fbeta@beta=2", "f1_macro"]
@@ -472,6 +474,42 @@ def test_rows_to_look_at(tables, rows):
     assert set(shown["id"]) <= set(wrong["id"])
     with pytest.raises(MaskError):
         found.worst_rows("c")
+
+    # Many are of one scan, each as if it were asked for alone.
+    wanted = [(("one",), "a", 4), (("one", "best"), "a", 3), (("best",), "overall", 2)]
+    alone = [worst, found.flipped_rows("one", "best", "a", n=3, columns=["split"]),
+             found.worst_rows(n=2, model="best", columns=["split"])]  # fmt: skip
+    with spark_work(masks.sparkSession) as work:
+        together = found.rows_of(wanted, ["split"])
+    for one_, other_ in zip(together, alone, strict=True):
+        pd.testing.assert_frame_equal(one_, other_)
+    assert len(work.ours) <= 4, work  # a broadcast for each model, a shuffle, what is shown
+    assert found.rows_of([]) == []
+
+
+def test_whole_numbers_with_and_without_null_are_shown_as_if_alone(spark):
+    big = 2**60 + 1
+    rows = [(1, 0, 1, None, True, False), (2, 0, 1, big, False, True), (3, 1, 1, 7, False, False)]
+    schema = "id int, pred int, label int, n bigint, a boolean, b boolean"
+    found = evaluate(
+        spark.createDataFrame(rows, schema), key="id", metrics=["accuracy"], slices=["a", "b"]
+    )
+    first, second = found.rows_of([(("model",), s, 1) for s in ("a", "b")], ["n"])
+    assert first["n"].isna().all()
+    assert second["n"].tolist() == [big]
+    pd.testing.assert_frame_equal(second, found.worst_rows("b", 1, columns=["n"]))
+
+
+@pytest.mark.parametrize("layout", ["boolean", "packed"])
+def test_pairs_of_slices_are_counted_in_the_scan(spark, rows, layout):
+    asked = replace(spec(["accuracy"]), overlap=True)
+    df = joined(spark, rows, partitions=7)
+    df = packed(df, asked.slice_ids) if layout == "packed" else df
+    counted, found = scan(df, asked).overlap, overlap(df, asked.slice_ids)
+    assert (counted.ids, counted.rows, counted.uncovered) == (found.ids, N, found.uncovered)
+    np.testing.assert_array_equal(counted.counts, found.counts)
+    assert counted.counts[0, 1] > 0
+    assert scan(df, spec(["accuracy"])).overlap is None
 
 
 @pytest.mark.parametrize("classes", [["c", "a", "b"], ["c", "a", "e", "b", "d"]])

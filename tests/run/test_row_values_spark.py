@@ -282,6 +282,15 @@ def test_verify_takes_any_name(spark):
     plan.all_sfs["odd"].f = lambda x: x["a`b"] > 5
     with pytest.raises(VerifyError):
         verify(plan, df, ["a`b"], 1.0)
+    # A slice whose bit is in a second word.
+    many = [SlicingFunction(f"m{i}", lambda x, i=i: x["a`b"] > i) for i in range(70)]
+    for tier in ("arrow", "spark"):
+        plan = compile_slices(many, df.schema, tier=tier)
+        assert verify(plan, df, key, 1.0) == (20, 70)
+        before, many[67].f = many[67].f, lambda x: x["a`b"] == 9
+        with pytest.raises(VerifyError, match=r"slice 'm67' on row a`b=9, c\.d=9: its"):
+            verify(plan, df, key, 1.0)
+        many[67].f = before
     found = compile_slices([odd], df.schema, tier="spark").apply(df).where("odd").count()
     assert found == 14
 
