@@ -425,6 +425,7 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "{search} {same} None", "x.i8 is True", "x.b == 1",
          "x.t0.partition({keyword})[0] {same} x.t0", "x.t.rpartition({keyword})[2] {same} x.t",
          "x.t0.endswith({keyword})", "x.t.startswith({keyword})", "x.day {order} x.day",
+         *["' '.join(x.t0.split()) {same} x.t0", "x.t0.split() {same} x.t0.split(' ')"] * 2,
          "x.t0.count({keyword}) {order} {small}", "x.t0.find({keyword}) {order} {small}",
          "any(({sharp}, {either}))", "any([{sharp}, {sharp}])", "({sharp} or {sharp})",
          "({sharp} and {sharp})"],
@@ -476,6 +477,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
          "sum(len(m.group()) for m in re.finditer({regex}, x.t)) {order} {small}",
          "(m := re.search({regex}, x.t)) {is} None or len(m.group()) {order} {small}",
          "(m := re.search('[a-z]', x.t0)) {is} None or m.start() {order} {small}",
+         *["sum(m.start() for m in re.finditer('[a-z]', x.t0)) {order} {length}"] * 3,
+         *["sorted(x.t0, key=str.isupper)[:1] {same} [x.t0[:1]]"] * 3,
          "re.sub('[a-z]', '', x.t0) {same} ''", "max(x.t0, key=str.isupper) {same} x.t0[0]",
          "{c.isalpha(): c for c in x.t0}.get(True) {same} x.t0[-1:]",
          "{len(w): w for w in x.t0.split()}.get(1, 'a') {same} {keyword}",
@@ -1030,7 +1033,9 @@ def _step_by_step(w: _Writer) -> list[str]:
     last = w.r.choice(([], ["else:", f"    {name} = {small}"]))
     w.bind("int", name)
     start = f"{name} = {w.r.choice(('0', '0', '1'))}"
-    return [start, "seen, counts, words = set(), {}, []", f"for w in {over}:", *body, *last]
+    test = [f"if {name} {w.of('order', 0)} {w.of('small', 0)}:", f"    return {answer}"]
+    first = "seen, counts, words = set(), {}, []"
+    return [start, first, f"for w in {over}:", *body, *last, *test]
 
 
 def _within(w: _Writer) -> list[str]:
