@@ -21,6 +21,7 @@ MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
 _MORE = "it has a loop over a row's values that does more than count"
 GO_ON, LEAVE, RETURN = 0, 1, 2  # how a step of a loop ends
 _TRUE = Const(True)
+_OF_LISTS = frozenset({"copy", "json", "numpy"})  # modules whose functions may give lists or arrays
 
 
 class Loops(Iteration):
@@ -202,6 +203,8 @@ class Loops(Iteration):
             return isinstance(value.value, list | set | dict)
         if isinstance(value, Column):
             return value.name not in self.scalars
+        if isinstance(value, Call) and value.op == "apply":
+            return getattr(value.args[0], "value").module in _OF_LISTS  # noqa: B009 - a constant's
         return isinstance(value, Call) and OPERATIONS[value.op].returns in (list, set, dict)
 
 

@@ -96,7 +96,12 @@ class Methods(Patterns):
             return self._operation("without_zone", base)
         if isinstance(base, Const):
             return self._constant_method(base, name, values, keywords, node)
-        if name in ("split", "rsplit") and keywords.keys() <= {"sep", "maxsplit"} and not values:
+        if (
+            keywords
+            and name in ("split", "rsplit")
+            and keywords.keys() <= {"sep", "maxsplit"}
+            and not values
+        ):
             sep, most = keywords.get("sep", Const(None)), keywords.get("maxsplit", Const(-1))
             values = [self._plain(sep, node), self._plain(most, node)]
             keywords = {}

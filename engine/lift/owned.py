@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,11 @@ CHANGING: Mapping[str, str] = {
     "append": "appended", "add": "with_member", "discard": "without_member", "extend": "extended",
     "update": "updated",
 }  # fmt: skip
-_MAKERS = frozenset({"Counter", "OrderedDict", "defaultdict", "dict", "list", "set", "sorted"})
+# What makes a list, a set or a dict that nothing else has: by these names of Python's own.
+MAKERS: Mapping[str, Any] = {
+    maker.__name__: maker for maker in (Counter, OrderedDict, defaultdict, dict, list, set, sorted)
+}
+_MAKING_METHODS = frozenset({"copy", "rsplit", "split", "splitlines"})
 _MADE = (ast.List, ast.Set, ast.Dict, ast.ListComp, ast.SetComp, ast.DictComp)
 _ASKING = frozenset({
     "all", "any", "bool", "dict", "enumerate", "filter", "float", "frozenset", "int", "len", "list",
@@ -44,7 +49,7 @@ def owned_names(function: ast.AST) -> frozenset[str]:
     return frozenset(
         name for name, uses in names.items()
         if name not in parameters
-        and any(isinstance(use.ctx, ast.Store) for use in uses)
+        and any(map(_is_stored, uses))
         and all(_leaves_alone(use, above) for use in uses)
     )  # fmt: skip
 
@@ -78,11 +83,11 @@ _AT_FIRST: Mapping[str, Any] = {"int": 0, "float": 0.0, "str": ""}
 
 def _leaves_alone(use: ast.Name, above: Mapping[ast.AST, ast.AST]) -> bool:
     around = above[use]
-    if isinstance(use.ctx, ast.Store):
+    if _is_stored(use):
         if isinstance(around, ast.AugAssign):
             return True
         value = _value_for(use, above)
-        return value is not None and _is_made(value)
+        return value is not None and (_is_made(value) or _is_of_value(value, above))
     while isinstance(around, ast.BoolOp | ast.IfExp):
         if isinstance(around, ast.IfExp) and around.test is use:
             return True
@@ -122,11 +127,31 @@ def _value_for(use: ast.Name, above: Mapping[ast.AST, ast.AST]) -> ast.expr | No
 
 def _is_made(value: ast.expr) -> bool:
     match value:
-        case ast.Call(func=ast.Name(id=name)) | ast.Call(func=ast.Attribute(attr=name)):
-            return name in _MAKERS
+        case ast.Call(func=ast.Name(id=name)):
+            return name in MAKERS
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="collections"), attr=name)):
+            return name in MAKERS
         case ast.Constant() | ast.Compare() | ast.JoinedStr():
             return True
     return isinstance(value, _MADE)
+
+
+def _is_of_value(value: ast.expr, above: Mapping[ast.AST, ast.AST]) -> bool:
+    """Tell whether a list is what a method makes of a value that the function has."""
+    match value:
+        case ast.Call(func=ast.Attribute(value=base, attr=name)) if name in _MAKING_METHODS:
+            while isinstance(base, ast.Attribute | ast.Subscript | ast.Call):
+                base = base.func if isinstance(base, ast.Call) else base.value
+            names = {
+                n.id for n in above if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+            arguments = {n.arg for n in above if isinstance(n, ast.arg)}
+            return isinstance(base, ast.Name) and base.id in names | arguments
+    return False
+
+
+def _is_stored(name: ast.Name) -> bool:
+    return isinstance(name.ctx, ast.Store)
 
 
 def changed_names(body: list[ast.stmt]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import collections
 import functools
 import importlib
 from collections import Counter, defaultdict
@@ -14,7 +15,7 @@ from typing import Any
 from engine.lift.effects import raising, then
 from engine.lift.expressions import binds
 from engine.lift.loops import Loops, bound_names
-from engine.lift.owned import CHANGING, changed_names, default_names, owned_names
+from engine.lift.owned import CHANGING, MAKERS, changed_names, default_names, owned_names
 from engine.lift.scope import (
     ROW,
     VALUES,
@@ -55,7 +56,7 @@ class Statements(Loops):
         scope = Scope(f, self._arguments(f, node, args, keywords))
         self.active.append(f.__code__)
         self.rebound.append(_rebound(node))
-        self.owned.append(owned_names(node))
+        self.owned.append(frozenset() if _has_own_makers(f) else owned_names(node))
         self.functions.append(node)
         try:
             if isinstance(node, ast.Lambda):
@@ -230,6 +231,8 @@ class Statements(Loops):
         owned = name in self.owned[-1]
         if isinstance(old, Const) and isinstance(old.value, _MUTABLE) and not owned:
             raise CannotLiftError(node, f"it changes a {type(old.value).__name__} in place")
+        if isinstance(old, Call) and not owned and self._may_change(old):
+            raise CannotLiftError(node, f"it changes {name!r}, which others may have, too")
         value = self._binary(node.op, old, self.expr(node.value, scope), node)
         return scope.bind(**{name: value}), raising(value)
 
@@ -439,6 +442,15 @@ def _rebound(node: ast.AST) -> frozenset[str]:
     body = getattr(node, "body", None)
     changed = set(changed_names(body)) if isinstance(body, list) else set()
     return frozenset(name for name, n in times.items() if n > 1) | looped | changed
+
+
+def _has_own_makers(f: FunctionType) -> bool:
+    """Tell whether names of Python's own that make lists are others' where a function is."""
+    names = {**f.__globals__, **dict.fromkeys(f.__code__.co_freevars)}
+    module = names.get("collections", collections)
+    return module is not collections or any(
+        names.get(name, maker) is not maker for name, maker in MAKERS.items()
+    )
 
 
 def _item_store(node: ast.stmt) -> ast.Subscript | None:

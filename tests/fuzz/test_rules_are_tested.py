@@ -33,7 +33,7 @@ from engine.slicing.expr import Call
 from tests.fuzz import differ, oracle, strategies
 from tests.fuzz.differ import Suite
 
-SEED, BATCHES, FUNCTIONS, ROWS = 5, 26, 120, 150
+SEED, BATCHES, FUNCTIONS, ROWS = 5, 34, 120, 150
 FEW = 10  # functions asked at a time in every second batch: few share other ways than many
 MOST = BATCHES * FUNCTIONS * ROWS  # comparisons until a wrong rule must be seen
 
