@@ -105,7 +105,7 @@ class Calls(Methods):
         return self._function(target.value, list(args), keywords, node)
 
     def _function(self, f: Any, args: list[Any], keywords: Names, node: ast.AST) -> Value:
-        if type(f) in _WRAPPING:
+        if type(f) in _WRAPPING and known_function(f) is None:
             return _WRAPPING[type(f)](self, f, args, keywords, node)
         if type(f) is FunctionType and f not in RE_FUNCTIONS and _is_users(f):
             return self._helper(f, args, keywords, node)

@@ -33,6 +33,9 @@ class Loops(Iteration):
 
     def _loop(self, node: ast.For, scope: Scope, after: Callable[[Scope], Expr]) -> Expr:
         """Unroll a loop over constants, or take one over a row's values."""
+        gone_through = {n.id for n in ast.walk(node.iter) if isinstance(n, ast.Name)}
+        if gone_through.intersection(changed_names(node.body)):
+            raise CannotLiftError(node, "it changes what it loops over")
         over = self.value(node.iter, scope)
         values = self._items(over)
         if values is None:
@@ -146,8 +149,6 @@ class Loops(Iteration):
         changed = {*changed_names(node.body)}
         targets = bound_names([node.target])
         bound = (bound_names(node.body) | changed) - targets
-        if changed & {n.id for n in ast.walk(node.iter) if isinstance(n, ast.Name)}:
-            raise CannotLiftError(node, "it changes what it loops over")
         names = sorted(name for name in bound if name in scope.local)
         before = [self._plain(scope.local[name], node) for name in names]
         added = {n.target.id for s in node.body for n in ast.walk(s)

@@ -136,9 +136,12 @@ def known_function(f: Any) -> Function | None:
     >>> known_function(math.copysign), known_function(print)
     (math.copysign, None)
     """
-    if type(f) not in (FunctionType, BuiltinFunctionType, type) and not _is_of_library(f):
+    if type(f) not in _KINDS and not _is_of_library(f):
         return None  # hashing it may run code of the user's
     return _functions(tuple(m for m in _KNOWN if m in sys.modules)).get(f)
+
+
+_KINDS = (FunctionType, BuiltinFunctionType, type, functools._lru_cache_wrapper)
 
 
 def _is_of_library(f: Any) -> bool:

@@ -482,7 +482,8 @@ GRAMMAR: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
            "any(a != b for a, b in itertools.pairwise(x.t0))"] * 3,
          *["sum(m.start() for m in re.finditer('[a-z]', x.t0)) {order} {length}"] * 3,
          *["sorted(x.t0, key=str.isupper)[:1] {same} [x.t0[:1]]"] * 3,
-         *["re.sub('[a-z]', '', x.t0) {same} ''"] * 3, *["max(x.t0, key=str.isupper) {same} x.t0[0]",
+         *["re.sub('[a-z]', '', x.t0) {same} ''"] * 3, *[
+           "max(x.t0, key=str.isupper) {same} x.t0[0]",
            "next((c for c in x.t0 if c.islower()), '') {same} x.t0[-1:]"] * 3,
          "{c.isalpha(): c for c in x.t0}.get(True) {same} x.t0[-1:]",
          "{len(w): w for w in x.t0.split()}.get(1, 'a') {same} {keyword}",
