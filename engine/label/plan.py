@@ -57,6 +57,7 @@ from engine.masks.layout import (
 from engine.masks.splits import ALL
 from engine.plain import plain
 from engine.run.faults import named_fault, stop_at_fault
+from engine.run.kernel import fewer_collections
 from engine.run.ship import check_picklable
 from engine.run.udf import FAULTS, fused_udf, words_of
 from engine.slicing.compositions import with_parts
@@ -303,6 +304,7 @@ class MaskPlan(Placement):
         return masks[slice_id]
 
 
+@fewer_collections()
 def compile_slices(
     sfs: Sequence[SlicingFunction],
     schema: StructType | pa.Schema | Local,

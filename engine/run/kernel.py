@@ -614,7 +614,7 @@ class _Source:
 
 @contextlib.contextmanager
 def fewer_collections() -> Iterator[None]:
-    """Look for garbage seldom: a batch's values are many containers, and hardly ever garbage."""
+    """Look for garbage seldom: where many containers are made, and hardly any is garbage."""
     before = gc.get_threshold()
     gc.set_threshold(max(before[0], _ALLOCATIONS) if before[0] else 0, *before[1:])
     try:
