@@ -309,6 +309,11 @@ CALLS = [
     ),
     Call(lambda **given: evaluation().difference(**given), {}, {"to": WRONG}),
     Call(lambda **given: evaluation().ratio(**given), {}, {"to": WRONG}),
+    Call(
+        lambda **given: evaluation().rows_of(**given),
+        {"wanted": [(["model"], "a", 3)]},
+        {"wanted": no("empty list"), "columns": ROWS_OF["columns"], "split": ROWS_OF["split"]},
+    ),
     Call(lambda **given: evaluation().worst_rows(**given), {}, {**ROWS_OF, "model": no("none")}),
     Call(
         lambda **given: evaluation().flipped_rows(**given),

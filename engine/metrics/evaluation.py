@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from engine.arguments import flag, text, texts, whole
+from engine.arguments import entries, flag, text, texts, whole
 from engine.arrow.columns import Local
-from engine.errors import MetricError, listed, near, no_such_mask
+from engine.errors import ArgumentError, MetricError, listed, near, no_such_mask
 from engine.hashing import KeyHash
 from engine.masks.pairs import Overlap
 from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
@@ -225,10 +225,19 @@ class Evaluation:
             Models, a slice, and how many rows: one model's worst ones, or what flips of two.
         columns, split
             As for :meth:`worst_rows`.
+
+        Raises
+        ------
+        ArgumentError
+            If one of them is none.
         """
+        each = "a list of models, a slice and a number of rows each"
         selections = []
-        for models, slice_id, n in wanted:
-            first, *others = map(self._model, models)
+        for one in entries("rows_of", "wanted", wanted, each):
+            if not isinstance(one, tuple) or len(one) != 3:  # noqa: PLR2004 - as `each` says
+                raise ArgumentError("rows_of", "wanted", each, one)
+            models, slice_id, n = one
+            first, *others = map(self._model, texts("rows_of", "models", models, least=1))
             at = (first, others[0]) if others else (first,)
             selections.append(self._selection("rows_of", at, slice_id, n, columns, split))
         return self._rows.selected(selections)
