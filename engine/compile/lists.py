@@ -753,19 +753,39 @@ def _item(batch: Batch, node: Call, a: Vec, at: Vec) -> Vec | None:
 
 
 def _slice(batch: Batch, node: Call, a: Vec, part: Vec) -> Vec | None:
-    lists: Lists = a.values
     cut = part.values
-    if part.kind != "const" or type(cut) is not slice or cut.step not in (None, 1):
+    if part.kind != "const" or type(cut) is not slice:
         return None
-    if not all(e is None or (type(e) is int and abs(e) < 2**31) for e in (cut.start, cut.stop)):
+    return _part(batch, node, a, *(Vec("const", v) for v in (cut.start, cut.stop, cut.step)))
+
+
+def _part(batch: Batch, node: Call, a: Vec, start: Vec, stop: Vec, step: Vec) -> Vec | None:
+    """Return lists from some place on, up to another."""
+    lists: Lists = a.values
+    first = _bound(start, np.zeros(batch.n, np.int64), lists.lens)
+    last = _bound(stop, lists.lens, lists.lens)
+    one_by_one = step.kind == "const" and step.values in (None, 1)
+    if first is None or last is None or not one_by_one:
         return None
-    first, last = (
-        np.full(batch.n, of_none) if end is None
-        else np.clip(end + lists.lens if end < 0 else np.full(batch.n, end), 0, lists.lens)
-        for end, of_none in ((cut.start, 0), (cut.stop, lists.lens))
-    )  # fmt: skip
     some = lists.parts(lists.starts + first, np.maximum(last - first, 0))
-    return Vec("list", some, None, strict_fail(a))
+    return Vec("list", some, None, first_fail(a.fail, start.fail, stop.fail, strict_fail(a)))
+
+
+def _bound(end: Vec, of_none: np.ndarray, lens: np.ndarray) -> np.ndarray | None:
+    """Return at which place each slice begins or ends; None where Python tells."""
+    if end.kind == "const":
+        if end.values is None:
+            return of_none
+        if type(end.values) is not int or abs(end.values) >= _MOST_PLACES:
+            return None
+    elif end.kind != "int" or end.null is not None:
+        return None
+    at = np.clip(end.values, -_MOST_PLACES, _MOST_PLACES)
+    places: np.ndarray = np.clip(np.where(at < 0, at + lens, at), 0, lens)
+    return places
+
+
+_MOST_PLACES = 2**31
 
 
 # Sets
@@ -1015,6 +1035,7 @@ BY_KIND |= {
     ("chained", "list"): _chained,
     ("getitem", "list"): _item,
     ("getslice", "list"): _slice,
+    ("part", "list"): _part,
     ("or", "list"): _or_empty,
     ("if", "list"): _if_list,
     ("unpack", "list"): _unpack,
