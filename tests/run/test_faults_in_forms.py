@@ -232,8 +232,12 @@ def test_ctrl_c_ends_it_while_a_failure_is_explained():
         raise ValueError
 
     (fault,) = Kernel([SlicingFunction("s", once)]).run({"k": pa.array([1])}).faults
-    with pytest.raises(KeyboardInterrupt):
-        fault.cause  # noqa: B018 - it is made when it is read
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fault.cause  # noqa: B018 - it is made when it is read
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_fault_in_a_preprocessor_names_its_line():
