@@ -50,8 +50,9 @@ def repeats(array: pa.Array) -> Distinct | None:
     )
 
 
+# Types that Arrow tells values of apart; of decimals those alone.
 _KINDS = (
     pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary,
-    pa.types.is_integer, pa.types.is_float64, pa.types.is_decimal, pa.types.is_date,
-    pa.types.is_timestamp, pa.types.is_duration,
+    pa.types.is_integer, pa.types.is_float64, pa.types.is_decimal128, pa.types.is_decimal256,
+    pa.types.is_date, pa.types.is_timestamp, pa.types.is_duration,
 )  # fmt: skip

@@ -91,8 +91,46 @@ def test_zeros_of_two_signs_are_two():
         pa.array([str(i // 2) for i in range(N)]),
         pa.array([["a"]] * N),
         pa.array([True] * N),
+        pa.array([Decimal("1.10")] * N, pa.decimal32(7, 2)),
+        pa.array([Decimal("1.10")] * N, pa.decimal64(12, 2)),
+        pa.array(["a"] * N, pa.string_view()),
     ],
-    ids=["few rows", "all different", "too many", "lists", "booleans"],
+    ids=[
+        "few rows",
+        "all different",
+        "too many",
+        "lists",
+        "booleans",
+        "decimals of 32 bits",
+        "decimals of 64 bits",
+        "views",
+    ],
 )
 def test_others_stay_as_they_are(array):
     assert repeats(array) is None
+
+
+# Values that repeat, of the types that tables have.
+KINDS = [
+    pa.bool_(), pa.int8(), pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.date32(),
+    pa.date64(), pa.time32("s"), pa.time64("ns"), pa.timestamp("s"), pa.timestamp("ns"),
+    pa.timestamp("us", "Europe/Berlin"), pa.duration("ns"), pa.decimal32(7, 2),
+    pa.decimal64(12, 2), pa.decimal128(20, 2), pa.decimal256(50, 2), pa.string(),
+    pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view(),
+    pa.binary(2), pa.null(), pa.list_(pa.int8()), pa.month_day_nano_interval(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_type_is_coded_or_left_alone(kind):
+    if pa.types.is_interval(kind) or pa.types.is_list(kind) or pa.types.is_null(kind):
+        array = pa.nulls(N, kind)
+    else:
+        values = ["10", None] if pa.types.is_binary(kind) or "string" in str(kind) else [1, None]
+        values = [b"10", None] if "binary" in str(kind) else values
+        values = [Decimal(1), None] if pa.types.is_decimal(kind) else values
+        values = [True, None] if pa.types.is_boolean(kind) else values
+        values = [np.float16(1), None] if kind == pa.float16() else values
+        array = pa.array(values * N, kind)
+    found = repeats(array)
+    assert found is None or found.values.take(pa.array(found.places)).equals(array)
