@@ -74,7 +74,7 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     """
     try:
         if _is_text(array.type):
-            if not _is_ascii(array):
+            if not is_ascii(array):
                 array.validate(full=True)  # to_pandas takes bytes that are no text
         elif not (_always_readable(array.type) or in_range(array)):
             array.to_pylist()
@@ -83,7 +83,7 @@ def readable(array: pa.Array) -> tuple[pa.Array, Mapping[int, Unreadable]]:
     return array, {}
 
 
-def _is_ascii(array: pa.Array) -> bool:
+def is_ascii(array: pa.Array) -> bool:
     """Tell, by one look at the bytes, that texts are of ASCII alone."""
     _, places, data = array.buffers()
     if data is None or not len(array):

@@ -10,7 +10,7 @@ import decimal
 import functools
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -18,23 +18,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from engine.compile.lists import of_column
 from engine.compile.vectors import (
     ASK,
     BY_KIND,
     COLUMNS,
     EXACT,
+    INT64,
     TRUTHS,
     VALUES,
     Batch,
     Vec,
+    bound,
+    equality,
     first_fail,
-    is_none,
     strict_fail,
     strict_fails,
+    where_fails,
 )
 from engine.slicing.expr import Call
 
-_INT64 = range(-(2**63), 2**63)
 _DIGITS = 19  # that an integer of 64 bits may have
 _PLACES = 22  # powers of ten up to here are exact as floats
 _MOST_PLACES = 38  # that Arrow has
@@ -73,18 +76,15 @@ def _column(_: Batch, array: pa.Array) -> Vec | None:
         return None
     if array.null_count == len(array) or not _is_exact():
         return None
-    null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     words = np.frombuffer(array.buffers()[1], np.int64)
     words = words[2 * array.offset : 2 * (array.offset + len(array))].reshape(-1, 2)
     numbers, high = words[:, 0], words[:, 1]
-    if null is not None:
-        numbers, high = np.where(null, 0, numbers), np.where(null, 0, high)
+    if array.null_count:
+        there = array.is_valid().to_numpy(zero_copy_only=False)
+        numbers, high = np.where(there, numbers, 0), np.where(there, high, 0)
     if (high != numbers >> 63).any():
         return None
-    strict = None if null is None else null.astype(np.uint8)
-    return Vec(
-        "decimal", Units(np.ascontiguousarray(numbers), array.type.scale), null, None, strict
-    )
+    return of_column("decimal", array, Units(np.ascontiguousarray(numbers), array.type.scale))
 
 
 def _is_exact() -> bool:
@@ -119,12 +119,8 @@ def _units(vec: Vec) -> Units | None:
     assert isinstance(exponent, int)  # it is finite
     number = int(exact.scaleb(-exponent)) if exponent < 0 else int(exact)
     # A positive exponent is another than an integer's: what is computed with it would have it.
-    known = -_MOST_PLACES <= exponent <= 0 and number in _INT64
+    known = -_MOST_PLACES <= exponent <= 0 and number in INT64
     return Units(np.array([number], np.int64), -exponent) if known else None
-
-
-def _bound(numbers: np.ndarray) -> int:
-    return max(-int(numbers.min(initial=0)), int(numbers.max(initial=0)))
 
 
 def _aligned(a: Units, b: Units) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -133,7 +129,7 @@ def _aligned(a: Units, b: Units) -> tuple[np.ndarray, np.ndarray, int] | None:
     sides = []
     for one in (a, b):
         factor = 10 ** (places - one.places)
-        if _bound(one.numbers) * factor not in _INT64:
+        if bound(one.numbers) * factor not in INT64:
             return None
         sides.append(one.numbers * factor)
     return sides[0], sides[1], places
@@ -152,12 +148,9 @@ def _compared(run: Callable[[Any, Any], Any]) -> Callable[..., Vec | None]:
             answers = None if sides is None else test(sides[0], sides[1])
         if answers is None:
             return None
-        if not takes_none:
-            return Vec("bool", answers, None, strict_fails(a, b))
-        if a.null is not None or b.null is not None:
-            a_null, b_null = is_none(a, batch), is_none(b, batch)
-            answers = np.where(a_null | b_null, (a_null & b_null) == (run is operator.eq), answers)
-        return Vec("bool", answers, None, first_fail(a.fail, b.fail))
+        if takes_none:
+            return equality(batch, answers, a, b, same=run is operator.eq)
+        return Vec("bool", answers, None, strict_fails(a, b))
 
     return compare
 
@@ -171,7 +164,7 @@ def _against(units: Units, constant: Any, test: Callable[[Any, Any], Any]) -> np
     below = exact.numerator // exact.denominator
     # Between two integers it is more than the lower and less than the upper one.
     twice = 2 * below + (exact.denominator > 1)
-    if 2 * _bound(units.numbers) not in _INT64 or twice not in _INT64:
+    if 2 * bound(units.numbers) not in INT64 or twice not in INT64:
         return None
     answers: np.ndarray = test(2 * units.numbers, twice)
     return answers
@@ -187,7 +180,7 @@ def _sum(run: Callable[[Any, Any], Any]) -> Callable[..., Vec | None]:
     def add(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec | None:
         one, other = _units(a), _units(b)
         sides = None if one is None or other is None else _aligned(one, other)
-        if sides is None or _bound(sides[0]) + _bound(sides[1]) not in _INT64:
+        if sides is None or bound(sides[0]) + bound(sides[1]) not in INT64:
             return None
         return _computed(run(sides[0], sides[1]), sides[2], a, b)
 
@@ -198,7 +191,7 @@ def _product(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec | None:
     one, other = _units(a), _units(b)
     if one is None or other is None or one.places + other.places > _MOST_PLACES:
         return None
-    if _bound(one.numbers) * _bound(other.numbers) not in _INT64:
+    if bound(one.numbers) * bound(other.numbers) not in INT64:
         return None
     vec = _computed(one.numbers * other.numbers, one.places + other.places, a, b)
     # Nothing times a negative number has a sign of its own in Python.
@@ -208,7 +201,7 @@ def _product(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec | None:
 def _remainder(batch: Batch, _: Call, a: Vec, b: Vec) -> Vec | None:
     one, other = _units(a), _units(b)
     sides = None if one is None or other is None else _aligned(one, other)
-    if sides is None or not sides[1].all() or _bound(sides[0]) not in _INT64:
+    if sides is None or not sides[1].all() or bound(sides[0]) not in INT64:
         return None
     vec = _computed(np.fmod(sides[0], sides[1]), sides[2], a, b)
     return _without(vec, (vec.values.numbers == 0) & (sides[0] < 0))
@@ -220,15 +213,12 @@ def _computed(numbers: np.ndarray, places: int, *of: Vec) -> Vec:
 
 def _without(vec: Vec, rows: np.ndarray) -> Vec:
     """Return decimals without some, of which Python says what they are."""
-    if not rows.any():
-        return vec
-    ask = np.where(rows, np.uint8(ASK), np.uint8(0))
-    return Vec(vec.kind, vec.values, None, first_fail(vec.fail, ask))
+    return replace(vec, fail=first_fail(vec.fail, where_fails(rows, ASK)))
 
 
 def _signed(run: Callable[[Any], Any]) -> Callable[..., Vec | None]:
     def of_each(_: Batch, __: Call, a: Vec) -> Vec | None:
-        if _bound(a.values.numbers) == -_INT64[0]:
+        if bound(a.values.numbers) == -INT64[0]:
             return None
         return _computed(run(a.values.numbers), a.values.places, a)
 
@@ -237,7 +227,7 @@ def _signed(run: Callable[[Any], Any]) -> Callable[..., Vec | None]:
 
 def _int(_: Batch, __: Call, a: Vec) -> Vec | None:
     units: Units = a.values
-    if units.places >= _DIGITS or _bound(units.numbers) == -_INT64[0]:
+    if units.places >= _DIGITS or bound(units.numbers) == -INT64[0]:
         return None
     whole = np.sign(units.numbers) * (np.abs(units.numbers) // 10**units.places)
     return Vec("int", whole, None, strict_fail(a))
@@ -245,7 +235,7 @@ def _int(_: Batch, __: Call, a: Vec) -> Vec | None:
 
 def _float(_: Batch, __: Call, a: Vec) -> Vec | None:
     units: Units = a.values
-    if units.places > _PLACES or _bound(units.numbers) > EXACT:
+    if units.places > _PLACES or bound(units.numbers) > EXACT:
         return None  # otherwise both are exact, and the quotient is rounded once
     return Vec("float", units.numbers / 10.0**units.places, None, strict_fail(a))
 

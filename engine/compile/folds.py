@@ -13,10 +13,10 @@ from engine.compile.lists import lists_of, values_at
 from engine.compile.vectors import (
     ASK,
     DTYPES,
-    INT64,
     QUICK,
     Batch,
     Vec,
+    const_kind,
     first_fail,
     of_values,
     strict_fail,
@@ -57,8 +57,8 @@ class _Ends:
 
 def plain_const(vec: Vec, batch: Batch) -> Vec:
     """Return a constant number as numbers."""
-    kind = {bool: "bool", int: "int", float: "float"}.get(type(vec.values))
-    if vec.kind != "const" or kind is None or (kind == "int" and vec.values not in INT64):
+    kind = const_kind(vec)
+    if vec.kind != "const" or kind not in DTYPES:
         return vec
     return Vec(kind, np.full(batch.n, vec.values, DTYPES[kind]))
 

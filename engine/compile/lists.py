@@ -25,6 +25,7 @@ from engine.compile.vectors import (
     ASK,
     BY_KIND,
     COLUMNS,
+    INT64,
     QUICK,
     RAISED,
     TIMES,
@@ -42,12 +43,13 @@ from engine.compile.vectors import (
     strict_fails,
     truth,
     truth_fail,
+    where_fails,
 )
+from engine.matching.charsets import ASCII_SIZE
 from engine.matching.text import TextBatch, code_points, ranks
 from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Const
 
-_INT64 = range(-(2**63), 2**63)
 _SUMMED_IN_TURN = sys.version_info < (3, 12)  # later Pythons' sum() of floats rounds less
 _NUMBERS = ("bool", "int", "float")
 
@@ -247,21 +249,19 @@ def _characters(array: pa.Array) -> Lists:
     text = TextBatch(array.fill_null("") if array.null_count else array)
     data = text.data[: text.size]
     ends, points, beyond = text.offsets, data, np.zeros(0, np.uint32)
-    if data.max(initial=0) >= _ASCII:
+    if data.max(initial=0) >= ASCII_SIZE:
         first = data.view(np.int8) >= -64  # noqa: PLR2004 - not 0b10xxxxxx
         ends, points = ranks(first, ends), np.compress(first, data)
-        wide = np.flatnonzero(points >= _ASCII)
-        starts = np.flatnonzero(data >= _FIRST_LEAD)
-        beyond, places = np.unique(code_points(text.data, starts), return_inverse=True)
-        points = points if _ASCII + len(beyond) <= _BYTES else points.astype(np.int64)
-        points[wide] = _ASCII + places
-    characters = map(chr, (*range(_ASCII), *beyond.tolist()))
+        wide = np.flatnonzero(points >= ASCII_SIZE)
+        beyond, places = np.unique(code_points(text.data, text.leads), return_inverse=True)
+        points = points if ASCII_SIZE + len(beyond) <= _BYTES else points.astype(np.int64)
+        points[wide] = ASCII_SIZE + places
+    characters = map(chr, (*range(ASCII_SIZE), *beyond.tolist()))
     lists = over_array(np.diff(ends), pa.array(characters, pa.string()))
     return replace(lists, at=points, unique=True)
 
 
 _BYTES = 256  # places that a byte can hold
-_ASCII, _FIRST_LEAD = 0x80, 0xC2  # the first characters beyond ASCII, and the byte they begin with
 
 
 # Columns
@@ -269,7 +269,7 @@ _ASCII, _FIRST_LEAD = 0x80, 0xC2  # the first characters beyond ASCII, and the b
 
 def _list_column(batch: Batch, array: pa.Array) -> Vec | None:
     lists = _sound_lists(array)
-    return None if lists is None else _whole("list", array, lists)
+    return None if lists is None else of_column("list", array, lists)
 
 
 def _sound_lists(array: pa.Array) -> Lists | None:
@@ -303,7 +303,7 @@ def _is_sound(array: pa.Array) -> bool:
     return not readable(array)[1]
 
 
-def _whole(kind: str, array: pa.Array, values: Any) -> Vec:
+def of_column(kind: str, array: pa.Array, values: Any) -> Vec:
     """Return a column's Vec."""
     null = array.is_null().to_numpy(zero_copy_only=False) if array.null_count else None
     return Vec(kind, values, null, None, None if null is None else null.astype(np.uint8))
@@ -312,7 +312,7 @@ def _whole(kind: str, array: pa.Array, values: Any) -> Vec:
 def _struct_column(batch: Batch, array: pa.Array) -> Vec | None:
     names = [field.name for field in array.type]
     sound = len(set(names)) == len(names) > 0 and _is_sound(array)
-    return _whole("struct", array, array) if sound else None
+    return of_column("struct", array, array) if sound else None
 
 
 def _map_column(batch: Batch, array: pa.Array) -> Vec | None:
@@ -324,7 +324,7 @@ def _map_column(batch: Batch, array: pa.Array) -> Vec | None:
     inner = Batch({}, n)
     keys, items = (inner.keep(part.slice(first, n)) for part in (array.keys, array.items))
     lists = Lists(lens, np.arange(n), inner, Vec("tuple", (keys, items)))
-    whole = _whole("map", array, lists)
+    whole = of_column("map", array, lists)
     if (whole.null is not None and lens[whole.null].any()) or _repeats(lists, keys):
         return None  # a dict has the last of equal keys
     return whole
@@ -396,7 +396,7 @@ def _first_codes(lists: Lists, codes: np.ndarray) -> np.ndarray | None:
 def _of_nulls(lists: Lists, why: int) -> np.ndarray | None:
     """Return the rows that have None among their elements, as failed."""
     if lists.items.kind == "const" and lists.items.values is None:
-        return np.where(lists.lens > 0, np.uint8(why), np.uint8(0))
+        return where_fails(lists.lens > 0, why)
     if lists.items.null is None:
         return None
     return _first_codes(lists, np.where(lists.items.null[lists.at], np.uint8(why), np.uint8(0)))
@@ -405,11 +405,15 @@ def _of_nulls(lists: Lists, why: int) -> np.ndarray | None:
 # Comprehensions
 
 
+def _no_list(batch: Batch) -> Vec:
+    return batch.refuse("it goes through what isn't known to be a list")
+
+
 def _over(batch: Batch, node: Call, items: Vec, value: Vec, test: Vec, *outer: Vec) -> Vec:
     """Return what a comprehension gives of each element that its test lets through."""
     lists = lists_of(batch, node.args[0], items)
     if lists is None:
-        return batch.refuse("it goes through what isn't known to be a list")
+        return _no_list(batch)
     names = node.args[1].names  # type: ignore[attr-defined]
     if outer:
         inner = Batch({}, len(lists.at), batch.notes)
@@ -547,7 +551,7 @@ def _places(lens: np.ndarray) -> np.ndarray:
 def _zip(batch: Batch, node: Call, *vecs: Vec) -> Vec:
     sides = _sides(batch, node, vecs)
     if sides is None:
-        return batch.refuse("it goes through what isn't known to be a list")
+        return _no_list(batch)
     lens = np.minimum.reduce([side.lens for side in sides])
     at = _places(lens)
     parts = [(side, np.repeat(side.starts, lens) + at) for side in sides]
@@ -558,7 +562,7 @@ def _enumerate(batch: Batch, node: Call, items: Vec, start: Vec) -> Vec:
     lists = lists_of(batch, node.args[0], items)
     known = start.kind == "const" and type(start.values) is int and abs(start.values) < _FAR
     if lists is None or not known:
-        return batch.refuse("it goes through what isn't known to be a list")
+        return _no_list(batch)
     inner = Batch({}, len(lists.at), batch.notes)
     numbers = Vec("int", _places(lists.lens) + start.values)
     pair = numbers, values_at(lists.items, lists.at, lists.batch, inner)
@@ -569,7 +573,7 @@ def _enumerate(batch: Batch, node: Call, items: Vec, start: Vec) -> Vec:
 def _reversed(batch: Batch, node: Call, items: Vec) -> Vec:
     lists = lists_of(batch, node.args[0], items)
     if lists is None:
-        return batch.refuse("it goes through what isn't known to be a list")
+        return _no_list(batch)
     ends = np.repeat(lists.starts + lists.lens - 1, lists.lens)
     return Vec("list", replace(lists, at=lists.at[ends - _places(lists.lens)]), None,
                strict_fail(items))  # fmt: skip
@@ -578,7 +582,7 @@ def _reversed(batch: Batch, node: Call, items: Vec) -> Vec:
 def _pairwise(batch: Batch, node: Call, items: Vec) -> Vec:
     lists = lists_of(batch, node.args[0], items)
     if lists is None:
-        return batch.refuse("it goes through what isn't known to be a list")
+        return _no_list(batch)
     lens = np.maximum(lists.lens - 1, 0)
     first = np.repeat(lists.starts, lens) + _places(lens)
     pairs = _beside(batch, lens, [(lists, first), (lists, first + 1)])
@@ -603,8 +607,7 @@ def _range(batch: Batch, node: Call, *ends: Vec) -> Vec:
     lens = np.where(many if fail is None else many | (fail != 0), 0, lens)
     values = np.repeat(start, lens) + _places(lens) * step.values
     out = Lists(lens, np.arange(len(values)), Batch({}, len(values)), Vec("int", values))
-    too_many = np.where(many, np.uint8(ASK), np.uint8(0)) if many.any() else None
-    return Vec("list", out, None, first_fail(fail, too_many))
+    return Vec("list", out, None, first_fail(fail, where_fails(many, ASK)))
 
 
 _FAR, _MANY = 2**40, 10_000
@@ -616,8 +619,8 @@ def _first(batch: Batch, node: Call, items: Vec, *default: Vec) -> Vec:
     if lists is None:
         return each(batch, OPERATIONS["first_of"].python, items, *default)
     some, fail = lists.lens > 0, first_fail(strict_fail(items), *(d.fail for d in default))
-    if not default and not some.all():
-        fail = first_fail(fail, np.where(some, np.uint8(0), np.uint8(RAISED[StopIteration])))
+    if not default:
+        fail = first_fail(fail, where_fails(~some, RAISED[StopIteration]))
     if not some.any():
         answer = default[0] if default else Vec("const", None)
         return replace(answer, fail=fail, strict=None)
@@ -650,7 +653,7 @@ def _plain_items(lists: Lists, kinds: Sequence[str]) -> np.ndarray | None:
     """Return elements as numbers, in their order, if they are of some kinds."""
     items = lists.items
     if items.kind == "const" and type(items.values) in (bool, int) and "int" in kinds:
-        return np.full(len(lists.at), int(items.values)) if items.values in _INT64 else None
+        return np.full(len(lists.at), int(items.values)) if items.values in INT64 else None
     return picked(items.values, lists.at) if items.kind in kinds else None
 
 
@@ -669,7 +672,7 @@ def _sum(batch: Batch, lists: Lists, fail: np.ndarray | None, *start: Vec) -> Ve
         return Vec("float", total, None, fail)
     values = values.astype(np.int64)
     most = max(int(values.max(initial=0)), -int(values.min(initial=0)))
-    if most * int(lists.lens.max(initial=0)) not in _INT64:
+    if most * int(lists.lens.max(initial=0)) not in INT64:
         return None
     return Vec("int", lists.of_rows(np.add, values, np.int64), None, fail)
 
@@ -708,8 +711,7 @@ def _extreme(better: Callable[..., np.ndarray]) -> Callable[..., Vec | None]:
         first[some] = values[lists.starts[some]]
         answer = _in_turn(lists, values, first, _better_of(better))
         if not default:
-            empty = np.where(some, np.uint8(0), np.uint8(RAISED[ValueError]))
-            return Vec(kind, answer, None, first_fail(fail, None if some.all() else empty))
+            return Vec(kind, answer, None, first_fail(fail, where_fails(~some, RAISED[ValueError])))
         of_some = Vec(kind, answer, None, fail)
         chosen = VECTORS["if"](batch, None, Vec("bool", some), of_some, *default)
         return replace(chosen, fail=first_fail(fail, chosen.fail))
@@ -737,13 +739,12 @@ def _item(batch: Batch, node: Call, a: Vec, at: Vec) -> Vec | None:
     lists: Lists = a.values
     if at.kind not in ("const", "int") or (at.kind == "const" and type(at.values) is not int):
         return None
-    if at.kind == "const" and at.values not in _INT64:
+    if at.kind == "const" and at.values not in INT64:
         return None
     place = np.full(batch.n, at.values)
     place = np.where(place < 0, place + lists.lens, place)
     there = (place >= 0) & (place < lists.lens)
-    outside = None if there.all() else np.where(there, np.uint8(0), np.uint8(RAISED[IndexError]))
-    fail = first_fail(strict_fails(a, at), outside)
+    fail = first_fail(strict_fails(a, at), where_fails(~there, RAISED[IndexError]))
     if batch.n and not len(lists.at):
         return Vec("const", None, None, fail)
     answer = values_at(
@@ -906,8 +907,8 @@ def _get(batch: Batch, node: Call, a: Vec, key: Vec, *default: Vec) -> Vec | Non
         return None
     other = default[0] if default else Vec("const", None)
     there, fail = place >= 0, first_fail(strict_fail(a), other.fail)
-    if node.op == "getitem" and not there.all():
-        fail = first_fail(fail, np.where(there, np.uint8(0), np.uint8(RAISED[KeyError])))
+    if node.op == "getitem":
+        fail = first_fail(fail, where_fails(~there, RAISED[KeyError]))
     if batch.n and not there.any():
         return replace(other, fail=fail, strict=None)
     lists: Lists = a.values
@@ -962,7 +963,7 @@ def _unpack(batch: Batch, node: Call, a: Vec, n: Vec, more: Vec) -> Vec | None:
     """Return lists that have as many elements as there are names for them."""
     lists: Lists = a.values
     right = lists.lens >= n.values if more.values else lists.lens == n.values
-    wrong = None if right.all() else np.where(right, np.uint8(0), np.uint8(RAISED[ValueError]))
+    wrong = where_fails(~right, RAISED[ValueError])
     return replace(a, null=None, fail=first_fail(strict_fail(a), wrong), strict=None)
 
 

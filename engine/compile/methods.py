@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.arrow.values import is_ascii
 from engine.compile.lists import as_text
 from engine.compile.texts import filled, of_text
 from engine.compile.vectors import (
@@ -22,15 +23,18 @@ from engine.compile.vectors import (
     RAISED,
     Batch,
     Vec,
+    equality,
     first_fail,
-    is_none,
     strict_fail,
     strict_fails,
+    where_fails,
 )
+from engine.matching.charsets import ASCII_SIZE
+from engine.matching.text import WIDE_SPACES
 from engine.slicing.expr import Call
 
 Of = Callable[[pa.Array], pa.Array]
-_WHITE = "".join(c for c in map(chr, (*range(0xD800), *range(0xE000, 0x110000))) if c.isspace())
+_WHITE = "".join(map(chr, (*filter(lambda c: chr(c).isspace(), range(ASCII_SIZE)), *WIDE_SPACES)))
 _HALF = re.compile("[\ud800-\udfff]")  # of a pair
 _INT32 = range(-(2**31), 2**31)
 
@@ -78,9 +82,10 @@ def _on_ascii(of: Of, python: Callable[[str], Any]) -> Callable[..., Vec | None]
 
 
 def _mixed(array: pa.Array, of: Of, python: Callable[[str], Any]) -> pa.Array:
-    out, others = of(array), pc.invert(pc.string_is_ascii(array))
-    if not pc.any(others).as_py():
+    out = of(array)
+    if is_ascii(array):
         return out
+    others = pc.invert(pc.string_is_ascii(array))
     values = [python(v) for v in array.filter(others).to_pylist()]
     return pc.replace_with_mask(out, others, pa.array(values, out.type))
 
@@ -98,12 +103,12 @@ def _trimmed(trim: Callable[..., pa.Array]) -> Callable[..., Vec | None]:
     return form
 
 
-def _with_texts(of: Callable[..., pa.Array], *, some: bool = True) -> Callable[..., Vec | None]:
+def _with_texts(of: Callable[..., pa.Array]) -> Callable[..., Vec | None]:
     """Return a form whose arguments are constant texts, the first of them not empty."""
 
     def form(batch: Batch, text: Vec, *args: Vec) -> Vec | None:
         texts = _texts(*args)
-        if not texts or (some and not texts[0]):
+        if not texts or not texts[0]:
             return None
         return _result(batch, of(filled(batch, text), *texts), strict_fail(text))
 
@@ -158,8 +163,8 @@ def _item(batch: Batch, text: Vec, at: Vec) -> Vec | None:
         return None
     place = at.values
     out = pc.utf8_slice_codeunits(filled(batch, text), place, place + 1 if place != -1 else None)
-    there = pc.greater(pc.binary_length(out), 0).to_numpy(zero_copy_only=False)
-    outside = None if there.all() else np.where(there, np.uint8(0), np.uint8(RAISED[IndexError]))
+    nothing = pc.equal(pc.binary_length(out), 0).to_numpy(zero_copy_only=False)
+    outside = where_fails(nothing, RAISED[IndexError])
     return _result(batch, out, first_fail(strict_fail(text), outside))
 
 
@@ -200,10 +205,7 @@ def _compared(compare: Callable[..., pa.Array], *, equal: bool | None) -> Callab
         values = compare(*sides).to_numpy(zero_copy_only=False)
         if equal is None:
             return Vec("bool", values, None, strict_fails(a, b))
-        if a.null is not None or b.null is not None:
-            a_null, b_null = is_none(a, batch), is_none(b, batch)
-            values = np.where(a_null | b_null, (a_null & b_null) == equal, values)
-        return Vec("bool", values, None, first_fail(a.fail, b.fail))
+        return equality(batch, values, a, b, same=equal)
 
     return form
 

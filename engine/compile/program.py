@@ -157,8 +157,6 @@ class Program:
             Gets the rows of columns that hold what Python can't; of the trees' columns.
         """
         batch = Batch(columns, n)
-        if unreadable is None:
-            unreadable = {}
         if seconds is None:
             return [_mask(vec, batch) for vec in self._values(batch, unreadable=unreadable)]
         of_steps = dict.fromkeys(self._live, 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.compile.lists import Lists, as_text, lists_of, over_array
-from engine.compile.vectors import BY_KIND, RAISED, Batch, Vec, first_fail, strict_fail
+from engine.compile.vectors import BY_KIND, RAISED, Batch, Vec, first_fail, strict_fail, where_fails
 from engine.matching.charsets import Charset
 from engine.matching.regex import Repeat, parse
-from engine.matching.text import PAD, TextBatch, code_points, ranks, widths, word_marks
+from engine.matching.text import PAD, TextBatch, ranks, widths, word_marks
 from engine.slicing.expr import Call
 
 _MOST_PARTS = 2**31 - 1
@@ -131,8 +131,8 @@ def _join(batch: Batch, node: Call, sep: Vec, over: Vec) -> Vec | None:
     except UnicodeEncodeError:
         return None
     if joined.null_count:  # one of them is None
-        null = np.where(joined.is_null().to_numpy(zero_copy_only=False), np.uint8(1), np.uint8(0))
-        fail = first_fail(fail, null * np.uint8(RAISED[TypeError]))
+        null = joined.is_null().to_numpy(zero_copy_only=False)
+        fail = first_fail(fail, where_fails(null, RAISED[TypeError]))
         joined = joined.fill_null("")
     return replace(batch.keep(joined), fail=fail)
 
@@ -144,43 +144,35 @@ def _without(
     constant = all(v.kind == "const" for v in (pattern, instead, most))
     if not constant or instead.values != "" or most.values != 0:
         return None
-    text = as_text(batch, node.args[1], over)
-    if text is None or not _is_of_one(pattern.values):
+    text, charset = as_text(batch, node.args[1], over), _of_one(pattern.values)
+    if text is None or charset is None:
         return None
-    out = _compressed(TextBatch(filled(batch, text)), pattern.values)
+    out = _compressed(TextBatch(filled(batch, text)), charset)
     return replace(batch.keep(out), fail=strict_fail(text))
 
 
-def _is_of_one(pattern: Any) -> bool:
-    """Tell a pattern of one character, once or more: what it leaves of a text is the others."""
+def _of_one(pattern: Any) -> Charset | None:
+    """Return the characters of a pattern of one, once or more: a text without it is the others."""
     if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
-        return False
+        return None
     node = parse(pattern.pattern, pattern.flags)
     if isinstance(node, Repeat) and node.least == 1 and node.most is None:
         node = node.part
-    return isinstance(node, Charset)
+    return node if isinstance(node, Charset) else None
 
 
-def _compressed(text: TextBatch, pattern: re.Pattern[str]) -> pa.Array:
-    """Return texts without the characters that a pattern of one matches."""
-
-    def stay(points: Iterable[int]) -> list[bool]:
-        return [pattern.fullmatch(chr(c)) is None for c in points]
-
+def _compressed(text: TextBatch, charset: Charset) -> pa.Array:
+    """Return texts without the characters of a set."""
     data = text.data[: text.size]
-    of_ascii = bytes(stay(range(_ASCII))).ljust(_BYTES, b"\1")
-    keep = np.frombuffer(bytearray(data.tobytes().translate(of_ascii)), np.bool_)
-    beyond, places = np.unique(code_points(text.data, text.leads), return_inverse=True)
-    wide = np.array(stay(beyond.tolist()), np.bool_)[places]
-    length = widths(text.data, text.leads)
+    gone = np.frombuffer(bytearray(data.tobytes().translate(charset.table.tobytes())), np.bool_)
+    wide = text.places(charset.wide) if charset.beyond else np.zeros(0, np.int64)
+    length = widths(text.data, wide)
     for i in range(4):
-        keep[text.leads[length > i] + i] = wide[length > i]
-    ends = ranks(keep, text.offsets).astype(np.int64)
-    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.compress(keep, data))]
+        gone[wide[length > i] + i] = True
+    ends = ranks(~gone, text.offsets).astype(np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(np.compress(~gone, data))]
     return pa.Array.from_buffers(pa.large_string(), len(text), buffers)
 
-
-_ASCII, _BYTES = 0x80, 0x100
 
 for _kind in ("text", "object"):
     BY_KIND |= {

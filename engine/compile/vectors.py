@@ -120,7 +120,7 @@ class Batch:
             array, fail = self.columns[column], None
             if kind_of(array.type) in _READABLE:
                 array, bad = readable(array)
-                fail = _where(np.isin(np.arange(self.n), list(bad)), ASK) if bad else None
+                fail = where_fails(np.isin(np.arange(self.n), list(bad)), ASK) if bad else None
             self._cache[key] = array, fail
         return self._cache[key]  # type: ignore[no-any-return]
 
@@ -271,7 +271,7 @@ def _column(name: str, array: pa.Array, fail: np.ndarray | None) -> Vec:
     if kind not in DTYPES:
         kind, values = "object", python_values(array)
         bad = unreadable_rows(values)
-        return Vec(kind, values, null, None if bad is None else _where(bad, ASK), strict)
+        return Vec(kind, values, null, None if bad is None else where_fails(bad, ASK), strict)
     filled = array if null is None else array.fill_null(_EMPTY[kind])
     values = filled.to_numpy(zero_copy_only=False).astype(DTYPES[kind], copy=False)
     return Vec(kind, values, null, fail, strict)
@@ -314,10 +314,11 @@ def strict_fail(vec: Vec) -> np.ndarray | None:
     """Return why rows have no value where an operation takes no None."""
     if vec.null is None or vec.strict is not None:
         return first_fail(vec.fail, vec.strict)
-    return first_fail(vec.fail, _where(vec.null, ASK))
+    return first_fail(vec.fail, where_fails(vec.null, ASK))
 
 
-def _where(rows: np.ndarray, why: int) -> np.ndarray | None:
+def where_fails(rows: np.ndarray, why: int) -> np.ndarray | None:
+    """Return why some rows have no value; None for no row."""
     return np.where(rows, np.uint8(why), np.uint8(0)) if rows.any() else None
 
 
@@ -363,7 +364,7 @@ def each(batch: Batch, run: Callable[..., Any], *vecs: Vec, fail: np.ndarray | N
     """
     batch.notes.by_value += 1
     idle = batch.idle()
-    fail = first_fail(fail, *map(_unknown, vecs), None if idle is None else _where(idle, ASK))
+    fail = first_fail(fail, *map(_unknown, vecs), None if idle is None else where_fails(idle, ASK))
     columns = [batch.values(v) for v in vecs]
     rows: Sequence[int] = range(batch.n)
     if fail is not None:
@@ -416,7 +417,7 @@ def _unknown(vec: Vec) -> np.ndarray | None:
     """Return why rows have no value that Python's operation could take: a match is none."""
     if vec.kind in UNKNOWN:
         return first_fail(vec.fail, UNKNOWN[vec.kind](vec))
-    return first_fail(vec.fail, _where(vec.values, ASK)) if vec.kind == "match" else vec.fail
+    return first_fail(vec.fail, where_fails(vec.values, ASK)) if vec.kind == "match" else vec.fail
 
 
 UNKNOWN: dict[str, Callable[[Vec], np.ndarray | None]] = {}  # of a kind: rows that hold no value
@@ -473,7 +474,7 @@ def _numbers(*vecs: Vec) -> list[Any] | None:
         else:
             return None
     floats = any(isinstance(m, float) or getattr(m, "dtype", None) == np.float64 for m in numbers)
-    if floats and any(_bound(m) > EXACT for m in numbers if not _is_float(m)):
+    if floats and any(bound(m) > EXACT for m in numbers if not _is_float(m)):
         return None  # Python compares and converts exactly, numpy rounds the integer first
     return numbers
 
@@ -526,7 +527,7 @@ def _is_float(value: Any) -> bool:
     return isinstance(value, float) or getattr(value, "dtype", None) == np.float64
 
 
-def _bound(value: Any) -> int:
+def bound(value: Any) -> int:
     """Return the largest magnitude among integers."""
     if isinstance(value, int):
         return abs(value)
@@ -576,13 +577,20 @@ def _equal(run: Callable[[Any, Any], Any]) -> Callable[..., Vec]:
         numbers = _numbers(a, b) or times(a, b)
         if numbers is None:
             return each(batch, run, a, b)
-        values = _full(run(*numbers), batch)
-        if a.null is not None or b.null is not None:
-            a_null, b_null = is_none(a, batch), is_none(b, batch)
-            values = np.where(a_null | b_null, (a_null & b_null) == same, values)
-        return Vec("bool", values, None, fail)
+        return equality(batch, _full(run(*numbers), batch), a, b, same=same)
 
     return equal
+
+
+def equality(batch: Batch, values: np.ndarray, a: Vec, b: Vec, *, same: bool) -> Vec:
+    """Return whether values are equal, or differ, by answers for what isn't None.
+
+    None is equal to itself alone.
+    """
+    if a.null is not None or b.null is not None:
+        a_null, b_null = is_none(a, batch), is_none(b, batch)
+        values = np.where(a_null | b_null, (a_null & b_null) == same, values)
+    return Vec("bool", values, None, first_fail(a.fail, b.fail))
 
 
 def _of_distinct(batch: Batch, text: Vec, test: Callable[[Any], Any]) -> np.ndarray | None:
@@ -630,7 +638,7 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
-def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[..., Vec]:
+def _arithmetic(run: Callable[..., Any], most: Callable[..., int]) -> Callable[..., Vec]:
     def compute(batch: Batch, _: Call, *args: Vec) -> Vec:
         numbers = _numbers(*args)
         if numbers is None or all(a.kind == "const" for a in args):
@@ -640,7 +648,7 @@ def _arithmetic(run: Callable[..., Any], bound: Callable[..., int]) -> Callable[
         if any(map(_is_float, numbers)):
             with np.errstate(all="ignore"):
                 return Vec("float", _full(run(*numbers), batch), None, fail)
-        if bound(*map(_bound, numbers)) not in INT64:
+        if most(*map(bound, numbers)) not in INT64:
             return each(batch, run, *args)  # Python's integers don't overflow
         return Vec("int", _full(run(*numbers), batch), None, fail)
 
@@ -652,7 +660,7 @@ def _shift(run: Callable[..., Any]) -> Callable[..., Vec]:
         known = a.kind == "int" and b.kind == "const" and type(b.values) is int
         if not known or not 0 <= b.values < _LONG:
             return each(batch, run, a, b)
-        if run is operator.lshift and _bound(a.values) << b.values not in INT64:
+        if run is operator.lshift and bound(a.values) << b.values not in INT64:
             return each(batch, run, a, b)
         return Vec("int", run(a.values, b.values), None, strict_fail(a))
 
@@ -665,10 +673,10 @@ _LONG = 63  # bits of an integer beside its sign
 def _sqrt(batch: Batch, _: Call, a: Vec) -> Vec:
     """Return square roots, which are rounded once everywhere."""
     numbers = _numbers(a)
-    if numbers is None or a.kind == "const" or (a.kind == "int" and _bound(a.values) > EXACT):
+    if numbers is None or a.kind == "const" or (a.kind == "int" and bound(a.values) > EXACT):
         return each(batch, math.sqrt, a)
     values = numbers[0].astype(np.float64)
-    wrong = _where(values < 0, RAISED[ValueError])
+    wrong = where_fails(values < 0, RAISED[ValueError])
     with np.errstate(all="ignore"):
         return Vec("float", np.sqrt(values), None, first_fail(strict_fail(a), wrong))
 
@@ -686,7 +694,7 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
             return each(batch, run, a, b)
         numbers = _integers(numbers)
         whole = run is not operator.truediv
-        bounds = [_bound(m) for m in numbers if not _is_float(m)]
+        bounds = [bound(m) for m in numbers if not _is_float(m)]
         # Python's // and % of floats can differ from numpy's in the last bit, its / of integers is
         # rounded once, and the least integer divided by -1 is none of 64 bits.
         floats = len(bounds) < len(numbers)
@@ -702,7 +710,7 @@ def _divide(run: Callable[..., Any]) -> Callable[..., Vec]:
             "int" if whole else "float",
             values,
             None,
-            first_fail(fail, _where(zero, RAISED[ZeroDivisionError])),
+            first_fail(fail, where_fails(zero, RAISED[ZeroDivisionError])),
         )
 
     return divide
@@ -827,22 +835,23 @@ def _choose(batch: Batch, test: Vec, a: Vec, b: Vec) -> Vec:
             chosen, none if a.fail is None else a.fail, none if b.fail is None else b.fail
         )
         fail = first_fail(fail, inner)
-    kinds = {_const_kind(v) for v in (a, b)} - {"none"}
+    kinds = {const_kind(v) for v in (a, b)} - {"none"}
     if len(kinds) == 1 and kinds <= DTYPES.keys():
         kind = kinds.pop()
         values = np.where(chosen, _plain(a, kind), _plain(b, kind))
         null = None
-        if kind != "match" and any(v.null is not None or _const_kind(v) == "none" for v in (a, b)):
+        if kind != "match" and any(v.null is not None or const_kind(v) == "none" for v in (a, b)):
             null = np.where(chosen, is_none(a, batch), is_none(b, batch))
         return Vec(kind, values, null, fail)
     for v, rows in ((a, chosen), (b, ~chosen)):
         if v.kind == "match":
-            fail = first_fail(fail, _where(rows & v.values, ASK))
+            fail = first_fail(fail, where_fails(rows & v.values, ASK))
     pairs = zip(chosen.tolist(), batch.values(a), batch.values(b), strict=True)
     return of_values([x if c else y for c, x, y in pairs], fail)
 
 
-def _const_kind(v: Vec) -> str:
+def const_kind(v: Vec) -> str:
+    """Return a Vec's kind, a constant's by its value: ``none`` of None."""
     if v.kind != "const":
         return v.kind
     if v.values is None:
@@ -870,17 +879,19 @@ def _mask(batch: Batch, _: Call, a: Vec) -> Vec:
     if a.kind == "int":
         wrong = (a.values > 1) | (a.values < -1)
         null = none | (a.values == -1)
-        return Vec("bool", a.values == 1, null, first_fail(a.fail, _where(wrong & ~none, ASK)))
+        return Vec("bool", a.values == 1, null, first_fail(a.fail, where_fails(wrong & ~none, ASK)))
     if a.kind == "object":
         codes = [
             _MASKS.get(int(v), ASK) if isinstance(v, bool | int | np.bool_) else ASK
             for v in a.values
         ]
         mask = np.where(none, -1, np.array(codes, np.int8))
-        fail = first_fail(a.fail, _where(mask == ASK, ASK))
+        fail = first_fail(a.fail, where_fails(mask == ASK, ASK))
         return Vec("bool", mask == 1, mask == -1, fail)
     # A text, a number with a fraction, a match: no mask, so a fault for Python to tell.
-    return Vec("bool", np.zeros(batch.n, np.bool_), none, first_fail(a.fail, _where(~none, ASK)))
+    return Vec(
+        "bool", np.zeros(batch.n, np.bool_), none, first_fail(a.fail, where_fails(~none, ASK))
+    )
 
 
 _MASKS = {True: 1, False: 0, -1: -1}
@@ -931,7 +942,7 @@ def _none_lacks(of: Vec) -> np.ndarray | None:
     if of.null is None:
         return None
     why = RAISED[AttributeError] if of.strict is None else NULL
-    return first_fail(of.fail, _where(of.null, why))
+    return first_fail(of.fail, where_fails(of.null, why))
 
 
 # Operation -> its form for whole columns.

@@ -18,7 +18,6 @@ from engine.ops.operations import OPERATIONS
 from engine.slicing.expr import Call, Column, Const, Expr
 
 MAX_STEPS = 200  # iterations of a loop that is unrolled statement by statement
-_MORE = "it has a loop over a row's values that does more than count"
 GO_ON, LEAVE, RETURN = 0, 1, 2  # how a step of a loop ends
 _TRUE = Const(True)
 _OF_LISTS = frozenset({"copy", "json", "numpy"})  # modules whose functions may give lists or arrays

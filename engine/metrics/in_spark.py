@@ -183,8 +183,8 @@ class SparkRows:
 
     def selected(self, selections: Sequence[Selection]) -> list[pd.DataFrame]:
         """Return rows that are asked for; see :mod:`engine.metrics.shown_rows`."""
+        own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
         for selection in selections:
-            own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
             check_columns(own, "the rows", {"columns": selection.columns})
         return selected_rows(self.joined, self.spec, selections)
 

@@ -53,9 +53,10 @@ from engine.plain import plain
 from engine.run.chains import Chains, Stage
 from engine.run.contents import full_type
 from engine.run.lean import Answers, Failure, LeanFunction, lean_function
-from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, Undecided, hashable
+from engine.run.preprocess import MEMO_SIZE, Prepared, Preprocessing, hashable
 from engine.run.row_faults import Fault, Texts, cause_of, place_of, read_of
 from engine.run.series import nan_apart, null_series
+from engine.run.steps import Undecided
 from engine.slicing.evaluate import (
     BatchMask,
     combined,

@@ -20,8 +20,7 @@ import numpy as np
 
 from engine.lift.reads import preprocessor_reads
 from engine.plain import plain
-from engine.run.steps import Change, run_many, run_one, step
-from engine.run.steps import Undecided as Undecided  # noqa: PLC0414 - for the kernel
+from engine.run.steps import Change, Undecided, run_many, run_one, step
 from engine.slicing.functions import Preprocessor
 from engine.slicing.rows import Row, TracedRow, has_containers, values_of
 
