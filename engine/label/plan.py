@@ -39,6 +39,7 @@ from engine.errors import (
     missing_column,
     near,
 )
+from engine.garbage import fewer_collections
 from engine.label.local import applied, mask_codes
 from engine.label.lookup_joins import marked, with_own_lookups
 from engine.label.placement import Placement
@@ -57,7 +58,6 @@ from engine.masks.layout import (
 from engine.masks.splits import ALL
 from engine.plain import plain
 from engine.run.faults import named_fault, stop_at_fault
-from engine.run.kernel import fewer_collections
 from engine.run.ship import check_picklable
 from engine.run.udf import FAULTS, fused_udf, words_of
 from engine.slicing.compositions import with_parts

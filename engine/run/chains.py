@@ -359,10 +359,8 @@ class Chains:
         if len(new) < n:
             out = [fresh[k] if k in fresh else memo[k] for k in keys]
         if len(memo) + len(new) > (p.memo_size or MEMO_SIZE):
-            memo.clear()
-        memo.update(fresh)
-        for k in failed:
-            del memo[k]
+            self._memos[id(p)] = memo = {}  # another thread may read the old one
+        memo.update((k, y) for k, y in fresh.items() if k not in failed)
         return out
 
 

@@ -5,9 +5,7 @@ Needs numpy, pandas and pyarrow alone. All row functions of a run share one list
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import math
 import time
 import uuid
@@ -24,7 +22,7 @@ from collections.abc import (
 )
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,6 +43,7 @@ from engine.compile.program import Program
 from engine.compile.repeats import repeats
 from engine.compile.vectors import Batch
 from engine.errors import UnreadableValueError, interrupts
+from engine.garbage import fewer_collections
 from engine.lift.body import columns_of
 from engine.lift.changes import ANY
 from engine.lift.reads import slice_reads
@@ -101,6 +100,17 @@ class BatchMasks:
         return {slice_id: mask.codes for slice_id, mask in self.by_slice.items()}
 
 
+class _Ways(NamedTuple):
+    """Which slices run over columns, and which of those that have a tree by rows.
+
+    The latter are None before a batch was measured.
+    """
+
+    lifted: Sequence[str]
+    program: Program
+    by_row: frozenset[str] | None
+
+
 class Kernel:
     """The Python slices of a run, ready for batches.
 
@@ -148,7 +158,6 @@ class Kernel:
         self._chains = Chains(self._preprocessing)
         self._answers: dict[str, dict[Hashable, int]] = {}
         self._leans: dict[tuple[str, frozenset[str]], LeanFunction | None] = {}
-        self._quicker_by_row: frozenset[str] | None = None  # None before a batch was measured
         self._warm = False  # a first batch takes longer than the others
         self._token = uuid.uuid4().hex
 
@@ -168,33 +177,30 @@ class Kernel:
         return list(TopologicalSorter(needed).static_order())
 
     @functools.cached_property
-    def _program(self) -> tuple[list[str], Program]:
+    def _ways(self) -> _Ways:
         lifted = [sf.id for sf in self.sfs if sf.id in self.trees.keys() - self._combined.keys()]
-        return lifted, Program([self.trees[s] for s in lifted], self.kinds, self.matcher)
+        program = Program([self.trees[s] for s in lifted], self.kinds, self.matcher)
+        return _Ways(lifted, program, None)
 
     @property
     def linear(self) -> set[str]:
         """Patterns that are answered without backtracking."""
-        return self._program[1].linear
+        return self._ways.program.linear
 
     @property
     def methods(self) -> dict[tuple[str, Search], str]:
         """How each search in a column is answered."""
-        return self._program[1].methods
+        return self._ways.program.methods
 
     @property
     def quicker_by_row(self) -> frozenset[str]:
         """Slices that have a tree and run by rows, since a batch showed that to be quicker."""
-        return self._quicker_by_row or frozenset()
+        return self._ways.by_row or frozenset()
 
-    @property
-    def _by_row(self) -> list[SlicingFunction]:
-        moved = self.quicker_by_row
-        return [
-            sf
-            for sf in self.sfs
-            if sf.kind is SliceKind.ROW and (sf.id not in self.trees or sf.id in moved)
-        ]
+    def _rows_of(self, ways: _Ways) -> list[SlicingFunction]:
+        """Return the functions that run by rows."""
+        columns = self.trees.keys() - (ways.by_row or ())
+        return [sf for sf in self.sfs if sf.kind is SliceKind.ROW and sf.id not in columns]
 
     def run(
         self,
@@ -233,9 +239,10 @@ class Kernel:
         source.unreadable = dict(unreadable or {})
         faults: list[Fault] = []
         masks: dict[str, BatchMask] = {}
-        by_row = self._by_row  # before a first batch says more
+        ways = self._ways  # which another thread may change
+        by_row = self._rows_of(ways)
         if len(self.trees) > len(self._combined):
-            masks |= self._run_trees(source, faults)
+            masks |= self._run_trees(ways, source, faults)
         parted = [sf for sf in by_row if sf.chain and not any(p.batch for p in sf.chain)]
         whole = [sf for sf in by_row if sf not in parted]
         masks |= self._run_functions(whole, source.rows, faults, source)
@@ -250,16 +257,15 @@ class Kernel:
         ids = [sf.id for sf in self.sfs]
         return BatchMasks({s: masks[s] for s in ids}, sorted(faults, key=lambda f: f.row))
 
-    def _run_trees(self, source: _Source, faults: list[Fault]) -> dict[str, BatchMask]:
+    def _run_trees(self, ways: _Ways, source: _Source, faults: list[Fault]) -> dict[str, BatchMask]:
         """Run the program, and the functions themselves on the rows that it asks about."""
-        lifted, program = self._program
-        measures = self._quicker_by_row is None and source.n >= TRIAL and self._warm
+        measures = ways.by_row is None and source.n >= TRIAL and self._warm
         self._warm |= source.n >= TRIAL
         seconds: list[float] | None = [] if measures else None
         bad: dict[str, np.ndarray] = {}
-        answers = program.run(source.columns, source.n, seconds, bad)
-        masks = self._that_read(bad, dict(zip(lifted, answers, strict=True)), source)
-        costs = dict(zip(lifted, seconds or (), strict=False))
+        answers = ways.program.run(source.columns, source.n, seconds, bad)
+        masks = self._that_read(bad, dict(zip(ways.lifted, answers, strict=True)), source)
+        costs = dict(zip(ways.lifted, seconds or (), strict=False))
         open_ = {s: m for s, m in masks.items() if m.ask is not None}
         for sf in self.sfs:
             if sf.id not in open_:
@@ -272,7 +278,7 @@ class Kernel:
             if measures:
                 costs[sf.id] += time.thread_time() - start
         if measures:
-            self._move({s: seconds / source.n for s, seconds in costs.items()}, source)
+            self._move(ways, {s: seconds / source.n for s, seconds in costs.items()}, source)
         return masks
 
     def _that_read(
@@ -305,19 +311,18 @@ class Kernel:
             if sf.id in self.trees and sf.f is not None
         }
 
-    def _move(self, costs: Mapping[str, float], source: _Source) -> None:
+    def _move(self, ways: _Ways, costs: Mapping[str, float], source: _Source) -> None:
         """Let functions run by rows where that is quicker than the seconds per row given."""
         at = np.linspace(0, source.n - 1, min(source.n, _TRIED)).astype(np.int64)
         slow = {s for s, cost in costs.items() if cost > _SLOW} - self.forced
-        self._quicker_by_row = frozenset(
+        by_row = frozenset(
             sf.id for sf in self.sfs
             if sf.id in slow and self._by_rows(sf, source, at) < _QUICKER * costs[sf.id]
         )  # fmt: skip
-        lifted, program = self._program
-        places = [at for at, s in enumerate(lifted) if s in self._quicker_by_row]
-        if places:
-            left = [s for s in lifted if s not in self._quicker_by_row]
-            self._program = left, program.without(places)
+        places = [at for at, s in enumerate(ways.lifted) if s in by_row]
+        left = [s for s in ways.lifted if s not in by_row]
+        program = ways.program.without(places) if places else ways.program
+        self._ways = _Ways(left, program, by_row)
 
     def _by_rows(self, sf: SlicingFunction, source: _Source, at: np.ndarray) -> float:
         """Return the seconds per row that a function takes by rows, tried on some."""
@@ -484,7 +489,7 @@ class Kernel:
     def run_rows(self, rows: Sequence[Any]) -> BatchMasks:
         """Run the row functions over rows: :class:`Row` or any object that they can read."""
         faults: list[Fault] = []
-        masks = self._run_functions(self._by_row, lambda: rows, faults)
+        masks = self._run_functions(self._rows_of(self._ways), lambda: rows, faults)
         self._combine(masks)
         return BatchMasks(masks, faults)
 
@@ -613,18 +618,6 @@ class _Source:
         return rows
 
 
-@contextlib.contextmanager
-def fewer_collections() -> Iterator[None]:
-    """Look for garbage seldom: where many containers are made, and hardly any is garbage."""
-    before = gc.get_threshold()
-    gc.set_threshold(max(before[0], _ALLOCATIONS) if before[0] else 0, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-
-
-_ALLOCATIONS = 200_000  # of containers, between two looks
 _KERNELS: OrderedDict[str, Kernel] = OrderedDict()
 _KEPT = 4  # kernels a Python worker keeps between tasks: what they compiled and memoized
 

@@ -161,8 +161,8 @@ class _Memo:
 
     def add(self, key: Hashable, change: Any) -> Any:
         """Remember a change, or that it was needed again; the one not needed longest goes."""
+        self._changes.pop(key, None)
         self._changes[key] = change
-        self._changes.move_to_end(key)
         if len(self._changes) > self._size:
             self._changes.popitem(last=False)
         return change

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -39,9 +43,9 @@ def test_masks_and_faults_are_the_same_wherever_it_runs(monkeypatch, quicker):
     free = compile_slices(SFS, TABLE.schema)
     forced = run(plan.kernel, 4)
     assert all(out == forced[0] for out in forced)
-    assert plan.kernel._quicker_by_row == frozenset()
+    assert plan.kernel.quicker_by_row == frozenset()
     assert run(free.kernel, 4) == forced
-    moved = free.kernel._quicker_by_row
+    moved = free.kernel.quicker_by_row
     assert moved == (
         set() if quicker == 0 else {sf.id for sf in SFS} if quicker == np.inf else moved
     )
@@ -51,7 +55,7 @@ def test_a_small_batch_is_not_measured():
     built = compile_slices(SFS, TABLE.schema).kernel
     for _ in range(3):
         built.run({c: TABLE[c].combine_chunks()[: TRIAL - 1] for c in TABLE.column_names})
-    assert built._quicker_by_row is None
+    assert built._ways.by_row is None
 
 
 def test_what_is_slow_over_columns_moves(monkeypatch):
@@ -61,5 +65,24 @@ def test_what_is_slow_over_columns_moves(monkeypatch):
         source = kernel._Source(
             {c: TABLE[c].combine_chunks() for c in TABLE.column_names}, N, {}, {}
         )
-        built._move({sf.id: seconds for sf in SFS}, source)
-        assert built._quicker_by_row == ({sf.id for sf in SFS} if moves else set())
+        built._move(built._ways, {sf.id: seconds for sf in SFS}, source)
+        assert built.quicker_by_row == ({sf.id for sf in SFS} if moves else set())
+
+
+def test_threads_share_a_kernel(monkeypatch):
+    """One of them moves functions to rows while others are in the middle of a batch."""
+    monkeypatch.setattr(kernel, "_QUICKER", np.inf)
+    monkeypatch.setattr(kernel, "_SLOW", 0)
+    wanted = run(compile_slices(SFS, TABLE.schema, tier="arrow").kernel, 1)[0]
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            for _ in range(4):
+                shared = compile_slices(SFS, TABLE.schema).kernel
+                for out in pool.map(lambda _, one=shared: run(one, 1)[0], range(18)):
+                    assert out == wanted
+                assert shared.quicker_by_row == {sf.id for sf in SFS}
+    finally:
+        sys.setswitchinterval(interval)
+    assert gc.get_threshold() == thresholds
