@@ -755,6 +755,9 @@ SENTENCES = {
     lambda: profile(PLAN, FRAME, 0): (
         "profile: rows must be a whole number of at least 1, found 0"
     ),
+    lambda: evaluation().rows_of([(["model"] * 3, "a", 3)]): (
+        "rows_of: models must be one model or two, found ['model', 'model', 'model']"
+    ),
     lambda: overlap(FRAME): (
         "the table has no slice masks; give one that label_slices, MaskPlan.apply or "
         "SparkSFApplier.apply made"

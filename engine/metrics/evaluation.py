@@ -238,6 +238,8 @@ class Evaluation:
                 raise ArgumentError("rows_of", "wanted", each, one)
             models, slice_id, n = one
             first, *others = map(self._model, texts("rows_of", "models", models, least=1))
+            if len(others) > 1:
+                raise ArgumentError("rows_of", "models", "one model or two", models)
             at = (first, others[0]) if others else (first,)
             selections.append(self._selection("rows_of", at, slice_id, n, columns, split))
         return self._rows.selected(selections)

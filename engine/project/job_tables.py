@@ -213,7 +213,8 @@ class RowColumns:
         every = pd.concat([rows[[*key]] for rows in frames])
         for column in key:  # by files' statistics Spark skips most of them
             kind = narrow.schema[column].dataType
-            values = (F.lit(str(value)).cast(kind) for value in every[column].unique())
+            texts = (v if isinstance(v, bytes) else str(v) for v in every[column].unique())
+            values = (F.lit(text).cast(kind) for text in texts)
             narrow = narrow.where(quoted(column).isin(*values))
         # pandas would make floats of whole numbers among which there is a null.
         kinds = {c: narrow.schema[c].dataType.simpleString() for c in self.looked_up}

@@ -129,7 +129,8 @@ def test_columns_are_looked_up_by_any_key_in_one_scan(bench, spark):
 
     big, schema = (
         2**60 + 1,
-        "d date, t timestamp, n decimal(20,0), s string, b boolean, seen bigint",
+        "d date, t timestamp, n decimal(20,0), s string, b boolean, x binary, f double, "
+        "seen bigint",
     )
     keys = [
         (
@@ -138,12 +139,14 @@ def test_columns_are_looked_up_by_any_key_in_one_scan(bench, spark):
             Decimal(10**18 + i),
             "it's",
             i < 3,
+            bytes([0, 255, i]),
+            i / 10,
         )
         for i in (1, 2, 3)
     ]
     rows = [(*key, n) for key, n in zip(keys, (big, None, 7), strict=True)]
     source = tables.read_source(spark, bench.rows(rows, schema))
-    columns, key = RowColumns((), ["seen"], source), ["d", "t", "n", "s", "b"]
+    columns, key = RowColumns((), ["seen"], source), ["d", "t", "n", "s", "b", "x", "f"]
     shown = source.df.drop("seen").toPandas().sort_values("d", ignore_index=True)
     with spark_work(spark) as work:
         first, second, none = columns.added_to([shown[:1], shown[1:2], shown[:0]], key)
