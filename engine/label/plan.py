@@ -59,7 +59,7 @@ from engine.masks.splits import ALL
 from engine.plain import plain
 from engine.run.faults import named_fault, stop_at_fault
 from engine.run.ship import check_picklable
-from engine.run.udf import FAULTS, fused_udf, words_of
+from engine.run.udf import FAULTS, fused_udf, word_names
 from engine.slicing.compositions import with_parts
 from engine.slicing.evaluate import combined
 from engine.slicing.expr import FEW
@@ -248,8 +248,7 @@ class MaskPlan(Placement):
     @staticmethod
     def word_names(bits: Mapping[str, int], n_words: int | None = None) -> list[str]:
         """Return the names of what :meth:`word_columns` returns."""
-        n_words = words_of(bits) if n_words is None else n_words
-        return [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
+        return word_names(bits, n_words)
 
     def word_columns(
         self,

@@ -45,6 +45,18 @@ def words_of(bits: Mapping[str, int]) -> int:
     return max(bits.values(), default=-1) // WORD + 1
 
 
+def word_names(bits: Mapping[str, int], n_words: int | None = None) -> list[str]:
+    """Return the names of some slices' words: as many as their bits need, or as said.
+
+    Examples
+    --------
+    >>> word_names({"a": 0, "b": 64})
+    ['in_0', 'in_1', 'null_0', 'null_1']
+    """
+    n_words = words_of(bits) if n_words is None else n_words
+    return [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
+
+
 def fused_udf(
     kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
 ) -> Callable[..., Any]:
@@ -65,12 +77,8 @@ def fused_udf(
     from its result.
     """
     parcel = Parcel(kernel)
-    inputs, n_words = tuple(columns), words_of(bits)
-    words = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
-    result = StructType()
-    for word in words:
-        result = result.add(word, LongType())
-    result = result.add(FAULT, ArrayType(_FAULT_TYPE))
+    inputs, n_words, words = tuple(columns), words_of(bits), word_names(bits)
+    result = _of_words(words).add(FAULT, ArrayType(_FAULT_TYPE))
     ids, places = tuple(bits), tuple(bits.values())
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
     named = {sf.id: repr(sf.name) for sf in kernel.sfs}
@@ -103,11 +111,8 @@ def sampled_udf(
         As for :func:`fused_udf`; the flag comes before the columns.
     """
     parcel = Parcel(kernel)
-    inputs, n_words = tuple(columns), words_of(bits)
-    names = [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
-    result = StructType()
-    for name in names:
-        result = result.add(name, LongType())
+    inputs, n_words, names = tuple(columns), words_of(bits), word_names(bits)
+    result = _of_words(names)
     ids, places = tuple(bits), tuple(bits.values())
     plainly = plain()
 
@@ -126,6 +131,14 @@ def sampled_udf(
     run.__annotations__ = {"flag": pa.Array, "arrays": pa.Array, "return": pa.Array}
     udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
     return udf
+
+
+def _of_words(names: Sequence[str]) -> StructType:
+    """Return the type of a struct of words."""
+    result = StructType()
+    for name in names:
+        result = result.add(name, LongType())
+    return result
 
 
 def _faults(
