@@ -17,7 +17,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from engine.errors import CheckpointError, DatasetError, InputError, SettingError, listed
+from engine.metrics.classes import different
 
+FORMAT = 1
 _FILE, _OLD_FILE = "baseline.json", "pipeline.joblib"
 
 
@@ -72,6 +74,7 @@ class Baseline:
         folder.mkdir(parents=True, exist_ok=True)
         words, model = self.words, self.model
         described = {
+            "format": FORMAT,
             "classes": self.classes,
             "text": self.text,
             "scikit_learn": sklearn.__version__,
@@ -87,6 +90,7 @@ class Baseline:
                 "intercept": model.intercept_.tolist(),
             },
         }
+        described["checksum"] = _checksum(json.loads(json.dumps(described)))
         content, file = json.dumps(described, indent=1) + "\n", folder / _FILE
         if file.is_file() and file.read_text(encoding="utf-8") == content:
             return False
@@ -101,7 +105,7 @@ class Baseline:
         Raises
         ------
         CheckpointError
-            If there is none in the folder.
+            If there is none in the folder, or one that can't be true.
         InputError
             If there is one of an earlier version of the engine.
         """
@@ -115,6 +119,17 @@ class Baseline:
             raise CheckpointError(
                 f"there is no baseline in {str(folder)!r}; jobs/train_baseline.py writes one"
             )
+        try:
+            baseline = cls._of(described)
+            problem = _wrong(described, baseline)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise _unusable(folder, f"it is incomplete ({error!r})") from None
+        if problem:
+            raise _unusable(folder, problem)
+        return baseline
+
+    @classmethod
+    def _of(cls, described: Mapping[str, Any]) -> Baseline:
         model = dict(described["model"])
         coef, intercept = (np.array(model.pop(name)) for name in ("coef", "intercept"))
         shortest, longest = described["words"]["ngram_range"]
@@ -128,6 +143,41 @@ class Baseline:
         return cls(words, regression, described["text"])
 
 
+def _unusable(folder: str | Path, problem: str) -> CheckpointError:
+    """Return the error of a baseline that can't be used."""
+    return CheckpointError(
+        f"the baseline in {str(folder)!r} can't be used: {problem}; copy it again, or write it "
+        "again by `python -m jobs.train_baseline`"
+    )
+
+
+def _checksum(described: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in described.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _wrong(described: Mapping[str, Any], baseline: Baseline) -> str:
+    """Say what can't be true of a baseline; empty if nothing."""
+    version = described.get("format", FORMAT)
+    if version != FORMAT:
+        return f"it is of format {version!r}, and this engine reads format {FORMAT}"
+    model, classes = baseline.model, baseline.classes
+    n = len(classes)
+    if n < 2 or not different(classes):  # noqa: PLR2004
+        return f"its classes are {list(classes)}, and must be two or more different ones"
+    rows, words = (1 if n == 2 else n), len(baseline.words.vocabulary_)  # noqa: PLR2004
+    if model.coef_.shape != (rows, words) or model.intercept_.shape != (rows,):
+        shape = f"{model.coef_.shape} and {model.intercept_.shape}"
+        return (
+            f"its numbers are {shape}, and {n} classes of {words:,} words need {rows} by {words:,}"
+        )
+    if not (np.isfinite(model.coef_).all() and np.isfinite(model.intercept_).all()):
+        return "its numbers are NaN or infinite"
+    if described.get("checksum") not in (None, _checksum(described)):
+        return "its file isn't as it was written, for its checksum is another"
+    return ""
+
+
 def stored_facts(folder: str | Path) -> Mapping[str, Any]:
     """Return the facts of a saved baseline; empty where there is none that can be loaded."""
     described = _described(Path(folder))
@@ -139,7 +189,7 @@ def _described(folder: Path) -> Mapping[str, Any]:
     """Return what a folder's file says; nothing where there is no file, or no whole one."""
     try:
         described = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return described if isinstance(described, dict) else {}
 

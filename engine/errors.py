@@ -10,7 +10,8 @@ import difflib
 import dis
 import re
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -40,6 +41,14 @@ class ConfigError(InputError):
 
 class SliceError(InputError):
     """A slice can't be what it is written as, or can't run as it should."""
+
+
+class PredicateError(InputError):
+    """A SQL predicate isn't taken; the text is a clause that says why, and follows its name."""
+
+
+class PredicateFaultError(SliceError):
+    """A SQL predicate or a Column failed on a row."""
 
 
 class SliceFaultError(EngineError):
@@ -168,6 +177,27 @@ def interrupts(error: BaseException) -> bool:
         last = last.tb_next
     code = last.tb_frame.f_code
     return code is handler or code.co_code[last.tb_lasti] != _RAISE
+
+
+@contextmanager
+def during(what: str) -> Iterator[None]:
+    """Note on what fails in this block what was being done; the engine's own errors say it.
+
+    Examples
+    --------
+    >>> with during("write of t"):
+    ...     raise OSError("disk full")
+    Traceback (most recent call last):
+    OSError: disk full
+    write of t
+    """
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        error.add_note(what)
+        raise
 
 
 _RAISE = dis.opmap["RAISE_VARARGS"]

@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
     """Label the slices of one project."""
     from engine.errors import InputError
     from engine.masks.reader import read_masks, view_select
-    from engine.project import slices
+    from engine.project import slices, sql_texts
     from engine.project.job_tables import check_roles
     from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
     from engine.storage import tables
@@ -55,6 +55,7 @@ def main(args: argparse.Namespace) -> None:
         packed = tables.read(spark, project.place("masks"), "mask table")
         print(view_select(read_masks(packed.df), packed.place))
         return
+    where = sql_texts.partitions(project, args.where)
     own = slices.load(project, cli.module_folders(args))
     spark = cli.session(project, "label_slices")
     source = cli.source(project, spark)
@@ -76,7 +77,7 @@ def main(args: argparse.Namespace) -> None:
         if args.profile:
             print(run.profile())
         return
-    output = run.output(args.where)
+    output = run.output(where)
     same = output.same(args.force)
     if same is not None and run.has_masks(output, same):
         written = tables.unchanged(same)

@@ -28,11 +28,12 @@ from engine.project import cli
 def main(args: argparse.Namespace) -> None:
     """Score one project's source."""
     from engine.project.checkpoint_scores import Scores
+    from engine.project.sql_texts import partitions
     from engine.project.stale import compare_slices
     from engine.storage import tables
 
     project = cli.project_of(args)
-    scores = Scores.of(project, args.heads, args.where)
+    scores = Scores.of(project, args.heads, partitions(project, args.where))
     spark = cli.session(project, "score_table")
     source = cli.source(project, spark)
     scores.check(source)

@@ -82,7 +82,7 @@ class Ran:
     @property
     def error(self) -> str:
         """The error's sentence."""
-        assert self.status == 1, f"the job ended with {self.status}\n{self.out}\n{self.err}"
+        assert self.status in (1, 2), f"the job ended with {self.status}\n{self.out}\n{self.err}"
         return self.err[self.err.index("error: ") :].removeprefix("error: ").removesuffix("\n")
 
 

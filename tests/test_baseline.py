@@ -218,3 +218,35 @@ def test_what_was_fitted_tells_models_of_the_same_settings_apart():
     other = fit_baseline(texts.replace("a song", "buy"), [1, 0, 1, 0])
     assert one.fitted == same.fitted
     assert one.fitted != other.fitted
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"format": 2}, "it is of format 2, and this engine reads format 1"),
+        ({"classes": [0]}, "its classes are [0], and must be two or more different ones"),
+        ({"classes": [1, True]}, "it is incomplete"),
+        ({"classes": [0, 1, 2]}, "its numbers are (1, "),
+        ({"classes": None}, "it is incomplete"),
+        ({"model": {}}, "it is incomplete"),
+        ({"words": {"ngram_range": [1, 1], "vocabulary": ["a"]}}, "its numbers are (1, "),
+        ({"words": {"ngram_range": [1, 1], "vocabulary": ["a", "a"]}}, "it is incomplete"),
+        ({"words": []}, "it is incomplete"),
+        ({"text": "other"}, "its file isn't as it was written, for its checksum is another"),
+    ],
+)
+def test_a_saved_baseline_that_cannot_be_true_is_refused(tmp_path, change, problem):
+    texts = pd.Series(["free money", "nice song", "free phones", None], name="text")
+    fit_baseline(texts, [1, 0, 1, 0]).save(tmp_path)
+    file = tmp_path / "baseline.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | change))
+    with pytest.raises(CheckpointError) as caught:
+        Baseline.load(tmp_path)
+    start = f"the baseline in '{tmp_path}' can't be used: "
+    assert str(caught.value).startswith(f"{start}{problem}") or change == {"classes": [1, True]}
+    for number in (float("nan"), float("inf")):
+        model = whole["model"] | {"intercept": [number]}
+        file.write_text(json.dumps(whole | {"model": model}))
+        with pytest.raises(CheckpointError, match="its numbers are NaN or infinite"):
+            Baseline.load(tmp_path)

@@ -42,6 +42,7 @@ from engine.metrics.explore.signatures import no_confusion, not_from_signatures
 from engine.metrics.predictions import check_key_names, wrong_type
 from engine.metrics.scan.checks import wrong_value
 from engine.metrics.scan.joined import other_key_type
+from engine.predicates.predicate import too_nested
 from engine.project.checkpoint_scores import mixed_checkpoints
 from engine.project.demo_data import unreadable_folder
 from engine.project.labelling import too_many_faults
@@ -54,7 +55,7 @@ from engine.slicing.by_value import not_by_value
 from engine.slicing.compositions import composed_in_circles
 from engine.slicing.functions import not_a_row, without_parentheses
 from engine.slicing.ids import same_id, unusable_id
-from engine.storage.tables import no_choice, no_table
+from engine.storage.tables import no_choice, no_table, path_as_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,6 +74,10 @@ SENTENCES = [
     (
         not_from_signatures("roc_auc", "it ranks rows"),
         "metric 'roc_auc' can't be computed from signatures: it ranks rows; evaluate() can",
+    ),
+    (
+        too_nested(),
+        "is nested too deeply; write it with fewer brackets in brackets",
     ),
     (
         wrong_predicate("s", "n +", "is not SQL: syntax error at or near end of input"),
@@ -245,8 +250,18 @@ SENTENCES = [
     ),
     (
         other_format("out/model", 2, 1),
-        "the checkpoint at 'out/model' is of format 2, and this engine reads format 1: train "
+        "the checkpoint at 'out/model' is of format 2, which a newer engine wrote, and this engine "
+        "reads format 1: use that engine, or train it again with this one",
+    ),
+    (
+        other_format("out/model", 0, 1),
+        "the checkpoint at 'out/model' is of format 0, and this engine reads format 1: train "
         "it again with this version",
+    ),
+    (
+        path_as_name("json.`/x`"),
+        "json.`/x` is a path written as a table's name: write the path alone, and its format in "
+        "source.format",
     ),
     (
         no_table("mask table", "out/masks"),

@@ -25,6 +25,7 @@ HEAVY = frozenset(
         "rich",
         "sklearn",
         "spacy",
+        "sqlglot",
         "srsly",
         "torch",
         "xxhash",
@@ -34,7 +35,9 @@ HEAVY = frozenset(
 LOADS_HEAVY = {
     "engine/label/appliers.py": "pyspark",
     "engine/metrics/evaluation.py": "pyspark",
+    "engine/label/predicates.py": "sqlglot",
     "engine/scoring.py": "torch",
+    "engine/storage/lineage.py": "sqlglot",
 }
 COMMAND_LINE = ("jobs/", "engine/project/cli.py", "engine/project/demo_data.py")
 

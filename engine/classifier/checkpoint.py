@@ -6,6 +6,7 @@ all that turns a text into class probabilities.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -39,9 +40,11 @@ from engine.errors import (
     brief,
     listed,
 )
+from engine.metrics.classes import different
 from engine.plain import plain
 
 FORMAT = 1
+_CHECKSUM = "checksum"
 WEIGHTS, FACTS = "model.safetensors", "checkpoint.json"
 
 
@@ -227,11 +230,13 @@ def save(
             f"the checkpoint can't be written as JSON: {e!s}; base, classes, slices and facts must "
             "be texts, numbers, lists and dicts"
         ) from e
+    described = json.loads(text)  # what a reader will have, whose checksum is written
     fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
     fresh.mkdir(parents=True)
     try:
         save_file(unshared(model.state_dict()), fresh / WEIGHTS)
-        (fresh / FACTS).write_text(text, encoding="utf-8")
+        described[_CHECKSUM] = _checksum(described, fresh / WEIGHTS)
+        (fresh / FACTS).write_text(json.dumps(described, indent=1), encoding="utf-8")
         if target.exists():
             target.rename(aside)
         fresh.rename(target)
@@ -282,14 +287,53 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     version = described.get("format") if isinstance(described, dict) else None
     if version != FORMAT:
         raise other_format(folder, version, FORMAT)
+    stored = described.pop(_CHECKSUM, None)  # checkpoints of earlier engines have none
     try:
-        return _rebuild(described, folder / WEIGHTS)
+        checkpoint = _rebuild(described, folder / WEIGHTS)
     except SafetensorError as e:
         raise damaged(folder, f"{WEIGHTS} is damaged ({e})") from e
-    except (KeyError, TypeError, ValueError, AttributeError, EngineError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, EngineError, RecursionError) as e:
         raise damaged(folder, f"{FACTS} is incomplete ({e!r})") from e
     except RuntimeError as e:
         raise damaged(folder, f"{WEIGHTS} does not fit {FACTS}") from e
+    try:
+        problem = _wrong(checkpoint)
+    except (TypeError, ValueError, AttributeError) as e:
+        raise damaged(folder, f"{FACTS} is incomplete ({e!r})") from e
+    if problem:
+        raise damaged(folder, problem)
+    if stored not in (None, _checksum(described, folder / WEIGHTS)):
+        raise damaged(
+            folder, "its files aren't as they were written, for their checksum is another"
+        )
+    return checkpoint
+
+
+def _checksum(described: Mapping[str, Any], weights: Path) -> str:
+    """Return a digest of both files of a checkpoint."""
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    with weights.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _wrong(checkpoint: Checkpoint) -> str:
+    """Say what can't be true of a checkpoint whose parts fit each other; empty if nothing."""
+    model, classes = checkpoint.model, checkpoint.classes
+    if not (isinstance(checkpoint.slices, dict) and isinstance(checkpoint.facts, dict)):
+        raise TypeError("slices and facts must be dicts")
+    if not all(isinstance(one, str | int | float) for one in classes):
+        raise TypeError("classes must be texts and numbers")
+    if len(classes) != model.n_classes or not different(classes):
+        n = f"{model.n_classes} classes"
+        return f"the model tells {n} apart, and {FACTS} names {brief(list(classes))}"
+    unlabelled = set(model.slice_names) ^ set(checkpoint.slices)
+    if unlabelled and checkpoint.slices:
+        return f"{FACTS} has other slices than the model: {listed(sorted(unlabelled), 5)}"
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            return f"the weights {name!r} are NaN or infinite"
+    return ""
 
 
 def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
@@ -297,6 +341,10 @@ def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
     features = FEATURES[spec["kind"]].from_json(spec)
     settings = described["model"]
     # On the meta device weights are neither allocated nor drawn before the file's take over.
+    layers = described["base"].get("layers", 1)
+    with safe_open(weights, "pt") as file:
+        if layers > len(file.keys()):
+            raise ValueError(f"{layers:,} layers, and {len(file.keys()):,} tensors")
     with torch.device("meta"):
         base = build_base(described["base"], features.width)
         # A setting that an older checkpoint lacks has its default.
@@ -328,5 +376,5 @@ def _described(folder: Path) -> Any:
             raise CheckpointMissingError(folder, name)
     try:
         return json.loads((folder / FACTS).read_text(encoding="utf-8"))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise damaged(folder, f"{FACTS} is not JSON ({e})") from e

@@ -61,6 +61,12 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def other_format(path: object, stored: object, wanted: int) -> CheckpointError:
     """Return the error of a checkpoint that is of another format."""
+    if isinstance(stored, int | str) and str(stored).isdigit() and int(stored) > wanted:
+        return CheckpointError(
+            f"the checkpoint at {str(path)!r} is of format {stored}, which a newer engine wrote, "
+            f"and this engine reads format {wanted}: use that engine, or train it again with this "
+            "one"
+        )
     return CheckpointError(
         f"the checkpoint at {str(path)!r} is of format {stored!r}, and this engine reads "
         f"format {wanted}: train it again with this version"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column as SparkColumn
@@ -11,10 +11,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StructType
 
-from engine.errors import near
+from engine.errors import PredicateError, near
 from engine.run.faults import STACK, named_sql, too_deep, wrong_predicate
 from engine.slicing.evaluate import wrong_return
 from engine.slicing.functions import SlicingFunction
+
+if TYPE_CHECKING:
+    from engine.predicates.predicate import Predicate
 
 
 def predicate(sf: SlicingFunction) -> SparkColumn:
@@ -23,15 +26,64 @@ def predicate(sf: SlicingFunction) -> SparkColumn:
     Raises
     ------
     SliceError
-        If the function returns something else.
+        If the SQL isn't taken, or the function returns something else.
     """
     if sf.sql is not None:
-        return F.expr(named_sql(sf))
+        return F.expr(named_sql(sf, sql_of(sf.name, sf.sql).sql()))
     column: Any = sf()
     if not isinstance(column, SparkColumn):
         problem = wrong_return(column).replace("True, False or None", "a Spark Column")
         raise wrong_predicate(sf.name, sf.name, f"can't be used: {problem}")
     return column
+
+
+def sql_of(name: str, text: str, allowed: Collection[str] | None = None) -> Predicate:
+    """Read a slice's SQL.
+
+    Parameters
+    ----------
+    name
+        The slice.
+    text
+        Its predicate.
+    allowed
+        As :func:`read` has them.
+
+    Raises
+    ------
+    SliceError
+        If it isn't taken.
+    """
+    # Loads sqlglot, which executors lack.
+    from engine.predicates.predicate import read
+
+    try:
+        return read(text, allowed)
+    except PredicateError as error:
+        raise wrong_predicate(name, text, str(error)) from None
+
+
+# Settings that give texts and names in SQL another meaning than the one that was read.
+_OTHER_SQL = {
+    "spark.sql.parser.escapedStringLiterals": "\\",
+    "spark.sql.ansi.doubleQuotedIdentifiers": '"',
+    "spark.sql.legacy.consecutiveStringLiterals.enabled": "''",
+}
+
+
+def _check_text(sf: SlicingFunction, schema: StructType, session: SparkSession) -> None:
+    """Check what a predicate's text says against the table and the session."""
+    if sf.sql is None:
+        return
+    names = {name.lower() for name in schema.names}
+    for column in sorted(sql_of(sf.name, sf.sql).bare - names):
+        problem = f"names no column of the table: {column!r}{near(column, schema.names)}"
+        raise wrong_predicate(sf.name, sf.sql, problem)
+    for setting, sign in _OTHER_SQL.items():
+        if sign in sf.sql and session.conf.get(setting, "false") == "true":
+            raise wrong_predicate(
+                sf.name, sf.sql, f"has {sign}, which {setting} gives another meaning: turn it off"
+            )
 
 
 def check_predicates(
@@ -49,6 +101,7 @@ def check_predicates(
     empty = session.createDataFrame([], schema)
     for sf in sfs:
         text = sf.sql if sf.sql is not None else sf.name
+        _check_text(sf, schema, session)
         try:
             kind = empty.select(predicate(sf)).schema[0].dataType
             if isinstance(kind, BooleanType):

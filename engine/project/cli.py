@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError
 from engine.plain import SENTENCE, plain
+from engine.project.failures import STATUSES, ended
+from engine.redaction import Readable
 from engine.storage.lineage import Snapshot, Written, changes
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ _WIDEST = 60  # letters of a column in a log, before its texts go over several l
 _BETWEEN = 3  # columns
 
 _OVERRIDES = (
+    f"{STATUSES}\n\n"
     "key=value pairs after the options change settings of the project file, dots between levels: "
     "classifier.n_epochs=5 root=/tmp/audit"
 )
@@ -68,7 +72,10 @@ def parser(
     arguments.add_argument(
         "--project", required=True, metavar="FILE", help="the project file (YAML)"
     )
-    arguments.add_argument("--verbose", action="store_true", help="log more, show tracebacks")
+    arguments.add_argument("--verbose", action="store_true", help="log more")
+    arguments.add_argument(
+        "--debug", action="store_true", help="show the traces of Python and Java where a job fails"
+    )
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
     for name, how in (options or {}).items():
         arguments.add_argument(f"--{name}", **how)
@@ -109,7 +116,17 @@ def module_folders(args: argparse.Namespace) -> list[Path]:
 
 
 def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Run a job; an error becomes one sentence on stderr and exit status 1."""
+    """Run a job; what stops it becomes one sentence on stderr and an exit status."""
+    with redirect_stdout(_people(sys.stdout)), redirect_stderr(_people(sys.stderr)):
+        return _run(job, args)
+
+
+def _people(stream: TextIO | None) -> Any:
+    """Return a stream without secrets and terminals' commands; a process may have no stream."""
+    return Readable(stream) if stream is not None else open(os.devnull, "w", encoding="utf-8")
+
+
+def _run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
@@ -117,34 +134,7 @@ def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> 
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     if plain():
         log.warning(SENTENCE)
-    try:
-        job(args)
-    except _failures() as error:
-        if args.verbose:
-            log.exception("the job failed")
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Return the errors whose sentence is for the user."""
-    from py4j.protocol import Py4JJavaError
-    from pyspark.errors import PySparkException
-
-    return EngineError, PySparkException, Py4JJavaError
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, EngineError):
-        return str(error)
-    text = str(error).strip()
-    causes = re.findall(r"^Caused by: (.*)$", text, re.MULTILINE)  # the last is the first cause
-    first = causes[-1] if causes else text.partition("\n")[0]
-    return f"Spark failed: {first} (--verbose shows all of it)"
+    return ended(lambda: job(args), args.debug or args.verbose)
 
 
 def source(project: Project, spark: SparkSession) -> Snapshot:

@@ -22,6 +22,7 @@ from engine.masks.coverage import Coverage, coverage
 from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import by_split, split_name
+from engine.predicates.predicate import rewritten
 from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
@@ -160,7 +161,9 @@ class Labelling:
         """Return everything that decides the mask table's rows; its commit keeps them."""
         project, source = self.project, self.source
         read = read_again(stored.facts if stored else None, reading(source, where))
-        keys = {"keys": dict(self.slices.keys)} if self.slices.keys else {}
+        keys: dict[str, Any] = {"keys": dict(self.slices.keys)} if self.slices.keys else {}
+        if self.slices.dated:
+            keys["run_date"] = project.run_date.isoformat()
         return {
             "engine_version": engine.__version__,
             "source": source.name,
@@ -193,7 +196,8 @@ class Labelling:
         masked = part.with_faults(self.slices.looked_up(output.df))
         if project.on_error != "null":
             masked = stop_at_fault(masked, project.join_columns, part.native_faults)
-        masks = read_masks(same.df if output.where is None else same.df.where(output.where))
+        rows = same.df if output.where is None else same.df.where(rewritten(output.where))
+        masks = read_masks(rows)
         with explained(part.sfs):
             now = row_digest(masked.select(*key, *part.mask_columns()))
         return now == row_digest(masks.df.select(*key, *masks.masks(part.ids)))

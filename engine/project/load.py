@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.errors import ConfigError, near
 from engine.project.settings import Project
+from engine.redaction import HIDDEN, SECRET_KEY
 
 # What pydantic calls wrong, in our words.
 _WRONG = {
@@ -120,7 +121,9 @@ def _problem(error: ValidationError) -> str:
     if first["type"] == "value_error":  # our own sentence, which says what was found
         return ": ".join(filter(None, [place, str(first["ctx"]["error"])]))
     wrong = _WRONG.get(first["type"], first["msg"]).format(**first.get("ctx", {}))
-    value = "" if isinstance(first["input"], Mapping) else f", found {first['input']!r}"
+    secret = any(SECRET_KEY.search(str(part)) for part in first["loc"])
+    value = f", found {HIDDEN if secret else repr(first['input'])}"
+    value = "" if isinstance(first["input"], Mapping) else value
     return f"{place}: {wrong}{value}{_near_word(first)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from engine.classifier.settings import default_metrics, monitored
 from engine.errors import EngineError
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
+from engine.predicates.functions import refused
 from engine.project.group_settings import (
     Audit,
     Baseline,
@@ -62,6 +64,10 @@ class Project(Settings):
         Modules or ``.py`` files with slicing functions.
     slices
         Slices as SQL predicates, compositions of slice ids and look-ups.
+    allow_sql_functions
+        Functions of your own that SQL predicates may call, besides Spark's.
+    run_date
+        The date that ``current_date()`` and ``now()`` mean in SQL; by default today's, in UTC.
     by
         Slices by value.
     layout
@@ -117,6 +123,8 @@ class Project(Settings):
     carry: list[str] = []
     sf_modules: list[str] = []
     slices: list[InlineSlice] = []
+    allow_sql_functions: list[str] = []
+    run_date: dt.date = Field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
     layout: Literal["auto", "boolean", "packed"] = "auto"
     tier: Tier | None = None
     tiers: dict[str, Tier] = {}
@@ -169,6 +177,14 @@ class Project(Settings):
     @classmethod
     def _off_is_a_word(cls, value: Any) -> Any:
         return "off" if value is False else value  # YAML reads a bare off as false
+
+    @field_validator("allow_sql_functions")
+    @classmethod
+    def _no_function_is_refused(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if problem := refused(name):
+                raise ValueError(problem)
+        return value
 
     @field_validator("metrics")
     @classmethod

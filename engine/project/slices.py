@@ -15,6 +15,7 @@ from engine.label.frequent_values import FoundValues, check_by, families, find_v
 from engine.label.lookup_joins import check_lookups, marked, with_lookups
 from engine.project.group_settings import InlineSlice
 from engine.project.settings import Project
+from engine.project.sql_texts import check_slices, dated
 from engine.slicing.by_value import By, Pin, Slot, ValueSlice, family, name_of, value_slices
 from engine.slicing.compositions import Composition, compositions
 from engine.slicing.discovery import load_slices
@@ -47,6 +48,8 @@ class ProjectSlices:
         Sentences that say why keys may be others though their tables' identities are the same.
     notes
         What a reader of the run should know.
+    dated
+        Whether the run's date decides a slice.
     """
 
     sfs: tuple[SlicingFunction, ...]
@@ -55,6 +58,7 @@ class ProjectSlices:
     keys: Mapping[str, str]
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
+    dated: bool
     _lookups: Sequence[Lookup]
     _tables: Mapping[str, DataFrame]
 
@@ -78,10 +82,12 @@ def load(project: Project, folders: Sequence[Path] = ()) -> list[SlicingFunction
     Raises
     ------
     InputError, SliceError
-        If a module can't be imported, or has none; if compositions can't be put together.
+        If a module can't be imported, or has none; if a predicate isn't taken; if compositions
+        can't be put together.
     ConfigError
         If the project has no slice at all.
     """
+    check_slices(project)
     loaded = (sf for module in project.sf_modules for sf in load_slices(module, folders))
     own = list(dict.fromkeys(loaded))  # a module may import another one's
     own += [_slicing_function(one) for one in project.slices if not one.composed]
@@ -170,7 +176,8 @@ def resolve(
     frames = {table: snapshot.df for table, snapshot in keys.items()}
     check_lookups(own, schema, frames.__getitem__)
     versions = {table: snapshot.identity for table, snapshot in keys.items()}
-    named = [versioned(sf, versions) for sf in own]
+    of_now = [versioned(sf, versions) for sf in own]
+    named = [dated(sf, project, schema.names) for sf in of_now]
     ids = {*schema.names, *(sf.id for sf in own), *(c.id for c in _compositions(project))}
     generated, counts = _by_value(project, source.df, specs, ids, repin)
     sfs = composed(project, named, [one.sf for one in generated])
@@ -182,6 +189,7 @@ def resolve(
         keys=versions,
         unknown=tuple(snapshot.unknown for snapshot in keys.values() if snapshot.unknown),
         notes=(*notes, *counts),
+        dated=any(new is not sf for new, sf in zip(named, of_now, strict=True)),
         _lookups=lookups,
         _tables=frames,
     )

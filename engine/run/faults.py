@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from engine.errors import SetupError, SliceError, SliceFaultError, listed
+from engine.errors import (
+    PredicateFaultError,
+    SetupError,
+    SliceError,
+    SliceFaultError,
+    listed,
+)
 from engine.run.udf import EXAMPLES, FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.slices import SliceKind
@@ -181,7 +187,8 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     ):
         if match and (guilty := slices_in(sfs, match)):
             which, what = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
-            return wrong_predicate(which, what, f"failed on a row: {match['cause']}")
+            problem = f"failed on a row: {match['cause']}"
+            return PredicateFaultError(str(wrong_predicate(which, what, problem)))
     return None
 
 
@@ -211,21 +218,27 @@ _RAISED = re.compile(r"(?P<cause>\[USER_RAISED_EXCEPTION\] [^\n]*?)(?: SQLSTATE:
 _RAISING = re.compile(r"\b(?:raise_error|assert_true)\b", re.IGNORECASE)
 
 
-def named_sql(sf: SlicingFunction) -> str:
+def named_sql(sf: SlicingFunction, sql: str) -> str:
     """Return a predicate that says which slice's it is: what Spark says of it shows its line.
+
+    Parameters
+    ----------
+    sf
+        The slice.
+    sql
+        What Spark is to read, on one line.
 
     Examples
     --------
-    >>> named_sql(SlicingFunction("short", sql="length(text) < 20"))
-    'length(text) < 20 /* slice short */'
+    >>> named_sql(SlicingFunction("short", sql="length(text)<20"), "length(`text`) < 20")
+    'length(`text`) < 20 /* slice short */'
     """
-    assert sf.sql is not None  # a predicate
-    return sf.sql if "\n" in sf.sql else f"{sf.sql} /* slice {sf.id} */"
+    return f"{sql} /* slice {sf.id} */"
 
 
 def _slices_of_sql(sfs: Sequence[SlicingFunction], match: re.Match[str]) -> list[SlicingFunction]:
-    text = match["text"].strip()
-    return [sf for sf in sfs if sf.sql is not None and text in named_sql(sf)]
+    named = re.search(r"/\* slice (\w+) \*/$", match["text"].strip())
+    return [sf for sf in sfs if named and sf.sql is not None and sf.id == named[1]]
 
 
 def _slices_at(sfs: Sequence[SlicingFunction], match: re.Match[str]) -> list[SlicingFunction]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import PredicateError, TableError
 from engine.sql import name_sql, text_sql
 from engine.storage.place import Place
 
@@ -295,8 +296,19 @@ def stale_rows(
 
 def _version_sql(of: Sequence[Reading]) -> str:
     """Return a row's version and identity in SQL, by the last reading that names it."""
-    cases = [f"WHEN ({r.where or 'true'}\n) THEN {_struct(r)}" for r in reversed(of)]
+    cases = [f"WHEN {_rows_sql(r.where)} THEN {_struct(r)}" for r in reversed(of)]
     return f"CASE {' '.join(cases)} ELSE {_struct(Reading(None, '', '', ''))} END"
+
+
+def _rows_sql(where: str | None) -> str:
+    """Return what names a reading's rows: a table's metadata has it, which anybody may write."""
+    # Loads sqlglot, which only a comparison of rows needs: jobs answer --help without it.
+    from engine.predicates.predicate import rewritten
+
+    try:
+        return f"({rewritten(where)})" if where else "true"
+    except PredicateError as error:
+        raise TableError(f"a table's metadata names rows by {where!r}, which {error}") from None
 
 
 def _struct(of: Reading) -> str:

@@ -20,6 +20,23 @@ FORMATS = {
 _PART = r"(?:[A-Za-z_]\w*|`(?:[^`]|``)+`)"
 _TABLE = re.compile(rf"({_PART}(?:\.{_PART})?)\.{_PART}")
 _ABSOLUTE = re.compile(r"/|[A-Za-z][\w+.-]*:")
+# Spark reads a quoted path after one of these as the files there.
+_FORMATS_AS_SCHEMA = frozenset(
+    {
+        "avro",
+        "binaryfile",
+        "csv",
+        "delta",
+        "hudi",
+        "iceberg",
+        "jdbc",
+        "json",
+        "orc",
+        "parquet",
+        "text",
+    }
+    | {"xml"}
+)
 _SCHEMA = re.compile(rf"{_PART}(\.{_PART})?")
 
 
@@ -67,6 +84,11 @@ class Place:
     def in_catalog(self) -> bool:
         """Whether it is a name in a catalog."""
         return bool(self.schema)
+
+    @property
+    def of_format(self) -> bool:
+        """Whether it is a path after a format, which Spark reads as files: ``json.`/x` ``."""
+        return self.schema.strip("`").lower() in _FORMATS_AS_SCHEMA and "/" in self.text
 
     @property
     def is_relative(self) -> bool:

@@ -16,7 +16,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from engine.errors import MeanwhileError, TableError, listed
+from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
+from engine.predicates.predicate import rewritten
 from engine.storage.delta_log import (
     ATTEMPT,
     alone,
@@ -74,11 +75,13 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
         return None
     if place.in_catalog and not _is_delta(spark, place):
         raise no_table("table", str(place))
-    leaf = delta_leaf(_rows(spark, place))
-    commit = last_change(spark, leaf.log, leaf.version)
+    with during(f"read of {place}"):
+        leaf = delta_leaf(_rows(spark, place))
+        commit = last_change(spark, leaf.log, leaf.version)
+        rows = _rows(spark, place, leaf.version)
     return Snapshot(
         place,
-        _rows(spark, place, leaf.version),
+        rows,
         str(leaf.version),
         delta_identity(leaf, commit),
         str(commit.version),
@@ -157,12 +160,15 @@ def read_source(
         If it can't be read as what it seems to be, or if text isn't UTF-8 as it seems to be.
     """
     place = Place.of(table)
+    if place.of_format:
+        raise path_as_name(str(place))
     is_delta = _is_delta if place.in_catalog else exists
     try:
-        if kind in (None, "delta") and is_delta(spark, place):
-            return read(spark, place, "source")
-        df = _source_rows(spark, place, kind, options or {})
-        known = plan_identity(df, str(place))
+        with during(f"read of {place}"):
+            if kind in (None, "delta") and is_delta(spark, place):
+                return read(spark, place, "source")
+            df = _source_rows(spark, place, kind, options or {})
+            known = plan_identity(df, str(place))
     except AnalysisException as error:
         problem = _first_line(error)
         if place.text.isidentifier() and spark.catalog.tableExists(place.text):
@@ -172,6 +178,14 @@ def read_source(
             )
         raise TableError(f"source {place!s} can't be read: {problem}") from None
     return Snapshot(place, df, known.text, known.text, unknown=known.unknown, known_by=known.files)
+
+
+def path_as_name(table: str) -> TableError:
+    """Return the error of a path that is written as a name, as in Spark's ``json.`/x` ``."""
+    return TableError(
+        f"{table} is a path written as a table's name: write the path alone, and its format in "
+        "source.format"
+    )
 
 
 def _source_rows(
@@ -201,13 +215,16 @@ def where_partitions(df: DataFrame, where: str, partition_by: Sequence[str]) -> 
         raise no_choice(where, partition_by, "the project has no partition_by")
     only = StructType([df.schema[c] for c in partition_by])
     try:
-        chosen = df.sparkSession.createDataFrame([], only).where(where)  # analysed, not run
+        sql = rewritten(where)
+        chosen = df.sparkSession.createDataFrame([], only).where(sql)  # analysed, not run
+    except PredicateError as error:
+        raise no_choice(where, (), f"it {error}") from None
     except AnalysisException as error:
         raise no_choice(where, partition_by, _first_line(error)) from None
     if why := why_changing(chosen):
         raise no_choice(where, (), f"it {why}, and would name other rows later; write "
                                   "the values themselves")  # fmt: skip
-    return df.where(where)
+    return df.where(sql)
 
 
 def no_choice(where: str, partition_by: Sequence[str], problem: str) -> TableError:
@@ -259,7 +276,7 @@ def overwrite(
         If somebody else wrote the table meanwhile.
     """
     spark, start, attempt = df.sparkSession, time.monotonic(), uuid4().hex
-    place = Place.of(table)
+    place, where = Place.of(table), rewritten(where) if where else None
     # saveAsTable loses observations, so rows are computed before it; and rows are compared first.
     cached = df.persist() if unless is not None or (observed and place.in_catalog) else None
     try:
@@ -277,6 +294,7 @@ def overwrite(
         writer = _writer(df, place, partition_by, where, new)
         writer = writer.mode(mode).option("userMetadata", metadata)
         with (
+            during(f"write of {place}"),
             first_write(spark, place.text, attempt) if by_path else nullcontext(),
             alone(place, new),
             settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from engine.classifier import checkpoint
 from engine.classifier.bases import build_base
@@ -87,6 +89,7 @@ def test_a_checkpoint_from_before_a_setting_has_its_default(saved):
     described = json.loads(facts.read_text())
     for setting in ("attention", "indicator_loss_weight", "slice_weights", "class_weights"):
         del described["model"][setting]
+    del described["checksum"]  # which it didn't have then, either
     facts.write_text(json.dumps(described))
     loaded = checkpoint.load(path)
     assert loaded.model.attention == "snorkel"
@@ -102,8 +105,11 @@ def test_a_checkpoint_that_was_written_before_scores_as_it_did_and_is_written_th
     assert np.allclose(scores.attention[0], [0.33141828, 0.26870656, 0.39987513], atol=1e-6)
     parts = {name: getattr(loaded, name) for name in ("features", "base", "classes", "slices")}
     checkpoint.save(tmp_path / "again", loaded.model, facts=loaded.facts, **parts)
-    for name in ("checkpoint.json", "model.safetensors"):
-        assert (tmp_path / "again" / name).read_bytes() == (BEFORE / name).read_bytes()
+    again = tmp_path / "again"
+    assert (again / "model.safetensors").read_bytes() == (BEFORE / "model.safetensors").read_bytes()
+    described = json.loads((again / "checkpoint.json").read_text())
+    assert len(described.pop("checksum")) == 64
+    assert described == json.loads((BEFORE / "checkpoint.json").read_text())
 
 
 def test_typed_settings_of_a_base_are_those_that_json_holds(saved, tmp_path):
@@ -271,9 +277,87 @@ def test_a_checkpoint_of_another_format(saved, text):
     (path / "checkpoint.json").write_text(text)
     version = 99 if "99" in text else None
     assert message(EngineError, checkpoint.load, path) == (
-        f"the checkpoint at '{path}' is of format {version}, and this engine reads format 1: train "
+        f"the checkpoint at '{path}' is of format 99, which a newer engine wrote, and this engine "
+        "reads format 1: use that engine, or train it again with this one"
+        if version
+        else f"the checkpoint at '{path}' is of format None, and this engine reads format 1: train "
         "it again with this version"
     )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused(saved, number):
+    path, model = saved()
+    with torch.no_grad():
+        model.master.weight[0, 0] = number
+    save_file(dict(model.state_dict()), path / "model.safetensors")
+    assert message(EngineError, checkpoint.load, path) == (
+        f"the checkpoint at '{path}' can't be read: the weights 'master.weight' are NaN or "
+        "infinite; copy it again, or train it again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "problem"),
+    [
+        ("classes", [0], "the model tells 2 classes apart, and checkpoint.json names [0]"),
+        (
+            "classes",
+            [0, 1, 2],
+            "the model tells 2 classes apart, and checkpoint.json names [0, 1, 2]",
+        ),
+        (
+            "classes",
+            [1, True],
+            "the model tells 2 classes apart, and checkpoint.json names [1, True]",
+        ),
+        ("classes", [[], {}], "checkpoint.json is incomplete ("),
+        ("classes", None, "checkpoint.json is incomplete ("),
+        ("slices", {"other": "f"}, "checkpoint.json has other slices than the model: "),
+        ("slices", ["short"], "checkpoint.json is incomplete ("),
+        (
+            "facts",
+            {"seed": 9},
+            "its files aren't as they were written, for their checksum is another",
+        ),
+        ("facts", [], "checkpoint.json is incomplete ("),
+        ("base", {"kind": "mlp", "layers": 10**9}, "checkpoint.json is incomplete ("),
+        ("base", {"kind": "mlp", "layers": 2, "width": 10**12}, "model.safetensors does not fit"),
+        ("base", {"kind": "os.system"}, "checkpoint.json is incomplete ("),
+        ("features", {"kind": "pickle"}, "checkpoint.json is incomplete ("),
+        ("features", {"kind": "../../x"}, "checkpoint.json is incomplete ("),
+        ("model", {}, "checkpoint.json is incomplete ("),
+        ("model", {"n_classes": 3}, "checkpoint.json is incomplete ("),
+    ],
+)
+def test_what_cannot_be_true_of_a_checkpoint_is_refused(saved, part, value, problem):
+    path, _ = saved()
+    facts = path / "checkpoint.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {part: value}))
+    sentence = message(EngineError, checkpoint.load, path)
+    assert sentence.startswith(f"the checkpoint at '{path}' can't be read: {problem}")
+    assert sentence.endswith("; copy it again, or train it again")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_changed_byte_of_a_checkpoint_is_refused_or_is_space(saved, seed):
+    path, _ = saved()
+    draw = random.Random(seed)
+    file = path / draw.choice(["checkpoint.json", "model.safetensors"])
+    content = bytearray(file.read_bytes())
+    at = draw.randrange(len(content))
+    content[at] ^= 1 << draw.randrange(8)
+    whole = checkpoint.load(path)
+    file.write_bytes(bytes(content))
+    try:
+        loaded = checkpoint.load(path)
+    except EngineError as error:
+        sentence = str(error)
+        assert "\n" not in sentence
+        return
+    assert (loaded.classes, loaded.slices, loaded.facts) == (
+        whole.classes, whole.slices, whole.facts
+    )  # fmt: skip
 
 
 @pytest.mark.slow

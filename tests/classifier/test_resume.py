@@ -244,8 +244,8 @@ def test_a_state_that_is_damaged_or_of_another_format(tmp_path):
     )
     file.write_bytes(whole.replace(b'"format":"1"', b'"format":"9"'))
     assert message(EngineError, run, tmp_path) == (
-        f"the checkpoint at '{tmp_path}' is of format '9', and this engine reads format 1: train "
-        "it again with this version"
+        f"the checkpoint at '{tmp_path}' is of format 9, which a newer engine wrote, and this "
+        "engine reads format 1: use that engine, or train it again with this one"
     )
 
 

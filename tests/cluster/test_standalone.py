@@ -311,7 +311,7 @@ def test_a_checkpoint_is_sent_to_executors_that_can_not_read_its_path(
 def test_without_the_zip_one_sentence_says_what_executors_lack(options, projects):
     root = f"root={projects / 'no_zip'}"
     ran = submit("label_slices", projects / "cluster.yaml", options, root)
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert errors(ran) == [
         "error: Spark's executors cannot import 'engine': pass the zip of `make dist` with "
         "--py-files for the engine, and install what slicing functions import on every worker"
@@ -321,7 +321,7 @@ def test_without_the_zip_one_sentence_says_what_executors_lack(options, projects
 
 def test_without_deltas_jars_one_sentence_says_how_to_start(projects):
     ran = submit("label_slices", projects / "cluster.yaml", ["--master", "local[1]"])
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert errors(ran) == [
         "error: Delta Lake is not on Spark's class path: start spark-submit with --packages "
         "io.delta:delta-spark_4.1_2.13:4.3.1 (or --jars and the JARs themselves)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,14 @@ def test_a_column_that_is_not_there(bench):
     [
         ("length(text)", "is int, not boolean"),
         ("length(text) >", "is not SQL: syntax error at or near end of input"),
-        ("max(id) = 1", "can't be used: "),
-        ("no_such(text)", "can't be used: [UNRESOLVED_ROUTINE] Cannot resolve routine `no_such`"),
+        ("max(id) = 1", "calls max(), which is of many rows, and a predicate is of one"),
+        (
+            "no_such(text)",
+            "calls no_such(), which isn't one of Spark's functions that predicates may call; "
+            "allow_sql_functions: [no_such] allows a function of your own",
+        ),
+        ("user = 'x'", "names no column of the table: 'user'"),
+        ("text IN (SELECT text FROM json.`/etc/passwd`)", "has a subquery, and may look at its"),
     ],
 )
 def test_a_predicate_that_is_none(bench, where, said):
@@ -204,18 +211,24 @@ def test_partitions_that_cannot_be_chosen(bench):
         "[UNRESOLVED_COLUMN.WITH_SUGGESTION]"
     )
     assert refused(bench, "--where", "split =", **by).startswith(
-        "where='split =' can't choose partitions: it may name split only: [PARSE_SYNTAX_ERROR]"
+        "where='split =' can't choose partitions: it is not SQL: syntax error at or near end "
+        "of input"
     )
     for where, why in (
-        ("split = cast(current_date() AS string)", "it depends on the date"),
-        ("split >= concat(current_user(), now())", "it depends on the user"),
-        ("rand() < 2", "it is random"),
+        ("split >= concat(current_user(), now())", "calls current_user(), which depends on who"),
+        ("rand() < 2", "calls rand(), which answers otherwise each time"),
+        ("split IN (SELECT 'x')", "has a subquery, and may look at its own row only"),
+        ("split = 'x'; DROP TABLE t", "has a semicolon, and must be one expression"),
     ):
-        assert refused(bench, "--where", where, **by) == (
-            f"where={where!r} can't choose partitions: {why}, and would name other rows later; "
-            "write the values themselves"
+        assert refused(bench, "--where", where, **by).startswith(
+            f"where={where!r} can't choose partitions: it {why}"
         )
     source = bench.source
+    today = refused(bench, "--where", "split = string(current_date())", run_date="2024-05-01", **by)
+    assert today == (
+        f"{source} has no rows where `split` = string(CAST('2024-05-01' AS DATE)); nothing was "
+        "written"
+    )
     assert refused(bench, "--where", "split = 'none'", **by) == (
         f"{source} has no rows where split = 'none'; nothing was written"
     )
@@ -264,3 +277,40 @@ def test_what_is_there_is_not_overwritten_by_a_table(bench):
         "another place, or remove it"
     )
     assert precious.read_text() == "precious"
+
+
+def test_the_runs_date_decides_a_slice_that_asks_for_it(bench):
+    rows = [(1, dt.date(2024, 4, 30)), (2, dt.date(2024, 5, 1))]
+    bench.rows(rows, "id int, day date")
+    module = bench.module(
+        "from engine import where\npast = where('past', 'day < date(now())')\nnot_past = ~past\n"
+    )
+    settings = {
+        "slices": [
+            {"name": "late", "where": "day >= current_date"},
+            {"name": "one", "where": "id=1"},
+        ],
+        "sf_modules": [module],
+    }
+    project = bench.project(run_date="2024-05-01", **settings)
+    bench.done("label_slices", project)
+    assert bench.masks() == {
+        1: {"late": False, "one": True, "past": True, "not_past": False},
+        2: {"late": True, "one": False, "past": False, "not_past": True},
+    }
+    assert "unchanged" in bench.done("label_slices", project)
+    out = bench.done("label_slices", project, "run_date=2024-05-02")
+    assert "is made again, for this changed: run date, slices (late, not_past, past)" in out
+    assert bench.masks()[2] == {"late": False, "one": False, "past": True, "not_past": False}
+
+
+def test_a_function_of_ones_own_is_allowed_by_name(bench):
+    bench.rows(ROWS, SCHEMA)
+    bench.spark.udf.register("shouts", lambda text: text == text.upper(), "boolean")
+    slices = [{"name": "loud", "where": "shouts(text)"}]
+    assert "allow_sql_functions: [shouts]" in refused(bench, slices=slices)
+    assert refused(bench, allow_sql_functions=["reflect"]).endswith(
+        "project.yaml: allow_sql_functions: 'reflect' can't be allowed: it runs Java code"
+    )
+    bench.done("label_slices", bench.project(slices=slices, allow_sql_functions=["shouts"]))
+    assert bench.masks()[1]["loud"] is False

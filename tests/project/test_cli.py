@@ -20,7 +20,8 @@ from engine.report.sections import Section, cell
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {
-    "numpy", "pandas", "py4j", "pyarrow", "pydantic", "pyspark", "rich", "sklearn", "torch", "yaml",
+    "numpy", "pandas", "py4j", "pyarrow", "pydantic", "pyspark", "rich", "sklearn", "sqlglot",
+    "torch", "yaml",
 }  # fmt: skip
 JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
 
@@ -55,8 +56,8 @@ def test_a_job_without_a_project_says_so(job, capsys):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_a_project_that_is_not_there_is_one_sentence_and_status_1(job, capsys):
-    assert importlib.import_module(f"jobs.{job}").main(["--project", "no.yaml"]) == 1
+def test_a_project_that_is_not_there_is_one_sentence_and_status_2(job, capsys):
+    assert importlib.import_module(f"jobs.{job}").main(["--project", "no.yaml"]) == 2
     assert capsys.readouterr() == (
         "",
         "error: no.yaml: it can't be read: No such file or directory\n",
@@ -86,7 +87,7 @@ def test_help_loads_none_of_the_heavy_packages():
 def test_a_job_runs_as_a_module():
     command = [sys.executable, "-m", "jobs.label_slices", "--project", "no.yaml", "seed=1"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert (ran.returncode, ran.stdout) == (1, "")
+    assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "error: no.yaml: it can't be read: No such file or directory\n"
 
 
@@ -97,7 +98,7 @@ def failing(error):
     return job
 
 
-ARGS = argparse.Namespace(verbose=False)
+ARGS = argparse.Namespace(verbose=False, debug=False)
 
 
 def test_a_jobs_exit_status(capsys):
@@ -109,17 +110,40 @@ def test_a_jobs_exit_status(capsys):
     assert capsys.readouterr().err == "error: t has no rows; nothing was written\ninterrupted\n"
 
 
-def test_verbose_logs_the_traceback(caplog, capsys):
-    assert cli.run(failing(no_rows("t")), argparse.Namespace(verbose=True)) == 1
+@pytest.mark.parametrize("option", ["verbose", "debug"])
+def test_debug_logs_the_traceback(option, caplog, capsys):
+    args = argparse.Namespace(**{"verbose": False, "debug": False, option: True})
+    assert cli.run(failing(no_rows("t")), args) == 1
     (logged,) = caplog.records  # not caplog.text: PySpark may have made its format JSON
     assert logged.exc_info is not None
     assert logged.exc_info[0] is TableError
     assert "error: t has no rows; nothing was written\n" in capsys.readouterr().err
 
 
-def test_what_is_no_error_of_the_engine_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        cli.run(failing(ZeroDivisionError()), ARGS)
+def test_what_is_no_error_of_the_engine_is_a_sentence_too(capsys):
+    assert cli.run(failing(ZeroDivisionError("by zero")), ARGS) == 2
+    assert capsys.readouterr().err == (
+        "error: unexpected ZeroDivisionError: by zero (--debug shows all of it)\n"
+    )
+
+
+def test_what_a_job_prints_has_no_secret_and_commands_no_terminal(capsys):
+    def job(args):
+        print("read jdbc:postgresql://ann:hunter2@db/x?password=hunter2 \x1b[2Jok")
+        print("\x1b]0;owned\x07spark.x.token=abc", file=sys.stderr)
+
+    assert cli.run(job, ARGS) == 0
+    out, err = capsys.readouterr()
+    assert out == "read jdbc:postgresql://***@db/x?password=*** ok\n"
+    assert err == "spark.x.token=***\n"
+
+
+def test_help_has_the_exit_statuses(capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module("jobs.label_slices").main(["--help"])
+    out = capsys.readouterr().out
+    assert "exit status:\n  0    done" in out
+    assert "--debug" in out
 
 
 def test_overrides_come_after_options():
