@@ -101,28 +101,21 @@ def _without_values(text: str) -> Iterator[str]:
     yield text[at:]
 
 
-def without_secrets(value: Any, key: str = "") -> Any:
-    """Return settings or facts without secrets, in lists and dicts of any depth.
+def without_secrets(value: Any) -> Any:
+    """Return facts whose texts show no secrets, in lists and dicts of any depth.
 
-    Parameters
-    ----------
-    value
-        What JSON can hold.
-    key
-        What it is called.
+    What a text is called hides nothing: a slice may be called ``token``.
 
     Examples
     --------
-    >>> without_secrets({"url": "https://u:p@h/", "options": {"password": "x", "n": 1}})
-    {'url': 'https://***@h/', 'options': {'password': '***', 'n': 1}}
+    >>> without_secrets({"url": "https://u:p@h/", "slices": {"token": "a1b2"}, "n": [1, None]})
+    {'url': 'https://***@h/', 'slices': {'token': 'a1b2'}, 'n': [1, None]}
     """
     if isinstance(value, Mapping):
-        return {k: without_secrets(v, str(k)) for k, v in value.items()}
+        return {k: without_secrets(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [without_secrets(one, key) for one in value]
-    if isinstance(value, str):
-        return HIDDEN if key and SECRET_KEY.search(key) else redacted(value)
-    return value
+        return [without_secrets(one) for one in value]
+    return redacted(value) if isinstance(value, str) else value
 
 
 def plain_text(text: str) -> str:

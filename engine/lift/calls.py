@@ -18,7 +18,6 @@ from zoneinfo import ZoneInfo
 from engine.lift.effects import raising, then
 from engine.lift.expressions import call_name, constant_call, with_matches
 from engine.lift.methods import Methods
-from engine.lift.notes import is_random
 from engine.lift.patterns import RE_FUNCTIONS
 from engine.lift.scope import (
     Bound,
@@ -38,6 +37,7 @@ from engine.lift.scope import (
 from engine.ops.functions import Function, known_function
 from engine.ops.operations import METHODS, OPERATIONS, Op, written
 from engine.slicing.expr import Const, Expr
+from engine.slicing.fingerprint.chance import is_random
 from engine.slicing.origin import is_own
 from engine.slicing.rows import Row
 

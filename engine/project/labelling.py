@@ -26,6 +26,7 @@ from engine.predicates.predicate import rewritten
 from engine.project.job_tables import Output, check_source
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
+from engine.redaction import redacted
 from engine.report.sections import Section
 from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
@@ -324,9 +325,12 @@ def write_counts(
     now, prints = dt.datetime.now(dt.UTC), facts["slices"]
     definitions = run.slices.definitions
     slices = [
-        (sf.id, sf.name, sf.description, prints[sf.id], str(sf.kind), now, definitions.get(sf.id))
+        (
+            sf.id, sf.name, redacted(sf.description), prints[sf.id], str(sf.kind), now,
+            definitions.get(sf.id),
+        )
         for sf in plan.sfs
-    ]
+    ]  # fmt: skip
     catalogue = upsert(
         local_rows(spark, slices, _CATALOGUE),
         project.place("slices"),

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from engine.masks.splits import split_name
 from engine.metrics.inference.significance import mark
+from engine.redaction import readable
 from engine.report.sections import Line, Section, cell, ends, worst_first
 
 _STATUS = {
@@ -68,7 +69,7 @@ def render(
     """
     pages = Environment(
         loader=PackageLoader("engine.report"), autoescape=True, undefined=StrictUndefined,
-        keep_trailing_newline=True,
+        keep_trailing_newline=True, finalize=_shown,
     )  # fmt: skip
     splits = figures.groupby("split", sort=False, dropna=False)
     return pages.get_template("page.html.jinja").render(
@@ -82,6 +83,11 @@ def render(
         text_of=cell,
         points=_points,
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return what the page shows of a value: a text without secrets and control characters."""
+    return readable(value) if type(value) is str else value
 
 
 def _split_table(

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import PredicateError, TableError
+from engine.redaction import redacted
 from engine.sql import name_sql, text_sql
 from engine.storage.place import Place
 
@@ -165,7 +166,7 @@ def deciding(facts: Any) -> Any:
         return [deciding(one) for one in facts]
     if isinstance(facts, dict):
         return {k: deciding(v) for k, v in facts.items() if k not in _ONLY_READ}
-    return facts
+    return redacted(facts) if isinstance(facts, str) else facts  # as they are stored
 
 
 def changes(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:

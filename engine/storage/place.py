@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from engine.redaction import redacted
 from engine.sql import name_sql
 
 FORMATS = {
@@ -47,7 +48,7 @@ class Place:
     Attributes
     ----------
     text
-        As its user wrote it, and as messages show it.
+        As its user wrote it; messages, facts and tables show it without secrets.
     schema
         The schema of a table in a catalog; empty for paths and URIs.
     format
@@ -110,7 +111,7 @@ class Place:
         (writer.saveAsTable if self.in_catalog else writer.save)(self.text)
 
     def __str__(self) -> str:
-        return self.text
+        return redacted(self.text)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
 from engine.predicates.predicate import rewritten
+from engine.redaction import without_secrets
 from engine.storage.delta_log import (
     ATTEMPT,
     alone,
@@ -290,7 +291,7 @@ def overwrite(
         by_path = new and not place.in_catalog
         # A catalog makes no table where a write that failed left files, but replaces one.
         mode = "errorifexists" if first and by_path else "overwrite"
-        metadata = json.dumps({**facts, ATTEMPT: attempt}, sort_keys=True)
+        metadata = json.dumps({**without_secrets(facts), ATTEMPT: attempt}, sort_keys=True)
         writer = _writer(df, place, partition_by, where, new)
         writer = writer.mode(mode).option("userMetadata", metadata)
         with (

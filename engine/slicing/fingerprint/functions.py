@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator
 
 from engine.slicing.fingerprint import places
+from engine.slicing.fingerprint.chance import unrepeatable
 from engine.slicing.fingerprint.changes import Changes
 from engine.slicing.fingerprint.code import cells, global_names, imported_names, is_importable
 from engine.slicing.fingerprint.modules import (
@@ -40,7 +41,8 @@ def function_parts(f: types.FunctionType, changes: Changes) -> Parts:
         (called, Parts("unknown:import", unknown=why)) for called, why in uses.unknown.items()
     ]
     below += [(remark, getattr(f, remark)) for remark in sorted(changes.changed.remarks)]
-    return Parts(f"function:{text}", [(f"{f.__code__.co_name}.{n}", v) for n, v in below])
+    below = [(f"{f.__code__.co_name}.{n}", v) for n, v in below]
+    return Parts(f"function:{text}", below, unknown=unrepeatable(f))
 
 
 @functools.lru_cache(maxsize=100_000)
