@@ -62,18 +62,47 @@ def load_project(path: str | Path, overrides: Sequence[str] = ()) -> Project:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        settings = _value(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(str(path), f"it can't be read: {error.strerror}") from None
+    except RecursionError:
+        raise ConfigError(str(path), "it has too many levels") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError(str(path), f"it is not YAML: {place}{error.problem}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _NO_VALUES as error:
         raise ConfigError(str(path), f"it is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         raise ConfigError(str(path), "it must be a mapping of settings")
     return settings
+
+
+# What PyYAML raises of texts that aren't YAML, or have values that aren't what their tags say.
+_NO_VALUES = (yaml.YAMLError, ValueError, AttributeError, TypeError, KeyError, OverflowError)
+_MOST = 1_000_000  # values, once what aliases stand for is written out
+
+
+def _value(text: str) -> Any:
+    """Return what a YAML text says; nothing in it is code, and no short one is huge."""
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None and _size(node, {}) > _MOST:
+            raise ValueError(f"it has more than {_MOST:,} values, with what its aliases stand for")
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Count values below a node, each as often as aliases name it."""
+    if id(node) not in sizes:
+        sizes[id(node)] = _MOST + 1  # of one that has itself in it
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        below = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        sizes[id(node)] = min(1 + sum(_size(one, sizes) for one in below), _MOST + 1)
+    return sizes[id(node)]
 
 
 class _Loader(yaml.SafeLoader):
@@ -101,8 +130,10 @@ def _override(settings: dict[str, Any], text: str) -> None:
         if not isinstance(level, dict):
             raise ConfigError(text, f"{parent!r} is not a group of settings")
     try:
-        level[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
+        level[last] = _value(value)
+    except RecursionError:
+        raise ConfigError(text[:60], "the value has too many levels") from None
+    except _NO_VALUES:
         level[last] = value
 
 

@@ -31,6 +31,9 @@ from engine.project.group_settings import (
 )
 from engine.storage.place import Place, Root
 
+# Short enough that what stands before and after it fits into 255 bytes.
+_FILE_NAME = re.compile(r"[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}")
+
 
 class Project(Settings):
     """A project: what is read, which slices there are, what is written where.
@@ -239,7 +242,7 @@ class Project(Settings):
         own = (m for m, settings in self.predictions.items() if settings.table is None)
         catalog = self.tables.in_catalog
         for model_id in dict.fromkeys([self.baseline.model_id, self.classifier.model_id, *own]):
-            if not model_id or set(model_id) & set("/\\\0") or model_id in {".", ".."}:
+            if not _FILE_NAME.fullmatch(model_id) or model_id in {".", ".."}:
                 raise ValueError(f"model id {model_id!r} can't be a part of a file's name")
             if catalog and not re.fullmatch(r"\w+", model_id, re.ASCII):
                 raise ValueError(

@@ -74,7 +74,15 @@ def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:
             error = SyntaxError(error.msg)
         raise InputError(
             f"the module {module!r} can't be imported: {type(error).__name__}: {error}{place}"
+            f"{_package_of(module) if isinstance(error, ModuleNotFoundError) else ''}"
         ) from error
+
+
+def _package_of(module: str) -> str:
+    """Say where Python finds the package of a module: another one may come first on the path."""
+    top, dot, _ = module.partition(".")
+    places = list(getattr(sys.modules.get(top), "__path__", ()))
+    return f"; the package {top!r} is the one in {places[0]}" if dot and places else ""
 
 
 def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:

@@ -156,6 +156,7 @@ def delta_jars() -> list[Path]:
 
 def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     check_java()
+    _check_folders(os.environ.get("SPARK_LOCAL_DIRS", ""))
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
@@ -164,6 +165,21 @@ def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     logging.getLogger("py4j").setLevel(logging.ERROR)
     local = builder.master("local[*]").config("spark.jars", jars)
     return local.config(map={**_LOCAL, **conf}).getOrCreate()
+
+
+def _check_folders(names: str) -> None:
+    """Check the folders for what Spark has no memory for; where none is named it has one itself."""
+    for name in filter(None, names.split(",")):
+        place = Path(name)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        except OSError:
+            raise SetupError(
+                f"SPARK_LOCAL_DIRS names {name!r}, where Spark can't write what it has no memory "
+                "for: name a folder that can be written, or unset it"
+            ) from None
 
 
 def _submitted(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
