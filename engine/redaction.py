@@ -140,22 +140,33 @@ def readable(text: str) -> str:
     return redacted(plain_text(text))
 
 
+def terminal(stream: TextIO) -> TextIO:
+    """Return the stream below a :class:`Readable`, for bars, which command the terminal."""
+    return stream.below if isinstance(stream, Readable) else stream
+
+
 class Readable:
-    """A stream to people: what is written to it is made readable first."""
+    """A stream to people: what is written to it is made readable first.
+
+    Attributes
+    ----------
+    below
+        The stream that it writes to.
+    """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self.below = stream
 
     def write(self, text: str) -> int:
         """Write a text; what the stream's coding lacks is written as escapes."""
         shown = readable(text)
         try:
-            self._stream.write(shown)
+            self.below.write(shown)
         except UnicodeEncodeError as error:
-            self._stream.write(
+            self.below.write(
                 shown.encode(error.encoding, "backslashreplace").decode(error.encoding)
             )
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.below, name)

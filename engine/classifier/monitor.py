@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from engine.classifier.settings import TrainerConfig, monitored, unusable_monito
 from engine.errors import listed
 from engine.metrics import catalog as spec
 from engine.metrics.catalog import OVERALL, MetricSpec, badness
+from engine.redaction import terminal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -101,7 +103,7 @@ def screen(config: TrainerConfig, steps: int) -> Iterator[Screen]:
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = Console(file=terminal(sys.stderr))
     hidden = not (config.progress_bar and console.is_terminal)
     with Progress(*columns, console=console, disable=hidden) as progress:
         advance = partial(progress.advance, progress.add_task("training", total=steps))
