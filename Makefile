@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest check coverage fuzz study simulate bench-label bench-patterns bench-many bench-corpus bench-scale bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-all test-oldest check coverage fuzz chaos study simulate bench-label bench-patterns bench-many bench-corpus bench-scale bench-incremental bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -61,6 +61,10 @@ fuzz: $(DEV) ## compare every tier with Python on made-up functions: make fuzz R
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.fuzz --rows $(or $(ROWS),1000000) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SPARK),--spark $(SPARK)) $(if $(TIERS),--tiers "$(TIERS)")
 
+chaos: $(DEV) ## let each call of each job fail, run it again, compare tables: make chaos FOLDER=/tmp/chaos
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos $(or $(KIND),exceptions) \
+		$(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
+
 simulate: $(DEV) ## what do intervals cover, and do tests cry wolf? write docs/statistics.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.simulate
 
@@ -78,6 +82,9 @@ bench-corpus: $(DEV) ## measure the corpus's functions, each alone, against a Py
 
 bench-scale: $(DEV) ## measure the CPU time of both jobs over 10^7 rows and twelve functions
 	@$(BIN)/python -m tests.benchmarks.claims bench_scale
+
+bench-incremental: $(DEV) ## measure nights: rows that came, a function that was edited, nothing
+	@$(BIN)/python -m tests.benchmarks.claims bench_incremental
 
 bench-chains: $(DEV) ## measure functions behind preprocessors against a Python loop
 	@$(BIN)/python -m tests.benchmarks.claims bench_chains

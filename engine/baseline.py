@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 
 from engine.errors import CheckpointError, DatasetError, InputError, SettingError, listed
 from engine.metrics.classes import different
+from engine.storage.texts import replace_text
 
 FORMAT = 1
 _FILE, _OLD_FILE = "baseline.json", "pipeline.joblib"
@@ -94,7 +95,7 @@ class Baseline:
         content, file = json.dumps(described, indent=1) + "\n", folder / _FILE
         if file.is_file() and file.read_text(encoding="utf-8") == content:
             return False
-        file.write_text(content, encoding="utf-8")
+        replace_text(file, content)
         (folder / _OLD_FILE).unlink(missing_ok=True)  # of the model that was here before
         return True
 

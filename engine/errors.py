@@ -116,6 +116,26 @@ class MeanwhileError(EngineError):
         )
 
 
+class HeldError(EngineError):
+    """Another run holds a table that a job would write."""
+
+    def __init__(self, job: str, table: str, holder: str, seconds: float) -> None:
+        super().__init__(
+            f"{job} can't write {table}: it is held by {holder}; waited {seconds:g} s for it "
+            "(runs.wait_seconds). Run it again once that one has ended, or stop that one"
+        )
+
+
+class LostError(EngineError):
+    """A run was taken for dead, and another one has its tables."""
+
+    def __init__(self, run: str, by: str) -> None:
+        super().__init__(
+            f"run {run} gave no sign for so long that another run took its tables: {by}; what "
+            "it wrote doesn't count, so run it again"
+        )
+
+
 class MaskError(InputError):
     """A table's masks aren't there or can't be read."""
 

@@ -4,6 +4,7 @@ Reads the mask table and prediction tables, joined by key. Writes the metrics ta
 run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
 intervals; + marks slices that are better than the rows outside them, - those that are worse
 (corrected p-value), ~ what differs where neither way is better, ? too few rows to be tested.
+What was evaluated before is shown again, without reading a row.
 
   python -m jobs.evaluate_slices --project conf/spam.yaml
   python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
@@ -21,18 +22,21 @@ from engine.project import cli
     __doc__,
     model={"action": "append", "metavar": "ID", "help": "a model to evaluate; all by default"},
     explain={"action": "store_true", "help": "say what each metric costs and rests on, and stop"},
+    force={"action": "store_true", "help": "evaluate again though nothing changed"},
 )
 def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     from engine.project import audit
-    from engine.project.evaluating import evaluation_input, own_metrics
+    from engine.project.evaluating import REPORT, evaluation_input, own_metrics
     from engine.project.stale import stale_models
+    from engine.storage import tables
     from engine.storage.lineage import readings
 
     project = cli.project_of(args)
     own = own_metrics(project, cli.module_folders(args))
     spark = cli.session(project, "evaluate_slices")
-    data = evaluation_input(spark, project, own, args.model)
+    run = cli.run_of(project, spark, "evaluate_slices", project.place("metrics"))
+    data = evaluation_input(run.runs, project, own, args.model)
     for model in data.models.values():
         for snapshot in model.snapshots:
             cli.tell_files(snapshot)
@@ -42,22 +46,32 @@ def main(args: argparse.Namespace) -> None:
     masks, level = data.masks, project.certainty.level
     if other := data.columns.other_version(readings(masks.facts)):
         cli.log.warning("%s", other)
+    if not args.force and (before := data.earlier()):
+        with run:
+            run.reads(*data.snapshots)
+            written = run.writes(tables.unchanged(before.metrics))
+        for section in before.sections:
+            cli.tell(section)
+        print(f"unchanged {project.file(REPORT)}")
+        print(written)
+        return
     stale = stale_models(project, data.rows, masks, data.stored)
     n = len(data.table.ids)
     cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
     evaluation = data.measure()
-    written = data.record(evaluation.table, stale)
+    with run:
+        run.reads(*data.snapshots)
+        written = data.record(run, evaluation.table, stale)
     splits = audit.splits_shown(project, evaluation)
-    for section in [s for split in splits for s in audit.figures(evaluation, split, level)]:
+    figures = [s for split in splits for s in audit.figures(evaluation, split, level)]
+    for section in figures:
         cli.tell(section)
     shown = []
     for section in audit.around(data, evaluation, splits[-1]):
         cli.tell(section)
         shown.append(section)
-    report = project.file("report.html")
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(audit.page(data, evaluation, stale, shown), encoding="utf-8")
-    print(f"wrote {report}")
+    page = audit.page(data, evaluation, stale, shown)
+    print(f"wrote {data.write_report(page, [*figures, *shown])}")
     cli.tell_again(written, () if written.changed else data.unknown)
     print(written)
 

@@ -44,7 +44,13 @@ def main(args: argparse.Namespace) -> None:
     from engine.masks.reader import read_masks, view_select
     from engine.project import slices, sql_texts
     from engine.project.job_tables import check_roles
-    from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
+    from engine.project.labelling import (
+        OUTPUTS,
+        Labelling,
+        coverage_section,
+        view_note,
+        write_counts,
+    )
     from engine.storage import tables
 
     if args.profile and not args.explain:
@@ -52,7 +58,9 @@ def main(args: argparse.Namespace) -> None:
     project = cli.project_of(args)
     if args.view:
         spark = cli.session(project, "label_slices")
-        packed = tables.read(spark, project.place("masks"), "mask table")
+        packed = cli.run_of(project, spark, "label_slices").runs.read(
+            project.place("masks"), "mask table"
+        )
         print(view_select(read_masks(packed.df), packed.place))
         return
     where = sql_texts.partitions(project, args.where)
@@ -68,31 +76,39 @@ def main(args: argparse.Namespace) -> None:
             "carried": project.carry,
         },
     )
-    resolved = slices.resolve(project, source, own, args.repin)
+    run = cli.run_of(project, spark, "label_slices", *map(project.place, OUTPUTS))
+    resolved = slices.resolve(project, source, own, run.runs, args.repin)
     for line in resolved.notes:
         print(line)
-    run = Labelling(project, source, resolved, roles)
+    labelling = Labelling(project, source, resolved, roles)
     if args.explain:
-        print(run.explain())
+        print(labelling.explain())
         if args.profile:
-            print(run.profile())
+            print(labelling.profile())
         return
-    output = run.output(where)
-    same = output.same(args.force)
-    if same is not None and run.has_masks(output, same):
-        written = tables.unchanged(same)
-    else:
-        cli.tell_changes(str(output.place), output.stored_facts, output.facts)
-        written = run.label(output, same)
-    if same is not None:
-        cli.tell_again(written, run.unknown)
-    facts = output.facts if written.changed else output.stored_facts
-    masks = tables.read(spark, written.place)
-    counts, records = write_counts(run, masks, facts)
-    cli.show(coverage_section(run.plan, counts))
+    with run:
+        run.reads(source)
+        output = labelling.output(run.runs, where)
+        if output.same(args.force) is None or labelling.unknown:
+            output = labelling.own(run, output)
+        same = output.same(args.force)
+        if same is not None and labelling.has_masks(output, same):
+            written = run.writes(tables.unchanged(same))
+        else:
+            cli.tell_changes(str(output.place), output.stored_facts, output.facts)
+            part = labelling.increment(output, same)
+            if output.stored:
+                print(part)
+            written = labelling.label(run, output, same, part)
+        if same is not None:
+            cli.tell_again(written, labelling.unknown)
+        facts = output.facts if written.changed else output.stored_facts
+        masks = run.runs.read(written.place)
+        counts, records = write_counts(run, labelling, masks, facts)
+        cli.show(coverage_section(labelling.plan, counts))
     for commit in (written, *records):
         print(commit)
-    if note := view_note(run, masks):
+    if note := view_note(project, masks):
         print(note)
 
 

@@ -36,17 +36,26 @@ def main(args: argparse.Namespace) -> None:
     scores = Scores.of(project, args.heads, partitions(project, args.where))
     spark = cli.session(project, "score_table")
     source = cli.source(project, spark)
+    table = project.prediction_table(project.classifier.model_id)
+    run = cli.run_of(project, spark, "score_table", table)
     scores.check(source)
-    compare_slices(project, spark, scores.folder, scores.checkpoint.slices, args.heads)
-    output = scores.output(source)
-    same = output.same(args.force)
-    if same is not None and source.unknown is None:
-        print(tables.unchanged(same))
-        return
-    cli.tell_changes(str(output.place), output.stored_facts, output.facts)
-    df, n = scores.rows(source, output)
-    cli.log.info(f"scoring {n:,} rows of {source.name} on executors")
-    written = scores.write(df, output, same, args.send)
+    compare_slices(project, run.runs, scores.folder, scores.checkpoint.slices, args.heads)
+    with run:
+        run.reads(source)
+        run.leaves(scores.folder, scores.identity)
+        output = scores.output(run.runs, source)
+        if output.same(args.force) is None or source.unknown:
+            facts = output.facts
+            run.own(output.place, lambda there: tables.same(there, facts))
+            output = scores.output(run.runs, source)
+        same = output.same(args.force)
+        if same is not None and source.unknown is None:
+            print(run.writes(tables.unchanged(same)))
+            return
+        cli.tell_changes(str(output.place), output.stored_facts, output.facts)
+        df, n = scores.rows(source, output)
+        cli.log.info(f"scoring {n:,} rows of {source.name} on executors")
+        written = scores.write(run, df, output, same, args.send)
     if same is not None and source.unknown:
         cli.tell_again(written, [source.unknown])
     print(written)

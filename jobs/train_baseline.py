@@ -40,32 +40,43 @@ def main(args: argparse.Namespace) -> None:
     check_key_names(source.name, project.join_columns)
     model_id = project.baseline.model_id
     place, folder = project.prediction_table(model_id), project.file(f"models/{model_id}")
-    facts = facts_of(project, source)
-    output = Output(place, tables.find(spark, place), facts)
-    same = output.same(args.force)
-    has_model = tables.same(stored_facts(folder), facts)  # the folder may have been removed
-    if same is not None and has_model and source.unknown is None:
-        print(tables.unchanged(same))
-        return
-    cli.tell_changes(str(place), output.stored_facts, facts)
-    check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
-    baseline = fit(project, source, text, label)
-    verb = "wrote" if baseline.save(folder, facts) else "unchanged"
-    cli.log.info(f"scoring {source.name} on executors")
-    predictions = with_predictions(
-        source.df,
-        keep=project.join_columns,
-        inputs=[text],
-        label=label,
-        weight=project.weight,
-        model_id=model_id,
-        classes=project.classes,
-        identity=f"{facts} {baseline.fitted}",  # the same facts may be of other rows
-        load=partial(predictor, baseline, text, len(project.classes)),
+    facts, run = (
+        facts_of(project, source),
+        cli.run_of(project, spark, "train_baseline", place, folder),
     )
-    written = tables.overwrite(
-        predictions, place, facts=facts, partition_by=project.partition_by, unless=same
-    )
+    with run:
+        run.reads(source)
+        has_model = tables.same(stored_facts(folder), facts)  # the folder may have been removed
+        stored = run.runs.find(place)
+        if args.force or not (stored and tables.same(stored.facts, facts) and has_model):
+            run.own(place, lambda there: has_model and tables.same(there, facts))
+            stored = run.runs.find(place)
+        output = Output(place, stored, facts)
+        same = output.same(args.force)
+        if same is not None and has_model and source.unknown is None:
+            print(run.writes(tables.unchanged(same)))
+            return
+        cli.tell_changes(str(place), output.stored_facts, facts)
+        check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
+        baseline = fit(project, source, text, label)
+        cli.log.info(f"scoring {source.name} on executors")
+        predictions = with_predictions(
+            source.df,
+            keep=project.join_columns,
+            inputs=[text],
+            label=label,
+            weight=project.weight,
+            model_id=model_id,
+            classes=project.classes,
+            identity=f"{facts} {baseline.fitted}",  # the same facts may be of other rows
+            load=partial(predictor, baseline, text, len(project.classes)),
+        )
+        written = run.overwrite(
+            predictions, place, facts=facts, partition_by=project.partition_by, unless=same
+        )
+        # The model comes last: until the run is accepted, predictions of the one before count.
+        verb = "wrote" if baseline.save(folder, facts) else "unchanged"
+        run.leaves(folder, baseline.fitted)
     if same is not None and source.unknown:
         cli.tell_again(written, [source.unknown])
     print(f"{verb} {folder}: scikit-learn pipeline, classes {project.classes}")

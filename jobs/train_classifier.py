@@ -22,27 +22,28 @@ from engine.project import cli
 )
 def main(args: argparse.Namespace) -> None:
     """Train the classifier of one project."""
-    from engine.classifier.checkpoint import check_target, stored_facts
+    from engine.classifier.checkpoint import check_target, settle, stored_facts
     from engine.classifier.settings import feature_spec
     from engine.masks.layout import slices_of
     from engine.project import sample as samples
     from engine.project.job_tables import check_roles
     from engine.project.stale import stale_masks
     from engine.project.training import SAMPLE, check_setup, deciding_facts, facts_of, train
-    from engine.storage import tables
+    from engine.scoring import identity_of
 
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
     inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
-    masks = tables.read(spark, project.place("masks"), "mask table")
+    folder = project.file(f"models/{project.classifier.model_id}")
+    run = cli.run_of(project, spark, "train_classifier", folder)
+    masks = run.runs.read(project.place("masks"), "mask table")
     source = cli.source(project, spark)
     check_roles(source, {"input": inputs, "label": [label], "group": [project.sample.group]})
     samples.check_sample_names(source.name, [*project.join_columns, *inputs])
     stale = stale_masks(project, masks, source)
     if source.unknown:
         cli.log.warning("%s, so the masks may be of other rows: label again first", source.unknown)
-    folder = project.file(f"models/{project.classifier.model_id}")
     slices, facts = slices_of(masks.df.schema), facts_of(project, masks, source, stale)
     check_setup(project.classifier, list(slices), len(project.classes))
     check_target(folder)
@@ -50,19 +51,27 @@ def main(args: argparse.Namespace) -> None:
     same = deciding_facts(stored) == deciding_facts(facts) and not args.force
     unchanged = f"unchanged {folder}: checkpoint of {len(slices)} slices"
     if same and source.unknown is None:
+        with run:
+            run.reads(source, masks)
+            run.leaves(folder, identity_of(folder))
         print(unchanged)
         return
     cli.tell_changes(str(folder), deciding_facts(stored), deciding_facts(facts))
-    sample = samples.draw_sample(project, masks, source, list(slices), inputs)
-    facts[SAMPLE] = samples.sample_digest(sample)
-    same_rows = stored.get(SAMPLE) == facts[SAMPLE]
-    if same:
-        came = "the sample is the same" if same_rows else "the sample has other rows"
-        print(f"{source.unknown}: looked at again, and {came}")
-    if same and same_rows:
-        print(unchanged)
-        return
-    sections, lines = train(project, sample, slices, facts, folder)
+    with run:
+        run.reads(source, masks)
+        run.hold()
+        settle(folder)
+        sample = samples.draw_sample(run.runs, project, masks, source, list(slices), inputs)
+        facts[SAMPLE] = samples.sample_digest(sample)
+        same_rows = stored.get(SAMPLE) == facts[SAMPLE]
+        if same:
+            came = "the sample is the same" if same_rows else "the sample has other rows"
+            print(f"{source.unknown}: looked at again, and {came}")
+        if same and same_rows:
+            print(unchanged)
+            return
+        sections, lines = train(project, sample, slices, facts, folder)
+        run.leaves(folder, identity_of(folder))
     for section in sections:
         cli.show(section)
     for line in lines:

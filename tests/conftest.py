@@ -174,12 +174,13 @@ class Bench:
         return {r.pop("id"): r for r in self.read(self.place("masks"))}
 
     def versions(self) -> Mapping[str, int]:
-        """Return the newest version of every table of the project."""
+        """Return the newest version of every table of the project, but of that of its runs."""
         logs = (self.folder / "out").glob("*/_delta_log/*.json")
         newest: dict[str, int] = {}
         for log in logs:
             name = log.parent.parent.name
             newest[name] = max(newest.get(name, -1), int(log.stem))
+        newest.pop("runs", None)  # each run adds a row
         return newest
 
 

@@ -213,7 +213,7 @@ def save(
         )
     target = Path(path)
     check_target(target)
-    before = target.exists()
+    before, moved = target.exists(), False
     described = {
         "format": FORMAT,
         "model": {name: getattr(model, name) for name in MODEL},
@@ -231,7 +231,9 @@ def save(
             "be texts, numbers, lists and dicts"
         ) from e
     described = json.loads(text)  # what a reader will have, whose checksum is written
-    fresh, aside = (target.parent / f".{target.name}.{uuid4().hex}" for _ in range(2))
+    fresh, aside = target.parent / f".{target.name}.{uuid4().hex}", _aside(target)
+    if folder_of(target) != target:
+        aside.rename(target)
     fresh.mkdir(parents=True)
     try:
         save_file(unshared(model.state_dict()), fresh / WEIGHTS)
@@ -239,10 +241,11 @@ def save(
         (fresh / FACTS).write_text(json.dumps(described, indent=1), encoding="utf-8")
         if target.exists():
             target.rename(aside)
+            moved = True
         fresh.rename(target)
     except BaseException as error:
         # Another run's, which stays.
-        meanwhile = target.exists() and (aside.exists() or not before)
+        meanwhile = target.exists() and (moved or not before)
         if aside.exists() and not meanwhile:
             aside.rename(target)
         shutil.rmtree(fresh, ignore_errors=True)
@@ -252,6 +255,33 @@ def save(
     finally:
         if target.exists():
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def folder_of(path: str | os.PathLike[str]) -> Path:
+    """Return where a checkpoint is: at its path, or beside it if its replacement was cut short."""
+    target = Path(path)
+    return _aside(target) if not target.exists() and _aside(target).is_dir() else target
+
+
+def _aside(target: Path) -> Path:
+    """Return where a checkpoint is put while another one takes its place."""
+    return target.parent / f".{target.name}.before"
+
+
+def settle(path: str | os.PathLike[str]) -> None:
+    """Set right what a process that died while it saved left, where no other one saves.
+
+    Parameters
+    ----------
+    path
+        The checkpoint's folder.
+    """
+    target = Path(path)
+    if folder_of(target) != target:
+        _aside(target).rename(target)
+    shutil.rmtree(_aside(target), ignore_errors=True)
+    for left in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 32}"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -282,7 +312,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         When it is of another format.
         When a file is truncated or the two don't fit each other.
     """
-    folder = Path(path)
+    folder = folder_of(path)
     described = _described(folder)
     version = described.get("format") if isinstance(described, dict) else None
     if version != FORMAT:
@@ -364,7 +394,7 @@ def _rebuild(described: Mapping[str, Any], weights: Path) -> Checkpoint:
 def stored_facts(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     """Return the facts of a checkpoint without loading its weights; empty where there is none."""
     try:
-        described = _described(Path(path))
+        described = _described(folder_of(path))
     except CheckpointError:
         return {}
     return described.get("facts", {}) if isinstance(described, dict) else {}

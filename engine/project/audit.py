@@ -18,7 +18,6 @@ from engine.project.stale import StaleModel
 from engine.report import sections
 from engine.report.page import render
 from engine.report.sections import Section
-from engine.storage import tables
 
 NEARLY = 0.95  # Jaccard index from which two slices are nearly the same
 _WORST_SLICES = 3
@@ -122,7 +121,7 @@ def _title(first: str, second: str | None = None) -> str:
 
 def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:
     """Return how figures moved over the last runs in the metrics table, this one among them."""
-    metrics = tables.read(data.rows.sparkSession, data.project.place("metrics")).df
+    metrics = data.runs.read(data.project.place("metrics")).df
     models, names = list(evaluation.spec.models), list(evaluation.table["metric"].unique())
     ours = metrics.where(F.col("model_id").isin(models) & F.col("metric").isin(names))
     run = F.dense_rank().over(Window.orderBy(F.desc("run_ts"), "run_id"))

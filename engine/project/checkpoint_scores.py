@@ -10,10 +10,11 @@ from pathlib import Path
 from pyspark.sql import DataFrame
 
 import engine
-from engine.classifier.checkpoint import Checkpoint, load, stored_facts
+from engine.classifier.checkpoint import Checkpoint, folder_of, load, stored_facts
 from engine.errors import StaleError
 from engine.metrics.predictions import check_key_names
 from engine.project.job_tables import Output, check_roles, check_source
+from engine.project.run import Run
 from engine.project.settings import Project
 from engine.scoring import (
     check_finite,
@@ -25,6 +26,7 @@ from engine.scoring import (
 )
 from engine.storage import tables
 from engine.storage.lineage import READ, Snapshot, Written, read_again, reading
+from engine.storage.runs import Runs
 
 _TRAINED_ON = ("masks", "mask_version", "source", "source_version")
 
@@ -55,7 +57,7 @@ class Scores:
     @classmethod
     def of(cls, project: Project, heads: bool, where: str | None) -> Scores:
         """Load the project's checkpoint."""
-        folder = project.file(f"models/{project.classifier.model_id}").resolve()
+        folder = folder_of(project.file(f"models/{project.classifier.model_id}").resolve())
         identity, checkpoint = identity_of(folder), load(folder)
         names = checkpoint.model.head_names if heads else ()
         return cls(project, folder, identity, checkpoint, names, where)
@@ -72,11 +74,11 @@ class Scores:
         check_roles(source, roles)
         check_key_names(source.name, project.join_columns)
 
-    def output(self, source: Snapshot) -> Output:
+    def output(self, runs: Runs, source: Snapshot) -> Output:
         """Return the prediction table as this run writes it."""
         project = self.project
         place = project.prediction_table(project.classifier.model_id)
-        stored = tables.find(source.df.sparkSession, place)
+        stored = runs.find(place)
         inputs, facts = self.checkpoint.features.columns, stored_facts(self.folder)
         return Output(
             place,
@@ -122,7 +124,9 @@ class Scores:
         check_finite(df, source.name, project.join_columns, inputs)
         return df, n
 
-    def write(self, df: DataFrame, output: Output, same: Snapshot | None, send: bool) -> Written:
+    def write(
+        self, run: Run, df: DataFrame, output: Output, same: Snapshot | None, send: bool
+    ) -> Written:
         """Score rows on executors and write them, unless ``same`` has them.
 
         With ``send`` the checkpoint goes with the job, else executors read it at its path.
@@ -142,7 +146,7 @@ class Scores:
             heads=heads,
         )
         with explained(self.folder):
-            return tables.overwrite(
+            return run.overwrite(
                 predictions,
                 output.place,
                 facts=output.facts,

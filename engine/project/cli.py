@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -19,10 +21,12 @@ from engine.plain import SENTENCE, plain
 from engine.project.failures import STATUSES, ended
 from engine.redaction import Readable
 from engine.storage.lineage import Snapshot, Written, changes
+from engine.storage.place import Place
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from engine.project.run import Run
     from engine.project.settings import Project
     from engine.report.sections import Section
 
@@ -48,7 +52,8 @@ def job(
     about
         What ``--help`` says first.
     options
-        The job's own, as ``ArgumentParser.add_argument`` takes them.
+        The job's own, as ``ArgumentParser.add_argument`` takes them; ``keep_hours`` is
+        ``--keep-hours``.
     """
 
     def command(work: Callable[[argparse.Namespace], None]) -> Callable[..., int]:
@@ -78,7 +83,7 @@ def parser(
     )
     arguments.add_argument("overrides", nargs="*", metavar="key=value", help="change a setting")
     for name, how in (options or {}).items():
-        arguments.add_argument(f"--{name}", **how)
+        arguments.add_argument(f"--{name.replace('_', '-')}", **how)
     return arguments
 
 
@@ -110,6 +115,13 @@ def session(project: Project, job: str) -> SparkSession:
     return open_session(f"{job} {project.name}", project.spark, catalog=project.uses_catalog)
 
 
+def run_of(project: Project, spark: SparkSession, job: str, *outputs: Place | Path) -> Run:
+    """Begin a run of a job, which may write some tables and folders."""
+    from engine.project.run import Run
+
+    return Run.of(project, spark, job, *outputs)
+
+
 def module_folders(args: argparse.Namespace) -> list[Path]:
     """Return where users' modules are looked for: here, and beside the project file."""
     return [Path.cwd(), Path(args.project).resolve().parent]
@@ -134,7 +146,18 @@ def _run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) ->
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     if plain():
         log.warning(SENTENCE)
+    _leave_in_order()
     return ended(lambda: job(args), args.debug or args.verbose)
+
+
+def _leave_in_order() -> None:
+    """Let a scheduler's SIGTERM end a job like Ctrl-C, which gives its tables back first."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def source(project: Project, spark: SparkSession) -> Snapshot:

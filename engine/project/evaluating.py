@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import TableError
@@ -39,13 +40,18 @@ from engine.project.job_tables import (
     read_predictions,
     row_columns,
 )
+from engine.project.run import Run
 from engine.project.settings import Project
 from engine.project.stale import StaleModel
-from engine.storage import tables
+from engine.report.archive import archived, of_archive
+from engine.report.sections import Section
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, Snapshot, Written, deciding
-from engine.storage.upsert import insert_missing, local_rows
+from engine.storage.runs import Runs
+from engine.storage.texts import replace_text
+from engine.storage.upsert import local_rows
 
+REPORT, _ARCHIVE = "report.html", "report.json"
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 
 
@@ -67,11 +73,21 @@ def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMe
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """An evaluation of the same inputs: the metrics table that has it, and what was shown."""
+
+    metrics: Snapshot
+    sections: Sequence[Section]
+
+
+@dataclass(frozen=True)
 class EvaluationInput:
     """What is evaluated: the masks of one project, its models' predictions, its metrics.
 
     Attributes
     ----------
+    runs
+        The project's tables as they count.
     masks, table
         The mask table as stored, and as it is read.
     models
@@ -87,6 +103,7 @@ class EvaluationInput:
     """
 
     project: Project
+    runs: Runs
     masks: Snapshot
     table: MaskTable
     models: Mapping[str, ModelTable]
@@ -123,6 +140,39 @@ class EvaluationInput:
         snapshots = [s for model in self.models.values() for s in model.snapshots]
         causes = [f"metric {m.name!r} {why}" for m in self.own for why in m.unknowns]
         return [*(s.unknown for s in snapshots if s.unknown), *causes]
+
+    @property
+    def report_key(self) -> str:
+        """A hash of all that decides a report."""
+        source, audit = self.columns.source, self.project.audit.model_dump(mode="json")
+        shown = [list(self.models), audit, source.identity if source else None]
+        return digest(json.dumps([self._facts(None), shown], sort_keys=True, default=str))
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """All tables that are read."""
+        return [self.masks, *(s for model in self.models.values() for s in model.snapshots)]
+
+    def earlier(self) -> Earlier | None:
+        """Return what an evaluation of the same showed, if its figures and report are there."""
+        report, archive = self.project.file(REPORT), self.project.file(_ARCHIVE)
+        if self.unknown or not (report.is_file() and archive.is_file()):
+            return None
+        sections = of_archive(archive.read_text(encoding="utf-8"), self.report_key)
+        stored = self.runs.find(self.project.place("metrics")) if sections else None
+        if sections is None or stored is None:
+            return None
+        run_id = digest(json.dumps(self._facts(None), sort_keys=True))
+        there = stored.df.where(F.col("run_id") == run_id).take(1)
+        return Earlier(stored, sections) if there else None
+
+    def write_report(self, page: str, sections: Sequence[Section]) -> Path:
+        """Write the report, and what is shown of it again; return its path."""
+        report, archive = self.project.file(REPORT), self.project.file(_ARCHIVE)
+        report.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(report, page)
+        replace_text(archive, archived(self.report_key, sections))
+        return report
 
     def explain(self) -> str:
         """Say what each metric adds up, where its interval comes from, and what functions cost."""
@@ -179,12 +229,12 @@ class EvaluationInput:
             allow_missing=project.missing_predictions == "count", functions=self.functions,
         )  # fmt: skip
 
-    def record(self, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
+    def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""
         facts, prints = self.masks.facts, self.table.fingerprints
-        run = digest(json.dumps(self._facts(figures), sort_keys=True))
+        run_id = digest(json.dumps(self._facts(figures), sort_keys=True))
         made_of = facts.get("source"), facts.get("source_version"), self.masks.version
-        about = (run, dt.datetime.now(dt.UTC), *made_of)
+        about = (run_id, dt.datetime.now(dt.UTC), *made_of)
         rows = []
         # pandas may hold a null text, as the class of a metric without one, as NaN.
         for r in figures.astype(object).where(figures.notna(), None).to_dict("records"):
@@ -196,10 +246,13 @@ class EvaluationInput:
             end = (*counts, r["status"], *sure, stale[model_id].rows)
             rows.append((*about, *which, r["metric"], r["class"], value, *end))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
-        return insert_missing(df, self.project.place("metrics"), KEY)
+        return run.upsert(df, self.project.place("metrics"), KEY)
 
-    def _facts(self, figures: pd.DataFrame) -> dict[str, Any]:
-        """Return everything that decides the figures; a run with the same facts adds none."""
+    def _facts(self, figures: pd.DataFrame | None) -> dict[str, Any]:
+        """Return everything that decides the figures; a run with the same facts adds none.
+
+        The figures themselves decide where what is read isn't known to be the same.
+        """
         project, masks = self.project, self.masks
         return {
             "engine_version": engine.__version__,
@@ -208,7 +261,9 @@ class EvaluationInput:
             "predictions": [self._predictions(m) for m in sorted(self.models)],
             "accepted": [project.missing_predictions, project.check_key],
             # Figures tell apart what isn't known to be the same, by all their digits.
-            "figures": digest(figures.to_csv(index=False, na_rep="null ")) if self.unknown else "",
+            "figures": ""
+            if figures is None or not self.unknown
+            else digest(figures.to_csv(index=False, na_rep="null ")),
             "slices": self.table.fingerprints,
             "metrics": project.metrics,
             "own_metrics": [m.fingerprint for m in self.own],
@@ -228,7 +283,7 @@ class EvaluationInput:
 
 
 def evaluation_input(
-    spark: SparkSession,
+    runs: Runs,
     project: Project,
     own: Sequence[CustomMetric],
     model_ids: Sequence[str] | None,
@@ -237,20 +292,20 @@ def evaluation_input(
 
     Parameters
     ----------
-    spark, project
+    runs, project
         Where they are.
     own
         What :func:`own_metrics` returned.
     model_ids
         The models; all by default.
     """
-    masks = tables.read(spark, project.place("masks"), "mask table")
+    masks = runs.read(project.place("masks"), "mask table")
     classes = classes_of(project.metric_specs, own, project.classes)
-    models = read_predictions(spark, project, model_ids, classes)
+    models = read_predictions(runs, project, model_ids, classes)
     table = read_masks(masks.df)
-    columns = row_columns(spark, project, masks.df)
+    columns = row_columns(runs.spark, project, masks.df)
     return EvaluationInput(
-        project, masks, table, models, columns, _rows(project, masks.name, table, columns),
+        project, runs, masks, table, models, columns, _rows(project, masks.name, table, columns),
         EvaluationSpec(
             metrics=project.metric_specs,
             slice_ids=table.ids,

@@ -104,6 +104,22 @@ class Predictions(Settings):
     label: LateLabel | None = None
 
 
+class RunSettings(Settings):
+    """How runs of jobs keep out of each other's way.
+
+    Attributes
+    ----------
+    wait_seconds
+        How long a job waits for a table that another run holds.
+    silence_seconds
+        How long a run may give no sign before others take it for dead; a run on another machine
+        that was killed holds its tables so long.
+    """
+
+    wait_seconds: Annotated[float, Field(ge=0)] = 600.0
+    silence_seconds: Annotated[float, Field(ge=5)] = 60.0
+
+
 class Certainty(Settings):
     """How sure figures must be.
 

@@ -20,6 +20,7 @@ from engine.project.settings import Project
 from engine.storage import tables
 from engine.storage.lineage import Reading, Snapshot, versions
 from engine.storage.place import Place
+from engine.storage.runs import Runs
 
 _log = logging.getLogger(__name__)
 _LATE = "@late"  # named as no column of a prediction table is
@@ -93,6 +94,14 @@ class Output:
         return self.stored if same else None
 
 
+def own_tables(project: Project) -> list[Place]:
+    """Return where the tables are that a project's jobs write, but that of its runs."""
+    models = dict.fromkeys([project.baseline.model_id, project.classifier.model_id])
+    elsewhere = {m for m, of in project.predictions.items() if of.table}
+    scored = [project.prediction_table(m) for m in models if m not in elsewhere]
+    return [*(project.place(name) for name in ("masks", "slices", "coverage", "metrics")), *scored]
+
+
 @dataclass(frozen=True)
 class ModelTable:
     """One model's predictions.
@@ -118,13 +127,13 @@ class ModelTable:
 
 
 def read_predictions(
-    spark: SparkSession, project: Project, model_ids: Sequence[str] | None, classes: Sequence[Any]
+    runs: Runs, project: Project, model_ids: Sequence[str] | None, classes: Sequence[Any]
 ) -> dict[str, ModelTable]:
     """Read the prediction tables; of all models, a table of ours may be missing.
 
     Parameters
     ----------
-    spark, project
+    runs, project
         Where they are.
     model_ids
         The models; all of the project by default.
@@ -141,14 +150,15 @@ def read_predictions(
         settings = project.predictions.get(model_id, Predictions())
         place = project.prediction_table(model_id)
         ours = settings.table is None and settings.format is None
-        if ours and not model_ids and not tables.exists(spark, place):
+        stored = runs.find(place) if ours else None
+        if ours and not model_ids and stored is None:
             _log.info("no predictions of %s yet (%s): left out", model_id, place)
             continue
-        stored = (
-            tables.read(spark, place, "prediction table")
-            if ours
-            else tables.read_source(spark, place, settings.format)
-        )
+        if ours and stored is None:
+            raise tables.no_table("prediction table", str(place))
+        if stored is None:
+            form = settings.format
+            stored = tables.read_source(runs.spark, place, form, accepted=runs.acceptance)
         df = normalised(stored.df, stored.name, model_id, key, settings.columns, classes)
         models[model_id] = (
             _with_late_labels(stored, df, settings.label, key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,16 @@ from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import by_split, split_name
 from engine.predicates.predicate import rewritten
+from engine.project.increments import (
+    NewRows,
+    NewSlices,
+    increment,
+    repeated,
+    with_gone,
+    with_old_masks,
+)
 from engine.project.job_tables import Output, check_source
+from engine.project.run import Run
 from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
 from engine.redaction import redacted
@@ -34,8 +43,10 @@ from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.digest import row_digest
 from engine.storage.lineage import READ, Snapshot, Written, read_again, reading, readings, versions
+from engine.storage.partial import append, merge
+from engine.storage.runs import Runs
 from engine.storage.session import ZONE, meaning
-from engine.storage.upsert import local_rows, upsert
+from engine.storage.upsert import local_rows
 
 _CATALOGUE = (
     "id string, name string, description string, fingerprint string, kind string, "
@@ -46,7 +57,9 @@ _COVERAGE = (
     "engine_version string, split string, slice string, slice_fingerprint string, "
     "n_rows long, n_in long, n_null long, mask_identity string"
 )
+OUTPUTS = ("masks", "slices", "coverage")  # the tables that a run writes
 _SHOWN = 100  # slices on the terminal
+Increment = NewRows | NewSlices
 _log = logging.getLogger(__name__)
 
 
@@ -133,13 +146,13 @@ class Labelling:
         title = f"CPU time of one core, each slice alone, {times[0].rows:,} rows:"
         return "\n".join([title, *(f"  {one}" for one in times)])
 
-    def output(self, where: str | None = None) -> MaskOutput:
+    def output(self, runs: Runs, where: str | None = None) -> MaskOutput:
         """Return the mask table as this run writes it; of the partitions of ``where``, if any."""
         project, source = self.project, self.source
         df, place = source.df, project.place("masks")
         if where:
             df = tables.where_partitions(df, where, project.partition_by)
-        stored = tables.find(df.sparkSession, place)
+        stored = runs.find(place)
         split = [project.split] if project.split else []
         columns = [*project.key, *split, *project.partition_by, *project.carry]
         form = table_form(
@@ -184,6 +197,21 @@ class Labelling:
             "slices": dict(self.fingerprints),
         } | keys
 
+    @property
+    def is_tolerant(self) -> bool:
+        """Whether functions may fail: how many rows they fail on is known once all are labelled."""
+        return self.project.on_error == "null" and bool(self.plan.failing)
+
+    def own(self, run: Run, output: MaskOutput) -> MaskOutput:
+        """Hold the mask table, and return it as it is then, for another run may have written it.
+
+        A candidate that a run left which died is kept if this run would write the same, unless
+        rows may have failed that nobody has counted.
+        """
+        facts, counted = output.facts, not self.is_tolerant
+        run.own(output.place, lambda there: counted and tables.same(there, facts))
+        return self.output(run.runs, output.where)
+
     def has_masks(self, output: MaskOutput, same: Snapshot) -> bool:
         """Tell whether a table with the same facts has this run's masks.
 
@@ -203,15 +231,41 @@ class Labelling:
             now = row_digest(masked.select(*key, *part.mask_columns()))
         return now == row_digest(masks.df.select(*key, *masks.masks(part.ids)))
 
-    def label(self, output: MaskOutput, same: Snapshot | None) -> Written:
-        """Check the source and the compiled slices, then write the mask table.
+    def increment(self, output: MaskOutput, same: Snapshot | None) -> Increment | str:
+        """Return what is to be labelled of a stored table, or say why all rows are.
 
         Parameters
         ----------
         output
             The mask table.
         same
+            The stored table, where its facts are the same.
+        """
+        stored, rate = output.stored, self.project.max_error_rate
+        if stored is None or output.where or self.unknown:
+            return "all rows are labelled"
+        if same is not None:
+            return "all rows are labelled, as --force says"
+        part = increment(stored, output.facts, self.source)
+        if isinstance(part, str):
+            return f"all rows are labelled, for {part}"
+        if isinstance(part, NewRows) and self.is_tolerant and rate < 1:
+            return f"all rows are labelled, for max_error_rate={rate:g} is a share of all"
+        return part
+
+    def label(
+        self, run: Run, output: MaskOutput, same: Snapshot | None, part: Increment | str
+    ) -> Written:
+        """Check the source and the compiled slices, then write the mask table.
+
+        Parameters
+        ----------
+        run, output
+            The run, which holds the mask table.
+        same
             The stored table, where its facts are the same: its rows aren't written again.
+        part
+            What :meth:`increment` returned.
 
         Raises
         ------
@@ -225,19 +279,74 @@ class Labelling:
             check_same_slices(
                 str(output.place), output.stored_facts.get("slices", {}), self.fingerprints
             )
+        if isinstance(part, NewRows):
+            written = self._label_rows(run, output, part)
+            if written is not None:
+                return written
+            _log.info("a key seems to be there twice: all rows are labelled")
+        if isinstance(part, NewSlices):
+            return self._label_slices(run, output, part)
         rows = check_source(project, output.df, name, self._readers(output.df), output.where)
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
-        bits = output.form.places or {s: i for i, s in enumerate(plan.ids)}
-        key, share = tuple(project.join_columns), at_least(project.verify, rows)
-        comparison = Comparison(plan, bits, key, share, project.seed)
-        written = self._write(output, comparison, same)
-        if comparison.slices:
-            _log.info(
-                "%s compiled slices give what Python gives on a sample of %s of the rows",
-                len(comparison.slices),
-                f"{100 * share:.3g}%",
+
+        def write(masked: DataFrame, tolerant: bool) -> Written:
+            return run.overwrite(
+                plan.rows(masked, output.form),
+                output.place,
+                facts=output.facts,
+                partition_by=project.partition_by,
+                where=output.where,
+                observed=tolerant,
+                unless=same,
             )
-        return written
+
+        return self._write(run, output.df, plan, output.form, rows, write)
+
+    def _label_rows(self, run: Run, output: MaskOutput, part: NewRows) -> Written | None:
+        """Label rows of files that came; None where all rows have to be."""
+        project, plan, key = self.project, self.plan, self.project.join_columns
+        came, gone = part.changes.came, part.changes.gone
+        if came is not None and not came.take(1):
+            came = None
+        if came is None and gone is None:
+            return None
+        if came is None:
+            changed = with_gone(None, part, key)
+            return run.writes(merge(changed, part.stored, key, output.facts, run.id))
+        rows = check_source(project, came, self.source.name, {})
+        if repeated(came, part, key):
+            return None
+        _log.info("labelling %s rows of %s", f"{rows:,}", self.source.name)
+
+        def write(masked: DataFrame, tolerant: bool) -> Written:
+            masks = plan.rows(masked, output.form)
+            if gone is None:
+                return run.writes(append(masks, part.stored, output.facts, run.id))
+            cached = masks.persist()  # a merge looks at its rows twice
+            try:
+                changed = with_gone(cached, part, key)
+                return run.writes(merge(changed, part.stored, key, output.facts, run.id))
+            finally:
+                cached.unpersist()
+
+        return self._write(run, came, plan, output.form, rows, write)
+
+    def _label_slices(self, run: Run, output: MaskOutput, part: NewSlices) -> Written:
+        """Label all rows with the slices that changed; other masks are those that are there."""
+        project, key = self.project, self.project.join_columns
+        changed = [sf for sf in self.slices.sfs if sf.id in part.changed]
+        plan = self._compiled(changed) if changed else None
+
+        def write(masked: DataFrame, tolerant: bool) -> Written:
+            rows = with_old_masks(masked, plan, part, output.form, key)
+            facts, by = output.facts, project.partition_by
+            return run.overwrite(
+                rows, output.place, facts=facts, partition_by=by, observed=tolerant
+            )
+
+        if plan is None:
+            return write(output.df, False)
+        return self._write(run, output.df, plan, None, None, write)
 
     def _readers(self, df: DataFrame) -> dict[str, list[str]]:
         """Return for each column of the source the slices that read it, as far as that is known."""
@@ -252,32 +361,59 @@ class Labelling:
                     readers.setdefault(column, []).append(f"slice {assignment.name!r}")
         return readers
 
-    def _write(self, output: MaskOutput, comparison: Comparison, same: Snapshot | None) -> Written:
-        """Write the mask table, unless ``same`` has its rows; over the fault budget, undo it."""
-        project, plan, key = self.project, self.plan, self.project.join_columns
-        df = self.slices.looked_up(output.df)
-        masked, observation = comparison.with_faults(df), Observation("faults")
+    def _write(
+        self,
+        run: Run,
+        df: DataFrame,
+        plan: MaskPlan,
+        form: TableForm | None,
+        rows: int | None,
+        write: Callable[[DataFrame, bool], Written],
+    ) -> Written:
+        """Compute masks and write them; over the fault budget, undo it.
+
+        Parameters
+        ----------
+        run, df
+            The run, and the source's rows that are labelled.
+        plan
+            What is computed.
+        form
+            The table's, where the plan makes all of its masks.
+        rows
+            How many rows there are; None where nobody counted them.
+        write
+            Takes the rows with their faults, and whether functions may fail; writes the table.
+        """
+        project, key = self.project, tuple(self.project.join_columns)
+        places = form.places if form else None
+        share = at_least(project.verify, rows) if rows is not None else project.verify
+        bits = places or {s: i for i, s in enumerate(plan.ids)}
+        comparison = Comparison(plan, bits, key, share, project.seed)
+        masked, observation = (
+            comparison.with_faults(self.slices.looked_up(df)),
+            Observation("faults"),
+        )
         tolerant = project.on_error == "null" and bool(plan.failing)
         if tolerant:
             masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
         else:
             masked = stop_at_fault(masked, key, plan.native_faults)
         with explained(plan.sfs), comparison.explained():
-            written = tables.overwrite(
-                plan.rows(masked, output.form),
-                output.place,
-                facts=output.facts,
-                partition_by=project.partition_by,
-                where=output.where,
-                observed=tolerant,
-                unless=same,
-            )
+            written = write(masked, tolerant)
         if tolerant:
             counts = fault_counts(observation.get, plan.failing)
             _log_faults(counts)
+            run.faults = counts.faults
             if over := counts.over(project.max_error_rate):
                 undone = tables.undo(df.sparkSession, written)
                 raise too_many_faults(over, project.max_error_rate, counts.examples, undone)
+        if comparison.slices:
+            _log.info(
+                "%s compiled slices give what Python gives on a sample of %s of the rows",
+                len(comparison.slices),
+                f"{100 * share:.3g}%",
+            )
         return written
 
 
@@ -306,7 +442,7 @@ def _log_faults(counts: FaultCounts) -> None:
 
 
 def write_counts(
-    run: Labelling, masks: Snapshot, facts: Mapping[str, Any]
+    run: Run, labelling: Labelling, masks: Snapshot, facts: Mapping[str, Any]
 ) -> tuple[list[Coverage], list[Written]]:
     """Commit the catalogue and the rows of each slice; return the counts, and what was written.
 
@@ -314,16 +450,16 @@ def write_counts(
 
     Parameters
     ----------
-    run
-        What was labelled.
+    run, labelling
+        The run, and what it labelled.
     masks
         The mask table.
     facts
         What decided its rows.
     """
-    project, plan, spark = run.project, run.plan, masks.df.sparkSession
+    project, plan, spark = labelling.project, labelling.plan, run.spark
     now, prints = dt.datetime.now(dt.UTC), facts["slices"]
-    definitions = run.slices.definitions
+    definitions = labelling.slices.definitions
     slices = [
         (
             sf.id, sf.name, redacted(sf.description), prints[sf.id], str(sf.kind), now,
@@ -331,15 +467,15 @@ def write_counts(
         )
         for sf in plan.sfs
     ]  # fmt: skip
-    catalogue = upsert(
+    catalogue = run.upsert(
         local_rows(spark, slices, _CATALOGUE),
         project.place("slices"),
         ["id"],
         ["name", "description", "fingerprint", "kind", "definition"],
     )
-    stored = tables.find(spark, project.place("coverage"))
+    stored = run.runs.find(project.place("coverage"))
     if stored and (known := _known_counts(stored, masks, plan.ids)):
-        return known, [catalogue, tables.unchanged(stored)]
+        return known, [catalogue, run.writes(tables.unchanged(stored))]
     counts = coverage(masks.df, plan.ids, project.split)
     of = (facts["source"], facts["source_version"], facts["engine_version"])
     rows = [
@@ -349,7 +485,7 @@ def write_counts(
         )
         for c in counts
     ]  # fmt: skip
-    counted = upsert(
+    counted = run.upsert(
         local_rows(spark, rows, _COVERAGE),
         project.place("coverage"),
         ["mask_version", "split", "slice"],
@@ -391,7 +527,7 @@ def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
     )
 
 
-def view_note(run: Labelling, masks: Snapshot) -> str | None:
+def view_note(project: Project, masks: Snapshot) -> str | None:
     """Make the view of packed masks where there is a catalog; else say how it is made."""
     packed = read_masks(masks.df)
     if packed.layout is not Layout.PACKED:
@@ -399,4 +535,4 @@ def view_note(run: Labelling, masks: Snapshot) -> str | None:
     if not masks.place.in_catalog:
         return "packed masks: --view prints the SELECT that shows each slice as a column"
     select = view_select(packed, masks.place)
-    return tables.create_view(masks.df.sparkSession, run.project.place("masks_view").text, select)
+    return tables.create_view(masks.df.sparkSession, project.place("masks_view").text, select)

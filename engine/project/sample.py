@@ -35,8 +35,8 @@ from engine.sampling import (
     stored_counts,
 )
 from engine.sql import name_sql
-from engine.storage import tables
 from engine.storage.lineage import Snapshot
+from engine.storage.runs import Runs
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ def slice_counts(
 
 
 def draw_sample(
+    runs: Runs,
     project: Project,
     masks: Snapshot,
     source: Snapshot,
@@ -107,8 +108,8 @@ def draw_sample(
 
     Parameters
     ----------
-    project
-        The project.
+    runs, project
+        The project, and its tables as they count.
     masks, source
         The mask table and its source.
     ids
@@ -121,7 +122,7 @@ def draw_sample(
     TableError
         If the training split has no rows, or none with a label.
     """
-    coverage = tables.find(masks.df.sparkSession, project.place("coverage"))
+    coverage = runs.find(project.place("coverage"))
     counts = slice_counts(project, masks, coverage.df if coverage else None, ids)
     split = project.training_splits[0]
     shown = "null" if split is None else repr(split)

@@ -24,6 +24,7 @@ from engine.project.group_settings import (
     InlineSlice,
     Options,
     Predictions,
+    RunSettings,
     Sample,
     Settings,
     Source,
@@ -108,6 +109,8 @@ class Project(Settings):
         such rows and go on.
     predictions
         Model id to its prediction table.
+    runs
+        How runs of jobs keep out of each other's way.
     """
 
     name: str
@@ -150,6 +153,7 @@ class Project(Settings):
     valid_split: str | None = "valid"
     seed: Annotated[int, Field(ge=0)] = 0
     spark: Options = {}
+    runs: RunSettings = RunSettings()
 
     @field_validator("key", mode="before")
     @classmethod

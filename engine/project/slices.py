@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from engine.errors import ConfigError
@@ -26,6 +26,7 @@ from engine.slicing.lookups import lookup, versioned
 from engine.slicing.slices import joined, key_tables
 from engine.storage import tables
 from engine.storage.lineage import Snapshot
+from engine.storage.runs import Runs
 
 _log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ def resolve(
     project: Project,
     source: Snapshot,
     own: Sequence[SlicingFunction],
+    runs: Runs,
     repin: bool = False,
 ) -> ProjectSlices:
     """Return all slices of a project over its source.
@@ -159,6 +161,8 @@ def resolve(
         Its source.
     own
         What :func:`load` returned.
+    runs
+        The project's tables as they count.
     repin
         Whether to look for values again; new ones are added to those of the catalogue.
 
@@ -179,7 +183,7 @@ def resolve(
     of_now = [versioned(sf, versions) for sf in own]
     named = [dated(sf, project, schema.names) for sf in of_now]
     ids = {*schema.names, *(sf.id for sf in own), *(c.id for c in _compositions(project))}
-    generated, counts = _by_value(project, source.df, specs, ids, repin)
+    generated, counts = _by_value(project, source.df, specs, ids, runs, repin)
     sfs = composed(project, named, [one.sf for one in generated])
     lookups = joined(sfs)
     return ProjectSlices(
@@ -196,10 +200,15 @@ def resolve(
 
 
 def _by_value(
-    project: Project, df: DataFrame, specs: Sequence[By], ids: set[str], repin: bool
+    project: Project,
+    df: DataFrame,
+    specs: Sequence[By],
+    ids: set[str],
+    runs: Runs,
+    repin: bool,
 ) -> tuple[list[ValueSlice], list[str]]:
     """Return the slices by value, and a note on each column whose values were looked for."""
-    pinned = _pins(df.sparkSession, project) if specs else []
+    pinned = _pins(runs, project) if specs else []
     pins = [_of(spec, pinned, families(spec, df.schema)) for spec in specs]
     unpinned = [
         spec
@@ -220,9 +229,9 @@ def _by_value(
     return slices, [_note(spec, one, repin) for spec, one in frequent.items()]
 
 
-def _pins(spark: SparkSession, project: Project) -> list[Pin]:
+def _pins(runs: Runs, project: Project) -> list[Pin]:
     """Return the slices by value that the catalogue has, in their order."""
-    catalogue = tables.find(spark, project.place("slices"))
+    catalogue = runs.find(project.place("slices"))
     if catalogue is None or "definition" not in catalogue.df.columns:
         return []
     rows = catalogue.df.where("definition is not null").select("id", "definition").collect()

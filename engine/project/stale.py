@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from engine.errors import StaleError
 from engine.masks.layout import slices_of
 from engine.project.settings import Project
 from engine.scoring import slice_differences
-from engine.storage import tables
 from engine.storage.lineage import Snapshot, reading, readings, stale_rows
+from engine.storage.runs import Runs
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def changed_source(masks: str, source: str, labelled: str, now: str, rows: str =
 
 
 def compare_slices(
-    project: Project, spark: SparkSession, folder: Path, trained: Mapping[str, str], heads: bool
+    project: Project, runs: Runs, folder: Path, trained: Mapping[str, str], heads: bool
 ) -> None:
     """Warn when a checkpoint's slices aren't the mask table's; refuse to write their heads.
 
@@ -126,7 +126,7 @@ def compare_slices(
     StaleError
         If ``heads`` are wanted of such a checkpoint.
     """
-    masks = tables.find(spark, project.place("masks"))
+    masks = runs.find(project.place("masks"))
     differences = slice_differences(trained, slices_of(masks.df.schema)) if masks else ""
     if differences and heads:
         raise StaleError(

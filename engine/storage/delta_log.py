@@ -109,15 +109,20 @@ def last_change(spark: SparkSession, log: str, version: int) -> Commit:
     """
     newest, at = None, version
     while at >= 0 and (commit := read_commit(spark, log, at)):
-        newest, operation = newest or commit, commit.info.get("operation")
+        newest = newest or commit
         back = (commit.info.get("operationParameters") or {}).get("version")
-        if operation == "RESTORE" and back is not None:
+        if commit.info.get("operation") == "RESTORE" and back is not None:
             at = int(back)
-        elif operation in _MAINTENANCE or not commit.changes:
+        elif is_maintenance(commit):
             at -= 1
         else:
             return commit
     return Commit(version, newest.mark if newest else "", {})
+
+
+def is_maintenance(commit: Commit) -> bool:
+    """Tell whether a commit changes no row, though it may rewrite files."""
+    return commit.info.get("operation") in _MAINTENANCE or not commit.changes
 
 
 def read_commit(spark: SparkSession, log: str, version: int) -> Commit | None:
@@ -189,6 +194,13 @@ def attempt_of(commit: Row) -> str:
 def table_sql(spark: SparkSession, place: Place) -> str:
     """Return a Delta table for a statement in SQL, which takes no relative paths."""
     return Place.of(qualified(spark, place.text)).sql if place.is_relative else place.sql
+
+
+def location(spark: SparkSession, place: Place) -> str:
+    """Return the folder of a Delta table."""
+    if not place.in_catalog:
+        return place.text.rstrip("/")
+    return str(spark.sql(f"DESCRIBE DETAIL {place.sql}").collect()[0]["location"])
 
 
 def newest_commits(spark: SparkSession, place: Place, most: int) -> list[Row]:

@@ -5,9 +5,11 @@ No other file reaches for the JVM by a session, a context or a DataFrame; a test
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+
+from engine.sql import text_sql
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -59,6 +61,75 @@ def qualified(spark: SparkSession, path: str) -> str:
     """Return a path with its file system and all folders."""
     files, place = file_system(spark, path)
     return str(files.makeQualified(place).toString())
+
+
+def touch(spark: SparkSession, path: str) -> int:
+    """Write an empty file, or write it again; return its time in milliseconds."""
+    files, place = file_system(spark, path)
+    files.create(place, True).close()
+    return int(files.getFileStatus(place).getModificationTime())
+
+
+def touched(spark: SparkSession, path: str) -> int | None:
+    """Return a file's time in milliseconds, in its file system's own clock; None without a file."""
+    files, place = file_system(spark, path)
+    return int(files.getFileStatus(place).getModificationTime()) if files.exists(place) else None
+
+
+def remove_file(spark: SparkSession, path: str) -> None:
+    """Remove a file, if it is there."""
+    files, place = file_system(spark, path)
+    files.delete(place, False)
+
+
+def folder_bytes(spark: SparkSession, path: str) -> int:
+    """Return how many bytes the files of a folder have, and those below it."""
+    files, place = file_system(spark, path)
+    return int(files.getContentSummary(place).getLength())
+
+
+def read_file(spark: SparkSession, path: str) -> bytes | None:
+    """Return a file's bytes; None without a file."""
+    files, place = file_system(spark, path)
+    if not files.exists(place):
+        return None
+    with closing(files.open(place)) as stream:
+        return bytes(stream.readAllBytes())
+
+
+def rows_of_files(df: DataFrame, paths: Sequence[str]) -> DataFrame:
+    """Return the rows of some of a Delta table's files, of the version that a DataFrame reads.
+
+    Parameters
+    ----------
+    df
+        The table, at a version.
+    paths
+        The files, as the version's log names them.
+    """
+    from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame  # no other has files
+
+    spark, snapshot = df.sparkSession, _delta_snapshot(df)
+    named = ", ".join(map(text_sql, paths))
+    files = snapshot.allFiles().filter(f"path IN ({named})").collectAsList()
+    java = _jvm(spark)
+    rows = snapshot.deltaLog().createDataFrame(
+        snapshot, java.org.apache.spark.api.python.PythonUtils.toSeq(files), False,
+        java.scala.Option.empty(),
+    )  # fmt: skip
+    return ClassicDataFrame(rows, spark)
+
+
+def table_bytes(df: DataFrame) -> int:
+    """Return how many bytes the files have of the version of a Delta table that is read."""
+    return int(_delta_snapshot(df).sizeInBytes())
+
+
+def _delta_snapshot(df: DataFrame) -> Any:
+    plan = query(df).analyzed()
+    while class_name(plan) != "LogicalRelation":
+        plan = plan.children().head()
+    return plan.relation().location().getSnapshot()
 
 
 def sha256(spark: SparkSession, path: str) -> str:

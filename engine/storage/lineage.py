@@ -24,7 +24,7 @@ READ = "read"  # where facts hold readings
 _NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people read them
 _SHOWN = 5  # names of what changed
 # Facts that people read and runs don't compare: a table has other versions without other rows.
-_ONLY_READ = {"attempt", "mask_version", "source_version", "version"}
+_ONLY_READ = {"attempt", "format", "mask_version", "run", "source_version", "version"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Snapshot:
         How its files are identified, in words; empty for Delta.
     facts
         The metadata of the commit that made its rows; empty where its writer isn't ours.
+    id
+        The Delta table's own id, which a table that is made again doesn't share.
     """
 
     place: Place
@@ -59,6 +61,7 @@ class Snapshot:
     unknown: str | None = None
     known_by: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
 
     @property
     def name(self) -> str:
@@ -68,7 +71,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Written:
-    """What a write did: the table, its version, rows written, seconds taken, and whose it is."""
+    """What a write did: the table, its version, rows, seconds, whose it is, the table's own id."""
 
     place: Place
     version: str
@@ -76,6 +79,7 @@ class Written:
     seconds: float
     changed: bool = True
     attempt: str = ""
+    id: str = ""
 
     def __str__(self) -> str:
         if not self.changed:

@@ -19,8 +19,10 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
 from engine.predicates.predicate import rewritten
 from engine.redaction import without_secrets
+from engine.storage.acceptance import RUN, Acceptance
 from engine.storage.delta_log import (
     ATTEMPT,
+    DeltaLeaf,
     alone,
     attempt_of,
     delta_identity,
@@ -42,6 +44,8 @@ from engine.storage.place import Place
 from engine.storage.session import settings
 from engine.storage.source_files import format_of, read_files
 
+FORMAT = 1  # of the tables that jobs write
+_FORM = "format"  # which one, among the facts
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
@@ -63,13 +67,25 @@ def exists(spark: SparkSession, table: str | Place) -> bool:
     return True
 
 
-def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
-    """Read a Delta table at its newest version; None where there is none.
+def find(
+    spark: SparkSession, table: str | Place, accepted: Acceptance | None = None
+) -> Snapshot | None:
+    """Read a Delta table at its newest version that counts; None where there is none.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    table
+        Path or catalog name.
+    accepted
+        Which versions count; all by default.
 
     Raises
     ------
     TableError
         If the name is a view's, or a table's of another format.
+        If a newer version of the engine made it.
     """
     place = Place.of(table)
     if not exists(spark, place):
@@ -77,17 +93,50 @@ def find(spark: SparkSession, table: str | Place) -> Snapshot | None:
     if place.in_catalog and not _is_delta(spark, place):
         raise no_table("table", str(place))
     with during(f"read of {place}"):
-        leaf = delta_leaf(_rows(spark, place))
-        commit = last_change(spark, leaf.log, leaf.version)
-        rows = _rows(spark, place, leaf.version)
+        leaf = newest(spark, place)
+        version = accepted.version(spark, leaf) if accepted else leaf.version
+        if version is None:
+            return None
+        df = _rows(spark, place, version)
+        if version != leaf.version:
+            leaf = delta_leaf(df)
+        commit = last_change(spark, leaf.log, version)
+    facts = facts_of(commit.info.get("userMetadata"))
+    check_format(f"table {place}", facts)
     return Snapshot(
         place,
-        rows,
-        str(leaf.version),
+        df,
+        str(version),
         delta_identity(leaf, commit),
         str(commit.version),
-        facts=facts_of(commit.info.get("userMetadata")),
+        facts=facts,
+        id=leaf.id,
     )
+
+
+def newest(spark: SparkSession, table: str | Place) -> DeltaLeaf:
+    """Return a Delta table as it is, whether its newest version counts or not."""
+    return delta_leaf(_rows(spark, Place.of(table)))
+
+
+def check_format(what: str, facts: Mapping[str, Any]) -> None:
+    """Check that this version of the engine knows the format that something was written in.
+
+    Raises
+    ------
+    TableError
+        If it doesn't.
+
+    Examples
+    --------
+    >>> check_format("table t", {})
+    """
+    form = facts.get(_FORM, FORMAT)
+    if not isinstance(form, int) or form > FORMAT:
+        raise TableError(
+            f"{what} has format {form!r}, and this version of the engine knows formats up to "
+            f"{FORMAT}: a newer version wrote it, so use that one, or another place"
+        )
 
 
 _MAKERS: Mapping[str, str] = {
@@ -122,15 +171,27 @@ def _detail(spark: SparkSession, place: Place) -> Row:
     return spark.sql(f"DESCRIBE DETAIL {table_sql(spark, place)}").collect()[0]
 
 
-def read(spark: SparkSession, table: str | Place, role: str = "table") -> Snapshot:
-    """Read a Delta table at its newest version.
+def read(
+    spark: SparkSession,
+    table: str | Place,
+    role: str = "table",
+    accepted: Acceptance | None = None,
+) -> Snapshot:
+    """Read a Delta table at its newest version that counts.
+
+    Parameters
+    ----------
+    spark, table, accepted
+        See :func:`find`.
+    role
+        What it is, for the error.
 
     Raises
     ------
     TableError
         If there is none.
     """
-    snapshot = find(spark, table)
+    snapshot = find(spark, table, accepted)
     if snapshot is None:
         raise no_table(role, str(table))
     return snapshot
@@ -141,6 +202,7 @@ def read_source(
     table: str | Place,
     kind: str | None = None,
     options: Mapping[str, str] | None = None,
+    accepted: Acceptance | None = None,
 ) -> Snapshot:
     """Read a table of any supported format: Delta, Parquet, CSV or JSON.
 
@@ -154,6 +216,8 @@ def read_source(
         ``delta``, ``parquet``, ``csv`` or ``json``; where it is None, the files' names say it.
     options
         Reader options, over sensible ones for CSV.
+    accepted
+        Which versions of a Delta table count; all by default.
 
     Raises
     ------
@@ -167,7 +231,7 @@ def read_source(
     try:
         with during(f"read of {place}"):
             if kind in (None, "delta") and is_delta(spark, place):
-                return read(spark, place, "source")
+                return read(spark, place, "source", accepted)
             df = _source_rows(spark, place, kind, options or {})
             known = plan_identity(df, str(place))
     except AnalysisException as error:
@@ -244,6 +308,7 @@ def overwrite(
     observed: bool = False,
     unless: Snapshot | None = None,
     first: bool = False,
+    run: str = "",
 ) -> Written:
     """Replace a table's rows, or those of the partitions that ``where`` names, in one commit.
 
@@ -268,6 +333,8 @@ def overwrite(
         The table as it is: where it has the same rows already, nothing is written.
     first
         Whether there must be no table yet.
+    run
+        The run whose candidate the commit is, if any.
 
     Raises
     ------
@@ -291,14 +358,14 @@ def overwrite(
         by_path = new and not place.in_catalog
         # A catalog makes no table where a write that failed left files, but replaces one.
         mode = "errorifexists" if first and by_path else "overwrite"
-        metadata = json.dumps({**without_secrets(facts), ATTEMPT: attempt}, sort_keys=True)
+        metadata = commit_facts(facts, attempt, run)
         writer = _writer(df, place, partition_by, where, new)
         writer = writer.mode(mode).option("userMetadata", metadata)
         with (
             during(f"write of {place}"),
             first_write(spark, place.text, attempt) if by_path else nullcontext(),
             alone(place, new),
-            settings(spark, {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}),
+            settings(spark, codec(spark)),
         ):
             if place.in_catalog and not spark.catalog.databaseExists(place.schema):
                 spark.sql(f"CREATE SCHEMA {place.schema}")
@@ -312,6 +379,11 @@ def overwrite(
         undo(spark, done)
         raise MeanwhileError(str(place), new)
     return done
+
+
+def codec(spark: SparkSession) -> Mapping[str, str]:
+    """Return the setting that compresses Parquet files, the session's own if it has one."""
+    return {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}
 
 
 def _writer(
@@ -359,9 +431,21 @@ def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
     return {}
 
 
+def commit_facts(facts: Mapping[str, Any], attempt: str, run: str) -> str:
+    """Return what a commit says of itself.
+
+    Examples
+    --------
+    >>> commit_facts({"seed": 1}, "5e1f", "")
+    '{"attempt": "5e1f", "format": 1, "seed": 1}'
+    """
+    about = {_FORM: FORMAT, ATTEMPT: attempt, **({RUN: run} if run else {})}
+    return json.dumps({**without_secrets(facts), **about}, sort_keys=True)
+
+
 def unchanged(table: Snapshot) -> Written:
     """Say that a run left a table as it was."""
-    return Written(table.place, table.version, 0, 0.0, changed=False)
+    return Written(table.place, table.version, 0, 0.0, changed=False, id=table.id)
 
 
 def create_view(spark: SparkSession, view: str, select: str) -> str:
@@ -386,9 +470,9 @@ def undo(spark: SparkSession, written: Written) -> str:
     place, version = written.place, int(written.version)
     if not written.changed:
         return f"{place} was left at version {version}"
-    newest = newest_commits(spark, place, 1)[0]
-    if attempt_of(newest) != written.attempt:
-        return _left(written, int(newest["version"]))
+    last = newest_commits(spark, place, 1)[0]
+    if attempt_of(last) != written.attempt:
+        return _left(written, int(last["version"]))
     if not version:
         if place.in_catalog:
             spark.sql(f"DROP TABLE IF EXISTS {place.text}")
@@ -408,9 +492,9 @@ def undo(spark: SparkSession, written: Written) -> str:
     return f"{place} was restored to version {version - 1}"
 
 
-def _left(written: Written, newest: int) -> str:
+def _left(written: Written, last: int) -> str:
     return (
-        f"{written.place} was left as it is, for version {newest} came after this run's version "
+        f"{written.place} was left as it is, for version {last} came after this run's version "
         f"{written.version}, whose masks are in it or were replaced: label again, or RESTORE it"
     )
 
@@ -419,12 +503,13 @@ def written(
     spark: SparkSession, place: Place, start: float, attempt: str, after: int = -1
 ) -> Written | None:
     """Return what a write did: its attempt's commit since a version, if there is one."""
-    leaf = delta_leaf(_rows(spark, place))
+    leaf = newest(spark, place)
     for version in range(leaf.version, after, -1):  # somebody else may have written since
         commit = read_commit(spark, leaf.log, version)
         if commit and facts_of(commit.info.get("userMetadata")).get(ATTEMPT) == attempt:
             rows = int(commit.info.get("operationMetrics", {}).get("numOutputRows", 0))
-            return Written(place, str(version), rows, time.monotonic() - start, attempt=attempt)
+            seconds = time.monotonic() - start
+            return Written(place, str(version), rows, seconds, attempt=attempt, id=leaf.id)
     return None
 
 

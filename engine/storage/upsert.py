@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import pyarrow as pa
@@ -17,7 +16,7 @@ from pyspark.sql.types import StructType
 from engine.errors import MeanwhileError
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.delta_log import ATTEMPT, alone, table_sql
+from engine.storage.delta_log import alone, table_sql
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.place import Place
 from engine.storage.session import settings
@@ -38,20 +37,42 @@ def local_rows(
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=fields), columns)
 
 
-def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Written:
+def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str], run: str = "") -> Written:
     """Add the rows of ``df`` whose ``on`` columns (null equals null) are not in the table yet.
 
     A run that adds nothing makes no commit.
     """
-    return upsert(df, table, on, ())
+    return upsert(df, table, on, (), run)
 
 
-def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequence[str]) -> Written:
+def upsert(
+    df: DataFrame,
+    table: str | Place,
+    on: Sequence[str],
+    compare: Sequence[str],
+    run: str = "",
+    news: News | None = None,
+) -> Written:
     """Insert new rows and update those that differ in the ``compare`` columns.
 
     A run that changes nothing makes no commit. The driver compares the rows, which are few, so
     that most runs append or do nothing; only updates cost a MERGE. Who meets another writer looks
     again.
+
+    Parameters
+    ----------
+    df
+        The rows.
+    table
+        Path or catalog name.
+    on
+        The columns that name a row.
+    compare
+        The columns that are updated where they differ.
+    run
+        The run whose candidate the commit is, if any.
+    news
+        What :func:`news_of` returned, if the caller has looked already.
 
     Raises
     ------
@@ -61,7 +82,7 @@ def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequen
     place, start = Place.of(table), time.monotonic()
     for tries in range(1, 1 + _TRIES):
         try:
-            return _upserted(df, place, on, compare, start)
+            return _upserted(df, place, on, compare, run, start, news if tries == 1 else None)
         except MeanwhileError:
             if tries == _TRIES:
                 raise
@@ -69,29 +90,56 @@ def upsert(df: DataFrame, table: str | Place, on: Sequence[str], compare: Sequen
 
 
 def _upserted(
-    df: DataFrame, place: Place, on: Sequence[str], compare: Sequence[str], start: float
+    df: DataFrame,
+    place: Place,
+    on: Sequence[str],
+    compare: Sequence[str],
+    run: str,
+    start: float,
+    news: News | None,
 ) -> Written:
-    spark, stored = df.sparkSession, tables.find(df.sparkSession, place)
+    spark = df.sparkSession
+    stored = news.stored if news else tables.find(spark, place)
     if stored is None:
-        return tables.overwrite(df, place, facts={}, first=True)
-    rows = df.collect()
-    known = _known(stored.df, rows, on, compare)
-    missing = [row for row in rows if _values(row, on) not in known]
+        return tables.overwrite(df, place, facts={}, first=True, run=run)
+    missing, differ = (news or news_of(df, stored, on, compare))[1:]
     attempt = uuid4().hex
+    metadata = tables.commit_facts({}, attempt, run)
     with alone(place, new=False):
-        if any(
-            known.get(_values(r, on), now) != now for r in rows for now in [_values(r, compare)]
-        ):
-            with settings(spark, {_METADATA: json.dumps({ATTEMPT: attempt})}):
+        if differ:
+            with settings(spark, {_METADATA: metadata}):
                 _merge(df, stored, on, compare)
         elif missing:
-            _append(local_rows(spark, missing, df.schema), stored, attempt)
+            _append(local_rows(spark, missing, df.schema), stored, metadata)
         else:
             return tables.unchanged(stored)
     written = tables.written(spark, place, start, attempt, after=int(stored.version))
     if written is None:  # Delta leaves out a commit where another writer's was first
         raise MeanwhileError(str(place), new=False)
     return written
+
+
+class News(NamedTuple):
+    """How rows differ from a table: those that it lacks, and whether one that it has differs."""
+
+    stored: Snapshot
+    missing: Sequence[Row]
+    differ: bool
+
+    @property
+    def is_none(self) -> bool:
+        """Whether :func:`upsert` would change nothing."""
+        return not (self.missing or self.differ)
+
+
+def news_of(df: DataFrame, stored: Snapshot, on: Sequence[str], compare: Sequence[str]) -> News:
+    """Return what :func:`upsert` would change of a table, whose version that counts is given."""
+    rows = df.collect()
+    known = _known(stored.df, rows, on, compare)
+    missing = [row for row in rows if _values(row, on) not in known]
+    now = ((known.get(_values(r, on)), _values(r, compare)) for r in rows)
+    differ = any(there is not None and there != new for there, new in now)
+    return News(stored, missing, differ)
 
 
 def _values(row: Row, columns: Sequence[str]) -> tuple[Any, ...]:
@@ -113,10 +161,10 @@ def _known(
     }
 
 
-def _append(df: DataFrame, stored: Snapshot, attempt: str) -> None:
+def _append(df: DataFrame, stored: Snapshot, metadata: str) -> None:
     """Add rows, unless another of the engine's writers was first."""
     options = {
-        "userMetadata": json.dumps({ATTEMPT: attempt}),
+        "userMetadata": metadata,
         "txnAppId": _WRITER,
         "txnVersion": str(1 + int(stored.version)),
         "mergeSchema": "true",  # an earlier version of the engine made the table

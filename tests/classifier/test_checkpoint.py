@@ -372,3 +372,19 @@ def test_scoring_needs_no_spark(saved):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.strip() == "(2, 2)"
+
+
+def test_a_replacement_that_was_cut_short(saved):
+    path = saved(seed=0)[0]
+    aside, left = path.parent / ".model.before", path.parent / f".model.{'0' * 32}"
+    path.rename(aside)  # as a process leaves it that dies between two renames
+    left.mkdir()
+    assert checkpoint.load(path).facts["seed"] == checkpoint.stored_facts(path)["seed"] == 0
+    assert checkpoint.folder_of(path) == aside
+    checkpoint.settle(path)
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+    assert checkpoint.folder_of(path) == path
+    path.rename(aside)
+    saved(seed=1)
+    assert checkpoint.load(path).facts["seed"] == 1
+    assert [p.name for p in path.parent.iterdir()] == ["model"]

@@ -36,12 +36,12 @@ def test_labelling(bench, spark, settings):
     project = bench.project(**settings)
     with spark_work(spark) as first:
         bench.done("label_slices", project)
-    assert len(first.ours) <= 7, first
+    assert len(first.ours) <= 10, first  # three write the table of runs, which is new
     assert first.scans_of("source") <= 2, first
     assert first.scans_of("masks") <= 1, first
     with spark_work(spark) as again:
         bench.done("label_slices", project)
-    assert len(again.ours) <= 2, again
+    assert len(again.ours) <= 4, again  # one reads the table of runs, one writes it
     assert again.scans_of("source") == again.scans_of("masks") == 0, again
 
 
@@ -50,21 +50,22 @@ def test_evaluating(bench, spark, settings):
     bench.done("label_slices", project)
     with spark_work(spark) as first:
         bench.done("evaluate_slices", project)
-    assert len(first.ours) <= 10, first
+    assert len(first.ours) <= 13, first  # three are of the table of runs
     assert first.scans_of("masks") <= 2, first
     assert first.scans_of("given_base") <= 2, first
     assert first.scans_of("source") <= 1, first  # the text of rows that are shown
     with spark_work(spark) as again:
         bench.done("evaluate_slices", project)
-    assert len(again.ours) <= 10, again
+    assert len(again.ours) <= 3, again
+    assert again.scans_of("masks") == again.scans_of("given_base") == 0, again
     some = {"train_split": "train", "evaluate_splits": ["test"]}
     with spark_work(spark) as of_one_split:
         bench.done("evaluate_slices", bench.project(**settings, **some))
-    assert len(of_one_split.ours) <= 11, of_one_split  # one looks whether the run is known
+    assert len(of_one_split.ours) <= 14, of_one_split  # one looks whether the run is known
     assert of_one_split.scans_of("masks") <= 2, of_one_split
     two = {**settings["predictions"], "next": {"table": bench.place("given_next")}}
     with spark_work(spark) as compared:
         bench.done("evaluate_slices", bench.project(**{**settings, "predictions": two}))
-    assert len(compared.ours) <= 13, compared
+    assert len(compared.ours) <= 16, compared
     assert compared.scans_of("masks") <= 2, compared
     assert max(compared.scans_of("given_base"), compared.scans_of("given_next")) <= 2, compared

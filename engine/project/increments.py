@@ -1,0 +1,173 @@
+"""What labelling doesn't do again: rows that are as they were, slices that are as they were.
+
+An increment is used where it is known to give the masks of labelling all rows again; where that
+isn't known, a sentence says why all rows are labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.errors import listed
+from engine.label.plan import MaskPlan
+from engine.masks.checks import quoted
+from engine.masks.layout import TableForm
+from engine.masks.reader import read_masks
+from engine.sql import name_sql
+from engine.storage.lineage import READ, Snapshot, deciding, readings
+from engine.storage.partial import GONE
+from engine.storage.row_changes import RowChanges, row_changes
+
+SLICES = "slices"  # where facts hold fingerprints
+_ONLY_READ = {"where"}  # facts that say how a run was asked, and not what it left
+_OLD = "@old_"  # before the names of masks that are there already
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """Some rows of the source changed, and no slice."""
+
+    stored: Snapshot
+    changes: RowChanges
+
+    def __str__(self) -> str:
+        came, went = self.changes.files
+        files = f"{came:,} file{'' if came == 1 else 's'} came"
+        if went:
+            files += f" and {went:,} went"
+        return (
+            f"only rows that changed are labelled: {files} since version {self.changes.since} of "
+            "the source"
+        )
+
+
+@dataclass(frozen=True)
+class NewSlices:
+    """Some slices changed, and no row."""
+
+    stored: Snapshot
+    changed: Sequence[str]
+    kept: Sequence[str]
+    gone: Sequence[str]
+
+    def __str__(self) -> str:
+        n = len(self.changed)
+        shown = f"computes {n:,} of {n + len(self.kept):,} slices ({listed(self.changed, 5)})"
+        if not n:
+            shown = f"takes the masks of {len(self.kept):,} slices as they are"
+        left = f", drops {listed(self.gone, 5)}" if self.gone else ""
+        version = self.stored.version
+        return f"{shown}{left}; other masks are those of version {version} of {self.stored.name}"
+
+
+def increment(
+    stored: Snapshot, facts: Mapping[str, Any], source: Snapshot
+) -> NewRows | NewSlices | str:
+    """Return what is to be labelled, or a sentence that says why that is all rows.
+
+    Parameters
+    ----------
+    stored
+        The mask table as it is.
+    facts
+        What decides its rows now.
+    source
+        The source now.
+    """
+    old, new = deciding(dict(stored.facts)), deciding(dict(facts))
+    others = {k for k in old.keys() | new.keys() if old.get(k) != new.get(k)} - _ONLY_READ
+    read, was = readings(facts), readings(stored.facts)
+    if old.get("where") or len(was) != 1 or was[0].where or len(read) != 1:
+        return "partitions of it were labelled at different times"
+    if others == {READ}:
+        changes = row_changes(was[0].identity, source)
+        return changes if isinstance(changes, str) else NewRows(stored, changes)
+    if others == {SLICES}:
+        before, now = stored.facts[SLICES], facts[SLICES]
+        there = set(read_masks(stored.df).ids)
+        same = [s for s, of in now.items() if before.get(s) == of and s in there]
+        changed = [s for s in now if s not in same]
+        return NewSlices(stored, changed, same, [s for s in before if s not in now])
+    if others == {READ, SLICES}:
+        return "rows changed, and slices too"
+    return f"what decides all masks changed: {listed(sorted(others), 5)}"
+
+
+def repeated(came: DataFrame, rows: NewRows, key: Sequence[str]) -> bool:
+    """Tell whether a row that came has the key of one that was there and stays.
+
+    Parameters
+    ----------
+    came
+        Rows of files that came.
+    rows
+        What changed.
+    key
+        The key's columns.
+    """
+    keys, columns = came.select(*map(quoted, key)), list(key)
+    if rows.changes.gone is not None:
+        keys = keys.join(rows.changes.gone.select(*map(quoted, key)), columns, "left_anti")
+    there = rows.stored.df.select(*map(quoted, key))
+    return bool(there.join(F.broadcast(keys), columns, "left_semi").take(1))
+
+
+def with_gone(masks: DataFrame | None, rows: NewRows, key: Sequence[str]) -> DataFrame:
+    """Return rows as ``merge`` takes them: those that came, and the keys of those that are no more.
+
+    Parameters
+    ----------
+    masks
+        The mask table's rows of those that came; None without any.
+    rows
+        What changed.
+    key
+        The key's columns.
+    """
+    assert rows.changes.gone is not None
+    columns = rows.stored.df.columns
+    gone, on = rows.changes.gone.select(*map(quoted, key)), list(key)
+    if masks is not None:
+        gone = gone.join(masks.select(*map(quoted, key)), on, "left_anti")
+    kinds = rows.stored.df.schema
+    nothing = [F.lit(None).cast(kinds[c].dataType).alias(c) for c in columns if c not in key]
+    gone = gone.select("*", *nothing).select(*map(quoted, columns)).withColumn(GONE, F.lit(True))
+    if masks is None:
+        return gone
+    return masks.select(*map(quoted, columns)).withColumn(GONE, F.lit(False)).unionByName(gone)
+
+
+def with_old_masks(
+    masked: DataFrame, part: MaskPlan | None, slices: NewSlices, form: TableForm, key: Sequence[str]
+) -> DataFrame:
+    """Return the mask table's rows: masks that are computed, beside those that are there.
+
+    Parameters
+    ----------
+    masked
+        The source's rows, with the faults of ``part``.
+    part
+        The plan of the slices that changed; None without any.
+    slices
+        Which those are.
+    form
+        The columns that the table will have.
+    key
+        The key's columns.
+    """
+    new = [] if part is None else part.mask_columns()
+    columns = list(dict.fromkeys([*form.columns, *key]))
+    computed = masked.select(*map(quoted, columns), *new)
+    old = read_masks(slices.stored.df)
+    names = {s: f"{_OLD}{i}" for i, s in enumerate(slices.kept)}
+    masks = [
+        mask.alias(names[s]) for s, mask in zip(slices.kept, old.masks(slices.kept), strict=True)
+    ]
+    both = computed.join(old.df.select(*map(quoted, key), *masks), list(key))
+    whole = [F.col(name_sql(names[s])).alias(s) if s in names else quoted(s) for s in form.bits.at]
+    return form.rows(both.select(*map(quoted, columns), *whole), [quoted(s) for s in form.bits.at])

@@ -1,0 +1,144 @@
+"""Which rows of a Delta table are others than at an earlier version, by files that came and went.
+
+A file that came holds new rows, or rewritten ones beside some that are as they were; a file that
+went held rows that are no more, or are in a file that came. So the rows of both tell all that
+changed, for appends, updates, merges and deletes alike, with or without a change data feed. Files
+that OPTIMIZE rewrites hold no other rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from engine.storage.delta_log import DeltaLeaf, read_commit
+from engine.storage.identity import delta_leaf
+from engine.storage.jvm import read_file, rows_of_files, table_bytes
+from engine.storage.lineage import Snapshot
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_IDENTITY = re.compile(r"delta:(?P<id>[^@:]+)@(?P<version>\d+):(?P<mark>\w*):(?P<columns>.*)")
+_MOST_COMMITS = 200  # that are read one by one
+_MOST_OF_ALL = 0.5  # of a table's bytes, above which all rows are looked at
+_KINDS = {"add", "remove", "metaData"}
+_CHANGED = "what changed isn't known: "
+
+
+@dataclass(frozen=True)
+class RowChanges:
+    """How a table's rows differ from those at an earlier version.
+
+    Attributes
+    ----------
+    since
+        The earlier version.
+    came
+        The rows of files that came; None without any.
+    gone
+        The rows of files that went, as they were; None without any.
+    files
+        How many files came and went.
+    """
+
+    since: int
+    came: DataFrame | None
+    gone: DataFrame | None
+    files: tuple[int, int]
+
+
+@dataclass
+class _Files:
+    """Files that came, with the commit and their bytes, and those that went."""
+
+    came: dict[str, tuple[int, int]] = field(default_factory=dict)
+    went: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
+
+
+def row_changes(before: str, now: Snapshot) -> RowChanges | str:
+    """Return how a Delta table's rows changed, or a sentence that says why nobody knows.
+
+    Parameters
+    ----------
+    before
+        The identity of its rows at the earlier version.
+    now
+        The table.
+    """
+    spark, known = now.df.sparkSession, _IDENTITY.fullmatch(before)
+    if known is None or not now.identity.startswith("delta:"):
+        return f"{_CHANGED}{now.name} is no Delta table"
+    leaf, since = delta_leaf(now.df), int(known["version"])
+    if (leaf.id, leaf.columns) != (known["id"], known["columns"]):
+        made = "was made again" if leaf.id != known["id"] else "has other columns"
+        return f"{_CHANGED}{now.name} {made} since version {since}"
+    start = read_commit(spark, leaf.log, since)
+    if start is None or start.mark != known["mark"] or since > leaf.version:
+        return f"{_CHANGED}the log of {now.name} no longer has version {since}"
+    files = _files(spark, leaf, since, now.name)
+    if isinstance(files, str):
+        return files
+    bytes_of_all = max(1, table_bytes(now.df))
+    if sum(size for _, size in files.came.values()) > _MOST_OF_ALL * bytes_of_all:
+        return f"most of {now.name} came since version {since}"
+    if not (files.came or files.went):
+        return f"{_CHANGED}no file of {now.name} came or went since version {since}"
+    by_commit: dict[int, list[str]] = {}
+    for path, (version, _) in files.came.items():
+        by_commit.setdefault(version, []).append(path)
+    came = [_rows(now, version, paths) for version, paths in by_commit.items()]
+    gone = _rows(now, since, sorted(files.went)) if files.went else None
+    both = reduce(lambda a, b: a.unionByName(b), came) if came else None
+    return RowChanges(since, both, gone, (len(files.came), len(files.went)))
+
+
+def _files(spark: SparkSession, leaf: DeltaLeaf, since: int, name: str) -> _Files | str:
+    if leaf.version - since > _MOST_COMMITS:
+        return f"{_CHANGED}{name} has {leaf.version - since:,} commits since version {since}"
+    files = _Files()
+    for version in range(since + 1, leaf.version + 1):
+        text = read_file(spark, f"{leaf.log}/{version:020d}.json")
+        if text is None:
+            return f"{_CHANGED}the log of {name} no longer has version {version}"
+        for kind, action in _actions(text):
+            if problem := _problem(files, kind, action, version):
+                return f"{_CHANGED}{problem} in version {version} of {name}"
+    return files
+
+
+def _actions(text: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what a commit does to files and to the table."""
+    for line in text.splitlines():
+        for kind, action in json.loads(line).items():
+            if kind in _KINDS:
+                yield kind, action
+
+
+def _rows(table: Snapshot, version: int, paths: Sequence[str]) -> DataFrame:
+    """Return the rows of some of a table's files, as a version has them."""
+    reader = table.df.sparkSession.read.option("versionAsOf", version)
+    return rows_of_files(table.place.load(reader), paths)
+
+
+def _problem(files: _Files, kind: str, action: dict[str, Any], version: int) -> str:
+    """Note what an action does to a file; return what can't be followed, or nothing."""
+    if kind == "metaData":
+        return "columns or properties were changed"
+    path, changes = str(action["path"]), bool(action.get("dataChange", True))
+    if kind == "add" and changes:
+        files.came[path] = (version, int(action.get("size", 0)))
+    elif kind == "add":
+        files.moved.add(path)
+    elif changes and path in files.moved:
+        return "rows were changed in a file that OPTIMIZE had made"
+    elif changes and files.came.get(path, (version, 0))[0] < version:
+        return "rows were changed that had come"
+    elif changes:
+        files.went.add(path)
+    return ""

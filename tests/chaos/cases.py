@@ -1,0 +1,118 @@
+"""The small project that dies a thousand deaths, and the jobs that it dies in."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import yaml
+
+SLICES = [
+    {"name": "short", "where": "length(text) < 9"},
+    {"name": "link", "where": "text LIKE '%http%'"},
+]
+MORE = [*SLICES, {"name": "shout", "where": "upper(text) = text"}]
+WORDS = ("buy", "http://x.y", "HELLO", "nice", "song", "free", "money", "love", "WIN")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A job on a project as some jobs before it left it.
+
+    Attributes
+    ----------
+    name
+        The case's.
+    before
+        The jobs that ran before, with their settings.
+    job, settings
+        The job that is hit.
+    """
+
+    name: str
+    before: Sequence[tuple[str, str]]
+    job: str
+    settings: str = "first"
+
+
+_LABEL, _BASELINE = ("label_slices", "first"), ("train_baseline", "first")
+_TRAIN = ("train_classifier", "first")
+CASES = (
+    Case("label", (), "label_slices"),
+    Case("label-edit", (_LABEL,), "label_slices", "edited"),
+    Case("label-tolerant", (_LABEL,), "label_slices", "tolerant"),
+    Case("baseline", (_LABEL,), "train_baseline"),
+    Case("baseline-again", (_LABEL, _BASELINE), "train_baseline", "edited"),
+    Case("evaluate", (_LABEL, _BASELINE), "evaluate_slices"),
+    Case("evaluate-again", (_LABEL, _BASELINE, ("evaluate_slices", "first")), "evaluate_slices",
+         "edited-metrics"),
+    Case("train", (_LABEL,), "train_classifier"),
+    Case("train-again", (_LABEL, _TRAIN), "train_classifier", "edited"),
+    Case("score", (_LABEL, _TRAIN), "score_table"),
+)  # fmt: skip
+
+
+def write_source(folder: Path) -> None:
+    """Write the rows that all trials read."""
+    lines = ["id,text,y,split"]
+    for i in range(60):
+        text = f"{WORDS[i % 9]} {WORDS[(i * 7) % 9]} {'' if i % 3 else i}".strip()
+        lines.append(
+            f"{i},{text},{int(i % 9 in (0, 1, 5, 6))},{'valid' if i % 4 == 0 else 'train'}"
+        )
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tolerant.py").write_text(
+        "from engine import slicing_function\n\n\n"
+        "@slicing_function()\ndef whole(x):\n    return int(x.text.split()[-1]) > 3\n",
+        encoding="utf-8",
+    )
+
+
+def project_file(folder: Path, root: Path, settings: str) -> Path:
+    """Write a project file for a trial; return its path."""
+    edited = settings == "edited"
+    project = {
+        "name": "chaos", "root": str(root), "key": "id", "text": "text", "label": "y",
+        "split": "split", "source": {"table": str(folder / "rows.csv")}, "verify": 0,
+        "slices": MORE if edited else SLICES,
+        "metrics": ["accuracy", "f1", "recall"] if settings == "edited-metrics" else ["accuracy"],
+        "baseline": {"c": 2.0 if edited else 1.0},
+        "certainty": {"replicates": 0},
+        "classifier": {"n_epochs": 2 if edited else 1, "batch_size": 16, "processes": 1,
+                       "base": {"kind": "mlp", "layers": 1, "width": 4}},
+        "runs": {"wait_seconds": 120, "silence_seconds": 5},
+    }  # fmt: skip
+    if settings == "tolerant":
+        project |= {"sf_modules": [str(folder / "tolerant.py")], "on_error": "null",
+                    "max_error_rate": 1.0}  # fmt: skip
+    file = root.parent / f"{root.name}.{settings}.yaml"
+    file.write_text(yaml.safe_dump(project), encoding="utf-8")
+    return file
+
+
+def run_job(file: Path, job: str) -> int:
+    """Run a job in this process; return its exit status."""
+    return int(import_module(f"jobs.{job}").main(["--project", str(file)]))
+
+
+def prepared(folder: Path, case: Case) -> Path:
+    """Return the project as the jobs before a case leave it; it is made once."""
+    root = folder / f"before-{case.name}"
+    if not (root.parent / f"{root.name}.done").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir()
+        for job, settings in case.before:
+            assert run_job(project_file(folder, root, settings), job) == 0
+        (root.parent / f"{root.name}.done").touch()
+    return root
+
+
+def trial_root(folder: Path, case: Case, name: str) -> Path:
+    """Copy a case's project for a trial, to a path of its own, for Delta remembers paths."""
+    root = folder / f"trial-{case.name}-{name}"
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(prepared(folder, case), root)
+    return root

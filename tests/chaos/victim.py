@@ -1,0 +1,24 @@
+"""A job in a process of its own that kills itself at a call: python -m tests.chaos.victim."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from tests.chaos.seams import Fault, injected
+
+
+def main(file: str, job: str, n: str, when: str) -> int:
+    from engine.storage.session import open_session
+
+    spark = open_session("victim", {"spark.sql.shuffle.partitions": "2"})
+    spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
+    root = Path(file.rpartition(".yaml")[0]).with_suffix("")
+    Path(f"{root}.begun").touch()
+    with injected(Fault(int(n), when == "after", kills=True, durable=True)):
+        return int(import_module(f"jobs.{job}").main(["--project", file]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""Labelling what changed gives the tables that labelling everything gives, whatever changed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from engine.storage import tables
+
+SCHEMA = "id int, text string, n int, part string"
+WORDS = ("buy", "hello you", "x", "some longer text", "")
+PREDICATES = ("length(text) < {}", "n > {}", "n % 7 = {}")
+FUNCTIONS = "@slicing_function()\ndef odd(x):\n    return x.n % {} == 1\n"
+
+
+def row(i: int, chance: random.Random) -> tuple:
+    return (i, chance.choice(WORDS), chance.randrange(40), chance.choice("ab"))
+
+
+class Night:
+    """A table that changes, and the settings of the project over it."""
+
+    def __init__(self, bench, seed: int, by: list[str]) -> None:
+        self.bench, self.chance, self.by, self.next = bench, random.Random(seed), by, 40
+        self.slices = {"first": "length(text) < 5", "second": "n > 20"}
+        self.odd = 2
+        bench.rows([row(i, self.chance) for i in range(40)], SCHEMA, by=by)
+
+    @property
+    def steps(self) -> list[Callable[[], None]]:
+        return [
+            self.append, self.append, self.update, self.delete, self.merge, self.optimize,
+            self.edit, self.add, self.drop, self.edit_function, self.nothing,
+        ]  # fmt: skip
+
+    def sql(self, text: str) -> None:
+        self.bench.spark.sql(text.format(t=f"delta.`{self.bench.source}`"))
+
+    def rows(self, n: int) -> list[tuple]:
+        self.next += n
+        return [row(i, self.chance) for i in range(self.next - n, self.next)]
+
+    def append(self) -> None:
+        df = self.bench.spark.createDataFrame(self.rows(self.chance.randrange(1, 5)), SCHEMA)
+        self.bench.write(df, self.bench.source, mode="append", by=self.by)
+
+    def update(self) -> None:
+        self.sql(f"UPDATE {{t}} SET n = n + 1 WHERE id % 9 = {self.chance.randrange(9)}")
+
+    def delete(self) -> None:
+        self.sql(f"DELETE FROM {{t}} WHERE id % 19 = {self.chance.randrange(19)}")
+
+    def merge(self) -> None:
+        old = [(self.chance.randrange(self.next), "merged", 3, "a")]
+        df = self.bench.spark.createDataFrame([*old, *self.rows(2)], SCHEMA)
+        df.createOrReplaceTempView("merged_rows")
+        self.sql(
+            "MERGE INTO {t} AS o USING merged_rows AS n ON o.id = n.id "
+            "WHEN MATCHED THEN UPDATE SET o.text = n.text WHEN NOT MATCHED THEN INSERT *"
+        )
+
+    def optimize(self) -> None:
+        self.sql("OPTIMIZE {t}")
+
+    def nothing(self) -> None:
+        pass
+
+    def edit(self) -> None:
+        if self.slices:
+            self.slices[self.chance.choice(list(self.slices))] = self.predicate()
+
+    def add(self) -> None:
+        self.slices[f"more_{len(self.slices)}_{self.chance.randrange(99)}"] = self.predicate()
+
+    def drop(self) -> None:
+        if len(self.slices) > 1:
+            del self.slices[self.chance.choice(list(self.slices))]
+
+    def edit_function(self) -> None:
+        self.odd = self.chance.choice((2, 3, 5))
+
+    def predicate(self) -> str:
+        return self.chance.choice(PREDICATES).format(self.chance.randrange(20))
+
+    def settings(self, layout: str) -> dict:
+        module = self.bench.folder / f"odd_{self.odd}.py"
+        module.write_text(f"from engine import slicing_function\n{FUNCTIONS.format(self.odd)}")
+        return {
+            "slices": [{"name": name, "where": sql} for name, sql in self.slices.items()],
+            "sf_modules": [module.name], "partition_by": self.by, "carry": ["n"], "layout": layout,
+        }  # fmt: skip
+
+
+def label(bench, root: str, settings: dict) -> str:
+    project = bench.project(**settings, root=root)
+    return bench.done("label_slices", project)
+
+
+def contents(bench, root: str) -> dict:
+    def read(name: str, without: set[str] = frozenset()):
+        df = tables.read(bench.spark, f"{root}/{name}").df
+        return sorted(str(r) for r in df.select(*sorted(set(df.columns) - without)).collect())
+
+    newest = tables.read(bench.spark, f"{root}/masks").identity
+    coverage = bench.spark.read.format("delta").load(f"{root}/coverage")
+    counts = coverage.where(f"mask_identity = '{newest}'")
+    return {
+        "masks": read("masks"),
+        "slices": len(read("slices")) > 0,
+        "coverage": sorted(
+            str(r) for r in counts.select("split", "slice", "n_rows", "n_in", "n_null").collect()
+        ),
+    }
+
+
+def mask_names(bench, root: str) -> list[str]:
+    return sorted(bench.spark.read.format("delta").load(f"{root}/masks").columns)
+
+
+@pytest.mark.parametrize(("seed", "by", "layout"), [(1, [], "boolean"), (2, ["part"], "boolean")])
+def test_increments_are_what_everything_is(bench, seed, by, layout):
+    night, root = Night(bench, seed, by), str(bench.folder / "out")
+    label(bench, root, night.settings(layout))
+    kinds = set()
+    for i in range(8):
+        for step in night.chance.sample(night.steps, night.chance.choice((1, 1, 1, 2))):
+            step()
+        out = label(bench, root, night.settings(layout))
+        kinds |= {kind for kind in ("only rows", "computes", "all rows are") if kind in out}
+        whole = str(bench.folder / f"whole_{i}")
+        label(bench, whole, night.settings(layout))
+        assert mask_names(bench, root) == mask_names(bench, whole), out
+        assert contents(bench, root) == contents(bench, whole), out
+        shutil.rmtree(whole)
+    assert {"only rows", "computes"} <= kinds
