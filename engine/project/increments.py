@@ -52,14 +52,14 @@ class NewSlices:
 
     stored: Snapshot
     changed: Sequence[str]
-    kept: Sequence[str]
+    old: Sequence[str]
     gone: Sequence[str]
 
     def __str__(self) -> str:
         n = len(self.changed)
-        shown = f"computes {n:,} of {n + len(self.kept):,} slices ({listed(self.changed, 5)})"
+        shown = f"computes {n:,} of {n + len(self.old):,} slices ({listed(self.changed, 5)})"
         if not n:
-            shown = f"takes the masks of {len(self.kept):,} slices as they are"
+            shown = f"takes the masks of {len(self.old):,} slices as they are"
         left = f", drops {listed(self.gone, 5)}" if self.gone else ""
         version = self.stored.version
         return f"{shown}{left}; other masks are those of version {version} of {self.stored.name}"
@@ -164,9 +164,9 @@ def with_old_masks(
     columns = list(dict.fromkeys([*form.columns, *key]))
     computed = masked.select(*map(quoted, columns), *new)
     old = read_masks(slices.stored.df)
-    names = {s: f"{_OLD}{i}" for i, s in enumerate(slices.kept)}
+    names = {s: f"{_OLD}{i}" for i, s in enumerate(slices.old)}
     masks = [
-        mask.alias(names[s]) for s, mask in zip(slices.kept, old.masks(slices.kept), strict=True)
+        mask.alias(names[s]) for s, mask in zip(slices.old, old.masks(slices.old), strict=True)
     ]
     both = computed.join(old.df.select(*map(quoted, key), *masks), list(key))
     whole = [F.col(name_sql(names[s])).alias(s) if s in names else quoted(s) for s in form.bits.at]

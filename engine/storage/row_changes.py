@@ -76,8 +76,8 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
         return f"{_CHANGED}{now.name} is no Delta table"
     leaf, since = delta_leaf(now.df), int(known["version"])
     if (leaf.id, leaf.columns) != (known["id"], known["columns"]):
-        made = "was made again" if leaf.id != known["id"] else "has other columns"
-        return f"{_CHANGED}{now.name} {made} since version {since}"
+        how = "was made again" if leaf.id != known["id"] else "has other columns"
+        return f"{_CHANGED}{now.name} {how} since version {since}"
     start = read_commit(spark, leaf.log, since)
     if start is None or start.mark != known["mark"] or since > leaf.version:
         return f"{_CHANGED}the log of {now.name} no longer has version {since}"

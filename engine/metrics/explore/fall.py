@@ -26,17 +26,17 @@ class Fall:
     ----------
     before, after
         The figure of each, a row of ``trend`` with the versions that it was made of.
-    apart
+    disjoint
         Whether the two intervals don't meet.
     """
 
     before: dict[str, Any]
     after: dict[str, Any]
-    apart: bool
+    disjoint: bool
 
     def __str__(self) -> str:
         a, b = self.before, self.after
-        sure = "their intervals don't meet" if self.apart else "their intervals meet"
+        sure = "their intervals don't meet" if self.disjoint else "their intervals meet"
         changed = [
             f"{what} from version {a[c]} to {b[c]}" for c, what in _VERSIONS.items() if a[c] != b[c]
         ]
@@ -76,7 +76,7 @@ def fall(moves: pd.DataFrame, better: str) -> Fall | None:
         for a, b in pairwise(rows)
         if quality(b["change"], better) == WORSE
     ]
-    first = next((f for f in falls if f.apart), None)
+    first = next((f for f in falls if f.disjoint), None)
     return first or max(falls, key=lambda f: abs(f.after["change"]), default=None)
 
 
