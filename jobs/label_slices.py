@@ -8,6 +8,7 @@ writes nothing.
   python -m jobs.label_slices --project conf/spam.yaml --explain --profile
   python -m jobs.label_slices --project conf/spam.yaml
   python -m jobs.label_slices --project conf/spam.yaml --view > masks.sql
+  python -m jobs.label_slices --project conf/events.yaml --stream forever
   python -m jobs.label_slices --project conf/events.yaml --where "ds = '2024-05-01'"
 """
 
@@ -32,6 +33,11 @@ from engine.project import cli
         "and stop",
     },
     where={"metavar": "PREDICATE", "help": "label only these partitions (over partition_by)"},
+    stream={
+        "choices": ("forever", "once"),
+        "help": "label and evaluate whenever rows arrive in the source, a Delta table; once: until "
+        "all that are there were labelled",
+    },
     force={"action": "store_true", "help": "label again though nothing changed"},
     repin={
         "action": "store_true",
@@ -44,18 +50,16 @@ def main(args: argparse.Namespace) -> None:
     from engine.masks.reader import read_masks, view_select
     from engine.project import slices, sql_texts
     from engine.project.job_tables import check_roles
-    from engine.project.labelling import (
-        OUTPUTS,
-        Labelling,
-        coverage_section,
-        view_note,
-        write_counts,
-    )
-    from engine.storage import tables
+    from engine.project.label_job import label, label_stream
+    from engine.project.labelling import OUTPUTS, Labelling
 
     if args.profile and not args.explain:
         raise InputError("--profile needs --explain: it measures what that expects")
     project = cli.project_of(args)
+    if args.stream:
+        given = ["--project", args.project, *args.overrides]
+        label_stream(project, cli.run_job, given, args.stream == "once")
+        return
     if args.view:
         spark = cli.session(project, "label_slices")
         packed = cli.run_of(project, spark, "label_slices").runs.read(
@@ -86,30 +90,7 @@ def main(args: argparse.Namespace) -> None:
         if args.profile:
             print(labelling.profile())
         return
-    with run:
-        run.reads(source)
-        output = labelling.output(run.runs, where)
-        if output.same(args.force) is None or labelling.unknown:
-            output = labelling.own(run, output)
-        same = output.same(args.force)
-        if same is not None and labelling.has_masks(output, same):
-            written = run.writes(tables.unchanged(same))
-        else:
-            cli.tell_changes(str(output.place), output.stored_facts, output.facts)
-            part = labelling.increment(output, same)
-            if output.stored:
-                print(part)
-            written = labelling.label(run, output, same, part)
-        if same is not None:
-            cli.tell_again(written, labelling.unknown)
-        facts = output.facts if written.changed else output.stored_facts
-        masks = run.runs.read(written.place)
-        counts, records = write_counts(run, labelling, masks, facts)
-        cli.show(coverage_section(labelling.plan, counts))
-    for commit in (written, *records):
-        print(commit)
-    if note := view_note(project, masks):
-        print(note)
+    label(run, labelling, where, args.force)
 
 
 if __name__ == "__main__":

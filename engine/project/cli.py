@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -120,6 +121,11 @@ def run_of(project: Project, spark: SparkSession, job: str, *outputs: Place | Pa
     from engine.project.run import Run
 
     return Run.of(project, spark, job, *outputs)
+
+
+def run_job(name: str, arguments: Sequence[str]) -> int:
+    """Run one of the jobs in this process; return its exit status."""
+    return int(import_module(f"jobs.{name}").main(list(arguments)))
 
 
 def module_folders(args: argparse.Namespace) -> list[Path]:

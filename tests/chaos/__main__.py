@@ -52,13 +52,13 @@ class Trial:
 class Chaos:
     """The trials of one folder, in one session."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, spark: Any = None) -> None:
         from engine.storage.session import open_session
 
         self.folder, self.log = folder, folder / "trials.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
         write_source(folder)
-        self.spark = open_session("chaos", {"spark.sql.shuffle.partitions": "2"})
+        self.spark = spark or open_session("chaos", {"spark.sql.shuffle.partitions": "2"})
         self.spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
         self.done = {
             tuple(json.loads(line)["trial"]): json.loads(line)
@@ -99,7 +99,7 @@ class Chaos:
         """Let each call of each case fail."""
         for case in cases:
             quiet, calls = self.quiet(case, durable=False)
-            for trial in self._trials(case, len(calls), "raise", stride, only):
+            for trial in self.trials(case, len(calls), "raise", stride, only):
                 root = trial_root(self.folder, case, trial.name)
                 file, fault = (
                     project_file(self.folder, root, case.settings),
@@ -116,7 +116,7 @@ class Chaos:
         """Kill a process at each call of each case with a durable effect."""
         for case in cases:
             quiet, calls = self.quiet(case, durable=True)
-            for trial in self._trials(case, len(calls), "kill", stride, only):
+            for trial in self.trials(case, len(calls), "kill", stride, only):
                 root = trial_root(self.folder, case, trial.name)
                 when = "after" if trial.after else "before"
                 with self._victim(case, root, str(trial.n), when) as victim:
@@ -144,7 +144,7 @@ class Chaos:
                     victim.wait(timeout=120)
             self.note(trial, who, self.check(trial, case, root, quiet))
 
-    def _trials(
+    def trials(
         self, case: Case, calls: int, kind: str, stride: int, only: str | None
     ) -> Iterator[Trial]:
         every = [Trial(case.name, n, after, kind) for n in range(1, calls + 1) for after in (0, 1)]
