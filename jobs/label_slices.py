@@ -57,8 +57,8 @@ def main(args: argparse.Namespace) -> None:
         raise InputError("--profile needs --explain: it measures what that expects")
     project = cli.project_of(args)
     if args.stream:
-        given = ["--project", args.project, *args.overrides]
-        label_stream(project, cli.run_job, given, args.stream == "once")
+        arguments = ["--project", args.project, *args.overrides]
+        label_stream(project, cli.run_job, arguments, args.stream == "once")
         return
     if args.view:
         spark = cli.session(project, "label_slices")

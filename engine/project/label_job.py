@@ -57,7 +57,7 @@ def label(run: Run, labelling: Labelling, where: str | None, force: bool) -> Non
 def label_stream(
     project: Project,
     run_job: Callable[[str, Sequence[str]], int],
-    given: Sequence[str],
+    arguments: Sequence[str],
     once: bool,
 ) -> None:
     """Label and evaluate as rows arrive; a stream that stopped goes on where it was.
@@ -68,7 +68,7 @@ def label_stream(
         The project.
     run_job
         Runs a job with a command line, and returns its exit status.
-    given
+    arguments
         The command line.
     once
         Whether to end when all rows that are there were labelled.
@@ -82,7 +82,7 @@ def label_stream(
     def batch(number: int) -> None:
         cli.log.info("batch %s", number)
         for job in STREAMED if project.predictions else STREAMED[:1]:
-            if status := run_job(job, given):
+            if status := run_job(job, arguments):
                 raise EngineError(
                     f"{job} ended with {status} on batch {number}, see above: the stream stops, "
                     "and gives that batch again when it is started anew"

@@ -23,6 +23,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from engine.errors import FaultBudgetError, LostError
 from engine.project.settings import Project
+from engine.redaction import redacted, without_secrets
 from engine.storage import lease, tables
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.place import Place
@@ -33,6 +34,7 @@ from engine.storage.upsert import news_of, upsert
 
 _LIBRARIES = ("slice-engine", "pyspark", "delta-spark", "pandas", "numpy", "pyarrow")
 _ELSEWHERE = {"spark", "runs"}  # settings that decide no row
+_LONGEST = 2_000  # characters of a note
 _log = logging.getLogger(__name__)
 
 
@@ -224,7 +226,7 @@ class Run:
 def _settings(project: Project) -> str:
     settings = project.model_dump(mode="json", exclude=_ELSEWHERE)
     settings["source"].pop("options")  # which may hold a password
-    return json.dumps(settings, sort_keys=True)
+    return json.dumps(without_secrets(settings), sort_keys=True)
 
 
 def _versions() -> dict[str, str]:
@@ -236,4 +238,4 @@ def _versions() -> dict[str, str]:
 
 
 def _sentence(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0][:2000]
+    return redacted(f"{type(error).__name__}: {error}".partition("\n")[0])[:_LONGEST]

@@ -49,7 +49,7 @@ def stream(
         raise TableError(f"{place} is no Delta table, and rows of others can't be waited for")
     batches, done = Queue[int](), Queue[bool]()
 
-    def given(_: DataFrame, batch: int) -> None:
+    def on_batch(_: DataFrame, batch: int) -> None:
         batches.put(batch)
         if not done.get():
             raise SetupError("the work of this batch failed")
@@ -57,7 +57,7 @@ def stream(
     # Updates and deletes count as rows that arrive, in the files that they rewrite.
     reader = spark.readStream.format("delta").option("ignoreChanges", "true")
     rows = reader.table(place.text) if place.in_catalog else reader.load(place.text)
-    writer = rows.writeStream.foreachBatch(given).option("checkpointLocation", checkpoint)
+    writer = rows.writeStream.foreachBatch(on_batch).option("checkpointLocation", checkpoint)
     query = (writer.trigger(availableNow=True) if once else writer).start()
     n = 0
     try:
