@@ -42,7 +42,7 @@ from engine.metrics.explore.signatures import no_confusion, not_from_signatures
 from engine.metrics.predictions import check_key_names, wrong_type
 from engine.metrics.scan.checks import wrong_value
 from engine.metrics.scan.joined import other_key_type
-from engine.predicates.predicate import too_nested
+from engine.predicates.predicate import names_a_day, too_nested
 from engine.project.checkpoint_scores import mixed_checkpoints
 from engine.project.demo_data import unreadable_folder
 from engine.project.labelling import too_many_faults
@@ -74,6 +74,10 @@ SENTENCES = [
     (
         not_from_signatures("roc_auc", "it ranks rows"),
         "metric 'roc_auc' can't be computed from signatures: it ranks rows; evaluate() can",
+    ),
+    (
+        names_a_day(" Today"),
+        "casts 'today', which means another time each day; write current_date()",
     ),
     (
         too_nested(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import BooleanType, StructType
 
@@ -15,6 +15,7 @@ from engine.errors import PredicateError, near
 from engine.run.faults import STACK, named_sql, too_deep, wrong_predicate
 from engine.slicing.evaluate import wrong_return
 from engine.slicing.functions import SlicingFunction
+from engine.storage.identity import texts_as_times
 
 if TYPE_CHECKING:
     from engine.predicates.predicate import Predicate
@@ -63,6 +64,17 @@ def sql_of(name: str, text: str, allowed: Collection[str] | None = None) -> Pred
         raise wrong_predicate(name, text, str(error)) from None
 
 
+def _check_days(sf: SlicingFunction, chosen: DataFrame) -> None:
+    """Check that no text is compared with a time as another day each day."""
+    if sf.sql is None or not sql_of(sf.name, sf.sql).may_name_days:
+        return
+    # Loads sqlglot, as above.
+    from engine.predicates.predicate import names_a_day
+
+    for text in texts_as_times(chosen):
+        raise wrong_predicate(sf.name, sf.sql, str(names_a_day(text)))
+
+
 # Settings that give texts and names in SQL another meaning than the one that was read.
 _OTHER_SQL = {
     "spark.sql.parser.escapedStringLiterals": "\\",
@@ -105,7 +117,9 @@ def check_predicates(
         try:
             kind = empty.select(predicate(sf)).schema[0].dataType
             if isinstance(kind, BooleanType):
-                empty.where(predicate(sf)).schema  # noqa: B018 - a filter may not aggregate
+                chosen = empty.where(predicate(sf))
+                chosen.schema  # noqa: B018 - a filter may not aggregate
+                _check_days(sf, chosen)
         except (AnalysisException, ParseException) as error:
             raise wrong_predicate(sf.name, text, _analysis_problem(error, schema)) from None
         except Exception as error:  # of the JVM, which pyspark doesn't translate

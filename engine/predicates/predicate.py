@@ -78,6 +78,11 @@ class Predicate:
         names = (node.name.lower() for node in self.tree.find_all(exp.Column) if _is_bare(node))
         return frozenset(names) & BARE
 
+    @property
+    def may_name_days(self) -> bool:
+        """Whether a text in it may be one like 'today', which Spark reads as another each day."""
+        return any(map(_may_name_a_day, self.tree.walk()))
+
     def sql(self, date: dt.date | None = None, columns: Collection[str] = ()) -> str:
         """Write it for Spark, on one line.
 
@@ -290,16 +295,35 @@ def _check_moment(node: Any) -> None:
         return
     value = node.this.unnest()
     if isinstance(value, exp.Literal | exp.RawString):
-        word = str(value.this).strip().lower()
-        if word.startswith(_DAYS[1:]):
-            raise PredicateError(
-                f"casts {word!r}, which means another time each day; write current_date()"
-            )
+        if _is_day(value):
+            raise names_a_day(str(value.this))
     elif not any(isinstance(one, exp.Column | exp.Identifier) for one in value.walk()) and any(
         isinstance(one, exp.Literal | exp.RawString) and one.name and not _digits(one.name)
         for one in value.walk()
     ):
         raise PredicateError("casts a computed text to a time: write the time itself")
+
+
+def names_a_day(text: str) -> PredicateError:
+    """Return the error of a text that Spark reads as another time each day."""
+    word = text.strip().lower()
+    return PredicateError(
+        f"casts {word!r}, which means another time each day; write current_date()"
+    )
+
+
+def _may_name_a_day(node: Any) -> bool:
+    if isinstance(node, exp.Literal | exp.RawString):
+        return _is_day(node)
+    if not isinstance(node, exp.Anonymous | exp.DPipe):
+        return False
+    below = list(node.walk())
+    computed = not any(isinstance(one, exp.Column | exp.Identifier) for one in below)
+    return computed and any(isinstance(one, exp.Literal) and one.is_string for one in below)
+
+
+def _is_day(node: Any) -> bool:
+    return str(node.this).strip().lower().startswith(_DAYS[1:])
 
 
 def _digits(text: str) -> bool:

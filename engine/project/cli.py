@@ -145,8 +145,10 @@ def _people(stream: TextIO | None) -> Any:
 
 
 def _run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+    lines = logging.StreamHandler(sys.stderr)
+    lines.addFilter(lambda record: args.debug or "py4j" not in record.pathname)  # traces of its own
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+        handlers=[lines], level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
     )
     for noisy in ("py4j", "SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)

@@ -198,7 +198,8 @@ SPARK_LOCAL_DIRS and the temporary folder are, run it again"
             readable(str(error)), VERDICT if isinstance(error, _VERDICTS) else COULD_NOT_RUN
         )
     words = "\n".join(_texts(error))
-    cause, where = _root_cause(error, words), _place(error)
+    cause = _root_cause(error, words)
+    where = _place(error, words, cause)
     kind = next((kind for kind in _KINDS if kind.signs.search(words)), None)
     if kind is not None:
         return Failure(readable(f"{where}{kind.what} ({cause}); {kind.todo}"), COULD_NOT_RUN)
@@ -227,9 +228,13 @@ def _text(error: BaseException) -> str:
         return ""
 
 
-def _place(error: BaseException) -> str:
-    notes = getattr(error, "__notes__", ())
-    return f"{notes[0]} failed: " if notes else ""
+def _place(error: BaseException, words: str, cause: str) -> str:
+    """Say what was being done: what was noted of it, or which file Spark names beside the cause."""
+    file = _FILE.search(words)
+    notes = [*getattr(error, "__notes__", ())[:1]]
+    if file and file["file"] not in cause:
+        notes.append(f"read of {file['file']}")
+    return f"{', '.join(notes)} failed: " if notes else ""
 
 
 _CAUSED = re.compile(r"^\s*Caused by: (?P<cause>.+)$", re.MULTILINE)
@@ -237,6 +242,7 @@ _IN_PYTHON = re.compile(r"^(?P<cause>[A-Za-z_][\w.]*(?:Error|Exception|Interrupt
 _OF_A_TASK = re.compile(r"\(TID \d+\) \([^)]*\): (?P<cause>.+)$", re.MULTILINE)
 _JAVA_CLASS = re.compile(r"^(?:[a-z_]\w*\.)+(?P<name>[A-Z]\w*(?:\$\w+)*)(?:: |$)")
 _NOTHING = ("An error occurred while calling", "Job aborted", "Writing job aborted", "Task failed")
+_FILE = re.compile(r"while reading file (?P<file>[a-z0-9]+:\S.{0,400}?\.parquet)")
 _LONGEST = 500
 
 

@@ -160,11 +160,19 @@ def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    if _locale() in ("", "C", "POSIX"):  # in which Java and workers can't name most files
+        os.environ["LC_ALL"] = "C.UTF-8"
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "spark_conf"))
     jars = ",".join(str(jar) for jar in delta_jars())
     logging.getLogger("py4j").setLevel(logging.ERROR)
     local = builder.master("local[*]").config("spark.jars", jars)
     return local.config(map={**_LOCAL, **conf}).getOrCreate()
+
+
+def _locale() -> str:
+    """Return the locale that decides in which letters processes name files."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    return next(filter(None, names), "")
 
 
 def _check_folders(names: str) -> None:

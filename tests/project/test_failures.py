@@ -78,6 +78,13 @@ CASES = [
         f"file. Expected magic number at tail); {COPY}",
     ),
     (
+        f"{JAVA[1]}{TASK}org.apache.spark.SparkException: [FAILED_READ_FILE.NO_HINT] Encountered "
+        f"error while reading file file:/x y/p.snappy.parquet. {STACK}\nCaused by: "
+        f"java.lang.RuntimeException: corrupted file: the footer index is not within{STACK}",
+        "read of file:/x y/p.snappy.parquet failed: a file of the table can't be read, for it is "
+        f"damaged or cut short (corrupted file: the footer index is not within); {COPY}",
+    ),
+    (
         f"{JAVA[1]}{TASK}java.io.FileNotFoundException: File file:/x does not exist{STACK}",
         "a file that the table names is not there (File file:/x does not exist); VACUUM or somebody "
         f"removed it: {COPY}",
