@@ -15,7 +15,7 @@ from engine.errors import PredicateError, near
 from engine.run.faults import STACK, named_sql, too_deep, wrong_predicate
 from engine.slicing.evaluate import wrong_return
 from engine.slicing.functions import SlicingFunction
-from engine.storage.identity import texts_as_times
+from engine.storage.day_texts import texts_as_times
 
 if TYPE_CHECKING:
     from engine.predicates.predicate import Predicate

@@ -24,7 +24,8 @@ from engine.storage.partial import GONE
 from engine.storage.row_changes import RowChanges, row_changes
 
 SLICES = "slices"  # where facts hold fingerprints
-_ONLY_READ = {"where"}  # facts that say how a run was asked, and not what it left
+# Facts that say how a run was asked, and not what it left: a date is in the slices that ask for it.
+_ONLY_READ = {"where", "run_date"}
 _OLD = "@old_"  # before the names of masks that are there already
 
 

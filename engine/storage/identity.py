@@ -220,47 +220,6 @@ def why_changing(df: DataFrame) -> str | None:
     return why or (None if plan.deterministic() else "is random")
 
 
-_TO_TIME = ("date", "timestamp", "timestamp_ntz")
-_PARSING = ("ParseToDate", "ParseToTimestamp", "ToTimestamp", "TryToTimestamp")
-_OF_ROWS = ("AttributeReference", "NamedLambdaVariable")
-
-
-def texts_as_times(df: DataFrame) -> list[str]:
-    """Return the constant texts with letters that a DataFrame's last step reads as times.
-
-    Spark reads some as another time each day: today, now.
-    """
-    if not is_classic(df):
-        return []
-    step = json.loads(query(df).analyzed().toJSON())[0]
-    each = (_constant_times(nodes) for nodes in step.values() if isinstance(nodes, list))
-    return [text for texts in each for text in texts]
-
-
-def _constant_times(nodes: Sequence[Any]) -> Iterator[str]:
-    """Yield texts that become times in an expression: a list of nodes, each before its own."""
-    for i, node in enumerate(nodes):
-        if not isinstance(node, dict):
-            continue
-        kind = str(node.get("class")).rpartition(".")[2]
-        if kind in _PARSING or (kind == "Cast" and node.get("dataType") in _TO_TIME):
-            below = nodes[i + 1 : _end(nodes, i)]
-            kinds = {str(one["class"]).rpartition(".")[2] for one in below}
-            texts = [one["value"] for one in below if one.get("dataType") == "string"
-                     and one["class"].endswith(".Literal")]  # fmt: skip
-            if not kinds & {*_OF_ROWS}:
-                yield from (t for t in texts if t and any(c.isalpha() for c in t))
-
-
-def _end(nodes: Sequence[Any], at: int) -> int:
-    """Return where the nodes below one end."""
-    left, i = 1, at
-    while left:
-        left += nodes[i]["num-children"] - 1
-        i += 1
-    return i
-
-
 def _classes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the class of everything in a plan's JSON, with what the plan says of it."""
     if isinstance(tree, list):

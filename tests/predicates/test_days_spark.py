@@ -21,6 +21,8 @@ NO_DAYS = [
     "s = 'today'", "s IN ('now', 'today')", "d < '2024-05-01'", "ts < '2024-05-01T00:00:00Z'",
     "s LIKE concat('to', 'day')", "exists(a, x -> x = 'today')", "to_date(s) > d",
     "concat(s, 'today') = 'x'", "d < date('2024-05-01')",
+    "d < date(CAST('2024-05-01 00:00:00Z' AS TIMESTAMP))", "d < date_add('2024-05-01', 1)",
+    "ts < timestamp('2024-05-01 00:00:00 Europe/Paris')", "d < concat('2024', '-05-01')",
 ]  # fmt: skip
 
 
