@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from engine.errors import HeldError
 from engine.storage.delta_log import location
 from engine.storage.jvm import remove_file, touch, touched
-from engine.storage.process import is_gone
+from engine.storage.process import is_gone, this_process
 from engine.storage.runs import Event, Runs, State
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BEATS = 4  # in the time after which a silent run is dead
 _PAUSE = 1.0  # seconds between two looks at who holds a table
+_beating: set[str] = set()  # the files of this process' runs that live
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +59,7 @@ class Pulse:
     def start(self) -> None:
         """Touch the file, and go on."""
         touch(self.spark, self.path)
+        _beating.add(self.path)
         threading.Thread(target=self._run, daemon=True, name="pulse").start()
 
     def _run(self) -> None:
@@ -68,6 +70,7 @@ class Pulse:
     def stop(self) -> None:
         """Remove the file."""
         self._stop.set()
+        _beating.discard(self.path)
         with suppress(Exception):  # a session that died takes no file away
             remove_file(self.spark, self.path)
 
@@ -139,9 +142,12 @@ def _is_dead(
     missing
         Run to when its file was missing first; updated.
     """
+    file = _file(runs, event.run)
     if event.process and is_gone(event.process):
         return True
-    theirs = touched(runs.spark, _file(runs, event.run))
+    if event.process == this_process().text and file not in _beating:
+        return True  # it ended, and could not say so
+    theirs = touched(runs.spark, file)
     if theirs is None:
         since = missing.setdefault(event.run, time.monotonic())
         return time.monotonic() - since > patience.silence

@@ -224,6 +224,16 @@ def test_a_silent_run_is_dead_and_learns_it(spark, project):
     assert seen(project, spark) is None
 
 
+def test_a_run_of_this_process_that_could_not_say_that_it_ended(spark, project):
+    place = project.place("masks")
+    first = begun(project, spark, place)
+    first.own(place)
+    first._pulse.stop()
+    with begun(project, spark, place) as second:
+        second.own(place)
+    assert Runs.at(spark, project.place("runs")).last(first.id).state == State.LOST
+
+
 def test_a_process_that_was_here_and_is_gone():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     here = this_process()
