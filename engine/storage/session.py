@@ -93,7 +93,6 @@ def open_session(
             if "PYSPARK_GATEWAY_PORT" in os.environ
             else _local(SparkSession.builder.appName(app_name), {**metastore, **wanted})
         )
-        silence(session)
     session.conf.set("spark.sql.session.timeZone", ZONE)
     return session
 
@@ -166,7 +165,9 @@ def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     jars = ",".join(str(jar) for jar in delta_jars())
     logging.getLogger("py4j").setLevel(logging.ERROR)
     local = builder.master("local[*]").config("spark.jars", jars)
-    return local.config(map={**_LOCAL, **conf}).getOrCreate()
+    session = local.config(map={**_LOCAL, **conf}).getOrCreate()
+    silence(session)  # a cluster's log stays: who operates it looks for lost executors there
+    return session
 
 
 def _locale() -> str:
