@@ -181,7 +181,7 @@ def facts_of(metadata: str | None) -> Mapping[str, Any]:
     """Return the facts in a commit's metadata; none where its writer isn't ours."""
     try:
         facts = json.loads(metadata or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return facts if isinstance(facts, dict) else {}
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import PredicateError, TableError
+from engine.errors import PredicateError, TableError, brief
 from engine.redaction import redacted
 from engine.sql import name_sql, text_sql
 from engine.storage.place import Place
@@ -112,6 +112,11 @@ class Reading:
     unknown: str | None = None
 
 
+_READING: Mapping[str, Any] = {
+    "where": str | None, "source": str, "version": str, "identity": str, "unknown": str | None,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Stale:
     """Rows of which two tables were made from two versions.
@@ -208,8 +213,27 @@ def readings(facts: Mapping[str, Any]) -> tuple[Reading, ...]:
     (Reading(where=None, source='s', version='3', identity='x@3', unknown=None),)
     >>> readings({})
     ()
+
+    Raises
+    ------
+    TableError
+        If they say what is no reading: somebody else wrote the metadata.
     """
-    return tuple(Reading(**r) for r in facts.get(READ, ()))
+    stored = facts.get(READ, ())
+    try:
+        read = tuple(Reading(**r) for r in stored)
+    except TypeError:
+        raise _no_reading(stored) from None
+    if not all(isinstance(part, _READING[name]) for r in read for name, part in asdict(r).items()):
+        raise _no_reading(stored)
+    return read
+
+
+def _no_reading(stored: object) -> TableError:
+    return TableError(
+        f"a table's metadata says that it was made from {brief(stored)}, which can't be read: make "
+        "the table again"
+    )
 
 
 def read_again(stored: Mapping[str, Any] | None, new: Reading) -> list[dict[str, Any]]:
