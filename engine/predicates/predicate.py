@@ -171,6 +171,7 @@ def too_nested() -> PredicateError:
     return PredicateError("is nested too deeply; write it with fewer brackets in brackets")
 
 
+@functools.lru_cache(maxsize=4096)
 def _tree(text: str) -> exp.Expr:
     dialect = PredicateDialect()
     try:
