@@ -157,7 +157,16 @@ def task_limits(spark: SparkSession) -> tuple[int, int]:
 
 def silence(spark: SparkSession) -> None:
     """Stop Spark's log of errors: they come back as exceptions, with a sentence."""
+    from pyspark import accumulators  # heavy, as below
+
     spark.sparkContext.setLogLevel("FATAL")
+    # What hears of Java's counts prints a trace where Java is gone; the next call says so, too.
+    for server in (accumulators.AccumulatorTCPServer, accumulators.AccumulatorUnixServer):
+        setattr(server, "handle_error", _nothing)  # noqa: B010 - mypy lets no method be assigned
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 def submitted_with(java_class: str) -> bool:

@@ -380,7 +380,7 @@ def test_a_predicate_that_fails_on_a_row_is_named_in_what_spark_says(rows):
         compile_slices([bad], rows.schema).apply(rows.where("id = 0"), keep=["id"]).collect()
     said = str(caught.value)
     assert said.startswith("[CAST_INVALID_INPUT] The value 'ab' of the type")
-    assert "\ncast(s as int) > 1 /* slice is_number */\n" in said
+    assert "\nCAST(`s` AS INT) > 1 /* slice is_number */\n" in said
     with pytest.raises(SliceError) as told, explained([bad]):
         raise caught.value
     assert str(told.value).startswith(
