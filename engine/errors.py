@@ -16,7 +16,15 @@ from typing import Any
 
 
 class EngineError(Exception):
-    """Base of every error that the engine raises on purpose."""
+    """Base of every error that the engine raises on purpose.
+
+    Attributes
+    ----------
+    slices
+        The ids of the slices whose fault it is, where that is known.
+    """
+
+    slices: tuple[str, ...] = ()
 
 
 class InputError(EngineError, ValueError):
@@ -76,6 +84,18 @@ class SliceFaultError(EngineError):
         error = cls("", "", "", "")
         error.args = (text[start.start() : end] + cls.HOW,)
         return error
+
+
+class WorkerError(EngineError):
+    """A slicing function ended its worker process, or took more than it may.
+
+    Attributes
+    ----------
+    death
+        What is known of it, for who looks closer.
+    """
+
+    death: object = None
 
 
 class VerifyError(EngineError):
@@ -221,6 +241,20 @@ def during(what: str) -> Iterator[None]:
 
 
 _RAISE = dis.opmap["RAISE_VARARGS"]
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, which may be of a class of the user's own.
+
+    >>> text_of(ValueError("no"))
+    'no'
+    """
+    try:
+        return str(error)
+    except BaseException as own:
+        if interrupts(own):
+            raise
+        return "(what it says can't be told)"
 
 
 def near(word: str, known: Iterable[str]) -> str:

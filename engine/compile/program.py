@@ -47,6 +47,10 @@ class Steps(NamedTuple):
     microseconds: float
 
 
+def _nothing(_: int) -> None:
+    pass
+
+
 class Program:
     """Trees compiled for columns of known types.
 
@@ -95,6 +99,7 @@ class Program:
         self._roots = [places[root] for root in roots]
         self._live: Sequence[int] = range(len(self._steps))
         self._drop = _last_uses(self._steps, self._live, self._roots)
+        self._owners = self._first_trees()
         self._slow = self._slow_columns()
         self._conditions = conditions(self._steps, self._roots)
         self._sets = {
@@ -144,6 +149,7 @@ class Program:
         n: int,
         seconds: list[float] | None = None,
         unreadable: dict[str, np.ndarray] | None = None,
+        begin: Callable[[int], object] = _nothing,
     ) -> list[BatchMask]:
         """Return each tree's mask over Arrow columns of ``n`` rows.
 
@@ -155,12 +161,15 @@ class Program:
             Gets the CPU seconds that each tree took; of what several share, its part.
         unreadable
             Gets the rows of columns that hold what Python can't; of the trees' columns.
+        begin
+            Is called before each step, with the first tree that the step is of.
         """
         batch = Batch(columns, n)
-        if seconds is None:
-            return [_mask(vec, batch) for vec in self._values(batch, unreadable=unreadable)]
-        of_steps = dict.fromkeys(self._live, 0.0)
-        masks = [_mask(vec, batch) for vec in self._values(batch, of_steps, unreadable=unreadable)]
+        of_steps = None if seconds is None else dict.fromkeys(self._live, 0.0)
+        values = self._values(batch, of_steps, unreadable=unreadable, begin=begin)
+        masks = [_mask(vec, batch) for vec in values]
+        if seconds is None or of_steps is None:
+            return masks
         users = {at: set(self._below(root)) for at, root in enumerate(self._roots)}
         shares = Counter(step for steps in users.values() for step in steps)
         seconds += (sum(of_steps[at] / shares[at] for at in steps) for steps in users.values())
@@ -172,11 +181,17 @@ class Program:
         fewer._roots = [root for at, root in enumerate(self._roots) if at not in trees]
         fewer._live = sorted({step for root in fewer._roots for step in self._below(root)})
         fewer._drop = _last_uses(self._steps, fewer._live, fewer._roots)
+        fewer._owners = fewer._first_trees()
         searched = {self._search_of[at][0] for at in fewer._live if at in self._search_of}
         fewer._sets = {c: patterns for c, patterns in self._sets.items() if c in searched}
         columns = {self._columns[at] for at in fewer._live}
         fewer._slow = [c for c in self._slow if c in columns]
         return fewer
+
+    def _first_trees(self) -> dict[int, int]:
+        """Return for each step the first tree that it is of."""
+        trees = reversed([*enumerate(self._roots)])
+        return {step: at for at, root in trees for step in self._below(root)}
 
     def _below(self, root: int) -> Iterator[int]:
         """Yield the steps that a step is made of, itself among them."""
@@ -224,6 +239,7 @@ class Program:
         seconds: dict[int, float] | None = None,
         by_value: set[int] | None = None,
         unreadable: dict[str, np.ndarray] | None = None,
+        begin: Callable[[int], object] = _nothing,
     ) -> list[Vec]:
         """Return the trees' values.
 
@@ -255,6 +271,7 @@ class Program:
             return wide[at]
 
         for at in self._live:
+            begin(self._owners[at])
             start, before = clock(), batch.notes.by_value
             run, node, args = self._steps[at]
             column = self._columns[at]

@@ -22,6 +22,7 @@ from engine.slicing.evaluate import masks_needed, of_row
 from engine.slicing.expr import Expr, Mask
 from engine.slicing.fingerprint.identity import unknowns
 from engine.slicing.functions import SlicingFunction
+from engine.watch import NO_LIMITS, Limits
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -145,6 +146,8 @@ class Placement:
         Of a column that crosses to Python in another form: what makes a value of what crossed.
     forced
         Slices whose tier someone set.
+    limits
+        What a slice may take of a worker.
     """
 
     sfs: tuple[SlicingFunction, ...]
@@ -156,6 +159,7 @@ class Placement:
     tiers: Mapping[str, Tier]
     decoders: Mapping[str, Decode]
     forced: frozenset[str] = frozenset()
+    limits: Limits = NO_LIMITS
 
     @property
     def ids(self) -> tuple[str, ...]:

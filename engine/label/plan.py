@@ -228,7 +228,7 @@ class MaskPlan(Placement):
                 {name: F.expr(sql) for name, sql in unreadable_columns(trees, self.schema).items()}
             )
         if self._kernel_ids:
-            udf = fused_udf(self.kernel, self.crossing, self._bits(bits))
+            udf = fused_udf(self.kernel, self.crossing, self._bits(bits), self.limits)
             inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
             more = {FAULTS: udf(*inputs), **more}
         return df.withColumns(dict(more)) if more else df

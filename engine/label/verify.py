@@ -78,7 +78,7 @@ class Comparison:
         python = self.plan.only(self.slices).as_python()
         bits = {s: self.bits[s] for s in self.slices}
         flag = F.col(name_sql(_SAMPLED))
-        udf = sampled_udf(python.kernel, python.crossing, bits)
+        udf = sampled_udf(python.kernel, python.crossing, bits, python.limits)
         # Values of other rows don't travel.
         inputs = [F.when(flag, python.input(c)) for c in python.crossing]
         rows = df.withColumn(_SAMPLED, unit_interval_column(df, self.key, self.seed) < self.share)

@@ -23,6 +23,7 @@ from typing import Any
 
 from engine.lift.body import Body, columns_of, element
 from engine.lift.effects import raising, then
+from engine.lift.modest import is_modest
 from engine.lift.scope import (
     KNOWN,
     ROW,
@@ -59,6 +60,7 @@ _SEARCHES: Mapping[str, Any] = {
 # Operations that take an answer of numpy's (`np.True_`) as they take Python's.
 _LIKE_BOOL = frozenset({"not", "and", "or", "if", "then", "any", "all", "bool", "is_none"})
 _PASSING = frozenset({"and", "or", "if", "then"})  # those that may give it on
+_LARGE = "it computes a constant that may be large"
 _GROWING, _MOST_POWER = frozenset({"pow", "lshift"}), 1_000
 _LISTS = (list, tuple, object)  # what numpy compares element by element, or may
 _ROW_METHODS = frozenset({"get", "keys", "asDict"})
@@ -242,6 +244,7 @@ class Expressions(ABC):
     def _folded(self, op: Op, *args: Expr) -> Expr:
         """Return an operation, done now if its arguments are constant."""
         if all(isinstance(a, Const) for a in args):
+            check_modest([a.value for a in args], op.name, None)  # type: ignore[attr-defined]
             try:
                 result = op.python(*(a.value for a in args))  # type: ignore[attr-defined]
             except Exception:
@@ -269,6 +272,7 @@ class Expressions(ABC):
 
     def _computed(self, run: Callable[..., Any], node: ast.AST, *values: Any) -> Value:
         """Return what is computed of values that no row decides, as Python computes it."""
+        check_modest(values, run, node)
         try:
             with warnings.catch_warnings(action="ignore"):
                 return as_value(run(*values))
@@ -290,7 +294,7 @@ class Expressions(ABC):
         if op is None:
             raise CannotLiftError(node, f"it uses the operator {type(sign).__name__}")
         if op.name in _GROWING and isinstance(left, Const) and not _is_small(right):
-            raise CannotLiftError(node, "it computes a constant that may be large")
+            raise CannotLiftError(node, _LARGE)
         return self._folded(op, left, right)
 
     def _compare(self, node: ast.Compare, scope: Scope) -> Expr:
@@ -710,10 +714,23 @@ def _is_stored(owner: Any, name: str) -> bool:
 
 def constant_call(f: Any, args: Sequence[Const], node: ast.AST) -> Const:
     """Return the value of a function of constants."""
+    check_modest([a.value for a in args], f, node)
     try:
         return Const(f(*(a.value for a in args)))
     except Exception as error:
         raise CannotLiftError(node, f"{call_name(f)} of constants fails: {error}") from None
+
+
+def check_modest(values: Iterable[Any], does: Any, node: ast.AST | None) -> None:
+    """Check that computing with constants is quick, wherever the function is read.
+
+    Raises
+    ------
+    CannotLiftError
+        If it may not be.
+    """
+    if not is_modest(values, does):
+        raise CannotLiftError(node, _LARGE)
 
 
 def binds(node: ast.AST) -> bool:

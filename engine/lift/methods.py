@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.lift.body import element
-from engine.lift.expressions import constant_call, is_of_library, over_each, with_matches
+from engine.lift.expressions import (
+    check_modest,
+    constant_call,
+    is_of_library,
+    over_each,
+    with_matches,
+)
 from engine.lift.patterns import Patterns
 from engine.lift.scope import (
     Bound,
@@ -158,6 +164,7 @@ class Methods(Patterns):
             and all(isinstance(a, Const) for a in (*args, *keywords.values()))
         ):
             known = {k: v.value for k, v in keywords.items()}
+            check_modest([base.value, *(a.value for a in args), *known.values()], name, node)  # type: ignore[attr-defined]
             try:
                 answer = getattr(base.value, name)(*(a.value for a in args), **known)  # type: ignore[attr-defined]
             except Exception as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.lift.expressions import Expressions
+from engine.lift.modest import MOST_SEARCHED
 from engine.lift.scope import (
     CannotLiftError,
     Generator,
@@ -98,6 +99,8 @@ class Patterns(Expressions):
         return self._operation(_SEARCHES[name].name, Const(pattern), text)
 
     def _folded_search(self, name: str, pattern: re.Pattern[Any], text: Const) -> Expr:
+        if isinstance(text.value, str | bytes) and len(text.value) > MOST_SEARCHED:
+            raise CannotLiftError(None, "it looks for a pattern in a constant that is long")
         try:
             match = getattr(pattern, name)(text.value)
         except TypeError:

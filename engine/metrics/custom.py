@@ -18,7 +18,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from engine.errors import MetricError, shown
+from engine.errors import MetricError, shown, text_of
 from engine.metrics.formulas.outputs import Outputs
 from engine.slicing.discovery import load_module
 from engine.slicing.fingerprint.identity import UNKNOWN, Described, described
@@ -159,7 +159,7 @@ def problem(error: BaseException) -> str:
     >>> problem(ZeroDivisionError("division by zero"))
     'ZeroDivisionError: division by zero'
     """
-    message = " ".join(str(error).encode("utf-8", "backslashreplace").decode().split())
+    message = " ".join(text_of(error).encode("utf-8", "backslashreplace").decode().split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 3]}..."
 

@@ -12,6 +12,7 @@ from engine.masks.splits import Split, in_split, split_name
 from engine.metrics.catalog import OVERALL
 from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.trend import trend
+from engine.project import quarantine
 from engine.project.evaluating import EvaluationInput
 from engine.project.settings import Project
 from engine.project.stale import StaleModel
@@ -47,6 +48,8 @@ def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sect
 
 def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
     """Yield what is shown around the figures; rows are those of one split."""
+    if causes := quarantine.causes(data.masks):
+        yield sections.quarantine(causes)
     first, *others = evaluation.spec.models
     compared = {other: _Compared.of(data, evaluation, first, other, split) for other in others}
     wanted = [c.flipped for c in compared.values() if c.flipped]

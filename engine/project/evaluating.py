@@ -33,6 +33,7 @@ from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.schema import KEY, SCHEMA
 from engine.plain import SENTENCE, plain
+from engine.project import quarantine
 from engine.project.group_settings import Predictions
 from engine.project.job_tables import (
     ModelTable,
@@ -220,7 +221,7 @@ class EvaluationInput:
         joined = join_predictions(self.rows, {m: model.df for m, model in models.items()}, key)
         sources = {self.masks.name: self.rows} | named
         splits = project.evaluate_splits if project.split else []
-        return measured(
+        evaluation = measured(
             _Rows(joined, self.spec, key, sources, every=self.table, splits=splits),
             {model_id: stored.name for model_id, stored in self.stored.items()},
             project.key,
@@ -228,6 +229,8 @@ class EvaluationInput:
             n_replicates=certainty.replicates, cluster=certainty.cluster, seed=project.seed,
             allow_missing=project.missing_predictions == "count", functions=self.functions,
         )  # fmt: skip
+        table = quarantine.marked(evaluation.table, quarantine.causes(self.masks))
+        return replace(evaluation, table=table)
 
     def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""

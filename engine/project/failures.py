@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from engine.errors import (
     TrainingError,
     UnreadableValueError,
     VerifyError,
+    WorkerError,
 )
 from engine.redaction import readable
 
@@ -35,7 +37,7 @@ STATUSES = """exit status:
   130  interrupted"""
 _VERDICTS = (
     DatasetError, FaultBudgetError, PredicateFaultError, SliceFaultError, StaleError, TableError,
-    TrainingError, UnreadableValueError, VerifyError,
+    TrainingError, UnreadableValueError, VerifyError, WorkerError,
 )  # fmt: skip
 _log = logging.getLogger("engine")
 
@@ -173,13 +175,23 @@ def ended(job: Callable[[], None], debug: bool) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    except Exception as error:
+    except BaseException as error:
         if debug:
             _log.exception("the job failed")
         failure = failure_of(error)
         print(f"error: {failure.sentence}", file=sys.stderr)
         return failure.status
     return DONE
+
+
+def _left(error: BaseException) -> str:
+    """Say that code of the user's own tried to end the job, and where: none of ours does."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        "a module, a slicing function or a metric tried to end the job by "
+        f"{type(error).__name__} ({os.path.basename(place.filename)}:{place.lineno}); take that "
+        "out of it"
+    )
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -193,6 +205,8 @@ def failure_of(error: BaseException) -> Failure:
     "the disk is full (No space left on device: '/x'); free space where the tables, \
 SPARK_LOCAL_DIRS and the temporary folder are, run it again"
     """
+    if not isinstance(error, Exception):
+        return Failure(readable(_left(error)), COULD_NOT_RUN)
     if isinstance(error, EngineError):
         return Failure(
             readable(str(error)), VERDICT if isinstance(error, _VERDICTS) else COULD_NOT_RUN

@@ -29,6 +29,7 @@ from engine.errors import no_shares
 from engine.metrics.classes import as_class
 from engine.slicing.algebra import is_composition, parse
 from engine.slicing.by_value import TOP, By, distinct
+from engine.watch import Limits
 
 # The specs of a classifier: the kind of one that names none, all kinds, the error of a wrong one.
 _SPECS = {
@@ -38,6 +39,9 @@ _SPECS = {
 # ``tensorboard`` is a flag in the project file, a folder in training.
 _TRAINER = set(TRAINER) - {"tensorboard"}
 _RULES = {**{name: TRAINER[name] for name in _TRAINER}, **WEIGHING, "seed": SEED}
+
+
+_A_WEEK = 7 * 24 * 3600  # seconds
 
 
 class Settings(BaseModel):
@@ -66,6 +70,41 @@ Options = dict[str, Annotated[str, BeforeValidator(_as_text)]]
 Class = Annotated[int | str | bool, BeforeValidator(_as_class)]
 Format: TypeAlias = Literal["delta", "parquet", "csv", "json"]
 Tier: TypeAlias = Literal["spark", "arrow", "pandas", "row"]
+
+
+OnError: TypeAlias = Literal["fail", "null", "quarantine"]
+
+
+def _as_policy(value: Any) -> Any:
+    """Return what is done at an error: YAML reads a bare null as nothing, raise is an old name."""
+    return {None: "null", "raise": "fail"}.get(value, value) if _is_word(value) else value
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+Policy = Annotated[OnError, BeforeValidator(_as_policy)]
+
+
+class SliceLimits(Settings):
+    """What one slicing function may take of a worker.
+
+    Attributes
+    ----------
+    seconds
+        On a batch of rows, some 10,000 of them; null for any time.
+    memory_mb
+        So many 2**20 bytes more than the worker had without it; null for any memory.
+    """
+
+    seconds: Annotated[float, Field(gt=0, le=_A_WEEK)] | None = 600.0
+    memory_mb: Annotated[int, Field(gt=0)] | None = 4096
+
+    @property
+    def of_slices(self) -> Limits:
+        """As workers take them."""
+        return Limits(self.seconds, self.memory_mb)
 
 
 class Source(Settings):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from engine.errors import EngineError
-from engine.project import cli
+from engine.project import cli, quarantine
 from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
 from engine.project.run import Run
 from engine.project.settings import Project
@@ -47,7 +47,7 @@ def label(run: Run, labelling: Labelling, where: str | None, force: bool) -> Non
         facts = output.facts if written.changed else output.stored_facts
         masks = run.runs.read(written.place)
         counts, records = write_counts(run, labelling, masks, facts)
-        cli.show(coverage_section(labelling.plan, counts))
+        cli.show(coverage_section(labelling.plan, counts, quarantine.causes(masks)))
     for commit in (written, *records):
         print(commit)
     if note := view_note(labelling.project, masks):

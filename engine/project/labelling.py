@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F  # noqa: N812
 
 import engine
-from engine.errors import FaultBudgetError, listed
+from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
+from engine.label.suspects import looked_into
 from engine.label.verify import Comparison, at_least
 from engine.masks.checks import quoted
 from engine.masks.coverage import Coverage, coverage
@@ -23,6 +26,7 @@ from engine.masks.layout import Layout, TableForm, check_same_slices, table_form
 from engine.masks.reader import read_masks, view_select
 from engine.masks.splits import by_split, split_name
 from engine.predicates.predicate import rewritten
+from engine.project import quarantine
 from engine.project.increments import (
     NewRows,
     NewSlices,
@@ -37,12 +41,30 @@ from engine.project.settings import Project
 from engine.project.slices import ProjectSlices
 from engine.redaction import redacted
 from engine.report.sections import Section
-from engine.run.faults import FaultCounts, explained, fault_counts, fault_metrics, stop_at_fault
+from engine.run.deaths import Death
+from engine.run.faults import (
+    FaultCounts,
+    explained,
+    fault_counts,
+    fault_metrics,
+    is_final,
+    stop_at_fault,
+)
 from engine.slicing.fingerprint.identity import UNKNOWN, fingerprint, unknowns
 from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
+from engine.storage.attempts import one_attempt
 from engine.storage.digest import row_digest
-from engine.storage.lineage import READ, Snapshot, Written, read_again, reading, readings, versions
+from engine.storage.lineage import (
+    QUARANTINED,
+    READ,
+    Snapshot,
+    Written,
+    read_again,
+    reading,
+    readings,
+    versions,
+)
 from engine.storage.partial import append, merge
 from engine.storage.runs import Runs
 from engine.storage.session import ZONE, meaning
@@ -50,7 +72,8 @@ from engine.storage.upsert import local_rows
 
 _CATALOGUE = (
     "id string, name string, description string, fingerprint string, kind string, "
-    "changed_at timestamp, definition string"
+    "changed_at timestamp, definition string, "
+    "quarantined string"
 )
 _COVERAGE = (
     "mask_version string, run_ts timestamp, source_table string, source_version string, "
@@ -90,27 +113,35 @@ class Labelling:
         What is labelled.
     roles
         Each column's role, as ``check_roles`` returned it.
+    quarantined
+        Slice id to why the slice is left out: its mask is null on all rows.
     """
 
     project: Project
     source: Snapshot
     slices: ProjectSlices
     roles: Mapping[str, str]
+    quarantined: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def plan(self) -> MaskPlan:
         """How each slice runs."""
-        return self._compiled(self.slices.sfs)
+        return self._compiled(quarantine.undecided(self.slices.sfs, self.quarantined))
+
+    @cached_property
+    def policies(self) -> Mapping[str, str]:
+        """Slice id to what is done where the slice fails."""
+        return quarantine.policies(self.project, list(self.plan.all_sfs))
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """Slice id to fingerprint."""
-        return {sf.id: fingerprint(sf, ZONE) for sf in self.plan.sfs}
+        return {sf.id: fingerprint(sf, ZONE) for sf in self.slices.sfs}
 
     @cached_property
     def undescribed(self) -> list[SlicingFunction]:
         """The slices whose fingerprint doesn't tell all that they do."""
-        return [sf for sf in self.plan.sfs if self.fingerprints[sf.id].endswith(UNKNOWN)]
+        return [sf for sf in self.slices.sfs if self.fingerprints[sf.id].endswith(UNKNOWN)]
 
     @property
     def unknown_tables(self) -> tuple[str, ...]:
@@ -157,7 +188,7 @@ class Labelling:
         columns = [*project.key, *split, *project.partition_by, *project.carry]
         form = table_form(
             list(dict.fromkeys(columns)),
-            self.plan.sfs,
+            self.slices.sfs,
             self.fingerprints,
             project.layout,
             stored.df.schema if stored else None,
@@ -167,9 +198,9 @@ class Labelling:
 
     def _compiled(self, sfs: Sequence[SlicingFunction]) -> MaskPlan:
         project = self.project
-        return compile_slices(
-            sfs, self.slices.schema, self.roles, tier=project.tier, tiers=project.tiers
-        )
+        tiers = {s: tier for s, tier in project.tiers.items() if s not in self.quarantined}
+        plan = compile_slices(sfs, self.slices.schema, self.roles, tier=project.tier, tiers=tiers)
+        return replace(plan, limits=project.limits.of_slices)
 
     def _facts(self, form: TableForm, where: str | None, stored: Snapshot | None) -> dict[str, Any]:
         """Return everything that decides the mask table's rows; its commit keeps them."""
@@ -190,6 +221,8 @@ class Labelling:
             "layout": str(form.layout),
             "accepted": [
                 project.on_error,
+                project.on_errors,
+                project.limits.model_dump(),
                 project.max_error_rate,
                 project.check_key,
                 project.verify,
@@ -200,7 +233,7 @@ class Labelling:
     @property
     def is_tolerant(self) -> bool:
         """Whether functions may fail: how many rows they fail on is known once all are labelled."""
-        return self.project.on_error == "null" and bool(self.plan.failing)
+        return any(self.policies[sf.id] != quarantine.FAIL for sf in self.plan.failing)
 
     def own(self, run: Run, output: MaskOutput) -> MaskOutput:
         """Hold the mask table, and return it as it is then, for another run may have written it.
@@ -220,7 +253,9 @@ class Labelling:
         """
         if not self.unknown or self.unknown_tables:
             return not self.unknown
-        project, part = self.project, self._compiled(self.undescribed)
+        known = quarantine.causes(same)
+        project = self.project
+        part = self._compiled([sf for sf in self.undescribed if sf.id not in known])
         key = [quoted(c) for c in project.join_columns]
         masked = part.with_faults(self.slices.looked_up(output.df))
         if project.on_error != "null":
@@ -244,6 +279,8 @@ class Labelling:
         stored, rate = output.stored, self.project.max_error_rate
         if stored is None or output.where or self.unknown:
             return "all rows are labelled"
+        if quarantine.causes(stored):
+            return "all rows are labelled, for slices in quarantine are tried again"
         if same is not None:
             return "all rows are labelled, as --force says"
         part = increment(stored, output.facts, self.source)
@@ -274,11 +311,41 @@ class Labelling:
         FaultBudgetError
             If functions fail on more rows than the project allows; the table is as it was.
         """
-        project, plan, name = self.project, self.plan, self.source.name
+        quarantine.policies(self.project, list(self.plan.all_sfs))
         if output.where and output.stored is not None:
             check_same_slices(
                 str(output.place), output.stored_facts.get("slices", {}), self.fingerprints
             )
+        labelling = self
+        while True:
+            try:
+                return labelling._labelled(run, output, same, part)
+            except EngineError as error:
+                labelling = labelling.without(error, output.where)
+                part = "all rows are labelled, for a slice goes into quarantine"
+
+    def without(self, error: EngineError, where: str | None) -> Labelling:
+        """Return what leaves out the slices that an error is about.
+
+        Raises
+        ------
+        EngineError
+            The error, where one of them isn't to be quarantined.
+        """
+        slices = [s for s in error.slices if s not in self.quarantined]
+        if not slices or any(self.policies.get(s) != quarantine.QUARANTINE for s in slices):
+            raise error
+        causes = {s: quarantine.why(error, s) for s in slices}
+        for s, cause in causes.items():
+            _log.warning("slice %r goes into quarantine, the others go on: %s", s, cause)
+        of = f" (where {where})" if where else ""
+        more = {s: f"{cause}{of}" for s, cause in causes.items()}
+        return replace(self, quarantined={**self.quarantined, **more})
+
+    def _labelled(
+        self, run: Run, output: MaskOutput, same: Snapshot | None, part: Increment | str
+    ) -> Written:
+        project, plan, name = self.project, self.plan, self.source.name
         if isinstance(part, NewRows):
             written = self._label_rows(run, output, part)
             if written is not None:
@@ -293,7 +360,7 @@ class Labelling:
             return run.overwrite(
                 plan.rows(masked, output.form),
                 output.place,
-                facts=output.facts,
+                facts={**output.facts, **self._marks(output)},
                 partition_by=project.partition_by,
                 where=output.where,
                 observed=tolerant,
@@ -394,12 +461,13 @@ class Labelling:
             comparison.with_faults(self.slices.looked_up(df)),
             Observation("faults"),
         )
-        tolerant = project.on_error == "null" and bool(plan.failing)
+        stopping = [sf.id for sf in plan.failing if self.policies[sf.id] == quarantine.FAIL]
+        tolerant = len(stopping) < len(plan.failing)
         if tolerant:
             masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
-        else:
-            masked = stop_at_fault(masked, key, plan.native_faults)
-        with explained(plan.sfs), comparison.explained():
+        masked = stop_at_fault(masked, key, plan.native_faults, stopping if tolerant else None)
+        alone = one_attempt(df.sparkSession, is_final)
+        with self._looked_into(df, plan), explained(plan.sfs), comparison.explained(), alone:
             written = write(masked, tolerant)
         if tolerant:
             counts = fault_counts(observation.get, plan.failing)
@@ -407,6 +475,8 @@ class Labelling:
             run.faults = counts.faults
             if over := counts.over(project.max_error_rate):
                 undone = tables.undo(df.sparkSession, written)
+                if all(self.policies[s] == quarantine.QUARANTINE for s, _, _ in over):
+                    raise quarantine.over_budget(over, project.max_error_rate, counts)
                 raise too_many_faults(over, project.max_error_rate, counts.examples, undone)
         if comparison.slices:
             _log.info(
@@ -415,6 +485,23 @@ class Labelling:
                 f"{100 * share:.3g}%",
             )
         return written
+
+    def _marks(self, output: MaskOutput) -> dict[str, Any]:
+        """Return what the commit says of slices in quarantine, in other partitions too."""
+        before = output.stored_facts.get(QUARANTINED, {}) if output.where else {}
+        marks = {**before, **self.quarantined}
+        return {QUARANTINED: marks} if marks else {}
+
+    @contextmanager
+    def _looked_into(self, df: DataFrame, plan: MaskPlan) -> Iterator[None]:
+        """Find the rows on which a worker died; rows that others are joined to can't be found."""
+        try:
+            yield
+        except WorkerError as error:
+            if not isinstance(error.death, Death) or self.slices.joins:
+                raise
+            death = looked_into(error.death, df, plan, self.project.join_columns)
+            raise death.error({s: sf.name for s, sf in plan.all_sfs.items()}) from None
 
 
 def too_many_faults(
@@ -459,19 +546,19 @@ def write_counts(
     """
     project, plan, spark = labelling.project, labelling.plan, run.spark
     now, prints = dt.datetime.now(dt.UTC), facts["slices"]
-    definitions = labelling.slices.definitions
+    definitions, quarantined = labelling.slices.definitions, quarantine.causes(masks)
     slices = [
         (
             sf.id, sf.name, redacted(sf.description), prints[sf.id], str(sf.kind), now,
-            definitions.get(sf.id),
+            definitions.get(sf.id), quarantined.get(sf.id),
         )
-        for sf in plan.sfs
+        for sf in labelling.slices.sfs
     ]  # fmt: skip
     catalogue = run.upsert(
         local_rows(spark, slices, _CATALOGUE),
         project.place("slices"),
         ["id"],
-        ["name", "description", "fingerprint", "kind", "definition"],
+        ["name", "description", "fingerprint", "kind", "definition", "quarantined"],
     )
     stored = run.runs.find(project.place("coverage"))
     if stored and (known := _known_counts(stored, masks, plan.ids)):
@@ -507,7 +594,11 @@ def _known_counts(stored: Snapshot, masks: Snapshot, ids: Sequence[str]) -> list
     return [counts[split, s] for s in ids for split in splits] if whole else []
 
 
-def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
+def coverage_section(
+    plan: MaskPlan,
+    counts: Sequence[Coverage],
+    quarantined: Mapping[str, str] = MappingProxyType({}),
+) -> Section:
     """Arrange slices by where they run and how many rows they have, in all and by split."""
     splits = list(dict.fromkeys(c.split for c in counts))
     by_slice: dict[str, list[Coverage]] = {}
@@ -517,13 +608,15 @@ def coverage_section(plan: MaskPlan, counts: Sequence[Coverage]) -> Section:
     for a in plan.assignments:
         own = by_slice[a.slice_id]
         n_in, n_null, n = (sum(getattr(c, of) for c in own) for of in ("n_in", "n_null", "rows"))
-        rows.append([a.slice_id, str(a.tier), n_in, n_in / n, *(c.n_in for c in own), n_null])
+        runs_as = "quarantine" if a.slice_id in quarantined else str(a.tier)
+        rows.append([a.slice_id, runs_as, n_in, n_in / n, *(c.n_in for c in own), n_null])
     more = len(rows) - _SHOWN
+    marks = "".join(f"{line}\n" for line in quarantine.lines(quarantined))
     return Section(
         f"Coverage of {len(by_slice):,} slices over {n:,} rows",
         ["slice", "runs as", "rows in", "share", *map(split_name, splits), "undecided"],
         rows[:_SHOWN],
-        f"… and {more:,} more, in the coverage table\n" if more > 0 else "",
+        marks + (f"… and {more:,} more, in the coverage table\n" if more > 0 else ""),
     )
 
 

@@ -23,10 +23,12 @@ from engine.project.group_settings import (
     Classifier,
     InlineSlice,
     Options,
+    Policy,
     Predictions,
     RunSettings,
     Sample,
     Settings,
+    SliceLimits,
     Source,
     Tier,
 )
@@ -86,9 +88,15 @@ class Project(Settings):
         The share of rows on which compiled slices are compared with their Python functions as they
         are labelled, some 1,000 at the least; 0 for none.
     on_error
-        ``raise`` stops at the first row a function fails on; ``null`` leaves it undecided.
+        ``fail`` stops at the first row a function fails on; ``null`` leaves it undecided;
+        ``quarantine`` does so too, and leaves a slice out that fails on too many rows, ends its
+        worker or takes more than it may.
+    on_errors
+        Slice id to what is done at its errors.
     max_error_rate
-        With ``null``: the share of a slice's rows that may fail.
+        With ``null`` and ``quarantine``: the share of a slice's rows that may fail.
+    limits
+        What a slicing function may take of a worker: time and memory.
     metric_modules
         Modules or ``.py`` files with metrics of your own, made with ``@metric``.
     metrics
@@ -136,8 +144,10 @@ class Project(Settings):
     tiers: dict[str, Tier] = {}
     verify: Annotated[float, Field(ge=0, le=1)] = 0.001
     by: list[ByValue] = []
-    on_error: Literal["raise", "null"] = "raise"
+    on_error: Policy = "fail"
+    on_errors: dict[str, Policy] = {}
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.0
+    limits: SliceLimits = SliceLimits()
     metric_modules: list[str] = []
     metrics: list[str] = Field(["accuracy", "f1"], min_length=1)
     evaluate_splits: list[str | None] = []
@@ -174,11 +184,6 @@ class Project(Settings):
             if named[i] in named[:i]:
                 raise ValueError(f"{one.spec} is there twice")
         return value
-
-    @field_validator("on_error", mode="before")
-    @classmethod
-    def _null_is_a_word(cls, value: Any) -> Any:
-        return "null" if value is None else value  # YAML reads a bare null as nothing
 
     @field_validator("check_key", mode="before")
     @classmethod

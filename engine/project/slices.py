@@ -63,6 +63,11 @@ class ProjectSlices:
     _lookups: Sequence[Lookup]
     _tables: Mapping[str, DataFrame]
 
+    @property
+    def joins(self) -> bool:
+        """Whether look-ups join other tables to the rows."""
+        return bool(self._lookups)
+
     def looked_up(self, df: DataFrame) -> DataFrame:
         """Return rows of the source with the columns that look-ups add."""
         return with_lookups(df, self._lookups, self._tables.__getitem__)

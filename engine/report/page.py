@@ -22,6 +22,7 @@ _STATUS = {
     "underflow": "too small",
     "undefined": "undefined",
     "failed": "failed",
+    "quarantined": "in quarantine",
     "insufficient": "few rows",
     "rough": "rough",
     "ok": "",

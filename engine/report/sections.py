@@ -14,7 +14,13 @@ import pandas as pd
 
 from engine.masks.splits import split_name
 from engine.metrics.catalog import OVERALL, badness, quality
-from engine.metrics.formulas.states import FAILED, INSUFFICIENT, STATUSES, UNDEFINED
+from engine.metrics.formulas.states import (
+    FAILED,
+    INSUFFICIENT,
+    QUARANTINED,
+    STATUSES,
+    UNDEFINED,
+)
 from engine.metrics.inference.significance import mark
 
 MOST_SHOWN = 20  # rows of a section; the tables have all
@@ -24,6 +30,7 @@ _UNDEFINED = STATUSES[UNDEFINED]
 # What stands for a missing figure where the numbers of rows don't say why.
 _NONE = {
     FAILED: "failed",
+    QUARANTINED: "quarantine",
     "overflow": "too large",
     "underflow": "too small",
     "weightless": "no weight",
@@ -305,6 +312,13 @@ def _telling(lines: pd.DataFrame, level: float) -> pd.DataFrame:
 def rows_of(title: str, rows: pd.DataFrame) -> Section:
     """Arrange rows of a table as they are."""
     return Section(title, list(rows.columns), rows.astype(object).to_numpy().tolist())
+
+
+def quarantine(causes: Mapping[str, str]) -> Section:
+    """Arrange slices that failed as a whole, with what they did."""
+    rows: list[list[Any]] = [[s, cause] for s, cause in causes.items()]
+    note = "Their masks are null on all rows, or on all of the partitions named."
+    return Section("Slices in quarantine", ["slice", "why"], rows, note)
 
 
 def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> Section:

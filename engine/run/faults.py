@@ -7,7 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -19,6 +19,7 @@ from engine.errors import (
     SliceFaultError,
     listed,
 )
+from engine.run.deaths import WORDLESS, death_in
 from engine.run.udf import EXAMPLES, FAULT, FAULTS
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.slices import SliceKind
@@ -43,11 +44,14 @@ class FaultCounts:
         Faults per slice id; only Python slices can have any.
     examples
         The first few, as sentences.
+    examples_of
+        Slice id to what its examples say, without the slice.
     """
 
     rows: int
     faults: Mapping[str, int]
     examples: tuple[str, ...] = ()
+    examples_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def over(self, budget: float) -> list[tuple[str, int, int]]:
         """Return (slice id, faults, rows) of slices whose rate is over the budget.
@@ -61,7 +65,10 @@ class FaultCounts:
 
 
 def stop_at_fault(
-    df: DataFrame, key: Sequence[str], native: Mapping[str, Column] | None = None
+    df: DataFrame,
+    key: Sequence[str],
+    native: Mapping[str, Column] | None = None,
+    only: Sequence[str] | None = None,
 ) -> DataFrame:
     """Return ``df`` so that evaluating a row with a fault fails, in a SliceFaultError's words.
 
@@ -75,10 +82,14 @@ def stop_at_fault(
         The columns that name a row.
     native
         Slice id to the faults of a slice that Spark runs, as :func:`named_fault` has them.
+    only
+        The slices whose faults do that; by default all.
     """
-    faults = list((native or {}).values())
-    if FAULTS in df.columns:
-        faults.append(F.col(_FAULT_PATH)[0])
+    faults = [fault for s, fault in (native or {}).items() if only is None or s in only]
+    if FAULTS in df.columns and only != []:
+        path = F.col(_FAULT_PATH)
+        own = path if only is None else F.filter(path, lambda f: f["slice"].isin(*only))
+        faults.append(F.get(own, F.lit(0)))
     if not faults:
         return df
     test: Any = F
@@ -130,6 +141,7 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
     names = {sf.id: sf.name for sf in sfs}
     left = dict.fromkeys(names, EXAMPLES)
     examples = []
+    of: dict[str, list[str]] = {}
     native = [text for name, text in observed.items() if name.startswith(_EXAMPLE) and text]
     for text in sorted([*observed.get("examples", ()), *native]):
         facts = json.loads(text)
@@ -138,12 +150,14 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
                 left[fault["slice"]] -= 1
                 name = names[fault["slice"]]
                 having = f" having {fault['read']}" if fault["read"] else ""
-                examples.append(f"{name!r} on row {facts['key']}{having}: {fault['cause']}")
+                example = f"on row {facts['key']}{having}: {fault['cause']}"
+                examples.append(f"{name!r} {example}")
+                of.setdefault(fault["slice"], []).append(example)
     counts = Counter(dict.fromkeys(names, 0))
     for batch in observed.get("batches", ()):
         counts.update(json.loads(batch))
     counts.update({s: observed.get(f"{_COUNT}{s}", 0) for s in names})
-    return FaultCounts(int(observed["rows"]), dict(counts), tuple(examples))
+    return FaultCounts(int(observed["rows"]), dict(counts), tuple(examples), of)
 
 
 @contextlib.contextmanager
@@ -158,6 +172,8 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
         If a SQL predicate or Column failed on a value.
     SetupError
         If executors can't import a module.
+    WorkerError
+        If a slicing function ended its worker, or took more than it may.
     """
     try:
         yield
@@ -168,9 +184,27 @@ def explained(sfs: Sequence[SlicingFunction]) -> Iterator[None]:
         raise explanation from None
 
 
+def is_final(text: str) -> bool:
+    """Tell whether what a task failed for is a slice's fault, which another attempt repeats.
+
+    Of a worker that was killed nobody knows: its machine may have been short of memory.
+
+    Examples
+    --------
+    >>> fault = SliceFaultError("s", "id=1", "", "ValueError: no")
+    >>> is_final(f"[USER_RAISED_EXCEPTION] {fault}"), is_final("a machine is gone")
+    (True, False)
+    """
+    death = death_in(text)
+    known = death is not None and bool(death.facts) and death.cause != WORDLESS
+    return known or SliceFaultError.found_in(text) is not None
+
+
 def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
     if (fault := SliceFaultError.found_in(text)) is not None:
         return fault
+    if (death := death_in(text)) is not None:
+        return death.error({sf.id: sf.name for sf in sfs})
     if STACK in text and sfs:
         deepest = max(sfs, key=lambda sf: len(sf.sql or sf.text or sf.description))
         return too_deep(deepest.name)
@@ -188,7 +222,9 @@ def _explanation(text: str, sfs: Sequence[SlicingFunction]) -> Exception | None:
         if match and (guilty := slices_in(sfs, match)):
             which, what = listed([sf.name for sf in guilty]), guilty[0].sql or guilty[0].name
             problem = f"failed on a row: {match['cause']}"
-            return PredicateFaultError(str(wrong_predicate(which, what, problem)))
+            error = PredicateFaultError(str(wrong_predicate(which, what, problem)))
+            error.slices = tuple(sf.id for sf in guilty)
+            return error
     return None
 
 

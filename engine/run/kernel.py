@@ -78,6 +78,7 @@ from engine.slicing.rows import (
     values_of,
 )
 from engine.slicing.slices import SliceKind
+from engine.watch import COMPILED, enter
 
 _UNKNOWN = -2  # a code that isn't known yet
 _PART = 1024  # rows that go through preprocessors at a time
@@ -249,6 +250,7 @@ class Kernel:
         masks |= self._run_parts(parted, source, faults)
         for sf in self.sfs:
             if sf.kind is SliceKind.PANDAS:
+                enter(sf.id)
                 of_series = series or source.series(self.series)
                 masks[sf.id] = BatchMask.of(
                     _run_series(sf, of_series, source.unreadable, n, faults)
@@ -263,7 +265,9 @@ class Kernel:
         self._warm |= source.n >= TRIAL
         seconds: list[float] | None = [] if measures else None
         bad: dict[str, np.ndarray] = {}
-        answers = ways.program.run(source.columns, source.n, seconds, bad)
+        enter(COMPILED, compiled=True)
+        begin = functools.partial(_enter_tree, ways.lifted)
+        answers = ways.program.run(source.columns, source.n, seconds, bad, begin)
         masks = self._that_read(bad, dict(zip(ways.lifted, answers, strict=True)), source)
         costs = dict(zip(ways.lifted, seconds or (), strict=False))
         open_ = {s: m for s, m in masks.items() if m.ask is not None}
@@ -326,6 +330,7 @@ class Kernel:
 
     def _by_rows(self, sf: SlicingFunction, source: _Source, at: np.ndarray) -> float:
         """Return the seconds per row that a function takes by rows, tried on some."""
+        enter(sf.id)
         lean = None if sf.f is None else self._lean(sf, source.names)
         if lean is None:
             return math.inf
@@ -339,6 +344,7 @@ class Kernel:
         self, sf: SlicingFunction, source: _Source, at: np.ndarray, faults: list[Fault]
     ) -> np.ndarray:
         """Run a function that has a tree on some rows."""
+        enter(sf.id)
         lean = None if sf.f is None else self._lean(sf, source.names)
         if lean is not None:
             codes = self._once_per_value(sf, source.at(at, lean.of.fields), faults)
@@ -392,6 +398,7 @@ class Kernel:
         states: dict[tuple[int, ...], Prepared] = {}
         masks, shared = {}, not plain()
         for sf in sfs:
+            enter(sf.id)
             codes = None
             if source and shared:
                 lean = self._once_per_value if sf.id in self.trees else self._run_lean
@@ -616,6 +623,10 @@ class _Source:
             for i in np.flatnonzero(bad).tolist() if bad is not None else ():
                 rows[i] = PartialRow(values_of(rows[i]))
         return rows
+
+
+def _enter_tree(lifted: Sequence[str], at: int) -> None:
+    enter(lifted[at], compiled=True)
 
 
 _KERNELS: OrderedDict[str, Kernel] = OrderedDict()

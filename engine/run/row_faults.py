@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from engine.errors import UnreadableValueError, interrupts
+from engine.errors import UnreadableValueError, text_of
 from engine.slicing.evaluate import short
 from engine.slicing.rows import values_of
+from engine.watch import memory_limit
 
 _CAUSE = 500  # characters of what an exception says
 _ENGINE = str(Path(__file__).parents[1])
@@ -107,12 +108,9 @@ def cause_of(error: BaseException, place: Place | None) -> str:
     """Return an exception's type, message and place."""
     if isinstance(error, UnreadableValueError):
         return str(error)  # nothing is wrong with the line
-    try:
-        text = str(error)
-    except BaseException as own:  # of a class of the user's own
-        if interrupts(own):
-            raise
-        text = "(what it says can't be told)"
+    text, most = text_of(error), memory_limit()
+    if most is not None and isinstance(error, MemoryError):
+        text = f"it took more than the {most:,} MB of limits.memory_mb"
     where = f" ({os.path.basename(place.file)}:{place.line})" if place else ""
     text = text if len(text) <= _CAUSE else text[: _CAUSE - 3] + "..."
     return _text(f"{type(error).__name__}: {text}{where}")

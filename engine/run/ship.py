@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import importlib
 import importlib.util
 import io
 import pickle
@@ -22,7 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pyspark import cloudpickle
 
-from engine.errors import SliceError
+from engine.errors import SliceError, interrupts, text_of
+from engine.slicing.containment import imported
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.origin import is_own
 from engine.slicing.pipelines import Pipeline
@@ -143,8 +143,10 @@ def unsendable(value: Any) -> str | None:
     """
     try:
         _needed(_dumps(value)[1])
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
+    except BaseException as error:  # of a class of the user's own, which says how it is pickled
+        if interrupts(error):
+            raise
+        return f"{type(error).__name__}: {text_of(error)}"
     return None
 
 
@@ -292,8 +294,10 @@ def _own_modules(imports: Iterable[Import], home: str) -> Iterator[ModuleType]:
     for import_ in imports:
         for name in _names(import_, home):
             try:
-                module = importlib.import_module(name) if _may_be_own(name) else None
-            except Exception:  # not here: the row's fault, or the function's own except, says so
+                module = imported(name) if _may_be_own(name) else None
+            except BaseException as error:  # the row's fault, or the function's own except, says it
+                if interrupts(error):
+                    raise
                 break
             if module is not None and _is_own(module):
                 yield module

@@ -6,9 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
+from pyspark import TaskContext
 from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.types import ArrayType, LongType, StructType
 
@@ -17,6 +19,7 @@ from engine.run.kernel import Kernel
 from engine.run.packing import packed
 from engine.run.row_faults import Fault
 from engine.run.ship import Parcel
+from engine.watch import NO_LIMITS, Limits, Task, enter
 from engine.words import WORD
 from engine.workers import begin
 
@@ -32,6 +35,12 @@ _FAULT_ARROW = pa.struct(
         ("cause", pa.string()), ("example", pa.bool_()), ("batch", pa.string()),
     ]
 )  # fmt: skip
+
+
+def partition() -> int:
+    """Return which of a stage's tasks this is; -1 outside of one."""
+    task = TaskContext.get()
+    return -1 if task is None else task.partitionId()
 
 
 def words_of(bits: Mapping[str, int]) -> int:
@@ -58,7 +67,7 @@ def word_names(bits: Mapping[str, int], n_words: int | None = None) -> list[str]
 
 
 def fused_udf(
-    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
 ) -> Callable[..., Any]:
     """Return a UDF from the crossing columns to words of masks and the row's faults.
 
@@ -70,6 +79,8 @@ def fused_udf(
         The names of the UDF's arguments.
     bits
         Slice id to its bit, of the slices whose masks are wanted.
+    limits
+        What a slice may take of a worker.
 
     Notes
     -----
@@ -83,16 +94,17 @@ def fused_udf(
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
     named = {sf.id: repr(sf.name) for sf in kernel.sfs}
     plainly = plain()
+    task = Task(uuid4().hex, limits)
 
     def run(*arrays: pa.Array) -> pa.Array:
         begin(plainly)
         n = len(arrays[0])
-        out = parcel.unpack().run(dict(zip(inputs, arrays, strict=False)), n)
+        with task.batch(n, partition()):
+            out = parcel.unpack().run(dict(zip(inputs, arrays, strict=False)), n)
+            faults = _faults(out.faults, n, named, shown)
         packed_words = packed([out.by_slice[i] for i in ids], places, n_words, n)
         values = [pa.array(word) for part in packed_words for word in part]
-        return pa.StructArray.from_arrays(
-            [*values, _faults(out.faults, n, named, shown)], [*words, FAULT]
-        )
+        return pa.StructArray.from_arrays([*values, faults], [*words, FAULT])
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.
@@ -101,13 +113,13 @@ def fused_udf(
 
 
 def sampled_udf(
-    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int]
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
 ) -> Callable[..., Any]:
     """Return a UDF from a flag and the crossing columns to words of masks; 0 without the flag.
 
     Parameters
     ----------
-    kernel, columns, bits
+    kernel, columns, bits, limits
         As for :func:`fused_udf`; the flag comes before the columns.
     """
     parcel = Parcel(kernel)
@@ -115,17 +127,19 @@ def sampled_udf(
     result = _of_words(names)
     ids, places = tuple(bits), tuple(bits.values())
     plainly = plain()
+    task = Task(uuid4().hex, limits)
 
     def run(flag: pa.Array, *arrays: pa.Array) -> pa.Array:
         begin(plainly)
         words = np.zeros((len(names), len(flag)), np.int64)
         rows = np.flatnonzero(flag.to_numpy(zero_copy_only=False))
-        if len(rows):
-            some = pa.array(rows)
-            sampled = {name: a.take(some) for name, a in zip(inputs, arrays, strict=False)}
-            out = parcel.unpack().run(sampled, len(rows))
-            both = packed([out.by_slice[i] for i in ids], places, n_words, len(rows))
-            words[:, rows] = np.concatenate(both)
+        with task.batch(len(flag), partition()):
+            if len(rows):
+                some = pa.array(rows)
+                sampled = {name: a.take(some) for name, a in zip(inputs, arrays, strict=False)}
+                out = parcel.unpack().run(sampled, len(rows))
+                both = packed([out.by_slice[i] for i in ids], places, n_words, len(rows))
+                words[:, rows] = np.concatenate(both)
         return pa.StructArray.from_arrays([pa.array(word) for word in words], names)
 
     run.__annotations__ = {"flag": pa.Array, "arrays": pa.Array, "return": pa.Array}
@@ -151,6 +165,7 @@ def _faults(
     # The first fault carries the counts: thousands of slices then need no aggregate each.
     batch: str | None = json.dumps(Counter(fault.slice_id for fault in faults))
     for fault in faults:
+        enter(fault.slice_id)  # what it says is the function's own, which is called again
         shown[fault.slice_id] += 1
         facts = {
             "slice": fault.slice_id,

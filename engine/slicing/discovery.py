@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 import traceback
@@ -12,7 +11,9 @@ from types import ModuleType
 from typing import Any
 
 from engine.arguments import entries, text
-from engine.errors import ArgumentError, InputError, SliceError
+from engine.errors import ArgumentError, InputError, SliceError, interrupts, text_of
+from engine.slicing.containment import ClosedError, LeavingError, contained, imported
+from engine.slicing.evaluate import short
 from engine.slicing.functions import SlicingFunction
 from engine.slicing.ids import digest
 from engine.slicing.origin import is_own
@@ -39,8 +40,8 @@ def load_slices(module: str, folders: Sequence[Path] = ()) -> list[SlicingFuncti
     """
     module = text("load_slices", "module", module, "a module's name, or the path of its file")
     values = [*vars(load_module(module, _folders(folders))).values()]
-    items = (i for v in values for i in (v if isinstance(v, list | tuple) else (v,)))
-    sfs = {id(item): item for item in items if isinstance(item, SlicingFunction)}
+    items = (i for v in values for i in (v if type(v) in (list, tuple) else (v,)))
+    sfs = {id(item): item for item in items if issubclass(type(item), SlicingFunction)}
     if not sfs:
         raise SliceError(
             f"{module!r} has no slicing function; write one with @slicing_function() at the top "
@@ -62,20 +63,39 @@ def load_module(module: str, folders: Sequence[Path] = ()) -> ModuleType:
     added = [str(f) for f in folders if str(f) not in sys.path]
     sys.path.extend(added)  # stays: the module may import its neighbours later
     try:
-        if module.endswith(".py"):
+        if not module.endswith(".py"):
+            return imported(module)
+        with contained(module):
             return _import_file(module, folders)
-        return importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # sys.exit(): a script without a guard
-        frames = traceback.extract_tb(error.__traceback__)
-        theirs = [f for f in frames if not f.filename.startswith("<") and is_own(f.filename)]
-        place = f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
-        if isinstance(error, SyntaxError):
-            place = f" ({Path(error.filename or module).name}:{error.lineno})"
-            error = SyntaxError(error.msg)
+    except BaseException as error:  # sys.exit(): a script without a guard
+        if interrupts(error):
+            raise
         raise InputError(
-            f"the module {module!r} can't be imported: {type(error).__name__}: {error}{place}"
+            f"the module {module!r} can't be imported: {_cause(error)}{_place(module, error)}"
+            f"{_GUARD if isinstance(error, SystemExit | LeavingError) else ''}"
             f"{_package_of(module) if isinstance(error, ModuleNotFoundError) else ''}"
         ) from error
+
+
+_GUARD = '; what runs as a script belongs under `if __name__ == "__main__":`'
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, LeavingError | ClosedError):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({short(error.code)})"
+    if isinstance(error, SyntaxError):
+        return f"SyntaxError: {error.msg}"
+    return f"{type(error).__name__}: {text_of(error)}"
+
+
+def _place(module: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        return f" ({Path(error.filename or module).name}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith("<") and is_own(f.filename)]
+    return f" ({Path(theirs[-1].filename).name}:{theirs[-1].lineno})" if theirs else ""
 
 
 def _package_of(module: str) -> str:

@@ -200,7 +200,12 @@ def is_mask(y: Any) -> bool:
     >>> [is_mask(y) for y in (True, 0, -1, None, np.bool_(False), 2, 1.0, "yes")]
     [True, True, True, True, True, False, False, False]
     """
-    return y is None or (y in _MASKS if isinstance(y, _RETURNS) else _is_na(y))
+    try:
+        return y is None or (y in _MASKS if isinstance(y, _RETURNS) else _is_na(y))
+    except BaseException as error:  # of a class of the user's own
+        if interrupts(error):
+            raise
+        return False
 
 
 def _is_na(y: Any) -> bool:

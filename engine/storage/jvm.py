@@ -5,11 +5,13 @@ No other file reaches for the JVM by a session, a context or a DataFrame; a test
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence, Set
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from engine.sql import text_sql
+
+_FEW = 20  # failures of a stage, of which one is enough
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -153,6 +155,52 @@ def task_limits(spark: SparkSession) -> tuple[int, int]:
     """Return how many tasks run at a time, and how many bytes of files each reads at most."""
     most = _state(spark).conf().filesMaxPartitionBytes()
     return spark.sparkContext.defaultParallelism, int(most)
+
+
+def attempts(spark: SparkSession) -> int:
+    """Return how often Spark tries a task; once where it is on the driver's machine alone."""
+    if not hasattr(spark, "_jsparkSession"):  # Spark Connect's own affair
+        return 1
+    master = spark.sparkContext.master or ""
+    if master.startswith("local") and "cluster" not in master:
+        return int(master.rstrip("]").partition(",")[2] or 1)
+    return int(spark.sparkContext.getConf().get("spark.task.maxFailures", "4") or 4)
+
+
+@contextmanager
+def tagged(spark: SparkSession, tag: str) -> Iterator[None]:
+    """Tag the jobs of this thread in a block."""
+    spark.sparkContext.addJobTag(tag)
+    try:
+        yield
+    finally:
+        spark.sparkContext.removeJobTag(tag)
+
+
+def cancel(spark: SparkSession, tag: str) -> None:
+    """Cancel the jobs of a tag."""
+    spark.sparkContext.cancelJobsWithTag(tag)
+
+
+def running_stages(spark: SparkSession) -> set[int]:
+    """Return the stages that run, those of jobs that were cancelled among them."""
+    store = spark.sparkContext._jsc.sc().statusStore()
+    return {stage.stageId() for stage in items(store.activeStages().iterator())}
+
+
+def failures_of_tasks(spark: SparkSession, others: Set[int]) -> list[str]:
+    """Return what tasks have failed for, of the stages that run and aren't ``others``."""
+    v1 = _jvm(spark).org.apache.spark.status.api.v1
+    store = spark.sparkContext._jsc.sc().statusStore()
+    statuses = _jvm(spark).java.util.ArrayList()
+    statuses.add(v1.TaskStatus.FAILED)
+    errors = []
+    for stage in items(store.activeStages().iterator()):
+        if stage.numFailedTasks() and stage.stageId() not in others:
+            at = stage.stageId(), stage.attemptId()
+            tasks = store.taskList(*at, 0, _FEW, v1.TaskSorting.ID, statuses)
+            errors += [task.errorMessage() for task in items(tasks.iterator())]
+    return [str(error.get()) for error in errors if error.isDefined()]
 
 
 def silence(spark: SparkSession) -> None:

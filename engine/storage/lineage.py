@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 READ = "read"  # where facts hold readings
+QUARANTINED = "quarantined"  # where facts hold slices that are left out, and why
 _NAMES = {READ: "source", "mask_identity": "masks"}  # of facts, as people read them
 _SHOWN = 5  # names of what changed
 # Facts that people read and runs don't compare: a table has other versions without other rows.
-_ONLY_READ = {"attempt", "format", "mask_version", "run", "source_version", "version"}
+_ONLY_READ = {
+    QUARANTINED, "attempt", "format", "mask_version", "run", "source_version", "version",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ _DELTA = {
 }
 # Rows cross between Spark and pandas as Arrow: faster, and a null string stays null.
 _ARROW = {"spark.sql.execution.arrow.pyspark.enabled": "true"}
+# What a Python worker wrote before it died comes with Spark's error.
+_LAST_WORDS = "spark.sql.execution.pyspark.udf.faulthandler.enabled"
 _MEANING = (
     "spark.sql.ansi.enabled", "spark.sql.caseSensitive", "spark.sql.legacy.timeParserPolicy",
 )  # fmt: skip
@@ -94,6 +96,7 @@ def open_session(
             else _local(SparkSession.builder.appName(app_name), {**metastore, **wanted})
         )
     session.conf.set("spark.sql.session.timeZone", ZONE)
+    session.conf.set(_LAST_WORDS, "true")
     return session
 
 

@@ -11,6 +11,7 @@ from engine.project import slices
 from engine.project.load import load_project
 from engine.project.settings import Project
 from engine.slicing.by_value import by
+from engine.watch import Limits
 
 ROOT = Path(__file__).parents[2]
 GOOD = """\
@@ -54,7 +55,8 @@ def test_defaults(load):
     project = load()
     assert project.classes == [0, 1]
     assert project.positive_position == 1
-    assert (project.on_error, project.max_error_rate, project.check_key) == ("raise", 0.0, "full")
+    assert (project.on_error, project.max_error_rate, project.check_key) == ("fail", 0.0, "full")
+    assert (project.limits.seconds, project.limits.memory_mb) == (600.0, 4096)
     assert (project.split, project.label, project.partition_by) == (None, None, [])
     assert project.metrics == ["accuracy", "f1"]
     assert str(project.place("masks")) == "./out/masks"
@@ -92,6 +94,10 @@ def test_a_catalogs_tables(load):
         ("key=[a, b]", lambda p: p.key == ["a", "b"]),
         ("on_error=null", lambda p: p.on_error == "null"),
         ("on_error='null'", lambda p: p.on_error == "null"),
+        ("on_error=raise", lambda p: p.on_error == "fail"),
+        ("on_errors={a: null, b: raise}", lambda p: p.on_errors == {"a": "null", "b": "fail"}),
+        ("limits.seconds=5", lambda p: p.limits.of_slices == Limits(5.0, 4096)),
+        ("limits={seconds: null, memory_mb: null}", lambda p: p.limits.of_slices == Limits()),
         ("check_key=off", lambda p: p.check_key == "off"),
         ("max_error_rate=0.5", lambda p: p.max_error_rate == 0.5),
         ("source.options={header: true, sep: ;}", lambda p: p.source.options["header"] == "true"),
@@ -160,7 +166,21 @@ WRONG = {
     "max_error_rate: 2": "max_error_rate: must be at most 1, found 2",
     "max_error_rate: -0.1": "max_error_rate: must be at least 0, found -0.1",
     "max_error_rate: few": "max_error_rate: must be a number, found 'few'",
-    "on_error: stop": "on_error: must be 'raise' or 'null', found 'stop'",
+    "on_error: stop": "on_error: must be 'fail', 'null' or 'quarantine', found 'stop'",
+    "on_error: quarantin":
+        "on_error: must be 'fail', 'null' or 'quarantine', found 'quarantin'; did you mean "
+        "'quarantine'?",
+    "on_error: [fail]":
+        "on_error: must be 'fail', 'null' or 'quarantine', found ['fail']; did you mean "
+        "'fail'?",
+    "on_errors: fail": "on_errors: must be a group of settings, found 'fail'",
+    "on_errors: {short: stop}":
+        "on_errors.short: must be 'fail', 'null' or 'quarantine', found 'stop'",
+    "limits: {seconds: 0}": "limits.seconds: must be greater than 0, found 0",
+    "limits: {seconds: .nan}": "limits.seconds: must be at most 604800, found nan",
+    "limits: {seconds: 1.0e+9}": "limits.seconds: must be at most 604800, found 1000000000.0",
+    "limits: {memory_mb: -1}": "limits.memory_mb: must be greater than 0, found -1",
+    "limits: {memory: 5}": "unknown key 'limits.memory'; did you mean 'memory_mb'?",
     "check_key: maybe": "check_key: must be 'full' or 'off', found 'maybe'",
     "missing_predictions: ok": "missing_predictions: must be 'error' or 'count', found 'ok'",
     "classifier: {n_epochs: 0}": "classifier.n_epochs: must be greater than 0, found 0",

@@ -19,6 +19,7 @@ from engine.errors import (
     StaleError,
     TableError,
     VerifyError,
+    WorkerError,
     during,
 )
 from engine.project.failures import ended, failure_of
@@ -229,3 +230,20 @@ def test_how_a_job_ends(capsys, caplog):
     with caplog.at_level(logging.ERROR):
         assert ended(raises(ZeroDivisionError("by zero")), debug=True) == 2
     assert caplog.records[0].exc_info is not None
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit])
+def test_code_of_the_users_own_that_ends_the_job_is_no_success(capsys, kind):
+    def job():
+        raise kind(0)
+
+    assert ended(job, debug=False) == 2
+    line = job.__code__.co_firstlineno + 1
+    assert capsys.readouterr().err == (
+        f"error: a module, a slicing function or a metric tried to end the job by {kind.__name__} "
+        f"(test_failures.py:{line}); take that out of it\n"
+    )
+
+
+def test_a_worker_that_a_slice_ended_is_a_verdict():
+    assert failure_of(WorkerError("slice 's' failed")).status == 1

@@ -74,7 +74,8 @@ def test_figures_of_any_scale_say_something():
 
 def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
     statuses = ["failed", "overflow", "underflow", "weightless", "empty", "single_class"]
-    rows = figures(slice=["overall", *"abcde"], value=[np.nan] * 6, status=statuses)
+    statuses.append("quarantined")
+    rows = figures(slice=["overall", *"abcdef"], value=[np.nan] * 7, status=statuses)
     found = sections.figures(rows, list(rows["slice"]), ["m"], None, 0.95, spec.better)
     assert [row[-1] for row in found.rows] == [
         "failed",
@@ -83,7 +84,15 @@ def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
         "no weight",
         "-",
         "one class",
+        "quarantine",
     ]
+
+
+def test_slices_in_quarantine_are_shown_with_their_causes():
+    section = sections.quarantine({"endless": "it did not finish within 60 s"})
+    assert (section.title, section.columns) == ("Slices in quarantine", ["slice", "why"])
+    assert section.rows == [["endless", "it did not finish within 60 s"]]
+    assert section.note == "Their masks are null on all rows, or on all of the partitions named."
 
 
 def test_what_is_0_of_0_says_so_and_does_not_lead():

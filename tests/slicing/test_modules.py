@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
 
 import pytest
@@ -103,7 +105,34 @@ BAD = {
         "def g():\n    raise ValueError('bad words')\n\ng()\n",
         "ValueError: bad words (raises.py:2)",
     ),
-    "leaves.py": ("import sys\nsys.exit(3)\n", "SystemExit: 3 (leaves.py:2)"),
+    "leaves.py": ("import sys\nsys.exit(3)\n", "it called sys.exit(3) (leaves.py:2){guard}"),
+    "succeeds.py": ("import sys\nsys.exit(0)\n", "it called sys.exit(0) (succeeds.py:2){guard}"),
+    "quits.py": ("quit()\n", "it called sys.exit(None) (quits.py:1){guard}"),
+    "at_once.py": ("import os\nos._exit(0)\n", "it called os._exit(0) (at_once.py:2){guard}"),
+    "becomes.py": (
+        "import os\nos.execv('/bin/true', ['true'])\n",
+        "it called os.execv('/bin/true') (becomes.py:2){guard}",
+    ),
+    "aborts.py": ("import os\nos.abort()\n", "it called os.abort() (aborts.py:2){guard}"),
+    "interrupts.py": (
+        "raise KeyboardInterrupt\n",
+        "KeyboardInterrupt:  (interrupts.py:1)",
+    ),
+    "generator.py": ("raise GeneratorExit('x')\n", "GeneratorExit: x (generator.py:1)"),
+    "mute.py": (
+        "class Mute(Exception):\n    def __str__(self):\n        raise self\n"
+        "    __repr__ = __str__\nraise Mute\n",
+        "Mute: (what it says can't be told) (mute.py:5)",
+    ),
+    "endless.py": (
+        "def f():\n    f()\nf()\n",
+        "RecursionError: maximum recursion depth exceeded (endless.py:2)",
+    ),
+    "argues.py": (
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('data')\n"
+        "parser.parse_args()\n",
+        "it called sys.exit(2) (argues.py:4){guard}",
+    ),
     "library.py": (
         "import json\njson.loads('[')\n",
         "JSONDecodeError: Expecting value: line 1 column 2 (char 1) (library.py:2)",
@@ -116,13 +145,16 @@ BAD = {
 }
 
 
+GUARD = '; what runs as a script belongs under `if __name__ == "__main__":`'
+
+
 @pytest.mark.parametrize(("name", "text", "cause"), [(n, *b) for n, b in BAD.items()], ids=BAD)
 def test_a_module_that_does_not_import(tmp_path, name, text, cause):
     file = tmp_path / name
     file.write_text(text)
     with pytest.raises(InputError) as caught:
         load_slices(str(file))
-    told = cause.format(engine=engine.__file__)
+    told = cause.format(engine=engine.__file__, guard=GUARD)
     assert str(caught.value) == f"the module {str(file)!r} can't be imported: {told}"
     assert isinstance(caught.value, ValueError)
     assert file.stem not in sys.modules
@@ -152,3 +184,60 @@ def test_a_module_without_a_slicing_function(tmp_path):
         "'empty.py' has no slicing function; write one with @slicing_function() at the top level "
         "of the module"
     )
+
+
+def test_a_module_speaks_for_itself(tmp_path, monkeypatch, capsys):
+    """Its parser sees no argument of the job, and its output isn't the job's."""
+    text = (
+        "import argparse, os\nimport sys\nfrom engine import where\nprint('loading')\n"
+        "arguments = argparse.ArgumentParser().parse_args()\nprogram = sys.argv[0]\n"
+        "os.chdir('/')\none = where(program, 'true')\n"
+    )
+    (tmp_path / "own.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["label_slices", "--project", "p.yaml"])
+    assert names(load_slices("own.py", [tmp_path])) == ["own.py"]
+    assert sys.argv == ["label_slices", "--project", "p.yaml"]
+    assert os.getcwd() == str(tmp_path)
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("", "loading\n")
+
+
+CLOSES = """
+import os, sys
+from engine.errors import InputError
+from engine.slicing.discovery import load_slices
+try:
+    load_slices(sys.argv[1])
+except InputError as error:
+    print(error)
+    print("heard", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("import os\nos.close(1)\n", "standard output"),
+        ("import os\nos.closerange(1, 3)\n", "standard output"),
+        ("import sys\nsys.stderr.close()\n", "standard error"),
+        ("import sys\nsys.__stdout__.close()\n", "standard output"),
+    ],
+)
+def test_a_module_that_closes_a_stream_is_named_on_it(tmp_path, text, what):
+    (tmp_path / "closes.py").write_text(text)
+    path = str(tmp_path / "closes.py")
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSES, path], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == f"the module {path!r} can't be imported: it closed {what}\n"
+    assert (done.stderr, done.returncode) == ("heard\n", 0)
+
+
+def test_objects_that_refuse_to_be_asked_are_no_slices(tmp_path):
+    text = (
+        "class Shy:\n    @property\n    def __class__(self):\n        raise SystemExit(0)\n"
+        "shy = Shy()\nmany = [shy]\n"
+    )
+    (tmp_path / "shy.py").write_text(GOOD + text)
+    assert len(load_slices("shy.py", [tmp_path])) == 4

@@ -72,6 +72,7 @@ OK, UNDEFINED, SINGLE_CLASS, WEIGHTLESS, OVERFLOW, UNDERFLOW = range(6)
 STATUSES = ("ok", "undefined", "single_class", "weightless", "overflow", "underflow")
 LEAST = float(np.finfo(np.float64).tiny)  # of less, float64 has fewer digits
 INSUFFICIENT, ROUGH = "insufficient", "rough"  # what uncertainty says instead of "ok"
+QUARANTINED = "quarantined"  # the slice failed, and nobody knows which rows are in it
 FAILED = "failed"  # a metric of the user's own raised, or gave no number
 
 

@@ -10,6 +10,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from engine.errors import interrupts, text_of
 from engine.slicing.fingerprint.owners import Owners
 from engine.slicing.fingerprint.parts import Named, Parts, others
 from engine.slicing.origin import file_digest, package
@@ -114,8 +115,10 @@ def imports(
             value = vars(module).get(statement.name, module)
         else:
             value = owners.imported(f"{full}.{statement.name}")
-    except Exception as error:
-        why = f"which can't be imported ({type(error).__name__}: {error})"
+    except BaseException as error:  # sys.exit() too
+        if interrupts(error):
+            raise
+        why = f"which can't be imported ({type(error).__name__}: {text_of(error)})"
         yield statement.alias, Parts(f"unknown:import {statement.module}", unknown=why)
         return
     yield from read(statement.alias, value, chains, owners)

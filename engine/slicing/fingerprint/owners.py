@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import importlib
 import importlib.util
 import linecache
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+from engine.slicing.containment import imported
 from engine.slicing.fingerprint.loading import Modules, together
 from engine.slicing.origin import is_own, package
 
@@ -77,7 +77,7 @@ class Owners:
         else:
             spec = importlib.util.find_spec(top)
             own = spec is not None and (top in self._homes or _is_own_spec(spec))
-        return importlib.import_module(name) if own else None
+        return imported(name) if own else None
 
     def loaded(self) -> Modules:
         """Return the user's modules that may reach the functions', with their source."""
