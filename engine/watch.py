@@ -250,7 +250,9 @@ class _Watch:
         """Let the system refuse what is beyond the limit: Python raises MemoryError then."""
         if self.limits.memory_mb is None or resource is None:
             return
-        with suppress(OSError, ValueError):  # not on Linux, or a limit is there that is lower
+        with suppress(
+            OSError, ValueError, IndexError
+        ):  # not on Linux, or a limit is there that is lower
             pages, before = _pages(), resource.getrlimit(resource.RLIMIT_DATA)
             self.resident = pages[_RESIDENT] * _PAGE
             most = pages[_DATA] * _PAGE + self.limits.memory_mb * _MEGABYTE
@@ -286,15 +288,20 @@ def _noted_exit(status: int) -> NoReturn:
 
 
 def _pages() -> list[int]:
-    with open("/proc/self/statm", "rb", buffering=0) as file:
-        return [int(n) for n in file.read().split()]
+    return [int(n) for n in os.pread(_pages_file(os.getpid()), 200, 0).split()]
+
+
+@functools.lru_cache(maxsize=1)
+def _pages_file(_: int) -> int:
+    """Return a process's file of its pages, which stays open: opening it takes long."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _resident() -> int:
     """Return the bytes of this process that are in memory."""
     try:
         return _pages()[_RESIDENT] * _PAGE
-    except OSError:  # not on Linux
+    except (OSError, ValueError, IndexError):  # not on Linux, or a function closed the file
         return 0
 
 
