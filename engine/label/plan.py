@@ -170,7 +170,7 @@ class MaskPlan(Placement):
             masked.select(*unmarked(masked, form.columns), *words), form.bits.columns
         )
 
-    def _bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
+    def udf_bits(self, bits: Mapping[str, int] | None) -> dict[str, int]:
         """Return the bit of each slice that the UDF gives: those in ``bits``, then others."""
         wanted = {s: i for i, s in enumerate(self.ids)} if bits is None else dict(bits)
         inside = set(self._kernel_ids)
@@ -228,7 +228,7 @@ class MaskPlan(Placement):
                 {name: F.expr(sql) for name, sql in unreadable_columns(trees, self.schema).items()}
             )
         if self._kernel_ids:
-            udf = fused_udf(self.kernel, self.crossing, self._bits(bits), self.limits)
+            udf = fused_udf(self.kernel, self.crossing, self.udf_bits(bits), self.limits)
             inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
             more = {FAULTS: udf(*inputs), **more}
         return df.withColumns(dict(more)) if more else df
@@ -242,7 +242,7 @@ class MaskPlan(Placement):
     def mask_columns(self) -> list[SparkColumn]:
         """Return one BOOLEAN Column per slice, over what :meth:`with_faults` returned."""
         masks: dict[str, SparkColumn] = {}
-        places = self._bits(None)
+        places = self.udf_bits(None)
         return [self._mask_column(s, places, masks).cast("boolean").alias(s) for s in self.ids]
 
     @staticmethod
@@ -267,7 +267,7 @@ class MaskPlan(Placement):
         of
             The slices whose bits are looked at, of those that Spark runs; by default all.
         """
-        places = self._bits(bits)
+        places = self.udf_bits(bits)
         masks: dict[str, SparkColumn] = {}
         of_udf = self.word_names(places)
         words = {

@@ -26,7 +26,7 @@ from engine.run.udf import sampled_udf
 from engine.sql import name_sql
 from engine.words import WORD
 
-_SAMPLED, _PYTHON = "@sampled", "@python"  # named as no column is
+SAMPLED, PYTHON = "@sampled", "@python"  # named as no column is
 _FEWEST = 1_000  # rows that are compared, if there are so many
 _DIFFERS = "what is compiled and what Python says differ: "
 
@@ -71,18 +71,40 @@ class Comparison:
         """The slices that are compared; none where no row is."""
         return self.plan.lifted if self.share else ()
 
+    @property
+    def bits_of_udf(self) -> Mapping[str, int]:
+        """Slice id to its bit in what Python gives."""
+        return self.plan.udf_bits(self.bits)
+
+    @property
+    def bits_of_slices(self) -> Mapping[str, int]:
+        """The bits of the slices that are compared."""
+        return {s: self.bits[s] for s in self.slices}
+
     def with_faults(self, df: DataFrame) -> DataFrame:
         """Return what :meth:`MaskPlan.with_faults` does; a row fails on which answers differ."""
         if not self.slices:
             return self.plan.with_faults(df, self.bits)
         python = self.plan.only(self.slices).as_python()
-        bits = {s: self.bits[s] for s in self.slices}
-        flag = F.col(name_sql(_SAMPLED))
+        bits = self.bits_of_slices
+        flag = F.col(name_sql(SAMPLED))
         udf = sampled_udf(python.kernel, python.crossing, bits, python.limits)
         # Values of other rows don't travel.
         inputs = [F.when(flag, python.input(c)) for c in python.crossing]
-        rows = df.withColumn(_SAMPLED, unit_interval_column(df, self.key, self.seed) < self.share)
-        masked = self.plan.with_faults(rows, self.bits, {_PYTHON: udf(flag, *inputs)})
+        rows = df.withColumn(SAMPLED, unit_interval_column(df, self.key, self.seed) < self.share)
+        return self.checked(self.plan.with_faults(rows, self.bits, {PYTHON: udf(flag, *inputs)}))
+
+    def checked(self, masked: DataFrame) -> DataFrame:
+        """Return rows so that evaluating one fails on which answers differ.
+
+        Parameters
+        ----------
+        masked
+            What :meth:`MaskPlan.with_faults` returned, and with it what Python says, and of which
+            rows.
+        """
+        bits = self.bits_of_slices
+        flag = F.col(name_sql(SAMPLED))
         named = zip(
             self.plan.word_names(self.bits),
             self.plan.word_columns(self.bits, of=self.slices),
@@ -92,7 +114,7 @@ class Comparison:
         names = self.plan.word_names(bits)
         of_slices = [_bits_of_word(bits, name) for name in names]
         words = [ours[n].bitwiseAND(F.lit(b)) for n, b in zip(names, of_slices, strict=True)]
-        theirs = [F.col(f"{name_sql(_PYTHON)}.{name}") for name in names]
+        theirs = [F.col(f"{name_sql(PYTHON)}.{name}") for name in names]
         differ = functools.reduce(or_, (a != b for a, b in zip(words, theirs, strict=True)))
         facts = F.struct(
             key_text(self.key).alias("row"),
@@ -153,7 +175,7 @@ def verify(
     if not comparison.slices:
         return 0, 0
     with comparison.explained():
-        rows = comparison.with_faults(df).where(F.col(name_sql(_SAMPLED))).count()
+        rows = comparison.with_faults(df).where(F.col(name_sql(SAMPLED))).count()
     return rows, len(comparison.slices)
 
 

@@ -21,6 +21,7 @@ from engine.errors import (
     missing_column,
 )
 from engine.hashing import check_key_type
+from engine.masks.file_counts import counts_in_files
 from engine.sql import name_sql, text_sql
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ def check_rows(
     int
         The number of rows.
 
+    Notes
+    -----
+    Where workers can read the table's files, they do: of columns that only need a value, their
+    statistics.
+
     Raises
     ------
     TableError
@@ -143,12 +149,16 @@ def check_rows(
         If a key names more than one row; see :func:`check_unique`.
     """
     columns = list(dict.fromkeys([*key, *readers]))
-    counts = [F.count(quoted(c)).alias(f"n_{i}") for i, c in enumerate(columns)]
     texts = [c for c in partition_by if df.schema[c].dataType.typeName() == "string"]
     lost = [(c, *one) for c in texts for one in _no_partition(c)]
-    counts += [F.count_if(F.expr(sql)).alias(f"lost_{i}") for i, (_, sql, *_) in enumerate(lost)]
-    counts = [F.count(F.lit(1)).alias("rows"), *counts]
-    repeats, n = _observed(df, key, counts) if unique else (False, _aggregates(df, counts))
+    counted = None if lost else counts_in_files(df, key, columns, unique)
+    if counted is None:
+        counts = [F.count(quoted(c)).alias(f"n_{i}") for i, c in enumerate(columns)]
+        sqls = [F.count_if(F.expr(sql)) for _, sql, *_ in lost]
+        counts += [count.alias(f"lost_{i}") for i, count in enumerate(sqls)]
+        counts = [F.count(F.lit(1)).alias("rows"), *counts]
+        counted = _observed(df, key, counts) if unique else (False, _aggregates(df, counts))
+    repeats, n = counted
     rows = int(n["rows"])
     if not rows:
         raise no_rows(table, where)

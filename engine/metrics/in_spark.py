@@ -42,6 +42,7 @@ from engine.metrics.predictions import (
     with_arrays,
 )
 from engine.metrics.request import Request, Selection, check_summed, models_of
+from engine.metrics.scan.beside import Beside, ModelRows
 from engine.metrics.scan.checks import check_counts
 from engine.metrics.scan.chunks import Own
 from engine.metrics.scan.form import EvaluationSpec, Scan
@@ -58,7 +59,7 @@ from engine.metrics.scan.joined import (
 )
 from engine.metrics.scan.scan import scan
 from engine.metrics.schema import SCHEMA
-from engine.metrics.shown_rows import selected_rows
+from engine.metrics.shown_rows import keys_of_selections, selected_rows
 from engine.run.faults import explained
 from engine.slicing.compositions import with_parts
 from engine.slicing.functions import SlicingFunction
@@ -85,6 +86,8 @@ class SparkRows:
         The rows before ``joined`` was made of them, if they have predictions of their own.
     functions
         The slicing functions that the rows' masks come from.
+    beside
+        The tables that were joined, as they are stored; None where one can't be read apart.
     """
 
     joined: DataFrame
@@ -93,6 +96,7 @@ class SparkRows:
     sources: Mapping[str, DataFrame] = field(default_factory=dict)
     own: Own | None = None
     functions: Sequence[SlicingFunction] = ()
+    beside: Beside | None = None
 
     def running(self) -> AbstractContextManager[None]:
         """Explain faults of slicing functions."""
@@ -101,7 +105,9 @@ class SparkRows:
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
         """Add up all states."""
         key = self.on if self.sources else ()
-        return scan(self.joined, self.spec, hashed, replicates, self.own, key=key)
+        return scan(
+            self.joined, self.spec, hashed, replicates, self.own, key=key, beside=self.beside
+        )
 
     def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
         """Check what the scan counted, keys first.
@@ -179,14 +185,30 @@ class SparkRows:
 
     def paired_areas(self, models: tuple[int, int]) -> pd.DataFrame:
         """Compare two models' areas under the ROC curve."""
-        return paired_areas(self.joined, self.spec, models)
+        return paired_areas(self.joined, self.spec, models, self.beside)
 
     def selected(self, selections: Sequence[Selection]) -> list[pd.DataFrame]:
         """Return rows that are asked for; see :mod:`engine.metrics.shown_rows`."""
         own = self.joined.drop(*(c for c in self.joined.columns if is_prediction(c)))
         for selection in selections:
             check_columns(own, "the rows", {"columns": selection.columns})
-        return selected_rows(self.joined, self.spec, selections)
+        keys = keys_of_selections(self.joined, self.spec, self.beside, selections)
+        joined = self.joined if keys is None else self._with_keys(keys)
+        return selected_rows(joined, self.spec, selections)
+
+    def _with_keys(self, keys: Sequence[Sequence[Any]]) -> DataFrame:
+        """Return the joined rows that have one of some keys, of few rows of each table."""
+        masks, *models = (_where(df, self.on, keys) for df in self.sources.values())
+        few = {m: F.broadcast(df) for m, df in zip(self.spec.models, models, strict=True)}
+        return join_predictions(masks, few, self.on)
+
+
+def _where(df: DataFrame, on: Sequence[str], keys: Sequence[Sequence[Any]]) -> DataFrame:
+    """Return the rows whose keys' values are among some keys' values."""
+    for column, values in zip(on, keys, strict=True):
+        kind = df.schema[column].dataType
+        df = df.where(quoted(column).isin(*(F.lit(value).cast(kind) for value in values)))
+    return df
 
 
 def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:
@@ -213,7 +235,9 @@ def spark_rows(masks: Any, predictions: Any, asks: Request) -> SparkRows:
     spec = replace(spec, weighted=any(has_weights(df, asks.columns) for df in of.values()))
     sources = {"the mask table": masks, **{asks.table(m): df for m, df in outputs.items()}}
     joined = join_predictions(rows, outputs, asks.key)
-    return SparkRows(joined, spec, asks.key, sources, functions=functions)
+    stored = tuple(ModelRows(df, asks.columns, model) for model, df in of.items())
+    beside = None if functions else Beside(masks, stored, tuple(asks.key))
+    return SparkRows(joined, spec, asks.key, sources, functions=functions, beside=beside)
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from engine.masks.reader import read_masks
 from engine.masks.splits import is_split, split_sql
 from engine.metrics.catalog import OVERALL
 from engine.metrics.request import Selection
+from engine.metrics.scan.beside import Beside
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import number, position, predicted, probabilities_type
+from engine.metrics.scan.largest import Wanted, keys_of_rows
 from engine.sql import name_sql
 
 _LEAST = {"array<float>": 2.0**-23, "array<double>": 2.0**-52}  # less is taken for it
@@ -102,6 +105,33 @@ def selected_rows(
         )
         for of_one in asks
     ]
+
+
+def keys_of_selections(
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    beside: Beside | None,
+    selections: Sequence[Selection],
+) -> list[list[Any]] | None:
+    """Return the keys, column by column, of at least the rows that :func:`selected_rows` returns.
+
+    Workers look for them where they can read the tables; None where Spark has to.
+
+    Parameters
+    ----------
+    joined, spec, selections
+        As for it.
+    beside
+        The tables that were joined, if they can be read apart.
+    """
+    if len({(*s.key, s.seed) for s in selections}) != 1 or beside is None:
+        return None
+    wanted = [
+        Wanted(s.models, kind, None if s.slice_id == OVERALL else s.slice_id, s.split, s.n)
+        for s in selections
+        for kind in (("loss",) if len(s.models) == 1 else ("won", "lost"))
+    ]
+    return keys_of_rows(joined, spec, beside, wanted, selections[0].seed)
 
 
 def _asks(joined: DataFrame, spec: EvaluationSpec, selection: Selection) -> Iterator[_Ask]:

@@ -33,6 +33,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engine")
 
+# A job's JVM is a new one, and compiles its own code while it works. Of code that runs a few
+# thousand times, as that which plans queries, the second compiler took more time than it saved:
+# half of all that a small job took. What runs for each of many rows is compiled by it as ever.
+_SECOND_COMPILER = {
+    "Tier4InvocationThreshold": 500_000, "Tier4MinInvocationThreshold": 60_000,
+    "Tier4CompileThreshold": 1_500_000, "Tier4BackEdgeThreshold": 4_000_000,
+}  # fmt: skip
+_COLD = {
+    "spark.driver.extraJavaOptions": " ".join(
+        ["-XX:+IgnoreUnrecognizedVMOptions"]
+        + [f"-XX:{name}={n}" for name, n in _SECOND_COMPILER.items()]
+    )
+}
 _WIDEST = 60  # letters of a column in a log, before its texts go over several lines
 _BETWEEN = 3  # columns
 
@@ -113,7 +126,8 @@ def session(project: Project, job: str) -> SparkSession:
     """Open the job's Spark session."""
     from engine.storage.session import open_session
 
-    return open_session(f"{job} {project.name}", project.spark, catalog=project.uses_catalog)
+    conf = {**_COLD, **project.spark}
+    return open_session(f"{job} {project.name}", conf, catalog=project.uses_catalog)
 
 
 def run_of(project: Project, spark: SparkSession, job: str, *outputs: Place | Path) -> Run:

@@ -29,6 +29,7 @@ from engine.metrics.inference.figures import SURE_COLUMNS
 from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
 from engine.metrics.predictions import has_weights
 from engine.metrics.request import check_summed, classes_of, sendable
+from engine.metrics.scan.beside import Beside, ModelRows
 from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.schema import KEY, SCHEMA
@@ -222,7 +223,10 @@ class EvaluationInput:
         sources = {self.masks.name: self.rows} | named
         splits = project.evaluate_splits if project.split else []
         evaluation = measured(
-            _Rows(joined, self.spec, key, sources, every=self.table, splits=splits),
+            _Rows(
+                joined, self.spec, key, sources, beside=self._beside(splits),
+                every=self.table, splits=splits,
+            ),
             {model_id: stored.name for model_id, stored in self.stored.items()},
             project.key,
             confidence=self.confidence,
@@ -231,6 +235,16 @@ class EvaluationInput:
         )  # fmt: skip
         table = quarantine.marked(evaluation.table, quarantine.causes(self.masks))
         return replace(evaluation, table=table)
+
+    def _beside(self, splits: Sequence[Split]) -> Beside | None:
+        """Return the tables that are joined, as they are stored; None where labels come late."""
+        project, models = self.project, self.models
+        if any(model.late for model in models.values()):
+            return None
+        settings = {m: project.predictions.get(m, Predictions()) for m in models}
+        stored = (ModelRows(models[m].stored.df, settings[m].columns, m) for m in models)
+        key, split = tuple(project.join_columns), project.split
+        return Beside(self.masks.df, tuple(stored), key, split, tuple(splits))
 
     def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""

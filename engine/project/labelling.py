@@ -16,6 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
+from engine.label.from_files import labelled_from_files, not_read
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
 from engine.label.suspects import looked_into
@@ -457,24 +458,44 @@ class Labelling:
         share = at_least(project.verify, rows) if rows is not None else project.verify
         bits = places or {s: i for i, s in enumerate(plan.ids)}
         comparison = Comparison(plan, bits, key, share, project.seed)
-        masked, observation = (
-            comparison.with_faults(self.slices.looked_up(df)),
-            Observation("faults"),
-        )
+        every = self.slices.looked_up(df)
+        columns = [*form.columns, *project.partition_by] if form else []
+        labelled = labelled_from_files(comparison, every, columns) if form else None
+        if labelled is not None:
+            try:
+                return self._written(run, comparison, labelled, write)
+            except WorkerError:
+                pass  # whose fault a death is, is looked for in Spark's own tasks
+            except Exception as error:  # a write that fails comes as Py4J's error
+                if not not_read(error):
+                    raise
+        with self._looked_into(df, plan):
+            return self._written(run, comparison, comparison.with_faults(every), write)
+
+    def _written(
+        self,
+        run: Run,
+        comparison: Comparison,
+        labelled: DataFrame,
+        write: Callable[[DataFrame, bool], Written],
+    ) -> Written:
+        """Write labelled rows; over the fault budget, undo it."""
+        project, plan, key = self.project, comparison.plan, comparison.key
+        masked, observation = labelled, Observation("faults")
         stopping = [sf.id for sf in plan.failing if self.policies[sf.id] == quarantine.FAIL]
         tolerant = len(stopping) < len(plan.failing)
         if tolerant:
             masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
         masked = stop_at_fault(masked, key, plan.native_faults, stopping if tolerant else None)
-        alone = one_attempt(df.sparkSession, is_final)
-        with self._looked_into(df, plan), explained(plan.sfs), comparison.explained(), alone:
+        alone = one_attempt(labelled.sparkSession, is_final)
+        with explained(plan.sfs), comparison.explained(), alone:
             written = write(masked, tolerant)
         if tolerant:
             counts = fault_counts(observation.get, plan.failing)
             _log_faults(counts)
             run.faults = counts.faults
             if over := counts.over(project.max_error_rate):
-                undone = tables.undo(df.sparkSession, written)
+                undone = tables.undo(labelled.sparkSession, written)
                 if all(self.policies[s] == quarantine.QUARANTINE for s, _, _ in over):
                     raise quarantine.over_budget(over, project.max_error_rate, counts)
                 raise too_many_faults(over, project.max_error_rate, counts.examples, undone)
@@ -482,7 +503,7 @@ class Labelling:
             _log.info(
                 "%s compiled slices give what Python gives on a sample of %s of the rows",
                 len(comparison.slices),
-                f"{100 * share:.3g}%",
+                f"{100 * comparison.share:.3g}%",
             )
         return written
 

@@ -66,30 +66,50 @@ def word_names(bits: Mapping[str, int], n_words: int | None = None) -> list[str]
     return [f"{kind}_{k}" for kind in ("in", "null") for k in range(n_words)]
 
 
+Run = Callable[..., pa.Array]  # of Arrow's columns
+
+
 def fused_udf(
     kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
 ) -> Callable[..., Any]:
-    """Return a UDF from the crossing columns to words of masks and the row's faults.
+    """Return a UDF of :func:`fused_run`.
 
     Parameters
     ----------
-    kernel
-        The slices.
-    columns
-        The names of the UDF's arguments.
-    bits
-        Slice id to its bit, of the slices whose masks are wanted.
-    limits
-        What a slice may take of a worker.
+    kernel, columns, bits, limits
+        As for it.
 
     Notes
     -----
     It is declared non-deterministic, so that Spark runs it once where several columns are taken
     from its result.
     """
+    return _udf(fused_run(kernel, columns, bits, limits), fused_type(bits))
+
+
+def fused_type(bits: Mapping[str, int]) -> StructType:
+    """Return the type of what :func:`fused_run` gives."""
+    return _of_words(word_names(bits)).add(FAULT, ArrayType(_FAULT_TYPE))
+
+
+def fused_run(
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
+) -> Run:
+    """Return a function from the crossing columns to words of masks and the row's faults.
+
+    Parameters
+    ----------
+    kernel
+        The slices.
+    columns
+        The names of the function's arguments.
+    bits
+        Slice id to its bit, of the slices whose masks are wanted.
+    limits
+        What a slice may take of a worker.
+    """
     parcel = Parcel(kernel)
     inputs, n_words, words = tuple(columns), words_of(bits), word_names(bits)
-    result = _of_words(words).add(FAULT, ArrayType(_FAULT_TYPE))
     ids, places = tuple(bits), tuple(bits.values())
     shown: Counter[str] = Counter()  # per task: a task unpickles its own copy
     named = {sf.id: repr(sf.name) for sf in kernel.sfs}
@@ -107,6 +127,10 @@ def fused_udf(
         return pa.StructArray.from_arrays([*values, faults], [*words, FAULT])
 
     run.__annotations__ = {"arrays": pa.Array, "return": pa.Array}
+    return run
+
+
+def _udf(run: Run, result: StructType) -> Callable[..., Any]:
     # pyspark's annotations lag behind: arrow_udf is there since 4.1.
     udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
     return udf
@@ -115,16 +139,33 @@ def fused_udf(
 def sampled_udf(
     kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
 ) -> Callable[..., Any]:
-    """Return a UDF from a flag and the crossing columns to words of masks; 0 without the flag.
+    """Return a UDF of :func:`sampled_run`.
 
     Parameters
     ----------
     kernel, columns, bits, limits
-        As for :func:`fused_udf`; the flag comes before the columns.
+        As for it.
+    """
+    return _udf(sampled_run(kernel, columns, bits, limits), sampled_type(bits))
+
+
+def sampled_type(bits: Mapping[str, int]) -> StructType:
+    """Return the type of what :func:`sampled_run` gives."""
+    return _of_words(word_names(bits))
+
+
+def sampled_run(
+    kernel: Kernel, columns: Sequence[str], bits: Mapping[str, int], limits: Limits = NO_LIMITS
+) -> Run:
+    """Return a function from a flag and the crossing columns to words of masks; 0 without it.
+
+    Parameters
+    ----------
+    kernel, columns, bits, limits
+        As for :func:`fused_run`; the flag comes before the columns.
     """
     parcel = Parcel(kernel)
     inputs, n_words, names = tuple(columns), words_of(bits), word_names(bits)
-    result = _of_words(names)
     ids, places = tuple(bits), tuple(bits.values())
     plainly = plain()
     task = Task(uuid4().hex, limits)
@@ -143,8 +184,7 @@ def sampled_udf(
         return pa.StructArray.from_arrays([pa.array(word) for word in words], names)
 
     run.__annotations__ = {"flag": pa.Array, "arrays": pa.Array, "return": pa.Array}
-    udf: Callable[..., Any] = F.arrow_udf(run, result).asNondeterministic()  # type: ignore[attr-defined]
-    return udf
+    return run
 
 
 def _of_words(names: Sequence[str]) -> StructType:

@@ -17,15 +17,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.inference.figures import Figures, with_statuses
+from engine.metrics.scan.beside import Beside, join_reader
 from engine.metrics.scan.chunks import Chunk, chunks
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
+from engine.metrics.scan.scan import unread
 from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel
@@ -33,6 +36,10 @@ from engine.words import unpacked
 from engine.workers import begin
 
 _KEY = ("split", "model", "slice")
+_SCORES = "split string, slice int, positive boolean, a double, b double"
+_ROWS = 2**12  # at a time, since each travels once a slice
+Of = Callable[[Chunk, Form], Iterator[pa.RecordBatch]]
+Chunked = Callable[[Iterable[Any]], Iterable[Chunk | None]]
 _OF_MODEL = ("code", "weight", "prob", "number_label", "number_pred")
 
 
@@ -56,12 +63,14 @@ def per_slice(
         Model, split and metric to its figures.
     """
     form = form_of(joined, spec)
-    narrow = narrowed(joined, form)
+    narrow, chunked = narrowed(joined, form), partial(chunks, words=form.words, rows=_ROWS)
     kinds = {f.name.rpartition("_")[0]: f.dataType.simpleString() for f in narrow.schema.fields}
     names = [name for name in _OF_MODEL if name in kinds]
     columns = "".join(f", {name}_0 {kinds[name]}" for name in names)
     key = "split string, model int, slice int"
-    rows = narrow.mapInArrow(_in_task(form, partial(_rows_of_models, names)), key + columns)
+    rows = narrow.mapInArrow(
+        _in_task(form, partial(_rows_of_models, names), chunked), key + columns
+    )
     schema = f"{key}, metric int, value double, support long, problem string"
     table = rows.groupBy(*_KEY).applyInArrow(_applying(spec, tuple(functions)), schema).toPandas()
     size = 1 + len(spec.slice_ids)
@@ -79,7 +88,12 @@ def per_slice(
     return figures
 
 
-def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int]) -> pd.DataFrame:
+def paired_areas(
+    joined: DataFrame,
+    spec: EvaluationSpec,
+    models: tuple[int, int],
+    beside: Beside | None = None,
+) -> pd.DataFrame:
     """Compare two models' areas under the ROC curve on every slice and split.
 
     Parameters
@@ -88,17 +102,28 @@ def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int
         As for :func:`per_slice`.
     models
         Positions of the two.
+    beside
+        The tables that were joined, as for the scan.
 
     Returns
     -------
     pd.DataFrame
         ``split``, ``slice`` (its position, 0 of all rows) and what :class:`.Paired` has.
     """
-    form = form_of(joined, spec)
-    rows = narrowed(joined, form).mapInArrow(
-        _in_task(form, partial(_scores_of, models)),
-        "split string, slice int, positive boolean, a double, b double",
-    )
+    form, of = form_of(joined, spec), partial(_scores_of, models)
+    reader = None if beside is None else join_reader(beside, form, None, _ROWS)
+    if reader is not None:
+        try:
+            return _areas(*reader.chunks(joined.sparkSession), form, of)
+        except PythonException as error:
+            if not unread(error):
+                raise
+    chunked = partial(chunks, words=form.words, rows=_ROWS)
+    return _areas(narrowed(joined, form), chunked, form, of)
+
+
+def _areas(rows: DataFrame, chunked: Chunked, form: Form, of: Of) -> pd.DataFrame:
+    rows = rows.mapInArrow(_in_task(form, of, chunked), _SCORES)
     schema = (
         "split string, slice int, positives long, negatives long, first double, second double, "
         "of_positives double, of_negatives double"
@@ -106,16 +131,15 @@ def paired_areas(joined: DataFrame, spec: EvaluationSpec, models: tuple[int, int
     return rows.groupBy("split", "slice").applyInArrow(_compared, schema).toPandas()
 
 
-def _in_task(
-    form: Form, of: Callable[[Chunk, Form], Iterator[pa.RecordBatch]]
-) -> Callable[[Iterable[Any]], Iterable[Any]]:
+def _in_task(form: Form, of: Of, chunked: Chunked) -> Callable[[Iterable[Any]], Iterable[Any]]:
     plainly, parcel = plain(), Parcel(form)
 
     def run(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
         form = parcel.unpack()
-        for chunk in chunks(batches, form.words, 2**12):
-            yield from of(chunk, form)
+        for chunk in chunked(batches):
+            if chunk is not None:
+                yield from of(chunk, form)
 
     return run
 

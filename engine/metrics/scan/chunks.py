@@ -149,7 +149,7 @@ def chunk_in(batch: pa.RecordBatch, form: Form, places: Places) -> Chunk:
         hashes = hashed.of([batch.column(c) for c in hashed.columns])
         columns["hash"] = pa.array(hashes.view(np.int64))
     for i, at in enumerate(places.models):
-        columns |= {f"{name}_{i}": of for name, of in _of_model(batch, form, at)}
+        columns |= dict(model_columns(batch, form, at, i))
     for j, name in enumerate(spec.columns):
         kind, _, column = name.partition(":")
         value = batch.column(column)
@@ -158,7 +158,17 @@ def chunk_in(batch: pa.RecordBatch, form: Form, places: Places) -> Chunk:
             if kind == "null"
             else pa.array(doubles(value))
         )
-    return Chunk(pa.record_batch(columns), *words_in(batch, places.masks))
+    words = words_in(batch, places.masks)
+    if not columns:  # a batch without columns has no rows
+        columns["row"] = pa.nulls(batch.num_rows, pa.int8())
+    return Chunk(pa.record_batch(columns), *words)
+
+
+def model_columns(
+    batch: pa.RecordBatch, form: Form, at: Mapping[str, str], i: int
+) -> Iterator[tuple[str, pa.Array]]:
+    """Yield what tasks take of the i-th model's predictions, by name."""
+    yield from ((f"{name}_{i}", of) for name, of in _of_model(batch, form, at))
 
 
 def _of_model(
@@ -342,7 +352,7 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
     if any(spelled.get(column.lower(), column) != column for column in at.values()):
         return None  # Spark takes it in any case
     at = {ours: column for ours, column in at.items() if column in kinds}
-    if own.columns.get("model_id", "model_id") in kinds or not _means_the_same(at, kinds, spec):
+    if own.columns.get("model_id", "model_id") in kinds or not means_the_same(at, kinds, spec):
         return None
     key = hashed.columns if hashed is not None and form.replicates else ()
     texts = [*key, *([spec.split] if spec.split is not None else [])]
@@ -358,7 +368,7 @@ def reader_of(own: Own, form: Form, hashed: KeyHash | None, rows: int) -> Reader
     return None if files is None else Reader(files, form, Places(masks, (at,), hashed), rows)
 
 
-def _means_the_same(at: Mapping[str, str], kinds: Mapping[str, str], spec: EvaluationSpec) -> bool:
+def means_the_same(at: Mapping[str, str], kinds: Mapping[str, str], spec: EvaluationSpec) -> bool:
     """Tell whether predictions are of types that mean the same here and in SQL."""
     labels = NUMBERS if spec.needs("numbers") else TEXTS | NUMBERS
     if spec.classes and not all(isinstance(c, str) for c in spec.classes):

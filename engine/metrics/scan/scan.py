@@ -15,14 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.errors import PythonException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.hashing import KeyHash
+from engine.metrics.scan.beside import Beside, JoinReader, join_reader
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
-from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped
+from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped, repeated
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel
@@ -45,6 +46,7 @@ def scan(
     replicates: int = 0,
     own: Own | None = None,
     key: Sequence[str] = (),
+    beside: Beside | None = None,
 ) -> Scan:
     """Scan joined rows once.
 
@@ -63,27 +65,51 @@ def scan(
         files may be read without Spark.
     key
         The columns by which rows were joined, which must name one row each.
+    beside
+        The tables that were joined: workers may read and join their files without Spark.
     """
     form = replace(form_of(joined, spec, hashed, replicates), key=tuple(key))
     rows = form.rows_at_once(CHUNK)
+    if beside is not None:
+        alone = replace(form, key=())
+        if (side := join_reader(beside, alone, hashed, rows)) is not None:
+            try:
+                return _joined_by_workers(joined.sparkSession, side)
+            except PythonException as error:
+                if not unread(error):
+                    raise
     if own is not None and (reader := reader_of(own, form, hashed, rows)) is not None:
         n = len(reader.files.tasks)
         tasks = joined.sparkSession.range(0, n, 1, n)
         try:
             return _added_up(tasks, reader.chunks, form, gathered=n * form.sent <= _GATHERED)
         except PythonException as error:
-            if UNREADABLE not in str(error):
+            if not unread(error):
                 raise
-            cause = str(error).partition(UNREADABLE)[2].partition("\n")[0]
-            log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
     with settings(joined.sparkSession, _NARROW if rows == CHUNK else _WIDE):
         chunked = partial(chunks, words=form.words, rows=rows)
         return _added_up(narrowed(joined, form, hashed), chunked, form)
 
 
+def unread(error: Exception) -> bool:
+    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
+    _, there, cause = str(error).partition(UNREADABLE)
+    if there:
+        cause = cause.partition("\n")[0]
+        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
+    return bool(there)
+
+
+def _joined_by_workers(spark: SparkSession, reader: JoinReader) -> Scan:
+    """Add up rows that workers join."""
+    rows, take = reader.chunks(spark)
+    gathered = reader.parts * reader.form.sent <= _GATHERED
+    return _added_up(rows, take, reader.form, gathered=gathered)
+
+
 def _added_up(
     rows: DataFrame,
-    chunked: Callable[[Iterable[Any]], Iterable[Chunk]],
+    chunked: Callable[[Iterable[Any]], Iterable[Chunk | None]],
     form: Form,
     *,
     gathered: bool = False,
@@ -95,7 +121,7 @@ def _added_up(
     rows
         What Spark gives to tasks.
     chunked
-        Makes of it what they take.
+        Makes of it what they take, and None where it sees that a key is null or repeats.
     form
         What is added up.
     gathered
@@ -115,9 +141,15 @@ def _added_up(
     def add_up(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
         task = Task(parcel.unpack())
+        repeats = False
         for chunk in chunked(batches):
-            task.take(chunk)
+            if chunk is None:
+                repeats = True
+            else:
+                task.take(chunk)
         yield from task.sums()
+        if repeats:
+            yield repeated(form)
 
     parts = rows.mapInArrow(add_up, schema)
     if gathered:

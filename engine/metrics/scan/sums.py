@@ -139,6 +139,13 @@ def key_hashes(hashes: Sequence[np.ndarray], form: Form) -> pa.RecordBatch:
     return _row_batch(ALL, row, np.zeros(n), block, none, pa.nulls(n, pa.binary()), form, keys)
 
 
+def repeated(form: Form) -> pa.RecordBatch:
+    """Return what says that a key is null or names two rows, of rows that workers joined."""
+    one = [pa.array([1]), *(pa.nulls(1, pa.int64()) for _ in form.sums[1:])]
+    row, none = np.array([KEY_ROW]), pa.nulls(1, pa.binary())
+    return _row_batch(ALL, row, np.zeros(1), np.zeros(1), one, none, form)
+
+
 def grouped(parts: pa.Table, form: Form) -> pa.Table:
     """Add up tasks' sums, as Spark would."""
     sums: list[tuple[str, str]] = [(c, "sum") for c in form.sums]
@@ -150,10 +157,12 @@ def grouped(parts: pa.Table, form: Form) -> pa.Table:
 def arranged(table: pa.Table, form: Form) -> Scan:
     """Arrange Spark's sums by split, model and slice."""
     spec, repeats = form.spec, False
+    of_keys = pc.equal(table.column("row"), KEY_ROW)
+    keys, table = table.filter(of_keys), table.filter(pc.invert(of_keys))
     if form.key:
-        of_keys = pc.equal(table.column("row"), KEY_ROW)
-        repeats = bool(pc.any(table.filter(of_keys).column("repeated")).as_py())
-        table = table.filter(pc.invert(of_keys))
+        repeats = bool(pc.any(keys.column("repeated")).as_py())
+    elif keys.num_rows:
+        repeats = True
     split_at: dict[tuple[Split], list[int]] = {}
     for at, name in enumerate(table.column("split").to_pylist()):
         split_at.setdefault((name,), []).append(at)
