@@ -2,7 +2,7 @@
 
 Spark hands rows to Python one by one: decoded, made into rows, written to Arrow, sent. Where a
 DataFrame is nothing but a table's files, and workers can open these, a worker that reads them
-itself has the same columns in a tenth of the time: docs/adr/0012 and 0031 have the figures.
+itself has the same columns in a tenth of the time: docs/adr/0012 and 0030 have the figures.
 """
 
 from __future__ import annotations
