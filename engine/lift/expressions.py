@@ -561,6 +561,7 @@ class Expressions(ABC):
             return value.values
         over = known_value(value)
         if type(over) in (list, tuple, set, frozenset, dict, str, range):
+            check_modest([over], "", None)
             return tuple(map(as_value, over))
         return None
 
