@@ -30,8 +30,10 @@ def label(run: Run, labelling: Labelling, where: str | None, force: bool) -> Non
     """
     with run:
         run.reads(labelling.source)
-        output = labelling.output(run.runs, where)
+        output, rows = labelling.output(run.runs, where), None
         if output.same(force) is None or labelling.unknown:
+            if output.stored is None:  # what is wrong with the source is said before any write
+                rows = labelling.check(output)
             output = labelling.own(run, output)
         same = output.same(force)
         if same is not None and labelling.has_masks(output, same):
@@ -41,7 +43,7 @@ def label(run: Run, labelling: Labelling, where: str | None, force: bool) -> Non
             part = labelling.increment(output, same)
             if output.stored:
                 print(part)
-            written = labelling.label(run, output, same, part)
+            written = labelling.label(run, output, same, part, rows)
         if same is not None:
             cli.tell_again(written, labelling.unknown)
         facts = output.facts if written.changed else output.stored_facts

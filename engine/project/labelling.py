@@ -291,8 +291,18 @@ class Labelling:
             return f"all rows are labelled, for max_error_rate={rate:g} is a share of all"
         return part
 
+    def check(self, output: MaskOutput) -> int:
+        """Check the source's rows and keys; return how many rows there are."""
+        df, name = output.df, self.source.name
+        return check_source(self.project, df, name, self._readers(df), output.where)
+
     def label(
-        self, run: Run, output: MaskOutput, same: Snapshot | None, part: Increment | str
+        self,
+        run: Run,
+        output: MaskOutput,
+        same: Snapshot | None,
+        part: Increment | str,
+        rows: int | None = None,
     ) -> Written:
         """Check the source and the compiled slices, then write the mask table.
 
@@ -304,6 +314,8 @@ class Labelling:
             The stored table, where its facts are the same: its rows aren't written again.
         part
             What :meth:`increment` returned.
+        rows
+            How many rows there are, where :meth:`check` has looked at all of them.
 
         Raises
         ------
@@ -320,7 +332,7 @@ class Labelling:
         labelling = self
         while True:
             try:
-                return labelling._labelled(run, output, same, part)
+                return labelling._labelled(run, output, same, part, rows)
             except EngineError as error:
                 labelling = labelling.without(error, output.where)
                 part = "all rows are labelled, for a slice goes into quarantine"
@@ -344,7 +356,12 @@ class Labelling:
         return replace(self, quarantined={**self.quarantined, **more})
 
     def _labelled(
-        self, run: Run, output: MaskOutput, same: Snapshot | None, part: Increment | str
+        self,
+        run: Run,
+        output: MaskOutput,
+        same: Snapshot | None,
+        part: Increment | str,
+        rows: int | None,
     ) -> Written:
         project, plan, name = self.project, self.plan, self.source.name
         if isinstance(part, NewRows):
@@ -354,7 +371,7 @@ class Labelling:
             _log.info("a key seems to be there twice: all rows are labelled")
         if isinstance(part, NewSlices):
             return self._label_slices(run, output, part)
-        rows = check_source(project, output.df, name, self._readers(output.df), output.where)
+        rows = self.check(output) if rows is None else rows
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
 
         def write(masked: DataFrame, tolerant: bool) -> Written:
