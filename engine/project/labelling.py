@@ -294,7 +294,8 @@ class Labelling:
     def check(self, output: MaskOutput) -> int:
         """Check the source's rows and keys; return how many rows there are."""
         df, name = output.df, self.source.name
-        return check_source(self.project, df, name, self._readers(df), output.where)
+        with explained(self.plan.sfs):
+            return check_source(self.project, df, name, self._readers(df), output.where)
 
     def label(
         self,

@@ -7,12 +7,13 @@ import pytest
 from tests.chaos.__main__ import Chaos
 from tests.chaos.cases import CASES
 
-STRIDE = 17  # every so many-th trial of a case
-KILLED = [case for case in CASES if case.name in ("label-edit", "baseline-again")]
+STRIDE = 29  # every so many-th trial of a case
+FAILING = [case for case in CASES if case.name in ("label-edit", "evaluate", "train-again")]
+KILLED = [case for case in CASES if case.name == "baseline-again"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
 def test_calls_that_fail(spark, tmp_path, case):
     chaos = Chaos(tmp_path, spark)
     chaos.exceptions([case], STRIDE, None)
@@ -23,6 +24,6 @@ def test_calls_that_fail(spark, tmp_path, case):
 @pytest.mark.slow
 def test_processes_that_die(spark, tmp_path):
     chaos = Chaos(tmp_path, spark)
-    chaos.kills(KILLED, 2 * STRIDE, None)
-    assert len(chaos.done) >= 2
+    chaos.kills(KILLED, STRIDE, None)
+    assert len(chaos.done) >= 1
     assert chaos.wrong == []

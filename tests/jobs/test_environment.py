@@ -183,7 +183,7 @@ def test_places_that_cannot_be_written(bench):
     (bench.folder / "file").write_text("")
     for root in (bench.folder / "file" / "out", Path("/proc/none/out")):
         sentence = refused(bench, root=str(root))
-        assert sentence.startswith(f"write of {root}/masks failed: nothing can be written there (")
+        assert sentence.startswith(f"write of {root}/runs failed: nothing can be written there (")
         assert sentence.endswith("); name another place")
 
 

@@ -125,7 +125,8 @@ class Wanted:
         if self.bit is not None:
             k, b = divmod(self.bit, WORD)
             loss = np.where(chunk.words[k] >> np.uint64(b) & np.uint64(1) == 1, loss, np.nan)
-        if isinstance(self.split, EllipsisType):
+        whole = "split" not in chunk.columns.schema.names  # all rows are of one split then
+        if whole or isinstance(self.split, EllipsisType):
             return loss
         split = chunk.columns.column("split")
         same = split.is_null() if self.split is None else pc.equal(split, self.split)
