@@ -46,6 +46,7 @@ def main(args: argparse.Namespace) -> None:
     masks, level = data.masks, project.certainty.level
     if other := data.columns.other_version(readings(masks.facts)):
         cli.log.warning("%s", other)
+    stale = stale_models(project, data.rows, masks, data.stored)
     if not args.force and (before := data.earlier()):
         with run:
             run.reads(*data.snapshots)
@@ -55,7 +56,6 @@ def main(args: argparse.Namespace) -> None:
         print(f"unchanged {project.file(REPORT)}")
         print(written)
         return
-    stale = stale_models(project, data.rows, masks, data.stored)
     n = len(data.table.ids)
     cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
     evaluation = data.measure()

@@ -148,7 +148,7 @@ class EvaluationInput:
         """A hash of all that decides a report."""
         source, audit = self.columns.source, self.project.audit.model_dump(mode="json")
         shown = [list(self.models), audit, source.identity if source else None]
-        return digest(json.dumps([self._facts(None), shown], sort_keys=True, default=str))
+        return digest(json.dumps([self._run_id(None), shown], sort_keys=True, default=str))
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -164,8 +164,7 @@ class EvaluationInput:
         stored = self.runs.find(self.project.place("metrics")) if sections else None
         if sections is None or stored is None:
             return None
-        run_id = digest(json.dumps(self._facts(None), sort_keys=True))
-        there = stored.df.where(F.col("run_id") == run_id).take(1)
+        there = stored.df.where(F.col("run_id") == self._run_id(None)).take(1)
         return Earlier(stored, sections) if there else None
 
     def write_report(self, page: str, sections: Sequence[Section]) -> Path:
@@ -249,7 +248,7 @@ class EvaluationInput:
     def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""
         facts, prints = self.masks.facts, self.table.fingerprints
-        run_id = digest(json.dumps(self._facts(figures), sort_keys=True))
+        run_id = self._run_id(figures)
         made_of = facts.get("source"), facts.get("source_version"), self.masks.version
         about = (run_id, dt.datetime.now(dt.UTC), *made_of)
         rows = []
@@ -265,8 +264,12 @@ class EvaluationInput:
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)
 
+    def _run_id(self, figures: pd.DataFrame | None) -> str:
+        """Return the id of runs with the same facts; a run with the same id adds no row."""
+        return digest(json.dumps(self._facts(figures), sort_keys=True))
+
     def _facts(self, figures: pd.DataFrame | None) -> dict[str, Any]:
-        """Return everything that decides the figures; a run with the same facts adds none.
+        """Return everything that decides the figures.
 
         The figures themselves decide where what is read isn't known to be the same.
         """

@@ -200,7 +200,12 @@ def location(spark: SparkSession, place: Place) -> str:
     """Return the folder of a Delta table."""
     if not place.in_catalog:
         return place.text.rstrip("/")
-    return str(spark.sql(f"DESCRIBE DETAIL {place.sql}").collect()[0]["location"])
+    return str(detail(spark, place)["location"])
+
+
+def detail(spark: SparkSession, place: Place) -> Row:
+    """Return what Delta says of a table: its format, folder, files and properties."""
+    return spark.sql(f"DESCRIBE DETAIL {table_sql(spark, place)}").collect()[0]
 
 
 def newest_commits(spark: SparkSession, place: Place, most: int) -> list[Row]:

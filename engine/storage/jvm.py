@@ -99,8 +99,10 @@ def read_file(spark: SparkSession, path: str) -> bytes | None:
         return bytes(stream.readAllBytes())
 
 
-def rows_of_files(df: DataFrame, paths: Sequence[str]) -> DataFrame:
+def rows_of_files(df: DataFrame, paths: Sequence[str]) -> DataFrame | None:
     """Return the rows of some of a Delta table's files, of the version that a DataFrame reads.
+
+    None where that version doesn't have all of them by these names.
 
     Parameters
     ----------
@@ -114,6 +116,8 @@ def rows_of_files(df: DataFrame, paths: Sequence[str]) -> DataFrame:
     spark, snapshot = df.sparkSession, _delta_snapshot(df)
     named = ", ".join(map(text_sql, paths))
     files = snapshot.allFiles().filter(f"path IN ({named})").collectAsList()
+    if files.size() != len(paths):
+        return None
     java = _jvm(spark)
     rows = snapshot.deltaLog().createDataFrame(
         snapshot, java.org.apache.spark.api.python.PythonUtils.toSeq(files), False,

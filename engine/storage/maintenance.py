@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from engine.errors import ArgumentError
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.delta_log import table_sql
+from engine.storage.delta_log import detail, table_sql
 from engine.storage.jvm import folder_bytes
 from engine.storage.place import Place
 from engine.storage.session import settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import Row, SparkSession
 
 LEAST_HOURS = 24  # that files of old versions are kept: runs that read them may still go on
 _CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
@@ -41,9 +41,12 @@ class Maintenance:
 
 def size(spark: SparkSession, place: Place) -> Size:
     """Return the size of a table."""
-    detail = spark.sql(f"DESCRIBE DETAIL {table_sql(spark, place)}").collect()[0]
-    files, size_of_newest = int(detail["numFiles"]), int(detail["sizeInBytes"])
-    return Size(files, size_of_newest, folder_bytes(spark, str(detail["location"])))
+    return _size(spark, detail(spark, place))
+
+
+def _size(spark: SparkSession, about: Row) -> Size:
+    every = folder_bytes(spark, str(about["location"]))
+    return Size(int(about["numFiles"]), int(about["sizeInBytes"]), every)
 
 
 def check_hours(hours: float) -> float:
@@ -81,15 +84,11 @@ def maintain(
     cluster_by
         Columns whose near values come into the same files; none leaves rows where they are.
     """
-    before, name = size(spark, place), table_sql(spark, place)
-    there = set(tables.read(spark, place).df.columns)
-    columns = [name_sql(c) for c in cluster_by if c in there and c not in _partitions(spark, place)]
+    about, name = detail(spark, place), table_sql(spark, place)
+    before = _size(spark, about)
+    there = set(tables.read(spark, place).df.columns) - set(about["partitionColumns"])
+    columns = [name_sql(c) for c in cluster_by if c in there]
     spark.sql(f"OPTIMIZE {name}" + (f" ZORDER BY ({', '.join(columns)})" if columns else ""))
     with settings(spark, {_CHECK: "false"}):
         spark.sql(f"VACUUM {name} RETAIN {hours:g} HOURS")
     return Maintenance(place, before, size(spark, place))
-
-
-def _partitions(spark: SparkSession, place: Place) -> set[str]:
-    detail = spark.sql(f"DESCRIBE DETAIL {table_sql(spark, place)}").collect()[0]
-    return set(detail["partitionColumns"])

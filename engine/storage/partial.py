@@ -12,12 +12,12 @@ from pyspark.sql import DataFrame
 from engine.errors import MeanwhileError
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.delta_log import alone, table_sql
+from engine.storage.delta_log import alone
 from engine.storage.lineage import Snapshot, Written
+from engine.storage.merging import merge_into
 from engine.storage.session import settings
 
 GONE = "@gone"  # named as no column is: whether a row is to go
-_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 def append(df: DataFrame, table: Snapshot, facts: Mapping[str, Any], run: str) -> Written:
@@ -68,22 +68,15 @@ def merge(
     """
     spark, start, attempt = df.sparkSession, time.monotonic(), uuid4().hex
     names = [name_sql(c) for c in table.df.columns]
-    same = " AND ".join(f"old.{name_sql(c)} <=> new.{name_sql(c)}" for c in on)
-    gone, target = f"new.{name_sql(GONE)}", table_sql(spark, table.place)
-    sets = ", ".join(f"{n} = new.{n}" for n in names)
-    head, tail = (
-        f"MERGE INTO {target} AS old USING ",
-        f" AS new ON {same} WHEN MATCHED AND {gone} THEN DELETE "
-        f"WHEN MATCHED THEN UPDATE SET {sets} WHEN NOT MATCHED AND NOT {gone} THEN "
-        f"INSERT ({', '.join(names)}) VALUES ({', '.join(f'new.{n}' for n in names)})",
+    gone, sets = f"new.{name_sql(GONE)}", ", ".join(f"{n} = new.{n}" for n in names)
+    actions = (
+        f"WHEN MATCHED AND {gone} THEN DELETE WHEN MATCHED THEN UPDATE SET {sets} "
+        f"WHEN NOT MATCHED AND NOT {gone} THEN "
+        f"INSERT ({', '.join(names)}) VALUES ({', '.join(f'new.{n}' for n in names)})"
     )
     metadata = tables.commit_facts(facts, attempt, run)
-    sql = "{rows}".join(part.replace("{", "{{").replace("}", "}}") for part in (head, tail))
-    with (
-        alone(table.place, new=False),
-        settings(spark, {**tables.codec(spark), _METADATA: metadata}),
-    ):
-        spark.sql(sql, rows=df)
+    with alone(table.place, new=False), settings(spark, tables.codec(spark)):
+        merge_into(df, table.place, on, actions, metadata, evolves=False)
     return _done(table, start, attempt)
 
 

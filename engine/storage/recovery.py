@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.storage import tables
+from engine.storage.acceptance import RUN
 from engine.storage.delta_log import (
     alone,
     facts_of,
@@ -53,7 +54,7 @@ def recover(
     change = last_change(spark, leaf.log, leaf.version)
     facts = facts_of(change.info.get("userMetadata"))
     alone_on_top = change.version == 0 or not accepted.candidate(spark, leaf, change.version - 1)
-    if alone_on_top and facts.get("run") == run and keep(facts):
+    if alone_on_top and facts.get(RUN) == run and keep(facts):
         why = f"run {run} made it and ended before it was accepted"
         return Recovery(f"{place} version {change.version} is kept: {why}", run)
     with alone(place, new=False):
@@ -62,7 +63,7 @@ def recover(
 
 
 def _taken_back(runs: Runs, place: Place, newest: int) -> str:
-    """Take back what no accepted run change."""
+    """Take back what no accepted run made."""
     spark = runs.spark
     version = runs.acceptance.version(spark, tables.newest(spark, place))
     if version is not None:

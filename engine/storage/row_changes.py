@@ -94,7 +94,10 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
         by_commit.setdefault(version, []).append(path)
     came = [_rows(now, version, paths) for version, paths in by_commit.items()]
     gone = _rows(now, since, sorted(files.went)) if files.went else None
-    both = reduce(lambda a, b: a.unionByName(b), came) if came else None
+    there = [rows for rows in came if rows is not None]
+    if len(there) < len(came) or (files.went and gone is None):
+        return f"{_CHANGED}files of {now.name} have other names in its versions than in its log"
+    both = reduce(lambda a, b: a.unionByName(b), there) if there else None
     return RowChanges(since, both, gone, (len(files.came), len(files.went)))
 
 
@@ -120,8 +123,8 @@ def _actions(text: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield kind, action
 
 
-def _rows(table: Snapshot, version: int, paths: Sequence[str]) -> DataFrame:
-    """Return the rows of some of a table's files, as a version has them."""
+def _rows(table: Snapshot, version: int, paths: Sequence[str]) -> DataFrame | None:
+    """Return the rows of some of a table's files at a version; None where it lacks one."""
     reader = table.df.sparkSession.read.option("versionAsOf", version)
     return rows_of_files(table.place.load(reader), paths)
 

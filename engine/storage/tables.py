@@ -13,7 +13,7 @@ from uuid import uuid4
 from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
@@ -26,6 +26,7 @@ from engine.storage.delta_log import (
     alone,
     attempt_of,
     delta_identity,
+    detail,
     facts_of,
     first_write,
     is_concurrent,
@@ -162,13 +163,9 @@ def _rows(spark: SparkSession, place: Place, version: int | None = None) -> Data
 def _is_delta(spark: SparkSession, place: Place) -> bool:
     """Tell whether a name in a catalog is a Delta table's."""
     try:
-        return bool(_detail(spark, place)["format"] == "delta")
+        return bool(detail(spark, place)["format"] == "delta")
     except AnalysisException:  # a view
         return False
-
-
-def _detail(spark: SparkSession, place: Place) -> Row:
-    return spark.sql(f"DESCRIBE DETAIL {table_sql(spark, place)}").collect()[0]
 
 
 def read(
@@ -424,7 +421,7 @@ def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
     if new:
         return {_MAPPING: "name"}
     spark = df.sparkSession
-    if _detail(spark, place)["properties"].get(_MAPPING, "none") == "none":
+    if detail(spark, place)["properties"].get(_MAPPING, "none") == "none":
         spark.sql(
             f"ALTER TABLE {table_sql(spark, place)} SET TBLPROPERTIES ('{_MAPPING}' = 'name')"
         )

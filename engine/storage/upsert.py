@@ -16,13 +16,12 @@ from pyspark.sql.types import StructType
 from engine.errors import MeanwhileError
 from engine.sql import name_sql
 from engine.storage import tables
-from engine.storage.delta_log import alone, table_sql
+from engine.storage.delta_log import alone
 from engine.storage.lineage import Snapshot, Written
+from engine.storage.merging import equal, merge_into
 from engine.storage.place import Place
-from engine.storage.session import settings
 
 _TRIES = 5
-_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 _WRITER = "slice-engine"  # Delta lets no two commits of a writer pass that read the same version
 
 
@@ -37,12 +36,12 @@ def local_rows(
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=fields), columns)
 
 
-def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str], run: str = "") -> Written:
+def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Written:
     """Add the rows of ``df`` whose ``on`` columns (null equals null) are not in the table yet.
 
     A run that adds nothing makes no commit.
     """
-    return upsert(df, table, on, (), run)
+    return upsert(df, table, on, ())
 
 
 def upsert(
@@ -107,8 +106,7 @@ def _upserted(
     metadata = tables.commit_facts({}, attempt, run)
     with alone(place, new=False):
         if differ:
-            with settings(spark, {_METADATA: metadata}):
-                _merge(df, stored, on, compare)
+            _merge(df, stored, on, compare, metadata)
         elif missing:
             _append(local_rows(spark, missing, df.schema), stored, metadata)
         else:
@@ -172,24 +170,9 @@ def _append(df: DataFrame, stored: Snapshot, metadata: str) -> None:
     stored.place.save(df.coalesce(1).write.format("delta").mode("append").options(**options))
 
 
-def _merge(df: DataFrame, stored: Snapshot, on: Sequence[str], compare: Sequence[str]) -> None:
-    same = " AND ".join(map(_equal, on))
-    differs = " OR ".join(f"NOT ({_equal(c)})" for c in compare)
-    target = table_sql(df.sparkSession, stored.place)
-    merge = (
-        f"MERGE WITH SCHEMA EVOLUTION INTO {target} AS old USING ",
-        f" AS new ON {same} WHEN MATCHED AND ({differs}) THEN UPDATE SET * "
-        "WHEN NOT MATCHED THEN INSERT *",
-    )
-    df.sparkSession.sql("{rows}".join(map(_unformatted, merge)), rows=df)
-
-
-def _unformatted(sql: str) -> str:
-    """Return SQL that Spark formats, and that stays what it is."""
-    return sql.replace("{", "{{").replace("}", "}}")
-
-
-def _equal(column: str) -> str:
-    """Compare a column of two tables in SQL; null equals null."""
-    name = name_sql(column)
-    return f"old.{name} <=> new.{name}"
+def _merge(
+    df: DataFrame, stored: Snapshot, on: Sequence[str], compare: Sequence[str], metadata: str
+) -> None:
+    differs = " OR ".join(f"NOT ({equal(c)})" for c in compare)
+    actions = f"WHEN MATCHED AND ({differs}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+    merge_into(df, stored.place, on, actions, metadata, evolves=True)

@@ -136,3 +136,22 @@ def test_increments_are_what_everything_is(bench, seed, by, layout):
         assert contents(bench, root) == contents(bench, whole), out
         shutil.rmtree(whole)
     assert {"only rows", "computes"} <= kinds
+
+
+def test_partitions_whose_folders_have_other_names(bench, spark):
+    schema = "id int, text string, part string"
+    parts = ["a b", "ü/%41", "x=y", None]
+    for ids, mode in ((range(4), "overwrite"), (range(4, 8), "append")):
+        old = spark.createDataFrame([(i, "a", parts[i % 4]) for i in ids], schema)
+        bench.write(old, bench.source, mode=mode, by=["part"])
+    short = {"name": "short", "where": "length(text) < 3"}
+    project = bench.project(slices=[short], split="part")
+    bench.done("label_slices", project)
+    more = [(i, "long text", parts[i % 4]) for i in range(8, 12)]
+    bench.write(spark.createDataFrame(more, schema), bench.source, mode="append", by=["part"])
+    out = bench.done("label_slices", project)
+    assert "only rows that changed are labelled: 4 files came since version 1 of the source" in out
+    spark.sql(f"UPDATE delta.`{bench.source}` SET text = 'b' WHERE id = 9")
+    assert "and 1 went since version" in bench.done("label_slices", project)
+    rows = {r["id"]: (r["part"], r["short"]) for r in bench.read(bench.place("masks"))}
+    assert rows == {i: (parts[i % 4], i < 8 or i == 9) for i in range(12)}

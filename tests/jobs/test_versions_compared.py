@@ -67,6 +67,8 @@ def test_figures_of_two_versions_are_refused_or_counted(bench, project):
     bench.done("evaluate_slices", project, "on_stale=count")
     assert (newest(bench, "n_stale"), newest(bench, "source_version")) == (20, "0 and 1")
     assert told.replace("'", "&#39;") in (bench.folder / "out" / "report.html").read_text()
+    # What was counted once isn't shown again by a project that refuses it.
+    assert bench.run("evaluate_slices", project).error.startswith(f"{told}; run ")
 
     # Once all is of one version, nothing is stale.
     bench.done("label_slices", project)
