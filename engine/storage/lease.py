@@ -108,6 +108,8 @@ def take(
         if not living:
             more = runs.add(*(_lost(e, event.run) for e in holders), event)
             if more is not None:
+                for dead in holders:
+                    remove_file(runs.spark, _file(runs, dead.run))
                 return more
         elif time.monotonic() - start > patience.wait:
             raise HeldError(event.job, _first(living[0], event), _about(living[0]), patience.wait)

@@ -215,6 +215,7 @@ def test_a_silent_run_is_dead_and_learns_it(spark, project):
     held = lease.take(far, event, QUICK)
     pulse.stop()
     assert held.last(first.id).state == State.LOST
+    assert not os.path.exists(file)
     with pytest.raises(LostError) as error:
         first.__exit__(None, None, None)
     assert str(error.value) == (
