@@ -44,7 +44,7 @@ def equal(column: str) -> str:
     """Compare a column of both in SQL.
 
     >>> equal("id")
-    'old.id <=> new.id'
+    'old.`id` <=> new.`id`'
     """
     name = name_sql(column)
     return f"old.{name} <=> new.{name}"

@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import ColumnError
 from engine.masks.checks import check_columns
-from engine.storage.files import files_of
+from engine.storage.files import batches, files_of
 
 SLICES = [{"name": "s", "where": "n = 0"}]
 ODD = "@slicing_function()\ndef odd(x): return x['q`r'] + x['a b'] > 3\n"
@@ -100,8 +100,10 @@ def test_columns_may_have_any_names(bench):
     assert set(NAMES) <= set(masks.columns)
     assert masks.where("s").count() == 4
     assert masks.where("odd").count() == 12
-    # Workers would look for the columns by names that the files don't have.
-    assert files_of(masks, ["s"]) is None
+    files = files_of(masks, ["s"])  # workers look for columns by the names that files have
+    assert files is not None
+    read = [value for batch in batches(files, 0, 100) for value in batch.column("s").to_pylist()]
+    assert read.count(True) == 4
 
 
 def test_a_table_that_has_plain_names_may_get_others(bench):

@@ -16,13 +16,16 @@ def rows(spark, *more):
     return spark.createDataFrame([("a", i, f"{i}") for i in range(50)] + list(more), SCHEMA)
 
 
-def test_one_scan_counts_rows_and_compares_the_hashes_of_keys(spark, tmp_path):
+@pytest.mark.parametrize("scans", [0, 1])
+def test_at_most_one_scan_counts_rows_and_compares_the_hashes_of_keys(spark, tmp_path, scans):
     place = str(tmp_path / "rows")
     rows(spark).write.format("delta").save(place)
     df = spark.read.format("delta").load(place)
+    if scans:  # Spark has to look at each row; workers read whole files without it
+        df = df.where("id >= 0")
     with spark_work(spark) as work:
         assert check_rows(df, "t", ["day", "id"], {"text": ["short"]}, unique=True) == 50
-    assert work.scans_of("rows") == 1, work
+    assert work.scans_of("rows") == scans, work
     assert len(work.ours) <= 2, work
 
 

@@ -55,8 +55,9 @@ def test_an_endless_function_is_not_tried_again(tmp_path):
         "error: slice 'endless' failed on row id=7: it did not finish within 3 s (slices.py); "
         "make it faster, raise limits.seconds, or set on_error: quarantine to leave the slice out"
     )
-    # Once in the run, once as the row is looked for, and a retry that was about to begin.
-    assert len(begun.read_text().splitlines()) <= 4
+    # In the run, as the slice is looked for, and the row; a retry may begin before each is stopped.
+    # Spark alone would try each four times.
+    assert len(begun.read_text().splitlines()) <= 6
 
 
 def test_where_spark_tries_once_nobody_looks(spark):
