@@ -211,7 +211,7 @@ def _batches(span: Span, files: Files, rows: int) -> Iterator[pa.RecordBatch]:
         first = 0
         for g in range(file.metadata.num_row_groups):
             group = file.metadata.row_group(g)
-            if span.start <= _start(group) < span.end:
+            if span.start <= group_start(group) < span.end:
                 yield from form.batches(g, first, rows)
             first += group.num_rows
 
@@ -235,7 +235,7 @@ def with_values(files: Files, task: int, columns: Sequence[str]) -> frozenset[st
             raise unreadable(span.path, error) from error
         groups = (about.row_group(g) for g in range(about.num_row_groups))
         for group in groups:
-            if span.start <= _start(group) < span.end:
+            if span.start <= group_start(group) < span.end:
                 some = _columns_with_values(group)
                 known |= {c for c in columns if (files.names or {}).get(c, c) in some}
     return frozenset(known)
@@ -361,7 +361,7 @@ def _repeated(value: Any, kind: pa.DataType, n: int) -> pa.Array:
     return pa.nulls(n, kind) if value is None else pa.repeat(pa.scalar(value, kind), n)
 
 
-def _start(group: Any) -> int:
+def group_start(group: Any) -> int:
     """Return where a row group starts in its file."""
     first = group.column(0)
     starts = (first.dictionary_page_offset, first.data_page_offset)

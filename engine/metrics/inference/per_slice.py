@@ -17,18 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 
 from engine.masks.splits import ALL, Split, in_split
 from engine.metrics.custom import RAISED, CustomMetric, problem
 from engine.metrics.formulas.outputs import Outputs
 from engine.metrics.inference.figures import Figures, with_statuses
-from engine.metrics.scan.beside import Beside, join_reader
+from engine.metrics.scan.beside import Beside, joined_by_workers
 from engine.metrics.scan.chunks import Chunk, chunks
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
-from engine.metrics.scan.scan import unread
 from engine.metrics.scan.task import outputs_of
 from engine.plain import plain
 from engine.run.ship import Parcel
@@ -111,13 +109,13 @@ def paired_areas(
         ``split``, ``slice`` (its position, 0 of all rows) and what :class:`.Paired` has.
     """
     form, of = form_of(joined, spec), partial(_scores_of, models)
-    reader = None if beside is None else join_reader(beside, form, None, _ROWS)
-    if reader is not None:
-        try:
-            return _areas(*reader.chunks(joined.sparkSession), form, of)
-        except PythonException as error:
-            if not unread(error):
-                raise
+    if beside is not None:
+        areas: pd.DataFrame | None = joined_by_workers(
+            beside, form, None, _ROWS,
+            lambda reader: _areas(*reader.chunks(joined.sparkSession), form, of),
+        )  # fmt: skip
+        if areas is not None:
+            return areas
     chunked = partial(chunks, words=form.words, rows=_ROWS)
     return _areas(narrowed(joined, form), chunked, form, of)
 

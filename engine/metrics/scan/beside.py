@@ -1,20 +1,24 @@
 """Masks and predictions joined by workers: each reads files, and rows travel as bytes of many.
 
-A task shares the rows of its files out by the hash of their key. What came together is ordered by
-it, masks and predictions each, and laid side by side: so no row passes the JVM, and keys that are
-null or repeat are seen on the way. Keys that aren't one integer are compared besides.
+Where files are in the order of the key a task reads a range of it of all tables, and no row
+travels: :mod:`engine.storage.ranges`. Elsewhere a task shares the rows of its files out by the hash
+of their key. What came together is ordered by it, masks and predictions each, and laid side by
+side: so no row passes the JVM, and keys that are null or repeat are seen on the way. Keys that
+aren't one integer are compared besides.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyspark.errors import PythonException
 from pyspark.sql import DataFrame, SparkSession
 
 from engine.hashing import KeyHash, row_hashes
@@ -37,13 +41,34 @@ from engine.metrics.scan.chunks import (
 from engine.metrics.scan.form import Form, code_of
 from engine.plain import plain
 from engine.storage.exchange import exchanged, part_of
-from engine.storage.files import Files, batches, files_of, rows_about, unreadable
+from engine.storage.files import (
+    UNREADABLE,
+    Files,
+    batches,
+    files_of,
+    rows_about,
+    unreadable,
+)
+from engine.storage.jvm import task_limits
+from engine.storage.ranges import (
+    UNORDERED,
+    Cut,
+    Keyed,
+    Ordered,
+    Ranges,
+    in_ranges,
+    side_by_side,
+    within,
+)
 from engine.workers import begin
 
 KEY = "@key"  # the hash; key columns that are compared follow as @key_0, …
 PART = 2**19  # rows that are joined at a time, about
 _MOST_PARTS = 2**12
 _MASKS = -1  # in place of a model's position
+_EVERYWHERE: Cut = (None, None)
+T = TypeVar("T")
+log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True)
@@ -128,6 +153,8 @@ class JoinReader:
         How many parts rows are shared out to.
     rows
         How many rows are joined at a time.
+    ranges
+        How the tables are read by ranges of the key; None where they aren't in its order.
     """
 
     masks: Files
@@ -139,6 +166,7 @@ class JoinReader:
     splits: tuple[Split, ...]
     parts: int
     rows: int
+    ranges: Ranges | None = None
 
     @cached_property
     def tasks(self) -> list[tuple[int, int]]:
@@ -151,14 +179,14 @@ class JoinReader:
         """Whether one task does it all."""
         return self.parts == 1
 
-    def read(self, table: int, task: int) -> Iterator[pa.RecordBatch]:
-        """Yield what is joined of one task's files."""
-        of = self._masks_read(task) if table == _MASKS else self._model_read(table, task)
-        yield from of
+    def read(self, table: int, task: int, cut: Cut = _EVERYWHERE) -> Iterator[pa.RecordBatch]:
+        """Yield what is joined of one task's files, of keys in a range."""
+        of = self._masks_read if table == _MASKS else self._model_read
+        yield from of(table, task, cut)
 
-    def _masks_read(self, task: int) -> Iterator[pa.RecordBatch]:
+    def _masks_read(self, _: int, task: int, cut: Cut) -> Iterator[pa.RecordBatch]:
         for rows in batches(self.masks, task, self.rows):
-            batch = self._of_splits(rows)
+            batch = self._of_splits(rows if self.ranges is None else within(rows, self.key[0], cut))
             if batch.num_rows:
                 chunk = chunk_in(batch, self.form, self.places)
                 columns = dict(zip(chunk.columns.schema.names, chunk.columns.columns, strict=True))
@@ -173,10 +201,10 @@ class JoinReader:
         texts = batch.column(self.split).cast(pa.string())
         return batch.filter(pc.is_in(texts, value_set=pa.array(self.splits, pa.string())))
 
-    def _model_read(self, i: int, task: int) -> Iterator[pa.RecordBatch]:
+    def _model_read(self, i: int, task: int, cut: Cut) -> Iterator[pa.RecordBatch]:
         model = self.models[i]
         for rows in batches(model.files, task, self.rows):
-            batch = rows
+            batch = rows if self.ranges is None else within(rows, model.key[0], cut)
             if model.model is not None:
                 column, value = model.model
                 batch = batch.filter(pc.equal(batch.column(column).cast(pa.string()), value))
@@ -198,6 +226,8 @@ class JoinReader:
         return {}
 
     def _keys(self, columns: Sequence[pa.Array]) -> dict[str, pa.Array]:
+        if self.ranges is not None:
+            return {KEY: columns[0].cast(pa.int64())}
         hashes, valid = row_hashes(columns)
         keys = {KEY: pa.array(hashes, mask=~valid)}
         if not self.exact:
@@ -214,10 +244,11 @@ class JoinReader:
 
     def chunks(self, spark: SparkSession) -> tuple[DataFrame, Chunks]:
         """Return rows for Spark's tasks, and what makes joined chunks of them."""
-        n, plainly, send = 1 if self.alone else len(self.tasks), plain(), self.sent
+        here = 1 if self.alone else None if self.ranges is None else self.parts
+        n, plainly, send = here or len(self.tasks), plain(), self.sent
         tasks = spark.range(0, n, 1, n)
-        if self.alone:
-            return tasks, self.chunks_of_all
+        if here:
+            return tasks, self.chunks_of_all if self.alone else self.chunks_of_ranges
 
         def share_out(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             begin(plainly)
@@ -260,6 +291,18 @@ class JoinReader:
                     tables.setdefault(table, []).extend(self.read(table, task))
                 yield from self._joined(tables)
 
+    def chunks_of_ranges(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[Chunk | None]:
+        """Yield the rows of ranges of the key, joined by the task that reads them."""
+        assert self.ranges is not None
+        which = [_MASKS, *range(len(self.models))]
+        for numbers in tasks:
+            for at in numbers.column(0).to_pylist():
+                cut = self.ranges.cuts[at]
+                of = zip(which, self.ranges.tasks[at], strict=True)
+                tables = [[Ordered(self.read(i, n, cut), KEY) for n in own] for i, own in of]
+                for rows in side_by_side(tables):
+                    yield from self._joined(dict(zip(which, rows, strict=True)))
+
     def _joined(self, tables: Mapping[int, list[pa.RecordBatch]]) -> Iterator[Chunk | None]:
         if not tables.get(_MASKS):  # predictions of no row
             return
@@ -271,9 +314,7 @@ class JoinReader:
                 continue
             model, own, twice = _ordered(tables[i])
             repeats |= twice
-            at = np.minimum(np.searchsorted(own, keys), len(own) - 1)
-            there = own[at] == keys
-            rows = model.take(pa.array(at, mask=None if there.all() else ~there))
+            rows, there = _beside(keys, own, model)
             self._compare(masks, rows, there)
             columns |= {
                 name: _filled(name, rows.column(name))
@@ -340,9 +381,20 @@ def _ordered(batches: Sequence[pa.RecordBatch]) -> tuple[pa.Table, np.ndarray, b
     whole = pa.Table.from_batches(batches).combine_chunks()
     key = whole.column(KEY)
     hashes = key.fill_null(0).to_numpy()
+    if bool((hashes[1:] > hashes[:-1]).all()):
+        return whole, hashes, False
     order = np.argsort(hashes)
     ordered = hashes[order]
     return whole.take(pa.array(order)), ordered, bool((ordered[1:] == ordered[:-1]).any())
+
+
+def _beside(keys: np.ndarray, own: np.ndarray, model: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """Return a model's rows of some keys, null where there is none, and where there is one."""
+    if len(own) == len(keys) and bool((own == keys).all()):
+        return model, np.ones(len(keys), bool)
+    at = np.minimum(np.searchsorted(own, keys), len(own) - 1)
+    there = own[at] == keys
+    return model.take(pa.array(at, mask=None if there.all() else ~there)), there
 
 
 def _lists(chunk: Chunk) -> pa.ListArray:
@@ -371,8 +423,14 @@ def _rows_of_part(form: Form) -> int:
     return max(1, PART * form.rows_at_once(CHUNK) // CHUNK)
 
 
-def join_reader(beside: Beside, form: Form, hashed: KeyHash | None, rows: int) -> JoinReader | None:
-    """Return how tasks can read and join the tables; None where Spark has to.
+def joined_by_workers(
+    beside: Beside,
+    form: Form,
+    hashed: KeyHash | None,
+    rows: int,
+    run: Callable[[JoinReader], T],
+) -> T | None:
+    """Do something with how tasks can read and join the tables; None where Spark has to read them.
 
     Parameters
     ----------
@@ -382,7 +440,53 @@ def join_reader(beside: Beside, form: Form, hashed: KeyHash | None, rows: int) -
         What is added up, and by which hash replicates are drawn.
     rows
         How many rows a task takes at a time.
+    run
+        What is done.
     """
+    reader = join_reader(beside, form, hashed, rows)
+    if reader is None:
+        return None
+    ranged = None if reader.alone else _by_ranges(reader, beside.masks.sparkSession)
+    try:
+        if ranged is not None:
+            return run(ranged)
+    except PythonException as error:
+        if UNORDERED not in str(error):
+            raise
+        log.info("keys aren't in order all through: rows are exchanged")
+    try:
+        return run(reader)
+    except PythonException as error:
+        if not unread(error):
+            raise
+    return None
+
+
+def unread(error: Exception) -> bool:
+    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
+    _, there, cause = str(error).partition(UNREADABLE)
+    if there:
+        cause = cause.partition("\n")[0]
+        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
+    return bool(there)
+
+
+def _by_ranges(reader: JoinReader, spark: SparkSession) -> JoinReader | None:
+    """Return how tasks read ranges of the key; None where tables aren't in its order."""
+    if not reader.exact:
+        return None
+    models = [Keyed(m.files, *m.key) for m in reader.models]
+    slots, _ = task_limits(spark)
+    ranges = in_ranges([Keyed(reader.masks, *reader.key), *models], slots)
+    if ranges is None:
+        return None
+    masks, *files = ranges.tables
+    of = tuple(replace(m, files=f) for m, f in zip(reader.models, files, strict=True))
+    return replace(reader, masks=masks, models=of, parts=len(ranges.cuts), ranges=ranges)
+
+
+def join_reader(beside: Beside, form: Form, hashed: KeyHash | None, rows: int) -> JoinReader | None:
+    """Return how tasks can read and exchange the tables' rows; None where Spark has to."""
     masks = _masks_of(beside, form, hashed)
     if masks is None:
         return None

@@ -15,16 +15,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.errors import PythonException
 from pyspark.sql import DataFrame
 
 from engine.hashing import KeyHash
 from engine.metrics.catalog import parse_metric
-from engine.metrics.scan.beside import Beside, JoinReader, join_reader
+from engine.metrics.scan.beside import Beside, JoinReader, joined_by_workers
 from engine.metrics.scan.chunks import CHUNK, TEXTS, Chunk, doubles, model_columns
 from engine.metrics.scan.form import EvaluationSpec, positions_in
 from engine.metrics.scan.joined import form_of
-from engine.metrics.scan.scan import unread
 from engine.plain import plain
 from engine.words import WORD
 from engine.workers import begin
@@ -169,31 +167,24 @@ def keys_of_rows(
     if any(kinds[c] not in TEXTS for c in beside.key):
         return None
     slices = [one.slice_id for one in wanted if one.slice_id is not None]
-    reader = _reader(joined, spec, beside, list(dict.fromkeys(slices)), seed)
-    if reader is None:
-        return None
-    bits = dict(zip(reader.form.spec.slice_ids, reader.form.bits, strict=True))
-    at = [replace(one, bit=bits.get(one.slice_id or "")) for one in wanted]
-    try:
-        rows = _first_of_all(joined, reader, at)
-    except PythonException as error:
-        if not unread(error):
-            raise
-        return None
-    return [rows.column(f"key_{j}").unique().to_pylist() for j in range(len(beside.key))]
-
-
-def _reader(
-    joined: DataFrame, spec: EvaluationSpec, beside: Beside, slices: Sequence[str], seed: int
-) -> LossReader | None:
     metrics = [] if spec.classes else [parse_metric("mae")]  # so that labels must be numbers
-    own = replace(spec, metrics=metrics, custom=[], slice_ids=slices, weighted=False, overlap=False)
+    own = replace(
+        spec, metrics=metrics, custom=[], slice_ids=list(dict.fromkeys(slices)), weighted=False,
+        overlap=False,
+    )  # fmt: skip
     # A replicate is drawn by the hash that also decides which of like rows are shown.
     form = replace(form_of(joined, own), replicates=1, key=())
-    reader = join_reader(beside, form, KeyHash(beside.key, seed), CHUNK)
-    if reader is None:
+    bits = dict(zip(own.slice_ids, form.bits, strict=True))
+    at = [replace(one, bit=bits.get(one.slice_id or "")) for one in wanted]
+
+    def first(reader: JoinReader) -> pa.Table:
+        fields = {f: getattr(reader, f) for f in reader.__dataclass_fields__}
+        return _first_of_all(joined, LossReader(**fields), at)
+
+    rows = joined_by_workers(beside, form, KeyHash(beside.key, seed), CHUNK, first)
+    if rows is None:
         return None
-    return LossReader(**{f: getattr(reader, f) for f in reader.__dataclass_fields__})
+    return [rows.column(f"key_{j}").unique().to_pylist() for j in range(len(beside.key))]
 
 
 def _first_of_all(joined: DataFrame, reader: LossReader, wanted: Sequence[Wanted]) -> pa.Table:

@@ -7,7 +7,6 @@ these up as integers. So neither partitioning nor order nor a retry changes a bi
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.hashing import KeyHash
-from engine.metrics.scan.beside import Beside, JoinReader, join_reader
+from engine.metrics.scan.beside import Beside, JoinReader, joined_by_workers, unread
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
@@ -27,11 +26,9 @@ from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped, repea
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel
-from engine.storage.files import UNREADABLE
 from engine.storage.session import settings
 from engine.workers import begin
 
-log = logging.getLogger("engine")
 # Before each row Spark asks all columns for their bytes, unless there is no limit to a batch's. A
 # row has some hundred bytes here, so that the limit to its rows is enough.
 _NARROW = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**31 - 1)}
@@ -72,12 +69,11 @@ def scan(
     rows = form.rows_at_once(CHUNK)
     if beside is not None:
         alone = replace(form, key=())
-        if (side := join_reader(beside, alone, hashed, rows)) is not None:
-            try:
-                return _joined_by_workers(joined.sparkSession, side)
-            except PythonException as error:
-                if not unread(error):
-                    raise
+        added = joined_by_workers(
+            beside, alone, hashed, rows, partial(_added_by_workers, joined.sparkSession)
+        )
+        if added is not None:
+            return added
     if own is not None and (reader := reader_of(own, form, hashed, rows)) is not None:
         n = len(reader.files.tasks)
         tasks = joined.sparkSession.range(0, n, 1, n)
@@ -91,16 +87,7 @@ def scan(
         return _added_up(narrowed(joined, form, hashed), chunked, form)
 
 
-def unread(error: Exception) -> bool:
-    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
-    _, there, cause = str(error).partition(UNREADABLE)
-    if there:
-        cause = cause.partition("\n")[0]
-        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
-    return bool(there)
-
-
-def _joined_by_workers(spark: SparkSession, reader: JoinReader) -> Scan:
+def _added_by_workers(spark: SparkSession, reader: JoinReader) -> Scan:
     """Add up rows that workers join."""
     rows, take = reader.chunks(spark)
     gathered = reader.parts * reader.form.sent <= _GATHERED
