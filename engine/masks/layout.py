@@ -6,7 +6,7 @@ there are: a BOOLEAN column's ``slice``, a word's ``slices``, bit by bit. Time t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
@@ -249,6 +249,20 @@ def check_word_names(columns: Sequence[str], bits: Bits) -> None:
                 f"column {column!r} has the name of a word of the packed mask table: rename it in "
                 "the source, leave it out of carry, or set layout to boolean"
             )
+
+
+def words_of(bits: Iterable[int], words: int) -> list[int]:
+    """Return words in which some bits are set, as the BIGINTs that they are.
+
+    Examples
+    --------
+    >>> words_of([0, 2, 127], 2)
+    [5, -9223372036854775808]
+    """
+    of = [0] * words
+    for bit in bits:
+        of[bit // WORD] |= 1 << bit % WORD
+    return [signed(word) for word in of]
 
 
 def in_any(ids: Sequence[str], bits: Bits) -> list[Column]:

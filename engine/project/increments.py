@@ -14,11 +14,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.errors import listed
+from engine.label.from_files import Stored
 from engine.label.plan import MaskPlan
 from engine.masks.checks import quoted
-from engine.masks.layout import TableForm
+from engine.masks.layout import Layout, TableForm, stored_bits, unmarked, words_of
 from engine.masks.reader import read_masks
-from engine.sql import name_sql
 from engine.storage.lineage import READ, Snapshot, deciding, readings
 from engine.storage.partial import GONE
 from engine.storage.row_changes import RowChanges, row_changes
@@ -26,7 +26,7 @@ from engine.storage.row_changes import RowChanges, row_changes
 SLICES = "slices"  # where facts hold fingerprints
 # Facts that say how a run was asked, and not what it left: a date is in the slices that ask for it.
 _ONLY_READ = {"where", "run_date"}
-_OLD = "@old_"  # before the names of masks that are there already
+_OLD = "@old_"  # before the names of columns that are there already
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,22 @@ def with_gone(masks: DataFrame | None, rows: NewRows, key: Sequence[str]) -> Dat
     return masks.select(*map(quoted, columns)).withColumn(GONE, F.lit(False)).unionByName(gone)
 
 
+def old_masks(slices: NewSlices, form: TableForm) -> Stored:
+    """Return the masks that are there already, as they come beside rows.
+
+    Parameters
+    ----------
+    slices
+        Which those are.
+    form
+        The columns that the table will have.
+    """
+    stored = slices.stored.df
+    packed = form.layout is Layout.PACKED
+    columns = stored_bits(stored.schema).columns if packed else tuple(slices.old)
+    return Stored(stored, {c: f"{_OLD}{c}" for c in columns})
+
+
 def with_old_masks(
     masked: DataFrame, part: MaskPlan | None, slices: NewSlices, form: TableForm, key: Sequence[str]
 ) -> DataFrame:
@@ -151,7 +167,8 @@ def with_old_masks(
     Parameters
     ----------
     masked
-        The source's rows, with the faults of ``part``.
+        The source's rows, with the faults of ``part`` for ``form.places``; those that are there
+        may be beside them.
     part
         The plan of the slices that changed; None without any.
     slices
@@ -161,14 +178,24 @@ def with_old_masks(
     key
         The key's columns.
     """
-    new = [] if part is None else part.mask_columns()
-    columns = list(dict.fromkeys([*form.columns, *key]))
-    computed = masked.select(*map(quoted, columns), *new)
-    old = read_masks(slices.stored.df)
-    names = {s: f"{_OLD}{i}" for i, s in enumerate(slices.old)}
-    masks = [
-        mask.alias(names[s]) for s, mask in zip(slices.old, old.masks(slices.old), strict=True)
+    old = old_masks(slices, form)
+    if not set(old.names.values()) <= set(masked.columns):
+        there = [quoted(c).alias(name) for c, name in old.names.items()]
+        masked = masked.join(old.df.select(*map(quoted, key), *there), list(key))
+    if form.layout is Layout.BOOLEAN:
+        masks = {s: quoted(old.names[s]).alias(s) for s in slices.old}
+        if part is not None:
+            masks |= dict(zip(part.ids, part.mask_columns(), strict=True))
+        return form.rows(masked, [masks[s] for s in form.bits.at])
+    new = [F.lit(0)] * len(form.bits.columns)
+    if part is not None:
+        new = part.word_columns(form.bits.at, form.bits.words)
+    same = words_of([form.bits.at[s] for s in slices.old], form.bits.words)
+    words = [
+        word.bitwiseOR(quoted(old.names[name]).bitwiseAND(F.lit(keep)))
+        if name in old.names
+        else word
+        for name, word, keep in zip(form.bits.columns, new, [*same, *same], strict=True)
     ]
-    both = computed.join(old.df.select(*map(quoted, key), *masks), list(key))
-    whole = [F.col(name_sql(names[s])).alias(s) if s in names else quoted(s) for s in form.bits.at]
-    return form.rows(both.select(*map(quoted, columns), *whole), [quoted(s) for s in form.bits.at])
+    named = [w.cast("long").alias(n) for n, w in zip(form.bits.columns, words, strict=True)]
+    return form.rows_of(masked.select(*unmarked(masked, form.columns), *named), form.bits.columns)

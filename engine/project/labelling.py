@@ -16,7 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
-from engine.label.from_files import labelled_from_files, not_read
+from engine.label.from_files import Stored, labelled_from_files, not_read
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
 from engine.label.suspects import looked_into
@@ -32,6 +32,7 @@ from engine.project.increments import (
     NewRows,
     NewSlices,
     increment,
+    old_masks,
     repeated,
     with_gone,
     with_old_masks,
@@ -432,7 +433,8 @@ class Labelling:
 
         if plan is None:
             return write(output.df, False)
-        return self._write(run, output.df, plan, None, None, write)
+        beside = old_masks(part, output.form)
+        return self._write(run, output.df, plan, output.form, None, write, beside)
 
     def _readers(self, df: DataFrame) -> dict[str, list[str]]:
         """Return for each column of the source the slices that read it, as far as that is known."""
@@ -452,9 +454,10 @@ class Labelling:
         run: Run,
         df: DataFrame,
         plan: MaskPlan,
-        form: TableForm | None,
+        form: TableForm,
         rows: int | None,
         write: Callable[[DataFrame, bool], Written],
+        beside: Stored | None = None,
     ) -> Written:
         """Compute masks and write them; over the fault budget, undo it.
 
@@ -465,20 +468,21 @@ class Labelling:
         plan
             What is computed.
         form
-            The table's, where the plan makes all of its masks.
+            The table's.
         rows
             How many rows there are; None where nobody counted them.
         write
             Takes the rows with their faults, and whether functions may fail; writes the table.
+        beside
+            The masks that are there, where the plan makes but some.
         """
         project, key = self.project, tuple(self.project.join_columns)
-        places = form.places if form else None
         share = at_least(project.verify, rows) if rows is not None else project.verify
-        bits = places or {s: i for i, s in enumerate(plan.ids)}
+        bits = form.places or {s: i for i, s in enumerate(plan.ids)}
         comparison = Comparison(plan, bits, key, share, project.seed)
         every = self.slices.looked_up(df)
-        columns = [*form.columns, *project.partition_by] if form else []
-        labelled = labelled_from_files(comparison, every, columns) if form else None
+        columns = [*form.columns, *project.partition_by]
+        labelled = labelled_from_files(comparison, every, columns, beside)
         if labelled is not None:
             try:
                 return self._written(run, comparison, labelled, write)
