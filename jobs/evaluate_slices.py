@@ -4,7 +4,8 @@ Reads the mask table and prediction tables, joined by key. Writes the metrics ta
 run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
 intervals; + marks slices that are better than the rows outside them, - those that are worse
 (corrected p-value), ~ what differs where neither way is better, ? too few rows to be tested.
-What was evaluated before is shown again, without reading a row.
+What was evaluated before is shown again, without reading a row; where rows came or changed, only
+these are read and added to what the last run added up.
 
   python -m jobs.evaluate_slices --project conf/spam.yaml
   python -m jobs.evaluate_slices --project conf/spam.yaml --model baseline evaluate_splits=[test]
@@ -58,7 +59,9 @@ def main(args: argparse.Namespace) -> None:
         return
     n = len(data.table.ids)
     cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
-    evaluation = data.measure()
+    progress, note = data.progress(args.force)
+    print(note)
+    evaluation = data.measure(progress)
     with run:
         run.reads(*data.snapshots)
         written = data.record(run, evaluation.table, stale)
@@ -72,6 +75,7 @@ def main(args: argparse.Namespace) -> None:
         shown.append(section)
     page = audit.page(data, evaluation, stale, shown)
     print(f"wrote {data.write_report(page, [*figures, *shown])}")
+    data.write_states(progress)
     cli.tell_again(written, () if written.changed else data.unknown)
     print(written)
 

@@ -57,7 +57,7 @@ from engine.metrics.scan.joined import (
     predicted,
     with_own_predictions,
 )
-from engine.metrics.scan.scan import scan
+from engine.metrics.scan.scan import Sums, sums_of
 from engine.metrics.schema import SCHEMA
 from engine.metrics.shown_rows import keys_of_selections, selected_rows
 from engine.run.faults import explained
@@ -104,8 +104,12 @@ class SparkRows:
 
     def scan(self, hashed: KeyHash | None, replicates: int) -> Scan:
         """Add up all states."""
+        return self.sums(hashed, replicates).scan
+
+    def sums(self, hashed: KeyHash | None, replicates: int) -> Sums:
+        """Scan the rows once."""
         key = self.on if self.sources else ()
-        return scan(
+        return sums_of(
             self.joined, self.spec, hashed, replicates, self.own, key=key, beside=self.beside
         )
 

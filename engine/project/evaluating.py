@@ -6,7 +6,7 @@ import datetime as dt
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +15,38 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F  # noqa: N812
 
 import engine
-from engine.errors import TableError
 from engine.masks.checks import check_columns
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
-from engine.masks.splits import Split, is_split, no_split, split_sql
+from engine.masks.splits import Split, is_split, split_sql
 from engine.metrics.catalog import KINDS, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
-from engine.metrics.in_spark import SparkRows
 from engine.metrics.inference.budget import within_budget
 from engine.metrics.inference.figures import SURE_COLUMNS
 from engine.metrics.inference.uncertainty import Confidence, interval_source, needs_replicates
-from engine.metrics.predictions import has_weights
+from engine.metrics.predictions import has_weights, normalised, own_names
 from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan.beside import Beside, ModelRows
-from engine.metrics.scan.form import EvaluationSpec, Scan
+from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.schema import KEY, SCHEMA
 from engine.plain import SENTENCE, plain
 from engine.project import quarantine
+from engine.project.evaluated_rows import Last, Progress, ProjectRows
 from engine.project.group_settings import Predictions
 from engine.project.job_tables import (
     ModelTable,
     RowColumns,
     read_predictions,
     row_columns,
+)
+from engine.project.metric_states import (
+    Changes,
+    MetricStates,
+    changes_since,
+    read_states,
+    write_states,
 )
 from engine.project.run import Run
 from engine.project.settings import Project
@@ -53,8 +59,14 @@ from engine.storage.runs import Runs
 from engine.storage.texts import replace_text
 from engine.storage.upsert import local_rows
 
-REPORT, _ARCHIVE = "report.html", "report.json"
+REPORT, _ARCHIVE, _STATES = "report.html", "report.json", "metric_states"
+_MASKS = "masks"  # the role of the mask table
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
+
+
+def _of_model(model_id: str) -> str:
+    """Return the role of a model's predictions."""
+    return f"predictions of {model_id}"
 
 
 def own_metrics(project: Project, folders: Sequence[Path] = ()) -> list[CustomMetric]:
@@ -213,8 +225,80 @@ class EvaluationInput:
                 "no interval (a class with state, merge and compute would be in the scan)"
             )
 
-    def measure(self) -> Evaluation:
-        """Compute the figures."""
+    def progress(self, force: bool = False) -> tuple[Progress, str]:
+        """Return what is taken of the last evaluation, and a sentence that says what is evaluated.
+
+        Parameters
+        ----------
+        force
+            Whether nothing is taken of it.
+        """
+        every = "all rows are evaluated"
+        if force or not self._is_known:
+            return Progress(), every
+        last = read_states(self.project.file(_STATES))
+        if last is None:
+            return Progress(), every
+        if last.key != self._states_key:
+            return Progress(), f"{every}, for what is evaluated changed"
+        changes = changes_since(last, self._tables, self.project.join_columns)
+        if isinstance(changes, str):
+            return Progress(), f"{every}, for {changes}"
+        return Progress(Last(last, changes, partial(self._joined, changes))), str(changes)
+
+    def _joined(self, changes: Changes, of: Mapping[str, DataFrame]) -> DataFrame:
+        """Return joined rows whose key changed, of tables of which some are given by role."""
+        project, key = self.project, self.project.join_columns
+        rows, models = self.rows, {m: model.df for m, model in self.models.items()}
+        if _MASKS in of:
+            rows = _rows(project, self.masks.name, read_masks(of[_MASKS]), self.columns)
+        for model_id in models:
+            if (df := of.get(_of_model(model_id))) is not None:
+                columns = project.predictions.get(model_id, Predictions()).columns
+                name, classes = self.stored[model_id].name, self.spec.classes
+                models[model_id] = normalised(df, name, model_id, key, columns, classes)
+        few = {m: changes.among(df) for m, df in models.items()}
+        return join_predictions(changes.among(rows), few, key)
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether rows that changed are known, and all tables are read as they are stored."""
+        stored = [s.identity.startswith("delta:") for s in self.snapshots]
+        return all(stored) and not self.unknown and not any(m.late for m in self.models.values())
+
+    @property
+    def _tables(self) -> dict[str, tuple[Snapshot, Sequence[str]]]:
+        """Role to each table, and its columns that name a row."""
+        key, of = self.project.join_columns, self.project.predictions
+        tables: dict[str, tuple[Snapshot, Sequence[str]]] = {_MASKS: (self.masks, key)}
+        for model_id, stored in self.stored.items():
+            names = own_names(stored.df.columns, of.get(model_id, Predictions()).columns)
+            tables[_of_model(model_id)] = stored, [names.get(c, c) for c in key]
+        return tables
+
+    def write_states(self, progress: Progress) -> None:
+        """Leave what was added up to the next evaluation."""
+        if progress.last is not None:
+            progress.last.changes.keys.unpersist()
+        if not self._is_known or progress.sums is None:
+            return
+        identities = {role: stored.identity for role, (stored, _) in self._tables.items()}
+        states = MetricStates(self._states_key, identities, progress.sums.table, progress.shown)
+        write_states(self.project.file(_STATES), states)
+
+    @property
+    def _states_key(self) -> str:
+        """A hash of what is asked, whatever the rows are."""
+        return digest(json.dumps(self._asked(), sort_keys=True, default=str))
+
+    def measure(self, progress: Progress | None = None) -> Evaluation:
+        """Compute the figures.
+
+        Parameters
+        ----------
+        progress
+            What :meth:`progress` returned; it takes what was added up, too.
+        """
         project, models, key = self.project, self.models, self.project.join_columns
         certainty = project.certainty
         named = {f"{m.stored.name} (model {model_id!r})": m.df for model_id, m in models.items()}
@@ -222,9 +306,9 @@ class EvaluationInput:
         sources = {self.masks.name: self.rows} | named
         splits = project.evaluate_splits if project.split else []
         evaluation = measured(
-            _Rows(
+            ProjectRows(
                 joined, self.spec, key, sources, beside=self._beside(splits),
-                every=self.table, splits=splits,
+                every=self.table, splits=splits, progress=progress or Progress(),
             ),
             {model_id: stored.name for model_id, stored in self.stored.items()},
             project.key,
@@ -273,17 +357,24 @@ class EvaluationInput:
 
         The figures themselves decide where what is read isn't known to be the same.
         """
-        project, masks = self.project, self.masks
-        return {
-            "engine_version": engine.__version__,
+        masks = self.masks
+        return self._asked() | {
             "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
             "masks": [masks.name, masks.identity],
             "predictions": [self._predictions(m) for m in sorted(self.models)],
-            "accepted": [project.missing_predictions, project.check_key],
             # Figures tell apart what isn't known to be the same, by all their digits.
             "figures": ""
             if figures is None or not self.unknown
             else digest(figures.to_csv(index=False, na_rep="null ")),
+        }
+
+    def _asked(self) -> dict[str, Any]:
+        """Return what decides the figures of some rows."""
+        project = self.project
+        return {
+            "engine_version": engine.__version__,
+            "predictions": [self._predictions(m)[:-1] for m in self.models],
+            "accepted": [project.missing_predictions, project.check_key],
             "slices": self.table.fingerprints,
             "metrics": project.metrics,
             "own_metrics": [m.fingerprint for m in self.own],
@@ -361,36 +452,3 @@ def _rows(project: Project, name: str, masks: MaskTable, columns: RowColumns) ->
     if not (project.split and project.evaluate_splits):
         return rows
     return rows.where(is_split(split_sql(project.split), project.evaluate_splits))
-
-
-@dataclass(frozen=True)
-class _Rows(SparkRows):
-    """Rows of the splits that the project wants.
-
-    Attributes
-    ----------
-    every
-        The masks of all splits.
-    splits
-        Those that the project wants, if it names some.
-    """
-
-    every: MaskTable | None = None
-    splits: Sequence[Split] = ()
-
-    def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
-        """Check what the scan counted: first that each split that is wanted has rows.
-
-        Raises
-        ------
-        TableError
-            If one has none.
-        """
-        there = {split for _, split in counts.parts}
-        for wanted in self.splits:
-            if wanted not in there and self.every is not None:
-                rows = self.every.df.selectExpr(split_sql(self.spec.split)).distinct().collect()
-                name = next(iter(self.sources))
-                shown = no_split(wanted, {r[0] for r in rows})
-                raise TableError(f"evaluate_splits: {name} has no split {shown}")
-        super().check(counts, tables, allow_missing)

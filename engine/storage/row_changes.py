@@ -44,12 +44,15 @@ class RowChanges:
         The rows of files that went, as they were; None without any.
     files
         How many files came and went.
+    before
+        All rows as they were.
     """
 
     since: int
     came: DataFrame | None
     gone: DataFrame | None
     files: tuple[int, int]
+    before: DataFrame
 
 
 @dataclass
@@ -98,7 +101,8 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
     if len(there) < len(came) or (files.went and gone is None):
         return f"{_CHANGED}files of {now.name} have other names in its versions than in its log"
     both = reduce(lambda a, b: a.unionByName(b), there) if there else None
-    return RowChanges(since, both, gone, (len(files.came), len(files.went)))
+    counts = len(files.came), len(files.went)
+    return RowChanges(since, both, gone, counts, _at(now, since))
 
 
 def _files(spark: SparkSession, leaf: DeltaLeaf, since: int, name: str) -> _Files | str:
@@ -125,8 +129,14 @@ def _actions(text: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _rows(table: Snapshot, version: int, paths: Sequence[str]) -> DataFrame | None:
     """Return the rows of some of a table's files at a version; None where it lacks one."""
+    return rows_of_files(_at(table, version), paths)
+
+
+def _at(table: Snapshot, version: int) -> DataFrame:
+    """Return a table's rows at a version."""
     reader = table.df.sparkSession.read.option("versionAsOf", version)
-    return rows_of_files(table.place.load(reader), paths)
+    df: DataFrame = table.place.load(reader)
+    return df
 
 
 def _problem(files: _Files, kind: str, action: dict[str, Any], version: int) -> str:

@@ -16,9 +16,14 @@ def replace_text(file: Path, text: str) -> None:
     text
         What it will hold.
     """
+    replace_bytes(file, text.encode())
+
+
+def replace_bytes(file: Path, data: bytes) -> None:
+    """Write a file beside another and put it in its place, as :func:`replace_text` does."""
     fresh = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_bytes(data)
         fresh.replace(file)
     except BaseException:
         fresh.unlink(missing_ok=True)

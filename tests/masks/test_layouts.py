@@ -19,7 +19,7 @@ from engine.metrics.catalog import parse_metric
 from engine.metrics.predictions import normalised
 from engine.metrics.scan.form import FLAGS, EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.scan.scan import scan
+from engine.metrics.scan.scan import sums_of
 from engine.project.demo_data import generate_comments, read_youtube_spam
 from engine.sampling import Chances, draw
 from engine.slicing.discovery import load_slices
@@ -218,7 +218,7 @@ def test_figures_are_the_same_bit_by_bit_in_either_layout(spark, source, codes, 
         table = form(layout).rows(source, [F.col(s) for s in IDS])
         metrics = [parse_metric(m) for m in METRICS]
         spec = EvaluationSpec(metrics, ids, [0, 1], 1, "split", weighted, ["m"])
-        found = scan(join_predictions(table, {"m": given_}, ["id"]), spec)
+        found = sums_of(join_predictions(table, {"m": given_}, ["id"]), spec).scan
         flags = [sum(p.flags[flag] for p in found.parts.values()) for flag in FLAGS]
         assert flags == [N - N // 50, 0, 0, 0, 0, 0]
         return figures(found, spec)

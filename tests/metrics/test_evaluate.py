@@ -22,7 +22,7 @@ from engine.metrics.predictions import normalised
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
 from engine.metrics.scan.replicates import weights
-from engine.metrics.scan.scan import scan
+from engine.metrics.scan.scan import sums_of
 from tests.jobs.spark_work import spark_work
 from tests.metrics.scanned import figures
 
@@ -72,7 +72,7 @@ def joined(spark, rows, weighted=False, partitions=None, models=("m",)):
 
 
 def scanned(df, spec, **more):
-    return figures(scan(df, spec, **more), spec)
+    return figures(sums_of(df, spec, **more).scan, spec)
 
 
 def value(found, **where):
@@ -505,11 +505,11 @@ def test_pairs_of_slices_are_counted_in_the_scan(spark, rows, layout):
     asked = replace(spec(["accuracy"]), overlap=True)
     df = joined(spark, rows, partitions=7)
     df = packed(df, asked.slice_ids) if layout == "packed" else df
-    counted, found = scan(df, asked).overlap, overlap(df, asked.slice_ids)
+    counted, found = sums_of(df, asked).scan.overlap, overlap(df, asked.slice_ids)
     assert (counted.ids, counted.rows, counted.uncovered) == (found.ids, N, found.uncovered)
     np.testing.assert_array_equal(counted.counts, found.counts)
     assert counted.counts[0, 1] > 0
-    assert scan(df, spec(["accuracy"])).overlap is None
+    assert sums_of(df, spec(["accuracy"])).scan.overlap is None
 
 
 @pytest.mark.parametrize("classes", [["c", "a", "b"], ["c", "a", "e", "b", "d"]])

@@ -8,7 +8,7 @@ these up as integers. So neither partitioning nor order nor a retry changes a bi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,14 @@ from engine.metrics.scan.beside import Beside, JoinReader, joined_by_workers, un
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
-from engine.metrics.scan.sums import COLUMNS, REPEATED, arranged, grouped, repeated
+from engine.metrics.scan.sums import (
+    COLUMNS,
+    REPEATED,
+    arranged,
+    grouped,
+    repeated,
+    without_keys,
+)
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel
@@ -36,7 +43,31 @@ _WIDE = {"spark.sql.execution.arrow.maxBytesPerBatch": str(2**26)}
 _GATHERED = 2**24  # sums that the driver adds up itself
 
 
-def scan(
+@dataclass(frozen=True)
+class Sums:
+    """What all rows add up to.
+
+    Attributes
+    ----------
+    table
+        A row per split, sum, replicate and block of slices; what doesn't add up is bytes.
+    form
+        How it is arranged.
+    repeats
+        Whether a key seems to be null, or to name more than one row.
+    """
+
+    table: pa.Table
+    form: Form
+    repeats: bool
+
+    @property
+    def scan(self) -> Scan:
+        """The sums by model, split and slice."""
+        return replace(arranged(self.table, self.form), repeats=self.repeats)
+
+
+def sums_of(
     joined: DataFrame,
     spec: EvaluationSpec,
     hashed: KeyHash | None = None,
@@ -44,7 +75,7 @@ def scan(
     own: Own | None = None,
     key: Sequence[str] = (),
     beside: Beside | None = None,
-) -> Scan:
+) -> Sums:
     """Scan joined rows once.
 
     Parameters
@@ -69,11 +100,11 @@ def scan(
     rows = form.rows_at_once(CHUNK)
     if beside is not None:
         alone = replace(form, key=())
-        added = joined_by_workers(
+        sums = joined_by_workers(
             beside, alone, hashed, rows, partial(_added_by_workers, joined.sparkSession)
         )
-        if added is not None:
-            return added
+        if sums is not None:
+            return sums
     if own is not None and (reader := reader_of(own, form, hashed, rows)) is not None:
         n = len(reader.files.tasks)
         tasks = joined.sparkSession.range(0, n, 1, n)
@@ -87,7 +118,7 @@ def scan(
         return _added_up(narrowed(joined, form, hashed), chunked, form)
 
 
-def _added_by_workers(spark: SparkSession, reader: JoinReader) -> Scan:
+def _added_by_workers(spark: SparkSession, reader: JoinReader) -> Sums:
     """Add up rows that workers join."""
     rows, take = reader.chunks(spark)
     gathered = reader.parts * reader.form.sent <= _GATHERED
@@ -100,7 +131,7 @@ def _added_up(
     form: Form,
     *,
     gathered: bool = False,
-) -> Scan:
+) -> Sums:
     """Add up all rows.
 
     Parameters
@@ -140,5 +171,7 @@ def _added_up(
 
     parts = rows.mapInArrow(add_up, schema)
     if gathered:
-        return arranged(grouped(parts.toArrow(), form), form)
-    return arranged(parts.groupBy(*COLUMNS).agg(*map(F.expr, totals)).toArrow(), form)
+        table = grouped(parts.toArrow(), form)
+    else:
+        table = parts.groupBy(*COLUMNS).agg(*map(F.expr, totals)).toArrow()
+    return Sums(*without_keys(table, form))

@@ -11,6 +11,7 @@ tables are looked at.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -34,7 +35,9 @@ from engine.metrics.scan.kernel import PLAIN, Line, scores_from
 from engine.sql import name_sql
 
 COLUMNS = ("split", "row", "rep", "block")  # what names a row; sums and a payload follow
+PAYLOAD = "payload"
 _SENT = 2**20  # sums in a batch
+_MOST_SENT = 2**10  # parts of what is sent as bytes of one slice
 _BLOCK_BITS = 8  # of a hash, that say which block it is in
 _NULL = 0  # in place of the hash of a key that is null
 _ALL = "flatten(collect_list(keys))"
@@ -97,7 +100,7 @@ def _row_batch(
     ]
     if form.key:
         columns.append(pa.nulls(len(row), pa.list_(pa.int64())) if keys is None else keys)
-    return pa.record_batch(columns, [*COLUMNS, *form.sums, "payload", "keys"][: len(columns)])
+    return pa.record_batch(columns, [*COLUMNS, *form.sums, PAYLOAD, "keys"][: len(columns)])
 
 
 def key_sql(columns: Sequence[str]) -> str:
@@ -149,20 +152,71 @@ def repeated(form: Form) -> pa.RecordBatch:
 def grouped(parts: pa.Table, form: Form) -> pa.Table:
     """Add up tasks' sums, as Spark would."""
     sums: list[tuple[str, str]] = [(c, "sum") for c in form.sums]
-    totals = parts.group_by(list(COLUMNS)).aggregate([*sums, ("payload", "list")])
-    names = {**{f"{c}_sum": c for c in form.sums}, "payload_list": "payload"}
+    totals = parts.group_by(list(COLUMNS)).aggregate([*sums, (PAYLOAD, "list")])
+    names = {**{f"{c}_sum": c for c in form.sums}, "payload_list": PAYLOAD}
     return totals.rename_columns([names.get(c, c) for c in totals.column_names])
+
+
+def without_keys(table: pa.Table, form: Form) -> tuple[pa.Table, Form, bool]:
+    """Return the sums without keys' hashes, their form, and whether a key is null or repeats."""
+    of_keys = pc.equal(table.column("row"), KEY_ROW)
+    keys, rest = table.filter(of_keys), table.filter(pc.invert(of_keys))
+    repeats = bool(keys.num_rows)
+    if form.key:
+        repeats = bool(pc.any(keys.column("repeated")).as_py())
+    columns = [c for c in (*COLUMNS, *form.sums, PAYLOAD) if c in table.column_names]
+    return rest.select(columns), replace(form, key=()), repeats
+
+
+def with_more(
+    before: pa.Table, came: pa.Table, went: pa.Table | None, form: Form
+) -> pa.Table | None:
+    """Return the sums of all rows after some came and others went; None where that isn't known.
+
+    Of what was sent as bytes nothing can be taken away again: it is only known that there is none
+    of slices that were, and stay, too large for it.
+
+    Parameters
+    ----------
+    before, came, went
+        The sums of the rows that were there, of those that came, and of those that went.
+    form
+        What was added up.
+    """
+    parts = [of.select([*COLUMNS, *form.sums]) for of in (before, came)]
+    if went is not None:
+        less = [pc.negate(went.column(c)) for c in form.sums]
+        parts.append(pa.table([*(went.column(c) for c in COLUMNS), *less], parts[0].column_names))
+    whole = pa.concat_tables(parts).group_by(list(COLUMNS))
+    totals = whole.aggregate([(c, "sum") for c in form.sums])
+    names = {f"{c}_sum": c for c in form.sums}
+    totals = totals.rename_columns([names.get(c, c) for c in totals.column_names])
+    sent, less_sent = _sent(before), set() if went is None else set(_sent(went))
+    for at, more in _sent(came).items():
+        sent[at] = [*sent.get(at, ()), *more]
+    payload: list[list[bytes | None] | None] = []
+    rows = zip(*(totals.column(c).to_pylist() for c in COLUMNS), strict=True)
+    for at, n in zip(rows, totals.column(form.sums[0]).to_pylist(), strict=True):
+        own, large = sent.get(at), n > form.spec.exact_rows
+        payload.append(None if large else own)
+        if not large and (at in less_sent or len(own or ()) > _MOST_SENT):
+            return None
+    return totals.append_column(PAYLOAD, pa.array(payload, pa.list_(pa.binary())))
+
+
+def _sent(table: pa.Table) -> dict[tuple[Any, ...], list[bytes | None]]:
+    """Return what was sent as bytes, by the row that it is of."""
+    if PAYLOAD not in table.column_names:
+        return {}
+    rows = table.filter(pc.less(table.column("row"), 0))
+    *at, bytes_ = (rows.column(c).to_pylist() for c in (*COLUMNS, PAYLOAD))
+    lists = ([*(sent or ())] for sent in bytes_)
+    return dict(zip(zip(*at, strict=True), lists, strict=True))
 
 
 def arranged(table: pa.Table, form: Form) -> Scan:
     """Arrange Spark's sums by split, model and slice."""
-    spec, repeats = form.spec, False
-    of_keys = pc.equal(table.column("row"), KEY_ROW)
-    keys, table = table.filter(of_keys), table.filter(pc.invert(of_keys))
-    if form.key:
-        repeats = bool(pc.any(keys.column("repeated")).as_py())
-    elif keys.num_rows:
-        repeats = True
+    spec = form.spec
     split_at: dict[tuple[Split], list[int]] = {}
     for at, name in enumerate(table.column("split").to_pylist()):
         split_at.setdefault((name,), []).append(at)
@@ -181,7 +235,7 @@ def arranged(table: pa.Table, form: Form) -> Scan:
             # Of sums the first are those of all rows: here of rows in no slice.
             shared += np.roll(sums.total(form.rows["overlap"], len(shared)), -1, axis=1)
             n_rows += int(parts[spec.models[0], name].state.rows["rows"][0, 0])
-    return Scan(parts, nulls, pairs, repeats, _overlap(shared, n_rows, spec))
+    return Scan(parts, nulls, pairs, overlap=_overlap(shared, n_rows, spec))
 
 
 def _overlap(shared: np.ndarray, rows: int, spec: EvaluationSpec) -> Overlap | None:
@@ -202,7 +256,7 @@ class _Sums:
         table = table.take(pa.array(order))
         self.row, self.rep, self.block = (table.column(c).to_numpy() for c in COLUMNS[1:])
         self.sums = np.stack([table.column(c).to_numpy() for c in form.sums], axis=1)
-        self.payload = table.column("payload") if "payload" in table.column_names else None
+        self.payload = table.column(PAYLOAD) if PAYLOAD in table.column_names else None
 
     def slices(self, sums: np.ndarray) -> np.ndarray:
         """Return sums ``[cells, …, 1 + S]`` as ``[1 + S, …, cells]``."""
