@@ -24,7 +24,15 @@ from engine.plain import plain
 from engine.run.udf import FAULTS, fused_run, fused_type, sampled_run, sampled_type
 from engine.storage.files import UNREADABLE, Files, batches, files_of, unreadable
 from engine.storage.jvm import task_limits
-from engine.storage.ranges import Keyed, Ordered, Ranges, in_ranges, side_by_side, within
+from engine.storage.ranges import (
+    Keyed,
+    Ordered,
+    Ranges,
+    in_key_order,
+    in_ranges,
+    side_by_side,
+    within,
+)
 from engine.workers import begin
 
 ROWS = 2**16  # that a worker labels at a time
@@ -155,7 +163,7 @@ def labelled_from_files(
     if comparison.slices:
         bits = comparison.bits_of_slices
         schema = schema.add(SAMPLED, BooleanType()).add(PYTHON, sampled_type(bits))
-    tasks = _Tasks(files) if beside is None else _beside(df, files, key, beside)
+    tasks = _alone(files, key) if beside is None else _beside(df, files, key, beside)
     if tasks is None:
         return None
     for c, name in (tasks.names or {}).items():
@@ -164,6 +172,12 @@ def labelled_from_files(
     numbers = df.sparkSession.range(0, tasks.n, 1, tasks.n)
     masked = numbers.mapInArrow(_labelling(comparison, tasks, carried), schema)
     return comparison.checked(masked) if comparison.slices else masked
+
+
+def _alone(files: Files, key: Sequence[str]) -> _Tasks:
+    """Return how rows are read: in the order of the key, as far as files have one."""
+    column = next((c for c in key if pa.types.is_integer(files.columns[c])), None)
+    return _Tasks(files if column is None else in_key_order(Keyed(files, column)))
 
 
 def _beside(df: DataFrame, files: Files, key: Sequence[str], stored: Stored) -> _Tasks | None:

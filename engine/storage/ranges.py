@@ -107,6 +107,22 @@ def in_ranges(tables: Sequence[Keyed], slots: int) -> Ranges | None:
     return _ranges(tables, cuts, shared)
 
 
+def in_key_order(table: Keyed) -> Files:
+    """Return files so that each task has a range of the key, where files have.
+
+    What tasks write is in the order of the key then.
+    """
+    groups = _groups(table)
+    if groups is None:
+        return table.files
+    n = len(table.files.tasks)
+    groups.sort(key=lambda g: (g.low, g.high))
+    ends = np.cumsum([g.rows for g in groups])
+    task = (ends - 1) * n // ends[-1]
+    spans = (tuple(g.span for g, at in zip(groups, task, strict=True) if at == i) for i in range(n))
+    return replace(table.files, tasks=tuple(own for own in spans if own))
+
+
 def _groups(table: Keyed) -> list[_Group] | None:
     """Return a table's row groups; None where one doesn't tell its keys, or has a null."""
     whole = {span.path: span for task in table.files.tasks for span in task}

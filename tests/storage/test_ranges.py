@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.storage.files import Files, Span, batches
-from engine.storage.ranges import UNORDERED, Keyed, Ordered, in_ranges, side_by_side, within
+from engine.storage.ranges import (
+    UNORDERED,
+    Keyed,
+    Ordered,
+    in_key_order,
+    in_ranges,
+    side_by_side,
+    within,
+)
 
 KINDS = {"id": pa.int64(), "v": pa.int64()}
 
@@ -87,6 +97,17 @@ def test_a_table_that_grows_is_read_by_as_many_tasks_as_run(tmp_path):
     ]
     assert sizes == [200, 250, 250, 300]  # where a file ends near, it is whole
     assert [cut[0] for cut in ranges.cuts] == [None, 200, 450, 700]
+
+
+def test_tasks_read_ranges_of_a_table_whose_files_are_in_any_order(tmp_path):
+    starts = [500, 100, 300, 0, 200, 400]
+    table = table_of(tmp_path, [list(range(i, i + 100)) for i in starts])
+    three = replace(table, files=replace(table.files, tasks=table.files.tasks * 3))
+    files = in_key_order(three)
+    ids = [
+        [n for b in batches(files, at, 64) for n in b.column("id").to_pylist()] for at in (0, 1, 2)
+    ]
+    assert ids == [list(range(0, 200)), list(range(200, 400)), list(range(400, 600))]
 
 
 def test_a_row_group_of_many_rows_is_cut(tmp_path):
