@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import linecache
 import sys
 import traceback
 from collections.abc import Sequence
@@ -110,19 +111,27 @@ def _import_file(module: str, folders: Sequence[Path]) -> ModuleType:
     path = next((p.resolve() for p in tried if p.is_file()), None)
     if path is None:
         raise FileNotFoundError(f"there is no file {module}")
-    name = _free_name(path)
-    if name in sys.modules:
+    name, source = _free_name(path), path.read_bytes()
+    if name in sys.modules and _sources.get(name, source) == source:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # noqa: PT018 - a .py file has both
-    loaded = importlib.util.module_from_spec(spec)
+    assert spec is not None
+    loaded, before = importlib.util.module_from_spec(spec), sys.modules.get(name)
+    linecache.checkcache(str(path))  # functions' sources are read by it
     sys.modules[name] = loaded
     try:
-        spec.loader.exec_module(loaded)
+        # Not by its loader, which takes compiled code of another text of that second and length.
+        exec(compile(source, str(path), "exec", dont_inherit=True), vars(loaded))
     except BaseException:
         del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
         raise
+    _sources[name] = source
     return loaded
+
+
+_sources: dict[str, bytes] = {}  # of the files that were loaded, which people edit meanwhile
 
 
 def _free_name(path: Path) -> str:

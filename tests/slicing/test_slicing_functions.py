@@ -11,8 +11,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from engine import Preprocessor, SlicingFunction, preprocessor, slicing_function, where
+from engine import (
+    PandasSFApplier,
+    Preprocessor,
+    SlicingFunction,
+    preprocessor,
+    slicing_function,
+    where,
+)
 from engine.errors import SliceError
+from engine.slicing.discovery import load_slices
+from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.functions import series_parameters
 from engine.slicing.slices import SliceKind
 
@@ -212,3 +221,19 @@ def test_the_preprocessor_decorators_arguments():
     p = preprocessor("named", [with_words], True, len)(longer)
     assert (p.name, p.pre, p.memoize, p.memoize_key) == ("named", (with_words,), True, len)
     assert preprocessor()(longer).memoize is False
+
+
+def test_a_file_that_was_edited_is_loaded_again_in_the_same_process(tmp_path):
+    """As in a notebook, and within one second and with as many letters, too."""
+    file, texts = tmp_path / "edited_slices.py", []
+    for length in (3, 5, 3):
+        file.write_text(
+            "from engine import slicing_function\n\n\n"
+            f"@slicing_function()\ndef long(x):\n    return len(x.text) > {length}\n"
+        )
+        (long,) = load_slices(str(file))
+        assert long(SimpleNamespace(text="1234")) is (length == 3)
+        masks = PandasSFApplier([long]).apply(pd.DataFrame({"text": ["1234"]}), progress_bar=False)
+        texts.append((fingerprint(long), masks["long"].tolist()))
+    assert texts[0] == texts[2] != texts[1]
+    assert load_slices(str(file))[0] is long
