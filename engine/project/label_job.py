@@ -48,7 +48,7 @@ def label(run: Run, labelling: Labelling, where: str | None, force: bool) -> Non
             cli.tell_again(written, labelling.unknown)
         facts = output.facts if written.changed else output.stored_facts
         masks = run.runs.read(written.place)
-        counts, records = write_counts(run, labelling, masks, facts)
+        counts, records = write_counts(run, labelling, masks, facts, output.stored)
         cli.show(coverage_section(labelling.plan, counts, quarantine.causes(masks)))
     for commit in (written, *records):
         print(commit)

@@ -68,6 +68,7 @@ from engine.storage.lineage import (
     versions,
 )
 from engine.storage.partial import append, merge
+from engine.storage.row_changes import row_changes
 from engine.storage.runs import Runs
 from engine.storage.session import ZONE, meaning
 from engine.storage.upsert import local_rows
@@ -572,7 +573,11 @@ def _log_faults(counts: FaultCounts) -> None:
 
 
 def write_counts(
-    run: Run, labelling: Labelling, masks: Snapshot, facts: Mapping[str, Any]
+    run: Run,
+    labelling: Labelling,
+    masks: Snapshot,
+    facts: Mapping[str, Any],
+    before: Snapshot | None,
 ) -> tuple[list[Coverage], list[Written]]:
     """Commit the catalogue and the rows of each slice; return the counts, and what was written.
 
@@ -586,6 +591,8 @@ def write_counts(
         The mask table.
     facts
         What decided its rows.
+    before
+        The mask table before, if there was one.
     """
     project, plan, spark = labelling.project, labelling.plan, run.spark
     now, prints = dt.datetime.now(dt.UTC), facts["slices"]
@@ -606,7 +613,9 @@ def write_counts(
     stored = run.runs.find(project.place("coverage"))
     if stored and (known := _known_counts(stored, masks, plan.ids)):
         return known, [catalogue, run.writes(tables.unchanged(stored))]
-    counts = coverage(masks.df, plan.ids, project.split)
+    counts = _counts_since(stored, masks, before, plan.ids, project.split)
+    if counts is None:
+        counts = coverage(masks.df, plan.ids, project.split)
     of = (facts["source"], facts["source_version"], facts["engine_version"])
     rows = [
         (
@@ -623,6 +632,42 @@ def write_counts(
         ["mask_identity", "source_version", "slice_fingerprint", "n_rows", "n_in", "n_null"],
     )
     return counts, [catalogue, counted]
+
+
+def _counts_since(
+    stored: Snapshot | None,
+    masks: Snapshot,
+    before: Snapshot | None,
+    ids: Sequence[str],
+    split: str | None,
+) -> list[Coverage] | None:
+    """Return counts by those of an earlier version and of rows that changed; None where unknown.
+
+    Parameters
+    ----------
+    stored
+        The coverage table.
+    masks, before
+        The mask table now, and as it was.
+    ids, split
+        The slices, and the split column.
+    """
+    if stored is None or before is None or before.facts.get("slices") != masks.facts.get("slices"):
+        return None
+    known, changes = _known_counts(stored, before, ids), row_changes(before.identity, masks)
+    if not known or isinstance(changes, str):
+        return None
+    totals = {(c.slice_id, c.split): c for c in known}
+    for sign, rows in ((1, changes.came), (-1, changes.gone)):
+        for c in [] if rows is None else coverage(rows, ids, split):
+            at = c.slice_id, c.split
+            old = totals.get(at, Coverage(*at, 0, 0, 0))
+            totals[at] = Coverage(
+                *at, old.rows + sign * c.rows, old.n_in + sign * c.n_in,
+                old.n_null + sign * c.n_null,
+            )  # fmt: skip
+    splits = by_split({(name,): name for _, name in totals if totals[ids[0], name].rows})
+    return [totals[s, name] for s in ids for _, name in splits]
 
 
 def _known_counts(stored: Snapshot, masks: Snapshot, ids: Sequence[str]) -> list[Coverage]:

@@ -198,6 +198,21 @@ def batches(files: Files, task: int, rows: int) -> Iterator[pa.RecordBatch]:
             raise unreadable(span.path, error) from error
 
 
+def small_rows(df: DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a small table; no Spark job runs where its files are here.
+
+    Times have a zone then, and otherwise are in the machine's.
+    """
+    try:
+        files = files_of(df, df.columns)
+        if files is not None:
+            tasks = range(len(files.tasks))
+            return [row for t in tasks for b in batches(files, t, 2**10) for row in b.to_pylist()]
+    except OSError:
+        pass  # Spark reads it, or says what is wrong
+    return [row.asDict(recursive=True) for row in df.collect()]
+
+
 def unreadable(path: str, why: object) -> OSError:
     """Return the error of a file that a worker can't read as Spark does."""
     return OSError(f"{UNREADABLE} {path}: {why}")

@@ -21,6 +21,7 @@ from engine.errors import MeanwhileError
 from engine.storage import tables
 from engine.storage.acceptance import Acceptance
 from engine.storage.delta_log import alone
+from engine.storage.files import small_rows
 from engine.storage.lineage import Snapshot
 from engine.storage.place import Place
 from engine.storage.upsert import local_rows
@@ -144,8 +145,7 @@ class Runs:
         stored = tables.find(spark, place)
         if stored is None:
             return cls(spark, place)
-        rows = stored.df.select(*_READ_BACK).collect()
-        events = (_event(row.asDict(recursive=True)) for row in rows)
+        events = map(_event, small_rows(stored.df.select(*_READ_BACK)))
         return cls(spark, place, tuple(sorted(events, key=lambda e: e.seq)))
 
     def find(self, table: str | Place) -> Snapshot | None:

@@ -1,10 +1,12 @@
-"""Labelling what changed gives the tables that labelling everything gives, whatever changed."""
+"""Labelling and evaluating what changed gives what everything gives, whatever changed."""
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,12 @@ from engine.storage import tables
 SCHEMA = "id int, text string, n int, part string"
 WORDS = ("buy", "hello you", "x", "some longer text", "")
 PREDICATES = ("length(text) < {}", "n > {}", "n % 7 = {}")
+PREDICTIONS = "id int, label int, pred int, prob double, part string"
+METRICS = ["accuracy", "f1", "log_loss", "roc_auc"]
+KINDS = (
+    "only rows that changed are labelled", "only rows that changed are evaluated", "computes",
+    "all rows are",
+)  # fmt: skip
 FUNCTIONS = "@slicing_function()\ndef odd(x):\n    return x.n % {} == 1\n"
 
 
@@ -24,16 +32,20 @@ class Night:
     """A table that changes, and the settings of the project over it."""
 
     def __init__(self, bench, seed: int, by: list[str]) -> None:
-        self.bench, self.chance, self.by, self.next = bench, random.Random(seed), by, 40
+        self.bench, self.chance, self.by = bench, random.Random(seed), by
         self.slices = {"first": "length(text) < 5", "second": "n > 20"}
         self.odd = 2
-        bench.rows([row(i, self.chance) for i in range(40)], SCHEMA, by=by)
+        self.part: dict[int, str] = {}
+        self.next, self.predicted = 0, 0
+        bench.rows(self.rows(40), SCHEMA, by=by)
+        self.predict(40)
 
     @property
     def steps(self) -> list[Callable[[], None]]:
         return [
             self.append, self.append, self.update, self.delete, self.merge, self.optimize,
             self.edit, self.add, self.drop, self.edit_function, self.nothing,
+            self.predict, self.predict, self.score_again, self.forget,
         ]  # fmt: skip
 
     def sql(self, text: str) -> None:
@@ -41,11 +53,32 @@ class Night:
 
     def rows(self, n: int) -> list[tuple]:
         self.next += n
-        return [row(i, self.chance) for i in range(self.next - n, self.next)]
+        rows = [row(i, self.chance) for i in range(self.next - n, self.next)]
+        self.part |= {r[0]: r[3] for r in rows}
+        return rows
 
     def append(self) -> None:
         df = self.bench.spark.createDataFrame(self.rows(self.chance.randrange(1, 5)), SCHEMA)
         self.bench.write(df, self.bench.source, mode="append", by=self.by)
+
+    def predict(self, n: int | None = None) -> None:
+        """Add predictions for rows that have none, or will come."""
+        n, scores = n or self.chance.randrange(1, 9), []
+        self.predicted += n
+        for i in range(self.predicted - n, self.predicted):
+            prob = self.chance.choice([0.1, 0.35, 0.5, 0.8, 0.95])
+            part = self.part.get(i, "a")
+            scores.append((i, self.chance.randrange(2), int(prob > 0.4), prob, part))
+        df = self.bench.spark.createDataFrame(scores, PREDICTIONS)
+        self.bench.write(df, self.bench.place("scores"), mode="append")
+
+    def score_again(self) -> None:
+        of = f"delta.`{self.bench.place('scores')}`"
+        self.sql(f"UPDATE {of} SET pred = 1 - pred WHERE id % 5 = {self.chance.randrange(5)}")
+
+    def forget(self) -> None:
+        of = f"delta.`{self.bench.place('scores')}`"
+        self.sql(f"DELETE FROM {of} WHERE id % 11 = {self.chance.randrange(11)}")
 
     def update(self) -> None:
         self.sql(f"UPDATE {{t}} SET n = n + 1 WHERE id % 9 = {self.chance.randrange(9)}")
@@ -91,12 +124,14 @@ class Night:
         return {
             "slices": [{"name": name, "where": sql} for name, sql in self.slices.items()],
             "sf_modules": [module.name], "partition_by": self.by, "carry": ["n"], "layout": layout,
+            "predictions": {"m": {"table": str(self.bench.place("scores"))}},
+            "missing_predictions": "count", "metrics": METRICS, "audit": {"trend": 0},
         }  # fmt: skip
 
 
 def label(bench, root: str, settings: dict) -> str:
     project = bench.project(**settings, root=root)
-    return bench.done("label_slices", project)
+    return bench.done("label_slices", project) + bench.done("evaluate_slices", project)
 
 
 def contents(bench, root: str) -> dict:
@@ -110,10 +145,26 @@ def contents(bench, root: str) -> dict:
     return {
         "masks": read("masks"),
         "slices": len(read("slices")) > 0,
+        "figures": figures(bench, root),
+        "shown": shown(root),
         "coverage": sorted(
             str(r) for r in counts.select("split", "slice", "n_rows", "n_in", "n_null").collect()
         ),
     }
+
+
+def figures(bench, root: str) -> list[str]:
+    """Return the last run's figures, bit by bit."""
+    df = bench.spark.read.format("delta").load(f"{root}/metrics")
+    last = df.where("run_ts = (SELECT max(run_ts) FROM {df})".format(df=f"delta.`{root}/metrics`"))
+    names = ["slice", "metric", "value", "low", "high", "p_value", "support", "n_null", "n_missing"]
+    there = [c for c in names if c in df.columns]
+    return sorted(repr(r) for r in last.select(*there).collect())
+
+
+def shown(root: str) -> list:
+    """Return what the report shows."""
+    return json.loads((Path(root) / "report.json").read_text())["sections"]
 
 
 def mask_names(bench, root: str) -> list[str]:
@@ -125,17 +176,17 @@ def test_increments_are_what_everything_is(bench, seed, by, layout):
     night, root = Night(bench, seed, by), str(bench.folder / "out")
     label(bench, root, night.settings(layout))
     kinds = set()
-    for i in range(8):
+    for i in range(6):
         for step in night.chance.sample(night.steps, night.chance.choice((1, 1, 1, 2))):
             step()
         out = label(bench, root, night.settings(layout))
-        kinds |= {kind for kind in ("only rows", "computes", "all rows are") if kind in out}
+        kinds |= {kind for kind in KINDS if kind in out}
         whole = str(bench.folder / f"whole_{i}")
         label(bench, whole, night.settings(layout))
         assert mask_names(bench, root) == mask_names(bench, whole), out
         assert contents(bench, root) == contents(bench, whole), out
         shutil.rmtree(whole)
-    assert {"only rows", "computes"} <= kinds
+    assert set(KINDS[:3]) <= kinds
 
 
 def test_partitions_whose_folders_have_other_names(bench, spark):
