@@ -61,8 +61,8 @@ fuzz: $(DEV) ## compare every tier with Python on made-up functions: make fuzz R
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.fuzz --rows $(or $(ROWS),1000000) \
 		$(if $(SEED),--seed $(SEED)) $(if $(SPARK),--spark $(SPARK)) $(if $(TIERS),--tiers "$(TIERS)")
 
-chaos: $(DEV) ## let each call of each job fail, run it again, compare tables: make chaos FOLDER=/tmp/chaos
-	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos $(or $(KIND),exceptions) \
+chaos: $(DEV) ## let each call of each job fail or die, run it again, compare tables: make chaos FOLDER=chaos
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m tests.chaos $(or $(KIND),all) \
 		$(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
 
 simulate: $(DEV) ## what do intervals cover, and do tests cry wolf? write docs/statistics.md

@@ -208,7 +208,7 @@ def tell_again(written: Written, unknown: Sequence[str]) -> None:
 def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     """Say which facts of a stored table or model changed, if any did."""
     if names := changes(stored, facts):
-        print(f"{name} is made again, for this changed: {', '.join(names)}")
+        print(f"{name} is brought up to date, for this changed: {', '.join(names)}")
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:

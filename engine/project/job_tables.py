@@ -174,6 +174,14 @@ def read_predictions(
     return models
 
 
+def has_predictions(runs: Runs, project: Project) -> bool:
+    """Tell whether some model of a project has predictions: tables of others always count."""
+    return any(
+        of.table is not None or runs.find(project.prediction_table(model_id)) is not None
+        for model_id, of in project.predictions.items()
+    )
+
+
 def _with_late_labels(
     stored: Snapshot, df: DataFrame, label: LateLabel, key: Sequence[str]
 ) -> ModelTable:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import EngineError
 from engine.project import cli, quarantine
+from engine.project.job_tables import has_predictions
 from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
 from engine.project.run import Run
 from engine.project.settings import Project
@@ -80,17 +81,18 @@ def label_stream(
     EngineError
         If a job fails; its batch is given again when the stream starts anew.
     """
+    spark, place = cli.session(project, "label_slices"), project.place("stream")
 
     def batch(number: int) -> None:
         cli.log.info("batch %s", number)
-        for job in STREAMED if project.predictions else STREAMED[:1]:
+        runs = cli.run_of(project, spark, "label_slices").runs
+        for job in STREAMED if has_predictions(runs, project) else STREAMED[:1]:
             if status := run_job(job, arguments):
                 raise EngineError(
                     f"{job} ended with {status} on batch {number}, see above: the stream stops, "
                     "and gives that batch again when it is started anew"
                 )
 
-    spark, place = cli.session(project, "label_slices"), project.place("stream")
     checkpoint = str(project.file("stream") if place.in_catalog else place)
     n = stream(spark, Place.of(project.source.table), checkpoint, batch, once)
     print(f"{n:,} batches; {checkpoint} remembers which rows were labelled")

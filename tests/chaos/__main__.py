@@ -1,11 +1,14 @@
 """Make runs fail and die at every call, run them again, and compare with a run that nothing hit.
 
+  python -m tests.chaos all                     all of these, in an order that the seed decides
   python -m tests.chaos exceptions              a fault at each call of each job, one session
   python -m tests.chaos kills                   SIGKILL at each call with a durable effect
-  python -m tests.chaos random --count 60       kills at random moments, of driver, JVM and workers
+  python -m tests.chaos random --count 60       kills at random moments, of driver, JVM and workers;
+                                                in every third a second writer runs meanwhile
 
-What was tried isn't tried again: ``--folder`` keeps what was done. ``--only CASE:N:after`` replays
-one trial. The last line counts trials, those that differed, and those that needed a hand.
+What was tried isn't tried again: ``--folder`` keeps what was done, and ``--minutes`` ends a run
+that another goes on with. ``--only CASE:N:after`` replays one trial. The last line counts trials,
+those that differed, and those that needed a hand.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +37,12 @@ from tests.chaos.seams import Fault, injected
 from tests.conftest import JAVA_OPTIONS
 
 VICTIM = "tests.chaos.victim"
+KINDS = ("exceptions", "kills", "random")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One fault in one case."""
+    """One fault in one case: at the n-th call, or the n-th one at random."""
 
     case: str
     n: int
@@ -48,6 +53,10 @@ class Trial:
     def name(self) -> str:
         return f"{self.kind}-{self.n}-{'after' if self.after else 'before'}"
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return self.case, self.n, self.after, self.kind
+
 
 class Chaos:
     """The trials of one folder, in one session."""
@@ -57,9 +66,10 @@ class Chaos:
 
         self.folder, self.log = folder, folder / "trials.jsonl"
         folder.mkdir(parents=True, exist_ok=True)
-        write_source(folder)
         self.spark = spark or open_session("chaos", {"spark.sql.shuffle.partitions": "2"})
         self.spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
+        write_source(folder, self.spark)
+        self.quiets: dict[tuple[str, bool], tuple[Mapping[str, Any], list[str]]] = {}
         self.done = {
             tuple(json.loads(line)["trial"]): json.loads(line)
             for line in (self.log.read_text().splitlines() if self.log.exists() else ())
@@ -67,18 +77,98 @@ class Chaos:
 
     def quiet(self, case: Case, durable: bool) -> tuple[Mapping[str, Any], list[str]]:
         """Return what a run leaves that nothing hits, and the calls that it makes."""
-        root = trial_root(self.folder, case, f"quiet-{durable}")
-        file = project_file(self.folder, root, case.settings)
-        with injected(Fault(durable=durable)) as fault, _silence():
-            assert run_job(file, case.job) == 0
-        return contents(self.spark, root), fault.calls
+        if (case.name, durable) not in self.quiets:
+            root = trial_root(self.folder, case, f"quiet-{durable}")
+            file = project_file(self.folder, root, case.settings)
+            with injected(Fault(durable=durable)) as fault, _silence():
+                assert run_job(file, case) == 0
+            self.quiets[case.name, durable] = contents(self.spark, root), fault.calls
+        return self.quiets[case.name, durable]
 
-    def check(self, trial: Trial, case: Case, root: Path, quiet: Mapping[str, Any]) -> str:
+    def trials(self, kind: str, cases: Sequence[Case], count: int, seed: int) -> list[Trial]:
+        """Return all trials of a kind, in order."""
+        if kind == "random":
+            chances = [random.Random(f"{seed} {i}") for i in range(count)]
+            who = [(c.choice(cases).name, c.choice(("driver", "jvm", "worker"))) for c in chances]
+            return [
+                Trial(case, i, False, f"random-{of}-{seed}") for i, (case, of) in enumerate(who)
+            ]
+        durable = kind == "kills"
+        each = {case.name: len(self.quiet(case, durable)[1]) for case in cases}
+        name = "kill" if durable else "raise"
+        return [
+            Trial(case, n, after, name)
+            for case, calls in each.items()
+            for n in range(1, calls + 1)
+            for after in (False, True)
+        ]
+
+    def attempt(self, trial: Trial, case: Case) -> None:
+        """Hit a job, run it again, and note what is wrong then."""
+        if trial.kind == "raise":
+            call = self._fails(trial, case)
+        elif trial.kind == "kill":
+            call = self._dies(trial, case)
+        else:
+            call = self._dies_at_random(trial, case)
+        quiet, _ = self.quiet(case, trial.kind != "raise")
+        root = self.folder / f"trial-{case.name}-{trial.name}"
+        wrong = self._check(case, root, quiet)
+        line = {"trial": trial.key, "call": call, "wrong": wrong}
+        self.done[trial.key] = line
+        with self.log.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(f"{trial.case} {trial.name} {call}: {wrong or 'same'}", flush=True)
+        if not wrong:
+            shutil.rmtree(root)
+
+    def run(self, trials: Sequence[Trial], seconds: float = float("inf")) -> bool:
+        """Attempt the trials that weren't, until the time is over; return whether that was all."""
+        cases, end = {case.name: case for case in CASES}, time.monotonic() + seconds
+        for trial in trials:
+            if trial.key not in self.done:
+                if time.monotonic() > end:
+                    return False
+                self.attempt(trial, cases[trial.case])
+        return True
+
+    def _fails(self, trial: Trial, case: Case) -> str:
+        root = trial_root(self.folder, case, trial.name)
+        file, fault = project_file(self.folder, root, case.settings), Fault(trial.n, trial.after)
+        with contextlib.suppress(Exception), injected(fault), _silence():
+            run_job(file, case)
+        return self.quiet(case, durable=False)[1][trial.n - 1]
+
+    def _dies(self, trial: Trial, case: Case) -> str:
+        root = trial_root(self.folder, case, trial.name)
+        when = "after" if trial.after else "before"
+        with self._victim(case, root, str(trial.n), when) as victim:
+            victim.wait(timeout=300)
+        return self.quiet(case, durable=True)[1][trial.n - 1]
+
+    def _dies_at_random(self, trial: Trial, case: Case) -> str:
+        """Kill the driver, its JVM or a worker; every third time another writer runs beside it."""
+        chance, who = random.Random(trial.name), trial.kind.split("-")[1]
+        root = trial_root(self.folder, case, trial.name)
+        with contextlib.ExitStack() as stack:
+            victim = stack.enter_context(self._victim(case, root, "0", "before"))
+            two = trial.n % 3 == 0
+            other = stack.enter_context(self._victim(case, root, "0", "before")) if two else None
+            _wait_for(root.parent / f"{root.name}.begun", victim)
+            time.sleep(chance.uniform(0, 12))
+            _kill(victim.pid, who)
+            for process in (victim, other):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    if process is not None:
+                        process.wait(timeout=200)
+        return f"{who}, two writers" if two else who
+
+    def _check(self, case: Case, root: Path, quiet: Mapping[str, Any]) -> str:
         """Run the job again; return what is wrong then, or nothing."""
         try:
             file = project_file(self.folder, root, case.settings)
             with _silence() as output:
-                status = run_job(file, case.job)
+                status = run_job(file, case)
             if status:
                 return f"a hand: {output.getvalue().strip().splitlines()[-1:]}"
             now = contents(self.spark, root)
@@ -87,80 +177,13 @@ class Chaos:
         differ = [name for name in now.keys() | quiet.keys() if now.get(name) != quiet.get(name)]
         return f"differs: {differ}" if differ else ""
 
-    def note(self, trial: Trial, call: str, wrong: str) -> None:
-        key = (trial.case, trial.n, trial.after, trial.kind)
-        line = {"trial": key, "call": call, "wrong": wrong}
-        self.done[key] = line
-        with self.log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(f"{trial.case} {trial.name} {call}: {wrong or 'same'}", flush=True)
-
-    def exceptions(self, cases: Sequence[Case], stride: int, only: str | None) -> None:
-        """Let each call of each case fail."""
-        for case in cases:
-            quiet, calls = self.quiet(case, durable=False)
-            for trial in self.trials(case, len(calls), "raise", stride, only):
-                root = trial_root(self.folder, case, trial.name)
-                file, fault = (
-                    project_file(self.folder, root, case.settings),
-                    Fault(trial.n, trial.after),
-                )
-                with contextlib.suppress(Exception), injected(fault), _silence():
-                    run_job(file, case.job)
-                wrong = self.check(trial, case, root, quiet)
-                self.note(trial, calls[trial.n - 1], wrong)
-                if not wrong:
-                    shutil.rmtree(root)
-
-    def kills(self, cases: Sequence[Case], stride: int, only: str | None) -> None:
-        """Kill a process at each call of each case with a durable effect."""
-        for case in cases:
-            quiet, calls = self.quiet(case, durable=True)
-            for trial in self.trials(case, len(calls), "kill", stride, only):
-                root = trial_root(self.folder, case, trial.name)
-                when = "after" if trial.after else "before"
-                with self._victim(case, root, str(trial.n), when) as victim:
-                    victim.wait(timeout=300)
-                wrong = self.check(trial, case, root, quiet)
-                self.note(trial, calls[trial.n - 1], wrong)
-                if not wrong:
-                    shutil.rmtree(root)
-
-    def random(self, cases: Sequence[Case], count: int, seed: int) -> None:
-        """Kill the driver, its JVM or a Python worker at random moments."""
-        for i in range(count):
-            chance = random.Random(f"{seed} {i}")
-            case, who = chance.choice(cases), chance.choice(("driver", "jvm", "worker"))
-            trial = Trial(case.name, i, False, f"random-{who}-{seed}")
-            if (case.name, i, False, trial.kind) in self.done:
-                continue
-            quiet, _ = self.quiet(case, durable=True)
-            root = trial_root(self.folder, case, trial.name)
-            with self._victim(case, root, "0", "before") as victim:
-                _wait_for(root.parent / f"{root.name}.begun", victim)
-                time.sleep(chance.uniform(0, 12))
-                _kill(victim.pid, who)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    victim.wait(timeout=120)
-            self.note(trial, who, self.check(trial, case, root, quiet))
-
-    def trials(
-        self, case: Case, calls: int, kind: str, stride: int, only: str | None
-    ) -> Iterator[Trial]:
-        every = [Trial(case.name, n, after, kind) for n in range(1, calls + 1) for after in (0, 1)]
-        for trial in every[:: stride or 1]:
-            name = f"{trial.case}:{trial.n}:{'after' if trial.after else 'before'}"
-            done = (trial.case, trial.n, bool(trial.after), kind) in self.done
-            if name == only or not (done or only):
-                yield Trial(trial.case, trial.n, bool(trial.after), kind)
-
     @contextlib.contextmanager
     def _victim(
         self, case: Case, root: Path, n: str, when: str
     ) -> Iterator[subprocess.Popen[bytes]]:
         file = project_file(self.folder, root, case.settings)
         victim = subprocess.Popen(
-            [sys.executable, "-m", VICTIM, str(file), case.job, n, when],
+            [sys.executable, "-m", VICTIM, str(file), case.name, n, when],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
@@ -219,28 +242,37 @@ def main() -> int:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("kind", choices=("exceptions", "kills", "random"))
+    arguments.add_argument("kind", choices=("all", *KINDS))
     arguments.add_argument("--folder", help="where trials are, and what was done; a new one")
     arguments.add_argument("--case", action="append", help="only these cases")
-    arguments.add_argument("--stride", type=int, default=1, help="try every n-th call only")
     arguments.add_argument("--count", type=int, default=60, help="how many random kills")
-    arguments.add_argument("--seed", type=int, default=1, help="of random kills")
+    arguments.add_argument("--seed", type=int, default=1, help="of random kills, and of the order")
+    arguments.add_argument("--minutes", type=float, default=85, help="how long it takes at most")
     arguments.add_argument("--only", metavar="CASE:N:WHEN", help="replay one trial")
     args = arguments.parse_args()
+    end = time.monotonic() + 60 * args.minutes
     os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     chaos = Chaos(Path(args.folder or tempfile.mkdtemp(prefix="chaos-")).resolve())
     cases = [c for c in CASES if not args.case or c.name in args.case]
-    if args.kind == "random":
-        chaos.random(cases, args.count, args.seed)
-    else:
-        {"exceptions": chaos.exceptions, "kills": chaos.kills}[args.kind](
-            cases, args.stride, args.only
-        )
+    kinds = KINDS if args.kind == "all" else (args.kind,)
+    trials = [t for kind in kinds for t in chaos.trials(kind, cases, args.count, args.seed)]
+    if args.only:
+        case, n, when = args.only.split(":")
+        trials = [t for t in trials if (t.case, t.n, t.after) == (case, int(n), when == "after")]
+        for trial in trials:
+            chaos.done.pop(trial.key, None)
+    elif args.kind == "all":
+        random.Random(args.seed).shuffle(trials)  # so that a part is a sample of all
+    whole = chaos.run(trials, end - time.monotonic())
+    by_kind = Counter(key[3].partition("-")[0] for key in chaos.done)
     hands = [line for line in chaos.wrong if line["wrong"].startswith("a hand")]
+    left = sum(t.key not in chaos.done for t in trials)
+    more = "" if whole else f"; {left} are left, which --folder {chaos.folder} goes on with"
     print(
-        f"{len(chaos.done)} trials in {chaos.folder}: {len(chaos.wrong) - len(hands)} differed, "
-        f"{len(hands)} needed a hand"
+        f"{len(chaos.done)} trials in {chaos.folder} "
+        f"({', '.join(f'{n} {kind}' for kind, n in sorted(by_kind.items()))}): "
+        f"{len(chaos.wrong) - len(hands)} differed, {len(hands)} needed a hand{more}"
     )
     return int(bool(chaos.wrong))
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import yaml
+from pyspark.sql import SparkSession
 
 SLICES = [
     {"name": "short", "where": "length(text) < 9"},
@@ -28,18 +29,23 @@ class Case:
         The case's.
     before
         The jobs that ran before, with their settings.
-    job, settings
+    job, settings, arguments
         The job that is hit.
+    start
+        The folder that the project starts as, if any.
     """
 
     name: str
     before: Sequence[tuple[str, str]]
     job: str
     settings: str = "first"
+    arguments: Sequence[str] = ()
+    start: str = ""
 
 
 _LABEL, _BASELINE = ("label_slices", "first"), ("train_baseline", "first")
 _TRAIN = ("train_classifier", "first")
+EARLY = "early"  # a project over a table to which rows were added later
 CASES = (
     Case("label", (), "label_slices"),
     Case("label-edit", (_LABEL,), "label_slices", "edited"),
@@ -52,11 +58,15 @@ CASES = (
     Case("train", (_LABEL,), "train_classifier"),
     Case("train-again", (_LABEL, _TRAIN), "train_classifier", "edited"),
     Case("score", (_LABEL, _TRAIN), "score_table"),
+    Case("stream", (), "label_slices", "streamed", ("--stream", "once")),
+    Case("appended", (), "label_slices", "grown", start=EARLY),
+    Case("appended-evaluated", (("label_slices", "grown"),), "evaluate_slices", "grown",
+         start=EARLY),
 )  # fmt: skip
 
 
-def write_source(folder: Path) -> None:
-    """Write the rows that all trials read."""
+def write_source(folder: Path, spark: SparkSession) -> None:
+    """Write the rows that all trials read: as text, and as a table to which some were added."""
     lines = ["id,text,y,split"]
     for i in range(60):
         text = f"{WORDS[i % 9]} {WORDS[(i * 7) % 9]} {'' if i % 3 else i}".strip()
@@ -69,6 +79,19 @@ def write_source(folder: Path) -> None:
         "@slicing_function()\ndef whole(x):\n    return int(x.text.split()[-1]) > 3\n",
         encoding="utf-8",
     )
+    if not (folder / f"{EARLY}.done").exists():
+        _grow(folder, spark, range(40))
+        for job in ("label_slices", "evaluate_slices"):
+            case = Case(EARLY, (), job, "grown")
+            assert run_job(project_file(folder, folder / EARLY, "grown"), case) == 0
+        _grow(folder, spark, range(40, 60))
+        (folder / f"{EARLY}.done").touch()
+
+
+def _grow(folder: Path, spark: SparkSession, ids: range) -> None:
+    rows = [(i, WORDS[i % 9], i % 2, i % 5 % 2, "train") for i in ids]
+    df = spark.createDataFrame(rows, "id int, text string, y int, pred int, split string")
+    df.coalesce(1).write.format("delta").mode("append").save(str(folder / "growing"))
 
 
 def project_file(folder: Path, root: Path, settings: str) -> Path:
@@ -88,14 +111,19 @@ def project_file(folder: Path, root: Path, settings: str) -> Path:
     if settings == "tolerant":
         project |= {"sf_modules": [str(folder / "tolerant.py")], "on_error": "null",
                     "max_error_rate": 1.0}  # fmt: skip
+    if settings in ("grown", "streamed"):
+        project["source"] = {"table": str(folder / "growing")}
+    if settings == "grown":
+        predictions = {"table": str(folder / "growing"), "columns": {"label": "y"}}
+        project["predictions"] = {"m": predictions}
     file = root.parent / f"{root.name}.{settings}.yaml"
     file.write_text(yaml.safe_dump(project), encoding="utf-8")
     return file
 
 
-def run_job(file: Path, job: str) -> int:
-    """Run a job in this process; return its exit status."""
-    return int(import_module(f"jobs.{job}").main(["--project", str(file)]))
+def run_job(file: Path, case: Case) -> int:
+    """Run a case's job in this process; return its exit status."""
+    return int(import_module(f"jobs.{case.job}").main(["--project", str(file), *case.arguments]))
 
 
 def prepared(folder: Path, case: Case) -> Path:
@@ -103,9 +131,10 @@ def prepared(folder: Path, case: Case) -> Path:
     root = folder / f"before-{case.name}"
     if not (root.parent / f"{root.name}.done").exists():
         shutil.rmtree(root, ignore_errors=True)
-        root.mkdir()
+        shutil.copytree(folder / case.start, root) if case.start else root.mkdir()
         for job, settings in case.before:
-            assert run_job(project_file(folder, root, settings), job) == 0
+            before = Case(case.name, (), job, settings)
+            assert run_job(project_file(folder, root, settings), before) == 0
         (root.parent / f"{root.name}.done").touch()
     return root
 

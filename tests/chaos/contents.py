@@ -9,8 +9,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from engine.storage.files import small_rows
 from engine.storage.place import Place
 from engine.storage.runs import Runs, State
+from engine.storage.tables import find
 
 # A table's columns that tell of a run and not of rows. A run that was taken back leaves versions
 # that a quiet run doesn't have, and identities are made of versions.
@@ -37,11 +39,12 @@ def contents(spark: SparkSession, root: Path) -> Mapping[str, Any]:
     for folder in sorted(p.parent for p in root.glob("*/_delta_log")):
         if folder.name == "runs":
             continue
-        snapshot = runs.find(str(folder))
-        newest = _rows(spark.read.format("delta").load(str(folder)), folder.name)
-        counting = None if snapshot is None else _rows(snapshot.df, folder.name)
-        assert counting == newest, f"{folder.name}: the newest rows don't count"
-        tables[folder.name] = newest
+        snapshot, newest = runs.find(str(folder)), find(spark, str(folder))
+        assert newest is not None
+        rows = tables[folder.name] = _rows(newest.df, folder.name)
+        if snapshot is None or snapshot.version != newest.version:
+            counting = None if snapshot is None else _rows(snapshot.df, folder.name)
+            assert counting == rows, f"{folder.name}: the newest rows don't count"
     models = {
         str(file.relative_to(root)): _model(file)
         for name in _MODELS
@@ -54,7 +57,7 @@ def contents(spark: SparkSession, root: Path) -> Mapping[str, Any]:
 
 def _rows(df: Any, table: str) -> list[str]:
     columns = [c for c in df.columns if c not in _OF_RUNS.get(table, ())]
-    return sorted(str(row) for row in df.select(*columns).collect())
+    return sorted(map(repr, small_rows(df.select(*columns))))
 
 
 def _model(file: Path) -> str:

@@ -82,6 +82,7 @@ def _seams() -> list[tuple[Any, str, bool]]:
         (lease, "remove_file", True),
         (engine.classifier.checkpoint, "save_file", True),
         (Path, "write_text", True),
+        (Path, "write_bytes", True),
         (Path, "rename", True),
         (Path, "replace", True),
         (Path, "unlink", True),

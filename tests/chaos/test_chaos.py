@@ -5,18 +5,17 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.__main__ import Chaos
-from tests.chaos.cases import CASES
+from tests.chaos.cases import CASES as EVERY
 
-STRIDE = 29  # every so many-th trial of a case
-FAILING = [case for case in CASES if case.name in ("label-edit", "evaluate", "train-again")]
-KILLED = [case for case in CASES if case.name == "baseline-again"]
+CASES = {case.name: case for case in EVERY}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", FAILING, ids=lambda case: case.name)
-def test_calls_that_fail(spark, tmp_path, case):
+@pytest.mark.parametrize("name", ["label-edit", "evaluate", "train-again", "appended-evaluated"])
+def test_calls_that_fail(spark, tmp_path, name):
     chaos = Chaos(tmp_path, spark)
-    chaos.exceptions([case], STRIDE, None)
+    trials = chaos.trials("exceptions", [CASES[name]], 0, 0)
+    assert chaos.run(trials[3::29])
     assert len(chaos.done) >= 2
     assert chaos.wrong == []
 
@@ -24,6 +23,17 @@ def test_calls_that_fail(spark, tmp_path, case):
 @pytest.mark.slow
 def test_processes_that_die(spark, tmp_path):
     chaos = Chaos(tmp_path, spark)
-    chaos.kills(KILLED, STRIDE, None)
+    assert chaos.run(chaos.trials("kills", [CASES["baseline-again"]], 0, 0)[::29])
     assert len(chaos.done) >= 1
     assert chaos.wrong == []
+
+
+@pytest.mark.slow
+def test_a_seed_says_which_trials_there_are(spark, tmp_path):
+    chaos = Chaos(tmp_path, spark)
+    one, same, other = (chaos.trials("random", EVERY, 9, seed) for seed in (1, 1, 2))
+    assert len(one) == 9
+    assert one == same
+    assert [t.case for t in one] != [t.case for t in other]
+    assert not chaos.run(one, seconds=-1)
+    assert chaos.done == {}

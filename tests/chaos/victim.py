@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
+from tests.chaos.cases import CASES, run_job
 from tests.chaos.seams import Fault, injected
 
 
-def main(file: str, job: str, n: str, when: str) -> int:
+def main(file: str, case: str, n: str, when: str) -> int:
     from engine.storage.session import open_session
 
     spark = open_session("victim", {"spark.sql.shuffle.partitions": "2"})
@@ -17,7 +17,7 @@ def main(file: str, job: str, n: str, when: str) -> int:
     root = Path(file.rpartition(".yaml")[0]).with_suffix("")
     Path(f"{root}.begun").touch()
     with injected(Fault(int(n), when == "after", kills=True, durable=True)):
-        return int(import_module(f"jobs.{job}").main(["--project", file]))
+        return run_job(Path(file), next(c for c in CASES if c.name == case))
 
 
 if __name__ == "__main__":

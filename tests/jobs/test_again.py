@@ -119,7 +119,7 @@ def test_files_are_known_by_content(bench, spark):
     (folder / "a.csv").write_text("id,text\n1,abc\n2,b\n")  # as long, and as old
     os.utime(folder / "a.csv", ns=(at.st_atime_ns, at.st_mtime_ns))
     out = bench.done("label_slices", project)
-    assert f"{bench.place('masks')} is made again, for this changed: source\n" in out
+    assert f"{bench.place('masks')} is brought up to date, for this changed: source\n" in out
     assert shorts(bench) == {1: False, 2: True}
     os.utime(folder / "a.csv", (1, 1))
     assert not labelled(bench, project)

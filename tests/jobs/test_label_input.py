@@ -300,7 +300,7 @@ def test_the_runs_date_decides_a_slice_that_asks_for_it(bench):
     }
     assert "unchanged" in bench.done("label_slices", project)
     out = bench.done("label_slices", project, "run_date=2024-05-02")
-    assert "is made again, for this changed: run date, slices (late, not_past, past)" in out
+    assert "is brought up to date, for this changed: run date, slices (late, not_past, past)" in out
     assert bench.masks()[2] == {"late": False, "one": False, "past": True, "not_past": False}
 
 

@@ -47,6 +47,13 @@ def test_rows_are_labelled_as_they_arrive(bench, spark):
     assert bench.masks()[4]["short"] is True
 
 
+def test_rows_are_labelled_before_there_is_a_model(bench):
+    bench.rows([(1, "a", 0)], SCHEMA)
+    out = bench.done("label_slices", bench.project(slices=[SHORT]), "--stream", "once")
+    assert "1 batches" in out
+    assert bench.masks()[1]["short"] is True
+
+
 def test_a_source_that_is_no_delta_table(bench):
     (bench.folder / "rows.csv").write_text("id,text\n1,a\n")
     project = bench.project(source={"table": str(bench.folder / "rows.csv")}, slices=[SHORT])

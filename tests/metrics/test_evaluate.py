@@ -147,7 +147,7 @@ def test_partitioning_and_order_change_no_bit(spark, rows, layout, weighted):
     for partitions, order in ((1, rows), (7, shuffled), (200, rows)):
         df = joined(spark, order, weighted, partitions, models=("m", "n"))
         df = packed(df, asked.slice_ids) if layout == "packed" else df
-        scan_ = scan(df, asked, KeyHash(("id",), 3), 20)
+        scan_ = sums_of(df, asked, KeyHash(("id",), 3), 20).scan
         found = with_uncertainty(figures(scan_, asked), scan_, asked, Confidence())
         compared = compare(scan_, asked, Confidence(), "m", "n")
         drawn = {at: part.replicates.weights["confusion"] for at, part in scan_.parts.items()}
@@ -253,7 +253,7 @@ def test_replicates_are_those_of_numpy(spark, rows, layout, weighted):
     asked = spec(["f1"], weighted=weighted)
     df = joined(spark, rows, weighted)
     df = packed(df, asked.slice_ids) if layout == "packed" else df
-    found = scan(df, asked, KeyHash(("id",), 3), 12)
+    found = sums_of(df, asked, KeyHash(("id",), 3), 12).scan
     drawn = weights(key_hash(rows["id"].tolist(), 3), 12).astype(float)
     if weighted:
         drawn = drawn * rows["weight"].to_numpy()[:, None]
