@@ -289,7 +289,7 @@ class EvaluationInput:
     @property
     def _states_key(self) -> str:
         """A hash of what is asked, whatever the rows are."""
-        return digest(json.dumps(self._asked(), sort_keys=True, default=str))
+        return digest(json.dumps(self._without_rows(), sort_keys=True, default=str))
 
     def measure(self, progress: Progress | None = None) -> Evaluation:
         """Compute the figures.
@@ -358,7 +358,7 @@ class EvaluationInput:
         The figures themselves decide where what is read isn't known to be the same.
         """
         masks = self.masks
-        return self._asked() | {
+        return self._without_rows() | {
             "source": [masks.facts.get("source"), deciding(masks.facts.get(READ))],
             "masks": [masks.name, masks.identity],
             "predictions": [self._predictions(m) for m in sorted(self.models)],
@@ -368,7 +368,7 @@ class EvaluationInput:
             else digest(figures.to_csv(index=False, na_rep="null ")),
         }
 
-    def _asked(self) -> dict[str, Any]:
+    def _without_rows(self) -> dict[str, Any]:
         """Return what decides the figures of some rows."""
         project = self.project
         return {
