@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from engine.storage.delta_log import DeltaLeaf, read_commit
 from engine.storage.identity import delta_leaf
-from engine.storage.jvm import read_file, rows_of_files, table_bytes
+from engine.storage.jvm import read_file, rows_of_files, table_bytes, touched
 from engine.storage.lineage import Snapshot
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _IDENTITY = re.compile(r"delta:(?P<id>[^@:]+)@(?P<version>\d+):(?P<mark>\w*):(?P<columns>.*)")
 _MOST_COMMITS = 200  # that are read one by one
+_MOST_WENT = 1_000  # files that are looked for
 _MOST_OF_ALL = 0.5  # of a table's bytes, above which all rows are looked at
 _KINDS = {"add", "remove", "metaData"}
 _CHANGED = "what changed isn't known: "
@@ -90,8 +92,12 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
     bytes_of_all = max(1, table_bytes(now.df))
     if sum(size for _, size in files.came.values()) > _MOST_OF_ALL * bytes_of_all:
         return f"most of {now.name} came since version {since}"
+    if len(files.went) > _MOST_WENT:
+        return f"{len(files.went):,} files of {now.name} went since version {since}"
     if not (files.came or files.went):
         return f"{_CHANGED}no file of {now.name} came or went since version {since}"
+    if removed := _removed(spark, leaf.log.rpartition("/")[0], files.went):
+        return f"{_CHANGED}files that {now.name} had in version {since} are removed ({removed})"
     by_commit: dict[int, list[str]] = {}
     for path, (version, _) in files.came.items():
         by_commit.setdefault(version, []).append(path)
@@ -117,6 +123,24 @@ def _files(spark: SparkSession, leaf: DeltaLeaf, since: int, name: str) -> _File
             if problem := _problem(files, kind, action, version):
                 return f"{_CHANGED}{problem} in version {version} of {name}"
     return files
+
+
+def _removed(spark: SparkSession, root: str, paths: Iterable[str]) -> str | None:
+    """Return the first of some files that VACUUM has removed; None where all are there.
+
+    Parameters
+    ----------
+    root
+        The table's folder.
+    paths
+        The files, as the log names them.
+    """
+    for path in sorted(paths):
+        place = unquote(path)
+        absolute = place.startswith("/") or ":" in place.partition("/")[0]
+        if touched(spark, place if absolute else f"{root}/{place}") is None:
+            return path
+    return None
 
 
 def _actions(text: bytes) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -209,3 +209,24 @@ def test_partitions_whose_folders_have_other_names(bench, spark):
     assert "and 1 went since version" in bench.done("label_slices", project)
     rows = {r["id"]: (r["part"], r["short"]) for r in bench.read(bench.place("masks"))}
     assert rows == {i: (parts[i % 4], i < 8 or i == 9) for i in range(12)}
+
+
+def test_files_that_vacuum_removed_are_no_longer_asked_for(bench, spark):
+    bench.rows([(i, "a", i, "a") for i in range(20)], SCHEMA)
+    more = spark.createDataFrame([(i, "a" * 99, i, "a") for i in range(20, 999)], SCHEMA)
+    bench.write(more.coalesce(1), bench.source, mode="append")
+    first = {"name": "first", "where": "n < 5"}
+    project = bench.project(
+        slices=[first], metrics=["count"],
+        predictions={"m": {"table": bench.source, "columns": {"label": "n", "pred": "n"}}},
+    )  # fmt: skip
+    for job in ("label_slices", "evaluate_slices"):
+        bench.done(job, project)
+    spark.sql(f"UPDATE delta.`{bench.source}` SET n = n + 1 WHERE id < 3")
+    spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+    spark.sql(f"VACUUM delta.`{bench.source}` RETAIN 0 HOURS")
+    out = bench.done("label_slices", project)
+    assert "all rows are labelled, for what changed isn't known: files that" in out
+    assert "had in version 1 are removed (part-" in out
+    assert "all rows are evaluated, for most of" in bench.done("evaluate_slices", project)
+    assert sum(m["first"] for m in bench.masks().values()) == 5
