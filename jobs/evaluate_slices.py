@@ -60,7 +60,8 @@ def main(args: argparse.Namespace) -> None:
     n = len(data.table.ids)
     cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
     progress, note = data.progress(args.force)
-    print(note)
+    if note:
+        print(note)
     evaluation = data.measure(progress)
     with run:
         run.reads(*data.snapshots)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -61,6 +62,7 @@ from engine.storage.upsert import local_rows
 
 REPORT, _ARCHIVE, _STATES = "report.html", "report.json", "metric_states"
 _MASKS = "masks"  # the role of the mask table
+_log = logging.getLogger(__name__)
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
 
 
@@ -226,19 +228,17 @@ class EvaluationInput:
             )
 
     def progress(self, force: bool = False) -> tuple[Progress, str]:
-        """Return what is taken of the last evaluation, and a sentence that says what is evaluated.
+        """Return what is taken of the last evaluation, and what is to be said of that, if anything.
 
         Parameters
         ----------
         force
             Whether nothing is taken of it.
         """
-        every = "all rows are evaluated"
-        if force or not self._is_known:
-            return Progress(), every
-        last = read_states(self.project.file(_STATES))
+        every, file = "all rows are evaluated", self.project.file(_STATES)
+        last = None if force or not self._is_known else read_states(file)
         if last is None:
-            return Progress(), every
+            return Progress(), ""
         if last.key != self._states_key:
             return Progress(), f"{every}, for what is evaluated changed"
         changes = changes_since(last, self._tables, self.project.join_columns)
@@ -284,7 +284,12 @@ class EvaluationInput:
             return
         identities = {role: stored.identity for role, (stored, _) in self._tables.items()}
         states = MetricStates(self._states_key, identities, progress.sums.table, progress.shown)
-        write_states(self.project.file(_STATES), states)
+        try:
+            write_states(self.project.file(_STATES), states)
+        except OSError as error:  # the figures are written
+            _log.warning(
+                "the next evaluation reads all rows, for its start can't be kept: %s", error
+            )
 
     @property
     def _states_key(self) -> str:
