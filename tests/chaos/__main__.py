@@ -3,8 +3,8 @@
   python -m tests.chaos all                     all of these, in an order that the seed decides
   python -m tests.chaos exceptions              a fault at each call of each job, one session
   python -m tests.chaos kills                   SIGKILL at each call with a durable effect
-  python -m tests.chaos random --count 60       kills at random moments, of driver, JVM and workers;
-                                                in every third a second writer runs meanwhile
+  python -m tests.chaos random --count 60       kills at random moments, of driver, JVM, a worker or
+                                                an executor; in every third a second writer runs
 
 What was tried isn't tried again: ``--folder`` keeps what was done, and ``--minutes`` ends a run
 that another goes on with. ``--only CASE:N:after`` replays one trial. The last line counts trials,
@@ -37,6 +37,7 @@ from tests.chaos.seams import Fault, injected
 from tests.conftest import JAVA_OPTIONS
 
 VICTIM = "tests.chaos.victim"
+VICTIMS = ("driver", "jvm", "worker", "executor")
 KINDS = ("exceptions", "kills", "random")
 
 
@@ -89,7 +90,7 @@ class Chaos:
         """Return all trials of a kind, in order."""
         if kind == "random":
             chances = [random.Random(f"{seed} {i}") for i in range(count)]
-            who = [(c.choice(cases).name, c.choice(("driver", "jvm", "worker"))) for c in chances]
+            who = [(c.choice(cases).name, c.choice(VICTIMS)) for c in chances]
             return [
                 Trial(case, i, False, f"random-{of}-{seed}") for i, (case, of) in enumerate(who)
             ]
@@ -147,11 +148,12 @@ class Chaos:
         return self.quiet(case, durable=True)[1][trial.n - 1]
 
     def _dies_at_random(self, trial: Trial, case: Case) -> str:
-        """Kill the driver, its JVM or a worker; every third time another writer runs beside it."""
+        """Kill one of the processes; every third time another writer runs beside it."""
         chance, who = random.Random(trial.name), trial.kind.split("-")[1]
         root = trial_root(self.folder, case, trial.name)
         with contextlib.ExitStack() as stack:
-            victim = stack.enter_context(self._victim(case, root, "0", "before"))
+            master = "local-cluster[2,1,1024]" if who == "executor" else ""
+            victim = stack.enter_context(self._victim(case, root, "0", "before", master))
             two = trial.n % 3 == 0
             other = stack.enter_context(self._victim(case, root, "0", "before")) if two else None
             _wait_for(root.parent / f"{root.name}.begun", victim)
@@ -179,11 +181,11 @@ class Chaos:
 
     @contextlib.contextmanager
     def _victim(
-        self, case: Case, root: Path, n: str, when: str
+        self, case: Case, root: Path, n: str, when: str, master: str = ""
     ) -> Iterator[subprocess.Popen[bytes]]:
         file = project_file(self.folder, root, case.settings)
         victim = subprocess.Popen(
-            [sys.executable, "-m", VICTIM, str(file), case.name, n, when],
+            [sys.executable, "-m", VICTIM, str(file), case.name, n, when, master],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
@@ -211,14 +213,22 @@ def _wait_for(file: Path, victim: subprocess.Popen[bytes]) -> None:
 
 
 def _kill(driver: int, who: str) -> None:
-    """Kill a process of a job; without a worker, its JVM."""
+    """Kill a process of a job; without a worker or an executor, its JVM."""
     family = _below(driver)
     java = [pid for pid, name in family if name == "java"]
+    executors = [pid for pid in java if b"CoarseGrainedExecutorBackend" in _command(pid)]
     workers = [pid for pid, name in family if name.startswith("python") and pid != driver]
-    chosen = {"driver": [driver], "jvm": java, "worker": workers or java}[who]
-    for pid in chosen[-1:]:
+    jvm = [pid for pid in java if pid not in executors][:1]
+    chosen = {"driver": [driver], "jvm": jvm, "worker": workers, "executor": executors}[who]
+    for pid in (chosen or jvm)[-1:]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _command(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def _below(pid: int) -> list[tuple[int, str]]:

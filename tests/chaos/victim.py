@@ -9,10 +9,11 @@ from tests.chaos.cases import CASES, run_job
 from tests.chaos.seams import Fault, injected
 
 
-def main(file: str, case: str, n: str, when: str) -> int:
+def main(file: str, case: str, n: str, when: str, master: str = "") -> int:
     from engine.storage.session import open_session
 
-    spark = open_session("victim", {"spark.sql.shuffle.partitions": "2"})
+    cluster = {"spark.master": master} if master else {}
+    spark = open_session("victim", {"spark.sql.shuffle.partitions": "2"} | cluster)
     spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
     root = Path(file.rpartition(".yaml")[0]).with_suffix("")
     Path(f"{root}.begun").touch()
