@@ -80,8 +80,8 @@ bench-many: $(DEV) ## measure 1,800 slicing functions over 1.7 million rows
 bench-corpus: $(DEV) ## measure the corpus's functions, each alone, against a Python loop (30 minutes)
 	@$(BIN)/python -m tests.benchmarks.claims bench_corpus bench_corpus_spark
 
-bench-scale: $(DEV) ## measure the CPU time of both jobs over 10^7 rows and twelve functions
-	@$(BIN)/python -m tests.benchmarks.claims bench_scale
+bench-scale: $(DEV) ## measure both jobs' CPU time over 10^7 rows, and joins by ranges of the key
+	@$(BIN)/python -m tests.benchmarks.claims bench_scale bench_ranges
 
 bench-incremental: $(DEV) ## measure nights: rows that came, a function that was edited, nothing
 	@$(BIN)/python -m tests.benchmarks.claims bench_incremental
