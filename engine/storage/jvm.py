@@ -221,6 +221,13 @@ def _nothing(*_: Any) -> None:
     pass
 
 
+def java_runs() -> bool:
+    """Tell whether this process has its JVM already, of a session before."""
+    from pyspark import SparkContext  # heavy, as below
+
+    return SparkContext._gateway is not None
+
+
 def submitted_with(java_class: str) -> bool:
     """Tell whether the JVM that spark-submit started has a class."""
     from pyspark import SparkContext  # heavy, and sessions are opened by modules without Spark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -9,8 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 
 from engine.storage import tables
+from tests.chaos.seams import Fault, InjectedError, injected
 
 SCHEMA = "id int, text string, n int, part string"
 WORDS = ("buy", "hello you", "x", "some longer text", "")
@@ -34,7 +38,7 @@ class Night:
     def __init__(self, bench, seed: int, by: list[str]) -> None:
         self.bench, self.chance, self.by = bench, random.Random(seed), by
         self.slices = {"first": "length(text) < 5", "second": "n > 20"}
-        self.odd = 2
+        self.odd, self.fault = 2, None
         self.part: dict[int, str] = {}
         self.next, self.predicted = 0, 0
         bench.rows(self.rows(40), SCHEMA, by=by)
@@ -46,6 +50,7 @@ class Night:
             self.append, self.append, self.update, self.delete, self.merge, self.optimize,
             self.edit, self.add, self.drop, self.edit_function, self.nothing,
             self.predict, self.predict, self.score_again, self.forget,
+            self.recreate, self.rename, self.repartition, self.vacuum, self.restore, self.die,
         ]  # fmt: skip
 
     def sql(self, text: str) -> None:
@@ -101,12 +106,43 @@ class Night:
     def nothing(self) -> None:
         pass
 
+    def recreate(self) -> None:
+        """Drop the table, and make another in its place."""
+        shutil.rmtree(self.bench.source)
+        self.bench.rows(self.rows(9), SCHEMA, by=self.by)
+
+    def repartition(self) -> None:
+        df = self.bench.spark.read.format("delta").load(self.bench.source)
+        rows = self.bench.spark.createDataFrame(df.collect(), df.schema)
+        self.bench.write(
+            rows.repartition(self.chance.randrange(1, 4)), self.bench.source, by=self.by
+        )
+
+    def vacuum(self) -> None:
+        self.bench.spark.conf.set("spark.databricks.delta.retentionDurationCheck.enabled", "false")
+        self.sql("VACUUM {t} RETAIN 0 HOURS")
+
+    def restore(self) -> None:
+        """Take back the last commit, as far as its files are there still."""
+        history = self.bench.spark.sql(f"DESCRIBE HISTORY delta.`{self.bench.source}`")
+        last = history.agg({"version": "max"}).collect()[0][0]
+        with contextlib.suppress(Py4JJavaError, PySparkException):
+            self.sql(f"RESTORE TABLE {{t}} TO VERSION AS OF {max(0, last - 1)}")
+
+    def die(self) -> None:
+        """Let the next run fail at some call, before or after its effect."""
+        self.fault = Fault(self.chance.randrange(1, 50), self.chance.random() < 0.5)
+
     def edit(self) -> None:
         if self.slices:
             self.slices[self.chance.choice(list(self.slices))] = self.predicate()
 
     def add(self) -> None:
         self.slices[f"more_{len(self.slices)}_{self.chance.randrange(99)}"] = self.predicate()
+
+    def rename(self) -> None:
+        name = self.chance.choice(list(self.slices))
+        self.slices[f"renamed_{self.chance.randrange(999)}"] = self.slices.pop(name)
 
     def drop(self) -> None:
         if len(self.slices) > 1:
@@ -129,8 +165,12 @@ class Night:
         }  # fmt: skip
 
 
-def label(bench, root: str, settings: dict) -> str:
+def label(bench, root: str, settings: dict, fault: Fault | None = None) -> str:
     project = bench.project(**settings, root=root)
+    if fault is not None:
+        with injected(fault), contextlib.suppress(InjectedError):
+            bench.run("label_slices", project)
+            bench.run("evaluate_slices", project)
     return bench.done("label_slices", project) + bench.done("evaluate_slices", project)
 
 
@@ -180,14 +220,16 @@ def test_increments_are_what_everything_is(bench, seed, by, layout):
         # Of the first nights it is known what can be left out.
         first = {0: [night.append, night.predict], 1: [night.edit_function]}
         n = night.chance.choice((1, 1, 1, 2))
-        for step in first.get(i) or night.chance.sample(night.steps, n):
+        steps = first.get(i) or night.chance.sample(night.steps, n)
+        for step in steps:
             step()
-        out = label(bench, root, night.settings(layout))
+        out = label(bench, root, night.settings(layout), night.fault)
+        night.fault = None
         kinds |= {kind for kind in KINDS if kind in out}
         whole = str(bench.folder / f"whole_{i}")
         label(bench, whole, night.settings(layout))
         assert mask_names(bench, root) == mask_names(bench, whole), out
-        assert contents(bench, root) == contents(bench, whole), out
+        assert contents(bench, root) == contents(bench, whole), (steps, out)
         shutil.rmtree(whole)
     assert set(KINDS[:3]) <= kinds
 

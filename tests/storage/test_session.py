@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.storage.class_archive import archive
 from engine.storage.session import delta_jars, delta_package, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.spark]
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.spark]
 START = """
 from engine.storage.session import open_session
 spark = open_session("test", {"spark.sql.warehouse.dir": "%s"})
-print(spark.conf.get("spark.jars"))
+print(spark.conf.get("spark.driver.extraClassPath"))
 spark.range(3).write.format("delta").save("%s")
 print(spark.read.format("delta").load("%s").count())
 print(spark.conf.get("spark.sql.session.timeZone"))
@@ -44,12 +45,70 @@ def test_a_session_after_set_up_needs_no_network(tmp_path):
     ran = python(["-c", START % (tmp_path, table, table)], tmp_path, tmp_path / "cache")
     assert ran.returncode == 0, ran.stderr
     jars, rows, zone = ran.stdout.splitlines()
-    assert len(jars.split(",")) == 5
-    assert all("/io.delta_delta-" in jar and jar.endswith(".jar") for jar in jars.split(","))
+    assert len(jars.split(":")) == 5
+    assert all("/io.delta_delta-" in jar and jar.endswith(".jar") for jar in jars.split(":"))
     assert (rows, zone) == ("3", "UTC")
     said = [line for line in ran.stderr.lower().splitlines() if not line.startswith("picked up ")]
     for sign in ("ivy", "resolv", "repo1.maven.org", "downloading"):
         assert sign not in "\n".join(said)
+
+
+AFTER_ANOTHER = """
+from pyspark.sql import SparkSession
+from engine.errors import SetupError
+from engine.storage.session import open_session
+open_session("one").stop()
+spark = open_session("two")
+spark.range(3).write.format("delta").save("%s")
+print(spark.read.format("delta").load("%s").count())
+"""
+WITHOUT_DELTA = """
+from pyspark.sql import SparkSession
+from engine.errors import SetupError
+from engine.storage.session import open_session
+SparkSession.builder.master("local[1]").getOrCreate().stop()
+try:
+    open_session("test")
+except SetupError as error:
+    print(error)
+"""
+CLASSES = """
+import subprocess
+from engine.storage.session import open_session
+spark = open_session("test", {"spark.driver.extraJavaOptions": "-Dours=1"})
+print(spark._jvm.System.getProperty("ours"))
+options = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()
+print([o for o in options if o.startswith("-XX:SharedArchiveFile=")])
+"""
+
+
+def test_a_session_after_another(tmp_path):
+    table, cache = str(tmp_path / "table"), delta_jars()[0].parents[2]
+    ran = python(["-c", AFTER_ANOTHER % (table, table)], tmp_path, cache)
+    assert ran.stdout.splitlines()[-1:] == ["3"], ran.stderr
+    ran = python(["-c", WITHOUT_DELTA], tmp_path, cache)
+    assert ran.stdout.splitlines()[-1] == (
+        "this process has a Java already, of a Spark session without Delta Lake, and a class path "
+        "can't grow: open the first session with engine's open_session, in a new process"
+    )
+
+
+def test_java_maps_its_classes_where_they_are_kept(tmp_path):
+    """Java looks itself whether an archive is of its classes, and starts without one that isn't."""
+    ours = delta_jars()[0].parent
+    place = tmp_path / "cache" / "slice-engine" / ours.name
+    place.parent.mkdir(parents=True)
+    place.symlink_to(ours)
+    file = archive(place.parent)
+    for there in (False, True):
+        if there:
+            file.write_bytes(b"no archive")
+        ran = python(["-c", CLASSES], tmp_path, tmp_path / "cache")
+        assert ran.returncode == 0, ran.stderr
+        ours, option = ran.stdout.splitlines()
+        assert ours == "1"
+        assert option == str([f"-XX:SharedArchiveFile={file}"] if there else [])
+        assert "archive" not in ran.stderr
 
 
 def test_without_jars_and_network_one_sentence_says_what_to_run(tmp_path):
