@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from engine.storage.digest import digest
@@ -32,7 +33,10 @@ def archive(folder: Path) -> Path:
     """
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(os.path.join(home, "bin", "java") if home else "java") or ""
-    about = [os.path.realpath(java), sys.prefix, version("pyspark"), version("delta-spark")]
+    spark = find_spec("pyspark")
+    jars = Path(spark.origin).parent / "jars" if spark and spark.origin else Path()
+    since = jars.stat().st_mtime_ns if jars.is_dir() else 0  # Java compares the files' times, too
+    about = [os.path.realpath(java), str(jars), str(since), version("delta-spark")]
     return folder / f"classes-{digest(' '.join(about))[:16]}.jsa"
 
 
