@@ -140,7 +140,7 @@ def asked(monkeypatch, df, **more):
     """Return what `evaluate` gives to the scan."""
     found = []
     with monkeypatch.context() as patched:
-        patched.setattr(in_spark, "scan", lambda *a, **_: found.append(a) or 1 / 0)
+        patched.setattr(in_spark, "sums_of", lambda *a, **_: found.append(a) or 1 / 0)
         with pytest.raises(ZeroDivisionError):
             evaluate(df, **more)
     return found[0]
