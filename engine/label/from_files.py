@@ -7,7 +7,6 @@ the order of the same key, they are read beside the rows: so nothing is joined.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +21,7 @@ from engine.label.placement import PYTHON as IN_PYTHON
 from engine.label.verify import PYTHON, SAMPLED, Comparison
 from engine.plain import plain
 from engine.run.udf import FAULTS, fused_run, fused_type, sampled_run, sampled_type
-from engine.storage.files import UNREADABLE, Files, batches, files_of, unreadable
+from engine.storage.files import Files, batches, files_of, unreadable
 from engine.storage.jvm import task_limits
 from engine.storage.ranges import (
     Keyed,
@@ -38,7 +37,6 @@ from engine.workers import begin
 ROWS = 2**16  # that a worker labels at a time
 # Keys whose hash, which decides the rows that are compared, is the same in Arrow as in Spark.
 _HASHED = frozenset(("tinyint", "smallint", "int", "bigint", "boolean", "string"))
-log = logging.getLogger("engine")
 
 
 @dataclass(frozen=True)
@@ -229,12 +227,3 @@ def _comparing(comparison: Comparison) -> Callable[[pa.RecordBatch], dict[str, p
         return {SAMPLED: flag, PYTHON: run(flag, *(batch.column(c) for c in crossing))}
 
     return compare
-
-
-def not_read(error: Exception) -> bool:
-    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
-    _, there, cause = str(error).partition(UNREADABLE)
-    if there:
-        cause = cause.partition("\n")[0]
-        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
-    return bool(there)

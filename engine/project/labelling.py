@@ -16,7 +16,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
-from engine.label.from_files import Stored, labelled_from_files, not_read
+from engine.label.from_files import Stored, labelled_from_files
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
 from engine.label.suspects import looked_into
@@ -57,6 +57,7 @@ from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.attempts import one_attempt
 from engine.storage.digest import row_digest
+from engine.storage.files import unread
 from engine.storage.lineage import (
     QUARANTINED,
     READ,
@@ -490,7 +491,7 @@ class Labelling:
             except WorkerError:
                 pass  # whose fault a death is, is looked for in Spark's own tasks
             except Exception as error:  # a write that fails comes as Py4J's error
-                if not not_read(error):
+                if not unread(error):
                     raise
         with self._looked_into(df, plan):
             return self._written(run, comparison, comparison.with_faults(every), write)

@@ -8,6 +8,7 @@ itself has the same columns in a tenth of the time: docs/adr/0012 and 0030 have 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.types import DataType
 
+log = logging.getLogger("engine")
 UNREADABLE = "a worker can't read"  # how a worker's message starts
 _FOOTERS = 8  # that are read to know how many rows there are
 _LEAST = 2**22  # bytes that are worth a task
@@ -216,6 +218,15 @@ def small_rows(df: DataFrame) -> list[dict[str, Any]]:
 def unreadable(path: str, why: object) -> OSError:
     """Return the error of a file that a worker can't read as Spark does."""
     return OSError(f"{UNREADABLE} {path}: {why}")
+
+
+def unread(error: Exception) -> bool:
+    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
+    _, there, cause = str(error).partition(UNREADABLE)
+    if there:
+        cause = cause.partition("\n")[0]
+        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
+    return bool(there)
 
 
 def _batches(span: Span, files: Files, rows: int) -> Iterator[pa.RecordBatch]:

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from engine import SlicingFunction
-from engine.label.from_files import labelled_from_files, not_read
+from engine.label.from_files import labelled_from_files
 from engine.label.plan import compile_slices
 from engine.label.verify import Comparison
 from engine.masks.layout import table_form
-from engine.storage.files import unreadable
+from engine.storage.files import unread, unreadable
 
 SCHEMA = (
     "id int, text string, price decimal(8,2), day date, at timestamp, tags array<string>, "
@@ -83,6 +83,6 @@ def test_what_spark_has_to_read(table):
 
 
 def test_a_file_that_is_gone_is_a_warning(caplog):
-    assert not_read(unreadable("/x.parquet", "gone"))
+    assert unread(unreadable("/x.parquet", "gone"))
     assert "a worker can't read /x.parquet: gone; Spark reads the table instead" in caplog.text
-    assert not not_read(ValueError("else"))
+    assert not unread(ValueError("else"))

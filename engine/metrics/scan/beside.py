@@ -42,11 +42,11 @@ from engine.metrics.scan.form import Form, code_of
 from engine.plain import plain
 from engine.storage.exchange import exchanged, part_of
 from engine.storage.files import (
-    UNREADABLE,
     Files,
     batches,
     files_of,
     rows_about,
+    unread,
     unreadable,
 )
 from engine.storage.jvm import task_limits
@@ -460,15 +460,6 @@ def joined_by_workers(
         if not unread(error):
             raise
     return None
-
-
-def unread(error: Exception) -> bool:
-    """Tell whether a worker couldn't read a file, and warn that Spark reads the table then."""
-    _, there, cause = str(error).partition(UNREADABLE)
-    if there:
-        cause = cause.partition("\n")[0]
-        log.warning("%s%s; Spark reads the table instead", UNREADABLE, cause)
-    return bool(there)
 
 
 def _by_ranges(reader: JoinReader, spark: SparkSession) -> JoinReader | None:

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from engine.hashing import KeyHash
-from engine.metrics.scan.beside import Beside, JoinReader, joined_by_workers, unread
+from engine.metrics.scan.beside import Beside, JoinReader, joined_by_workers
 from engine.metrics.scan.chunks import CHUNK, Chunk, Own, chunks, reader_of
 from engine.metrics.scan.form import EvaluationSpec, Form, Scan
 from engine.metrics.scan.joined import form_of, narrowed
@@ -33,6 +33,7 @@ from engine.metrics.scan.sums import (
 from engine.metrics.scan.task import Task
 from engine.plain import plain
 from engine.run.ship import Parcel
+from engine.storage.files import unread
 from engine.storage.session import settings
 from engine.workers import begin
 
