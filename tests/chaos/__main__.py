@@ -69,7 +69,8 @@ class Chaos:
         folder.mkdir(parents=True, exist_ok=True)
         self.spark = spark or open_session("chaos", {"spark.sql.shuffle.partitions": "2"})
         self.spark.conf.set("spark.databricks.delta.snapshotPartitions", "1")
-        write_source(folder, self.spark)
+        with _silence():
+            write_source(folder, self.spark)
         self.quiets: dict[tuple[str, bool], tuple[Mapping[str, Any], list[str]]] = {}
         self.done = {
             tuple(json.loads(line)["trial"]): json.loads(line)
@@ -79,7 +80,8 @@ class Chaos:
     def quiet(self, case: Case, durable: bool) -> tuple[Mapping[str, Any], list[str]]:
         """Return what a run leaves that nothing hits, and the calls that it makes."""
         if (case.name, durable) not in self.quiets:
-            root = trial_root(self.folder, case, f"quiet-{durable}")
+            with _silence():
+                root = trial_root(self.folder, case, f"quiet-{durable}")
             file = project_file(self.folder, root, case.settings)
             with injected(Fault(durable=durable)) as fault, _silence():
                 assert run_job(file, case) == 0
