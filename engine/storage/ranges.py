@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _MOST_FILES = 2_000  # whose footers the driver reads
 _MOST_ORDERS = 8  # that a table's files are
 _MOST_READ = 2  # times that a table's rows are read, as a file may be in two ranges
 _ROWS = 2**22  # in a range, about
-_LOOKED_AT = 2**12  # rows of a table that are seen to be in order
+_LOOKED_AT, _LOOKS = 2**16, 16  # rows of an order's first group that are looked at, so many times
 _SNAP = 0.25  # of a range, within which a file's end is taken for it
 
 
@@ -173,10 +174,11 @@ def _looks_ordered(table: Keyed, order: Sequence[_Group]) -> bool:
         with pq.ParquetFile(span.path, memory_map=True) as file:
             starts = [group_start(file.metadata.row_group(g)) for g in range(file.num_row_groups)]
             at = [starts.index(span.start)]
-            first = next(file.iter_batches(_LOOKED_AT, at, [name], use_threads=False))
+            batches = islice(file.iter_batches(_LOOKED_AT, at, [name], use_threads=False), _LOOKS)
+            keys = np.concatenate([batch.column(0).to_numpy() for batch in batches])
     except (OSError, pa.ArrowException):
         return False
-    return bool((np.diff(first.column(0).to_numpy()) >= 0).all())
+    return bool((np.diff(keys) >= 0).all())
 
 
 def _cuts(groups: Sequence[_Group], n: int) -> list[Cut]:
