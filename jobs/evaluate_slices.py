@@ -59,10 +59,10 @@ def main(args: argparse.Namespace) -> None:
         return
     n = len(data.table.ids)
     cli.log.info(f"evaluating {', '.join(data.models)} on {n:,} slices of {masks.name}")
-    progress, note = data.progress(args.force)
-    if note:
-        print(note)
+    progress = data.progress(args.force)
     evaluation = data.measure(progress)
+    if progress.note:
+        print(progress.note)
     with run:
         run.reads(*data.snapshots)
         written = data.record(run, evaluation.table, stale)

@@ -202,13 +202,13 @@ class SparkRows:
 
     def _with_keys(self, keys: Sequence[Sequence[Any]]) -> DataFrame:
         """Return the joined rows that have one of some keys, of few rows of each table."""
-        masks, *models = (_where(df, self.on, keys) for df in self.sources.values())
+        masks, *models = (with_keys(df, self.on, keys) for df in self.sources.values())
         few = {m: F.broadcast(df) for m, df in zip(self.spec.models, models, strict=True)}
         return join_predictions(masks, few, self.on)
 
 
-def _where(df: DataFrame, on: Sequence[str], keys: Sequence[Sequence[Any]]) -> DataFrame:
-    """Return the rows whose keys' values are among some keys' values."""
+def with_keys(df: DataFrame, on: Sequence[str], keys: Sequence[Sequence[Any]]) -> DataFrame:
+    """Return the rows whose keys' values are among some keys' values, column by column."""
     for column, values in zip(on, keys, strict=True):
         kind = df.schema[column].dataType
         df = df.where(quoted(column).isin(*(F.lit(value).cast(kind) for value in values)))

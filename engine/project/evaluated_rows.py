@@ -10,10 +10,12 @@ from pyspark.sql import DataFrame
 
 from engine.errors import TableError
 from engine.hashing import KeyHash
+from engine.masks.checks import quoted
 from engine.masks.reader import MaskTable
 from engine.masks.splits import Split, no_split, split_sql
-from engine.metrics.in_spark import SparkRows
+from engine.metrics.in_spark import SparkRows, with_keys
 from engine.metrics.request import Selection
+from engine.metrics.scan.chunks import TEXTS
 from engine.metrics.scan.form import Scan
 from engine.metrics.scan.scan import Sums, sums_of
 from engine.metrics.scan.sums import COLUMNS, with_more
@@ -21,6 +23,10 @@ from engine.metrics.shown_rows import selected_rows
 from engine.project.metric_states import Changes, MetricStates
 
 Tables = Mapping[str, DataFrame]  # by role
+_NOT_ADDED = (
+    "all rows are evaluated, for rows changed that a ranking of a small slice or a metric of your "
+    "own had counted, or a key seems to be there twice"
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Progress:
     ----------
     last
         What the last one left; None where all rows are evaluated.
+    note
+        Which rows are evaluated and why, for people; empty where there is no last one.
     sums
         The sums of all rows.
     shown
@@ -66,6 +74,7 @@ class Progress:
     """
 
     last: Last | None = None
+    note: str = ""
     sums: Sums | None = None
     shown: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
 
@@ -92,57 +101,51 @@ class ProjectRows(SparkRows):
         """Add up all states; of rows that were evaluated before, the sums are there."""
         if self.progress.sums is not None:  # of other figures, which are asked for later
             return super().scan(hashed, replicates)
-        sums = self._sums_since(hashed, replicates)
+        last = self.progress.last
+        sums = None if last is None else self._sums_since(last, hashed, replicates)
         if sums is None:
-            self.progress.last = None
+            if last is not None:
+                last.changes.keys.unpersist()
+                self.progress.last, self.progress.note = None, _NOT_ADDED
             sums = self.sums(hashed, replicates)
         self.progress.sums = sums
         return sums.scan
 
-    def _sums_since(self, hashed: KeyHash | None, replicates: int) -> Sums | None:
+    def _sums_since(self, last: Last, hashed: KeyHash | None, replicates: int) -> Sums | None:
         """Return the sums of all rows by those of rows that changed; None where that can't be."""
-        if (last := self.progress.last) is None:
-            return None
         came = sums_of(last.now, self.spec, hashed, replicates, key=self.on)
         if came.repeats:
             return None
         went, before = None, last.before
         if any(of.gone is not None for of in last.changes.of.values()) or before.take(1):
             went = sums_of(before, self.spec, hashed, replicates, key=self.on).table
-        whole, names = last.states.sums, {*COLUMNS, *came.form.sums}
-        if not names <= set(whole.column_names):
+        whole = last.states.sums
+        if not {*COLUMNS, *came.form.sums} <= set(whole.column_names):
             return None
         table = with_more(whole, came.table, went, came.form)
         return None if table is None else Sums(table, came.form, repeats=False)
 
     def selected(self, selections: Sequence[Selection]) -> list[pd.DataFrame]:
         """Return rows that are asked for, of new ones and those shown before where that is all."""
-        known = self._known(selections)
-        others = [s for s in selections if s not in known]
-        by_selection = dict(zip(map(repr, others), super().selected(others), strict=True))
-        if known and (last := self.progress.last):
-            keys = [key for s in known for key in last.states.shown[repr(s)]]
-            there = self._with_keys([list(column) for column in zip(*keys, strict=True)])
-            few = last.now.unionByName(last.changes.others(there))
-            frames = selected_rows(few, self.spec, known)
-            by_selection |= dict(zip(map(repr, known), frames, strict=True))
-        frames = [by_selection[repr(s)] for s in selections]
-        for selection, frame in zip(selections, frames, strict=True):
-            if set(selection.key) <= set(frame.columns):
-                rows = frame[list(selection.key)].itertuples(index=False, name=None)
-                self.progress.shown[repr(selection)] = list(rows)
-        return frames
-
-    def _known(self, selections: Sequence[Selection]) -> list[Selection]:
-        """Return the selections whose rows were shown before, none of which changed since."""
-        if (last := self.progress.last) is None:
-            return []
-        known = [s for s in selections if last.states.shown.get(repr(s))]
-        keys = [key for s in known for key in last.states.shown[repr(s)]]
-        if not keys:
-            return []
-        changed = self._with_keys([list(column) for column in zip(*keys, strict=True)])
-        return [] if last.changes.among(changed).take(1) else known
+        last = self.progress.last
+        shown = {} if last is None else last.states.shown
+        known = [s for s in selections if shown.get(repr(s))]
+        keys = [*zip(*(key for s in known for key in shown[repr(s)]), strict=True)]
+        frames: dict[str, pd.DataFrame] = {}
+        # If one of them is no more, or another now, a row that nobody knows may be in its place.
+        if last is not None and keys and not with_keys(last.changes.keys, self.on, keys).take(1):
+            few = last.now.unionByName(last.changes.others(self._with_keys(keys)))
+            rows = selected_rows(few, self.spec, known)
+            frames = dict(zip(map(repr, known), rows, strict=True))
+        others = [s for s in selections if repr(s) not in frames]
+        frames |= dict(zip(map(repr, others), super().selected(others), strict=True))
+        kinds = dict(self.joined.select(*map(quoted, self.on)).dtypes)
+        if set(kinds.values()) <= TEXTS:  # a state's text has their values
+            for selection in selections:
+                keys_of = frames[repr(selection)][list(self.on)]
+                rows_of = list(keys_of.itertuples(index=False, name=None))
+                self.progress.shown[repr(selection)] = rows_of
+        return [frames[repr(s)] for s in selections]
 
     def check(self, counts: Scan, tables: Mapping[str, str], allow_missing: bool) -> None:
         """Check what the scan counted: first that each split that is wanted has rows.

@@ -227,24 +227,24 @@ class EvaluationInput:
                 "no interval (a class with state, merge and compute would be in the scan)"
             )
 
-    def progress(self, force: bool = False) -> tuple[Progress, str]:
-        """Return what is taken of the last evaluation, and what is to be said of that, if anything.
+    def progress(self, force: bool = False) -> Progress:
+        """Return what is taken of the last evaluation.
 
         Parameters
         ----------
         force
             Whether nothing is taken of it.
         """
-        every, file = "all rows are evaluated", self.project.file(_STATES)
+        every, file = "all rows are evaluated, for", self.project.file(_STATES)
         last = None if force or not self._is_known else read_states(file)
         if last is None:
-            return Progress(), ""
+            return Progress()
         if last.key != self._states_key:
-            return Progress(), f"{every}, for what is evaluated changed"
+            return Progress(note=f"{every} what is evaluated changed")
         changes = changes_since(last, self._tables, self.project.join_columns)
         if isinstance(changes, str):
-            return Progress(), f"{every}, for {changes}"
-        return Progress(Last(last, changes, partial(self._joined, changes))), str(changes)
+            return Progress(note=f"{every} {changes}")
+        return Progress(Last(last, changes, partial(self._joined, changes)), str(changes))
 
     def _joined(self, changes: Changes, of: Mapping[str, DataFrame]) -> DataFrame:
         """Return joined rows whose key changed, of tables of which some are given by role."""
@@ -293,8 +293,9 @@ class EvaluationInput:
 
     @property
     def _states_key(self) -> str:
-        """A hash of what is asked, whatever the rows are."""
-        return digest(json.dumps(self._without_rows(), sort_keys=True, default=str))
+        """A hash of what is asked, whatever the rows are, and of how sums are laid out."""
+        wanted = [self._without_rows(), self.spec.weighted, self.spec.overlap]
+        return digest(json.dumps(wanted, sort_keys=True, default=str))
 
     def measure(self, progress: Progress | None = None) -> Evaluation:
         """Compute the figures.

@@ -653,8 +653,10 @@ def _counts_since(
     ids, split
         The slices, and the split column.
     """
-    if stored is None or before is None or before.facts.get("slices") != masks.facts.get("slices"):
+    if stored is None or before is None:
         return None
+    if any(before.facts.get(fact) != masks.facts.get(fact) for fact in ("slices", "columns")):
+        return None  # other slices were counted, or by another split
     known, changes = _known_counts(stored, before, ids), row_changes(before.identity, masks)
     if not known or isinstance(changes, str):
         return None

@@ -54,8 +54,8 @@ class MetricStates:
     shown: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
 
 
-def write_states(file: Path, states: MetricStates) -> bool:
-    """Write states in place of others; return whether they are small enough to be written."""
+def write_states(file: Path, states: MetricStates) -> None:
+    """Write states in place of others; none that are too large."""
     facts = {
         "format": _FORMAT, "key": states.key, "tables": dict(states.tables),
         "shown": {wanted: [list(key) for key in keys] for wanted, keys in states.shown.items()},
@@ -67,9 +67,8 @@ def write_states(file: Path, states: MetricStates) -> bool:
     data = sink.getvalue().to_pybytes()
     if len(data) > _MOST:
         file.unlink(missing_ok=True)
-        return False
-    replace_bytes(file, hashlib.sha256(data).digest() + data)
-    return True
+    else:
+        replace_bytes(file, hashlib.sha256(data).digest() + data)
 
 
 def read_states(file: Path) -> MetricStates | None:

@@ -9,15 +9,16 @@ one of another Java or other JARs, which Java sees itself, sessions only start s
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 from engine.storage.digest import digest
+from engine.storage.java import java_path
 
 _QUIET = ("-Xlog:cds=off", "-Xlog:cds+dynamic=off")  # of an archive that isn't of these classes
 _SECONDS = 600  # that writing one may take
@@ -31,19 +32,17 @@ def archive(folder: Path) -> Path:
     folder
         The engine's cache.
     """
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which(os.path.join(home, "bin", "java") if home else "java") or ""
     spark = find_spec("pyspark")
     jars = Path(spark.origin).parent / "jars" if spark and spark.origin else Path()
     since = jars.stat().st_mtime_ns if jars.is_dir() else 0  # Java compares the files' times, too
-    about = [os.path.realpath(java), str(jars), str(since), version("delta-spark")]
+    about = [os.path.realpath(java_path() or ""), str(jars), str(since), version("delta-spark")]
     return folder / f"classes-{digest(' '.join(about))[:16]}.jsa"
 
 
 def options(folder: Path) -> list[str]:
     """Return what tells Java to map the archive; nothing where there is none."""
     file = archive(folder)
-    return [f"-XX:SharedArchiveFile={file}", *_QUIET] if file.is_file() else []
+    return [f'"-XX:SharedArchiveFile={file}"', *_QUIET] if file.is_file() else []
 
 
 def make(folder: Path, session: str) -> Path | None:
@@ -61,11 +60,13 @@ def make(folder: Path, session: str) -> Path | None:
         return file
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         fresh = Path(scratch, file.name)
-        option = f"-XX:ArchiveClassesAtExit={fresh}"
-        subprocess.run(
-            [sys.executable, "-c", session, option],
-            capture_output=True, check=False, cwd=scratch, timeout=_SECONDS,
-        )  # fmt: skip
+        option = f'"-XX:ArchiveClassesAtExit={fresh}"'
+        with suppress(subprocess.TimeoutExpired):
+            # What is captured ends with the JVM, which writes the archive after Python has ended.
+            subprocess.run(
+                [sys.executable, "-c", session, option],
+                capture_output=True, check=False, cwd=scratch, timeout=_SECONDS,
+            )  # fmt: skip
         if fresh.is_file():
             fresh.rename(file)
     return file if file.is_file() else None

@@ -75,10 +75,14 @@ def java_version(java: str) -> int | None:
     return int(version[1]) if version else None
 
 
+def java_path() -> str | None:
+    """Return the java that Spark's launcher takes: that in JAVA_HOME, else the one on PATH."""
+    home = os.environ.get("JAVA_HOME")
+    return shutil.which(os.path.join(home, "bin", "java") if home else "java")
+
+
 def check_java() -> int:
     """Return the major version of the Java that Spark will use.
-
-    Spark's launcher takes the java in JAVA_HOME, else the one on PATH.
 
     Raises
     ------
@@ -86,9 +90,9 @@ def check_java() -> int:
         If there is none.
         If it doesn't run, or isn't one of the versions that Spark can use.
     """
-    home = os.environ.get("JAVA_HOME")
-    java = shutil.which(os.path.join(home, "bin", "java") if home else "java")
+    java = java_path()
     if java is None:
+        home = os.environ.get("JAVA_HOME")
         problem = (
             f"JAVA_HOME is {home!r}, which has no bin/java: correct or unset it, or"
             if home

@@ -161,12 +161,23 @@ def task_limits(spark: SparkSession) -> tuple[int, int]:
     return spark.sparkContext.defaultParallelism, int(most)
 
 
+def is_one_process(master: str) -> bool:
+    """Tell whether tasks run in the driver's own JVM, with its classes.
+
+    Examples
+    --------
+    >>> is_one_process("local[*]"), is_one_process("local-cluster[2,1,1024]")
+    (True, False)
+    """
+    return master.startswith("local") and "cluster" not in master
+
+
 def attempts(spark: SparkSession) -> int:
     """Return how often Spark tries a task; once where it is on the driver's machine alone."""
     if not hasattr(spark, "_jsparkSession"):  # Spark Connect's own affair
         return 1
     master = spark.sparkContext.master or ""
-    if master.startswith("local") and "cluster" not in master:
+    if is_one_process(master):
         return int(master.rstrip("]").partition(",")[2] or 1)
     return int(spark.sparkContext.getConf().get("spark.task.maxFailures", "4") or 4)
 

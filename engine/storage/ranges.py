@@ -9,7 +9,7 @@ read side by side.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -27,6 +27,7 @@ _MOST_FILES = 2_000  # whose footers the driver reads
 _MOST_ORDERS = 8  # that a table's files are
 _MOST_READ = 2  # times that a table's rows are read, as a file may be in two ranges
 _ROWS = 2**22  # in a range, about
+_FEW = 2**14  # rows that one task reads as quickly as two
 _LOOKED_AT, _LOOKS = 2**16, 16  # rows of an order's first group that are looked at, so many times
 _SNAP = 0.25  # of a range, within which a file's end is taken for it
 
@@ -56,6 +57,25 @@ class Ranges:
     cuts: tuple[Cut, ...]
     tables: tuple[Files, ...]
     tasks: tuple[tuple[tuple[int, ...], ...], ...]
+
+    def rows(
+        self, at: int, read: Callable[[int, int, Cut], Iterable[pa.RecordBatch]], key: str
+    ) -> Iterator[list[list[pa.RecordBatch]]]:
+        """Yield of each table all rows of some keys of a range; as :func:`side_by_side`.
+
+        Parameters
+        ----------
+        at
+            The range.
+        read
+            Reads a task of a table's files: of both the number, and the keys that are wanted.
+        key
+            The column of the key in what is read.
+        """
+        tables = enumerate(self.tasks[at])
+        return side_by_side(
+            [[Ordered(read(i, n, self.cuts[at]), key) for n in own] for i, own in tables]
+        )
 
 
 @dataclass(frozen=True)
@@ -98,8 +118,8 @@ def in_ranges(tables: Sequence[Keyed], slots: int) -> Ranges | None:
             return None
         orders.append(own)
     rows = sum(g.rows for g in orders[0].every)
-    n = max(slots, -(-rows // _ROWS))
-    cuts = _cuts(orders[0].every, -(-n // slots) * slots)
+    n = slots * -(-rows // (_ROWS * slots))
+    cuts = _cuts(orders[0].every, min(n, -(-rows // _FEW)))
     shared = [_shared(own, cuts) for own in orders]
     for own, tasks in zip(orders, shared, strict=True):
         read = sum(g.rows for ranges in tasks for order in ranges for g in order)

@@ -23,7 +23,7 @@ from engine.arguments import flag, mapping, text
 from engine.errors import ArgumentError, EngineError, SetupError
 from engine.storage import class_archive
 from engine.storage.java import check_java
-from engine.storage.jvm import java_runs, silence, submitted_with
+from engine.storage.jvm import is_one_process, java_runs, silence, submitted_with
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -180,7 +180,7 @@ def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
             "this process has a Java already, of a Spark session without Delta Lake, and a class "
             "path can't grow: open the first session with engine's open_session, in a new process"
         )
-    if _is_one_process(wanted.get("spark.master", "local")):
+    if is_one_process(wanted.get("spark.master", "local")):
         # Java's archive has only classes of the class path that it starts with.
         wanted[_CLASS_PATH] = os.pathsep.join([*jars, *filter(None, [conf.get(_CLASS_PATH)])])
         java = [*filter(None, [conf.get(_JAVA)]), *class_archive.options(_cache())]
@@ -193,11 +193,6 @@ def _local(builder: SparkSession.Builder, conf: dict[str, str]) -> SparkSession:
     session = builder.master("local[*]").config(map=wanted).getOrCreate()
     silence(session)  # a cluster's log stays: who operates it looks for lost executors there
     return session
-
-
-def _is_one_process(master: str) -> bool:
-    """Tell whether tasks run in the driver's own JVM, with its classes."""
-    return master.startswith("local") and "cluster" not in master
 
 
 def _locale() -> str:

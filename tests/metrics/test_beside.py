@@ -14,6 +14,7 @@ from engine.metrics import in_spark
 from engine.metrics.inference import per_slice
 from engine.metrics.scan import beside, largest
 from engine.metrics.scan import scan as scan_module
+from engine.storage import ranges
 
 N = 3000
 MASKS = "id long, day string, part string, v double, a boolean, b boolean, c boolean"
@@ -106,6 +107,7 @@ def test_figures_and_rows_are_the_same(stored, monkeypatch, request, key, rows_o
     )
     ranged = []
     by_ranges = beside._by_ranges
+    monkeypatch.setattr(ranges, "_FEW", 1000)
     monkeypatch.setattr(beside, "_by_ranges", lambda *a: ranged.append(by_ranges(*a)) or ranged[-1])
     ours = everything()
     ordered = request.node.callspec.params["stored"] is not ORDERS[0] and key == ["id"]

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.storage import ranges as ranges_of_keys
 from engine.storage.files import Files, Span, batches
 from engine.storage.ranges import (
     UNORDERED,
@@ -55,7 +56,16 @@ def together(ranges):
             yield [[n for b in own for n in b.column("id").to_pylist()] for own in rows]
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.fixture(autouse=True)
+def of_few_rows(monkeypatch):
+    monkeypatch.setattr(ranges_of_keys, "_FEW", 1)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.lists(st.lists(st.integers(-500, 500), min_size=1, max_size=80), min_size=1, max_size=5),
     st.lists(st.lists(st.integers(-500, 500), min_size=1, max_size=80), min_size=1, max_size=5),

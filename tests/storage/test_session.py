@@ -96,14 +96,14 @@ def test_a_session_after_another(tmp_path):
 def test_java_maps_its_classes_where_they_are_kept(tmp_path):
     """Java looks itself whether an archive is of its classes, and starts without one that isn't."""
     ours = delta_jars()[0].parent
-    place = tmp_path / "cache" / "slice-engine" / ours.name
+    place = tmp_path / "a cache" / "slice-engine" / ours.name
     place.parent.mkdir(parents=True)
     place.symlink_to(ours)
     file = archive(place.parent)
     for there in (False, True):
         if there:
             file.write_bytes(b"no archive")
-        ran = python(["-c", CLASSES], tmp_path, tmp_path / "cache")
+        ran = python(["-c", CLASSES], tmp_path, tmp_path / "a cache")
         assert ran.returncode == 0, ran.stderr
         ours, option = ran.stdout.splitlines()
         assert ours == "1"

@@ -54,10 +54,8 @@ from engine.storage.ranges import (
     UNORDERED,
     Cut,
     Keyed,
-    Ordered,
     Ranges,
     in_ranges,
-    side_by_side,
     within,
 )
 from engine.workers import begin
@@ -294,14 +292,14 @@ class JoinReader:
     def chunks_of_ranges(self, tasks: Iterable[pa.RecordBatch]) -> Iterator[Chunk | None]:
         """Yield the rows of ranges of the key, joined by the task that reads them."""
         assert self.ranges is not None
-        which = [_MASKS, *range(len(self.models))]
         for numbers in tasks:
             for at in numbers.column(0).to_pylist():
-                cut = self.ranges.cuts[at]
-                of = zip(which, self.ranges.tasks[at], strict=True)
-                tables = [[Ordered(self.read(i, n, cut), KEY) for n in own] for i, own in of]
-                for rows in side_by_side(tables):
-                    yield from self._joined(dict(zip(which, rows, strict=True)))
+                for rows in self.ranges.rows(at, self._range_read, KEY):
+                    yield from self._joined(dict(enumerate(rows, _MASKS)))
+
+    def _range_read(self, i: int, task: int, cut: Cut) -> Iterator[pa.RecordBatch]:
+        """Yield what is joined of a range; masks are its first table."""
+        return self.read(_MASKS + i, task, cut)
 
     def _joined(self, tables: Mapping[int, list[pa.RecordBatch]]) -> Iterator[Chunk | None]:
         if not tables.get(_MASKS):  # predictions of no row
@@ -447,18 +445,16 @@ def joined_by_workers(
     if reader is None:
         return None
     ranged = None if reader.alone else _by_ranges(reader, beside.masks.sparkSession)
-    try:
-        if ranged is not None:
-            return run(ranged)
-    except PythonException as error:
-        if UNORDERED not in str(error):
-            raise
-        log.info("keys aren't in order all through: rows are exchanged")
-    try:
-        return run(reader)
-    except PythonException as error:
-        if not unread(error):
-            raise
+    for one in filter(None, (ranged, reader)):
+        try:
+            return run(one)
+        except PythonException as error:
+            if UNORDERED in str(error):
+                log.info("keys aren't in order all through: rows are exchanged")
+            elif unread(error):
+                break
+            else:
+                raise
     return None
 
 

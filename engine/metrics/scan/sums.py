@@ -151,9 +151,14 @@ def repeated(form: Form) -> pa.RecordBatch:
 
 def grouped(parts: pa.Table, form: Form) -> pa.Table:
     """Add up tasks' sums, as Spark would."""
-    sums: list[tuple[str, str]] = [(c, "sum") for c in form.sums]
-    totals = parts.group_by(list(COLUMNS)).aggregate([*sums, (PAYLOAD, "list")])
-    names = {**{f"{c}_sum": c for c in form.sums}, "payload_list": PAYLOAD}
+    return _totals(parts, form, (PAYLOAD, "list"))
+
+
+def _totals(parts: pa.Table, form: Form, *more: tuple[str, str]) -> pa.Table:
+    """Return the sums of each row, and what else is asked for of a column."""
+    wanted = [*((c, "sum") for c in form.sums), *more]
+    totals = parts.group_by(list(COLUMNS)).aggregate(wanted)
+    names = {f"{c}_{how}": c for c, how in wanted}
     return totals.rename_columns([names.get(c, c) for c in totals.column_names])
 
 
@@ -174,7 +179,8 @@ def with_more(
     """Return the sums of all rows after some came and others went; None where that isn't known.
 
     Of what was sent as bytes nothing can be taken away again: it is only known that there is none
-    of slices that were, and stay, too large for it.
+    of slices that were, and stay, too large for it. What adds up to nothing isn't there, as in a
+    scan of all rows.
 
     Parameters
     ----------
@@ -187,10 +193,7 @@ def with_more(
     if went is not None:
         less = [pc.negate(went.column(c)) for c in form.sums]
         parts.append(pa.table([*(went.column(c) for c in COLUMNS), *less], parts[0].column_names))
-    whole = pa.concat_tables(parts).group_by(list(COLUMNS))
-    totals = whole.aggregate([(c, "sum") for c in form.sums])
-    names = {f"{c}_sum": c for c in form.sums}
-    totals = totals.rename_columns([names.get(c, c) for c in totals.column_names])
+    totals = _totals(pa.concat_tables(parts), form)
     sent, less_sent = _sent(before), set() if went is None else set(_sent(went))
     for at, more in _sent(came).items():
         sent[at] = [*sent.get(at, ()), *more]
@@ -201,7 +204,10 @@ def with_more(
         payload.append(None if large else own)
         if not large and (at in less_sent or len(own or ()) > _MOST_SENT):
             return None
-    return totals.append_column(PAYLOAD, pa.array(payload, pa.list_(pa.binary())))
+    some = np.any([totals.column(c).to_numpy() for c in form.sums], axis=0)
+    some |= np.array([bool(own) for own in payload], bool)
+    whole = totals.append_column(PAYLOAD, pa.array(payload, pa.list_(pa.binary())))
+    return whole.filter(pa.array(some))
 
 
 def _sent(table: pa.Table) -> dict[tuple[Any, ...], list[bytes | None]]:
