@@ -1,8 +1,9 @@
 """Rows that workers read from a table's files, labelled where they were read.
 
 What comes out is what :meth:`Comparison.with_faults` gives over the same rows, but for columns that
-nobody reads afterwards: so texts never pass the JVM. Where the masks that are there already are in
-the order of the same key, they are read beside the rows: so nothing is joined.
+nobody reads afterwards: so texts that Python alone reads never pass the JVM. Where the masks that
+are there already are in the order of the same key, they are read beside the rows: so nothing is
+joined.
 """
 
 from __future__ import annotations
@@ -15,21 +16,18 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import BooleanType, StructField, StructType
 
-from engine.compile.tiers import Tier
 from engine.hashing import KeyHash
-from engine.label.placement import PYTHON as IN_PYTHON
 from engine.label.verify import PYTHON, SAMPLED, Comparison
 from engine.plain import plain
 from engine.run.udf import FAULTS, fused_run, fused_type, sampled_run, sampled_type
 from engine.storage.files import Files, batches, files_of, unreadable
 from engine.storage.jvm import task_limits
 from engine.storage.ranges import (
+    Cut,
     Keyed,
-    Ordered,
     Ranges,
     in_key_order,
     in_ranges,
-    side_by_side,
     within,
 )
 from engine.workers import begin
@@ -55,31 +53,49 @@ class Stored:
     names: Mapping[str, str]
 
 
+Beside = Mapping[str, pa.Array]  # another table's columns, by name
+
+
 @dataclass(frozen=True)
-class _Tasks:
-    """What tasks read: the rows' files; or ranges of the key, and beside them another table.
+class _Alone:
+    """Tasks that read the rows' files."""
+
+    files: Files
+
+    @property
+    def n(self) -> int:
+        """How many tasks there are."""
+        return len(self.files.tasks)
+
+    def rows(self, task: int) -> Iterator[tuple[pa.RecordBatch, Beside]]:
+        """Yield a task's rows, and nothing beside them."""
+        yield from ((batch, {}) for batch in batches(self.files, task, ROWS))
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Tasks that read ranges of the key, of the rows and of another table.
 
     Attributes
     ----------
-    files, ranges
-        The rows' files, or how they and the other table are read; one of both.
+    ranges
+        How both are read.
     key
         The column of the key.
     names
         The other table's columns to their names beside rows.
     """
 
-    files: Files | None
-    ranges: Ranges | None = None
-    key: str = ""
-    names: Mapping[str, str] | None = None
+    ranges: Ranges
+    key: str
+    names: Mapping[str, str]
 
     @property
     def n(self) -> int:
         """How many tasks there are."""
-        return len(self.files.tasks if self.files else self.ranges.cuts if self.ranges else ())
+        return len(self.ranges.cuts)
 
-    def rows(self, task: int) -> Iterator[tuple[pa.RecordBatch, Mapping[str, pa.Array]]]:
+    def rows(self, task: int) -> Iterator[tuple[pa.RecordBatch, Beside]]:
         """Yield a task's rows, and columns of the other table beside them.
 
         Raises
@@ -87,44 +103,27 @@ class _Tasks:
         OSError
             If the other table has other keys.
         """
-        if self.files is not None:
-            yield from ((batch, {}) for batch in batches(self.files, task, ROWS))
-        if self.ranges is None:
-            return
-        tables = [
-            [Ordered(self._read(files, n, task), self.key) for n in self.ranges.tasks[task][i]]
-            for i, files in enumerate(self.ranges.tables)
-        ]
-        for own, other in side_by_side(tables):
-            there = pa.Table.from_batches(other, None if other else _EMPTY).combine_chunks()
-            first = 0
+        for own, other in self.ranges.rows(task, self._read, self.key):
+            if not np.array_equal(self._keys(own), self._keys(other)):
+                raise unreadable("the masks beside rows", "their keys are others")
+            there, first = pa.Table.from_batches(other), 0
             for batch in pa.Table.from_batches(own).combine_chunks().to_batches():
-                beside = there.slice(first, batch.num_rows)
+                part = there.slice(first, batch.num_rows).combine_chunks()
                 first += batch.num_rows
-                if self.key not in beside.column_names or not _alike(
-                    batch.column(self.key), beside.column(self.key)
-                ):
-                    raise unreadable("the masks beside rows", "their keys are others")
-                yield (
-                    batch,
-                    {
-                        name: beside.column(c).combine_chunks()
-                        for c, name in (self.names or {}).items()
-                    },
-                )
+                yield batch, {name: _one(part.column(c)) for c, name in self.names.items()}
 
-    def _read(self, files: Files, n: int, task: int) -> Iterator[pa.RecordBatch]:
-        assert self.ranges is not None
-        for batch in batches(files, n, ROWS):
-            yield within(batch, self.key, self.ranges.cuts[task])
+    def _keys(self, rows: Sequence[pa.RecordBatch]) -> np.ndarray:
+        keys = (batch.column(self.key).to_numpy(zero_copy_only=False) for batch in rows)
+        return np.concatenate([np.empty(0, np.int64), *keys])
+
+    def _read(self, i: int, n: int, cut: Cut) -> Iterator[pa.RecordBatch]:
+        for batch in batches(self.ranges.tables[i], n, ROWS):
+            yield within(batch, self.key, cut)
 
 
-_EMPTY = pa.schema([])
-
-
-def _alike(one: pa.Array, other: pa.ChunkedArray) -> bool:
-    a, b = one.to_numpy(zero_copy_only=False), other.to_numpy()
-    return len(a) == len(b) and bool((a == b).all())
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
 def labelled_from_files(
@@ -132,7 +131,8 @@ def labelled_from_files(
 ) -> DataFrame | None:
     """Return labelled rows that workers read themselves; None where Spark has to read them.
 
-    Spark has to where it runs slices itself, and where :func:`.files_of` says so.
+    Spark has to where it runs all slices, and where :func:`.files_of` says so. Of slices that it
+    runs beside others the columns come along, for it keeps the order in which they come.
 
     Parameters
     ----------
@@ -147,38 +147,40 @@ def labelled_from_files(
         beside the rows.
     """
     plan, key, kinds = comparison.plan, comparison.key, dict(df.dtypes)
-    alone = set(plan.tiers.values()) <= {*IN_PYTHON, Tier.MASKS} and not plan.native_faults
     hashed = not comparison.slices or all(kinds.get(c) in _HASHED for c in key)
-    wanted = list(dict.fromkeys([*columns, *key, *plan.crossing]))
-    if not (alone and hashed and plan.python_sfs and set(wanted) <= kinds.keys()) or plan.decoders:
+    if not (hashed and plan.python_sfs) or plan.decoders or len(kinds) < len(df.columns):
         return None
-    if len(set(df.columns)) < len(df.columns) or (files := files_of(df, wanted)) is None:
+    if (of_spark := plan.columns_of_spark(df)) is None:
         return None
-    carried = list(dict.fromkeys([*columns, *key]))
+    carried = list(dict.fromkeys([*columns, *key, *sorted(of_spark)]))
+    wanted = list(dict.fromkeys([*carried, *plan.crossing]))
+    if not set(wanted) <= kinds.keys() or (files := files_of(df, wanted)) is None:
+        return None
     schema = StructType([StructField(c, df.schema[c].dataType, True, df.schema[c].metadata)
                          for c in carried])  # fmt: skip
     schema = schema.add(FAULTS, fused_type(comparison.bits_of_udf))
     if comparison.slices:
         bits = comparison.bits_of_slices
         schema = schema.add(SAMPLED, BooleanType()).add(PYTHON, sampled_type(bits))
-    tasks = _alone(files, key) if beside is None else _beside(df, files, key, beside)
+    tasks = _alone(files, key) if beside is None else _together(df, files, key, beside)
     if tasks is None:
         return None
-    for c, name in (tasks.names or {}).items():
-        assert beside is not None
-        schema = schema.add(name, beside.df.schema[c].dataType)
+    if beside is not None:
+        for c, name in beside.names.items():
+            schema = schema.add(name, beside.df.schema[c].dataType)
     numbers = df.sparkSession.range(0, tasks.n, 1, tasks.n)
-    masked = numbers.mapInArrow(_labelling(comparison, tasks, carried), schema)
+    read = numbers.mapInArrow(_labelling(comparison, tasks, carried), schema)
+    masked = plan.with_unreadable(read)
     return comparison.checked(masked) if comparison.slices else masked
 
 
-def _alone(files: Files, key: Sequence[str]) -> _Tasks:
+def _alone(files: Files, key: Sequence[str]) -> _Alone:
     """Return how rows are read: in the order of the key, as far as files have one."""
     column = next((c for c in key if pa.types.is_integer(files.columns[c])), None)
-    return _Tasks(files if column is None else in_key_order(Keyed(files, column)))
+    return _Alone(files if column is None else in_key_order(Keyed(files, column)))
 
 
-def _beside(df: DataFrame, files: Files, key: Sequence[str], stored: Stored) -> _Tasks | None:
+def _together(df: DataFrame, files: Files, key: Sequence[str], stored: Stored) -> _Together | None:
     """Return how rows and a table of the same keys are read; None where keys have no order."""
     if len(key) != 1:
         return None
@@ -187,11 +189,11 @@ def _beside(df: DataFrame, files: Files, key: Sequence[str], stored: Stored) -> 
         return None
     slots, _ = task_limits(df.sparkSession)
     ranges = in_ranges([Keyed(of, *key) for of in (files, others)], slots)
-    return None if ranges is None else _Tasks(None, ranges, key[0], stored.names)
+    return None if ranges is None else _Together(ranges, key[0], stored.names)
 
 
 def _labelling(
-    comparison: Comparison, read: _Tasks, carried: Sequence[str]
+    comparison: Comparison, read: _Alone | _Together, carried: Sequence[str]
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return what a task does: of its number it makes labelled rows."""
     plan, plainly = comparison.plan, plain()

@@ -67,6 +67,7 @@ from engine.slicing.fingerprint.identity import fingerprint
 from engine.slicing.functions import SlicingFunction, functions
 from engine.slicing.ids import check_ids
 from engine.slicing.slices import SliceKind, check_local, joined
+from engine.storage.scanned import columns_read
 from engine.storage.session import ZONE
 from engine.words import WORD
 
@@ -222,16 +223,27 @@ class MaskPlan(Placement):
         more
             Further columns: UDFs among them go with ours to one worker.
         """
-        if self._native and self.schema is not None:
-            trees = [self._tree(s) for s in self._native]
-            df = df.withColumns(
-                {name: F.expr(sql) for name, sql in unreadable_columns(trees, self.schema).items()}
-            )
+        df = self.with_unreadable(df)
         if self._kernel_ids:
             udf = fused_udf(self.kernel, self.crossing, self.udf_bits(bits), self.limits)
             inputs = [self.input(c) for c in self.crossing] or [F.lit(True)]
             more = {FAULTS: udf(*inputs), **more}
         return df.withColumns(dict(more)) if more else df
+
+    def with_unreadable(self, df: DataFrame) -> DataFrame:
+        """Return ``df`` with columns that say which values slices that Spark runs can't read."""
+        if not self._native or self.schema is None:
+            return df
+        unreadable = unreadable_columns(map(self._tree, self._native), self.schema)
+        return df.withColumns({name: F.expr(sql) for name, sql in unreadable.items()})
+
+    def columns_of_spark(self, df: DataFrame) -> frozenset[str] | None:
+        """Return the columns of a table that slices which Spark runs need; as ``columns_read``."""
+        ids = [s for s in self.all_sfs if self.tiers[s] is Tier.SPARK]
+        written = [predicate(self.all_sfs[s]) for s in ids if self.candidates[s].tree is None]
+        read = columns_read(df.select(*written)) if written else frozenset()
+        lifted = (self.candidates[s].columns for s in ids if self.candidates[s].tree is not None)
+        return None if read is None else read.union(*lifted)
 
     def input(self, column: str) -> SparkColumn:
         """Return a column as it crosses to Python."""

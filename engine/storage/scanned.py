@@ -24,6 +24,7 @@ _SCHEME = "file:"
 _DELTA = ("DeltaParquetFileFormat", "PreparedDeltaFileIndex")
 _PARQUET = ("ParquetFileFormat", "InMemoryFileIndex")
 _VECTORS = "deletionVectors"
+_FILE_OF_ROW = "input_file_"
 # A partition's text as its value; other types' texts are Spark's to read.
 _VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
     "string": str, "tinyint": int, "smallint": int, "int": int, "bigint": int,
@@ -96,6 +97,23 @@ def scanned(df: DataFrame, columns: Mapping[str, str]) -> Scanned | None:
         return None
     whole = _whole_files(df, relation.location())
     return Scanned(whole, {c: c for c in columns}) if whole else None
+
+
+def columns_read(df: DataFrame) -> frozenset[str] | None:
+    """Return which columns of the rows under a projection it reads.
+
+    None where it reads where a row is stored, too, which only Spark's own scan tells.
+    """
+    if not is_classic(df):
+        return None
+    plan = query(df).analyzed()
+    there = [str(name) for name in plan.child().schema().fieldNames()]
+    columns = {**{name.lower(): name for name in there}, **{name: name for name in there}}
+    named = [str(a.name()) for a in items(plan.references().iterator())]  # as they were written
+    read = [columns.get(name, columns.get(name.lower())) for name in named]
+    if _FILE_OF_ROW in str(plan.expressions().toString()) or None in read:
+        return None
+    return frozenset(filter(None, read))
 
 
 def _whole_files(df: DataFrame, index: Any) -> list[Piece]:

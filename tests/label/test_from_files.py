@@ -6,11 +6,13 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from pyspark.sql import functions as F
 
 from engine import SlicingFunction
 from engine.label.from_files import labelled_from_files
 from engine.label.plan import compile_slices
 from engine.label.verify import Comparison
+from engine.masks.coverage import coverage
 from engine.masks.layout import table_form
 from engine.storage.files import unread, unreadable
 
@@ -49,11 +51,20 @@ def table(spark, tmp_path):
     return spark.read.format("delta").load(str(tmp_path / "t"))
 
 
+OF_SPARK = [
+    SlicingFunction("sql", sql="length(Text) > 6 AND part = 'p1' AND place.n < 7"),
+    SlicingFunction("column", lambda: F.size("tags") > 1),
+]
+HERE = {"tier": "arrow"}
+BOTH = {"tiers": {"raises": "row", "long_text": "spark", "dear": "arrow"}}
+
+
 @pytest.mark.parametrize("layout", ["boolean", "packed"])
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_the_same_rows(table, layout, share):
-    plan = compile_slices(SFS, table.schema, tier="arrow")
-    form = table_form(["id", "part", "price"], SFS, dict.fromkeys(plan.ids, ""), layout, None, "")
+@pytest.mark.parametrize(("sfs", "where"), [(SFS, HERE), ([*SFS, *OF_SPARK], BOTH)])
+def test_the_same_rows(table, layout, share, sfs, where):
+    plan = compile_slices(sfs, table.schema, **where)
+    form = table_form(["id", "part", "price"], sfs, dict.fromkeys(plan.ids, ""), layout, None, "")
     bits = form.places or {s: i for i, s in enumerate(plan.ids)}
     comparison = Comparison(plan, bits, ("id",), share, 3)
     masked = labelled_from_files(comparison, table, form.columns)
@@ -64,6 +75,7 @@ def test_the_same_rows(table, layout, share):
     rows, faults = (d.orderBy("id").collect() for d in (ours, theirs))
     assert rows == faults
     assert len(rows) == 500
+    assert all(0 < c.n_in < 500 for c in coverage(ours, plan.ids, None))
     both = (masked, comparison.with_faults(table))
     counts = [d.selectExpr("count(_slices._fault) AS n").first()["n"] for d in both]
     assert counts == [100, 100]
@@ -76,7 +88,10 @@ def test_what_spark_has_to_read(table):
         return labelled_from_files(Comparison(plan, bits, key, 0.5), df, ["id"])
 
     assert of(SFS[:1], tier="arrow") is not None
-    assert of([SlicingFunction("sql", sql="id > 3")]) is None
+    assert of([*SFS[:1], *OF_SPARK], tiers={"long_text": "arrow"}) is not None
+    assert of(OF_SPARK) is None
+    file = SlicingFunction("file", lambda: F.input_file_name() != "")
+    assert of([*SFS[:1], file], tiers={"long_text": "arrow"}) is None
     assert of(SFS[:1], tier="spark") is None
     assert of(SFS[:1], table.where("id > 3"), tier="arrow") is None
     assert of(SFS[:1], key=("day",), tier="arrow") is None  # decides which rows are compared
