@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.masks.checks import check_columns
@@ -55,6 +54,7 @@ from engine.project.stale import StaleModel
 from engine.report.archive import archived, of_archive
 from engine.report.sections import Section
 from engine.storage.digest import digest
+from engine.storage.few_rows import rows_with
 from engine.storage.lineage import READ, Snapshot, Written, deciding
 from engine.storage.runs import Runs
 from engine.storage.texts import replace_text
@@ -178,7 +178,7 @@ class EvaluationInput:
         stored = self.runs.find(self.project.place("metrics")) if sections else None
         if sections is None or stored is None:
             return None
-        there = stored.df.where(F.col("run_id") == self._run_id(None)).take(1)
+        there = rows_with(stored.df, ["run_id"], {"run_id": self._run_id(None)})
         return Earlier(stored, sections) if there else None
 
     def write_report(self, page: str, sections: Sequence[Section]) -> Path:

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 from pyspark.sql import DataFrame, Observation
-from pyspark.sql import functions as F  # noqa: N812
 
 import engine
 from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
@@ -57,6 +56,7 @@ from engine.slicing.functions import SlicingFunction
 from engine.storage import tables
 from engine.storage.attempts import one_attempt
 from engine.storage.digest import row_digest
+from engine.storage.few_rows import rows_with
 from engine.storage.files import unread
 from engine.storage.lineage import (
     QUARANTINED,
@@ -677,9 +677,10 @@ def _known_counts(stored: Snapshot, masks: Snapshot, ids: Sequence[str]) -> list
     """Return what the coverage table has of a mask table; nothing where it lacks a slice."""
     if "mask_identity" not in stored.df.columns:  # an earlier version of the engine made it
         return []
-    of = stored.df.where(F.col("mask_identity") == masks.identity)
-    rows = of.select("slice", "split", "n_rows", "n_in", "n_null").collect()
-    counts = {(r["split"], r["slice"]): Coverage(*r) for r in rows}
+    rows = rows_with(
+        stored.df, ("slice", "split", "n_rows", "n_in", "n_null"), {"mask_identity": masks.identity}
+    )
+    counts = {(split, s): Coverage(s, split, *numbers) for s, split, *numbers in rows}
     splits = [split for (split,), _ in by_split({(split,): None for split, _ in counts})]
     whole = counts.keys() >= {(split, s) for split in splits for s in ids}
     return [counts[split, s] for s in ids for split in splits] if whole else []

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from heapq import heapreplace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ UNREADABLE = "a worker can't read"  # how a worker's message starts
 _FOOTERS = 8  # that are read to know how many rows there are
 _LEAST = 2**22  # bytes that are worth a task
 _READ = 2**27  # bytes that are read at a time, about; large reads are quicker
-_SCALARS = frozenset(
+SCALARS = frozenset(
     ("tinyint", "smallint", "int", "bigint", "float", "double", "boolean", "string", "binary",
      "date", "timestamp", "timestamp_ntz")
 )  # fmt: skip
@@ -86,7 +87,9 @@ class Files:
     names: Mapping[str, str] | None = None
 
 
-def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
+def files_of(
+    df: DataFrame, columns: Sequence[str], values: Mapping[str, Any] = MappingProxyType({})
+) -> Files | None:
     """Return the files whose rows are a DataFrame's; None where Spark has to read it.
 
     Spark has to where the DataFrame is more than the rows of a table of Delta or Parquet, or of
@@ -99,12 +102,14 @@ def files_of(df: DataFrame, columns: Sequence[str]) -> Files | None:
         The rows.
     columns
         Those of its columns that are read.
+    values
+        Column to the value of all rows that are wanted; others may be left out.
     """
     kinds = {f.name: f.dataType for f in df.schema}
     arrow = {c: arrow_kind(kinds[c]) if c in kinds else None for c in columns}
     if plain() or any(kind is None or "." in c for c, kind in arrow.items()):
         return None
-    table = scanned(df, {c: kinds[c].simpleString() for c in columns})
+    table = scanned(df, {c: kinds[c].simpleString() for c in columns}, values)
     if table is None:
         return None
     sizes = {piece.path: piece.size for piece in table.pieces}
@@ -136,7 +141,7 @@ def arrow_kind(kind: DataType) -> pa.DataType | None:
         parts = [kind.keyType, kind.valueType]
     elif isinstance(kind, StructType):
         parts = [f.dataType for f in kind]
-    elif not isinstance(kind, DecimalType) and kind.simpleString() not in _SCALARS:
+    elif not isinstance(kind, DecimalType) and kind.simpleString() not in SCALARS:
         return None
     return to_arrow_type(kind) if all(arrow_kind(part) is not None for part in parts) else None
 
@@ -198,21 +203,6 @@ def batches(files: Files, task: int, rows: int) -> Iterator[pa.RecordBatch]:
             yield from _batches(span, files, rows)
         except (OSError, pa.ArrowException) as error:
             raise unreadable(span.path, error) from error
-
-
-def small_rows(df: DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a small table; no Spark job runs where its files are here.
-
-    Times have a zone then, and otherwise are in the machine's.
-    """
-    try:
-        files = files_of(df, df.columns)
-        if files is not None:
-            tasks = range(len(files.tasks))
-            return [row for t in tasks for b in batches(files, t, 2**10) for row in b.to_pylist()]
-    except OSError:
-        pass  # Spark reads it, or says what is wrong
-    return [row.asDict(recursive=True) for row in df.collect()]
 
 
 def unreadable(path: str, why: object) -> OSError:

@@ -21,7 +21,16 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from engine.storage.delta_log import DeltaLeaf, delta_identity, last_change, leaf_of
 from engine.storage.digest import digest
-from engine.storage.jvm import class_name, file_system, is_a, is_classic, items, query, sha256
+from engine.storage.jvm import (
+    OF_FILES,
+    class_name,
+    file_system,
+    is_a,
+    is_classic,
+    items,
+    query,
+    sha256,
+)
 from engine.storage.session import meaning
 
 CONTENT = 2**30  # bytes of files that are identified by their content
@@ -34,7 +43,6 @@ _DECIDED = {
     "RebalancePartitions", "Repartition", "RepartitionByExpression", "ResolvedHint", "Sort",
     "SubqueryAlias", "Union", "View", "Window", "WithCTE",
 }  # fmt: skip
-_OF_FILES = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"
 _NO_VERSION = "of which Spark knows no version"
 _SOURCES = {"JDBCRelation": "a table by JDBC"}
 _UNDECIDED = {
@@ -111,7 +119,7 @@ def plan_identity(df: DataFrame, name: str) -> Identity:
     names: list[str] = []
     parts += [_view(node) for node in nodes if class_name(node) == "View"]
     for relation in (n.relation() for n in nodes if class_name(n) == "LogicalRelation"):
-        if not is_a(df.sparkSession, relation, _OF_FILES):
+        if not is_a(df.sparkSession, relation, OF_FILES):
             kind = class_name(relation)
             reasons.append(f"reads {_SOURCES.get(kind, kind)}, {_NO_VERSION}")
         elif class_name(relation.location()) == _DELTA_INDEX:

@@ -5,13 +5,17 @@ No other file reaches for the JVM by a session, a context or a DataFrame; a test
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from engine.sql import text_sql
-
+OF_FILES = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"  # Delta's are below it
 _FEW = 20  # failures of a stage, of which one is enough
+_OF_FILE = frozenset(
+    ("path", "partitionValues", "size", "modificationTime", "dataChange", "stats", "tags",
+     "deletionVector", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -99,31 +103,41 @@ def read_file(spark: SparkSession, path: str) -> bytes | None:
         return bytes(stream.readAllBytes())
 
 
-def rows_of_files(df: DataFrame, paths: Sequence[str]) -> DataFrame | None:
-    """Return the rows of some of a Delta table's files, of the version that a DataFrame reads.
-
-    None where that version doesn't have all of them by these names.
+def rows_of_files(df: DataFrame, files: Sequence[Mapping[str, Any]]) -> DataFrame:
+    """Return the rows of some files that a Delta table has, or had, as rows of a DataFrame's table.
 
     Parameters
     ----------
     df
-        The table, at a version.
-    paths
-        The files, as the version's log names them.
+        The table.
+    files
+        What the table's log says of the files.
     """
     from pyspark.sql.classic.dataframe import DataFrame as ClassicDataFrame  # no other has files
 
     spark, snapshot = df.sparkSession, _delta_snapshot(df)
-    named = ", ".join(map(text_sql, paths))
-    files = snapshot.allFiles().filter(f"path IN ({named})").collectAsList()
-    if files.size() != len(paths):
-        return None
     java = _jvm(spark)
+    added = java.java.util.ArrayList()
+    for file in files:
+        added.add(_added(spark, file))
     rows = snapshot.deltaLog().createDataFrame(
-        snapshot, java.org.apache.spark.api.python.PythonUtils.toSeq(files), False,
+        snapshot, java.org.apache.spark.api.python.PythonUtils.toSeq(added), False,
         java.scala.Option.empty(),
     )  # fmt: skip
     return ClassicDataFrame(rows, spark)
+
+
+def deletion_vector(spark: SparkSession, file: Mapping[str, Any]) -> Any:
+    """Return a file's deletion vector, as Delta has it, by what its table's log says of it."""
+    return _added(spark, file).deletionVector()
+
+
+def _added(spark: SparkSession, file: Mapping[str, Any]) -> Any:
+    """Return a file as Delta has it."""
+    about = {"modificationTime": 0, "dataChange": True, "partitionValues": {}, **file}
+    known = {k: v for k, v in about.items() if k in _OF_FILE and v is not None}
+    actions = _jvm(spark).org.apache.spark.sql.delta.actions
+    return getattr(getattr(actions, "Action$"), "MODULE$").fromJson(json.dumps({"add": known}))
 
 
 def table_bytes(df: DataFrame) -> int:

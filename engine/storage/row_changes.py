@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from engine.storage.delta_files import Action
 from engine.storage.delta_log import DeltaLeaf, read_commit
 from engine.storage.identity import delta_leaf
 from engine.storage.jvm import read_file, rows_of_files, table_bytes, touched
@@ -59,11 +59,22 @@ class RowChanges:
 
 @dataclass
 class _Files:
-    """Files that came, with the commit and their bytes, and those that went."""
+    """What the log says of files that came, of those that went, and which OPTIMIZE wrote.
 
-    came: dict[str, tuple[int, int]] = field(default_factory=dict)
-    went: set[str] = field(default_factory=set)
+    Attributes
+    ----------
+    came
+        Path to the version in which a file came, and what the log says of it.
+    went
+        Path to what the log says of a file that went.
+    moved, left
+        Files that OPTIMIZE wrote, and those that came and that it took rows from.
+    """
+
+    came: dict[str, tuple[int, Action]] = field(default_factory=dict)
+    went: dict[str, Action] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
 
 
 def row_changes(before: str, now: Snapshot) -> RowChanges | str:
@@ -89,24 +100,20 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
     files = _files(spark, leaf, since, now.name)
     if isinstance(files, str):
         return files
-    bytes_of_all = max(1, table_bytes(now.df))
-    if sum(size for _, size in files.came.values()) > _MOST_OF_ALL * bytes_of_all:
+    bytes_of_all = max(1, _bytes(spark, leaf) or table_bytes(now.df))
+    if sum(int(add["size"]) for _, add in files.came.values()) > _MOST_OF_ALL * bytes_of_all:
         return f"most of {now.name} came since version {since}"
     if len(files.went) > _MOST_WENT:
         return f"{len(files.went):,} files of {now.name} went since version {since}"
     if not (files.came or files.went):
         return f"{_CHANGED}no file of {now.name} came or went since version {since}"
-    if removed := _removed(spark, leaf.log.rpartition("/")[0], files.went):
+    if removed := _removed(spark, leaf.log.rpartition("/")[0], [*files.went, *files.left]):
         return f"{_CHANGED}files that {now.name} had in version {since} are removed ({removed})"
-    by_commit: dict[int, list[str]] = {}
-    for path, (version, _) in files.came.items():
-        by_commit.setdefault(version, []).append(path)
-    came = [_rows(now, version, paths) for version, paths in by_commit.items()]
-    gone = _rows(now, since, sorted(files.went)) if files.went else None
-    there = [rows for rows in came if rows is not None]
-    if len(there) < len(came) or (files.went and gone is None):
-        return f"{_CHANGED}files of {now.name} have other names in its versions than in its log"
-    both = reduce(lambda a, b: a.unionByName(b), there) if there else None
+    if any("partitionValues" not in gone for gone in files.went.values()):
+        return f"{_CHANGED}the log of {now.name} doesn't say of which partition its files were"
+    came = [add for _, add in files.came.values()]
+    both = rows_of_files(now.df, came) if came else None
+    gone = rows_of_files(now.df, list(files.went.values())) if files.went else None
     counts = len(files.came), len(files.went)
     return RowChanges(since, both, gone, counts, _at(now, since))
 
@@ -123,6 +130,15 @@ def _files(spark: SparkSession, leaf: DeltaLeaf, since: int, name: str) -> _File
             if problem := _problem(files, kind, action, version):
                 return f"{_CHANGED}{problem} in version {version} of {name}"
     return files
+
+
+def _bytes(spark: SparkSession, leaf: DeltaLeaf) -> int:
+    """Return how many bytes a version's files have, as its checksum says; 0 without one."""
+    text = read_file(spark, f"{leaf.log}/{leaf.version:020d}.crc")
+    try:
+        return int(json.loads(text or b"{}")["tableSizeBytes"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _removed(spark: SparkSession, root: str, paths: Iterable[str]) -> str | None:
@@ -151,11 +167,6 @@ def _actions(text: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield kind, action
 
 
-def _rows(table: Snapshot, version: int, paths: Sequence[str]) -> DataFrame | None:
-    """Return the rows of some of a table's files at a version; None where it lacks one."""
-    return rows_of_files(_at(table, version), paths)
-
-
 def _at(table: Snapshot, version: int) -> DataFrame:
     """Return a table's rows at a version."""
     reader = table.df.sparkSession.read.option("versionAsOf", version)
@@ -169,13 +180,15 @@ def _problem(files: _Files, kind: str, action: dict[str, Any], version: int) -> 
         return "columns or properties were changed"
     path, changes = str(action["path"]), bool(action.get("dataChange", True))
     if kind == "add" and changes:
-        files.came[path] = (version, int(action.get("size", 0)))
+        files.came[path] = (version, action)
     elif kind == "add":
         files.moved.add(path)
+    elif not changes and path in files.came:
+        files.left.add(path)
     elif changes and path in files.moved:
         return "rows were changed in a file that OPTIMIZE had made"
-    elif changes and files.came.get(path, (version, 0))[0] < version:
+    elif changes and files.came.get(path, (version, {}))[0] < version:
         return "rows were changed that had come"
     elif changes:
-        files.went.add(path)
+        files.went[path] = action
     return ""

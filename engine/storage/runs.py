@@ -21,9 +21,10 @@ from engine.errors import MeanwhileError
 from engine.storage import tables
 from engine.storage.acceptance import Acceptance
 from engine.storage.delta_log import alone
-from engine.storage.files import small_rows
+from engine.storage.few_rows import small_rows
 from engine.storage.lineage import Snapshot
 from engine.storage.place import Place
+from engine.storage.session import FOR_FEW_ROWS, settings
 from engine.storage.upsert import local_rows
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Runs:
                 "txnVersion": str(first),
                 "mergeSchema": "true",
             }
-            with alone(self.place, new=False):
+            with alone(self.place, new=False), settings(self.spark, FOR_FEW_ROWS):
                 writer = df.coalesce(1).write.format("delta").mode("append").options(**options)
                 self.place.save(writer)
         except MeanwhileError:

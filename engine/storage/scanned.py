@@ -11,19 +11,32 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from engine.storage.deletion_vectors import DeletionVector
-from engine.storage.jvm import class_name, is_classic, items, lines, query
+from engine.storage.delta_files import Action, files_added, may_have
+from engine.storage.jvm import (
+    OF_FILES,
+    class_name,
+    deletion_vector,
+    is_a,
+    is_classic,
+    items,
+    lines,
+    query,
+)
+from engine.storage.session import settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 _SCHEME = "file:"
 _DELTA = ("DeltaParquetFileFormat", "PreparedDeltaFileIndex")
+_UNPREPARED = "TahoeLogFileIndex"  # whose files Spark would look for in jobs
+_WITHOUT_JOBS = {"spark.databricks.delta.stats.skipping": "false"}
 _PARQUET = ("ParquetFileFormat", "InMemoryFileIndex")
-_VECTORS = "deletionVectors"
 _FILE_OF_ROW = "input_file_"
 # A partition's text as its value; other types' texts are Spark's to read.
 _VALUES: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -70,7 +83,9 @@ class Scanned:
     names: Mapping[str, str]
 
 
-def scanned(df: DataFrame, columns: Mapping[str, str]) -> Scanned | None:
+def scanned(
+    df: DataFrame, columns: Mapping[str, str], values: Mapping[str, Any] = MappingProxyType({})
+) -> Scanned | None:
     """Return the files whose rows are a DataFrame's; None where Spark has to read them.
 
     The DataFrame may leave out columns, and rows by a predicate over partition columns.
@@ -81,21 +96,35 @@ def scanned(df: DataFrame, columns: Mapping[str, str]) -> Scanned | None:
         The rows.
     columns
         Those of its columns that are read, with their types in Spark's words.
+    values
+        Column to the value of all rows that are wanted: files that can't have one are left out.
     """
     if not is_classic(df):
         return None
+    spark = df.sparkSession
     # A query of its own: one that was planned before doesn't see what was written since.
-    relation = _relation(query(df.alias("rows")).optimizedPlan())
+    with settings(spark, _WITHOUT_JOBS):
+        relation = _relation(spark, query(df.alias("rows")).optimizedPlan())
+    if relation is not None and class_name(relation.location()) == _UNPREPARED:
+        snapshot = relation.location().getSnapshot()
+        log = _here([str(snapshot.deltaLog().logPath().toString())], os.path.isdir)
+        files = files_added(log[0], int(snapshot.version())) if log else None
+        if files is not None:
+            return _of_delta(spark, relation, columns, files, values)
+    relation = _relation(spark, query(df.alias("rows")).optimizedPlan())
     if relation is None:
         return None
     form = class_name(relation.fileFormat()), class_name(relation.location())
     if form == _DELTA:
-        return _of_delta(df, relation, columns)
+        scan = relation.location().preparedScan()
+        files = [json.loads(added.json())["add"] for added in items(scan.files().iterator())]
+        return _of_delta(spark, relation, columns, files, values)
     # What options or folders say of Parquet files is Spark's to read.
     more = relation.partitionSchema().fieldNames() or {*_options(relation)} - {"path"}
     if form != _PARQUET or more:
         return None
-    whole = _whole_files(df, relation.location())
+    names = lines(spark, relation.location().inputFiles())
+    whole = [Piece(path, os.stat(path).st_size, {}, None) for path in _here(names) or ()]
     return Scanned(whole, {c: c for c in columns}) if whole else None
 
 
@@ -116,13 +145,7 @@ def columns_read(df: DataFrame) -> frozenset[str] | None:
     return frozenset(filter(None, read))
 
 
-def _whole_files(df: DataFrame, index: Any) -> list[Piece]:
-    """Return files all rows of which are the table's; none where one isn't here."""
-    paths = _here(lines(df.sparkSession, index.inputFiles())) or []
-    return [Piece(path, os.stat(path).st_size, {}, None) for path in paths]
-
-
-def _relation(plan: Any) -> Any:
+def _relation(spark: SparkSession, plan: Any) -> Any:
     """Return the relation under nodes that change no row; None under any other."""
     filters = []
     while class_name(plan) in ("Project", "Filter"):
@@ -131,7 +154,7 @@ def _relation(plan: Any) -> Any:
         elif not plan.outputSet().subsetOf(plan.child().outputSet()):
             return None
         plan = plan.child()
-    if class_name(plan) != "LogicalRelation" or class_name(plan.relation()) != "HadoopFsRelation":
+    if class_name(plan) != "LogicalRelation" or not is_a(spark, plan.relation(), OF_FILES):
         return None
     relation = plan.relation()
     parts = {str(name) for name in relation.partitionSchema().fieldNames()}
@@ -146,7 +169,13 @@ def _options(relation: Any) -> list[str]:
     return [str(pair._1()) for pair in items(relation.options().iterator())]
 
 
-def _of_delta(df: DataFrame, relation: Any, columns: Mapping[str, str]) -> Scanned | None:
+def _of_delta(
+    spark: SparkSession,
+    relation: Any,
+    columns: Mapping[str, str],
+    files: Sequence[Action],
+    values: Mapping[str, Any],
+) -> Scanned | None:
     form, index = relation.fileFormat(), relation.location()
     mapping = form.columnMappingMode().name()
     names = {c: c for c in columns}
@@ -161,15 +190,12 @@ def _of_delta(df: DataFrame, relation: Any, columns: Mapping[str, str]) -> Scann
     elif mapping != "none":
         return None
     parts = {str(name) for name in relation.partitionSchema().fieldNames()} & columns.keys()
-    vectors = form.protocol().readerAndWriterFeatureNames().contains(_VECTORS)
     if any(columns[c] not in _VALUES for c in parts):
         return None
-    whole = (
-        _pieces(index, {c: names[c] for c in parts}, columns)
-        if parts or vectors
-        else _whole_files(df, index)
-    )
-    return Scanned(whole, names) if whole else None
+    physical = {names[c]: value for c, value in values.items() if c in names}
+    wanted = [file for file in files if may_have(file, physical)]
+    whole = _pieces(spark, index, {c: names[c] for c in parts}, columns, wanted)
+    return Scanned(whole, names) if whole or (files and whole is not None) else None
 
 
 def _has_fields(kind: str) -> bool:
@@ -183,23 +209,29 @@ def _physical(schema: Mapping[str, Any]) -> dict[str, str]:
     return {f["name"]: f["metadata"].get(key, f["name"]) for f in schema["fields"]}
 
 
-def _pieces(index: Any, parts: Mapping[str, str], columns: Mapping[str, str]) -> list[Piece] | None:
+def _pieces(
+    spark: SparkSession,
+    index: Any,
+    parts: Mapping[str, str],
+    columns: Mapping[str, str],
+    files: Sequence[Action],
+) -> list[Piece] | None:
     """Return a table's files with their partition and their deletion vectors."""
-    pieces = []
-    for added in items(index.preparedScan().files().iterator()):
-        about = json.loads(added.json())["add"]
-        place = _absolute(index, about)
-        texts = {c: about["partitionValues"].get(name) for c, name in parts.items()}
+    root, pieces = str(index.path().toString()), []
+    for file in files:
+        path = str(file["path"])
+        place = path if path.startswith((_SCHEME, "/")) else f"{root}/{path}"
+        texts = {c: file["partitionValues"].get(name) for c, name in parts.items()}
         try:
             constants = {
                 c: None if not text else _VALUES[columns[c]](text) for c, text in texts.items()
             }
         except (ValueError, KeyError):
             return None
-        vector = _vector(index, added) if about.get("deletionVector") else None
+        vector = _vector(spark, index, file) if file.get("deletionVector") else None
         pieces.append((place, constants, vector))
     paths = _here([place for place, _, _ in pieces])
-    if not paths or any(v is not None and v.path == _ELSEWHERE for _, _, v in pieces):
+    if paths is None or any(v is not None and v.path == _ELSEWHERE for _, _, v in pieces):
         return None
     return [
         Piece(path, os.stat(path).st_size, constants, vector)
@@ -210,13 +242,8 @@ def _pieces(index: Any, parts: Mapping[str, str], columns: Mapping[str, str]) ->
 _ELSEWHERE = "elsewhere"
 
 
-def _absolute(index: Any, about: Mapping[str, Any]) -> str:
-    path = about["path"]
-    return path if path.startswith((_SCHEME, "/")) else f"{index.path().toString()}/{path}"
-
-
-def _vector(index: Any, added: Any) -> DeletionVector:
-    of = added.deletionVector()
+def _vector(spark: SparkSession, index: Any, file: Action) -> DeletionVector:
+    of = deletion_vector(spark, file)
     if of.isInline():
         return DeletionVector(inline=bytes(of.inlineData()))
     paths = _here([str(of.absolutePath(index.path()).toString())])
@@ -224,12 +251,14 @@ def _vector(index: Any, added: Any) -> DeletionVector:
     return DeletionVector(paths[0] if paths else _ELSEWHERE, offset, int(of.sizeInBytes()))
 
 
-def _here(names: Sequence[str]) -> list[str] | None:
-    """Return the paths on this machine of some URLs; None where one isn't a file here."""
+def _here(
+    names: Sequence[str], is_there: Callable[[str], bool] = os.path.isfile
+) -> list[str] | None:
+    """Return the paths on this machine of some URLs; None where one isn't there."""
     if not all(name.startswith((_SCHEME, "/")) for name in names):
         return None
     paths = [name.removeprefix(_SCHEME) for name in names]
     paths = [f"/{path.lstrip('/')}" for path in paths]
     # Delta's versions don't agree on whether these are URLs.
     both = (paths, [unquote(path) for path in paths])
-    return next((some for some in both if all(map(os.path.isfile, some))), None)
+    return next((some for some in both if all(map(is_there, some))), None)

@@ -126,6 +126,14 @@ def settings(spark: SparkSession, conf: Mapping[str, str]) -> Iterator[None]:
             spark.conf.unset(key) if old is None else spark.conf.set(key, old)
 
 
+# For what compiling a plan, and shuffling it by size, takes longer than running it.
+FOR_FEW_ROWS = {
+    "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "1",
+    "spark.databricks.delta.snapshotPartitions": "1",
+}  # fmt: skip
+
+
 def meaning(spark: SparkSession) -> dict[str, str]:
     """Return the settings that change what SQL and files mean, as a session has them."""
     legacy = [key for key in spark.conf.getAll if key.startswith("spark.sql.legacy.")]

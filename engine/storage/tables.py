@@ -49,6 +49,8 @@ FORMAT = 1  # of the tables that jobs write
 _FORM = "format"  # which one, among the facts
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
+# A run adds a small commit: reading fifty takes less than writing five checkpoints.
+_OF_RECORDS = {"delta.checkpointInterval": "50"}
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
 _MAPPING = "delta.columnMapping.mode"
 _NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
@@ -329,7 +331,7 @@ def overwrite(
     unless
         The table as it is: where it has the same rows already, nothing is written.
     first
-        Whether there must be no table yet.
+        Whether there must be no table yet, as of one that later commits only add rows to.
     run
         The run whose candidate the commit is, if any.
 
@@ -358,6 +360,7 @@ def overwrite(
         metadata = commit_facts(facts, attempt, run)
         writer = _writer(df, place, partition_by, where, new)
         writer = writer.mode(mode).option("userMetadata", metadata)
+        writer = writer.options(**(_OF_RECORDS if first else {}))
         with (
             during(f"write of {place}"),
             first_write(spark, place.text, attempt) if by_path else nullcontext(),

@@ -9,17 +9,17 @@ from uuid import uuid4
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import functions as F  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from engine.errors import MeanwhileError
-from engine.sql import name_sql
 from engine.storage import tables
 from engine.storage.delta_log import alone
+from engine.storage.few_rows import rows_with
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.merging import equal, merge_into
 from engine.storage.place import Place
+from engine.storage.session import FOR_FEW_ROWS, settings
 
 _TRIES = 5
 _WRITER = "slice-engine"  # Delta lets no two commits of a writer pass that read the same version
@@ -104,7 +104,7 @@ def _upserted(
     missing, differ = (news or news_of(df, stored, on, compare))[1:]
     attempt = uuid4().hex
     metadata = tables.commit_facts({}, attempt, run)
-    with alone(place, new=False):
+    with alone(place, new=False), settings(spark, FOR_FEW_ROWS):
         if differ:
             _merge(df, stored, on, compare, metadata)
         elif missing:
@@ -148,15 +148,12 @@ def _known(
     stored: DataFrame, rows: Sequence[Row], on: Sequence[str], compare: Sequence[str]
 ) -> Mapping[tuple[Any, ...], tuple[Any, ...]]:
     """Return what the table has for keys like those of some rows: key to ``compare`` values."""
-    for column in on:  # a run's rows share its id, by which Delta skips files
-        if len(values := {row[column] for row in rows}) == 1:
-            stored = stored.where(F.col(name_sql(column)).eqNullSafe(F.lit(*values)))
-    there = [
-        name_sql(c) if c in stored.columns else f"NULL AS {name_sql(c)}" for c in (*on, *compare)
-    ]
-    return {
-        tuple(row[: len(on)]): tuple(row[len(on) :]) for row in stored.selectExpr(*there).collect()
-    }
+    values = {c: {row[c] for row in rows} for c in on}
+    # A run's rows share its id, by which files are skipped.
+    shared = {c: next(iter(of)) for c, of in values.items() if len(of) == 1}
+    columns = [c for c in (*on, *compare) if c in stored.columns]
+    there = (dict(zip(columns, r, strict=True)) for r in rows_with(stored, columns, shared))
+    return {tuple(r.get(c) for c in on): tuple(r.get(c) for c in compare) for r in there}
 
 
 def _append(df: DataFrame, stored: Snapshot, metadata: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from engine.storage.files import small_rows
+from engine.storage.few_rows import small_rows
 from engine.storage.place import Place
 from engine.storage.runs import Runs, State
 from engine.storage.tables import find

@@ -293,7 +293,8 @@ def evaluated(bench, spark):
     predictions = {"m": {"table": bench.source, "columns": {"label": "y"}}}
     settings = {
         "slices": [{"name": "short", "where": "length(text) < 3"}], "split": "part",
-        "metrics": ["accuracy", "log_loss"], "predictions": predictions, "audit": {"trend": 0, "worst_rows": 3},
+        "metrics": ["accuracy", "log_loss"], "predictions": predictions,
+        "audit": {"trend": 0, "worst_rows": 3},
     }  # fmt: skip
     root = str(bench.folder / "out")
     label(bench, root, settings)
