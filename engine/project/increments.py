@@ -21,7 +21,7 @@ from engine.masks.layout import Layout, TableForm, stored_bits, unmarked, words_
 from engine.masks.reader import read_masks
 from engine.storage.lineage import READ, Snapshot, deciding, readings
 from engine.storage.partial import GONE
-from engine.storage.row_changes import RowChanges, row_changes
+from engine.storage.row_changes import RowChanges, bounds_of, row_changes, within
 
 SLICES = "slices"  # where facts hold fingerprints
 # Facts that say how a run was asked, and not what it left: a date is in the slices that ask for it.
@@ -114,7 +114,7 @@ def repeated(came: DataFrame, rows: NewRows, key: Sequence[str]) -> bool:
     keys, columns = came.select(*map(quoted, key)), list(key)
     if rows.changes.gone is not None:
         keys = keys.join(rows.changes.gone.select(*map(quoted, key)), columns, "left_anti")
-    there = rows.stored.df.select(*map(quoted, key))
+    there = within(rows.stored.df.select(*map(quoted, key)), bounds_of(keys))
     return bool(there.join(F.broadcast(keys), columns, "left_semi").take(1))
 
 

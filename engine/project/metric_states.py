@@ -18,18 +18,16 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F  # noqa: N812
 
 from engine.masks.checks import quoted
 from engine.storage.lineage import Snapshot
-from engine.storage.row_changes import RowChanges, row_changes
+from engine.storage.row_changes import Bounds, RowChanges, bounds_of, row_changes, within
 from engine.storage.texts import replace_bytes
 
 _FORMAT = 1
 _MOST = 2**28  # bytes of a file
 _FACTS = b"facts"  # where the schema has them
 _HASH = 32  # bytes before the table
-_WHOLE = ("tinyint", "smallint", "int", "bigint")
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,12 @@ class Changes:
     keys
         The keys of all these rows.
     bounds
-        A column of the key, and its least and greatest value among them; None without one that
-        is a whole number.
+        What is known of them all.
     """
 
     of: Mapping[str, RowChanges]
     keys: DataFrame
-    bounds: tuple[str, int, int] | None
+    bounds: Bounds | None
 
     def __str__(self) -> str:
         each = []
@@ -118,10 +115,7 @@ class Changes:
 
     def among(self, df: DataFrame) -> DataFrame:
         """Return the rows that have one of the keys, of rows with the key's columns."""
-        if self.bounds is not None:  # files of other keys needn't be read
-            column, low, high = self.bounds
-            df = df.where(quoted(column).between(low, high))
-        return df.join(self.keys, self.keys.columns, "left_semi")
+        return within(df, self.bounds).join(self.keys, self.keys.columns, "left_semi")
 
     def others(self, df: DataFrame) -> DataFrame:
         """Return the rows that have none of the keys."""
@@ -159,8 +153,4 @@ def changes_since(
     if not of:
         return "no table changed"
     every = reduce(DataFrame.union, keys).dropna().distinct().persist()
-    column = next((c for c, kind in every.dtypes if kind in _WHOLE), None)
-    if column is None:
-        return Changes(of, every, None)
-    low, high = every.agg(F.min(quoted(column)), F.max(quoted(column))).collect()[0]
-    return Changes(of, every, None if low is None else (column, low, high))
+    return Changes(of, every, bounds_of(every))

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from pyspark.sql import functions as F  # noqa: N812
+
+from engine.sql import name_sql
 from engine.storage.delta_files import Action
 from engine.storage.delta_log import DeltaLeaf, read_commit
 from engine.storage.identity import delta_leaf
@@ -28,6 +31,8 @@ _IDENTITY = re.compile(r"delta:(?P<id>[^@:]+)@(?P<version>\d+):(?P<mark>\w*):(?P
 _MOST_COMMITS = 200  # that are read one by one
 _MOST_WENT = 1_000  # files that are looked for
 _MOST_OF_ALL = 0.5  # of a table's bytes, above which all rows are looked at
+_WHOLE = {"tinyint", "smallint", "int", "bigint"}
+Bounds = tuple[str, int, int]  # a column of some keys, its least and its greatest value
 _KINDS = {"add", "remove", "metaData"}
 _CHANGED = "what changed isn't known: "
 
@@ -75,6 +80,23 @@ class _Files:
     went: dict[str, Action] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
+
+
+def bounds_of(keys: DataFrame) -> Bounds | None:
+    """Return what is known of some keys; None where they have no column of whole numbers."""
+    column = next((c for c, kind in keys.dtypes if kind in _WHOLE), None)
+    if column is None:
+        return None
+    low, high = keys.agg(F.min(name_sql(column)), F.max(name_sql(column))).collect()[0]
+    return None if low is None else (column, low, high)
+
+
+def within(df: DataFrame, bounds: Bounds | None) -> DataFrame:
+    """Return the rows within bounds, for which files of other keys needn't be read."""
+    if bounds is None:
+        return df
+    column, low, high = bounds
+    return df.where(F.col(name_sql(column)).between(low, high))
 
 
 def row_changes(before: str, now: Snapshot) -> RowChanges | str:
