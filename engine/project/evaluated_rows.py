@@ -40,11 +40,14 @@ class Last:
     joined
         Joins tables, of which those given are taken in place of the ones that are there; of rows
         with a key that changed.
+    masked
+        The keys of those rows that the mask table had: others weren't evaluated.
     """
 
     states: MetricStates
     changes: Changes
     joined: Callable[[Tables], DataFrame]
+    masked: DataFrame
 
     @property
     def now(self) -> DataFrame:
@@ -116,9 +119,9 @@ class ProjectRows(SparkRows):
         came = sums_of(last.now, self.spec, hashed, replicates, key=self.on)
         if came.repeats:
             return None
-        went, before = None, last.before
-        if any(of.gone is not None for of in last.changes.of.values()) or before.take(1):
-            went = sums_of(before, self.spec, hashed, replicates, key=self.on).table
+        went = None
+        if any(of.gone is not None for of in last.changes.of.values()) or last.masked.take(1):
+            went = sums_of(last.before, self.spec, hashed, replicates, key=self.on).table
         whole = last.states.sums
         if not {*COLUMNS, *came.form.sums} <= set(whole.column_names):
             return None

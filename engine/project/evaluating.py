@@ -15,7 +15,7 @@ import pandas as pd
 from pyspark.sql import DataFrame
 
 import engine
-from engine.masks.checks import check_columns
+from engine.masks.checks import check_columns, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, is_split, split_sql
@@ -244,7 +244,9 @@ class EvaluationInput:
         changes = changes_since(last, self._tables, self.project.join_columns)
         if isinstance(changes, str):
             return Progress(note=f"{every} {changes}")
-        return Progress(Last(last, changes, partial(self._joined, changes)), str(changes))
+        masks = changes.of[_MASKS].before if _MASKS in changes.of else self.masks.df
+        masked = changes.among(masks.select(*map(quoted, self.project.join_columns)))
+        return Progress(Last(last, changes, partial(self._joined, changes), masked), str(changes))
 
     def _joined(self, changes: Changes, of: Mapping[str, DataFrame]) -> DataFrame:
         """Return joined rows whose key changed, of tables of which some are given by role."""

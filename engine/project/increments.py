@@ -66,9 +66,25 @@ class NewSlices:
         return f"{shown}{left}; other masks are those of version {version} of {self.stored.name}"
 
 
+@dataclass(frozen=True)
+class NewBoth:
+    """Some slices changed, which rows as they were get first, and some rows."""
+
+    slices: NewSlices
+    rows: NewRows
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What differs from the facts of all that is to be done, once the slices are."""
+        return {READ: self.slices.stored.facts[READ]}
+
+    def __str__(self) -> str:
+        return f"{self.slices}; then {self.rows}"
+
+
 def increment(
     stored: Snapshot, facts: Mapping[str, Any], source: Snapshot
-) -> NewRows | NewSlices | str:
+) -> NewRows | NewSlices | NewBoth | str:
     """Return what is to be labelled, or a sentence that says why that is all rows.
 
     Parameters
@@ -85,18 +101,24 @@ def increment(
     read, was = readings(facts), readings(stored.facts)
     if old.get("where") or len(was) != 1 or was[0].where or len(read) != 1:
         return "partitions of it were labelled at different times"
-    if others == {READ}:
-        changes = row_changes(was[0].identity, source)
-        return changes if isinstance(changes, str) else NewRows(stored, changes)
+    if not others or not others <= {READ, SLICES}:
+        return f"what decides all masks changed: {listed(sorted(others), 5)}"
+    slices = _new_slices(stored, facts)
     if others == {SLICES}:
-        before, now = stored.facts[SLICES], facts[SLICES]
-        there = set(read_masks(stored.df).ids)
-        same = [s for s, of in now.items() if before.get(s) == of and s in there]
-        changed = [s for s in now if s not in same]
-        return NewSlices(stored, changed, same, [s for s in before if s not in now])
-    if others == {READ, SLICES}:
-        return "rows changed, and slices too"
-    return f"what decides all masks changed: {listed(sorted(others), 5)}"
+        return slices
+    changes = row_changes(was[0].identity, source)
+    if isinstance(changes, str):
+        return changes
+    rows = NewRows(stored, changes)
+    return rows if others == {READ} else NewBoth(slices, rows)
+
+
+def _new_slices(stored: Snapshot, facts: Mapping[str, Any]) -> NewSlices:
+    before, now = stored.facts[SLICES], facts[SLICES]
+    there = set(read_masks(stored.df).ids)
+    same = [s for s, of in now.items() if before.get(s) == of and s in there]
+    changed = [s for s in now if s not in same]
+    return NewSlices(stored, changed, same, [s for s in before if s not in now])
 
 
 def repeated(came: DataFrame, rows: NewRows, key: Sequence[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -28,6 +28,7 @@ from engine.masks.splits import by_split, split_name
 from engine.predicates.predicate import rewritten
 from engine.project import quarantine
 from engine.project.increments import (
+    NewBoth,
     NewRows,
     NewSlices,
     increment,
@@ -86,7 +87,7 @@ _COVERAGE = (
 )
 OUTPUTS = ("masks", "slices", "coverage")  # the tables that a run writes
 _SHOWN = 100  # slices on the terminal
-Increment = NewRows | NewSlices
+Increment = NewRows | NewSlices | NewBoth
 _log = logging.getLogger(__name__)
 
 
@@ -290,7 +291,7 @@ class Labelling:
         part = increment(stored, output.facts, self.source)
         if isinstance(part, str):
             return f"all rows are labelled, for {part}"
-        if isinstance(part, NewRows) and self.is_tolerant and rate < 1:
+        if isinstance(part, NewRows | NewBoth) and self.is_tolerant and rate < 1:
             return f"all rows are labelled, for max_error_rate={rate:g} is a share of all"
         return part
 
@@ -375,6 +376,8 @@ class Labelling:
             _log.info("a key seems to be there twice: all rows are labelled")
         if isinstance(part, NewSlices):
             return self._label_slices(run, output, part)
+        if isinstance(part, NewBoth):
+            return self._label_both(run, output, part)
         rows = self.check(output) if rows is None else rows
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
 
@@ -437,6 +440,18 @@ class Labelling:
             return write(output.df, False)
         beside = old_masks(part, output.form)
         return self._write(run, output.df, plan, output.form, None, write, beside)
+
+    def _label_both(self, run: Run, output: MaskOutput, part: NewBoth) -> Written:
+        """Label rows as they were with the slices that changed, then rows that changed with all."""
+        before = replace(output, df=part.rows.changes.before, facts={**output.facts, **part.facts})
+        first = self._label_slices(run, before, part.slices)
+        try:
+            rows = replace(part.rows, stored=run.runs.read(output.place))
+            return self._labelled(run, output, None, rows, None)
+        except BaseException:
+            with suppress(Exception):  # the error itself is what matters
+                tables.undo(run.spark, first)
+            raise
 
     def _readers(self, df: DataFrame) -> dict[str, list[str]]:
         """Return for each column of the source the slices that read it, as far as that is known."""

@@ -2,7 +2,7 @@
 
 As Spark counts them: an adaptive query runs a job for each of its shuffles and broadcasts. What
 Delta runs for itself says so in its description: files chosen for a query, a snapshot computed,
-a commit written.
+a commit written; or it has no name, as where it replays a log without adaptive execution.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ def spark_work(spark: Any) -> Iterator[SparkWork]:
         if at not in jobs_before:
             about = job.description().get() if job.description().isDefined() else ""
             delta = about.startswith("Delta:") or "recordDeltaOperation" in about
+            delta = delta or not job.name()
             (work.deltas if delta else work.ours).append(job.name())
     for at in sorted(now(queries.executionsList(), "executionId").keys() - queries_before):
         rows_of = queries.executionMetrics(at)

@@ -239,6 +239,47 @@ def test_increments_are_what_everything_is(bench, seed, by, layout):
     assert set(KINDS[:3]) <= kinds
 
 
+BOTH = "computes 1 of 2 slices (short); other masks are those of version {}"
+
+
+@pytest.mark.parametrize("layout", ["boolean", "packed"])
+def test_rows_and_slices_that_changed_in_one_night(bench, spark, layout):
+    def more(*ids: int) -> None:
+        rows = spark.createDataFrame([(i, "x" * (i % 9), i, "a") for i in ids], SCHEMA)
+        bench.write(rows, bench.source, mode="append")
+
+    def night(longest: int, module: str = "", **more: object) -> str:
+        slices = [{"name": "short", "where": f"length(text) < {longest}"}]
+        settings = {"slices": slices, "sf_modules": [module or odd], "layout": layout, **more}
+        return bench.project(**settings)
+
+    odd = bench.module("@slicing_function()\ndef odd(x):\n    return x.n % 2 == 1\n")
+    for first in (0, 10, 20, 30):
+        more(*range(first, first + 10))
+    bench.done("label_slices", night(3))
+    more(*range(40, 45))
+    spark.sql(f"UPDATE delta.`{bench.source}` SET text = 'xxxxx' WHERE id = 21")
+    out = bench.done("label_slices", night(5))
+    assert BOTH.format(0) in out
+    assert "; then only rows that changed are labelled: 2 files came and 1 went" in out
+    there = sorted(row["id"] for row in bench.read(bench.place("masks")))
+    assert there == list(range(45))
+    masks, whole = bench.read(bench.place("masks")), str(bench.folder / "whole")
+    bench.done("label_slices", night(5, root=whole))
+    assert masks == bench.read(f"{whole}/masks")
+    assert bench.versions()["masks"] == 2
+    assert "unchanged" in bench.done("label_slices", night(5))
+
+    # Of a night that fails with the rows that came, nothing is left.
+    fails = bench.module("@slicing_function()\ndef odd(x):\n    return 40 // (x.n - 50) < 0\n")
+    bench.done("label_slices", night(5, fails))
+    spark.sql(f"INSERT INTO delta.`{bench.source}` VALUES (50, 'a', 50, 'a')")
+    assert "'odd' failed on row id=50" in bench.run("label_slices", night(6, fails)).error
+    assert len(bench.read(bench.place("masks"))) == len(masks)
+    assert "was restored" not in bench.done("label_slices", night(6))
+    assert len(bench.read(bench.place("masks"))) == 46
+
+
 def test_partitions_whose_folders_have_other_names(bench, spark):
     schema = "id int, text string, part string"
     parts = ["a b", "ü/%41", "x=y", None]
