@@ -193,7 +193,7 @@ def _of_delta(
     if any(columns[c] not in _VALUES for c in parts):
         return None
     physical = {names[c]: value for c, value in values.items() if c in names}
-    wanted = [file for file in files if may_have(file, physical)]
+    wanted = [file for file in files if may_have(file, physical)] if physical else files
     whole = _pieces(spark, index, {c: names[c] for c in parts}, columns, wanted)
     return Scanned(whole, names) if whole or (files and whole is not None) else None
 
