@@ -327,9 +327,16 @@ def scored(*ids: int, part: str = "a", weight: float | None = None) -> list[tupl
     return [(i, "x" * (i % 5), i % 2, i % 3 % 2, 0.01 + i % 50 / 55, weight, part) for i in ids]
 
 
-@pytest.fixture
-def evaluated(bench, spark):
-    """Return a function that changes the rows by SQL, and compares with a full evaluation."""
+SOME, ALL = "only rows that changed are evaluated", "all rows are evaluated, for {} changed"
+CHANGES = {  # by SQL: to what is evaluated then
+    "DELETE FROM {t} WHERE id = 401": SOME,  # a row that was shown
+    "UPDATE {t} SET part = 'c' WHERE id % 10 = 1 AND id < 60": SOME,  # to a split that is new
+    "DELETE FROM {t} WHERE part = 'b'": SOME,  # a split that is no more
+    "UPDATE {t} SET weight = 3 WHERE id = 5": ALL.format("what is evaluated"),  # none had any
+}
+
+
+def test_figures_and_rows_shown_after_each_change(bench, spark):
     bench.rows(scored(*range(60)) + scored(*range(60, 80), part="b"), SCORES)
     predictions = {"m": {"table": bench.source, "columns": {"label": "y"}}}
     settings = {
@@ -337,40 +344,16 @@ def evaluated(bench, spark):
         "metrics": ["accuracy", "log_loss"], "predictions": predictions,
         "audit": {"trend": 0, "worst_rows": 3},
     }  # fmt: skip
-    root = str(bench.folder / "out")
+    root, whole = str(bench.folder / "out"), str(bench.folder / "whole")
     label(bench, root, settings)
     worst = (401, "x", 1, 0, 0.001, None, "a")
     for rows in (scored(*range(100, 300)), [worst]):  # in files of their own
         bench.write(spark.createDataFrame(rows, SCORES).coalesce(1), bench.source, mode="append")
         label(bench, root, settings)
-
-    def compare(statement: str) -> str:
-        spark.sql(statement.format(t=f"delta.`{bench.source}`"))
-        out = label(bench, root, settings)
-        whole = str(bench.folder / "whole")
+    for change, evaluated in CHANGES.items():
+        spark.sql(change.format(t=f"delta.`{bench.source}`"))
+        assert evaluated in label(bench, root, settings), change
         label(bench, whole, settings)
-        assert figures(bench, root) == figures(bench, whole)
-        assert shown(root) == shown(whole)
+        assert figures(bench, root) == figures(bench, whole), change
+        assert shown(root) == shown(whole), change
         shutil.rmtree(whole)
-        return out
-
-    return compare
-
-
-def test_rows_that_were_shown_and_are_no_more(evaluated):
-    out = evaluated("DELETE FROM {t} WHERE id = 401")  # of the largest loss
-    assert "only rows that changed are evaluated" in out
-
-
-def test_a_split_that_is_no_more(evaluated):
-    assert "only rows that changed are evaluated" in evaluated("DELETE FROM {t} WHERE part = 'b'")
-
-
-def test_weights_that_come_later(evaluated):
-    out = evaluated("UPDATE {t} SET weight = 3 WHERE id = 5")
-    assert "all rows are evaluated, for what is evaluated changed" in out
-
-
-def test_rows_that_move_to_another_split(evaluated):
-    out = evaluated("UPDATE {t} SET part = 'c' WHERE id % 10 = 1 AND id < 60")
-    assert "only rows that changed are evaluated" in out
