@@ -11,9 +11,9 @@ CASES = {case.name: case for case in EVERY}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["label-edit", "evaluate", "train-again", "appended-evaluated"])
+@pytest.mark.parametrize("name", ["label-edit", "appended-evaluated"])
 def test_calls_that_fail(spark, tmp_path, name):
-    chaos = Chaos(tmp_path, spark)
+    chaos = Chaos(tmp_path, spark)  # most of the time goes into what is compared with
     trials = chaos.trials("exceptions", [CASES[name]], 0, 0)
     assert chaos.run(trials[3::29])
     assert len(chaos.done) >= 2
@@ -31,7 +31,8 @@ def test_processes_that_die(spark, tmp_path):
 @pytest.mark.slow
 def test_a_seed_says_which_trials_there_are(spark, tmp_path):
     chaos = Chaos(tmp_path, spark)
-    one, same, other = (chaos.trials("random", EVERY, 9, seed) for seed in (1, 1, 2))
+    cases = [CASES[name] for name in ("label-edit", "evaluate", "baseline-again")]
+    one, same, other = (chaos.trials("random", cases, 9, seed) for seed in (1, 1, 2))
     assert len(one) == 9
     assert one == same
     assert [t.case for t in one] != [t.case for t in other]
