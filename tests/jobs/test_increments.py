@@ -221,7 +221,7 @@ def test_increments_are_what_everything_is(bench, seed, by, layout):
     night, root = Night(bench, seed, by), str(bench.folder / "out")
     label(bench, root, night.settings(layout))
     kinds = set()
-    for i in range(5):
+    for i in range(4):
         # Of the first nights it is known what can be left out.
         first = {0: [night.append, night.predict], 1: [night.edit_function]}
         n = night.chance.choice((1, 1, 1, 2))

