@@ -131,8 +131,9 @@ def labelled_from_files(
 ) -> DataFrame | None:
     """Return labelled rows that workers read themselves; None where Spark has to read them.
 
-    Spark has to where it runs all slices, and where :func:`.files_of` says so. Of slices that it
-    runs beside others the columns come along, for it keeps the order in which they come.
+    Spark has to where it runs all slices, unless another table is read beside the rows, and where
+    :func:`.files_of` says so. Of slices that it runs the columns come along, for it keeps the order
+    in which they come.
 
     Parameters
     ----------
@@ -148,7 +149,8 @@ def labelled_from_files(
     """
     plan, key, kinds = comparison.plan, comparison.key, dict(df.dtypes)
     hashed = not comparison.slices or all(kinds.get(c) in _HASHED for c in key)
-    if not (hashed and plan.python_sfs) or plan.decoders or len(kinds) < len(df.columns):
+    worth = bool(plan.python_sfs) or beside is not None
+    if not (hashed and worth) or plan.decoders or len(kinds) < len(df.columns):
         return None
     if (of_spark := plan.columns_of_spark(df)) is None:
         return None
@@ -158,7 +160,8 @@ def labelled_from_files(
         return None
     schema = StructType([StructField(c, df.schema[c].dataType, True, df.schema[c].metadata)
                          for c in carried])  # fmt: skip
-    schema = schema.add(FAULTS, fused_type(comparison.bits_of_udf))
+    if plan.python_sfs:
+        schema = schema.add(FAULTS, fused_type(comparison.bits_of_udf))
     if comparison.slices:
         bits = comparison.bits_of_slices
         schema = schema.add(SAMPLED, BooleanType()).add(PYTHON, sampled_type(bits))
@@ -198,7 +201,8 @@ def _labelling(
     """Return what a task does: of its number it makes labelled rows."""
     plan, plainly = comparison.plan, plain()
     crossing, inputs = plan.crossing, [*plan.crossing] or [carried[0]]
-    run = fused_run(plan.kernel, crossing, comparison.bits_of_udf, plan.limits)
+    inside, bits = plan.python_sfs, comparison.bits_of_udf
+    run = fused_run(plan.kernel, crossing, bits, plan.limits) if inside else None
     compare = _comparing(comparison) if comparison.slices else None
 
     def label(tasks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -207,7 +211,8 @@ def _labelling(
             for task in numbers.column(0).to_pylist():
                 for batch, beside in read.rows(task):
                     columns = {c: batch.column(c) for c in carried}
-                    columns[FAULTS] = run(*(batch.column(c) for c in inputs))
+                    if run is not None:
+                        columns[FAULTS] = run(*(batch.column(c) for c in inputs))
                     if compare is not None:
                         columns |= compare(batch)
                     yield pa.record_batch({**columns, **beside})

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from engine import SlicingFunction
-from engine.label.from_files import labelled_from_files
+from engine.label.from_files import Stored, labelled_from_files
 from engine.label.plan import compile_slices
 from engine.label.verify import Comparison
 from engine.masks.coverage import coverage
@@ -79,6 +79,23 @@ def test_the_same_rows(table, layout, share, sfs, where):
     both = (masked, comparison.with_faults(table))
     counts = [d.selectExpr("count(_slices._fault) AS n").first()["n"] for d in both]
     assert counts == [100, 100]
+
+
+def test_slices_of_spark_alone_beside_masks_that_are_there(spark, table, tmp_path):
+    old = table.selectExpr("id", "id % 3 = 0 AS old").coalesce(1).sortWithinPartitions("id")
+    old.write.format("delta").save(str(tmp_path / "old"))
+    rows = table.coalesce(1).sortWithinPartitions("id")
+    rows.write.format("delta").save(str(tmp_path / "rows"))
+    table, old = (spark.read.format("delta").load(str(tmp_path / n)) for n in ("rows", "old"))
+    plan = compile_slices(OF_SPARK, table.schema)
+    bits = {s: i for i, s in enumerate(plan.ids)}
+    comparison = Comparison(plan, bits, ("id",), 0.0)
+    masked = labelled_from_files(comparison, table, ["id"], Stored(old, {"old": "@old"}))
+    assert masked is not None
+    ours = masked.select("id", "@old", *plan.mask_columns()).orderBy("id").collect()
+    joined = comparison.with_faults(table.join(old.withColumnRenamed("old", "@old"), "id"))
+    assert ours == joined.select("id", "@old", *plan.mask_columns()).orderBy("id").collect()
+    assert len(ours) == 500
 
 
 def test_what_spark_has_to_read(table):
