@@ -76,14 +76,14 @@ def _last_checkpoint(names: list[str], version: int) -> tuple[int, list[str]]:
     LookupError
         If one is newer that Spark has to read.
     """
-    whole, parts, others = {}, dict[int, dict[int, str]](), [-1]
+    whole, parts, others = {}, dict[tuple[int, int], dict[int, str]](), [-1]
     for name in names:
         if known := _CHECKPOINT.fullmatch(name):
             at, part, of = (int(n) if n else 0 for n in known.groups())
             if at <= version and not of:
                 whole[at] = [name]
             elif at <= version:
-                there = parts.setdefault(at, {})
+                there = parts.setdefault((at, of), {})  # it may have been written twice
                 there[part] = name
                 if len(there) == of:
                     whole[at] = [there[i] for i in sorted(there)]

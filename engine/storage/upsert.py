@@ -104,7 +104,7 @@ def _upserted(
     missing, differ = (news or news_of(df, stored, on, compare))[1:]
     attempt = uuid4().hex
     metadata = tables.commit_facts({}, attempt, run)
-    with alone(place, new=False), settings(spark, FOR_FEW_ROWS):
+    with alone(place, new=False):
         if differ:
             _merge(df, stored, on, compare, metadata)
         elif missing:
@@ -164,7 +164,8 @@ def _append(df: DataFrame, stored: Snapshot, metadata: str) -> None:
         "txnVersion": str(1 + int(stored.version)),
         "mergeSchema": "true",  # an earlier version of the engine made the table
     }
-    stored.place.save(df.coalesce(1).write.format("delta").mode("append").options(**options))
+    with settings(df.sparkSession, FOR_FEW_ROWS):  # a merge reads all of the table
+        stored.place.save(df.coalesce(1).write.format("delta").mode("append").options(**options))
 
 
 def _merge(
