@@ -288,6 +288,17 @@ class Placement:
         sfs = tuple(self.all_sfs[s] for s in ids)
         return replace(self, sfs=sfs, all_sfs={sf.id: sf for sf in sfs})
 
+    def in_workers(self) -> Self:
+        """Return the plan for rows that workers read: there Arrow columns are at hand."""
+        arrow = {
+            s for s, c in self.candidates.items() if Tier.ARROW in c.costs and s not in self.forced
+        }
+        tiers = {
+            s: Tier.ARROW if tier is Tier.SPARK and s in arrow else tier
+            for s, tier in self.tiers.items()
+        }
+        return replace(self, tiers=tiers)
+
     def as_python(self) -> Self:
         """Return the plan in which lifted row functions run as Python: what others must equal."""
         forced = {s: Tier.ROW for s, c in self.candidates.items() if Tier.ROW in c.costs}

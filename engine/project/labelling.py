@@ -88,6 +88,7 @@ _COVERAGE = (
 OUTPUTS = ("masks", "slices", "coverage")  # the tables that a run writes
 _SHOWN = 100  # slices on the terminal
 Increment = NewRows | NewSlices | NewBoth
+_Write = Callable[[MaskPlan, DataFrame, bool], Written]
 _log = logging.getLogger(__name__)
 
 
@@ -381,7 +382,7 @@ class Labelling:
         rows = self.check(output) if rows is None else rows
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
 
-        def write(masked: DataFrame, tolerant: bool) -> Written:
+        def write(plan: MaskPlan, masked: DataFrame, tolerant: bool) -> Written:
             return run.overwrite(
                 plan.rows(masked, output.form),
                 output.place,
@@ -410,7 +411,7 @@ class Labelling:
             return None
         _log.info("labelling %s rows of %s", f"{rows:,}", self.source.name)
 
-        def write(masked: DataFrame, tolerant: bool) -> Written:
+        def write(plan: MaskPlan, masked: DataFrame, tolerant: bool) -> Written:
             masks = plan.rows(masked, output.form)
             if gone is None:
                 return run.writes(append(masks, part.stored, output.facts, run.id))
@@ -429,7 +430,7 @@ class Labelling:
         changed = [sf for sf in self.slices.sfs if sf.id in part.changed]
         plan = self._compiled(changed) if changed else None
 
-        def write(masked: DataFrame, tolerant: bool) -> Written:
+        def write(plan: MaskPlan | None, masked: DataFrame, tolerant: bool) -> Written:
             rows = with_old_masks(masked, plan, part, output.form, key)
             facts, by = output.facts, project.partition_by
             return run.overwrite(
@@ -437,7 +438,7 @@ class Labelling:
             )
 
         if plan is None:
-            return write(output.df, False)
+            return write(None, output.df, False)
         beside = old_masks(part, output.form)
         return self._write(run, output.df, plan, output.form, None, write, beside)
 
@@ -473,7 +474,7 @@ class Labelling:
         plan: MaskPlan,
         form: TableForm,
         rows: int | None,
-        write: Callable[[DataFrame, bool], Written],
+        write: _Write,
         beside: Stored | None = None,
     ) -> Written:
         """Compute masks and write them; over the fault budget, undo it.
@@ -489,7 +490,8 @@ class Labelling:
         rows
             How many rows there are; None where nobody counted them.
         write
-            Takes the rows with their faults, and whether functions may fail; writes the table.
+            Takes a plan, the rows with its faults, and whether functions may fail; writes the
+            table.
         beside
             The masks that are there, where the plan makes but some.
         """
@@ -497,12 +499,14 @@ class Labelling:
         share = at_least(project.verify, rows) if rows is not None else project.verify
         bits = form.places or {s: i for i, s in enumerate(plan.ids)}
         comparison = Comparison(plan, bits, key, share, project.seed)
+        # Rows that are read beside masks are labelled there: what Spark would read has to cross.
+        by_workers = comparison if beside is None else replace(comparison, plan=plan.in_workers())
         every = self.slices.looked_up(df)
         columns = [*form.columns, *project.partition_by]
-        labelled = labelled_from_files(comparison, every, columns, beside)
+        labelled = labelled_from_files(by_workers, every, columns, beside)
         if labelled is not None:
             try:
-                return self._written(run, comparison, labelled, write)
+                return self._written(run, by_workers, labelled, write)
             except WorkerError:
                 pass  # whose fault a death is, is looked for in Spark's own tasks
             except Exception as error:  # a write that fails comes as Py4J's error
@@ -516,7 +520,7 @@ class Labelling:
         run: Run,
         comparison: Comparison,
         labelled: DataFrame,
-        write: Callable[[DataFrame, bool], Written],
+        write: _Write,
     ) -> Written:
         """Write labelled rows; over the fault budget, undo it."""
         project, plan, key = self.project, comparison.plan, comparison.key
@@ -528,7 +532,7 @@ class Labelling:
         masked = stop_at_fault(masked, key, plan.native_faults, stopping if tolerant else None)
         alone = one_attempt(labelled.sparkSession, is_final)
         with explained(plan.sfs), comparison.explained(), alone:
-            written = write(masked, tolerant)
+            written = write(plan, masked, tolerant)
         if tolerant:
             counts = fault_counts(observation.get, plan.failing)
             _log_faults(counts)
