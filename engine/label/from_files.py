@@ -13,15 +13,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
-from pyspark.sql.types import BooleanType, StructField, StructType
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import BooleanType, StringType, StructField, StructType
 
 from engine.hashing import KeyHash
+from engine.label.plan import MaskPlan
 from engine.label.verify import PYTHON, SAMPLED, Comparison
+from engine.masks.layout import Layout, TableForm
+from engine.masks.layout import words_of as bits_set
 from engine.plain import plain
-from engine.run.udf import FAULTS, fused_run, fused_type, sampled_run, sampled_type
+from engine.run.udf import FAULT, FAULTS, fused_run, fused_type, sampled_run, sampled_type
 from engine.storage.files import Files, batches, files_of, unreadable
 from engine.storage.jvm import task_limits
+from engine.storage.own_files import FILE, Form, OwnRows, Writer, as_row
 from engine.storage.ranges import (
     Cut,
     Keyed,
@@ -30,6 +36,7 @@ from engine.storage.ranges import (
     in_ranges,
     within,
 )
+from engine.words import WORD
 from engine.workers import begin
 
 ROWS = 2**16  # that a worker labels at a time
@@ -126,9 +133,91 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
 
 
+@dataclass(frozen=True)
+class Into:
+    """A mask table whose files workers write.
+
+    Attributes
+    ----------
+    form
+        How.
+    schema
+        The table's columns.
+    table
+        Which of them are what.
+    own
+        The slices that are computed; other masks come beside rows.
+    old
+        The names of columns beside rows, by their names in the table.
+    """
+
+    form: Form
+    schema: StructType
+    table: TableForm
+    own: tuple[str, ...]
+    old: Mapping[str, str]
+
+    def rows(self, columns: Mapping[str, pa.Array], at: Mapping[str, int]) -> pa.RecordBatch:
+        """Return the table's rows.
+
+        Parameters
+        ----------
+        columns
+            Those that are carried, the words of masks, and masks beside rows.
+        at
+            Slice id to its bit in these words.
+        """
+        carried = {c: columns[c] for c in self.table.columns}
+        masks = self._masks if self.table.layout is Layout.BOOLEAN else self._words
+        return pa.record_batch({**carried, **masks(columns, at)})
+
+    def _masks(self, columns: Mapping[str, pa.Array], at: Mapping[str, int]) -> dict[str, pa.Array]:
+        own, words = frozenset(self.own), _words(columns)
+
+        def mask(s: str) -> pa.Array:
+            if s not in own:
+                return columns[self.old[s]]
+            k, b = divmod(at[s], WORD)
+            inside, undecided = (
+                (words[f"{kind}_{k}"] >> b & 1).astype(bool) for kind in ("in", "null")
+            )
+            return pa.array(inside, mask=undecided)
+
+        return {s: mask(s) for s in self.table.bits.at}
+
+    def _words(self, columns: Mapping[str, pa.Array], at: Mapping[str, int]) -> dict[str, pa.Array]:
+        bits, words = self.table.bits, _words(columns)
+        own = bits_set([bits.at[s] for s in self.own], bits.words)
+        same = bits_set([b for s, b in bits.at.items() if s not in self.own], bits.words)
+        n = len(next(iter(columns.values())))
+
+        def word(name: str, k: int) -> np.ndarray:
+            new = words[name] & own[k] if name in words else np.zeros(n, np.int64)
+            if name in self.old:
+                new |= columns[self.old[name]].to_numpy(zero_copy_only=False) & same[k]
+            return new
+
+        return {name: pa.array(word(name, i % bits.words)) for i, name in enumerate(bits.columns)}
+
+
+def _words(columns: Mapping[str, pa.Array]) -> dict[str, np.ndarray]:
+    """Return the words of masks that Python gave."""
+    of = columns[FAULTS]
+    return {f.name: of.field(f.name).to_numpy() for f in of.type if f.name != FAULT}
+
+
+def _can_write(plan: MaskPlan) -> bool:
+    """Tell whether a worker has all masks of a plan at hand."""
+    return set(plan.ids) <= {sf.id for sf in plan.python_sfs}
+
+
 def labelled_from_files(
-    comparison: Comparison, df: DataFrame, columns: Sequence[str], beside: Stored | None = None
-) -> DataFrame | None:
+    comparison: Comparison,
+    df: DataFrame,
+    columns: Sequence[str],
+    beside: Stored | None = None,
+    into: Callable[[DataFrame], Into | None] | None = None,
+) -> DataFrame | OwnRows | None:
     """Return labelled rows that workers read themselves; None where Spark has to read them.
 
     Spark has to where it runs all slices, unless another table is read beside the rows, and where
@@ -146,6 +235,9 @@ def labelled_from_files(
     beside
         A table of the same keys whose columns come, too: None is returned where it can't be read
         beside the rows.
+    into
+        Returns, for the rows that there would be, the table whose files workers are to write; None
+        where Spark has to.
     """
     plan, key, kinds = comparison.plan, comparison.key, dict(df.dtypes)
     hashed = not comparison.slices or all(kinds.get(c) in _HASHED for c in key)
@@ -168,13 +260,24 @@ def labelled_from_files(
     tasks = _alone(files, key) if beside is None else _together(df, files, key, beside)
     if tasks is None:
         return None
+    label, session = _labelling(comparison, tasks, carried), df.sparkSession
+
+    def labelled(label: _Label, schema: StructType) -> DataFrame:
+        numbers = session.range(0, tasks.n, 1, tasks.n)
+        masked = plan.with_unreadable(numbers.mapInArrow(_of_numbers(label), schema))
+        return comparison.checked(masked) if comparison.slices else masked
+
+    every = StructType([*schema])
     if beside is not None:
         for c, name in beside.names.items():
-            schema = schema.add(name, beside.df.schema[c].dataType)
-    numbers = df.sparkSession.range(0, tasks.n, 1, tasks.n)
-    read = numbers.mapInArrow(_labelling(comparison, tasks, carried), schema)
-    masked = plan.with_unreadable(read)
-    return comparison.checked(masked) if comparison.slices else masked
+            every = every.add(name, beside.df.schema[c].dataType)
+    rows = labelled(label, every)
+    own = into(rows) if into is not None and _can_write(plan) else None
+    if own is None:
+        return rows
+    some = StructType([*schema]).add(FILE, StringType())
+    write = _writing(label, own, comparison.bits_of_udf, to_arrow_schema(some))
+    return OwnRows(labelled(write, some), own.form, own.schema)
 
 
 def _alone(files: Files, key: Sequence[str]) -> _Alone:
@@ -195,29 +298,61 @@ def _together(df: DataFrame, files: Files, key: Sequence[str], stored: Stored) -
     return None if ranges is None else _Together(ranges, key[0], stored.names)
 
 
-def _labelling(
-    comparison: Comparison, read: _Alone | _Together, carried: Sequence[str]
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return what a task does: of its number it makes labelled rows."""
-    plan, plainly = comparison.plan, plain()
+_Label = Callable[[int], Iterator[dict[str, pa.Array]]]  # of a task's number its labelled rows
+
+
+def _labelling(comparison: Comparison, read: _Alone | _Together, carried: Sequence[str]) -> _Label:
+    """Return what gives the labelled rows of a task."""
+    plan = comparison.plan
     crossing, inputs = plan.crossing, [*plan.crossing] or [carried[0]]
     inside, bits = plan.python_sfs, comparison.bits_of_udf
     run = fused_run(plan.kernel, crossing, bits, plan.limits) if inside else None
     compare = _comparing(comparison) if comparison.slices else None
 
-    def label(tasks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def label(task: int) -> Iterator[dict[str, pa.Array]]:
+        for batch, beside in read.rows(task):
+            columns = {c: batch.column(c) for c in carried}
+            if run is not None:
+                columns[FAULTS] = run(*(batch.column(c) for c in inputs))
+            if compare is not None:
+                columns |= compare(batch)
+            yield {**columns, **beside}
+
+    return label
+
+
+def _writing(label: _Label, into: Into, bits: Mapping[str, int], schema: pa.Schema) -> _Label:
+    """Return what writes the labelled rows of a task, and gives those that have to be looked at."""
+
+    def write(task: int) -> Iterator[dict[str, pa.Array]]:
+        with Writer(into.form) as file:
+            for columns in label(task):
+                file.write(into.rows(columns, bits))
+                looked_at = columns[FAULTS].field(FAULT).is_valid()
+                if SAMPLED in columns:
+                    looked_at = pc.or_(looked_at, columns[SAMPLED])
+                if pc.any(looked_at).as_py():
+                    some = {c: a.filter(looked_at) for c, a in columns.items() if c in schema.names}
+                    yield some | {FILE: pa.nulls(len(some[FAULTS]), pa.string())}
+        assert file.done is not None  # it was closed
+        yield {f.name: pa.nulls(1, f.type) for f in schema} | {FILE: pa.array([as_row(file.done)])}
+
+    return write
+
+
+def _of_numbers(
+    label: _Label,
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return what a task of Spark's does, whose rows are numbers of ours."""
+    plainly = plain()
+
+    def run(tasks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         begin(plainly)
         for numbers in tasks:
             for task in numbers.column(0).to_pylist():
-                for batch, beside in read.rows(task):
-                    columns = {c: batch.column(c) for c in carried}
-                    if run is not None:
-                        columns[FAULTS] = run(*(batch.column(c) for c in inputs))
-                    if compare is not None:
-                        columns |= compare(batch)
-                    yield pa.record_batch({**columns, **beside})
+                yield from (pa.record_batch(columns) for columns in label(task))
 
-    return label
+    return run
 
 
 def _comparing(comparison: Comparison) -> Callable[[pa.RecordBatch], dict[str, pa.Array]]:

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, Observation
 
 import engine
 from engine.errors import EngineError, FaultBudgetError, WorkerError, listed
-from engine.label.from_files import Stored, labelled_from_files
+from engine.label.from_files import Into, Stored, labelled_from_files
 from engine.label.plan import MaskPlan, compile_slices
 from engine.label.profile import profile
 from engine.label.suspects import looked_into
@@ -69,6 +69,7 @@ from engine.storage.lineage import (
     readings,
     versions,
 )
+from engine.storage.own_files import OwnRows
 from engine.storage.partial import append, merge
 from engine.storage.row_changes import row_changes
 from engine.storage.runs import Runs
@@ -88,7 +89,6 @@ _COVERAGE = (
 OUTPUTS = ("masks", "slices", "coverage")  # the tables that a run writes
 _SHOWN = 100  # slices on the terminal
 Increment = NewRows | NewSlices | NewBoth
-_Write = Callable[[MaskPlan, DataFrame, bool], Written]
 _log = logging.getLogger(__name__)
 
 
@@ -107,6 +107,28 @@ class MaskOutput(Output):
     df: DataFrame
     where: str | None
     form: TableForm
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where labelled rows go.
+
+    Attributes
+    ----------
+    rows
+        Of a plan, and of rows with its faults, gives the table's rows.
+    save
+        Writes the table's rows; takes them, and whether functions may fail.
+    old
+        The table's columns that come beside labelled rows, to their names there.
+    by_workers
+        Whether workers may write them.
+    """
+
+    rows: Callable[[MaskPlan, DataFrame], DataFrame]
+    save: Callable[[DataFrame | OwnRows, bool], Written]
+    old: Mapping[str, str] = field(default_factory=dict)
+    by_workers: bool = True
 
 
 @dataclass(frozen=True)
@@ -382,9 +404,12 @@ class Labelling:
         rows = self.check(output) if rows is None else rows
         _log.info("labelling %s rows of %s with %s slices", f"{rows:,}", name, len(plan.sfs))
 
-        def write(plan: MaskPlan, masked: DataFrame, tolerant: bool) -> Written:
+        def rows_of(plan: MaskPlan, masked: DataFrame) -> DataFrame:
+            return plan.rows(masked, output.form)
+
+        def save(masks: DataFrame | OwnRows, tolerant: bool) -> Written:
             return run.overwrite(
-                plan.rows(masked, output.form),
+                masks,
                 output.place,
                 facts={**output.facts, **self._marks(output)},
                 partition_by=project.partition_by,
@@ -393,7 +418,8 @@ class Labelling:
                 unless=same,
             )
 
-        return self._write(run, output.df, plan, output.form, rows, write)
+        whole = _Target(rows_of, save, by_workers=same is None and output.where is None)
+        return self._write(run, output, output.df, plan, rows, whole)
 
     def _label_rows(self, run: Run, output: MaskOutput, part: NewRows) -> Written | None:
         """Label rows of files that came; None where all rows have to be."""
@@ -411,10 +437,13 @@ class Labelling:
             return None
         _log.info("labelling %s rows of %s", f"{rows:,}", self.source.name)
 
-        def write(plan: MaskPlan, masked: DataFrame, tolerant: bool) -> Written:
-            masks = plan.rows(masked, output.form)
+        def rows_of(plan: MaskPlan, masked: DataFrame) -> DataFrame:
+            return plan.rows(masked, output.form)
+
+        def save(masks: DataFrame | OwnRows, tolerant: bool) -> Written:
             if gone is None:
                 return run.writes(append(masks, part.stored, output.facts, run.id))
+            assert isinstance(masks, DataFrame)  # workers don't merge
             cached = masks.persist()  # a merge looks at its rows twice
             try:
                 changed = with_gone(cached, part, key)
@@ -422,7 +451,8 @@ class Labelling:
             finally:
                 cached.unpersist()
 
-        return self._write(run, came, plan, output.form, rows, write)
+        target = _Target(rows_of, save, by_workers=gone is None)
+        return self._write(run, output, came, plan, rows, target)
 
     def _label_slices(self, run: Run, output: MaskOutput, part: NewSlices) -> Written:
         """Label all rows with the slices that changed; other masks are those that are there."""
@@ -430,17 +460,20 @@ class Labelling:
         changed = [sf for sf in self.slices.sfs if sf.id in part.changed]
         plan = self._compiled(changed) if changed else None
 
-        def write(plan: MaskPlan | None, masked: DataFrame, tolerant: bool) -> Written:
-            rows = with_old_masks(masked, plan, part, output.form, key)
+        def rows_of(plan: MaskPlan | None, masked: DataFrame) -> DataFrame:
+            return with_old_masks(masked, plan, part, output.form, key)
+
+        def save(masks: DataFrame | OwnRows, tolerant: bool) -> Written:
             facts, by = output.facts, project.partition_by
             return run.overwrite(
-                rows, output.place, facts=facts, partition_by=by, observed=tolerant
+                masks, output.place, facts=facts, partition_by=by, observed=tolerant
             )
 
         if plan is None:
-            return write(None, output.df, False)
+            return save(rows_of(None, output.df), False)
         beside = old_masks(part, output.form)
-        return self._write(run, output.df, plan, output.form, None, write, beside)
+        target = _Target(rows_of, save, beside.names)
+        return self._write(run, output, output.df, plan, None, target, beside)
 
     def _label_both(self, run: Run, output: MaskOutput, part: NewBoth) -> Written:
         """Label rows as they were with the slices that changed, then rows that changed with all."""
@@ -470,32 +503,31 @@ class Labelling:
     def _write(
         self,
         run: Run,
+        output: MaskOutput,
         df: DataFrame,
         plan: MaskPlan,
-        form: TableForm,
         rows: int | None,
-        write: _Write,
+        target: _Target,
         beside: Stored | None = None,
     ) -> Written:
         """Compute masks and write them; over the fault budget, undo it.
 
         Parameters
         ----------
-        run, df
-            The run, and the source's rows that are labelled.
+        run, output
+            The run, and the table.
+        df
+            The source's rows that are labelled.
         plan
             What is computed.
-        form
-            The table's.
         rows
             How many rows there are; None where nobody counted them.
-        write
-            Takes a plan, the rows with its faults, and whether functions may fail; writes the
-            table.
+        target
+            Where they go.
         beside
             The masks that are there, where the plan makes but some.
         """
-        project, key = self.project, tuple(self.project.join_columns)
+        project, key, form = self.project, tuple(self.project.join_columns), output.form
         share = at_least(project.verify, rows) if rows is not None else project.verify
         bits = form.places or {s: i for i, s in enumerate(plan.ids)}
         comparison = Comparison(plan, bits, key, share, project.seed)
@@ -503,42 +535,53 @@ class Labelling:
         by_workers = comparison if beside is None else replace(comparison, plan=plan.in_workers())
         every = self.slices.looked_up(df)
         columns = [*form.columns, *project.partition_by]
-        labelled = labelled_from_files(by_workers, every, columns, beside)
+
+        def into(masked: DataFrame) -> Into | None:
+            schema = target.rows(by_workers.plan, masked).schema
+            how = tables.form_of_own(run.spark, output.place, schema)
+            ids = by_workers.plan.ids
+            return None if how is None else Into(how, schema, form, ids, target.old)
+
+        writers = into if target.by_workers and not project.partition_by else None
+        labelled = labelled_from_files(by_workers, every, columns, beside, writers)
         if labelled is not None:
             try:
-                return self._written(run, by_workers, labelled, write)
+                return self._written(run, by_workers, labelled, target)
             except WorkerError:
                 pass  # whose fault a death is, is looked for in Spark's own tasks
             except Exception as error:  # a write that fails comes as Py4J's error
                 if not unread(error):
                     raise
         with self._looked_into(df, plan):
-            return self._written(run, comparison, comparison.with_faults(every), write)
+            return self._written(run, comparison, comparison.with_faults(every), target)
 
     def _written(
         self,
         run: Run,
         comparison: Comparison,
-        labelled: DataFrame,
-        write: _Write,
+        labelled: DataFrame | OwnRows,
+        target: _Target,
     ) -> Written:
         """Write labelled rows; over the fault budget, undo it."""
         project, plan, key = self.project, comparison.plan, comparison.key
-        masked, observation = labelled, Observation("faults")
+        own = labelled if isinstance(labelled, OwnRows) else None
+        masked = labelled.df if isinstance(labelled, OwnRows) else labelled
+        observation = Observation("faults")
         stopping = [sf.id for sf in plan.failing if self.policies[sf.id] == quarantine.FAIL]
         tolerant = len(stopping) < len(plan.failing)
         if tolerant:
             masked = masked.observe(observation, *fault_metrics(masked, key, plan.native_faults))
         masked = stop_at_fault(masked, key, plan.native_faults, stopping if tolerant else None)
-        alone = one_attempt(labelled.sparkSession, is_final)
+        alone = one_attempt(run.spark, is_final)
         with explained(plan.sfs), comparison.explained(), alone:
-            written = write(plan, masked, tolerant)
+            rows = replace(own, df=masked) if own else target.rows(plan, masked)
+            written = target.save(rows, tolerant)
         if tolerant:
-            counts = fault_counts(observation.get, plan.failing)
+            counts = fault_counts(observation.get, plan.failing, written.rows if own else None)
             _log_faults(counts)
             run.faults = counts.faults
             if over := counts.over(project.max_error_rate):
-                undone = tables.undo(labelled.sparkSession, written)
+                undone = tables.undo(run.spark, written)
                 if all(self.policies[s] == quarantine.QUARANTINE for s, _, _ in over):
                     raise quarantine.over_budget(over, project.max_error_rate, counts)
                 raise too_many_faults(over, project.max_error_rate, counts.examples, undone)

@@ -26,6 +26,7 @@ from engine.project.settings import Project
 from engine.redaction import redacted, without_secrets
 from engine.storage import lease, tables
 from engine.storage.lineage import Snapshot, Written
+from engine.storage.own_files import OwnRows
 from engine.storage.place import Place
 from engine.storage.process import this_process
 from engine.storage.recovery import recover
@@ -135,7 +136,7 @@ class Run:
             if recovery.run:
                 self.runs = self.runs.counting(recovery.run)
 
-    def overwrite(self, df: DataFrame, place: Place, **how: Any) -> Written:
+    def overwrite(self, df: DataFrame | OwnRows, place: Place, **how: Any) -> Written:
         """Write a candidate: ``tables.overwrite`` of a table that the run holds."""
         return self.writes(tables.overwrite(df, place, run=self.id, **how))
 

@@ -136,8 +136,10 @@ def named_fault(sf: SlicingFunction, fault: Column) -> Column:
     return F.when(fault.isNotNull(), F.struct(*(c.alias(name) for name, c in about.items())))
 
 
-def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) -> FaultCounts:
-    """Read what :func:`fault_metrics` observed."""
+def fault_counts(
+    observed: Mapping[str, Any], sfs: Sequence[SlicingFunction], rows: int | None = None
+) -> FaultCounts:
+    """Read what :func:`fault_metrics` observed; of how many rows, where it didn't see all."""
     names = {sf.id: sf.name for sf in sfs}
     left = dict.fromkeys(names, EXAMPLES)
     examples = []
@@ -157,7 +159,8 @@ def fault_counts(observed: Mapping[str, Any], sfs: Sequence[SlicingFunction]) ->
     for batch in observed.get("batches", ()):
         counts.update(json.loads(batch))
     counts.update({s: observed.get(f"{_COUNT}{s}", 0) for s in names})
-    return FaultCounts(int(observed["rows"]), dict(counts), tuple(examples), of)
+    rows = int(observed["rows"]) if rows is None else rows
+    return FaultCounts(rows, dict(counts), tuple(examples), of)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,11 @@ No other file reaches for the JVM by a session, a context or a DataFrame; a test
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 OF_FILES = "org.apache.spark.sql.execution.datasources.HadoopFsRelation"  # Delta's are below it
 _FEW = 20  # failures of a stage, of which one is enough
@@ -16,6 +18,14 @@ _OF_FILE = frozenset(
     ("path", "partitionValues", "size", "modificationTime", "dataChange", "stats", "tags",
      "deletionVector", "baseRowId", "defaultRowCommitVersion", "clusteringProvider")
 )  # fmt: skip
+# Properties and features of a Delta table that ask nothing of those who add or remove whole files.
+_OF_NO_ROW = frozenset(
+    ("delta.checkpointInterval", "delta.logRetentionDuration", "delta.deletedFileRetentionDuration",
+     "delta.enableDeletionVectors", "delta.dataSkippingNumIndexedCols")
+)  # fmt: skip
+_FEATURES_OF_NO_ROW = frozenset(
+    ("appendOnly", "invariants", "deletionVectors", "timestampNtz", "vacuumProtocolCheck")
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -137,7 +147,7 @@ def _added(spark: SparkSession, file: Mapping[str, Any]) -> Any:
     about = {"modificationTime": 0, "dataChange": True, "partitionValues": {}, **file}
     known = {k: v for k, v in about.items() if k in _OF_FILE and v is not None}
     actions = _jvm(spark).org.apache.spark.sql.delta.actions
-    return getattr(getattr(actions, "Action$"), "MODULE$").fromJson(json.dumps({"add": known}))
+    return _module(actions, "Action").fromJson(json.dumps({"add": known}))
 
 
 def table_bytes(df: DataFrame) -> int:
@@ -150,6 +160,114 @@ def _delta_snapshot(df: DataFrame) -> Any:
     while class_name(plan) != "LogicalRelation":
         plan = plan.children().head()
     return plan.relation().location().getSnapshot()
+
+
+def local_folder(spark: SparkSession, path: str) -> str | None:
+    """Return a path as the machine's own file system has it; None where another has it."""
+    files, place = file_system(spark, path)
+    if str(files.getScheme()) != "file":
+        return None
+    return str(files.makeQualified(place).toUri().getPath())
+
+
+def accepts_files(spark: SparkSession, path: str) -> bool:
+    """Tell whether a Delta table, if there is one, asks nothing of writers but whole files."""
+    snapshot = _delta_log(spark, path).update(False, _none(spark), _none(spark))
+    if snapshot.version() < 0:
+        return True
+    about = json.loads(snapshot.metadata().json())["metaData"]
+    protocol = json.loads(snapshot.protocol().json())["protocol"]
+    features = {*protocol.get("readerFeatures", ()), *protocol.get("writerFeatures", ())}
+    return (
+        not about["partitionColumns"]
+        and about["configuration"].keys() <= _OF_NO_ROW
+        and features <= _FEATURES_OF_NO_ROW
+        and "delta." not in about["schemaString"]
+    )
+
+
+def commit_files(
+    spark: SparkSession,
+    path: str,
+    schema: str,
+    files: Sequence[Mapping[str, Any]],
+    metadata: str,
+    rows: int,
+    *,
+    replaces: bool,
+) -> None:
+    """Commit files to a Delta table, or to one that there will be, by Delta's own transaction.
+
+    Parameters
+    ----------
+    spark, path
+        The session, and the table's folder.
+    schema
+        Its columns, as JSON.
+    files
+        What its log is going to say of the files.
+    metadata
+        What the commit says of itself.
+    rows
+        How many rows the files have.
+    replaces
+        Whether these replace the table's rows.
+    """
+    java = _jvm(spark)
+    delta, now = java.org.apache.spark.sql.delta, int(time.time() * 1000)
+    transaction = _delta_log(spark, path).startTransaction()
+    if transaction.readVersion() < 0:
+        about: dict[str, Any] = {
+            "id": str(uuid4()), "createdTime": now, "partitionColumns": [],
+            "format": {"provider": "parquet", "options": {}}, "configuration": {},
+        }  # fmt: skip
+    else:
+        about = json.loads(transaction.metadata().json())["metaData"]
+    read_action = _module(delta.actions, "Action").fromJson
+    if replaces and json.loads(about.get("schemaString", "{}")) != json.loads(schema):
+        changed = read_action(json.dumps({"metaData": {**about, "schemaString": schema}}))
+        transaction.updateMetadata(changed, False)
+    actions = java.java.util.ArrayList()
+    if replaces and transaction.readVersion() >= 0:
+        for file in items(transaction.filterFiles().iterator()):
+            actions.add(file.removeWithTimestamp(now, True))
+    for each in files:
+        actions.add(read_action(json.dumps({"add": each})))
+    mode = java.org.apache.spark.sql.SaveMode
+    write, none = _module(delta, "DeltaOperations$Write"), _none(spark)
+    others = (getattr(write, f"apply$default${i}")() for i in range(5, 10))
+    what = write.apply(
+        mode.Overwrite if replaces else mode.Append, none, none, java.scala.Option.apply(metadata),
+        *others,
+    )  # fmt: skip
+    numbers = java.java.util.HashMap()
+    of_metrics = _module(java.org.apache.spark.sql.execution.metric, "SQLMetrics")
+    for name, number in (
+        ("numFiles", len(files)),
+        ("numOutputRows", rows),
+        ("numOutputBytes", sum(each["size"] for each in files)),
+    ):
+        metric = of_metrics.createMetric(spark._jsparkSession.sparkContext(), name)
+        metric.set(number)
+        numbers.put(name, metric)
+    python = java.org.apache.spark.api.python.PythonUtils
+    transaction.registerSQLMetrics(spark._jsparkSession, python.toScalaMap(numbers))
+    transaction.commit(python.toSeq(actions), what)
+
+
+def _delta_log(spark: SparkSession, path: str) -> Any:
+    return _module(_jvm(spark).org.apache.spark.sql.delta, "DeltaLog").forTable(
+        spark._jsparkSession, path
+    )
+
+
+def _module(package: Any, name: str) -> Any:
+    """Return one of Scala's objects."""
+    return getattr(getattr(package, f"{name}$"), "MODULE$")
+
+
+def _none(spark: SparkSession) -> Any:
+    return _jvm(spark).scala.Option.empty()
 
 
 def sha256(spark: SparkSession, path: str) -> str:

@@ -11,22 +11,23 @@ from pyspark.sql import DataFrame
 
 from engine.errors import MeanwhileError
 from engine.sql import name_sql
-from engine.storage import tables
+from engine.storage import own_files, tables
 from engine.storage.delta_log import alone
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.merging import merge_into
+from engine.storage.own_files import OwnRows
 from engine.storage.session import settings
 
 GONE = "@gone"  # named as no column is: whether a row is to go
 
 
-def append(df: DataFrame, table: Snapshot, facts: Mapping[str, Any], run: str) -> Written:
+def append(df: DataFrame | OwnRows, table: Snapshot, facts: Mapping[str, Any], run: str) -> Written:
     """Add rows to a table.
 
     Parameters
     ----------
     df
-        The rows.
+        The rows; or those that workers write.
     table
         The table.
     facts
@@ -39,7 +40,14 @@ def append(df: DataFrame, table: Snapshot, facts: Mapping[str, Any], run: str) -
     MeanwhileError
         If somebody else wrote the table meanwhile.
     """
-    start, attempt = time.monotonic(), uuid4().hex
+    start = time.monotonic()
+    if isinstance(df, OwnRows):
+        attempt = df.form.attempt
+        with alone(table.place, new=False):
+            metadata = tables.commit_facts(facts, attempt, run)
+            own_files.commit(df, table.place, metadata, replaces=False)
+        return _done(table, start, attempt)
+    attempt = uuid4().hex
     metadata = tables.commit_facts(facts, attempt, run)
     writer = df.write.format("delta").mode("append").option("userMetadata", metadata)
     with alone(table.place, new=False), settings(df.sparkSession, tables.codec(df.sparkSession)):

@@ -19,6 +19,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
 from engine.predicates.predicate import rewritten
 from engine.redaction import without_secrets
+from engine.storage import own_files
 from engine.storage.acceptance import RUN, Acceptance
 from engine.storage.delta_log import (
     ATTEMPT,
@@ -41,6 +42,7 @@ from engine.storage.delta_log import (
 from engine.storage.digest import row_digest
 from engine.storage.identity import delta_leaf, plan_identity, why_changing
 from engine.storage.lineage import Snapshot, Written, deciding
+from engine.storage.own_files import Form, OwnRows
 from engine.storage.place import Place
 from engine.storage.session import settings
 from engine.storage.source_files import format_of, read_files
@@ -298,7 +300,7 @@ def no_choice(where: str, partition_by: Sequence[str], problem: str) -> TableErr
 
 
 def overwrite(
-    df: DataFrame,
+    df: DataFrame | OwnRows,
     table: str | Place,
     *,
     facts: Mapping[str, Any],
@@ -317,7 +319,7 @@ def overwrite(
     Parameters
     ----------
     df
-        The new rows.
+        The new rows; or those that workers write.
     table
         Path or catalog name.
     facts
@@ -342,6 +344,9 @@ def overwrite(
     MeanwhileError
         If somebody else wrote the table meanwhile.
     """
+    if isinstance(df, OwnRows):
+        assert (where, unless) == (None, None)  # Spark compares rows, and replaces some
+        return _by_workers(df, Place.of(table), commit_facts(facts, df.form.attempt, run))
     spark, start, attempt = df.sparkSession, time.monotonic(), uuid4().hex
     place, where = Place.of(table), rewritten(where) if where else None
     # saveAsTable loses observations, so rows are computed before it; and rows are compared first.
@@ -379,6 +384,26 @@ def overwrite(
         undo(spark, done)
         raise MeanwhileError(str(place), new)
     return done
+
+
+def _by_workers(rows: OwnRows, place: Place, metadata: str) -> Written:
+    """Replace a table's rows by those that workers write."""
+    spark, start, attempt = rows.df.sparkSession, time.monotonic(), rows.form.attempt
+    new = not exists(spark, place)
+    with (
+        during(f"write of {place}"),
+        first_write(spark, place.text, attempt) if new else nullcontext(),
+        alone(place, new),
+    ):
+        own_files.commit(rows, place, metadata, replaces=True)
+    done = written(spark, place, start, attempt)
+    assert done is not None  # a write that didn't commit raised
+    return done
+
+
+def form_of_own(spark: SparkSession, place: Place, schema: StructType) -> Form | None:
+    """Return how workers write a table's files in one attempt; None where Spark has to."""
+    return own_files.form_of(spark, place, schema, uuid4().hex, codec(spark)[_CODEC])
 
 
 def codec(spark: SparkSession) -> Mapping[str, str]:

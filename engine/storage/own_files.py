@@ -1,0 +1,305 @@
+"""Files of a Delta table that Python workers write themselves, and the commit that adds them.
+
+Spark writes Parquet row by row. A worker that has whole columns at hand writes them in a fraction
+of that time, and Delta's own transaction commits its files: so conflicts, versions and checkpoints
+are Delta's affair, as with any write. Docs/adr/0036 has the figures.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.storage.files import SCALARS, arrow_kind, unreadable
+from engine.storage.jvm import accepts_files, commit_files, local_folder
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+
+    from engine.storage.place import Place
+
+FILE = "@file"  # named as no column is: of a row that stands for a file, what the commit says of it
+_GROUP = 2**20  # rows of a row group
+_GROUP_BYTES = 2**26  # of its values, about
+# The session's names of codecs to Arrow's.
+_CODECS = {"lz4_raw": "lz4", "snappy": "snappy", "zstd": "zstd", "gzip": "gzip",
+           "uncompressed": "none", "none": "none"}  # fmt: skip
+# Of a column's metadata, what says nothing that a writer has to obey.
+_HARMLESS = frozenset(("slice", "slices", "carried", "comment"))
+_NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """A file that a worker wrote.
+
+    Attributes
+    ----------
+    path
+        Its name in the table's folder.
+    size, rows, time
+        Its bytes, its rows, and when it was written, in milliseconds.
+    stats
+        What readers skip it by, as Delta has it.
+    """
+
+    path: str
+    size: int
+    rows: int
+    time: int
+    stats: str
+
+    @property
+    def action(self) -> dict[str, Any]:
+        """What the table's log says of it."""
+        return {
+            "path": self.path, "size": self.size, "partitionValues": {}, "dataChange": True,
+            "modificationTime": self.time, "stats": self.stats,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Form:
+    """How workers write a table's files.
+
+    Attributes
+    ----------
+    folder
+        The table's, on a file system that workers have.
+    attempt
+        Which write it is: names of files start with it.
+    columns
+        The table's columns with their types.
+    codec
+        Arrow's name of what compresses them.
+    spark
+        The version of Spark, whose calendar times are of.
+    """
+
+    folder: str
+    attempt: str
+    columns: Mapping[str, pa.DataType]
+    codec: str
+    spark: str
+
+    @property
+    def schema(self) -> pa.Schema:
+        """What files say of themselves."""
+        about = {b"org.apache.spark.version": self.spark.encode()}
+        return pa.schema(list(self.columns.items()), metadata=about)
+
+    def left(self, but: Sequence[str] = ()) -> list[Path]:
+        """Return the files of this write that are there, but some."""
+        return [
+            path for path in Path(self.folder).glob(f"{self.attempt}-*") if path.name not in but
+        ]
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """A table's rows that workers write as they compute them.
+
+    Attributes
+    ----------
+    df
+        Few rows: of each file one, whose ``@file`` isn't null, and others that have to be looked
+        at. Reading them writes the files.
+    form
+        How these are written.
+    schema
+        The table's columns.
+    """
+
+    df: DataFrame
+    form: Form
+    schema: StructType
+
+
+class Writer:
+    """Writes one file of a table; one that isn't closed is removed.
+
+    Parameters
+    ----------
+    form
+        How.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self._form, self._name = form, f"{form.attempt}-{uuid4().hex}.parquet"
+        self._path = Path(form.folder) / self._name
+        self._waiting: list[pa.RecordBatch] = []
+        self._file: pq.ParquetWriter | None = None
+        self.done: OwnFile | None = None
+
+    def __enter__(self) -> Self:
+        names = [c for c, kind in self._form.columns.items() if pa.types.is_string(kind)]
+        try:
+            self._file = pq.ParquetWriter(
+                self._path, self._form.schema, compression=self._form.codec, use_dictionary=names,
+                store_schema=False,
+            )  # fmt: skip
+        except OSError as error:  # of another machine, whose folders are others
+            raise unreadable(str(self._path), error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._file is not None  # it was entered
+        if error is not None:
+            with suppress(OSError):  # what it has to write yet may not fit the disk either
+                self._file.close()
+            self._path.unlink(missing_ok=True)
+            return
+        self._flush()
+        self._file.close()
+        about = pq.read_metadata(self._path)
+        self.done = OwnFile(
+            self._name, self._path.stat().st_size, about.num_rows, int(time.time() * 1000),
+            _stats(about),
+        )  # fmt: skip
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows, whose columns are the table's."""
+        self._waiting.append(batch)
+        rows = sum(b.num_rows for b in self._waiting)
+        if rows >= _GROUP or sum(b.nbytes for b in self._waiting) >= _GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            assert self._file is not None  # it was entered
+            rows = pa.Table.from_batches(self._waiting).cast(self._form.schema)
+            self._file.write_table(rows, _GROUP)
+            self._waiting = []
+
+
+def _stats(about: Any) -> str:
+    """Return what readers may skip a file by: ranges of whole numbers, and how many nulls."""
+    low: dict[str, int] = {}
+    high: dict[str, int] = {}
+    nulls: dict[str, int] = {}
+    kinds = about.schema.to_arrow_schema()
+    for i in range(about.num_columns):
+        name = about.schema.column(i).name
+        known = [about.row_group(g).column(i).statistics for g in range(about.num_row_groups)]
+        if not known or any(k is None or not k.has_null_count for k in known):
+            continue
+        nulls[name] = sum(k.null_count for k in known)
+        if not pa.types.is_integer(kinds.field(name).type):
+            continue  # of other values Arrow's and Delta's ranges may differ
+        values = [k for k in known if k.has_min_max]
+        if values and len(values) == sum(k.num_values > 0 for k in known):
+            low[name], high[name] = min(k.min for k in values), max(k.max for k in values)
+    return json.dumps(
+        {"numRecords": about.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+    )
+
+
+def form_of(
+    spark: SparkSession, place: Place, schema: StructType, attempt: str, codec: str
+) -> Form | None:
+    """Return how workers write a table's files; None where Spark has to write them.
+
+    Spark has to where the table isn't in a folder of a mounted file system, is partitioned, has a
+    property or feature that asks something of its writers, or a column of a type or name that
+    Parquet or Arrow has otherwise.
+
+    Parameters
+    ----------
+    spark
+        The session.
+    place
+        The table's.
+    schema
+        The columns that it will have.
+    attempt
+        Which write it is.
+    codec
+        The session's name of what compresses files.
+    """
+    kinds = {f.name: arrow_kind(f.dataType) for f in schema}
+    plain = all(
+        f.dataType.simpleString() in SCALARS
+        and not set(f.name) & _NOT_IN_NAMES
+        and f.metadata.keys() <= _HARMLESS
+        for f in schema
+    )
+    folder = local_folder(spark, place.text) if plain and not place.in_catalog else None
+    if folder is None or codec not in _CODECS or not accepts_files(spark, place.text):
+        return None
+    columns = {c: kind for c, kind in kinds.items() if kind is not None}
+    return Form(folder, attempt, columns, _CODECS[codec], spark.version)
+
+
+def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> None:
+    """Let workers write files, and add these to a table in one commit.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    place
+        The table's.
+    metadata
+        What the commit says of itself.
+    replaces
+        Whether the table's rows go.
+
+    Raises
+    ------
+    OSError
+        If a file isn't there as its worker says.
+    """
+    from pyspark.sql import functions as F  # noqa: N812 - executors import this file without Spark
+
+    form = rows.form
+    Path(form.folder).mkdir(parents=True, exist_ok=True)
+    try:
+        texts = rows.df.agg(F.collect_list(F.col(f"`{FILE}`"))).collect()[0][0]
+        files = [OwnFile(**json.loads(text)) for text in texts]
+        for file in files:
+            _check(Path(form.folder) / file.path, file)
+        some = [file for file in files if file.rows]
+        commit_files(
+            rows.df.sparkSession, place.text, _nullable(rows.schema), [f.action for f in some],
+            metadata, sum(f.rows for f in some), replaces=replaces,
+        )  # fmt: skip
+    except BaseException:
+        _remove(form.left())
+        raise
+    _remove(form.left([file.path for file in some]))  # of tasks that were tried again
+
+
+def _check(path: Path, file: OwnFile) -> None:
+    if not path.exists() or path.stat().st_size != file.size:
+        raise unreadable(str(path), "it isn't there as its worker wrote it")
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _nullable(schema: StructType) -> str:
+    fields = [{**field, "nullable": True} for field in schema.jsonValue()["fields"]]
+    return json.dumps({"type": "struct", "fields": fields})
+
+
+def as_row(file: OwnFile) -> str:
+    """Return a file as its row has it."""
+    return json.dumps(asdict(file))
