@@ -621,8 +621,8 @@ def test_every_public_call_has_its_arguments_here():
         and len(inspect.signature(value).parameters) > 1
     ]  # fmt: skip
     inside = {
-        "as_python", "better", "columns_of_spark", "in_workers", "input", "mask_columns", "udf_bits",
-        "with_faults", "with_unreadable", "word_columns", "word_names",
+        "as_python", "better", "columns_of_spark", "in_workers", "input", "mask_columns",
+        "udf_bits", "with_faults", "with_unreadable", "word_columns", "word_names",
     }  # fmt: skip
     for of, name in methods:
         assert name in inside or name in source, (of, name)

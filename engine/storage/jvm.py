@@ -172,11 +172,21 @@ def local_folder(spark: SparkSession, path: str) -> str | None:
 
 def accepts_files(spark: SparkSession, path: str) -> bool:
     """Tell whether a Delta table, if there is one, asks nothing of writers but whole files."""
-    snapshot = _delta_log(spark, path).update(False, _none(spark), _none(spark))
-    if snapshot.version() < 0:
-        return True
-    about = json.loads(snapshot.metadata().json())["metaData"]
-    protocol = json.loads(snapshot.protocol().json())["protocol"]
+    none = _jvm(spark).scala.Option.empty()
+    snapshot = _delta_log(spark, path).update(False, none, none)
+    return int(snapshot.version()) < 0 or _asks_nothing(snapshot)
+
+
+def begun(spark: SparkSession, path: str) -> Any:
+    """Begin a transaction of Delta's; None where the table asks more of its writers meanwhile."""
+    transaction = _delta_log(spark, path).startTransaction()
+    new = int(transaction.readVersion()) < 0
+    return transaction if new or _asks_nothing(transaction) else None
+
+
+def _asks_nothing(table: Any) -> bool:
+    about = json.loads(table.metadata().json())["metaData"]
+    protocol = json.loads(table.protocol().json())["protocol"]
     features = {*protocol.get("readerFeatures", ()), *protocol.get("writerFeatures", ())}
     return (
         not about["partitionColumns"]
@@ -188,7 +198,7 @@ def accepts_files(spark: SparkSession, path: str) -> bool:
 
 def commit_files(
     spark: SparkSession,
-    path: str,
+    transaction: Any,
     schema: str,
     files: Sequence[Mapping[str, Any]],
     metadata: str,
@@ -196,14 +206,14 @@ def commit_files(
     *,
     replaces: bool,
 ) -> None:
-    """Commit files to a Delta table, or to one that there will be, by Delta's own transaction.
+    """Add files to a Delta table, or to one that there will be.
 
     Parameters
     ----------
-    spark, path
-        The session, and the table's folder.
+    spark, transaction
+        The session, and what :func:`begun` returned.
     schema
-        Its columns, as JSON.
+        The table's columns, as JSON.
     files
         What its log is going to say of the files.
     metadata
@@ -215,44 +225,55 @@ def commit_files(
     """
     java = _jvm(spark)
     delta, now = java.org.apache.spark.sql.delta, int(time.time() * 1000)
-    transaction = _delta_log(spark, path).startTransaction()
-    if transaction.readVersion() < 0:
-        about: dict[str, Any] = {
-            "id": str(uuid4()), "createdTime": now, "partitionColumns": [],
-            "format": {"provider": "parquet", "options": {}}, "configuration": {},
-        }  # fmt: skip
-    else:
-        about = json.loads(transaction.metadata().json())["metaData"]
+    new = int(transaction.readVersion()) < 0
+    about: dict[str, Any] = {
+        "id": str(uuid4()), "createdTime": now, "partitionColumns": [], "configuration": {},
+        "format": {"provider": "parquet", "options": {}}, "schemaString": "{}",
+    } if new else json.loads(transaction.metadata().json())["metaData"]  # fmt: skip
     read_action = _module(delta.actions, "Action").fromJson
-    if replaces and json.loads(about.get("schemaString", "{}")) != json.loads(schema):
+    if replaces and json.loads(about["schemaString"]) != json.loads(schema):
         changed = read_action(json.dumps({"metaData": {**about, "schemaString": schema}}))
         transaction.updateMetadata(changed, False)
     actions = java.java.util.ArrayList()
-    if replaces and transaction.readVersion() >= 0:
+    if replaces and not new:
         for file in items(transaction.filterFiles().iterator()):
             actions.add(file.removeWithTimestamp(now, True))
     for each in files:
         actions.add(read_action(json.dumps({"add": each})))
-    mode = java.org.apache.spark.sql.SaveMode
-    write, none = _module(delta, "DeltaOperations$Write"), _none(spark)
-    others = (getattr(write, f"apply$default${i}")() for i in range(5, 10))
-    what = write.apply(
-        mode.Overwrite if replaces else mode.Append, none, none, java.scala.Option.apply(metadata),
-        *others,
-    )  # fmt: skip
-    numbers = java.java.util.HashMap()
-    of_metrics = _module(java.org.apache.spark.sql.execution.metric, "SQLMetrics")
-    for name, number in (
-        ("numFiles", len(files)),
-        ("numOutputRows", rows),
-        ("numOutputBytes", sum(each["size"] for each in files)),
-    ):
-        metric = of_metrics.createMetric(spark._jsparkSession.sparkContext(), name)
-        metric.set(number)
-        numbers.put(name, metric)
+    numbers = {
+        "numFiles": len(files),
+        "numOutputRows": rows,
+        "numOutputBytes": sum(each["size"] for each in files),
+    }
     python = java.org.apache.spark.api.python.PythonUtils
-    transaction.registerSQLMetrics(spark._jsparkSession, python.toScalaMap(numbers))
-    transaction.commit(python.toSeq(actions), what)
+    transaction.registerSQLMetrics(
+        spark._jsparkSession, python.toScalaMap(_metrics(spark, numbers))
+    )
+    transaction.commit(python.toSeq(actions), _write_operation(spark, metadata, replaces=replaces))
+
+
+def _write_operation(spark: SparkSession, metadata: str, *, replaces: bool) -> Any:
+    """Return what the log calls a write by Spark, for it is one."""
+    java = _jvm(spark)
+    mode, option = java.org.apache.spark.sql.SaveMode, java.scala.Option
+    write = _module(java.org.apache.spark.sql.delta, "DeltaOperations$Write")
+    others = (getattr(write, f"apply$default${i}")() for i in range(5, 10))
+    return write.apply(
+        mode.Overwrite if replaces else mode.Append, option.empty(), option.empty(),
+        option.apply(metadata), *others,
+    )  # fmt: skip
+
+
+def _metrics(spark: SparkSession, numbers: Mapping[str, int]) -> Any:
+    """Return numbers as Spark counts them."""
+    java = _jvm(spark)
+    of = _module(java.org.apache.spark.sql.execution.metric, "SQLMetrics")
+    metrics = java.java.util.HashMap()
+    for name, number in numbers.items():
+        metric = of.createMetric(spark._jsparkSession.sparkContext(), name)
+        metric.set(number)
+        metrics.put(name, metric)
+    return metrics
 
 
 def _delta_log(spark: SparkSession, path: str) -> Any:
@@ -264,10 +285,6 @@ def _delta_log(spark: SparkSession, path: str) -> Any:
 def _module(package: Any, name: str) -> Any:
     """Return one of Scala's objects."""
     return getattr(getattr(package, f"{name}$"), "MODULE$")
-
-
-def _none(spark: SparkSession) -> Any:
-    return _jvm(spark).scala.Option.empty()
 
 
 def sha256(spark: SparkSession, path: str) -> str:

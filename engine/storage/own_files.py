@@ -20,8 +20,8 @@ from uuid import uuid4
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.storage.files import SCALARS, arrow_kind, unreadable
-from engine.storage.jvm import accepts_files, commit_files, local_folder
+from engine.storage.files import SCALARS, UNREADABLE, arrow_kind
+from engine.storage.jvm import accepts_files, begun, commit_files, local_folder
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -150,7 +150,7 @@ class Writer:
                 store_schema=False,
             )  # fmt: skip
         except OSError as error:  # of another machine, whose folders are others
-            raise unreadable(str(self._path), error) from error
+            raise _unwritable(str(self._path), error) from error
         return self
 
     def __exit__(
@@ -159,19 +159,14 @@ class Writer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._file is not None  # it was entered
         if error is not None:
-            with suppress(OSError):  # what it has to write yet may not fit the disk either
-                self._file.close()
-            self._path.unlink(missing_ok=True)
+            self._drop()
             return
-        self._flush()
-        self._file.close()
-        about = pq.read_metadata(self._path)
-        self.done = OwnFile(
-            self._name, self._path.stat().st_size, about.num_rows, int(time.time() * 1000),
-            _stats(about),
-        )  # fmt: skip
+        try:
+            self.done = self._whole()
+        except BaseException:
+            self._drop()
+            raise
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows, whose columns are the table's."""
@@ -179,6 +174,20 @@ class Writer:
         rows = sum(b.num_rows for b in self._waiting)
         if rows >= _GROUP or sum(b.nbytes for b in self._waiting) >= _GROUP_BYTES:
             self._flush()
+
+    def _whole(self) -> OwnFile:
+        assert self._file is not None  # it was entered
+        self._flush()
+        self._file.close()
+        about, now = pq.read_metadata(self._path), int(time.time() * 1000)
+        size = self._path.stat().st_size
+        return OwnFile(self._name, size, about.num_rows, now, _stats(about))
+
+    def _drop(self) -> None:
+        assert self._file is not None  # it was entered
+        with suppress(OSError, pa.ArrowException):  # the disk may have no room for the rest
+            self._file.close()
+        self._path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         if self._waiting:
@@ -267,7 +276,11 @@ def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> Non
     """
     from pyspark.sql import functions as F  # noqa: N812 - executors import this file without Spark
 
-    form = rows.form
+    spark, form = rows.df.sparkSession, rows.form
+    # Before rows are read: what others commit from now on is a conflict, if it is one.
+    transaction = begun(spark, place.text)
+    if transaction is None:
+        raise _unwritable(str(place), "it asks more of its writers than it did")
     Path(form.folder).mkdir(parents=True, exist_ok=True)
     try:
         texts = rows.df.agg(F.collect_list(F.col(f"`{FILE}`"))).collect()[0][0]
@@ -276,8 +289,8 @@ def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> Non
             _check(Path(form.folder) / file.path, file)
         some = [file for file in files if file.rows]
         commit_files(
-            rows.df.sparkSession, place.text, _nullable(rows.schema), [f.action for f in some],
-            metadata, sum(f.rows for f in some), replaces=replaces,
+            spark, transaction, _nullable(rows.schema), [file.action for file in some], metadata,
+            sum(file.rows for file in some), replaces=replaces,
         )  # fmt: skip
     except BaseException:
         _remove(form.left())
@@ -287,7 +300,12 @@ def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> Non
 
 def _check(path: Path, file: OwnFile) -> None:
     if not path.exists() or path.stat().st_size != file.size:
-        raise unreadable(str(path), "it isn't there as its worker wrote it")
+        raise _unwritable(str(path), "it isn't there as its worker wrote it")
+
+
+def _unwritable(path: str, why: object) -> OSError:
+    """Return the error of a file that Spark has to write."""
+    return OSError(f"{UNREADABLE} or write {path}: {why}")
 
 
 def _remove(paths: Sequence[Path]) -> None:
