@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from engine.errors import EngineError
 from engine.project import cli, quarantine
 from engine.project.job_tables import has_predictions
-from engine.project.labelling import Labelling, coverage_section, view_note, write_counts
+from engine.project.labelling import Labelling, view_note
 from engine.project.run import Run
 from engine.project.settings import Project
+from engine.project.slice_counts import coverage_section, write_counts
 from engine.storage import tables
 from engine.storage.place import Place
 from engine.storage.stream import stream
