@@ -108,7 +108,7 @@ class Run:
             return
         settings = self.project.runs
         patience = lease.Patience(settings.wait_seconds, settings.silence_seconds)
-        self.runs.ensure_table()
+        self.runs = self.runs.with_table()
         pulse = lease.pulse(self.runs, self.id, patience)
         pulse.start()
         self._pulse = pulse

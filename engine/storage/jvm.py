@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -184,6 +185,16 @@ def begun(spark: SparkSession, path: str) -> Any:
     return transaction if new or _asks_nothing(transaction) else None
 
 
+def version_of(transaction: Any) -> int:
+    """Return the version that a transaction read; -1 where there is no table."""
+    return int(transaction.readVersion())
+
+
+def columns_of(transaction: Any) -> set[str]:
+    """Return the names of the columns of the table that a transaction read."""
+    return {*transaction.metadata().schema().fieldNames()}
+
+
 def _asks_nothing(table: Any) -> bool:
     about = json.loads(table.metadata().json())["metaData"]
     protocol = json.loads(table.protocol().json())["protocol"]
@@ -205,8 +216,10 @@ def commit_files(
     rows: int,
     *,
     replaces: bool,
-) -> None:
-    """Add files to a Delta table, or to one that there will be.
+    writer: tuple[str, int] | None = None,
+    properties: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str]:
+    """Add files to a Delta table, or to one that there will be; return its version and its id.
 
     Parameters
     ----------
@@ -222,16 +235,23 @@ def commit_files(
         How many rows the files have.
     replaces
         Whether these replace the table's rows.
+    writer
+        A writer's name and the number of its commit, where no commit of anybody else's may be
+        between the table that it read and this.
+    properties
+        Those of a table that isn't there yet.
     """
     java = _jvm(spark)
     delta, now = java.org.apache.spark.sql.delta, int(time.time() * 1000)
     new = int(transaction.readVersion()) < 0
     about: dict[str, Any] = {
-        "id": str(uuid4()), "createdTime": now, "partitionColumns": [], "configuration": {},
-        "format": {"provider": "parquet", "options": {}}, "schemaString": "{}",
+        "id": str(uuid4()), "createdTime": now, "partitionColumns": [],
+        "configuration": dict(properties), "schemaString": "{}",
+        "format": {"provider": "parquet", "options": {}},
     } if new else json.loads(transaction.metadata().json())["metaData"]  # fmt: skip
     read_action = _module(delta.actions, "Action").fromJson
-    if replaces and json.loads(about["schemaString"]) != json.loads(schema):
+    other = json.loads(about["schemaString"]) != json.loads(schema)
+    if new or (replaces and other):
         changed = read_action(json.dumps({"metaData": {**about, "schemaString": schema}}))
         transaction.updateMetadata(changed, False)
     actions = java.java.util.ArrayList()
@@ -240,6 +260,11 @@ def commit_files(
             actions.add(file.removeWithTimestamp(now, True))
     for each in files:
         actions.add(read_action(json.dumps({"add": each})))
+    if writer is not None:
+        transaction.readWholeTable()
+        name, number = writer
+        about_writer = {"appId": name, "version": number, "lastUpdated": now}
+        actions.add(read_action(json.dumps({"txn": about_writer})))
     numbers = {
         "numFiles": len(files),
         "numOutputRows": rows,
@@ -249,7 +274,8 @@ def commit_files(
     transaction.registerSQLMetrics(
         spark._jsparkSession, python.toScalaMap(_metrics(spark, numbers))
     )
-    transaction.commit(python.toSeq(actions), _write_operation(spark, metadata, replaces=replaces))
+    what = _write_operation(spark, metadata, replaces=replaces)
+    return int(transaction.commit(python.toSeq(actions), what)), str(transaction.metadata().id())
 
 
 def _write_operation(spark: SparkSession, metadata: str, *, replaces: bool) -> Any:

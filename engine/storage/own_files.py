@@ -13,15 +13,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.errors import MeanwhileError
 from engine.storage.files import SCALARS, UNREADABLE, arrow_kind
-from engine.storage.jvm import accepts_files, begun, commit_files, local_folder
+from engine.storage.jvm import (
+    accepts_files,
+    begun,
+    columns_of,
+    commit_files,
+    local_folder,
+    version_of,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -204,7 +212,9 @@ def _stats(about: Any) -> str:
     nulls: dict[str, int] = {}
     kinds = about.schema.to_arrow_schema()
     for i in range(about.num_columns):
-        name = about.schema.column(i).name
+        name = about.schema.column(i).path
+        if "." in name:
+            continue  # within a list, a map or a struct
         known = [about.row_group(g).column(i).statistics for g in range(about.num_row_groups)]
         if not known or any(k is None or not k.has_null_count for k in known):
             continue
@@ -220,7 +230,12 @@ def _stats(about: Any) -> str:
 
 
 def form_of(
-    spark: SparkSession, place: Place, schema: StructType, attempt: str, codec: str
+    spark: SparkSession,
+    place: Place,
+    schema: StructType,
+    attempt: str,
+    codec: str,
+    nested: bool = False,
 ) -> Form | None:
     """Return how workers write a table's files; None where Spark has to write them.
 
@@ -240,10 +255,13 @@ def form_of(
         Which write it is.
     codec
         The session's name of what compresses files.
+    nested
+        Whether columns may hold lists, maps and structs.
     """
     kinds = {f.name: arrow_kind(f.dataType) for f in schema}
     plain = all(
-        f.dataType.simpleString() in SCALARS
+        (nested or f.dataType.simpleString() in SCALARS)
+        and kinds[f.name] is not None
         and not set(f.name) & _NOT_IN_NAMES
         and f.metadata.keys() <= _HARMLESS
         for f in schema
@@ -255,7 +273,7 @@ def form_of(
     return Form(folder, attempt, columns, _CODECS[codec], spark.version)
 
 
-def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> None:
+def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> tuple[int, int, str]:
     """Let workers write files, and add these to a table in one commit.
 
     Parameters
@@ -268,6 +286,11 @@ def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> Non
         What the commit says of itself.
     replaces
         Whether the table's rows go.
+
+    Returns
+    -------
+    tuple
+        How many rows there are, the commit's version, and the table's id.
 
     Raises
     ------
@@ -288,14 +311,78 @@ def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> Non
         for file in files:
             _check(Path(form.folder) / file.path, file)
         some = [file for file in files if file.rows]
-        commit_files(
-            spark, transaction, _nullable(rows.schema), [file.action for file in some], metadata,
-            sum(file.rows for file in some), replaces=replaces,
+        n = sum(file.rows for file in some)
+        done = commit_files(
+            spark, transaction, _nullable(rows.schema), [file.action for file in some], metadata, n,
+            replaces=replaces,
         )  # fmt: skip
     except BaseException:
         _remove(form.left())
         raise
     _remove(form.left([file.path for file in some]))  # of tasks that were tried again
+    return n, *done
+
+
+def commit_here(
+    spark: SparkSession,
+    place: Place,
+    form: Form,
+    rows: pa.Table,
+    schema: StructType,
+    metadata: str,
+    *,
+    version: int,
+    writer: tuple[str, int],
+    replaces: bool = False,
+    properties: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str] | None:
+    """Add the driver's own rows to a table in one commit; None where Spark has to.
+
+    Parameters
+    ----------
+    spark, place, form, metadata, replaces
+        As for :func:`commit`.
+    rows, schema
+        The rows, and the table's columns.
+    version
+        The version of the table that the rows are for; -1 where there is none.
+    writer, properties
+        As for :func:`.commit_files`.
+
+    Returns
+    -------
+    tuple
+        The commit's version, and the table's id.
+
+    Raises
+    ------
+    MeanwhileError
+        If the table has another version.
+    """
+    transaction = begun(spark, place.text)
+    if transaction is None:
+        return None
+    if version_of(transaction) != version:
+        raise MeanwhileError(str(place), new=version < 0)
+    if not replaces and version >= 0 and not set(schema.names) <= columns_of(transaction):
+        return None
+    Path(form.folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with Writer(form) as file:
+            for batch in rows.to_batches():
+                file.write(batch)
+        assert file.done is not None  # it was closed
+        files = [file.done.action] if rows.num_rows else []
+        done = commit_files(
+            spark, transaction, _nullable(schema), files, metadata, rows.num_rows,
+            replaces=replaces, writer=writer, properties=properties,
+        )  # fmt: skip
+    except BaseException:
+        _remove(form.left())
+        raise
+    if not files:
+        _remove(form.left())
+    return done
 
 
 def _check(path: Path, file: OwnFile) -> None:

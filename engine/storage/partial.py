@@ -45,8 +45,9 @@ def append(df: DataFrame | OwnRows, table: Snapshot, facts: Mapping[str, Any], r
         attempt = df.form.attempt
         with alone(table.place, new=False):
             metadata = tables.commit_facts(facts, attempt, run)
-            own_files.commit(df, table.place, metadata, replaces=False)
-        return _done(table, start, attempt)
+            n, version, _ = own_files.commit(df, table.place, metadata, replaces=False)
+        seconds = time.monotonic() - start
+        return Written(table.place, str(version), n, seconds, attempt=attempt, id=table.id)
     attempt = uuid4().hex
     metadata = tables.commit_facts(facts, attempt, run)
     writer = df.write.format("delta").mode("append").option("userMetadata", metadata)

@@ -14,18 +14,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any, cast
+
+from pyspark.sql.types import StructType
 
 from engine.errors import MeanwhileError
 from engine.storage import tables
 from engine.storage.acceptance import Acceptance
-from engine.storage.delta_log import alone
 from engine.storage.few_rows import small_rows
 from engine.storage.lineage import Snapshot
 from engine.storage.place import Place
-from engine.storage.session import FOR_FEW_ROWS, settings
-from engine.storage.upsert import local_rows
+from engine.storage.records import Records, append, first
+from engine.storage.upsert import local_table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -133,12 +133,15 @@ class Runs:
         What it says, by number.
     also
         Further runs whose commits count for this reader, its own among them.
+    version
+        The version of the table that says it; -1 without one.
     """
 
     spark: SparkSession
     place: Place
     events: Sequence[Event] = ()
     also: frozenset[str] = frozenset()
+    version: int = -1
 
     @classmethod
     def at(cls, spark: SparkSession, place: Place) -> Runs:
@@ -146,8 +149,9 @@ class Runs:
         stored = tables.find(spark, place)
         if stored is None:
             return cls(spark, place)
-        events = map(_event, small_rows(stored.df.select(*_READ_BACK)))
-        return cls(spark, place, tuple(sorted(events, key=lambda e: e.seq)))
+        rows = map(_event, small_rows(stored.df.select(*_READ_BACK)))
+        events = tuple(sorted(rows, key=lambda e: e.seq))
+        return cls(spark, place, events, version=int(stored.version))
 
     def find(self, table: str | Place) -> Snapshot | None:
         """Read a table at the version that counts; None where none does."""
@@ -186,35 +190,31 @@ class Runs:
         wanted, last = set(outputs), {e.run: e for e in self.events}
         return [e for e in last.values() if e.state == State.STARTED and wanted & set(e.outputs)]
 
-    def ensure_table(self) -> None:
-        """Make the table, if there is none."""
-        if not tables.exists(self.spark, self.place):
-            with suppress(MeanwhileError):  # somebody else made it
-                empty = local_rows(self.spark, [], SCHEMA)
-                tables.overwrite(empty, self.place, facts={}, first=True)
+    def with_table(self) -> Runs:
+        """Return this with a table, which is made if there is none."""
+        if tables.exists(self.spark, self.place):
+            return self
+        with suppress(MeanwhileError):  # somebody else made it
+            made = first(self.spark, self._records([], 0))
+            return replace(self, version=int(made.version))
+        return self
 
     def add(self, *events: Event) -> Runs | None:
         """Add events to the table as it was read; None where somebody else was first."""
-        self.ensure_table()
-        first = 1 + max((e.seq for e in self.events), default=0)
-        now = tuple(replace(e, seq=first + i) for i, e in enumerate(events))
-        df = local_rows(self.spark, [_row(e) for e in now], SCHEMA)
-        attempt = uuid4().hex
+        runs = self.with_table()
+        start = 1 + max((e.seq for e in self.events), default=0)
+        now = tuple(replace(e, seq=start + i) for i, e in enumerate(events))
         try:
-            options = {
-                "userMetadata": tables.commit_facts({}, attempt, ""),
-                "txnAppId": _WRITER,
-                "txnVersion": str(first),
-                "mergeSchema": "true",
-            }
-            with alone(self.place, new=False), settings(self.spark, FOR_FEW_ROWS):
-                writer = df.coalesce(1).write.format("delta").mode("append").options(**options)
-                self.place.save(writer)
+            done = append(self.spark, runs._records(now, start))
         except MeanwhileError:
             return None
-        # Delta leaves out a commit whose number another writer's has.
-        done = tables.written(self.spark, self.place, 0.0, attempt)
-        return replace(self, events=(*self.events, *now)) if done else None
+        more = (*self.events, *now)
+        return replace(self, events=more, version=int(done.version)) if done else None
+
+    def _records(self, events: Sequence[Event], number: int) -> Records:
+        columns = cast("StructType", StructType.fromDDL(SCHEMA))
+        rows = local_table([_row(e) for e in events], columns)
+        return Records(self.place, rows, columns, self.version, (_WRITER, number))
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -52,7 +52,7 @@ _FORM = "format"  # which one, among the facts
 _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 # Words are read from LZ4 in half of Snappy's time, in files of nearly the same size.
 # A run adds a small commit: reading fifty takes less than writing five checkpoints.
-_OF_RECORDS = {"delta.checkpointInterval": "50"}
+OF_RECORDS = {"delta.checkpointInterval": "50"}
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
 _MAPPING = "delta.columnMapping.mode"
 _NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
@@ -365,7 +365,7 @@ def overwrite(
         metadata = commit_facts(facts, attempt, run)
         writer = _writer(df, place, partition_by, where, new)
         writer = writer.mode(mode).option("userMetadata", metadata)
-        writer = writer.options(**(_OF_RECORDS if first else {}))
+        writer = writer.options(**(OF_RECORDS if first else {}))
         with (
             during(f"write of {place}"),
             first_write(spark, place.text, attempt) if by_path else nullcontext(),
@@ -395,20 +395,23 @@ def _by_workers(rows: OwnRows, place: Place, metadata: str) -> Written:
         first_write(spark, place.text, attempt) if new else nullcontext(),
         alone(place, new),
     ):
-        own_files.commit(rows, place, metadata, replaces=True)
-    done = written(spark, place, start, attempt)
-    assert done is not None  # a write that didn't commit raised
-    return done
+        n, version, own = own_files.commit(rows, place, metadata, replaces=True)
+    return Written(place, str(version), n, time.monotonic() - start, attempt=attempt, id=own)
 
 
 def form_of_own(spark: SparkSession, place: Place, schema: StructType) -> Form | None:
     """Return how workers write a table's files in one attempt; None where Spark has to."""
-    return own_files.form_of(spark, place, schema, uuid4().hex, codec(spark)[_CODEC])
+    return own_files.form_of(spark, place, schema, uuid4().hex, codec_name(spark))
 
 
 def codec(spark: SparkSession) -> Mapping[str, str]:
     """Return the setting that compresses Parquet files, the session's own if it has one."""
-    return {_CODEC: str(spark.conf.get(_CODEC, _LZ4))}
+    return {_CODEC: codec_name(spark)}
+
+
+def codec_name(spark: SparkSession) -> str:
+    """Return what the session compresses Parquet files by."""
+    return str(spark.conf.get(_CODEC, _LZ4))
 
 
 def _writer(

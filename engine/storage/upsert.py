@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
@@ -15,14 +16,25 @@ from pyspark.sql.types import StructType
 from engine.errors import MeanwhileError
 from engine.storage import tables
 from engine.storage.delta_log import alone
-from engine.storage.few_rows import rows_with
+from engine.storage.few_rows import rows_with, small_rows
+from engine.storage.jvm import is_classic, table_bytes
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.merging import equal, merge_into
 from engine.storage.place import Place
-from engine.storage.session import FOR_FEW_ROWS, settings
+from engine.storage.records import Records, append, first
+from engine.storage.records import replace as rewrite
 
 _TRIES = 5
+_SMALL = 2**22  # bytes of a table that the driver writes anew rather than have rows merged
 _WRITER = "slice-engine"  # Delta lets no two commits of a writer pass that read the same version
+
+
+def local_table(rows: Sequence[tuple[Any, ...]], columns: StructType) -> pa.Table:
+    """Return rows with Arrow's types of some columns."""
+    fields = to_arrow_schema(columns)
+    values = zip(*rows, strict=True) if rows else [()] * len(fields)
+    arrays = [pa.array(list(v), f.type) for v, f in zip(values, fields, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=fields)
 
 
 def local_rows(
@@ -30,10 +42,7 @@ def local_rows(
 ) -> DataFrame:
     """Return rows as a DataFrame that stays with the driver: reading it is no job."""
     columns = cast("StructType", StructType.fromDDL(schema) if isinstance(schema, str) else schema)
-    fields = to_arrow_schema(columns)
-    values = zip(*rows, strict=True) if rows else [()] * len(fields)
-    arrays = [pa.array(list(v), f.type) for v, f in zip(values, fields, strict=True)]
-    return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=fields), columns)
+    return spark.createDataFrame(local_table(rows, columns), columns)
 
 
 def insert_missing(df: DataFrame, table: str | Place, on: Sequence[str]) -> Written:
@@ -99,29 +108,65 @@ def _upserted(
 ) -> Written:
     spark = df.sparkSession
     stored = news.stored if news else tables.find(spark, place)
+    rows = Records(place, df.toArrow(), df.schema, -1, (_WRITER, 0), run)
     if stored is None:
-        return tables.overwrite(df, place, facts={}, first=True, run=run)
+        return first(spark, rows)
     missing, differ = (news or news_of(df, stored, on, compare))[1:]
-    attempt = uuid4().hex
-    metadata = tables.commit_facts({}, attempt, run)
-    with alone(place, new=False):
-        if differ:
-            _merge(df, stored, on, compare, metadata)
-        elif missing:
-            _append(local_rows(spark, missing, df.schema), stored, metadata)
-        else:
-            return tables.unchanged(stored)
-    written = tables.written(spark, place, start, attempt, after=int(stored.version))
-    if written is None:  # Delta leaves out a commit where another writer's was first
+    version = int(stored.version)
+    rows = replace(rows, version=version, writer=(_WRITER, 1 + version))
+    if not missing and not differ:
+        return tables.unchanged(stored)
+    if not differ:
+        written = append(spark, replace(rows, rows=rows.rows.take(missing)))
+    else:
+        written = _updated(spark, rows, stored, on, compare)
+        written = written or _merged(df, stored, on, compare, run, start)
+    if written is None:
         raise MeanwhileError(str(place), new=False)
     return written
 
 
+def _updated(
+    spark: SparkSession,
+    records: Records,
+    stored: Snapshot,
+    on: Sequence[str],
+    compare: Sequence[str],
+) -> Written | None:
+    """Write a small table anew, with its rows updated; None where Spark has to merge them."""
+    if not is_classic(stored.df) or table_bytes(stored.df) > _SMALL:
+        return None
+    names = {f.name: f for f in stored.df.schema}
+    schema = StructType([*stored.df.schema, *(f for f in records.schema if f.name not in names)])
+    rows = {tuple(row[c] for c in on): row for row in small_rows(stored.df)}
+    for row in records.rows.to_pylist():
+        there = rows.setdefault(tuple(row[c] for c in on), row)
+        if any(there.get(c) != row[c] for c in compare):
+            rows[tuple(row[c] for c in on)] = row
+    every = pa.Table.from_pylist(list(rows.values()), to_arrow_schema(schema))
+    return rewrite(spark, replace(records, rows=every, schema=schema))
+
+
+def _merged(
+    df: DataFrame,
+    stored: Snapshot,
+    on: Sequence[str],
+    compare: Sequence[str],
+    run: str,
+    start: float,
+) -> Written | None:
+    attempt = uuid4().hex
+    with alone(stored.place, new=False):
+        _merge(df, stored, on, compare, tables.commit_facts({}, attempt, run))
+    version = int(stored.version)
+    return tables.written(df.sparkSession, stored.place, start, attempt, after=version)
+
+
 class News(NamedTuple):
-    """How rows differ from a table: those that it lacks, and whether one that it has differs."""
+    """How rows differ from a table: which it lacks, and whether one that it has differs."""
 
     stored: Snapshot
-    missing: Sequence[Row]
+    missing: Sequence[int]
     differ: bool
 
     @property
@@ -134,7 +179,7 @@ def news_of(df: DataFrame, stored: Snapshot, on: Sequence[str], compare: Sequenc
     """Return what :func:`upsert` would change of a table, whose version that counts is given."""
     rows = df.collect()
     known = _known(stored.df, rows, on, compare)
-    missing = [row for row in rows if _values(row, on) not in known]
+    missing = [i for i, row in enumerate(rows) if _values(row, on) not in known]
     now = ((known.get(_values(r, on)), _values(r, compare)) for r in rows)
     differ = any(there is not None and there != new for there, new in now)
     return News(stored, missing, differ)
@@ -154,18 +199,6 @@ def _known(
     columns = [c for c in (*on, *compare) if c in stored.columns]
     there = (dict(zip(columns, r, strict=True)) for r in rows_with(stored, columns, shared))
     return {tuple(r.get(c) for c in on): tuple(r.get(c) for c in compare) for r in there}
-
-
-def _append(df: DataFrame, stored: Snapshot, metadata: str) -> None:
-    """Add rows, unless another of the engine's writers was first."""
-    options = {
-        "userMetadata": metadata,
-        "txnAppId": _WRITER,
-        "txnVersion": str(1 + int(stored.version)),
-        "mergeSchema": "true",  # an earlier version of the engine made the table
-    }
-    with settings(df.sparkSession, FOR_FEW_ROWS):  # a merge reads all of the table
-        stored.place.save(df.coalesce(1).write.format("delta").mode("append").options(**options))
 
 
 def _merge(

@@ -248,7 +248,7 @@ def test_a_process_that_was_here_and_is_gone():
 
 def test_of_two_that_read_the_same_rows_one_adds_its_own(spark, project):
     runs = Runs.at(spark, project.place("runs"))
-    runs.ensure_table()
+    runs = runs.with_table()
     now = dt.datetime.now(dt.UTC)
     assert runs.add(Event("a", "j", State.STARTED, now)) is not None
     assert runs.add(Event("b", "j", State.STARTED, now)) is None

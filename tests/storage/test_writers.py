@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from engine.errors import TableError
-from engine.storage import tables
+from engine.storage import own_files, tables
 from engine.storage.upsert import insert_missing
 
 
@@ -116,17 +116,21 @@ def test_a_first_write_that_fails_alone_leaves_nothing(spark, tmp_path):
     assert files(str(other)) == ["part-00000.parquet"]
 
 
-def test_rows_that_are_merged_into_a_table_made_meanwhile_are_added(spark, tmp_path):
+@pytest.mark.parametrize("by_spark", [False, True])
+def test_rows_of_a_table_that_was_made_meanwhile_are_added(spark, tmp_path, monkeypatch, by_spark):
     place = str(tmp_path / "table")
-    real = tables.overwrite
+    owner, name = (tables, "overwrite") if by_spark else (own_files, "commit_here")
+    if by_spark:
+        monkeypatch.setattr(own_files, "form_of", lambda *args, **more: None)
+    real, others = getattr(owner, name), [spark.range(10, 12)]
 
-    def late(df, table, **options):
-        if options.get("first"):
-            real(spark.range(10, 12), table, facts={})
-        return real(df, table, **options)
+    def late(*args, **options):
+        if others:
+            others.pop().write.format("delta").save(place)
+        return real(*args, **options)
 
-    with mock.patch("engine.storage.tables.overwrite", late):
-        insert_missing(spark.range(11, 14), place, ["id"])
+    monkeypatch.setattr(owner, name, late)
+    insert_missing(spark.range(11, 14), place, ["id"])
     assert ids(spark, place) == [10, 11, 12, 13]
 
 
