@@ -19,6 +19,7 @@ from engine.gate.evidence import (
     p_of_difference,
     rows_to_settle,
 )
+from engine.gate.nightly import Night, needed
 from engine.gate.rules import Reference, Rule, Waiver, is_pattern, matches
 from engine.metrics.catalog import OVERALL
 from engine.metrics.formulas.states import INSUFFICIENT
@@ -26,6 +27,7 @@ from engine.metrics.inference.significance import Method, adjusted
 
 PASSED, FAILED, COULD_NOT_RUN, UNDECIDED = 0, 1, 2, 3  # exit statuses
 _NAN = float("nan")
+Key = tuple[str, str, str | None, str]  # a rule's text, model, split and slice
 
 
 class Verdict(StrEnum):
@@ -34,7 +36,7 @@ class Verdict(StrEnum):
     FAIL = "FAIL"
     MISSING = "MISSING"
     INCONCLUSIVE = "INCONCLUSIVE"
-    PASS = "PASS"  # noqa: S105
+    PASS = "PASS"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Check:
         About how many rows would settle it.
     note
         Why the verdict is what it is, where the figure doesn't say.
+    night
+        The evidence of all nights; None where each run is judged by itself.
     waiver
         Who gave leave.
     """
@@ -90,6 +94,7 @@ class Check:
     p_adjusted: float = _NAN
     rows: int | None = None
     note: str = ""
+    night: Night | None = None
     waiver: Waiver | None = None
 
     @property
@@ -105,9 +110,9 @@ class Check:
         return undecided and self.rule.level == "fail" and self.waiver is None
 
     @property
-    def key(self) -> tuple[str, str, str, str]:
-        """What tells it from other checks."""
-        return (self.rule.title, self.model, self.split or "", self.slice)
+    def key(self) -> Key:
+        """What names the figure and what is asked of it, from run to run."""
+        return (self.rule.text, self.model, self.split, self.slice)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ def judge(
     strict: bool = False,
     waivers: Sequence[Waiver] = (),
     today: dt.date | None = None,
+    nights: Mapping[Key, Night] | None = None,
 ) -> Judgement:
     """Judge one evaluation's figures.
 
@@ -191,6 +197,9 @@ def judge(
         Whether what is inconclusive has an exit status of its own.
     waivers, today
         Who gave leave, and the day that decides whether that has ended.
+    nights
+        The evidence of new rows, for a gate that is asked every night: rules that can be watched so
+        fail by it alone.
 
     Examples
     --------
@@ -203,7 +212,10 @@ def judge(
     ['FAIL', 'INCONCLUSIVE', 'PASS']
     """
     checks = [c for rule in rules for c in _compared(rule, now, before, trust)]
-    checks = [_waived(c, waivers, today) for c in _decided(checks, trust)]
+    checks = _decided(checks, trust)
+    if nights is not None:
+        checks = _watched(checks, nights)
+    checks = [_waived(c, waivers, today) for c in checks]
     order = list(Verdict)
     checks.sort(key=lambda c: (order.index(c.verdict), c.waiver is not None, c.rule.level))
     return Judgement(checks, strict, list(_about(waivers, checks, today)))
@@ -321,8 +333,30 @@ def _decide(check: Check, p_adjusted: float, trust: Trust) -> Check:
     times = max(1.0, p_adjusted / check.p) if check.p > 0 else 1.0
     rows = rows_to_settle(check.p, alpha / times, figure.support)
     if rows is None:
-        return replace(check, note="the figure is at its bound")
+        at = figure.value == check.bound
+        return replace(check, note=f"the figure is {'at' if at else 'too near'} its bound")
     return replace(check, rows=rows, note=f"about {rows:,} rows would settle it")
+
+
+def _watched(checks: Sequence[Check], nights: Mapping[Key, Night]) -> list[Check]:
+    """Return checks of which those with evidence fail by it, and by nothing else."""
+    of = [nights.get(c.key) for c in checks]
+    series = sum(night is not None for night in of)
+    return [
+        c if night is None else _by_evidence(c, night, series)
+        for c, night in zip(checks, of, strict=True)
+    ]
+
+
+def _by_evidence(check: Check, night: Night, series: int) -> Check:
+    verdict, note = check.verdict, f"evidence {night.evidence:,.3g} of {needed(series):,.0f}"
+    if night.alarms(series):
+        verdict = Verdict.FAIL
+    elif verdict is Verdict.FAIL:
+        verdict = Verdict.INCONCLUSIVE
+    if night.why:
+        note += f"; no new evidence: {night.why}"
+    return replace(check, verdict=verdict, note=note, night=night, rows=None)
 
 
 def _waived(check: Check, waivers: Iterable[Waiver], today: dt.date | None) -> Check:
