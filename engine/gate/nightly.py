@@ -15,17 +15,16 @@ of all rules and slices together, a year has a false alarm with a probability of
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
 
+from engine.gate.evidence import Figure, Rows, share_rows
 from engine.gate.rules import Rule
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
-from engine.metrics.formulas.families import family, is_share
-from engine.metrics.formulas.outputs import Classes
-from engine.metrics.formulas.states import State
+from engine.metrics.formulas.families import is_share
 
 YEARLY = 0.05  # the chance of a false alarm in a year, of all series together
 YEAR = 365.0  # days
@@ -129,22 +128,45 @@ def scores_of(rule: Rule) -> np.ndarray | None:
     return scores if rule.at_least else -scores
 
 
-def cells_of(metric: MetricSpec, state: State, classes: Classes) -> np.ndarray:
-    """Return the rows ``[..., C]`` of each cell that :func:`scores_of` has a score of."""
+def cells_of(rule: Rule, figures: Mapping[str, Figure], level: float) -> Sequence[int] | str:
+    """Return the rows of each cell that :func:`scores_of` has a score of, or why nobody knows them.
+
+    Parameters
+    ----------
+    rule
+        One that there are bets against.
+    figures
+        Metric to its figure, all of one model, split and slice.
+    level
+        Of their intervals.
+
+    Examples
+    --------
+    >>> from engine.gate.evidence import Rows
+    >>> from engine.gate.rules import parse_rule
+    >>> of = {"recall": Figure.share(Rows(40, 50), 0.95), "precision": Figure.share(Rows(40, 45), 0.95)}
+    >>> cells_of(parse_rule("f1 >= .8"), of, 0.95), cells_of(parse_rule("recall >= .8"), of, 0.95)
+    ((40, 10, 5), (40, 10))
+    """
+    metric = parse_metric(rule.metric)
+    names = [rule.metric]
     if metric.name in _F:
         same = tuple(p for p in metric.parameters if p[0] != "beta")
-        (hits, positive), (_, predicted) = (
-            _share(MetricSpec(name, same), state, classes) for name in ("recall", "precision")
-        )
-        return np.stack([hits, positive - hits, predicted - hits], axis=-1)
-    counted, rows = _share(metric, state, classes)
-    return np.stack([counted, rows - counted], axis=-1)
+        names = [str(MetricSpec(name, same)) for name in ("recall", "precision")]
+    absent = [name for name in names if name not in figures]
+    if absent:
+        return f"rows are counted by {' and '.join(names)}: add {' and '.join(absent)} to metrics"
+    shares = [_rows(name, figures[name], level) for name in names]
+    if any(rows is None for rows in shares):
+        return f"the interval of {names[0]} doesn't say of how many rows it is"
+    first, *others = (rows for rows in shares if rows is not None)
+    return (first.k, first.n - first.k, *(rows.n - rows.k for rows in others))
 
 
-def _share(metric: MetricSpec, state: State, classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    share = family(metric, classes).share(state.rows, state.at(0))
-    assert share is not None, metric
-    return share
+def _rows(metric: str, figure: Figure, level: float) -> Rows | None:
+    """Return a share's rows, none of them where it is 0/0."""
+    nothing = np.isnan(figure.low) and (figure.value == 0 or np.isnan(figure.value))
+    return Rows(0, 0) if nothing else share_rows(metric, figure, level)
 
 
 @dataclass(frozen=True)
@@ -205,7 +227,9 @@ def needed(series: int) -> float:
     return max(series, 1) / YEARLY
 
 
-def night_of(rule: Rule, before: Series | None, rows: Sequence[int], day: dt.date) -> Night:
+def night_of(
+    rule: Rule, before: Series | None, rows: Sequence[int], day: dt.date, why: str = ""
+) -> Night:
     """Return what a night says.
 
     Parameters
@@ -218,6 +242,19 @@ def night_of(rule: Rule, before: Series | None, rows: Sequence[int], day: dt.dat
         All rows until now, by cell, those that were counted among them.
     day
         The night.
+    why
+        Why it isn't known which of the rows are new. Then none is counted, those that come from now
+        on will be, and what evidence there is of rows that may have changed is left.
+
+    Examples
+    --------
+    >>> from engine.gate.rules import parse_rule
+    >>> rule, days = parse_rule("accuracy >= .9"), [dt.date(2024, 5, n) for n in (1, 2, 3)]
+    >>> first = night_of(rule, None, (900, 100), days[0])
+    >>> again = night_of(rule, first.series, (900, 100), days[1])
+    >>> worse = night_of(rule, again.series, (1300, 300), days[2])
+    >>> [(n.new, n.why, n.alarms(200)) for n in (first, again, worse)]
+    [(1000, '', False), (0, 'no new row', False), (600, '', True)]
     """
     bets = Bets.against(rule)
     assert bets is not None, rule
@@ -227,11 +264,13 @@ def night_of(rule: Rule, before: Series | None, rows: Sequence[int], day: dt.dat
         wealth, days = np.array(before.wealth), (day - before.day).days
         since = np.array(before.rows, np.int64)
     new = np.array(rows, np.int64) - since
-    if (new < 0).any():
-        return Night(before, why="rows that were counted are gone")
+    if before is not None and not why and (new < 0).any():
+        why = "rows that were counted are gone"
+    if before is not None and why:
+        left = tuple(map(float, np.minimum(wealth, bets.start)))
+        return Night(Series(tuple(map(int, rows)), left, before.day), why=why)
     if not new.any():
         return Night(before, why="no new row")
     grown = bets.grown(wealth, new, days)
     later = day if before is None else max(day, before.day)
     return Night(Series(tuple(map(int, rows)), tuple(map(float, grown)), later), int(new.sum()))
-

@@ -20,9 +20,9 @@ KINDS_OF_REFERENCE = ("complement", "slice", "model", "last")
 _OPERATORS = {">=": (True, True), ">": (True, False), "<=": (False, True), "<": (False, False)}
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _SPLIT = re.compile(
-    r"(?P<metric>[^\s<>!]+?)\s*(?P<op>[<>!]=?|=[<>=]|(?<=\s)=)\s*(?P<bound>\S.*)"
+    r"(?P<metric>[^\s<>!]+?)\s*(?P<op>[<>!]=?|=[<>=]|(?<=\s)=)\s*(?P<bound>[^\s<>=].*)"
 )
-_ON = re.compile(r"(?P<bound>.*?)\s+on\s+(?P<slices>\S.*)")
+_ON = re.compile(r"(?P<bound>.*)\s+on\s+(?P<slices>[\w*]+(?:\s*,\s*[\w*]+)*)")
 _BOUND = re.compile(
     r"(?:(?P<kind>complement|last)|(?P<named>slice|model)\s+(?P<name>\S(?:.*?\S)?))"
     rf"(?:\s*\*\s*(?P<factor>{_NUMBER}))?(?:\s+(?P<sign>[+-])\s*(?P<number>{_NUMBER}))?"
@@ -180,7 +180,7 @@ def parse_rule(text: str) -> Rule:
     at_least, inclusive = _OPERATORS[parts["op"]]
     limited = _ON.fullmatch(parts["bound"])
     bound, names = (limited["bound"], limited["slices"]) if limited else (parts["bound"], "")
-    slices = tuple(filter(None, (name.strip() for name in names.split(","))))
+    slices = tuple(name.strip() for name in names.split(",") if names)
     rule = Rule(metric_name(parts["metric"]), at_least, 0.0, inclusive=inclusive, slices=slices)
     if re.fullmatch(_NUMBER, bound):
         return replace(rule, number=float(bound))

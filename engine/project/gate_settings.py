@@ -50,6 +50,7 @@ class Against(Settings):
     name: str = ""
 
 
+Number = Annotated[float, Field(allow_inf_nan=False)]
 Names = Annotated[list[str], BeforeValidator(_as_list), Field(min_length=1)]
 Splits = Annotated[list[str | None], BeforeValidator(_as_list), Field(min_length=1)]
 
@@ -84,9 +85,9 @@ class GateRule(Settings):
 
     rule: str | None = None
     metric: str | None = None
-    threshold: float | None = None
-    min_absolute_change: float | None = None
-    min_relative_change: float | None = None
+    threshold: Number | None = None
+    min_absolute_change: Number | None = None
+    min_relative_change: Number | None = None
     greater_is_better: bool | None = None
     against: Annotated[Against, BeforeValidator(_as_reference)] | None = None
     slices: Names | None = None
