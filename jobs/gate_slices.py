@@ -1,10 +1,10 @@
-"""Judge the newest evaluation: do its figures keep the project's rules? Exit status 0 if so, 1 if not.
+"""Judge the newest evaluation: do its figures keep the project's rules? Status 0 if so, 1 if not.
 
 Reads the metrics table alone: run jobs.evaluate_slices first. Rules are under gate: in the project
-file; docs/gate.md has them. A rule fails where its interval, corrected for the number of rules and
-slices, says so; where rows are too few to tell, it is inconclusive, and the gate says about how many
-would do. Nothing is written but the files that are asked for, and, where rules are about the last
-run or gate.nightly is on, a record in the table gate.
+file; docs/gate.md has them. A rule fails where its p-value, corrected for the number of rules and
+slices, says so; where rows are too few to tell, it is inconclusive, and the gate says about how
+many would do. Nothing is written but the files that are asked for, and, where rules are about the
+last run or gate.nightly is on, a record in the table gate.
 
   python -m jobs.gate_slices --project conf/spam.yaml
   python -m jobs.gate_slices --project conf/spam.yaml --strict --junit gate.xml --markdown gate.md
@@ -26,7 +26,11 @@ def _file(what: str) -> dict[str, str]:
 @cli.job(
     __doc__,
     GATE_STATUSES,
-    model={"action": "append", "metavar": "ID", "help": "a model that was evaluated; all by default"},
+    model={
+        "action": "append",
+        "metavar": "ID",
+        "help": "a model that was evaluated; all by default",
+    },
     strict={"action": "store_true", "help": "end with status 3 where a rule is inconclusive"},
     json=_file("the checks, in the shape of Great Expectations' validation results,"),
     junit=_file("the checks as JUnit's XML"),

@@ -1,8 +1,8 @@
 """How sure a figure is on one side of a bound: p-values from what the metrics table has of it.
 
-The table has a figure, its interval and, of shares, thereby its rows: an interval of Wilson's belongs
-to one number of rows, so a test of a share is exact at any size. Of other figures the interval is
-taken for normal, on the log odds' scale where the metric is one from 0 to 1.
+The table has a figure, its interval and, of shares, thereby its rows: an interval of Wilson's
+belongs to one number of rows, so a test of a share is exact at any size. Of other figures the
+interval is taken for normal, on the log odds' scale where the metric is one from 0 to 1.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def rows_of(figure: Figure, level: float) -> Rows | None:
     a, b, c = half**2 - 0.25, 2 * half**2 - p * (1 - p), half**2
     n = z**2 * 2 * a / (-b - np.sqrt(b**2 - 4 * a * c))
     rows = Rows(round(p * n), round(n))
-    near = _NEAR * n + 1e-6  # noqa: PLR2004 - of a row
+    near = _NEAR * n + 1e-6
     if rows.n < 1 or abs(rows.n - n) > near or abs(rows.k - p * n) > near:
         return None
     low, high = wilson(np.array(rows.k), np.array(rows.n), level)
@@ -157,9 +157,9 @@ def p_of_difference(
 ) -> float:
     """Return the two-sided p-value that a figure is another one times a factor plus a number.
 
-    Both are taken for independent, which is cautious where they share rows. Two shares that should be
-    the same are tested exactly (Fisher 1935); that one is so much more than the other by Wilson's
-    limits of both (Newcombe 1998, method 10), at any number of rows. Of other figures the
+    Both are taken for independent, which is cautious where they share rows. Two shares that should
+    be the same are tested exactly (Fisher 1935); that one is so much more than the other by
+    Wilson's limits of both (Newcombe 1998, method 10), at any number of rows. Of other figures the
     difference's variance on either side comes from both intervals' ends (Zou and Donner 2008).
 
     Examples
@@ -193,8 +193,8 @@ def _newcombe(own: Rows, others: Rows, factor: float, off: float) -> float:
     low, high = 0.0, _FARTHEST
     for _ in range(_HALVINGS):
         z = (low + high) / 2
-        ends = (Figure.share(rows, float(2 * ndtr(z) - 1)) for rows in (own, others))
-        low, high = (z, high) if _end(*ends, factor, off) < abs(off) else (low, z)
+        one, other = (Figure.share(rows, float(2 * ndtr(z) - 1)) for rows in (own, others))
+        low, high = (z, high) if _end(one, other, factor, off) < abs(off) else (low, z)
     return float(2 * ndtr(-low))
 
 
@@ -205,19 +205,20 @@ def complement(metric: str, figure: Figure, overall: Figure, level: float) -> Fi
 
     Examples
     --------
-    >>> part, whole, rest = (Figure.share(Rows(*of), 0.95) for of in ((40, 50), (130, 150), (90, 100)))
+    >>> counts = [Rows(40, 50), Rows(130, 150), Rows(90, 100)]
+    >>> part, whole, rest = (Figure.share(rows, 0.95) for rows in counts)
     >>> complement("accuracy", replace(part, effect=-0.1), whole, 0.95) == rest
     True
     """
     part, whole = share_rows(metric, figure, level), share_rows(metric, overall, level)
     n = overall.support - figure.support
-    if part is not None and whole is not None and whole.n > part.n and whole.k >= part.k:
+    if part is not None and whole is not None and 0 <= whole.k - part.k <= whole.n - part.n > 0:
         rest = Rows(whole.k - part.k, whole.n - part.n)
         return replace(Figure.share(rest, level), support=n)
     value = figure.value - figure.effect
     wider = np.sqrt(overall.support / n) if n > 0 else np.nan
-    ends = ((end - overall.value) * wider + value for end in (overall.low, overall.high))
-    return Figure(value, *ends, n, overall.status)
+    low, high = ((end - overall.value) * wider + value for end in (overall.low, overall.high))
+    return Figure(value, low, high, n, overall.status)
 
 
 def rows_to_settle(p: float, alpha: float, rows: int) -> int | None:
@@ -244,6 +245,28 @@ def rows_to_settle(p: float, alpha: float, rows: int) -> int | None:
     most = 1e10
     wanted = rows * (needed / now) ** 2 if now > 0 else np.inf
     return int(np.ceil(wanted)) if wanted < most else None
+
+
+def share_rows_to_settle(figure: Figure, rows: Rows, bound: float, alpha: float) -> int | None:
+    """Return about how many rows of a slice would settle that a share isn't at a bound.
+
+    An exact test of few rows is cautious, and knows too little of what many would do: here the
+    share is taken for normal.
+
+    Parameters
+    ----------
+    figure, rows
+        The share, and the rows that decide it.
+    bound, alpha
+        The bound, and what the p-value must be at most.
+
+    Examples
+    --------
+    >>> share_rows_to_settle(Figure.share(Rows(45, 50), 0.95), Rows(45, 50), 0.87, 0.05)
+    483
+    """
+    errors = abs(figure.value - bound) / np.sqrt(bound * (1 - bound) / rows.n)
+    return rows_to_settle(float(2 * ndtr(-errors)), alpha, figure.support)
 
 
 def _is_unit(metric: str) -> bool:

@@ -18,6 +18,8 @@ from engine.gate.evidence import (
     p_of_bound,
     p_of_difference,
     rows_to_settle,
+    share_rows,
+    share_rows_to_settle,
 )
 from engine.gate.nightly import Night, needed
 from engine.gate.rules import Reference, Rule, Waiver, is_pattern, matches
@@ -232,7 +234,9 @@ def _compared(rule: Rule, now: Figures, before: Figures | None, trust: Trust) ->
         return
     own = {name for names in _reference_names(rule) for name in names}
     for (model, split, slice_id, metric), figure in now.by_name.items():
-        named = zip((model, split, slice_id), (rule.models, rule.splits, rule.patterns), strict=True)
+        named = zip(
+            (model, split, slice_id), (rule.models, rule.splits, rule.patterns), strict=True
+        )
         others = rule.against is not None and rule.against.kind == "complement"
         if metric != rule.metric or not all(matches(*one) for one in named):
             continue
@@ -326,12 +330,17 @@ def _decide(check: Check, p_adjusted: float, trust: Trust) -> Check:
         return replace(check, verdict=side, p=_NAN)
     check = replace(check, p_adjusted=p_adjusted)
     if np.isnan(check.p):
-        few = INSUFFICIENT == figure.status or not np.isnan(figure.low)
+        few = figure.status == INSUFFICIENT or not np.isnan(figure.low)
         return replace(check, note="too few rows to tell" if few else "the metric has no interval")
     if p_adjusted <= alpha:
         return replace(check, verdict=side)
     times = max(1.0, p_adjusted / check.p) if check.p > 0 else 1.0
-    rows = rows_to_settle(check.p, alpha / times, figure.support)
+    known = share_rows(rule.metric, figure, trust.level) if rule.against is None else None
+    rows = (
+        rows_to_settle(check.p, alpha / times, figure.support)
+        if known is None or not 0 < check.bound < 1
+        else share_rows_to_settle(figure, known, check.bound, alpha / times)
+    )
     if rows is None:
         at = figure.value == check.bound
         return replace(check, note=f"the figure is {'at' if at else 'too near'} its bound")

@@ -1,15 +1,15 @@
 """Gates that are asked every night and cry wolf seldom: evidence against a rule, over new rows.
 
-A rule on a share of rows says that each row's score is 0 or more on average: of accuracy >= c a right
-row scores 1 - c and a wrong one -c; of F1 >= c a true positive scores 2·(1 - c), a false positive or
-negative -c. Who bets on the scores being below 0 can't hope to win while the rule holds: the bets'
-wealth is an e-process, and that it ever grows A-fold has a probability of at most 1/A (Ville 1939;
-Waudby-Smith and Ramdas 2023). Row by row, so it doesn't matter how often one looks.
+A rule on a share of rows says that each row's score is 0 or more on average: of accuracy >= c a
+right row scores 1 - c and a wrong one -c; of F1 >= c a true positive scores 2·(1 - c), a false
+positive or negative -c. Who bets on the scores being below 0 can't hope to win while the rule
+holds: the bets' wealth is an e-process, and that it ever grows A-fold has a probability of at most
+1/A (Ville 1939; Waudby-Smith and Ramdas 2023), however often one looks.
 
 Wealth that was lost in good months would hide a bad week. So a stake is put in each day and all
-wealth decays, over a year, as e-detectors do (Shin, Ramdas and Rinaldo 2023). Half of what is needed
-for one alarm is expected to be there at any time, and half of it comes in during a year. Therefore,
-of all rules and slices together, a year has a false alarm with a probability of at most 5 %.
+wealth decays, over a year, as in e-detectors (Shin, Ramdas and Rinaldo 2023). At any time a wealth
+of at most a half is expected, and a year puts in no more than another half. Therefore a year has a
+false alarm, of all rules and slices together, with a probability of at most 5 %.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ class Bets:
         --------
         >>> from engine.gate.rules import parse_rule
         >>> bets = Bets.against(parse_rule("accuracy >= .9"))
-        >>> [round(float(bets.grown(bets.start, np.array([n, 100 - n])).sum()), 2) for n in (90, 80)]
+        >>> nights = (bets.grown(bets.start, np.array(rows)) for rows in ([90, 10], [80, 20]))
+        >>> [round(float(wealth.sum()), 2) for wealth in nights]
         [0.23, 11.82]
         """
         left = np.exp(-max(days, 0.0) / YEAR)
@@ -142,9 +143,9 @@ def cells_of(rule: Rule, figures: Mapping[str, Figure], level: float) -> Sequenc
 
     Examples
     --------
-    >>> from engine.gate.evidence import Rows
     >>> from engine.gate.rules import parse_rule
-    >>> of = {"recall": Figure.share(Rows(40, 50), 0.95), "precision": Figure.share(Rows(40, 45), 0.95)}
+    >>> counts = {"recall": Rows(40, 50), "precision": Rows(40, 45)}
+    >>> of = {name: Figure.share(rows, 0.95) for name, rows in counts.items()}
     >>> cells_of(parse_rule("f1 >= .8"), of, 0.95), cells_of(parse_rule("recall >= .8"), of, 0.95)
     ((40, 10, 5), (40, 10))
     """

@@ -14,14 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-import engine
 from engine.gate.evidence import Figure
-from engine.gate.judge import COULD_NOT_RUN, FAILED, PASSED, UNDECIDED, Check, Judgement, Verdict
+from engine.gate.judge import FAILED, PASSED, UNDECIDED, Check, Judgement, Verdict
 from engine.masks.splits import split_name
 from engine.redaction import readable
 from engine.report.sections import Section, decimal, ends
 
-_RESULT = {PASSED: "PASS", FAILED: "FAIL", COULD_NOT_RUN: "COULD NOT RUN", UNDECIDED: "INCONCLUSIVE"}
+_RESULT = {PASSED: "PASS", FAILED: "FAIL", UNDECIDED: "INCONCLUSIVE"}
 _COLUMNS = ("verdict", "slice", "rule", "model", "split", "value", "bound", "rows", "p", "why")
 _MOST_SHOWN = 50
 _NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -73,7 +72,9 @@ def sections(judgement: Judgement) -> list[Section]:
     wrong = [c for c in judgement.checks if c.verdict is not Verdict.PASS]
     more = len(wrong) - _MOST_SHOWN
     rest = f" ({more:,} more in --json)" if more > 0 else ""
-    shown = Section("Checks that don't pass" + rest, _COLUMNS, [_cells(c) for c in wrong[:_MOST_SHOWN]])
+    shown = Section(
+        "Checks that don't pass" + rest, _COLUMNS, [_cells(c) for c in wrong[:_MOST_SHOWN]]
+    )
     rules = list(dict.fromkeys((c.rule.title, c.rule.level) for c in judgement.checks))
     rows = [
         [
@@ -88,7 +89,9 @@ def sections(judgement: Judgement) -> list[Section]:
         ]
         for title, level in rules
     ]  # fmt: skip
-    by_rule = Section("Rules", ("rule", "level", *map(str, Verdict)), rows, "\n".join(judgement.notes))
+    by_rule = Section(
+        "Rules", ("rule", "level", *map(str, Verdict)), rows, "\n".join(judgement.notes)
+    )
     return [shown, by_rule] if wrong else [by_rule]
 
 
@@ -128,7 +131,7 @@ def as_json(judgement: Judgement, about: Mapping[str, Any], at: dt.datetime) -> 
             "success_percent": 100.0 * good / len(checks) if checks else None,
         },
         "meta": {
-            "slice_engine_version": engine.__version__, "run_id": dict(about),
+            "run_id": dict(about),
             "validation_time": at.isoformat(), "exit_status": judgement.status,
             "verdicts": {str(v): judgement.count(v) for v in Verdict},
             "notes": list(judgement.notes),

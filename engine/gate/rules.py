@@ -1,7 +1,7 @@
 """What a gate asks of figures: rules, as a line of text or as MLflow's thresholds, and waivers.
 
-A rule is ``METRIC OP BOUND``. The bound is a number, or another figure times a factor plus a number:
-that of the rows outside the slice, of a named slice, of another model, or of the last run.
+A rule is ``METRIC OP BOUND``. The bound is a number, or another figure times a factor plus a
+number: that of the rows outside the slice, of a named slice, of another model, or of the last run.
 """
 
 from __future__ import annotations
@@ -224,13 +224,13 @@ def threshold_rules(
 ) -> list[Rule]:
     """Return the rules that MLflow's words for a metric's threshold stand for.
 
-    A change is how much better than ``against`` the metric must be; one below 0 is how much worse it
-    may be, which MLflow doesn't know. A relative one is a share of that figure.
+    A change is how much better than ``against`` the metric must be; one below 0 is how much worse
+    it may be, which MLflow doesn't know. A relative one is a share of that figure.
 
     Raises
     ------
     MetricError
-        If nothing is asked, a change has nothing to be against, or nobody knows which way is better.
+        If nothing is asked, a change is against nothing, or nobody knows which way is better.
 
     Examples
     --------
@@ -285,7 +285,7 @@ def matches(name: str | None, patterns: Sequence[str | None]) -> bool:
     (True, False, True)
     """
     return any(
-        p == "*" or p == name or (p is not None and name is not None and _fits(name, p))
+        p in ("*", name) or (p is not None and name is not None and _fits(name, p))
         for p in patterns
     )
 

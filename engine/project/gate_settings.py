@@ -210,5 +210,3 @@ class Gate(Settings):
     def leave(self) -> list[Waiver]:
         """The waivers."""
         return [one.waiver for one in self.waivers]
-
-

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import functions as F  # noqa: N812
 
+import engine
 from engine.errors import EngineError, GateError
 from engine.gate.evidence import Figure
 from engine.gate.judge import Figures, Judgement, Key, Trust, judge
@@ -113,7 +114,12 @@ class GateInput:
     def about(self) -> dict[str, Any]:
         """Facts of what is judged."""
         at = pd.Timestamp(self.figures["run_ts"].iloc[0])
-        return {"project": self.project.name, "run": self.run_id, "evaluated": f"{at:%Y-%m-%d %H:%M}"}
+        return {
+            "project": self.project.name,
+            "run": self.run_id,
+            "evaluated": f"{at:%Y-%m-%d %H:%M}",
+            "engine": engine.__version__,
+        }
 
     def before(self) -> Figures | None:
         """Return the figures that ``last`` means, of slices that are as they were.
@@ -128,7 +134,10 @@ class GateInput:
             return None
         rows, now = _rows_of(self.metrics, run_id), self.figures
         prints = dict(zip(now["slice"], now["slice_fingerprint"], strict=True))
-        same = [prints.get(s) == f for s, f in zip(rows["slice"], rows["slice_fingerprint"], strict=True)]
+        same = [
+            prints.get(s) == f
+            for s, f in zip(rows["slice"], rows["slice_fingerprint"], strict=True)
+        ]
         return Figures.of(rows[same])
 
     def _passed(self) -> str | None:
@@ -162,7 +171,7 @@ class GateInput:
         )  # fmt: skip
 
     def nights(self) -> tuple[dict[Key, Night], list[str]]:
-        """Return the evidence of new rows for each rule that can be watched, and why others can't."""
+        """Return the evidence of new rows for rules that can be watched, and why others can't."""
         alike = not (self.data.spec.weighted or self.data.confidence.clustered)
         rules = self.project.gate.all_rules
         watched = [r for r in rules if alike and scores_of(r) is not None]
@@ -180,7 +189,9 @@ class GateInput:
                     unknown[f"judged by this run alone: {rule.text}, for {rows}"] = None
                     continue
                 key = (rule.text, model, split, slice_id)
-                before = series.get((*key, self.data.table.fingerprints.get(slice_id), self._asked(model)))
+                before = series.get(
+                    (*key, self.data.table.fingerprints.get(slice_id), self._asked(model))
+                )
                 nights[key] = self._night(rule, before, rows, model)
         return nights, [*why, *unknown]
 
@@ -245,7 +256,7 @@ class GateInput:
 
     def write(self, run: Run, judgement: Judgement) -> Written:
         """Add what the gate says to its record, unless it has said so before."""
-        now = dt.datetime.now(dt.UTC)
+        now, prints = dt.datetime.now(dt.UTC), self.data.table.fingerprints
         gate_id = self._gate_id(judgement)
         rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for check in judgement.checks:
@@ -256,7 +267,7 @@ class GateInput:
             about = (
                 now, self.project.run_date, self.run_id, judgement.status, check.rule.text,
                 check.rule.level, check.model, check.split, check.slice,
-                self.data.table.fingerprints.get(check.slice), str(check.verdict), waiver and waiver.owner,
+                prints.get(check.slice), str(check.verdict), waiver and waiver.owner,
                 *(None if pd.isna(n) else float(n) for n in numbers),
             )  # fmt: skip
             of = (
@@ -318,7 +329,9 @@ def _why_other(newest: GateInput) -> str:
     """Say how the newest evaluation isn't of what the tables hold; nothing where it may be."""
     data, at = newest.data, newest.about["evaluated"]
     versions = rows_with(
-        newest.metrics.df, ["model_id", "mask_version", "prediction_version"], {"run_id": newest.run_id}
+        newest.metrics.df,
+        ["model_id", "mask_version", "prediction_version"],
+        {"run_id": newest.run_id},
     )
     evaluated = {model: of for model, *of in versions}
     for model, version in data.versions.items():
@@ -330,7 +343,8 @@ def _why_other(newest: GateInput) -> str:
             (data.stored[model].name, predictions, version),
         ):
             if then != now:
-                return f"the newest evaluation, of {at}, is of version {then} of {name}, which is now {now}"
+                which = f"version {then} of {name}, which is now {now}"
+                return f"the newest evaluation, of {at}, is of {which}"
     if data.unknown:
         return ""
     return f"the newest evaluation, of {at}, is of other settings than the project's"

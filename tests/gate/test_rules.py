@@ -49,7 +49,8 @@ WRONG = {
     "f1 => .8": "'f1 => .8': '=>' compares nothing; write one of >=, >, <=, <",
     "f1 == .8": "'f1 == .8': '==' compares nothing; write one of >=, >, <=, <",
     "f1 >= complment - .05": (
-        f"'f1 >= complment - .05': 'complment - .05' is no bound; did you mean 'complement'?; {FORM}"
+        "'f1 >= complment - .05': 'complment - .05' is no bound; did you mean 'complement'?; "
+        f"{FORM}"
     ),
     "f1 >= slice": f"'f1 >= slice': 'slice' is no bound; {FORM}",
     "f1 >= .8 - .1": f"'f1 >= .8 - .1': '.8 - .1' is no bound; {FORM}",
@@ -100,7 +101,15 @@ def test_the_project_file_has_rules_in_both_forms(tmp_path):
     only = {"models": ("baseline",), "splits": ("test", None), "plain": True}
     assert gate.all_rules == [
         Rule("f1", True, 0.8),
-        Rule("accuracy", True, 0.0, Reference("complement"), slices=("a*",), level="warn", name="fair"),
+        Rule(
+            "accuracy",
+            True,
+            0.0,
+            Reference("complement"),
+            slices=("a*",),
+            level="warn",
+            name="fair",
+        ),
         Rule("f1", True, 0.7, **only),
         Rule("f1", True, -0.02, Reference("last"), **only),
         Rule("f1", True, 0.0, Reference("slice", "a")),
@@ -122,11 +131,14 @@ EITHER = (
     "min_absolute_change or min_relative_change, found "
 )
 UNREADABLE = [
-    (["f1 => .8"], [], "gate.rules.0: 'f1 => .8': '=>' compares nothing; write one of >=, >, <=, <"),
+    (
+        ["f1 => .8"], [],
+        "gate.rules.0: 'f1 => .8': '=>' compares nothing; write one of >=, >, <=, <",
+    ),
     (
         ["recall >= .8"], [],
-        "gate: the rule 'recall >= 0.8' names the metric 'recall', which the project hasn't; known: "
-        "accuracy, f1",
+        "gate: the rule 'recall >= 0.8' names the metric 'recall', which the project hasn't; "
+        "known: accuracy, f1",
     ),
     (
         ["f1 >= model baselin"], [],
@@ -150,8 +162,8 @@ UNREADABLE = [
     ),
     (
         [NO_CHANGE], [],
-        "gate.rules.0: the rule for f1 has min_absolute_change, and needs against: complement, last, "
-        "{slice: ID} or {model: ID}",
+        "gate.rules.0: the rule for f1 has min_absolute_change, and needs against: complement, "
+        "last, {slice: ID} or {model: ID}",
     ),
     (
         [{"metric": "f1", "threshold": 0.8, "against": "last"}], [],
@@ -190,7 +202,9 @@ UNREADABLE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rules", "waivers", "said"), UNREADABLE, ids=[u[2][:40] for u in UNREADABLE])
+@pytest.mark.parametrize(
+    ("rules", "waivers", "said"), UNREADABLE, ids=[u[2][:40] for u in UNREADABLE]
+)
 def test_what_the_project_file_says_of_wrong_rules(tmp_path, rules, waivers, said):
     file = project(tmp_path, rules=rules, waivers=waivers)
     with pytest.raises(ConfigError) as raised:
