@@ -45,11 +45,12 @@ def main(args: argparse.Namespace) -> int:
 
     from engine.gate.outputs import sections, sentence, writers
     from engine.project.evaluating import evaluation_input, own_metrics
-    from engine.project.gating import gate_input, judging, keeps_record
+    from engine.project.gating import check_rules, gate_input, judging, keeps_record
     from engine.storage.texts import replace_text
 
     with judging():
         project = cli.project_of(args)
+        check_rules(project)
         own = own_metrics(project, cli.module_folders(args))
         spark = cli.session(project, "gate_slices")
         run = cli.run_of(project, spark, "gate_slices", project.place("gate"))
@@ -69,6 +70,7 @@ def main(args: argparse.Namespace) -> int:
         cli.tell(section)
     for name, text in writers(judgement, gate.about, dt.datetime.now(dt.UTC)):
         if file := getattr(args, name):
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
             replace_text(Path(file), text)
             print(f"wrote {file}")
     print(sentence(judgement))

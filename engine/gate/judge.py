@@ -213,7 +213,7 @@ def judge(
     >>> [str(c.verdict) for c in judge(rules, Figures.of(pd.DataFrame([row]))).checks]
     ['FAIL', 'INCONCLUSIVE', 'PASS']
     """
-    checks = [c for rule in rules for c in _compared(rule, now, before, trust)]
+    checks = [c for rule in rules for c in _checks(rule, now, before, trust)]
     checks = _decided(checks, trust)
     if nights is not None:
         checks = _watched(checks, nights)
@@ -221,6 +221,13 @@ def judge(
     order = list(Verdict)
     checks.sort(key=lambda c: (order.index(c.verdict), c.waiver is not None, c.rule.level))
     return Judgement(checks, strict, list(_about(waivers, checks, today)))
+
+
+def _checks(rule: Rule, now: Figures, before: Figures | None, trust: Trust) -> list[Check]:
+    """Return what :func:`_compared` yields; a rule that no figure fits is missing all of them."""
+    checks = list(_compared(rule, now, before, trust))
+    note = "it is about no figure: what it compares with is not compared itself"
+    return checks or [Check(rule, "-", "-", "-", Verdict.MISSING, note=note)]
 
 
 def _compared(rule: Rule, now: Figures, before: Figures | None, trust: Trust) -> Iterator[Check]:

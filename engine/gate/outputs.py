@@ -232,7 +232,7 @@ def as_junit(judgement: Judgement, about: Mapping[str, Any], at: dt.datetime) ->
             {"classname": _xml(check.rule.title), "name": _xml(where), "time": "0"},
         )  # fmt: skip
         if kind:
-            text = _xml(f"{verdict_text(check)}: {_told(check)}")
+            text = _xml(f"{verdict_text(check)}: {_failure_text(check)}")
             ElementTree.SubElement(case, kind, {"message": text, "type": str(check.verdict)})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, "unicode") + "\n"
@@ -246,7 +246,7 @@ def _junit_kind(check: Check, judgement: Judgement) -> str:
     return "error" if check.verdict is Verdict.MISSING else "failure"
 
 
-def _told(check: Check) -> str:
+def _failure_text(check: Check) -> str:
     parts = [f"{check.rule.text}, found {value_text(check.figure)}"] if check.figure else []
     return "; ".join([*parts, *filter(None, [why(check)])])
 

@@ -60,6 +60,20 @@ def judging() -> Iterator[None]:
         raise GateError(str(error)) from error
 
 
+def check_rules(project: Project) -> None:
+    """Check that there is something to judge by.
+
+    Raises
+    ------
+    GateError
+    """
+    if not project.gate.all_rules:
+        raise GateError(
+            f"{project.name}: gate has no rules; add some to the project file, such as "
+            "gate: {rules: ['f1 >= 0.8']}"
+        )
+
+
 def keeps_record(project: Project) -> bool:
     """Tell whether a rule needs what gates said before; else a gate only reads."""
     return project.gate.nightly or _names_the_last(project)
@@ -98,12 +112,6 @@ class GateInput:
     def project(self) -> Project:
         """The project."""
         return self.data.project
-
-    @cached_property
-    def evaluations(self) -> list[Any]:
-        """Each evaluation's id and time, the newest first."""
-        every = self.metrics.df.groupBy("run_id").agg(F.max("run_ts").alias("run_ts")).collect()
-        return sorted(every, key=lambda r: (r["run_ts"], r["run_id"]), reverse=True)
 
     @cached_property
     def record(self) -> Snapshot | None:
@@ -149,7 +157,7 @@ class GateInput:
         return newest[0][0] if newest else None
 
     def _evaluation_before(self) -> str | None:
-        ids = [r["run_id"] for r in self.evaluations]
+        ids = newest_first(self.metrics)
         older = ids[ids.index(self.run_id) + 1 :]
         return older[0] if older else None
 
@@ -190,7 +198,7 @@ class GateInput:
                     continue
                 key = (rule.text, model, split, slice_id)
                 before = series.get(
-                    (*key, self.data.table.fingerprints.get(slice_id), self._asked(model))
+                    (*key, self.data.table.fingerprints.get(slice_id), self._terms(model))
                 )
                 nights[key] = self._night(rule, before, rows, model)
         return nights, [*why, *unknown]
@@ -225,7 +233,7 @@ class GateInput:
     def _changes(self) -> dict[tuple[str, str], str]:
         return {}
 
-    def _asked(self, model: str) -> str:
+    def _terms(self, model: str) -> str:
         """Return a hash of what decides a model's figures beside rows and slices."""
         project, of = self.project, self.project.predictions.get(model)
         facts = [
@@ -273,7 +281,7 @@ class GateInput:
             of = (
                 night and night.evidence, night and night.new, series and series.day,
                 series and list(series.rows), series and list(series.wealth),
-                self._asked(check.model) if known else None, self.data.masks.identity,
+                self._terms(check.model) if known else None, self.data.masks.identity,
                 self.data.stored[check.model].identity if known else None,
             )  # fmt: skip
             rows.setdefault(check.key, (gate_id, *about, *of))
@@ -299,14 +307,9 @@ def gate_input(data: EvaluationInput) -> GateInput:
     Raises
     ------
     GateError
-        If there is none and the project refuses others, or there is no rule.
+        If there is none and the project refuses others.
     """
     project = data.project
-    if not project.gate.all_rules:
-        raise GateError(
-            f"{project.name}: gate has no rules; add some to the project file, such as "
-            "gate: {rules: ['f1 >= 0.8']}"
-        )
     metrics = data.runs.find(project.place("metrics"))
     if metrics is None:
         raise GateError(f"there is no evaluation yet in {project.place('metrics')}: {_AGAIN}")
@@ -314,15 +317,21 @@ def gate_input(data: EvaluationInput) -> GateInput:
         figures = _rows_of(metrics, data.run_id)
         if len(figures):
             return GateInput(data, metrics, data.run_id, figures)
-    newest = metrics.df.orderBy(F.desc("run_ts"), "run_id").select("run_id").take(1)
-    if not newest:
+    ids = newest_first(metrics)
+    if not ids:
         raise GateError(f"there is no evaluation yet in {metrics.name}: {_AGAIN}")
-    run_id = str(newest[0][0])
+    run_id = ids[0]
     gate = GateInput(data, metrics, run_id, _rows_of(metrics, run_id))
     note = _why_other(gate)
     if note and project.on_stale == "refuse":
         raise GateError(f"{note}: {_AGAIN}, or set on_stale: count")
     return replace(gate, note=note)
+
+
+def newest_first(metrics: Snapshot) -> list[str]:
+    """Return the ids of a metrics table's evaluations, the newest first."""
+    every = metrics.df.groupBy("run_id").agg({"run_ts": "max"}).collect()
+    return [run_id for run_id, _ in sorted(every, key=lambda r: (r[1], r[0]), reverse=True)]
 
 
 def _why_other(newest: GateInput) -> str:

@@ -93,6 +93,9 @@ NOTES = {
     "acuracy >= .9": "the run has no metric 'acuracy'; did you mean 'accuracy'?",
     "accuracy >= slice rf": "the run has no slice 'rf'; did you mean 'ref'?",
     "accuracy >= model odl": "the run has no model 'odl'; did you mean 'old'?",
+    "accuracy >= complement on overall": (
+        "it is about no figure: what it compares with is not compared itself"
+    ),
     "mcc >= .5": "the metric has no interval",
     "f1 >= .5": "too few rows to tell",
 }

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from engine.storage import tables
 from engine.storage.row_changes import only_came
+from jobs import gate_slices
 
 MASKS = "id int, short boolean"
 GIVEN = "id int, pred int, label int"
@@ -49,8 +50,22 @@ def night(bench, spark):
     return rows_come
 
 
+def without_time(text: str) -> str:
+    return re.sub(r"of \d{4}-\d\d-\d\d \d\d:\d\d", "of T", text)
+
+
+def test_a_project_without_rules(tmp_path, capsys):
+    file = tmp_path / "p.yaml"
+    file.write_text(f"{{name: x, root: {tmp_path}, source: {{table: t}}, key: id}}")
+    assert gate_slices.main(["--project", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        "error: x: gate has no rules; add some to the project file, such as "
+        "gate: {rules: ['f1 >= 0.8']}\n"
+    )
+
+
 def test_the_gate_from_night_to_night(bench, night, tmp_path):
-    nothing = bench.run("gate_slices", bench.project())
+    nothing = bench.run("gate_slices", bench.project(gate={"rules": RULES[:1]}))
     assert (nothing.status, nothing.error) == (
         2,
         f"the mask table {bench.place('masks')} does not exist or is not a Delta table; run "
@@ -70,6 +85,12 @@ def test_the_gate_from_night_to_night(bench, night, tmp_path):
     assert (result["success"], result["meta"]["run_id"]["project"]) == (False, "bench")
     assert (junit.get("tests"), junit.get("failures")) == ("3", "1")
     assert Path(files[2]).read_text().startswith("### gate: INCONCLUSIVE")
+
+    other = bench.run("gate_slices", file, "metrics=[accuracy, f1]")
+    assert without_time(other.error) == (
+        "the newest evaluation, of T, is of other settings than the project's: run "
+        "`python -m jobs.evaluate_slices` first, or set on_stale: count"
+    )
 
     night(400, 2)
     worse = bench.run("gate_slices", file, nightly, "run_date=2024-05-02")
@@ -98,7 +119,7 @@ def test_the_gate_from_night_to_night(bench, night, tmp_path):
         f"rows of {bench.place('given')} were changed or went since version 1"
     )
     stale = bench.run("gate_slices", file)
-    assert (stale.status, re.sub(r"of \d{4}-\d\d-\d\d \d\d:\d\d", "of T", stale.error)) == (
+    assert (stale.status, without_time(stale.error)) == (
         2,
         f"the newest evaluation, of T, is of version 1 of {bench.place('given')}, which is now 2: "
         "run `python -m jobs.evaluate_slices` first, or set on_stale: count",
