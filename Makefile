@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all test-oldest check coverage fuzz chaos study simulate bench-label bench-patterns bench-many bench-corpus bench-scale bench-incremental bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
+.PHONY: help setup demo test test-all test-oldest check coverage fuzz chaos study simulate simulate-gate bench-label bench-patterns bench-many bench-corpus bench-scale bench-incremental bench-chains bench-nlp bench-train bench-audit bench-audit-memory bench-against lint types contracts dist clean python java
 
 BIN := .venv/bin
 SETUP := .venv/.setup
@@ -68,6 +68,9 @@ chaos: $(DEV) ## let each call of each job fail or die, run it again, compare ta
 
 simulate: $(DEV) ## what do intervals cover, and do tests cry wolf? write docs/statistics.md
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.simulate
+
+simulate-gate: $(DEV) ## how often do nightly gates cry wolf, how soon do they see a fall? write docs/gate.md
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.simulate_gate
 
 bench-label: $(DEV) ## measure the tutorial's slices against Snorkel and code by hand (40 minutes)
 	@$(BIN)/python -m tests.benchmarks.claims bench_label

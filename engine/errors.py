@@ -164,6 +164,10 @@ class MetricError(InputError):
     """A metric, what it is computed from, or what is asked of an evaluation, can't be used."""
 
 
+class GateError(EngineError):
+    """A gate could not judge: there are no figures of what it is asked about."""
+
+
 class SampleError(InputError):
     """A sample can't be drawn as it is described."""
 

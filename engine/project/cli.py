@@ -50,29 +50,33 @@ _WIDEST = 60  # letters of a column in a log, before its texts go over several l
 _BETWEEN = 3  # columns
 
 _OVERRIDES = (
-    f"{STATUSES}\n\n"
     "key=value pairs after the options change settings of the project file, dots between levels: "
     "classifier.n_epochs=5 root=/tmp/audit"
 )
 
 
+Work = Callable[[argparse.Namespace], int | None]
+
+
 def job(
-    about: str | None, **options: Mapping[str, Any]
-) -> Callable[[Callable[[argparse.Namespace], None]], Callable[..., int]]:
+    about: str | None, statuses: str = STATUSES, **options: Mapping[str, Any]
+) -> Callable[[Work], Callable[..., int]]:
     """Make a command of a function: it takes the command line, and returns the exit status.
 
     Parameters
     ----------
     about
         What ``--help`` says first.
+    statuses
+        What it says of exit statuses; the work may return one.
     options
         The job's own, as ``ArgumentParser.add_argument`` takes them; ``keep_hours`` is
         ``--keep-hours``.
     """
 
-    def command(work: Callable[[argparse.Namespace], None]) -> Callable[..., int]:
+    def command(work: Work) -> Callable[..., int]:
         def main(argv: Sequence[str] | None = None) -> int:
-            return run(work, parser(about, options).parse_intermixed_args(argv))
+            return run(work, parser(about, options, statuses).parse_intermixed_args(argv))
 
         return main
 
@@ -80,12 +84,14 @@ def job(
 
 
 def parser(
-    about: str | None, options: Mapping[str, Mapping[str, Any]] | None = None
+    about: str | None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    statuses: str = STATUSES,
 ) -> argparse.ArgumentParser:
     """Return a job's argument parser: what all jobs take, then the job's own options."""
     arguments = argparse.ArgumentParser(
         description=about,
-        epilog=_OVERRIDES,
+        epilog=f"{statuses}\n\n{_OVERRIDES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     arguments.add_argument(
@@ -147,7 +153,7 @@ def module_folders(args: argparse.Namespace) -> list[Path]:
     return [Path.cwd(), Path(args.project).resolve().parent]
 
 
-def run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+def run(job: Work, args: argparse.Namespace) -> int:
     """Run a job; what stops it becomes one sentence on stderr and an exit status."""
     with redirect_stdout(_people(sys.stdout)), redirect_stderr(_people(sys.stderr)):
         return _run(job, args)
@@ -158,7 +164,7 @@ def _people(stream: TextIO | None) -> Any:
     return Readable(stream) if stream is not None else open(os.devnull, "w", encoding="utf-8")
 
 
-def _run(job: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
+def _run(job: Work, args: argparse.Namespace) -> int:
     lines = logging.StreamHandler(sys.stderr)
     lines.addFilter(lambda record: args.debug or "py4j" not in record.pathname)  # traces of its own
     logging.basicConfig(

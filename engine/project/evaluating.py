@@ -158,6 +158,11 @@ class EvaluationInput:
         return [*(s.unknown for s in snapshots if s.unknown), *causes]
 
     @property
+    def run_id(self) -> str:
+        """The id of an evaluation of what is read, where that is known to be the same."""
+        return self._run_id(None)
+
+    @property
     def report_key(self) -> str:
         """A hash of all that decides a report."""
         source, audit = self.columns.source, self.project.audit.model_dump(mode="json")

@@ -35,6 +35,12 @@ STATUSES = """exit status:
        on rows or more than max_error_rate allows, compiled slices differ from Python
   2    the job could not run: settings, files, Java, memory, disk, a network, another writer
   130  interrupted"""
+GATE_STATUSES = """exit status:
+  0    the gate passes
+  1    it fails: a rule of level fail doesn't hold, or names what isn't there
+  2    it could not be judged: settings, files, Java, tables, no evaluation of what they hold now
+  3    it is inconclusive, where --strict or gate.strict asks for that
+  130  interrupted"""
 _VERDICTS = (
     DatasetError, FaultBudgetError, PredicateFaultError, SliceFaultError, StaleError, TableError,
     TrainingError, UnreadableValueError, VerifyError, WorkerError,
@@ -156,18 +162,18 @@ _KINDS = tuple(
 )  # fmt: skip
 
 
-def ended(job: Callable[[], None], debug: bool) -> int:
+def ended(job: Callable[[], int | None], debug: bool) -> int:
     """Run a job and return its exit status; what stops it becomes a sentence on stderr.
 
     Parameters
     ----------
     job
-        The work.
+        The work, which may return a status of its own.
     debug
         Whether to show traces.
     """
     try:
-        job()
+        status = job()
         sys.stdout.flush()
     except BrokenPipeError:  # who read the output has enough: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -181,7 +187,7 @@ def ended(job: Callable[[], None], debug: bool) -> int:
         failure = failure_of(error)
         print(f"error: {failure.sentence}", file=sys.stderr)
         return failure.status
-    return DONE
+    return DONE if status is None else status
 
 
 def _left(error: BaseException) -> str:

@@ -99,7 +99,8 @@ def own_tables(project: Project) -> list[Place]:
     models = dict.fromkeys([project.baseline.model_id, project.classifier.model_id])
     elsewhere = {m for m, of in project.predictions.items() if of.table}
     scored = [project.prediction_table(m) for m in models if m not in elsewhere]
-    return [*(project.place(name) for name in ("masks", "slices", "coverage", "metrics")), *scored]
+    names = ("masks", "slices", "coverage", "metrics", "gate")
+    return [*map(project.place, names), *scored]
 
 
 @dataclass(frozen=True)

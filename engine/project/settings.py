@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engine.classifier.settings import default_metrics, monitored
-from engine.errors import EngineError
+from engine.errors import EngineError, near
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
 from engine.predicates.functions import refused
+from engine.project.gate_settings import Gate
 from engine.project.group_settings import (
     Audit,
     Baseline,
@@ -117,6 +118,8 @@ class Project(Settings):
         such rows and go on.
     predictions
         Model id to its prediction table.
+    gate
+        What figures must be for a release.
     runs
         How runs of jobs keep out of each other's way.
     """
@@ -163,6 +166,7 @@ class Project(Settings):
     valid_split: str | None = "valid"
     seed: Annotated[int, Field(ge=0)] = 0
     spark: Options = {}
+    gate: Gate = Gate()
     runs: RunSettings = RunSettings()
 
     @field_validator("key", mode="before")
@@ -233,6 +237,20 @@ class Project(Settings):
                 monitored(self.classifier.monitor, None, default_metrics(n))
             except EngineError as error:
                 raise ValueError(f"classifier: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _gate_is_about_what_is_there(self) -> Project:
+        for rule in self.gate.all_rules:
+            models = [rule.against.name] if rule.against and rule.against.kind == "model" else []
+            named = [(rule.metric, "metric", self.metrics)]
+            named += [(m, "model", list(self.predictions)) for m in (*models, *rule.models)]
+            for name, what, known in named:
+                if name not in known and "*" not in name:
+                    raise ValueError(
+                        f"gate: the rule {rule.text!r} names the {what} {name!r}, which the "
+                        f"project hasn't{near(name, known)}"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -109,19 +109,10 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
     now
         The table.
     """
-    spark, known = now.df.sparkSession, _IDENTITY.fullmatch(before)
-    if known is None or not now.identity.startswith("delta:"):
-        return f"{_CHANGED}{now.name} is no Delta table"
-    leaf, since = delta_leaf(now.df), int(known["version"])
-    if (leaf.id, leaf.columns) != (known["id"], known["columns"]):
-        how = "was made again" if leaf.id != known["id"] else "has other columns"
-        return f"{_CHANGED}{now.name} {how} since version {since}"
-    start = read_commit(spark, leaf.log, since)
-    if start is None or start.mark != known["mark"] or since > leaf.version:
-        return f"{_CHANGED}the log of {now.name} no longer has version {since}"
-    files = _files(spark, leaf, since, now.name)
-    if isinstance(files, str):
-        return files
+    log = _log_since(before, now)
+    if isinstance(log, str):
+        return log
+    spark, leaf, since, files = now.df.sparkSession, *log
     bytes_of_all = max(1, _bytes(spark, leaf) or table_bytes(now.df))
     if sum(int(add["size"]) for _, add in files.came.values()) > _MOST_OF_ALL * bytes_of_all:
         return f"most of {now.name} came since version {since}"
@@ -138,6 +129,42 @@ def row_changes(before: str, now: Snapshot) -> RowChanges | str:
     gone = rows_of_files(now.df, list(files.went.values())) if files.went else None
     counts = len(files.came), len(files.went)
     return RowChanges(since, both, gone, counts, _at(now, since))
+
+
+def only_came(before: str, now: Snapshot) -> str:
+    """Say why a Delta table's rows aren't those at an earlier version and new ones; nothing if so.
+
+    Parameters
+    ----------
+    before
+        The identity of its rows at the earlier version.
+    now
+        The table.
+    """
+    log = _log_since(before, now)
+    if isinstance(log, str):
+        return log
+    _, since, files = log
+    went = len(files.went)
+    return f"rows of {now.name} were changed or went since version {since}" if went else ""
+
+
+def _log_since(before: str, now: Snapshot) -> tuple[DeltaLeaf, int, _Files] | str:
+    """Return the table, the earlier version, and what the log says since, or why nobody knows."""
+    spark, known = now.df.sparkSession, _IDENTITY.fullmatch(before)
+    if known is None or not now.identity.startswith("delta:"):
+        return f"{_CHANGED}{now.name} is no Delta table"
+    leaf, since = delta_leaf(now.df), int(known["version"])
+    if (leaf.id, leaf.columns) != (known["id"], known["columns"]):
+        how = "was made again" if leaf.id != known["id"] else "has other columns"
+        return f"{_CHANGED}{now.name} {how} since version {since}"
+    start = read_commit(spark, leaf.log, since)
+    if start is None or start.mark != known["mark"] or since > leaf.version:
+        return f"{_CHANGED}the log of {now.name} no longer has version {since}"
+    files = _files(spark, leaf, since, now.name)
+    if isinstance(files, str):
+        return files
+    return leaf, since, files
 
 
 def _files(spark: SparkSession, leaf: DeltaLeaf, since: int, name: str) -> _Files | str:

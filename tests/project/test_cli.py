@@ -106,6 +106,7 @@ def test_a_jobs_exit_status(capsys):
     done = []
     assert cli.run(done.append, ARGS) == 0
     assert done == [ARGS]
+    assert cli.run(lambda args: 3, ARGS) == 3
     assert cli.run(failing(no_rows("t")), ARGS) == 1
     assert cli.run(failing(KeyboardInterrupt()), ARGS) == 130
     assert capsys.readouterr().err == "error: t has no rows; nothing was written\ninterrupted\n"
