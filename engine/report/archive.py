@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from engine.report.sections import Line, Section
 
-_FORMAT = 1
+_FORMAT = 2
+_FIELDS = [field.name for field in fields(Section)]
 
 
 def archived(key: str, sections: Iterable[Section]) -> str:
@@ -19,14 +21,13 @@ def archived(key: str, sections: Iterable[Section]) -> str:
     Examples
     --------
     >>> text = archived("a1", [Section("Rows", ["n"], [[1], [None]], "of two")])
-    >>> of_archive(text, "a1")
-    [Section(title='Rows', columns=['n'], rows=[[1], [None]], note='of two')]
+    >>> of_archive(text, "a1") == [Section("Rows", ["n"], [[1], [None]], "of two")]
+    True
     >>> of_archive(text, "b2") is None
     True
     """
     whole = [
-        {"title": s.title, "columns": list(s.columns), "rows": _plain(s.rows), "note": s.note}
-        for s in sections
+        {**{name: getattr(s, name) for name in _FIELDS}, "rows": _plain(s.rows)} for s in sections
     ]
     return json.dumps({"format": _FORMAT, "key": key, "sections": whole}, indent=1) + "\n"
 
@@ -46,8 +47,7 @@ def of_archive(text: str, key: str) -> list[Section] | None:
         if (whole["format"], whole["key"]) != (_FORMAT, key):
             return None
         return [
-            Section(s["title"], s["columns"], [*map(_cells, s["rows"])], s["note"])
-            for s in whole["sections"]
+            Section(**{**s, "rows": [*map(_cells, s["rows"])]}) for s in whole["sections"]
         ]
     except (ValueError, KeyError, TypeError):  # written by something else, or not to its end
         return None
