@@ -60,7 +60,6 @@ _INTERVALS: Mapping[str, str] = {
     "none": "none",
 }
 _DIRECTIONS = {"high": "high", "low": "low", "": "neither"}
-COLUMNS = ("metric", "what it is", "better", "interval")
 
 
 @dataclass(frozen=True)
@@ -99,8 +98,8 @@ def definition(metric: str, better: str, interval: str = "none") -> Definition:
     --------
     >>> definition("recall@threshold=0.7", "high", "Wilson").formula
     'Rows that are predicted positive, of those that are positive. With threshold=0.7.'
-    >>> definition("cost", "low")
-    Definition(metric='cost', formula="A metric of the project's own.", better='low', interval='none')
+    >>> definition("cost", "").formula, definition("cost", "").better
+    ("A metric of the project's own.", 'neither')
     """
     name, _, parameters = metric.partition("@")
     formula = FORMULAS.get(name, "A metric of the project's own.")

@@ -16,7 +16,8 @@ from engine.redaction import readable
 from engine.report import summary
 from engine.report.definitions import Definition, definition
 from engine.report.page_data import Cells, SliceText, complete, page_data, script_json
-from engine.report.sections import Line, Section, cell, figures as figures_section, worst_first
+from engine.report.sections import Line, Section, cell, worst_first
+from engine.report.sections import figures as figures_section
 
 _MOST_STATIC = 50  # slices of a split that are shown where no script runs
 
@@ -94,9 +95,7 @@ def render(
         definitions=definitions or [definition(m, better(m)) for m in metrics],
         has_cells=bool(cells),
         level=level,
-        data=script_json(
-            page_data(figures, order, models, better, level, texts, classes, cells)
-        ),
+        data=script_json(page_data(figures, order, models, better, level, texts, classes, cells)),
     )
 
 
@@ -128,8 +127,8 @@ def _page(template: str, **contents: Any) -> str:
     style, script = (pages.loader.get_source(pages, f)[0] for f in ("page.css", "page.js"))
     return pages.get_template(template).render(
         **contents,
-        style=Markup(style),  # noqa: S704 - the engine's own
-        script=Markup(script),  # noqa: S704
+        style=Markup(style),
+        script=Markup(script),
         policy=_policy(style, script),
         text_of=cell,
         points=_points,
@@ -162,7 +161,8 @@ def _static(
     """Return a split's worst slices, as they are shown where no script runs."""
     metric = str(part["metric"].iloc[0])
     order = worst_first(part, metric, better(metric))[:_MOST_STATIC]
-    return figures_section(part, order, models, split, level, better)
+    few = part[part["slice"].isin(order)]
+    return figures_section(few, order, models, split, level, better)
 
 
 def _points(line: Line) -> list[tuple[float, float]]:

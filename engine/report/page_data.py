@@ -115,7 +115,7 @@ def page_data(
         Counts behind figures.
     """
     metrics = list(figures["metric"].unique())
-    slices = [OVERALL, *(s for s in figures["slice"].unique() if s != OVERALL)]
+    slices: list[str] = [OVERALL, *(s for s in figures["slice"].unique() if s != OVERALL)]
     about = {s: texts.get(s, SliceText(s)) for s in slices}
     return {
         "level": level,
@@ -143,8 +143,8 @@ def page_data(
 
 def _split(
     part: pd.DataFrame,
-    slices: Sequence[str],
-    metrics: Sequence[str],
+    slices: list[str],
+    metrics: list[str],
     models: Sequence[str],
     better: Callable[[str], str],
     level: float,
@@ -163,14 +163,16 @@ def _split(
     ]
     first = part.drop_duplicates("slice").set_index("slice").reindex(slices)
     support = rows["support"].fillna(0).astype(np.int64).to_numpy()
-    whole = np.repeat(first["support"].fillna(0).astype(np.int64), len(metrics) * len(models))
-    own = np.flatnonzero(support != whole.to_numpy())  # of metrics that rest on fewer rows
+    of_slices = first["support"].fillna(0).astype(np.int64).to_numpy()
+    own = np.flatnonzero(
+        support != np.repeat(of_slices, len(metrics) * len(models))
+    )  # of metrics that rest on fewer rows
     at = {s: i for i, s in enumerate(slices)}
     order = worst_first(part, metrics[0], better(metrics[0])) if len(part) else []
     marked = [i for i, sign in enumerate(marks) if sign != " "]
     return {
         "order": [at[s] for s in order],
-        "rows": first["support"].fillna(0).astype(np.int64).tolist(),
+        "rows": of_slices.tolist(),
         "undecided": first["n_null"].fillna(0).astype(np.int64).tolist(),
         "support": {int(i): int(support[i]) for i in own},
         "value": _numbers(numbers["value"]),
@@ -200,7 +202,7 @@ def script_json(value: Any) -> Markup:
     '{"name":"\\u003c/script\\u003e","n":1}'
     """
     text = json.dumps(_readable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return Markup(text.translate(_ESCAPES))  # noqa: S704 - no character of it is markup
+    return Markup(text.translate(_ESCAPES))
 
 
 def _readable(value: Any) -> Any:

@@ -52,12 +52,13 @@ class Sharing:
         {'test': {'a'}}
         """
         by = {s for s, columns in (self.by_column or {}).items() if {*columns} & {*self.hide}}
-        largest = figures.groupby(["split", "slice"], dropna=False, sort=False)["support"].max()
+        by_slice = figures.groupby(["split", "slice"], dropna=False, sort=False)["support"]
+        largest = by_slice.max().reset_index()
         hidden: dict[str, set[str]] = {}
-        for (split, slice_id), support in largest.items():
-            there = hidden.setdefault(split_name(split), set())
-            if slice_id != OVERALL and (support < self.smallest or slice_id in by):
-                there.add(str(slice_id))
+        for row in largest.to_dict("records"):
+            there, at = hidden.setdefault(split_name(row["split"]), set()), str(row["slice"])
+            if at != OVERALL and (row["support"] < self.smallest or at in by):
+                there.add(at)
         return hidden
 
     def figures(self, figures: pd.DataFrame, hidden: Hidden) -> pd.DataFrame:

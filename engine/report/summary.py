@@ -17,9 +17,7 @@ MOST_SENTENCES = 5
 _FEW = "insufficient"
 
 
-def verdict(
-    part: pd.DataFrame, split: Split, level: float, better: Callable[[str], str]
-) -> str:
+def verdict(part: pd.DataFrame, split: Split, level: float, better: Callable[[str], str]) -> str:
     """Say of how many slices of a split a figure is worse, or better, than outside them.
 
     Parameters
@@ -61,16 +59,14 @@ def _be(n: int) -> str:
     return "are" if n > 1 else "is"
 
 
-def _are(
-    rows: pd.DataFrame, which: str, level: float, better: Callable[[str], str]
-) -> np.ndarray:
+def _are(rows: pd.DataFrame, which: str, level: float, better: Callable[[str], str]) -> np.ndarray:
     """Tell which figures are worse, or better, by their corrected p-values."""
     ways = {m: better(m) for m in rows["metric"].unique()}
-    sure = rows["p_adjusted"].to_numpy(np.float64) <= 1 - level
+    sure = np.asarray(rows["p_adjusted"], np.float64) <= 1 - level
     kinds = [
         quality(effect, ways[m]) for m, effect in zip(rows["metric"], rows["effect"], strict=True)
     ]
-    return sure & (np.array(kinds, object) == which)
+    return np.asarray(sure & np.array([kind == which for kind in kinds], bool))
 
 
 def worst(
@@ -86,6 +82,8 @@ def worst(
     """
     rows = part[part["slice"] != OVERALL]
     rows = rows[_are(rows, "worse", level, better)]
+    if rows.empty:
+        return []
     spread = part.groupby("metric")["value"].agg(lambda v: float(v.max() - v.min()))
     size = rows["effect"].abs() / rows["metric"].map(spread).replace(0.0, np.nan)
     ranked = rows.loc[size.sort_values(ascending=False, kind="stable").index]
@@ -98,7 +96,11 @@ def worst(
 
 def _sentence(row: Mapping[Any, Any], better: str) -> str:
     where = "below" if better == "high" else "above"
-    at = "" if pd.isna(row["ci_low"]) else f" ({' to '.join(ends(row['ci_low'], row['ci_high'], 3))})"
+    at = (
+        ""
+        if pd.isna(row["ci_low"])
+        else f" ({' to '.join(ends(row['ci_low'], row['ci_high'], 3))})"
+    )
     return (
         f"{row['metric']} of {row['model_id']} is {decimal(row['value'])}{at}, "
         f"{decimal(abs(row['effect']))} {where} that of the rows outside; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import itertools
 import json
 import os
@@ -15,7 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, _NAMES)), None)
 _ALONE = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-extensions",
     "--disable-background-networking", "--disable-dev-shm-usage", "--disable-sync",
@@ -41,7 +44,8 @@ class Browser:
         self.problems: list[str] = []
         self.requests: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setScrollbarsHidden", hidden=True)
@@ -88,7 +92,8 @@ class Browser:
         self.size(width, height)
         self.call("Page.navigate", url=file.resolve().as_uri())
         until = time.monotonic() + _PATIENCE
-        while self.value("document.readyState") != "complete" or self.value("location.href") == "about:blank":
+        is_open = "document.readyState === 'complete' && location.href !== 'about:blank'"
+        while not self.value(is_open):
             assert time.monotonic() < until, "the page doesn't load"
             time.sleep(0.02)
 
@@ -101,7 +106,9 @@ class Browser:
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression of JavaScript."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -109,33 +116,35 @@ class Browser:
         """Press a key, as a hand does."""
         for kind in ("keyDown", "keyUp"):
             more = {"text": text} if text and kind == "keyDown" else {}
-            self.call(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more
-            )
+            event = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code}
+            self.call("Input.dispatchKeyEvent", **event, **more)
 
     def picture(self, file: Path, whole: bool = True) -> None:
         """Write a screenshot."""
-        import base64
-
         data = self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         file.write_bytes(base64.b64decode(data))
+
+
+def _pipe() -> tuple[int, ...]:
+    """Return a pipe of numbers that are above the ones that the protocol takes."""
+    pipe = os.pipe()
+    high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in pipe)
+    for end in pipe:
+        os.close(end)
+    return high
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser with a profile of its own, and end it."""
     assert PROGRAM is not None
-    theirs_in, ours_out = os.pipe()
-    ours_in, theirs_out = os.pipe()
-
-    def pipes() -> None:  # the protocol's: it reads from 3 and writes to 4
-        a, b = os.dup(theirs_in), os.dup(theirs_out)
-        os.dup2(a, 3)
-        os.dup2(b, 4)
-
+    theirs_in, ours_out = _pipe()
+    ours_in, theirs_out = _pipe()
+    start = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'  # where the protocol is spoken
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [PROGRAM, *_ALONE, f"--user-data-dir={profile}"], preexec_fn=pipes, close_fds=False,
+            ["bash", "-c", start, PROGRAM, *_ALONE, f"--user-data-dir={profile}"],
+            pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)

@@ -72,6 +72,8 @@
     return worst;
   }
   const there = (i) => split().order.includes(i);
+  const slicesWith = (test) =>
+    split().order.filter((i) => i !== 0 && split().rows[i] >= state.least && test(i));
 
   function marker(k, hollow) {
     const shapes = [
@@ -107,7 +109,7 @@
 
   // Slices against all rows.
   function drawForest() {
-    const j = state.metric, every = split().order.filter((i) => i !== 0);
+    const j = state.metric, every = slicesWith(() => true);
     const with_ = every.filter((i) => worstOf(i, j) > -Infinity)
       .sort((a, b) => worstOf(b, j) - worstOf(a, j));
     const shown = with_.slice(0, state.forest), better = metrics[j].better;
@@ -193,7 +195,6 @@
         svg("text", { x: x(v), y: 15, "text-anchor": "middle" }, text))),
       el("p", { class: "title-x" }, names[0])));
   }
-  const slicesWith = (test) => split().order.filter((i) => i !== 0 && test(i));
 
   function drawSupport() {
     const j = state.metric, points = [];
@@ -363,8 +364,7 @@
   function chosenRows() {
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean), columns = leaves();
     const test = FILTERS[state.show][1];
-    const rows = split().order.filter((i) => i !== 0 && split().rows[i] >= state.least
-      && words.every((w) => texts[i].includes(w))
+    const rows = slicesWith((i) => words.every((w) => texts[i].includes(w))
       && (state.show === "all" || columns.some(({ j, k }) => test(figure(i, j, k)))));
     if (state.sort === null) return rows;
     const value = {
@@ -474,6 +474,7 @@
   again("search", "input", "search", String);
   again("show", "change", "show", String);
   again("least", "input", "least", Number);
+  on("least", "input", charts);
   on("sort", "change", () => {
     if ($("sort").value) return sortBy($("sort").value);
     state.sort = null;
