@@ -91,6 +91,7 @@ def render(
             _static(part, split, models, better, level)
             for part, split in zip(parts, order, strict=True)
         ],
+        most_static=_MOST_STATIC,
         sections=rest,
         definitions=definitions or [definition(m, better(m)) for m in metrics],
         has_cells=bool(cells),
