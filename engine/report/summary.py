@@ -43,7 +43,8 @@ def verdict(part: pd.DataFrame, split: Split, level: float, better: Callable[[st
     of = f"Split {split_name(split)}: of {n:,} slice{'s' if n != 1 else ''}"
     counts = {q: slices.loc[_are(slices, q, level, better), "slice"].nunique() for q in _QUALITIES}
     worse, good = counts["worse"], counts["better"]
-    few = int((slices["status"].eq(_FEW)).groupby(slices["slice"]).all().sum())
+    untested = slices["p_adjusted"].isna().groupby(slices["slice"]).all()
+    few = int((untested & slices["status"].eq(_FEW).groupby(slices["slice"]).any()).sum())
     end = f"; {few:,} {_be(few)} too small to tell" if few else ""
     them = "it" if worse == 1 else "them"
     return (

@@ -3,8 +3,11 @@
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from engine.metrics.catalog import better
+from engine.report.page import render
 from engine.report.sections import decimal, ends
 from tests.report.browser import PROGRAM, Browser, browser
 from tests.report.pages import METRICS, MODELS, data_of, figures, name_of, page_of
@@ -109,6 +112,29 @@ def test_figures_are_those_of_the_table_as_the_terminal_writes_them(page, files)
         assert interval == f"[{' '.join(ends(row['ci_low'], row['ci_high'], 3))}]", name
 
 
+def test_figures_of_any_scale_are_written_as_the_terminal_does(page, tmp_path):
+    values = [0.0, 2e-12, -1.7e15, 5.7e201, 0.98751, 0.0009994, 1234567.8, -0.25, 999999.96]
+    rows = pd.DataFrame(
+        {"slice": ["overall", *(f"s{i}" for i in range(1, len(values)))], "value": values}
+    ).assign(
+        model_id="m", split="test", metric="mean@column=n", support=90, n_null=0, status="ok",
+        ci_low=lambda t: t["value"] - t["value"].abs() * 0.0021, ci_high=lambda t: t["value"],
+    )  # fmt: skip
+    file = tmp_path / "page.html"
+    file.write_text(render("p", {}, rows, ["m"], better))
+    page.open(file)
+    shown = page.value(
+        "[...document.querySelectorAll('#table tbody .figure')].map((f) => "
+        "[f.querySelector('.number').textContent, f.querySelector('.ends').textContent])"
+    )
+    expected = [
+        [decimal(v), f"[{' '.join(ends(low, v, 3))}]"]
+        for low, v in zip(rows["ci_low"], rows["value"], strict=True)
+    ]
+    assert sorted(shown) == sorted(expected)
+    assert page.value(OVERLAPS)["overlaps"] == []
+
+
 def test_columns_sort_by_mouse_and_keyboard_and_say_so(page, files):
     page.open(files["small"])
     page.value("document.querySelector('[data-sort=rows]').click()")
@@ -163,9 +189,9 @@ def test_bars_of_negative_values_go_left_from_zero(page, files):
     assert len(bars) == 16
     for number, x, width, zero in bars:
         assert width > 0
-        ends_at = x + width if number.startswith("−") else x
+        ends_at = x + width if number.startswith("-") else x
         assert ends_at == pytest.approx(zero, abs=0.01)
-    assert any(number.startswith("−") for number, *_ in bars)
+    assert any(number.startswith("-") for number, *_ in bars)
 
 
 def test_splits_and_metrics_switch_the_charts(page, files):

@@ -128,7 +128,7 @@ def test_a_verdict_counts_slices(worse, good, few, sentence):
     effects = [-0.1] * worse + [0.1] * good + [0.0] * (3 - worse - good)
     rows = pd.DataFrame({
         "slice": ["overall", "a", "b", "c"], "metric": "f1", "effect": [np.nan, *effects],
-        "p_adjusted": [np.nan, *(0.01 if e else 0.5 for e in effects)],
+        "p_adjusted": [np.nan, *(0.01 if e else 0.5 for e in effects[: 3 - few]), *[np.nan] * few],
         "status": ["ok"] * (4 - few) + ["insufficient"] * few,
     })  # fmt: skip
     assert verdict(rows, "test", 0.95, better) == f"Split test: {sentence}"

@@ -28,9 +28,10 @@
 
   // As the terminal writes numbers.
   const count = (n) => n.toLocaleString("en-US");
-  function general(v, digits) {
-    const text = String(Number(v.toPrecision(digits)));
-    return text.replace(/e([+-])(\d)$/, "e$10$2");
+  function general(v, digits) { // Python's format "g"
+    const [mantissa, power] = v.toExponential(digits - 1).split("e").map(Number);
+    if (-5 < power && power < digits) return String(Number(v.toPrecision(digits)));
+    return `${mantissa}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
   }
   function decimal(v, places = 4) {
     const size = Math.abs(v);
@@ -44,7 +45,6 @@
     }
     return `[${texts.join(" ")}]`;
   }
-  const number = (v) => decimal(v).replace("-", "−");
   const plural = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
 
   // One figure, of a slice, a metric and a model by their positions.
@@ -103,7 +103,7 @@
     for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) all.push(n * step);
     const digits = Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
     const plain = Math.max(Math.abs(low), Math.abs(high)) < 1e6 && digits <= 6;
-    return all.map((v) => [v, plain ? v.toFixed(digits).replace("-", "−") : general(v, 3)]);
+    return all.map((v) => [v, plain ? v.toFixed(digits) : general(v, 3)]);
   }
   const scale = ([low, high]) => (v) => `${(2 + (96 * (v - low)) / (high - low)).toFixed(3)}%`;
 
@@ -147,9 +147,9 @@
         el("span", { class: "number" },
           svg("svg", { width: 12, height: 10, viewBox: "-6 -5 12 10", class: `c${k % 4} key`, "aria-hidden": "true" }, marker(k)),
           K > 1 ? el("span", { class: "unseen" }, `${models[k]} `) : null,
-          f.value === null ? "–" : number(f.value)),
+          f.value === null ? "–" : decimal(f.value)),
         el("span", { class: "ends" }, f.value === null ? f.status : f.low === null ? "" : ends(f.low, f.high)),
-        sign(f)));
+        sign(f) ?? el("span", { class: "sign" })));
       return el("li", { class: i === 0 ? "overall" : "" },
         el("span", { class: "name" }, i === 0 ? "all rows" : slices[i].name), drawn,
         el("div", { class: "values" }, values));
@@ -204,7 +204,7 @@
         if (f.value === null || !f.support) return;
         points.push({
           x: Math.log10(f.support), y: f.value, style: `c${k % 4}`, hollow: FEW.has(f.status),
-          text: `${slices[i].name}, ${model}: ${number(f.value)}, ${plural(f.support, "row")}`,
+          text: `${slices[i].name}, ${model}: ${decimal(f.value)}, ${plural(f.support, "row")}`,
         });
       });
     }
@@ -212,7 +212,12 @@
     const xs = range(points.map((p) => p.x)), ys = range([...points.map((p) => p.y), ...wholes]);
     if (xs[1] - xs[0] < 1) xs.splice(0, 2, Math.floor(xs[0]), Math.ceil(xs[1] + 1e-9));
     const every = [];
-    for (let n = Math.ceil(xs[0] - 1e-9); n <= xs[1] + 1e-9; n++) every.push([n, count(10 ** n)]);
+    for (const n of xs[1] - xs[0] < 2 ? [1, 2, 5] : [1]) {
+      for (let power = Math.floor(xs[0]); power <= xs[1]; power++) {
+        const at = power + Math.log10(n);
+        if (xs[0] - 1e-9 <= at && at <= xs[1] + 1e-9) every.push([at, count(n * 10 ** power)]);
+      }
+    }
     const name = metrics[j].name;
     $("support-about").textContent = `A point per slice${K > 1 ? " and model" : ""}; figures of ` +
       "few rows scatter by chance. Dashed: all rows.";
@@ -234,7 +239,7 @@
       down += g.value < f.value;
       points.push({
         x: f.value, y: g.value, style: `c${b % 4}`, hollow: FEW.has(f.status) || FEW.has(g.status),
-        text: `${slices[i].name}: ${models[0]} ${number(f.value)}, ${models[b]} ${number(g.value)}`,
+        text: `${slices[i].name}: ${models[0]} ${decimal(f.value)}, ${models[b]} ${decimal(g.value)}`,
       });
     }
     const domain = range(points.flatMap((p) => [p.x, p.y])), name = metrics[j].name;
@@ -307,7 +312,7 @@
     const other = f.support === split().rows[i] ? "" : `of ${plural(f.support, "row")}`;
     return el("td", { role: "cell", class: begins, "data-label": label },
       el("div", { class: `figure ${STYLES[f.mark] ?? ""}` },
-        el("span", { class: "number" }, number(f.value)), " ", sign(f),
+        el("span", { class: "number" }, decimal(f.value)), " ", sign(f),
         el("span", { class: "ends" }, f.low === null ? "" : ends(f.low, f.high)), " ",
         f.status || other ? el("span", { class: "status" }, [f.status, other].filter(Boolean).join(", ")) : null,
         bar));
