@@ -156,6 +156,7 @@ def report(
     figures: Sequence[Section],
     date: dt.datetime,
     folders: Sequence[Path] = (),
+    warnings: Sequence[str] = (),
 ) -> Report:
     """Return the report: what was read, the figures, and what is shown around them.
 
@@ -169,6 +170,8 @@ def report(
         When it was.
     folders
         Where modules of slicing functions are looked for.
+    warnings
+        What a reader should know before the figures.
     """
     project, better, level = data.project, evaluation.better, data.project.certainty.level
     texts, by_column = slice_texts(project, data.catalogue, folders)
@@ -199,7 +202,7 @@ def report(
         read["left out"] = sentence
     page = render(
         project.name, about | read, table, list(data.models), better,
-        sharing.sections(shown, hidden), level,
+        sharing.sections(shown, hidden), level, warnings,
         splits=splits, slices=texts, definitions=_definitions(evaluation, project),
         classes=data.spec.classes, cells=list(_cells(evaluation, first, splits, hidden)),
     )  # fmt: skip

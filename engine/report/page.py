@@ -30,6 +30,7 @@ def render(
     better: Callable[[str], str],
     sections: Sequence[Section] = (),
     level: float = 0.95,
+    warnings: Sequence[str] = (),
     *,
     splits: Sequence[Split] | None = None,
     slices: Mapping[str, SliceText] | None = None,
@@ -47,7 +48,7 @@ def render(
         What was read, when and by which run: label to text.
     figures
         Columns model_id, split, slice, metric, value, support, n_null, status, and where there
-        are any, ci_low, ci_high, p_adjusted, effect.
+        are any, ci_low, ci_high, p_adjusted, effect, n_decisive.
     models
         Model ids, in the order they are shown.
     better
@@ -56,6 +57,8 @@ def render(
         What stands around the figures; those with ``first`` stand before them.
     level
         The confidence level that marks figures.
+    warnings
+        What a reader should know before the figures, a sentence each.
     splits
         In the order in which they are shown, the most important first; by default that of figures.
     slices
@@ -83,6 +86,7 @@ def render(
         "page.html.jinja",
         name=name,
         about=about,
+        warnings=warnings,
         verdict=summary.verdict(parts[0], order[0], level, better),
         first=first,
         worst=[] if first else summary.worst(parts[0], level, better, texts),

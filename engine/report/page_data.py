@@ -33,6 +33,7 @@ STATUS_TEXTS: Mapping[str, str] = {
 }
 _STATUSES = [*STATUS_TEXTS]
 _NUMBERS = ("value", "ci_low", "ci_high", "p_adjusted", "effect")
+_DECISIVE = "n_decisive"  # rows that decide a figure: of recall the positive ones
 _DIGITS = 9  # of a number: what is drawn needs four
 # What would end a script's element, or a line of it.
 _ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
@@ -82,7 +83,8 @@ class Cells:
 def complete(figures: pd.DataFrame) -> pd.DataFrame:
     """Return figures with all the columns that a page reads; those that weren't there are NaN."""
     missing = [c for c in _NUMBERS if c not in figures]
-    return figures.assign(**dict.fromkeys(missing, np.nan))
+    decisive = figures.get(_DECISIVE, figures["support"]).fillna(figures["support"])
+    return figures.assign(**dict.fromkeys(missing, np.nan), **{_DECISIVE: decisive})
 
 
 def page_data(
@@ -162,7 +164,7 @@ def _split(
         mark({"p_adjusted": p, "effect": effect}, level, ways[m]) or " " for m, p, effect in records
     ]
     first = part.drop_duplicates("slice").set_index("slice").reindex(slices)
-    support = rows["support"].fillna(0).astype(np.int64).to_numpy()
+    support = rows[_DECISIVE].fillna(0).astype(np.int64).to_numpy()
     of_slices = first["support"].fillna(0).astype(np.int64).to_numpy()
     own = np.flatnonzero(
         support != np.repeat(of_slices, len(metrics) * len(models))

@@ -78,7 +78,8 @@ class Section:
     note
         What a reader should know first; also where there are no rows.
     first
-        Whether a page shows it before all figures, as that which matters most.
+        Whether a page shows it before all figures, as that which matters most; where the name of
+        its first column is empty, as a list of the sentences in the second.
     rows_of
         The slice of which it shows single rows of the data; None of a table of figures.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -76,11 +77,15 @@ class Sharing:
     def _section(self, section: Section, hidden: Hidden, every: Collection[str]) -> Section:
         columns = list(section.columns)
         rows = [r for r in section.rows if not _names_hidden(columns, r, hidden, every)]
+        note = section.note
+        if section.first and every:  # sentences
+            named = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(every)))})\b")
+            rows = [r for r in rows if not any(named.search(str(value)) for value in r)]
+            note = "\n".join(line for line in note.split("\n") if not named.search(line))
         away = {*self.hide, *(self.texts if self.rows == "keys" else ())}
         if section.rows_of is None:
             away = {_CAUSE} if self.rows != "text" or self.hide else set()
         left = [i for i, name in enumerate(columns) if name not in away]
-        note = section.note
         if _CAUSE in away and _CAUSE in columns:
             note = f"{note} What they did isn't told, for it may quote rows.".strip()
         return replace(

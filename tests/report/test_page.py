@@ -41,6 +41,12 @@ def test_sections_that_come_first_stand_before_the_figures_in_place_of_the_worst
     page = render("p", {}, TWO, ["m"], better, [Section("Later"), first])
     assert page.index("<h3>Findings</h3>") < page.index("id='forest'") < page.index("Later")
     assert "<strong>bad</strong>" not in page
+    sentences = Section(
+        "Findings", ["", "harm"], [[1, "bad is <b>"], [2, "so"]], "a\nb", first=True
+    )
+    page = render("p", {}, TWO, ["m"], better, [sentences], warnings=["m is of <no> use"])
+    assert "<h3>Findings</h3><ol><li>bad is &lt;b&gt;</li><li>so</li></ol><p class='soft'>a" in page
+    assert "<p class='warning'><b>Warning:</b> m is of &lt;no&gt; use</p>" in page
 
 
 def test_the_page_runs_and_fetches_nothing_but_its_own():
@@ -93,6 +99,9 @@ def test_a_metric_that_rests_on_fewer_rows_says_on_how_many():
     )
     test = data_of(render("p", {}, rows, ["m"], better))["splits"][0]
     assert (test["rows"], test["support"]) == ([90, 10], {"1": 40, "3": 3})
+    rows = rows.assign(n_decisive=[90, 10, np.nan, 2])
+    test = data_of(render("p", {}, rows, ["m"], better))["splits"][0]
+    assert test["support"] == {"1": 40, "3": 2}
 
 
 def test_counts_behind_figures_are_with_their_slice():

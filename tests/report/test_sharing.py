@@ -69,3 +69,12 @@ def test_tiny_slices_are_left_out_split_by_split():
     assert [s.title for s in shared(sharing)] == ["Flips", "Near", "Quarantine"]
     assert shared(sharing)[1].rows == []
     assert sharing.sentence(hidden) == ("This report leaves out 3 slices with fewer than 4 rows.")
+
+
+def test_sentences_on_a_slice_that_is_left_out_are_left_out():
+    said = [[1, "recall of tiny is .3"], [2, "f1 of tiny_too is .4"]]
+    first = Section("Findings", ["", "most harm"], said, "tiny is in all\nOf 3 slices.", first=True)
+    sharing = Sharing(smallest=3)
+    (shown,) = sharing.sections([first], sharing.hidden(FIGURES))
+    assert (shown.rows, shown.note) == ([[2, "f1 of tiny_too is .4"]], "Of 3 slices.")
+    assert Sharing().sections([first], Sharing().hidden(FIGURES)) == [first]

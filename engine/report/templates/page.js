@@ -81,7 +81,7 @@
       "M0 -5L5 0L0 5L-5 0Z", "M0 -4.6L4.6 3.8H-4.6Z",
     ];
     return svg("path", {
-      d: shapes[k % 4], fill: hollow ? "var(--ground)" : "currentColor", stroke: "currentColor",
+      d: shapes[(k + Math.floor(k / 4)) % 4], // a fifth model has a colour again, and no shape of it fill: hollow ? "var(--ground)" : "currentColor", stroke: "currentColor",
       "stroke-width": 1.5,
     });
   }
