@@ -196,7 +196,7 @@ def report(
         "masks": f"{data.masks.name} version {data.masks.version}",
         "predictions": ", ".join(f"{m} version {v}" for m, v in data.versions.items()),
         "engine": engine.__version__,
-        **{f"stale ({m})": one.sentence for m, one in stale.items() if one.sentence},
+        **{f"stale ({m})": _stale(one, project) for m, one in stale.items() if one.sentence},
     }
     if sentence := sharing.sentence(hidden):
         read["left out"] = sentence
@@ -208,6 +208,13 @@ def report(
     )  # fmt: skip
     about["verdict"] = verdict(first, splits[0], level, better)
     return Report(page, Archive(data.report_key, about, [*figures, *shown]))
+
+
+def _stale(model: StaleModel, project: Project) -> str:
+    """Say what is stale of a model, without the partition if its values are hidden."""
+    if {*project.report.hide} & {*project.partition_by}:
+        return "masks and predictions are of different versions of the source on some rows"
+    return model.sentence or ""
 
 
 def _definitions(evaluation: Evaluation, project: Project) -> list[Definition]:

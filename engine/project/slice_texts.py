@@ -6,7 +6,8 @@ Modules of slicing functions are read as text and never run: a report needs none
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ _KINDS: Mapping[str, str] = {
 def slice_texts(
     project: Project, catalogue: Snapshot | None, folders: Sequence[Path] = ()
 ) -> tuple[dict[str, SliceText], dict[str, Sequence[str]]]:
-    """Return what is said of each slice, and of slices by value their columns.
+    """Return what is said of each slice; and the columns of those by value, or composed of such.
 
     Parameters
     ----------
@@ -53,7 +54,18 @@ def slice_texts(
         kind = _KINDS.get(row["kind"], row["kind"] or "")
         source = sources.get(row["id"], "")
         texts[row["id"]] = SliceText(row["name"], row["description"] or "", kind, source)
-    return texts, columns
+    return texts, {**columns, **_of_compositions(project.slices, columns)}
+
+
+def _of_compositions(
+    slices: Sequence[InlineSlice], columns: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return the columns of compositions that have slices by value as parts."""
+    parts = {_id(s): re.findall(r"\w+", s.where or "") for s in slices if s.composed}
+    of: dict[str, Collection[str]] = dict(columns)
+    for _ in parts:  # for compositions have compositions as parts
+        of |= {at: {c for p in those for c in of.get(p, ())} for at, those in parts.items()}
+    return {at: sorted(of[at]) for at in parts if of[at]}
 
 
 def _of_pin(pin: Pin) -> str:
@@ -65,7 +77,11 @@ def _of_pin(pin: Pin) -> str:
 
 def _of_file(slices: Sequence[InlineSlice]) -> dict[str, str]:
     """Return the predicate, composition or look-up of each slice of the project file."""
-    return {slug(s.name) if s.id is None else s.id: s.where or _of_lookup(s) for s in slices}
+    return {_id(s): s.where or _of_lookup(s) for s in slices}
+
+
+def _id(inline: InlineSlice) -> str:
+    return slug(inline.name) if inline.id is None else inline.id
 
 
 def _of_lookup(inline: InlineSlice) -> str:

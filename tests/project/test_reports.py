@@ -1,12 +1,13 @@
 """The files of a project's reports, and what is said of slices in them."""
 
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
 from engine.project.load import load_project
 from engine.project.reports import Report, Reports
-from engine.project.slice_texts import functions_of
+from engine.project.slice_texts import functions_of, slice_texts
 from engine.report.archive import Archive
 from engine.report.sections import Section
 
@@ -95,6 +96,37 @@ def test_a_folder_of_an_earlier_version_goes_on(reports):
     archive.write_text("cut")
     reports.write(report("k2"), NIGHT)
     assert again.own.name not in (again.own.parent / "index.html").read_text()
+
+
+def test_slices_have_names_sources_and_the_columns_of_values(tmp_path, spark):
+    (tmp_path / "m.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("def (")
+    file = tmp_path / "project.yaml"
+    file.write_text(
+        f"name: spam\nroot: {tmp_path / 'out'}\nsource: {{table: s}}\nkey: id\n"
+        "sf_modules: [m, broken.py, not_there]\nslices:\n"
+        "  - {name: Old ones, where: age > 80}\n  - {name: twice, where: both & ~short}\n  - {name: both, where: short & sex_f}\n"
+        "  - {name: vips, lookup: {column: id, keys: [1, 2]}}\n"
+    )
+    pin = '{"by": ["sex"], "is": "value", "position": 0, "values": ["F"]}'
+    rows = [
+        ("short", "short", "Few letters.", "row", None),
+        ("old_ones", "Old ones", None, "sql", None),
+        ("sex_f", "sex=F", "", "sql", pin), ("both", "both", "", "expression", None),
+        ("vips", "vips", "", "expression", None),
+    ]  # fmt: skip
+    schema = "id string, name string, description string, kind string, definition string"
+    catalogue = SimpleNamespace(df=spark.createDataFrame(rows, schema))
+    texts, columns = slice_texts(load_project(file), catalogue, [tmp_path])
+    assert texts["short"].description == "Few letters."
+    assert texts["short"].kind == "a Python function of a row"
+    assert texts["short"].source.startswith("@slicing_function()\ndef short")
+    assert {s: t.source for s, t in texts.items() if s != "short"} == {
+        "old_ones": "age > 80", "sex_f": "sex = 'F'", "both": "short & sex_f",
+        "vips": "id is in 2 keys of the project file",
+    }  # fmt: skip
+    assert columns == {"sex_f": ("sex",), "both": ["sex"], "twice": ["sex"]}
+    assert slice_texts(load_project(file), None) == ({}, {})
 
 
 def test_sources_are_read_and_never_run():
