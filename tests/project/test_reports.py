@@ -105,7 +105,8 @@ def test_slices_have_names_sources_and_the_columns_of_values(tmp_path, spark):
     file.write_text(
         f"name: spam\nroot: {tmp_path / 'out'}\nsource: {{table: s}}\nkey: id\n"
         "sf_modules: [m, broken.py, not_there]\nslices:\n"
-        "  - {name: Old ones, where: age > 80}\n  - {name: twice, where: both & ~short}\n  - {name: both, where: short & sex_f}\n"
+        "  - {name: Old ones, where: age > 80}\n  - {name: twice, where: both & ~short}\n"
+        "  - {name: both, where: short & sex_f}\n"
         "  - {name: vips, lookup: {column: id, keys: [1, 2]}}\n"
     )
     pin = '{"by": ["sex"], "is": "value", "position": 0, "values": ["F"]}'
