@@ -14,6 +14,7 @@ these are read and added to what the last run added up.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import sys
 
 from engine.project import cli
@@ -28,7 +29,8 @@ from engine.project import cli
 def main(args: argparse.Namespace) -> None:
     """Evaluate the models of one project."""
     from engine.project import audit
-    from engine.project.evaluating import REPORT, evaluation_input, own_metrics
+    from engine.project.evaluating import evaluation_input, own_metrics
+    from engine.project.reports import Reports
     from engine.project.stale import stale_models
     from engine.storage import tables
     from engine.storage.lineage import readings
@@ -54,7 +56,7 @@ def main(args: argparse.Namespace) -> None:
             written = run.writes(tables.unchanged(before.metrics))
         for section in before.sections:
             cli.tell(section)
-        print(f"unchanged {project.file(REPORT)}")
+        print(f"unchanged {Reports(project).show(before.report)}")
         print(written)
         return
     n = len(data.table.ids)
@@ -74,8 +76,9 @@ def main(args: argparse.Namespace) -> None:
     for section in audit.around(data, evaluation, splits[-1]):
         cli.tell(section)
         shown.append(section)
-    page = audit.page(data, evaluation, stale, shown)
-    print(f"wrote {data.write_report(page, [*figures, *shown])}")
+    now, folders = dt.datetime.now(dt.UTC), cli.module_folders(args)
+    report = audit.report(data, evaluation, stale, shown, figures, now, folders)
+    print(f"wrote {Reports(project).write(report, now)}")
     data.write_states(progress)
     cli.tell_again(written, () if written.changed else data.unknown)
     print(written)

@@ -205,7 +205,10 @@ def test_a_page_runs_nothing_and_shows_no_secret():
     about = {"source": "jdbc:postgresql://u:hunter2@db/x", "\"'><svg onload=x>": "'\" onclick='x"}
     page = render("<script>n", about, rows, ["<b>m"], lambda metric: "high", [section])
     head = page.partition("</head>")[0]
-    assert "http-equiv='Content-Security-Policy' content=\"default-src 'none'; style-src" in head
-    for sign in ("<script", "<img", "<svg", "<b>", "onclick='", "hunter2", "abc", "\x1b"):
-        assert sign not in page
+    assert "Content-Security-Policy' content=\"default-src 'none'; style-src 'sha256-" in head
+    assert "unsafe" not in head
+    assert page.count("<script") == 2  # the figures, and the script that shows them
+    shown = page.partition("</head>")[2].rpartition("<script>")[0]  # without what is ours
+    for sign in ("<script>", "<img", "<svg", "<b>", "onclick='", "hunter2", "=abc", "\x1b"):
+        assert sign not in shown
     assert "jdbc:postgresql://***@db/x" in page

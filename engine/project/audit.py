@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
+import pandas as pd
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
+import engine
 from engine.masks.splits import Split, in_split, split_name
 from engine.metrics.catalog import OVERALL
 from engine.metrics.evaluation import Evaluation
 from engine.metrics.explore.trend import trend
+from engine.metrics.formulas.classification import FEW
+from engine.metrics.inference.uncertainty import interval_source
 from engine.project import quarantine
 from engine.project.evaluating import EvaluationInput
+from engine.project.reports import Report
 from engine.project.settings import Project
+from engine.project.slice_texts import slice_texts
 from engine.project.stale import StaleModel
 from engine.report import sections
+from engine.report.archive import Archive
+from engine.report.definitions import Definition, definition
 from engine.report.page import render
+from engine.report.page_data import Cells
 from engine.report.sections import Section
+from engine.report.sharing import Hidden, Sharing
+from engine.report.summary import verdict
 
 NEARLY = 0.95  # Jaccard index from which two slices are nearly the same
 _WORST_SLICES = 3
+_MOST_CELLS = 20  # slices whose counts a page has, the worst of its first split
 _RUN = "run"  # a run's place, the newest first
 Wanted = tuple[tuple[str, ...], str, int]  # models, a slice, how many rows: Evaluation.rows_of
 
@@ -111,7 +126,7 @@ def _rows(
     frames = evaluation.rows_of(wanted, columns, split)
     shown = data.columns.added_to(frames, data.project.join_columns)
     return [
-        sections.rows_of(f"{_title(*models)}: {at}, split {split_name(split)}", frame)
+        sections.rows_of(f"{_title(*models)}: {at}, split {split_name(split)}", frame, at)
         for (models, at, _), frame in zip(wanted, shown, strict=True)
     ]
 
@@ -133,19 +148,133 @@ def _trend(data: EvaluationInput, evaluation: Evaluation) -> Section:
     return sections.trend(moves, evaluation.better)
 
 
-def page(
+def report(
     data: EvaluationInput,
     evaluation: Evaluation,
     stale: Mapping[str, StaleModel],
     shown: Sequence[Section],
-) -> str:
-    """Return the report: what was read, the figures, and what is shown around them."""
-    project, masks = data.project, data.masks
+    figures: Sequence[Section],
+    date: dt.datetime,
+    folders: Sequence[Path] = (),
+    warnings: Sequence[str] = (),
+) -> Report:
+    """Return the report: what was read, the figures, and what is shown around them.
+
+    Parameters
+    ----------
+    data, evaluation, stale
+        What was evaluated, and found.
+    shown, figures
+        The sections around the figures, and those of figures, which terminals show.
+    date
+        When it was.
+    folders
+        Where modules of slicing functions are looked for.
+    warnings
+        What a reader should know before the figures.
+    """
+    project, better, level = data.project, evaluation.better, data.project.certainty.level
+    texts, by_column = slice_texts(project, data.catalogue, folders)
+    wanted = project.report
+    sharing = Sharing(
+        wanted.rows, wanted.hide, wanted.smallest,
+        (*data.columns.carried, *data.columns.looked_up), by_column,
+    )  # fmt: skip
+    hidden = sharing.hidden(evaluation.table)
+    table = sharing.figures(evaluation.table, hidden)
+    splits = splits_shown(project, evaluation)[::-1]
+    first = table[in_split(table["split"], splits[0])]
     about = {
-        "source": f"{masks.facts.get('source')} version {masks.facts.get('source_version')}",
-        "masks": f"{masks.name} version {masks.version}",
-        "predictions": ", ".join(f"{m} version {v}" for m, v in data.versions.items()),
+        "date": f"{date:%Y-%m-%d %H:%M} UTC",
+        "run": data.run_id(evaluation.table),
+        "models": ", ".join(data.models),
+        "splits": ", ".join(map(split_name, splits)),
     }
-    about |= {f"stale ({m})": model.sentence for m, model in stale.items() if model.sentence}
-    models, level = list(data.models), project.certainty.level
-    return render(project.name, about, evaluation.table, models, evaluation.better, shown, level)
+    of = data.masks.facts
+    read = {
+        "source": f"{of.get('source')} version {of.get('source_version')}",
+        "masks": f"{data.masks.name} version {data.masks.version}",
+        "predictions": ", ".join(f"{m} version {v}" for m, v in data.versions.items()),
+        "engine": engine.__version__,
+        **{f"stale ({m})": _stale(one, project) for m, one in stale.items() if one.sentence},
+    }
+    if sentence := sharing.sentence(hidden):
+        read["left out"] = sentence
+    page = render(
+        project.name, about | read, table, list(data.models), better,
+        sharing.sections(shown, hidden), level, warnings,
+        splits=splits, slices=texts, definitions=_definitions(evaluation, project),
+        classes=data.spec.classes, cells=list(_cells(evaluation, first, splits, hidden)),
+    )  # fmt: skip
+    about["verdict"] = verdict(first, splits[0], level, better)
+    return Report(page, Archive(data.report_key, about, [*figures, *shown]))
+
+
+def _stale(model: StaleModel, project: Project) -> str:
+    """Say what is stale of a model, without the partition if its values are hidden."""
+    if {*project.report.hide} & {*project.partition_by}:
+        return "masks and predictions are of different versions of the source on some rows"
+    return model.sentence or ""
+
+
+def _definitions(evaluation: Evaluation, project: Project) -> list[Definition]:
+    """Return how each metric is computed."""
+    spec, clustered = evaluation.spec, evaluation.confidence.clustered
+    sources = {str(m): interval_source(m, spec, clustered) for m in spec.metrics}
+    if not project.certainty.replicates:
+        sources = {m: "none" if of == "replicates" else of for m, of in sources.items()}
+    metrics = evaluation.table["metric"].unique()
+    return [definition(m, evaluation.better(m), sources.get(m, "none")) for m in metrics]
+
+
+def _cells(
+    evaluation: Evaluation, first: pd.DataFrame, splits: Sequence[Split], hidden: Hidden
+) -> Iterator[Cells]:
+    """Yield the counts behind figures of all rows and the worst slices, if no row is read for them.
+
+    Parameters
+    ----------
+    evaluation
+        What was found.
+    first
+        The figures of the split that is shown first.
+    splits, hidden
+        The splits, and the slices that are left out of each.
+    """
+    spec, metric = evaluation.spec, str(first["metric"].iloc[0])
+    families = {m.family for m in spec.metrics}
+    matrix = "confusion" in families and 0 < len(spec.classes) <= FEW
+    bins = "calibration" in families
+    if not (matrix or bins):
+        return
+    worst = sections.worst_first(first, metric, evaluation.better(metric))[: 1 + _MOST_CELLS]
+    for at in worst:
+        confusion = evaluation.confusion(at) if matrix else None
+        calibration = evaluation.calibration(at) if bins else None
+        for split, model in product(splits, spec.models):
+            if at not in hidden[split_name(split)]:
+                yield Cells(
+                    split, at, model, _matrix(_of(confusion, split, model)),
+                    _bins(_of(calibration, split, model)),
+                )  # fmt: skip
+
+
+def _of(cells: pd.DataFrame | None, split: Split, model: str) -> pd.DataFrame | None:
+    if cells is None:
+        return None
+    return cells[in_split(cells["split"], split) & (cells["model_id"] == model)]
+
+
+def _matrix(cells: pd.DataFrame | None) -> list[list[int]]:
+    if cells is None:
+        return []
+    n = cells["label"].nunique()
+    rows: list[list[int]] = cells["rows"].to_numpy().reshape(n, -1).astype(int).tolist()
+    return rows
+
+
+def _bins(cells: pd.DataFrame | None) -> list[tuple[float, float, float]]:
+    if cells is None:
+        return []
+    columns = (cells[c] for c in ("weight", "confidence", "accuracy"))
+    return [*zip(*columns, strict=True)]

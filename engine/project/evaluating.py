@@ -38,6 +38,7 @@ from engine.project.group_settings import Predictions
 from engine.project.job_tables import (
     ModelTable,
     RowColumns,
+    check_hidden,
     read_predictions,
     row_columns,
 )
@@ -48,19 +49,18 @@ from engine.project.metric_states import (
     read_states,
     write_states,
 )
+from engine.project.reports import ReportFiles, Reports
 from engine.project.run import Run
 from engine.project.settings import Project
 from engine.project.stale import StaleModel
-from engine.report.archive import archived, of_archive
 from engine.report.sections import Section
 from engine.storage.digest import digest
 from engine.storage.few_rows import rows_with
 from engine.storage.lineage import READ, Snapshot, Written, deciding
 from engine.storage.runs import Runs
-from engine.storage.texts import replace_text
 from engine.storage.upsert import local_rows
 
-REPORT, _ARCHIVE, _STATES = "report.html", "report.json", "metric_states"
+_STATES = "metric_states"
 _MASKS = "masks"  # the role of the mask table
 _log = logging.getLogger(__name__)
 MOST_PAIRED = 200  # slices whose pairs are all counted unless the project says otherwise
@@ -94,6 +94,7 @@ class Earlier:
 
     metrics: Snapshot
     sections: Sequence[Section]
+    report: ReportFiles
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,11 @@ class EvaluationInput:
         causes = [f"metric {m.name!r} {why}" for m in self.own for why in m.unknowns]
         return [*(s.unknown for s in snapshots if s.unknown), *causes]
 
+    @cached_property
+    def catalogue(self) -> Snapshot | None:
+        """The catalogue of slices, if there is one."""
+        return self.runs.find(self.project.place("slices"))
+
     @property
     def run_id(self) -> str:
         """The id of an evaluation of what is read, where that is known to be the same."""
@@ -165,9 +171,11 @@ class EvaluationInput:
     @property
     def report_key(self) -> str:
         """A hash of all that decides a report."""
-        source, audit = self.columns.source, self.project.audit.model_dump(mode="json")
-        shown = [list(self.models), audit, source.identity if source else None]
-        return digest(json.dumps([self._run_id(None), shown], sort_keys=True, default=str))
+        source, project = self.columns.source, self.project
+        audit, report = (of.model_dump(mode="json") for of in (project.audit, project.report))
+        others = [of.identity if of else None for of in (source, self.catalogue)]
+        shown = [list(self.models), audit, report, *others]
+        return digest(json.dumps([self.run_id(None), shown], sort_keys=True, default=str))
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -176,23 +184,12 @@ class EvaluationInput:
 
     def earlier(self) -> Earlier | None:
         """Return what an evaluation of the same showed, if its figures and report are there."""
-        report, archive = self.project.file(REPORT), self.project.file(_ARCHIVE)
-        if self.unknown or not (report.is_file() and archive.is_file()):
+        shown = None if self.unknown else Reports(self.project).find(self.report_key)
+        stored = self.runs.find(self.project.place("metrics")) if shown else None
+        if shown is None or stored is None:
             return None
-        sections = of_archive(archive.read_text(encoding="utf-8"), self.report_key)
-        stored = self.runs.find(self.project.place("metrics")) if sections else None
-        if sections is None or stored is None:
-            return None
-        there = rows_with(stored.df, ["run_id"], {"run_id": self._run_id(None)})
-        return Earlier(stored, sections) if there else None
-
-    def write_report(self, page: str, sections: Sequence[Section]) -> Path:
-        """Write the report, and what is shown of it again; return its path."""
-        report, archive = self.project.file(REPORT), self.project.file(_ARCHIVE)
-        report.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(report, page)
-        replace_text(archive, archived(self.report_key, sections))
-        return report
+        there = rows_with(stored.df, ["run_id"], {"run_id": self.run_id(None)})
+        return Earlier(stored, shown[1].sections, shown[0]) if there else None
 
     def explain(self) -> str:
         """Say what each metric adds up, where its interval comes from, and what functions cost."""
@@ -345,7 +342,7 @@ class EvaluationInput:
     def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
         """Add the run's figures to the metrics table, unless it has them."""
         facts, prints = self.masks.facts, self.table.fingerprints
-        run_id = self._run_id(figures)
+        run_id = self.run_id(figures)
         made_of = facts.get("source"), facts.get("source_version"), self.masks.version
         about = (run_id, dt.datetime.now(dt.UTC), *made_of)
         rows = []
@@ -361,7 +358,7 @@ class EvaluationInput:
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)
 
-    def _run_id(self, figures: pd.DataFrame | None) -> str:
+    def run_id(self, figures: pd.DataFrame | None) -> str:
         """Return the id of runs with the same facts; a run with the same id adds no row."""
         return digest(json.dumps(self._facts(figures), sort_keys=True))
 
@@ -427,6 +424,7 @@ def evaluation_input(
     classes = classes_of(project.metric_specs, own, project.classes)
     models = read_predictions(runs, project, model_ids, classes)
     table = read_masks(masks.df)
+    check_hidden(runs.spark, project, masks.df)
     columns = row_columns(runs.spark, project, masks.df)
     return EvaluationInput(
         project, runs, masks, table, models, columns, _rows(project, masks.name, table, columns),

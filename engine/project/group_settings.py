@@ -214,6 +214,33 @@ class Audit(Settings):
     trend: Annotated[int, Field(ge=0)] = 5
 
 
+class ReportSettings(Settings):
+    """What a report holds, for it travels, and how many there are.
+
+    Attributes
+    ----------
+    rows
+        Of single rows: ``none``, their ``keys`` with labels and predictions, or ``text``: the
+        columns of ``audit.columns`` too.
+    hide
+        Columns of which no value is shown: not with rows, nor by slices by value.
+    smallest
+        Slices of fewer rows of a split are left out.
+    keep
+        So many reports stay in ``reports``, the newest.
+    """
+
+    rows: Literal["none", "keys", "text"] = "text"
+    hide: list[str] = []
+    smallest: Annotated[int, Field(ge=0)] = 0
+    keep: Annotated[int, Field(gt=0)] = 50
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _none_is_a_word(cls, value: Any) -> Any:
+        return "none" if value is None else value  # as YAML reads a bare null
+
+
 class Shares(Settings):
     """How rows are split where the project names no split column."""
 

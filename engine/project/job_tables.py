@@ -23,6 +23,7 @@ from engine.storage.place import Place
 from engine.storage.runs import Runs
 
 _log = logging.getLogger(__name__)
+_OUTPUTS = ("label", "pred", "prob", "loss")  # what rows are shown with besides columns
 _LATE = "@late"  # named as no column of a prediction table is
 
 
@@ -264,3 +265,19 @@ def row_columns(spark: SparkSession, project: Project, masks: DataFrame) -> RowC
     roles = {"key": project.join_columns, "audit.columns": others}
     check_columns(source.df, source.name, roles)
     return RowColumns(carried, others, source)
+
+
+def check_hidden(spark: SparkSession, project: Project, masks: DataFrame) -> None:
+    """Check that ``report.hide`` names columns: a report would show what a typo leaves.
+
+    Raises
+    ------
+    ColumnError
+        If neither the mask table nor the source has one, and rows aren't shown with it.
+    """
+    known = {*masks.columns, *_OUTPUTS}
+    others = [c for c in project.report.hide if c not in known]
+    if others:
+        place = project.source
+        source = tables.read_source(spark, place.table, place.format, place.options)
+        check_columns(source.df, source.name, {"report.hide": others})

@@ -26,6 +26,7 @@ from engine.project.group_settings import (
     Options,
     Policy,
     Predictions,
+    ReportSettings,
     RunSettings,
     Sample,
     Settings,
@@ -111,6 +112,8 @@ class Project(Settings):
         Intervals and tests of the figures.
     audit
         What is shown around them.
+    report
+        What the report holds of single rows, columns and tiny slices.
     missing_predictions
         ``error``, or ``count`` to leave rows without a prediction out of the figures.
     on_stale
@@ -156,6 +159,7 @@ class Project(Settings):
     evaluate_splits: list[str | None] = []
     certainty: Certainty = Certainty()
     audit: Audit = Audit()
+    report: ReportSettings = ReportSettings()
     missing_predictions: Literal["error", "count"] = "error"
     on_stale: Literal["refuse", "count"] = "refuse"
     predictions: dict[str, Predictions] = {"baseline": Predictions(), "slice_aware": Predictions()}

@@ -77,12 +77,19 @@ class Section:
         Its names and values.
     note
         What a reader should know first; also where there are no rows.
+    first
+        Whether a page shows it before all figures, as that which matters most; where the name of
+        its first column is empty, as a list of the sentences in the second.
+    rows_of
+        The slice of which it shows single rows of the data; None of a table of figures.
     """
 
     title: str
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
     note: str = ""
+    first: bool = False
+    rows_of: str | None = None
 
 
 def worst_first(part: pd.DataFrame, metric: str, better: str = "high") -> list[str]:
@@ -309,9 +316,10 @@ def _telling(lines: pd.DataFrame, level: float) -> pd.DataFrame:
     return pd.concat([overall, sure.sort_values("p_adjusted", kind="stable")])
 
 
-def rows_of(title: str, rows: pd.DataFrame) -> Section:
-    """Arrange rows of a table as they are."""
-    return Section(title, list(rows.columns), rows.astype(object).to_numpy().tolist())
+def rows_of(title: str, rows: pd.DataFrame, slice_id: str) -> Section:
+    """Arrange rows of a slice as they are."""
+    values = rows.astype(object).to_numpy().tolist()
+    return Section(title, list(rows.columns), values, rows_of=slice_id)
 
 
 def quarantine(causes: Mapping[str, str]) -> Section:

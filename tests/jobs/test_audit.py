@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from engine.project.job_tables import RowColumns
 from engine.storage import tables
 from tests.jobs.spark_work import spark_work
+from tests.report.pages import data_of
 
 N = 400
 MASKS = "id int, video string, bad boolean, twin boolean, few boolean"
@@ -109,6 +111,43 @@ def test_rows_models_overlap_and_trend(bench, write):
     quiet = bench.project(**settings, audit={"overlap": False, "trend": 0})
     out = bench.done("evaluate_slices", quiet)
     assert not any(t in out for t in ("nearly the same", "no slice.", "Moved", "largest loss"))
+
+
+def test_a_report_of_one_model_stands_beside_that_of_two_and_holds_what_it_may(bench, write):
+    settings = write(base=80, next=20)
+    audit = {"worst_rows": 2, "flips": 2, "columns": ["video", "text"], "overlap": False}
+    project = bench.project(**settings, audit=audit)
+    both = bench.done("evaluate_slices", project)
+    one = bench.done("evaluate_slices", project, "--model", "base")
+    newest, pages = bench.folder / "out" / "report.html", bench.folder / "out" / "reports"
+    assert data_of(newest.read_text())["models"] == ["base"]
+    again = bench.done("evaluate_slices", project)
+    assert f"unchanged {newest} ({pages}/" in again
+    assert data_of(newest.read_text())["models"] == ["base", "next"]
+    index = (pages / "index.html").read_text()
+    names = [out.partition(f"({pages}/")[2].partition(")")[0] for out in (one, both)]
+    assert re.findall("href='(.*?)'", index) == names
+    assert {p.name for p in pages.iterdir()} == {*names, "index.html"}
+    shown = (pages / names[1]).read_text()
+    assert "Split all: of 3 slices, 2 are worse" in shown
+    assert re.findall("<dt>(.*?)</dt>", shown)[:4] == ["date", "run", "models", "splits"]
+    # 80 of the rows in `bad` are wrong of one model; 20 of the other.
+    cells = data_of(shown)["splits"][0]["cells"]
+    assert [1, 0, [[10, 40], [40, 10]], []] in cells
+    assert [1, 1, [[40, 10], [10, 40]], []] in cells
+
+    some = {"rows": "keys", "hide": ["video"], "smallest": 6}
+    bench.done("evaluate_slices", bench.project(**settings, audit=audit, report=some))
+    page = newest.read_text()
+    assert [s["id"] for s in data_of(page)["slices"]] == ["overall", "bad", "twin"]
+    assert "Rows of the largest loss of base: bad" in page
+    assert "comment 0" not in page
+    assert not re.search("<th [^>]*>(text|video)</th>", page)
+    assert "1 slice with fewer than 6 rows or values of hidden columns; the texts of" in page
+    wrong = bench.project(**settings, audit=audit, report={"hide": ["txet"]})
+    assert bench.run("evaluate_slices", wrong).error == (
+        f"report.hide of {bench.source}: there is no column 'txet'; did you mean 'text'?"
+    )
 
 
 def test_columns_of_rows_must_exist(bench, write):

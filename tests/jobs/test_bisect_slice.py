@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from engine.report.archive import archived, of_archive
+from engine.report.archive import Archive, read_archive
 from engine.report.sections import Line, Section
 
 SCHEMA = "id int, text string, y int, part string"
@@ -54,8 +54,9 @@ def test_a_figure_that_is_not_there(bench, project):
 
 def test_sections_come_back_as_they_were():
     sections = [Section("A", ["n", "x"], [[1, 0.5], [None, Line((0.25, float("inf")))]], "note")]
-    text = archived("key", sections)
-    assert of_archive(text, "key") == sections
-    assert of_archive(text, "other") is None
-    assert of_archive(text[:-9], "key") is None
-    assert of_archive("[]", "key") is None
+    sections += [Section("B", ["n"], [[1]], "", True, "short")]
+    archive = Archive("key", {"models": "m"}, sections)
+    assert read_archive(archive.text) == archive
+    assert read_archive(archive.text[:-9]) is None
+    assert read_archive("[]") is None
+    assert read_archive(archive.text.replace('"format": 2', '"format": 1')) is None

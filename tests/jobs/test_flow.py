@@ -11,6 +11,7 @@ import pytest
 from engine import PandasSFApplier, Scorer
 from engine.project.demo_data import read_youtube_spam
 from sfs import spam
+from tests.report.pages import data_of
 
 ROOT = Path(__file__).parents[2]
 YOUTUBE = ROOT.parent / "shared" / "data" / "youtube-spam"
@@ -66,8 +67,18 @@ def test_the_whole_flow_and_again(bench, overrides):
         assert "unchanged " in bench.done(job, project, *quick)
     assert bench.versions() == before
     assert {r["run_ts"] for r in metrics(bench)} == stamps
-    titles = re.findall("<h2>(.*?)</h2>", (bench.folder / "out" / "report.html").read_text())
-    assert titles[:3] == ["Split test", "Split train", "Split valid"]
+    page = (bench.folder / "out" / "report.html").read_text()
+    titles = re.findall("<h2>(.*?)</h2>", page)
+    about = data_of(page)
+    assert [s["name"] for s in about["splits"]][:1] == ["test"]
+    texts = {s["id"]: s for s in about["slices"]}
+    assert texts["short_link"]["description"].startswith("Comments with a shortened link")
+    assert "re.search" in texts["short_link"]["source"]
+    assert texts["long_comment"]["source"] == "length(text) > 80"
+    assert (texts["long_comment"]["kind"], texts["short_link"]["kind"]) == (
+        "SQL",
+        "a Python function of a row",
+    )
     around = (
         "slice_aware less baseline",
         "Rows that slice_aware alone",

@@ -19,6 +19,7 @@ from engine.metrics.scan.form import EvaluationSpec, Scan
 from engine.metrics.scorer import Scorer
 from engine.report import sections
 from engine.report.page import render
+from tests.report.pages import data_of
 
 LOW = {
     "false_positive_rate", "false_negative_rate", "log_loss", "brier", "ece", "mae", "rmse", "mse",
@@ -99,11 +100,10 @@ def test_marks_say_better_and_worse(name):
     assert "+ is better and - worse" in shown.title
     differ = sections.differences(figures(name), "t", 0.95, better)
     assert {r[0]: r[4][-1] for r in differ.rows} == {"more": more, "less": less}
-    page = render("p", {}, figures(name), ["m"], better)
-    styles = {"+": "better", "-": "worse", "~": "differs"}
-    assert [page.count(f"class='figure {s}'") for s in styles.values()] == [
-        (more + less).count(m) for m in styles
-    ]
+    page = data_of(render("p", {}, figures(name), ["m"], better))
+    assert [s["id"] for s in page["slices"]] == ["overall", "more", "less", "same"]
+    assert page["splits"][0]["marks"] == f" {more}{less} "
+    assert page["metrics"] == [{"name": name, "better": better(name)}]
 
 
 def test_a_comparison_and_a_trend_say_better_and_worse(name):

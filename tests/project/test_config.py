@@ -65,6 +65,15 @@ def test_defaults(load):
     assert (project.baseline.c, project.baseline.solver) == (0.001, "liblinear")
 
 
+def test_what_a_report_holds(load, refused):
+    assert load().report.model_dump() == {"rows": "text", "hide": [], "smallest": 0, "keep": 50}
+    assert load(GOOD, "report.rows=none", "report.hide=[a]").report.hide == ["a"]
+    assert load(GOOD, "report.rows=null").report.rows == "none"
+    assert refused(GOOD, "report.rows=some") == (
+        "report.rows: must be 'none', 'keys' or 'text', found 'some'"
+    )
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_project_files_here_load(file, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -8,7 +8,6 @@ import pandas as pd
 from engine.metrics import catalog as spec
 from engine.metrics.explore.trend import trend
 from engine.report import sections
-from engine.report.page import render
 from engine.report.sections import Line, Section, cell
 
 
@@ -67,9 +66,6 @@ def test_figures_of_any_scale_say_something():
         "0.5000 [0.50 0.50]",
         "0.0000 [0.00 0.004]",
     ]
-    page = render("r", {}, rows, ["m"], spec.better)
-    assert "1.5e-12 to 2.5e-12" in page
-    assert "0.986 to 0.989" in page
 
 
 def test_a_figure_that_rows_do_not_explain_says_why_it_is_none():
@@ -191,29 +187,3 @@ def test_lines_of_equal_values_and_of_none():
 def test_cells():
     given = [np.int64(1957), np.float64(0.5), pd.NaT, True, [0.25, 0.75], "a"]
     assert [cell(v) for v in given] == ["1,957", "0.5000", "-", "True", "0.2500 0.7500", "a"]
-
-
-def test_the_page_colours_by_which_values_are_better():
-    worse = "<div class='figure worse'>"
-    better = "<div class='figure better'>"
-    differs = "<div class='figure differs'>"
-    pages = {b: render("p", {}, TWO, ["m"], lambda _, b=b: b) for b in ("high", "low", "")}
-    counts = {b: [p.count(kind) for kind in (worse, better, differs)] for b, p in pages.items()}
-    assert counts == {"high": [1, 0, 0], "low": [0, 1, 0], "": [0, 0, 1]}
-
-
-def test_the_page_shows_sections_and_escapes_what_rows_hold():
-    held = Section("Rows <b>", ["text", "n", "line"], [["<script>", 3, Line((0.1, 0.2))]], "a & b")
-    page = render("p", {}, TWO, ["m"], lambda _: "high", [held, Section("nothing")])
-    assert "<script>" not in page
-    assert "<td class='text'>&lt;script&gt;</td><td>3</td><td><svg" in page
-    assert "<th class='text'>text</th><th>n</th>" in page
-    assert "<h2>Rows &lt;b&gt;</h2><p class='status'>a &amp; b</p>" in page
-    assert "<h2>nothing</h2>" in page
-
-
-def test_bars_of_large_figures_are_of_the_largest():
-    large = figures(slice=["overall", "a"], value=[40.0, 10.0])
-    page = render("p", {}, large, ["m"], lambda _: "low")
-    assert "width:100.0%" in page
-    assert "width:25.0%" in page
