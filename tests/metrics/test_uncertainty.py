@@ -120,13 +120,18 @@ def test_average_precision_has_boyds_interval_and_no_test():
     assert np.isnan(row["p_value"])
 
 
-def test_few_rows_are_said_to_be_few_and_not_tested():
-    found = uncertain(data(), "accuracy", min_support=50)
-    row = found.loc[("b", "accuracy")]
+def test_few_rows_are_said_to_be_few_and_tested_where_that_is_exact():
+    rows = data()
+    found = uncertain(rows, "accuracy", "f1", "roc_auc@bins=8", n=N, min_support=50)
+    row, hit, b = found.loc[("b", "accuracy")], rows["label"] == rows["pred"], rows["b"]
     assert (row["status"], row["support"] < 50) == ("insufficient", True)
-    assert np.isnan(row["p_value"])
+    table = [[hit[b].sum(), (~hit[b]).sum()], [hit[~b].sum(), (~hit[~b]).sum()]]
+    assert row["p_value"] == pytest.approx(scipy.stats.fisher_exact(table).pvalue, rel=1e-9)
     assert row["ci_low"] < row["value"]
     assert found.loc[("a", "accuracy")]["status"] == "ok"
+    for approximate in ("f1", "roc_auc@bins=8"):
+        row = found.loc[("b", approximate)]
+        assert (row["status"], np.isnan(row["p_value"])) == ("insufficient", True)
 
 
 def test_what_a_figure_rests_on_decides_whether_it_is_tested():

@@ -252,6 +252,27 @@ def confusion_count(classes: Classes) -> Count:
     return Count("confusion", classes.n**2, cell)
 
 
+# What weighs classes against each other: of labels of one class F1 is 0 or hardly below 1, kappa is
+# 0, a macro average is of what occurs, whatever the model does. Recall and precision keep their
+# meaning there, and so does what is the share of rows that are right.
+_OF_CLASSES = frozenset(
+    ("f1", "fbeta", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa", "f1_macro")
+    + ("precision_macro", "recall_macro", "f1_weighted", "precision_weighted")
+)
+
+
+def weighs_classes(metric: MetricSpec) -> bool:
+    """Tell whether a metric of labels of one class says nothing of the model.
+
+    Examples
+    --------
+    >>> from engine.metrics.catalog import parse_metric
+    >>> [weighs_classes(parse_metric(m)) for m in ("f1_macro", "f1@top=0.1", "recall")]
+    [True, True, False]
+    """
+    return metric.name in _OF_CLASSES
+
+
 class Confusion(Family):
     """Metrics of a confusion: by the prediction, or by a threshold."""
 
@@ -320,6 +341,16 @@ class Confusion(Family):
         rows, positive = self._matrix(state.rows)
         either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
         return np.asarray(either - rows[..., positive, positive])
+
+    def one_class(self, state: State, whole: State) -> np.ndarray | None:
+        """Return where a metric that weighs classes has labels of one alone."""
+        if not weighs_classes(self.metric):
+            return None
+        if self._has_matrix:
+            actual = self._matrix(state.rows)[0].sum(axis=-1)
+        else:
+            actual = self._margins(state.rows).actual
+        return np.asarray((actual > 0).sum(axis=-1) == 1)
 
     @property
     def _has_matrix(self) -> bool:
