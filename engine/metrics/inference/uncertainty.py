@@ -17,7 +17,7 @@ import pandas as pd
 from engine.arguments import choice, flag, number, whole
 from engine.errors import ArgumentError
 from engine.masks.splits import by_split
-from engine.metrics.catalog import MetricSpec
+from engine.metrics.catalog import MetricSpec, is_biased
 from engine.metrics.formulas.families import family, is_share
 from engine.metrics.formulas.ranking import average_precision, histogram_of, histograms
 from engine.metrics.formulas.states import (
@@ -232,7 +232,9 @@ class _Part:
 
     def choices(self, spec: EvaluationSpec) -> np.ndarray:
         """Return the p-values of what is better or worse, from which findings are chosen."""
-        directed = [i for i, m in enumerate(spec.metrics) if m.kind.better]
+        directed = [
+            i for i, m in enumerate(spec.metrics) if m.kind.better and not is_biased(m.name)
+        ]
         telling = np.isfinite(self.columns["p_adjusted"][:, directed])
         return np.where(telling, self.columns["p_value"][:, directed], np.nan).ravel()
 
