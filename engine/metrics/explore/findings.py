@@ -43,6 +43,7 @@ NEEDED = (
 MOST_HARM, MOST_SEVERE = "most harm", "most severe"
 ALIKE = 0.9  # Jaccard index from which two slices are one finding, by whichever metric
 WITHIN = 0.9  # share of a slice's rows in another one, from which one metric of both is one finding
+WORSE_WITHIN = 1.25  # times as far from the rows outside: a slice within another is a finding
 HALF = 0.5  # Jaccard index from which it is, too
 _ALSO = 3  # slices that a sentence names besides
 _RANKS = {MOST_HARM: "harm", MOST_SEVERE: "severity"}
@@ -196,16 +197,20 @@ class _Finding:
     """A figure that leads, and what is the same finding."""
 
     row: Mapping[Any, Any]
-    metrics: set[str]  # of the slice, or one that is alike
+    effects: dict[str, float]  # by metric, of the slice or one that is alike
     also: list[tuple[str, str, str]] = field(default_factory=list)
 
     def takes(self, row: Mapping[Any, Any], near: _Near) -> bool:
         """Tell whether a figure is the same finding, and remember it."""
         jaccard, within = near(row["slice"], self.row["slice"])
         if jaccard >= ALIKE:
-            self.metrics.add(row["metric"])
-        elif row["metric"] not in self.metrics or (within < WITHIN and jaccard < HALF):
-            return False
+            self.effects.setdefault(row["metric"], row["effect"])
+        else:
+            effect = self.effects.get(row["metric"])
+            if effect is None or (within < WITHIN and jaccard < HALF):
+                return False
+            if jaccard < HALF and abs(row["effect"]) > WORSE_WITHIN * abs(effect):
+                return False
         self.also.append((row["slice"], row["metric"], row["model_id"]))
         return True
 
@@ -217,7 +222,7 @@ def _merged(rows: pd.DataFrame, rank: str, near: _Near, n: int) -> Iterator[tupl
     for row in ordered.to_dict("records"):
         taken_by = (one for one in leading if one.takes(row, near))
         if next(taken_by, None) is None and len(leading) < n:
-            leading.append(_Finding(row, {row["metric"]}))
+            leading.append(_Finding(row, {row["metric"]: row["effect"]}))
     for one in leading:
         yield tuple({**one.row, "also": tuple(one.also)}[column] for column in FINDING)
 
