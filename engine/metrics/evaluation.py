@@ -127,6 +127,8 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return the n slices with the worst values that rest on enough rows, worst first.
 
+        A value of few rows is among them where an exact test tells it from the rows outside.
+
         Parameters
         ----------
         n
@@ -147,7 +149,8 @@ class Evaluation:
             self._model(model)
         check_split("worst", split, self.table["split"])
         figures = self.by_slice
-        chosen = (figures["metric"] == name) & figures["status"].isin(["ok", "rough"])
+        sure = figures["p_adjusted"] <= 1 - self.confidence.level
+        chosen = (figures["metric"] == name) & (figures["status"].isin(["ok", "rough"]) | sure)
         chosen &= in_split(figures["split"], split)
         chosen &= (figures["model_id"] == model) | (model is None)
         rows, to = figures[chosen], self._reference(figures, OVERALL)[chosen]

@@ -36,6 +36,11 @@ def splits_shown(project: Project, evaluation: Evaluation) -> list[Split]:
     return sorted(splits, key=lambda s: (s not in fitted, s is not None, s or ""))
 
 
+def findings(evaluation: Evaluation, split: Split) -> list[Section]:
+    """Return what to look at first of a split: where slices are worse, by harm and by severity."""
+    return sections.findings(evaluation.findings(split=split), split)
+
+
 def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Section]:
     """Yield a split's slices by metrics, worst first, then the figures that differ."""
     part = evaluation.table[in_split(evaluation.table["split"], split)]

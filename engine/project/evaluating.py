@@ -353,11 +353,10 @@ class EvaluationInput:
         for r in figures.astype(object).where(figures.notna(), None).to_dict("records"):
             numbers = ("value", *SURE_COLUMNS, "bound")
             row = {**r, **{c: None if pd.isna(r[c]) else float(r[c]) for c in numbers}}
-            row |= {c: int(r[c]) for c in ("support", "n_null", "n_missing", "n_decisive")} | {
-                "prediction_version": self.versions[r["model_id"]],
-                "slice_fingerprint": prints.get(r["slice"]),
-                "n_stale": stale[r["model_id"]].rows,
-            }
+            row |= {c: int(r[c]) for c in ("support", "n_null", "n_missing", "n_decisive")}
+            row["prediction_version"] = self.versions[r["model_id"]]
+            row["slice_fingerprint"] = prints.get(r["slice"])
+            row["n_stale"] = stale[r["model_id"]].rows
             rows.append(tuple((about | row)[c] for c in COLUMNS))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)

@@ -130,9 +130,7 @@ def _beside(columns: Sequence[_Column], room: int) -> bool:
     return _taken([c.least for c in columns]) <= room
 
 
-def _units(
-    columns: Sequence[_Column], room: int, keys: Sequence[int]
-) -> Iterator[list[_Column]]:
+def _units(columns: Sequence[_Column], room: int, keys: Sequence[int]) -> Iterator[list[_Column]]:
     """Yield columns that stay together: those of a metric, unless they are too wide for that."""
     for _, group in groupby(columns, lambda c: c.header.partition("\n")[0]):
         unit = list(group)
@@ -184,9 +182,7 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return widths
 
 
-def _row(
-    texts: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]
-) -> list[str]:
+def _row(texts: Sequence[str], columns: Sequence[_Column], widths: Sequence[int]) -> list[str]:
     """Return a row's lines, as many as its longest cell has."""
     cells = [_wrapped(text, width) for text, width in zip(texts, widths, strict=True)]
     return [

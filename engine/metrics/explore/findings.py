@@ -49,13 +49,13 @@ _ALSO = 3  # slices that a sentence names besides
 _RANKS = {MOST_HARM: "harm", MOST_SEVERE: "severity"}
 # Bounded by 1 on the side of worse; a loss has no such unit and is ranked by its part that is more.
 _LOSSES = ("log_loss", "brier", "mae", "mse", "rmse", "mape")
-# What rows a figure rests on are called, where these aren't all rows of the slice.
+# What the rows are that decide a figure, where these aren't all rows of the slice.
 _ROWS = {
-    **dict.fromkeys(("recall", "false_negative_rate"), "positive"),
-    **dict.fromkeys(("specificity", "false_positive_rate"), "negative"),
-    "precision": "predicted positive",
-    **dict.fromkeys(("f1", "fbeta"), "positive or predicted so"),
-    **dict.fromkeys(("roc_auc", "pr_auc"), "of the rarer class"),
+    **dict.fromkeys(("recall", "false_negative_rate"), "{:,} positive rows"),
+    **dict.fromkeys(("specificity", "false_positive_rate"), "{:,} negative rows"),
+    "precision": "{:,} rows predicted positive",
+    **dict.fromkeys(("f1", "fbeta"), "{:,} rows positive or predicted so"),
+    **dict.fromkeys(("roc_auc", "pr_auc"), "{:,} rows of the rarer class"),
 }
 _Near = Callable[[str, str], tuple[float, float]]
 
@@ -135,7 +135,7 @@ def findings(
     ...     "effect": [float("nan"), -0.4, 0.1], "effect_low": [float("nan"), -0.6, -0.1],
     ...     "effect_high": [float("nan"), -0.2, 0.3], "n_decisive": [300, 40, 30]})
     >>> print(findings(rows).sentences()[0])
-    recall is 0.25 on a (40 positive rows), 0.65 outside: at least 0.20 lower, 8 rows
+    recall is 0.25 on a (40 positive rows), 0.65 outside: at least 0.20 lower, which is 8 rows
     """
     pandas_table("findings", "figures", figures, "give Evaluation.table")
     for column in NEEDED:
@@ -147,13 +147,13 @@ def findings(
     rows = rows[rows["n_decisive"] >= least]
     near = _near(figures, overlap)
     splits = [part for _, part in rows.groupby("split", sort=False, dropna=False)]
-    ranked = (
+    harm, severe = (
         pd.DataFrame(
             [one for part in splits for one in _merged(part, rank, near, n)], columns=list(FINDING)
         )
         for rank in _RANKS.values()
     )
-    return Findings(*ranked, tuple(_notes(figures, better)))
+    return Findings(harm, severe, tuple(_notes(figures, better)))
 
 
 def candidate_slices(
@@ -186,9 +186,9 @@ def _severity(row: Mapping[Any, Any]) -> float:
     """Return how much worse a figure is at least, from 0 to 1."""
     gap, name = float(row["at_least"]), str(row["metric"]).partition("@")[0]
     if name in _LOSSES:
-        return gap / (abs(row["outside"]) + gap)
+        return gap / (abs(float(row["outside"])) + gap)
     if name == "r2":  # 1 less it is a loss
-        return gap / (abs(1 - row["outside"]) + gap)
+        return gap / (abs(1 - float(row["outside"])) + gap)
     return min(gap, 1.0)
 
 
@@ -258,10 +258,10 @@ def _notes(figures: pd.DataFrame, better: Callable[[str], str]) -> Iterator[str]
     slices = figures[figures["slice"] != OVERALL]
     alone = slices[(slices["status"] == STATUSES[SINGLE_CLASS]) & slices["value"].notna()]
     for metric, part in alone.groupby("metric", sort=False):
-        names = part["slice"].unique()
+        names = [*map(str, part["slice"].unique())]
         yield (
-            f"{metric} isn't compared on {_listed(names)}: all labels are of one class there, "
-            "which decides it, not the model"
+            f"{metric} isn't compared on {_listed(names)}: all labels there are of one class, "
+            "and these decide it, not the model"
         )
     metrics = slices["metric"].unique()
     if neutral := [m for m in metrics if not better(m)]:
@@ -276,20 +276,17 @@ def _notes(figures: pd.DataFrame, better: Callable[[str], str]) -> Iterator[str]
 
 def _sentence(row: Mapping[Any, Any], of_models: bool, of_splits: bool) -> str:
     """Return a finding in plain English."""
-    metric, n = str(row["metric"]), int(row["n_decisive"])
+    metric = str(row["metric"])
     model = f" of {row['model_id']}" if of_models else ""
     split = f", split {split_name(row['split'])}" if of_splits else ""
-    rows = f"{n:,} {_ROWS.get(metric.partition('@')[0], '')} rows".replace("  ", " ")
-    if rows.endswith(("so rows", "class rows")):  # "rows positive or predicted so"
-        rows = f"{n:,} rows {_ROWS[metric.partition('@')[0]]}"
+    rows = _ROWS.get(metric.partition("@")[0], "{:,} rows").format(int(row["n_decisive"]))
     way = "lower" if row["value"] < row["outside"] else "higher"
     share = is_share(parse_metric(metric))
-    lost = f", {math.floor(row['harm']):,} rows" if share and row["harm"] >= 1 else ""
-    others = _others(row)
+    lost = f", which is {math.floor(row['harm']):,} rows" if share and row["harm"] >= 1 else ""
     return (
         f"{metric}{model} is {_number(row['value'])} on {row['slice']}{split} ({rows}), "
         f"{_number(row['outside'])} outside: at least {_number(row['at_least'])} {way}{lost}"
-        f"{others}"
+        f"{_others(row)}"
     )
 
 

@@ -383,7 +383,7 @@ class Confusion(Family):
         """Return the rows of each class ``[..., C]``, or of the positive one and all others."""
         if self._has_matrix:
             return np.asarray(self._matrix(state.rows)[0].sum(axis=-1))
-        return self._margins(state.rows).actual
+        return np.asarray(self._margins(state.rows).actual)
 
     @property
     def _has_matrix(self) -> bool:

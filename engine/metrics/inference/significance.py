@@ -175,9 +175,7 @@ class Spread:
         return Interval(np.asarray(difference - half), np.asarray(difference + half))
 
 
-def spread_of(
-    replicates: np.ndarray, n: np.ndarray, floor: np.ndarray | float = 0.0
-) -> Spread:
+def spread_of(replicates: np.ndarray, n: np.ndarray, floor: np.ndarray | float = 0.0) -> Spread:
     """Return the spread of differences by their replicates; see :func:`replicate_test`."""
     n = np.asarray(n, np.float64)
     b = np.isfinite(replicates).sum(axis=-1)
