@@ -341,7 +341,7 @@ class EvaluationInput:
         """Add the run's figures to the metrics table, unless it has them."""
         facts, prints = self.masks.facts, self.table.fingerprints
         run_id = self._run_id(figures)
-        about = {
+        about: dict[str, Any] = {
             "run_id": run_id,
             "run_ts": dt.datetime.now(dt.UTC),
             "source_table": facts.get("source"),
@@ -352,12 +352,13 @@ class EvaluationInput:
         # pandas may hold a null text, as the class of a metric without one, as NaN.
         for r in figures.astype(object).where(figures.notna(), None).to_dict("records"):
             numbers = ("value", *SURE_COLUMNS, "bound")
-            row = {**r, **{c: None if pd.isna(r[c]) else float(r[c]) for c in numbers}}
+            row = about | {str(column): value for column, value in r.items()}
+            row |= {c: None if pd.isna(r[c]) else float(r[c]) for c in numbers}
             row |= {c: int(r[c]) for c in ("support", "n_null", "n_missing", "n_decisive")}
             row["prediction_version"] = self.versions[r["model_id"]]
             row["slice_fingerprint"] = prints.get(r["slice"])
             row["n_stale"] = stale[r["model_id"]].rows
-            rows.append(tuple((about | row)[c] for c in COLUMNS))
+            rows.append(tuple(row[c] for c in COLUMNS))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from engine.masks.splits import split_name
 from engine.metrics.catalog import OVERALL, badness, quality
-from engine.metrics.explore.findings import MOST_HARM, MOST_SEVERE, Findings
+from engine.metrics.explore.findings import MOST_HARM, MOST_SEVERE, NOTHING, Findings
 from engine.metrics.formulas.states import (
     FAILED,
     INSUFFICIENT,
@@ -188,11 +188,11 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     """
     if pd.isna(row["value"]):
         return _NONE.get(row["status"], "-")
-    parts = (decimal(row["value"]), interval(row), _rests_on(row), _about(row, level, better))
+    parts = (decimal(row["value"]), interval(row), _decisive(row), _about(row, level, better))
     return " ".join(filter(None, parts))
 
 
-def _rests_on(row: Mapping[Any, Any]) -> str:
+def _decisive(row: Mapping[Any, Any]) -> str:
     """Return how many rows decide a figure, where these aren't all that it is of."""
     n = row.get("n_decisive")
     return "" if n is None or pd.isna(n) or n == row["support"] else f"n={int(n):,}"
@@ -350,8 +350,7 @@ def findings(of: Findings, split: str | None) -> list[Section]:
     where = f"Split {split_name(split)}"
     note = "\n".join(of.notes)
     if of.most_severe.empty:
-        none = f"{where}: no slice is worse than the rows outside it (corrected p-values)"
-        return [Section(none, note=note)]
+        return [Section(f"{where}: {NOTHING} (corrected p-values)", note=note)]
     ranked = [
         Section(f"{where}: {what}", ["", ranking], [*enumerate(of.sentences(ranking), 1)])
         for ranking, what in _RANKINGS.items()

@@ -8,7 +8,7 @@ texts are wrapped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 
 from rich.cells import cell_len, chop_cells
@@ -85,7 +85,7 @@ def lines(section: Section, width: int | None = None) -> list[str]:
         columns = _columns(section)
         if width is None:
             widths = [WIDEST if c.is_long else c.natural for c in columns]
-            room = max(IN_A_LOG, _taken(widths))
+            room = max(IN_A_LOG, _total(widths))
         for table in _tables(columns, room):
             shown += ["", *table]
         shown.append("")
@@ -93,52 +93,51 @@ def lines(section: Section, width: int | None = None) -> list[str]:
 
 
 def _columns(section: Section) -> list[_Column]:
-    """Return the columns; those name a row that are texts before the first number, or the first."""
-    values = list(zip(*section.rows, strict=True))
-    numeric = [any(isinstance(v, int | float) for v in column) for column in values]
-    naming = max(1, numeric.index(True)) if True in numeric else 1
-    return [
-        _Column(name, [cell(v) for v in column], is_number, i < naming)
-        for i, (name, column, is_number) in enumerate(
-            zip(section.columns, values, numeric, strict=True)
-        )
-    ]
+    """Return the columns; the first names a row, and so do short texts that follow it."""
+    columns: list[_Column] = []
+    for name, values in zip(section.columns, zip(*section.rows, strict=True), strict=True):
+        numeric = any(isinstance(v, int | float) for v in values)
+        column = _Column(name, [cell(v) for v in values], numeric, False)
+        first = all(c.names for c in columns) and not (numeric or column.is_long)
+        columns.append(replace(column, names=first or not columns))
+    return columns
 
 
-def _taken(widths: Sequence[int]) -> int:
+def _total(widths: Sequence[int]) -> int:
     """Return the width of a table with columns of these."""
     return len(_EDGE) + sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def _tables(columns: Sequence[_Column], room: int) -> Iterator[list[str]]:
     """Yield tables that fit, which together have all columns."""
-    if _beside(columns, room):
+    if _least(columns) <= room:
         yield _table(columns, room)
         return
     keys, others = ([c for c in columns if c.names is names] for names in (True, False))
-    blocks: list[list[_Column]] = [[]]
-    for together in _units(others, room, [c.least for c in keys]):
-        if blocks[-1] and not _beside([*keys, *blocks[-1], *together], room):
-            blocks.append([])
-        blocks[-1] += together
-    for block in blocks:
-        fits = _beside([*keys, *block], room)
-        yield _table([*keys, *block], room) if fits else _stacked(keys, block, room)
+    inner = room - len(_INDENT)
+    blocks: list[tuple[bool, list[_Column]]] = []  # whether beside the keys, or under them
+    for together in _units(others, inner):
+        beside = _least([*keys, *together]) <= room
+        if blocks and blocks[-1][0] is beside:
+            more = [*blocks[-1][1], *together]
+            if _least([*keys, *more] if beside else more) <= (room if beside else inner):
+                blocks[-1] = beside, more
+                continue
+        blocks.append((beside, together))
+    for beside, block in blocks:
+        yield _table([*keys, *block], room) if beside else _stacked(keys, block, room)
 
 
-def _beside(columns: Sequence[_Column], room: int) -> bool:
-    return _taken([c.least for c in columns]) <= room
+def _least(columns: Sequence[_Column]) -> int:
+    """Return the least width that a table of these columns takes."""
+    return _total([c.least for c in columns])
 
 
-def _units(columns: Sequence[_Column], room: int, keys: Sequence[int]) -> Iterator[list[_Column]]:
+def _units(columns: Sequence[_Column], inner: int) -> Iterator[list[_Column]]:
     """Yield columns that stay together: those of a metric, unless they are too wide for that."""
     for _, group in groupby(columns, lambda c: c.header.partition("\n")[0]):
         unit = list(group)
-        widths = [c.least for c in unit]
-        if _taken([*keys, *widths]) <= room or len(_INDENT) + _taken(widths) <= room:
-            yield unit
-        else:
-            yield from ([column] for column in unit)
+        yield from [unit] if _least(unit) <= inner else ([column] for column in unit)
 
 
 def _table(columns: Sequence[_Column], room: int) -> list[str]:
@@ -146,7 +145,7 @@ def _table(columns: Sequence[_Column], room: int) -> list[str]:
     widths = _widths(columns, room)
     head = _row([c.header for c in columns], columns, widths)
     body = [_row(row, columns, widths) for row in zip(*(c.texts for c in columns), strict=True)]
-    rule = _EDGE + "─" * (_taken(widths) - len(_EDGE))
+    rule = _EDGE + "─" * (_total(widths) - len(_EDGE))
     return [*head, rule, *(line for row in body for line in row)]
 
 
@@ -176,7 +175,7 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     long = [i for i, c in enumerate(columns) if c.is_long or c.natural > room - len(_EDGE)]
     for n, i in zip(range(len(long), 0, -1), sorted(long, key=lambda i: widths[i]), strict=True):
         others = [w for j, w in enumerate(widths) if j not in long]
-        left = room - _taken([*others, *([0] * len(long))])
+        left = room - _total([*others, *([0] * len(long))])
         widths[i] = min(widths[i], max(left // n, 1))
         long.remove(i)
     return widths

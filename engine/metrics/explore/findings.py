@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from engine.arguments import number, pandas_table, whole
-from engine.errors import missing_column
+from engine.errors import ArgumentError, missing_column
 from engine.masks.pairs import Overlap
 from engine.masks.splits import split_name
-from engine.metrics.catalog import OVERALL, better, is_biased, parse_metric, quality
+from engine.metrics.catalog import OVERALL, better, is_biased, parse_metric
 from engine.metrics.formulas.families import is_share
 from engine.metrics.formulas.states import SINGLE_CLASS, STATUSES
 
@@ -45,6 +45,7 @@ ALIKE = 0.9  # Jaccard index from which two slices are one finding, by whichever
 WITHIN = 0.9  # share of a slice's rows in another one, from which one metric of both is one finding
 WORSE_WITHIN = 1.25  # times as far from the rows outside: a slice within another is a finding
 HALF = 0.5  # Jaccard index from which it is, too
+NOTHING = "no slice is worse than the rows outside it"
 _ALSO = 3  # slices that a sentence names besides
 _RANKS = {MOST_HARM: "harm", MOST_SEVERE: "severity"}
 # Bounded by 1 on the side of worse; a loss has no such unit and is ranked by its part that is more.
@@ -90,8 +91,8 @@ class Findings:
     def __str__(self) -> str:
         lines: list[str] = []
         for ranking in _RANKS:
-            sentences = self.sentences(ranking) or ["no slice is worse than the rows outside it"]
-            lines += [f"{ranking}:", *(f"  {i}. {s}" for i, s in enumerate(sentences, 1))]
+            sentences = [f"  {i}. {s}" for i, s in enumerate(self.sentences(ranking), 1)]
+            lines += [f"{ranking}:", *(sentences or [f"  {NOTHING}"])]
         return "\n".join([*lines, *self.notes])
 
 
@@ -141,6 +142,10 @@ def findings(
     for column in NEEDED:
         if column not in figures.columns:
             raise missing_column("findings", column, map(str, figures.columns))
+    if not isinstance(overlap, Overlap | None):
+        raise ArgumentError("findings", "overlap", "an Overlap, or None", overlap)
+    if not callable(better):
+        raise ArgumentError("findings", "better", "a function of a metric's name", better)
     n, least = whole("findings", "n", n, 1), whole("findings", "min_support", min_support, 0)
     level = number("findings", "level", level, 0, 1)
     rows = _worse(figures[figures["slice"] != OVERALL], level, better)
@@ -172,14 +177,8 @@ def _worse(rows: pd.DataFrame, level: float, better: Callable[[str], str]) -> pd
     at_least = np.where(way == "high", -rows["effect_high"], rows["effect_low"])
     sure = way.isin(["high", "low"]) & (rows["p_adjusted"] <= 1 - level) & (at_least > 0)
     rows = rows.assign(at_least=at_least, outside=rows["value"] - rows["effect"])[sure]
-    rows = rows[_is_worse(rows, ways)]
     severity = np.array([_severity(row) for row in rows.to_dict("records")], np.float64)
     return rows.assign(severity=severity, harm=severity * rows["n_decisive"])
-
-
-def _is_worse(rows: pd.DataFrame, ways: Mapping[str, str]) -> list[bool]:
-    each = zip(rows["effect"], rows["metric"], strict=True)
-    return [quality(effect, ways[metric]) == "worse" for effect, metric in each]
 
 
 def _severity(row: Mapping[Any, Any]) -> float:

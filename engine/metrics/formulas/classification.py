@@ -256,17 +256,12 @@ def confusion_count(classes: Classes) -> Count:
 # What weighs classes against each other: of labels of one class F1 is 0 or hardly below 1, kappa is
 # 0, a macro average is of what occurs, whatever the model does. Recall and precision keep their
 # meaning there, and so does what is the share of rows that are right.
-_OF_CLASSES = frozenset(
-    ("f1", "fbeta", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa", "f1_macro")
-    + ("precision_macro", "recall_macro", "f1_weighted", "precision_weighted")
-)
-
-
-# Of these, those in which a class of few rows has as large a part as one of many.
-_ALIKE_CLASSES = frozenset(
-    ("balanced_accuracy", "matthews_corrcoef", "cohen_kappa", "f1_macro", "precision_macro")
-    + ("recall_macro",)
-)
+# In these a class of few rows has as large a part as one of many.
+_ALIKE_CLASSES = frozenset({
+    "balanced_accuracy", "matthews_corrcoef", "cohen_kappa",
+    "f1_macro", "precision_macro", "recall_macro",
+})  # fmt: skip
+_OF_CLASSES = _ALIKE_CLASSES | {"f1", "fbeta", "f1_weighted", "precision_weighted"}
 
 
 def _evened(actual: np.ndarray) -> np.ndarray:
@@ -283,7 +278,7 @@ def _evened(actual: np.ndarray) -> np.ndarray:
     spread = np.divide(1.0, actual, out=np.zeros(actual.shape), where=there).sum(axis=-1)
     classes = there.sum(axis=-1)
     rows = np.divide(classes**2, spread, out=np.zeros(spread.shape), where=classes > 0)
-    return np.floor(rows + _ROUNDING).astype(np.int64)
+    return np.asarray(np.floor(rows + _ROUNDING).astype(np.int64))
 
 
 def weighs_classes(metric: MetricSpec) -> bool:

@@ -166,7 +166,7 @@ def with_uncertainty(
         says, "single_class" where labels of one class decide it, which isn't compared.
     """
     if figures.empty:
-        return figures.reindex(columns=[*figures.columns, *SURE_COLUMNS])
+        return figures.reindex(columns=[*figures.columns, *SURE_COLUMNS, "n_decisive"])
     each = len(figures) // len(counts.parts)
     parts = [
         _Part.of(part, figures.iloc[k * each : (k + 1) * each].copy(), spec, confidence)
