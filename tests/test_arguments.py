@@ -611,8 +611,8 @@ ARGUMENTS = [
 # What takes no argument that can be wrong, belongs to training, or needs spaCy (test_nlp.py).
 OTHERS = {
     "DictDataLoader", "DictDataset", "EngineError", "SliceAwareClassifier", "SlicingClassifier",
-    "Trainer", "set_seed", "Evaluation", "Findings", "MaskPlan", "Overlap", "Signatures", "SliceTime",
-    "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
+    "Trainer", "set_seed", "Evaluation", "Findings", "MaskPlan", "Overlap", "Signatures",
+    "SliceTime", "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
 }  # fmt: skip
 
 

@@ -55,10 +55,10 @@ def test_seventeen_rows_that_are_all_wrong_lead():
 
 @pytest.mark.parametrize("correction", ["bh", "by"])
 def test_planted_slices_lead_and_null_ones_stay_away(correction):
-    """Of planted slices of all sizes none is missed; of 40 draws few have any of 150 null ones."""
+    """Planted slices of all sizes are what leads; of 150 null ones hardly any is there at all."""
     sizes = {"p_17": 17, "p_60": 60, "p_250": 250, "p_1000": 1000}
     strangers = 0
-    for seed in range(10):
+    for seed in range(8):
         rows, rng = predicted(6000, 0.92, seed)
         at = 0
         for name, n in sizes.items():
@@ -87,13 +87,13 @@ def test_planted_slices_lead_and_null_ones_stay_away(correction):
 
 def test_without_anything_to_find_there_is_mostly_nothing():
     some = 0
-    for seed in range(20):
+    for seed in range(15):
         rows, rng = predicted(3000, 0.9, 100 + seed)
         slices = {f"n_{i}": rng.random(3000) < rng.uniform(0.002, 0.2) for i in range(60)}
         rows = pd.concat([rows, pd.DataFrame(slices)], axis=1)
         of = measured(rows, slices, "accuracy", "recall", "selection_rate", n_replicates=0)
         some += not of.findings().most_severe.empty
-    assert some <= 3  # 20 draws with a chance of .05 at most: 4 or more in 1 of 60
+    assert some <= 2  # 15 draws with a chance of .05 at most: 3 or more in 1 of 28
 
 
 def test_neutral_biased_and_untested_metrics_are_named_and_not_ranked():
@@ -242,7 +242,7 @@ def groups(people, *columns):
 
 
 def test_black_women_of_adult_are_among_the_first(people):
-    """Of sex, race and both the recall of Black women; with education whoever has it worse leads."""
+    """Of the values of sex, race and both; of 90 positive women the model sees a third."""
     by_group = [groups(people, *c) for c in (["sex"], ["race"], ["sex", "race"])]
     masks = pd.concat(by_group, axis=1)
     table = pd.concat([people[["id", "label", "pred"]], masks], axis=1)
