@@ -193,13 +193,27 @@ def test_models_and_splits_are_named_where_there_are_several():
     found = of.findings()
     assert list(found.most_severe.columns) == list(FINDING)
     assert sorted(found.most_severe["split"]) == ["test", "train"]
-    assert "accuracy is 0.00 on bad, split train (150 rows)" in str(found)
+    assert "accuracy of old is 0.00 on bad, split train (150 rows)" in str(found)
     assert of.findings(model="new").most_severe.empty
     assert str(of.findings(model="new")) == (
         "most harm:\n  no slice is worse than the rows outside it\n"
         "most severe:\n  no slice is worse than the rows outside it"
     )
     assert of.findings(split="test").most_severe["split"].tolist() == ["test"]
+
+
+def test_the_same_slice_of_another_model_is_said():
+    rows, _ = predicted(2000, 0.95)
+    rows["bad"] = rows.index < 200
+    worse = rows.assign(pred=np.where(rows["bad"], 1 - rows["label"], rows["pred"]))
+    some = worse.assign(pred=np.where(rows.index < 100, rows["label"], worse["pred"]))
+    models = {"old": worse[["id", "label", "pred"]], "new": some[["id", "label", "pred"]]}
+    of = evaluate(
+        rows[["id", "bad"]], models, key="id", slices=["bad"], metrics=["accuracy"], n_replicates=0
+    )
+    (sentence,) = of.findings().sentences()
+    assert sentence.startswith("accuracy of old is 0.00 on bad (200 rows), 0.95 outside: at least")
+    assert sentence.endswith("; also accuracy of new")
 
 
 def test_an_empty_evaluation_has_no_findings():

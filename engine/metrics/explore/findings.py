@@ -46,7 +46,7 @@ WITHIN = 0.9  # share of a slice's rows in another one, from which one metric of
 WORSE_WITHIN = 1.25  # times as far from the rows outside: a slice within another is a finding
 HALF = 0.5  # Jaccard index from which it is, too
 NOTHING = "no slice is worse than the rows outside it"
-_ALSO = 3  # slices that a sentence names besides
+_ALSO = 3  # metrics, and slices, that a sentence names besides
 _RANKS = {MOST_HARM: "harm", MOST_SEVERE: "severity"}
 # Bounded by 1 on the side of worse; a loss has no such unit and is ranked by its part that is more.
 _LOSSES = ("log_loss", "brier", "mae", "mse", "rmse", "mape")
@@ -76,17 +76,19 @@ class Findings:
         wrong at least. ``also`` has (slice, metric, model) of what is the same finding.
     notes
         What was left out, and why.
+    named
+        Which of ``model_id`` and ``split`` sentences say, since the figures are of several.
     """
 
     most_harm: pd.DataFrame
     most_severe: pd.DataFrame
     notes: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     def sentences(self, ranking: str = MOST_SEVERE) -> list[str]:
         """Return a ranking, ``most harm`` or ``most severe``, as a sentence per finding."""
         rows = {MOST_HARM: self.most_harm, MOST_SEVERE: self.most_severe}[ranking]
-        several = [rows[c].nunique(dropna=False) > 1 for c in ("model_id", "split")]
-        return [_sentence(row, *several) for row in rows.to_dict("records")]
+        return [_sentence(row, self.named) for row in rows.to_dict("records")]
 
     def __str__(self) -> str:
         lines: list[str] = []
@@ -158,7 +160,8 @@ def findings(
         )
         for rank in _RANKS.values()
     )
-    return Findings(harm, severe, tuple(_notes(figures, better)))
+    several = (c for c in ("model_id", "split") if figures[c].nunique(dropna=False) > 1)
+    return Findings(harm, severe, tuple(_notes(figures, better)), tuple(several))
 
 
 def candidate_slices(
@@ -273,11 +276,11 @@ def _notes(figures: pd.DataFrame, better: Callable[[str], str]) -> Iterator[str]
         yield f"not ranked, for there is no test of any slice: {', '.join(none)}"
 
 
-def _sentence(row: Mapping[Any, Any], of_models: bool, of_splits: bool) -> str:
+def _sentence(row: Mapping[Any, Any], named: Sequence[str]) -> str:
     """Return a finding in plain English."""
     metric = str(row["metric"])
-    model = f" of {row['model_id']}" if of_models else ""
-    split = f", split {split_name(row['split'])}" if of_splits else ""
+    model = f" of {row['model_id']}" if "model_id" in named else ""
+    split = f", split {split_name(row['split'])}" if "split" in named else ""
     rows = _ROWS.get(metric.partition("@")[0], "{:,} rows").format(int(row["n_decisive"]))
     way = "lower" if row["value"] < row["outside"] else "higher"
     share = is_share(parse_metric(metric))
@@ -290,11 +293,14 @@ def _sentence(row: Mapping[Any, Any], of_models: bool, of_splits: bool) -> str:
 
 
 def _others(row: Mapping[Any, Any]) -> str:
-    """Say what is the same finding: other metrics of the slice, then other slices."""
-    metrics = dict.fromkeys(m for s, m, _ in row["also"] if s == row["slice"])
+    """Say what is the same finding: other metrics and models of the slice, then other slices."""
+    metrics = dict.fromkeys(
+        metric if model == row["model_id"] else f"{metric} of {model}"
+        for slice_id, metric, model in row["also"]
+        if slice_id == row["slice"]
+    )
     slices = dict.fromkeys(s for s, _, _ in row["also"] if s != row["slice"])
-    metrics.pop(row["metric"], None)
-    parts = [", ".join(metrics)] if metrics else []
+    parts = [_listed([*metrics])] if metrics else []
     parts += [f"on {_listed([*slices])}"] if slices else []
     return f"; also {'; '.join(parts)}" if parts else ""
 
