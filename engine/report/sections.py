@@ -351,17 +351,21 @@ def findings(of: Findings, split: str | None) -> list[Section]:
     note = "\n".join(of.notes)
     if of.most_severe.empty:
         return [Section(f"{where}: {NOTHING} (corrected p-values)", note=note)]
+    rankings = dict(_RANKINGS)
+    if of.sentences(MOST_HARM) == of.sentences(MOST_SEVERE):
+        rankings = {MOST_SEVERE: _BOTH}
     ranked = [
-        Section(f"{where}: {what}", ["", ranking], [*enumerate(of.sentences(ranking), 1)])
-        for ranking, what in _RANKINGS.items()
+        Section(f"{where}: {what}", ["", "finding"], [*enumerate(of.sentences(ranking), 1)])
+        for ranking, what in rankings.items()
     ]
     return [*ranked[:-1], replace(ranked[-1], note=note)]
 
 
 _RANKINGS = {
-    MOST_HARM: "where slices do most harm, by rows at least",
-    MOST_SEVERE: "where slices are worst, by how much at least",
+    MOST_HARM: "where slices do most harm, by the rows that this is at least",
+    MOST_SEVERE: "where slices are most severe, by how much worse they are at least",
 }
+_BOTH = "where slices are worse, most harm and most severe first"
 
 
 def quarantine(causes: Mapping[str, str]) -> Section:

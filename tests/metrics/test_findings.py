@@ -104,7 +104,7 @@ def test_neutral_biased_and_untested_metrics_are_named_and_not_ranked():
     assert of.findings().notes == (
         "not ranked, for neither high nor low is better: selection_rate",
         "not ranked, for few rows alone make it worse: ece",
-        "not ranked, for there is no test of any slice: pr_auc",
+        "not ranked, for no slice could be tested: pr_auc",
     )
     assert of.by_slice.set_index("metric").loc["selection_rate", "p_adjusted"] < 1e-9
     assert of.findings().most_severe.empty

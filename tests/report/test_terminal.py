@@ -210,11 +210,20 @@ def test_what_few_rows_tell_for_sure_has_a_mark_in_place_of_a_question():
 
 
 def test_findings_are_sentences_harm_first():
-    harm, severe = sections.findings(findings(TABLE), "test")
-    assert harm.title == "Split test: where slices do most harm, by rows at least"
-    assert severe.title == "Split test: where slices are worst, by how much at least"
-    assert list(harm.columns) == ["", "most harm"]
+    (both,) = sections.findings(findings(TABLE), "test")
+    assert both.title == "Split test: where slices are worse, most harm and most severe first"
+    worse = TABLE.assign(n_decisive=TABLE["slice"].map(dict.fromkeys(SLICES, 9) | {LONG: 99}))
+    worse["effect_high"] *= np.where(TABLE["slice"] == SLICES[-1], 1.5, 1)
+    harm, severe = sections.findings(findings(worse), "test")
+    assert harm.title == (
+        "Split test: where slices do most harm, by the rows that this is at least"
+    )
+    assert severe.title == (
+        "Split test: where slices are most severe, by how much worse they are at least"
+    )
+    assert list(harm.columns) == ["", "finding"]
     assert [row[0] for row in harm.rows] == [1, 2, 3]
+    assert (LONG in harm.rows[0][1], SLICES[-1] in severe.rows[0][1]) == (True, True)
     for width in (80, 120):
         shown = lines(severe, width)
         assert max(map(len, shown)) <= width

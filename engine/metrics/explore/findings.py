@@ -273,7 +273,7 @@ def _notes(figures: pd.DataFrame, better: Callable[[str], str]) -> Iterator[str]
     tested = set(slices.loc[slices["p_value"].notna(), "metric"]) if "p_value" in slices else None
     directed = [m for m in metrics if better(m) and not is_biased(m)]
     if tested is not None and (none := [m for m in directed if m not in tested]):
-        yield f"not ranked, for there is no test of any slice: {', '.join(none)}"
+        yield f"not ranked, for no slice could be tested: {', '.join(none)}"
 
 
 def _sentence(row: Mapping[Any, Any], named: Sequence[str]) -> str:
