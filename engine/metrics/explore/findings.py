@@ -283,8 +283,8 @@ def _sentence(row: Mapping[Any, Any], named: Sequence[str]) -> str:
     split = f", split {split_name(row['split'])}" if "split" in named else ""
     rows = _ROWS.get(metric.partition("@")[0], "{:,} rows").format(int(row["n_decisive"]))
     way = "lower" if row["value"] < row["outside"] else "higher"
-    share = is_share(parse_metric(metric))
-    lost = f", which is {math.floor(row['harm']):,} rows" if share and row["harm"] >= 1 else ""
+    harm = math.floor(row["harm"]) if is_share(parse_metric(metric)) else 0
+    lost = f", which is {harm:,} row{'' if harm == 1 else 's'}" if harm else ""
     return (
         f"{metric}{model} is {_number(row['value'])} on {row['slice']}{split} ({rows}), "
         f"{_number(row['outside'])} outside: at least {_number(row['at_least'])} {way}{lost}"
