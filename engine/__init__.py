@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from engine.metrics.custom import metric as metric
     from engine.metrics.evaluation import Evaluation as Evaluation
     from engine.metrics.evaluation import evaluate as evaluate
+    from engine.metrics.explore.findings import Findings as Findings
+    from engine.metrics.explore.findings import findings as findings
     from engine.metrics.explore.signatures import Signatures as Signatures
     from engine.metrics.explore.signatures import signatures as signatures
     from engine.metrics.explore.trend import trend as trend
@@ -66,6 +68,7 @@ _ROOMS = {
     "metrics.custom": ("metric",),
     "metrics.evaluation": ("Evaluation", "evaluate"),
     "metrics.scorer": ("Scorer", "preds_to_probs", "probs_to_preds"),
+    "metrics.explore.findings": ("Findings", "findings"),
     "metrics.explore.signatures": ("Signatures", "signatures"),
     "metrics.explore.trend": ("trend",),
     "metrics.inference.uncertainty": ("Confidence",),

@@ -1,7 +1,8 @@
 """Evaluate slices: every metric of every slice, for one or more models side by side.
 
 Reads the mask table and prediction tables, joined by key. Writes the metrics table, to which a
-run adds its figures once, and an HTML report. Prints slices by metrics, worst first, with their
+run adds its figures once, and an HTML report. Prints where slices are worse than the rows outside,
+by harm and by severity, as sentences; then slices by metrics, worst first, with their
 intervals; + marks slices that are better than the rows outside them, - those that are worse
 (corrected p-value), ~ what differs where neither way is better, ? too few rows to be tested.
 What was evaluated before is shown again, without reading a row; where rows came or changed, only
@@ -69,15 +70,16 @@ def main(args: argparse.Namespace) -> None:
         run.reads(*data.snapshots)
         written = data.record(run, evaluation.table, stale)
     splits = audit.splits_shown(project, evaluation)
+    first = audit.findings(evaluation, splits[-1]) if splits else []
     figures = [s for split in splits for s in audit.figures(evaluation, split, level)]
-    for section in figures:
+    for section in (*first, *figures):
         cli.tell(section)
     shown = []
     for section in audit.around(data, evaluation, splits[-1]):
         cli.tell(section)
         shown.append(section)
     now, folders = dt.datetime.now(dt.UTC), cli.module_folders(args)
-    report = audit.report(data, evaluation, stale, shown, figures, now, folders)
+    report = audit.report(data, evaluation, stale, [*first, *shown], figures, now, folders)
     print(f"wrote {Reports(project).write(report, now)}")
     data.write_states(progress)
     cli.tell_again(written, () if written.changed else data.unknown)

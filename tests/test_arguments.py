@@ -37,6 +37,7 @@ from engine import (
     compile_slices,
     cross,
     evaluate,
+    findings,
     lookup,
     metric,
     open_session,
@@ -385,6 +386,28 @@ CALLS = [
             **dict.fromkeys(("slice_id", "metric", "model_id", "split"), no("none")),
         },
     ),
+    Call(
+        findings,
+        {"figures": evaluation().table},
+        {
+            "figures": WRONG,
+            "overlap": no("none"),
+            "n": no("ninety-five"),
+            "min_support": no("zero", "ninety-five"),
+            "level": no("zero", "half"),
+            "better": no("a function", "a class", "a slicing function"),
+        },
+    ),
+    Call(
+        lambda **given: evaluation().findings(**given),
+        {},
+        {
+            "n": no("ninety-five"),
+            "model": no("none"),
+            "split": no("none"),
+            "min_support": no("zero", "ninety-five"),
+        },
+    ),
     Call(SHARED.near_duplicates, {}, {"at_least": no("zero", "half")}),
     Call(SHARED.contained, {}, {"at_least": no("zero", "half")}),
     Call(SIGNED.rows_in, {"expr": "a"}, {"expr": WRONG | {"cut": "a &"}, "split": no("none")}),
@@ -588,8 +611,8 @@ ARGUMENTS = [
 # What takes no argument that can be wrong, belongs to training, or needs spaCy (test_nlp.py).
 OTHERS = {
     "DictDataLoader", "DictDataset", "EngineError", "SliceAwareClassifier", "SlicingClassifier",
-    "Trainer", "set_seed", "Evaluation", "MaskPlan", "Overlap", "Signatures", "SliceTime",
-    "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
+    "Trainer", "set_seed", "Evaluation", "Findings", "MaskPlan", "Overlap", "Signatures",
+    "SliceTime", "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
 }  # fmt: skip
 
 
@@ -783,6 +806,18 @@ SENTENCES = {
     lambda: compile_slices([SF], MASKS): (
         "the schema to compile slices for is of type Table; give the schema of a Spark DataFrame, "
         "a pyarrow Schema, a pandas DataFrame, or a pyarrow Table or RecordBatch"
+    ),
+    lambda: findings(MASKS): (
+        "findings: figures must be a pandas DataFrame, found a tests Table; give Evaluation.table"
+    ),
+    lambda: findings(evaluation().table.drop(columns="effect_low")): (
+        "findings: there is no column 'effect_low'; did you mean 'effect'?"
+    ),
+    lambda: findings(evaluation().table, 0.9): (
+        "findings: overlap must be an Overlap, or None, found 0.9"
+    ),
+    lambda: findings(evaluation().table, better="high"): (
+        "findings: better must be a function of a metric's name, found 'high'"
     ),
     lambda: trend(MASKS): (
         "trend: metrics must be a pandas DataFrame, found a tests Table; give metrics.toPandas()"

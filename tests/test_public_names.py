@@ -17,7 +17,8 @@ import engine
 
 # Scripts import these names; a name may be added, none goes.
 NAMES = [
-    "Confidence", "DictDataLoader", "DictDataset", "EngineError", "Evaluation", "MaskPlan",
+    "Confidence", "DictDataLoader", "DictDataset", "EngineError", "Evaluation", "Findings",
+    "findings", "MaskPlan",
     "NLPSlicingFunction", "SpacyPreprocessor", "nlp_slicing_function",
     "Overlap", "PandasSFApplier", "Preprocessor", "SFApplier", "Scorer", "Signatures",
     "SliceAwareClassifier", "SlicingClassifier", "SlicingFunction", "SparkSFApplier", "Trainer",

@@ -190,6 +190,18 @@ def better(metric: str) -> str:
     return "high" if kind is None else kind.better
 
 
+def is_biased(metric: str) -> bool:
+    """Tell whether few rows alone make a metric worse, so that a slice can't be held to the rest.
+
+    Examples
+    --------
+    >>> is_biased("ece@bins=10"), is_biased("brier")
+    (True, False)
+    """
+    kind = KINDS.get(metric.partition("@")[0].strip())
+    return kind is not None and kind.family == "calibration"
+
+
 def badness(value: Any, better: str, usual: Any = 0.0) -> Any:
     """Return numbers that are the larger the worse values are, NaN where these are.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from engine.masks.pairs import Overlap
 from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
+from engine.metrics.explore.findings import Findings, candidate_slices, findings
 from engine.metrics.formulas.classification import FEW, check_shown, confusions
 from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import State
@@ -125,6 +127,8 @@ class Evaluation:
     ) -> pd.DataFrame:
         """Return the n slices with the worst values that rest on enough rows, worst first.
 
+        A value of few rows is among them where an exact test tells it from the rows outside.
+
         Parameters
         ----------
         n
@@ -145,12 +149,56 @@ class Evaluation:
             self._model(model)
         check_split("worst", split, self.table["split"])
         figures = self.by_slice
-        chosen = (figures["metric"] == name) & figures["status"].isin(["ok", "rough"])
+        sure = figures["p_adjusted"] <= 1 - self.confidence.level
+        chosen = (figures["metric"] == name) & (figures["status"].isin(["ok", "rough"]) | sure)
         chosen &= in_split(figures["split"], split)
         chosen &= (figures["model_id"] == model) | (model is None)
         rows, to = figures[chosen], self._reference(figures, OVERALL)[chosen]
         worse: pd.Series = badness(rows["value"], self.better(name), to)
         return rows.loc[worse.nlargest(n).index].reset_index(drop=True)
+
+    def findings(
+        self, n: int = 5, model: str | None = None, split: AnySplit = ..., min_support: int = 0
+    ) -> Findings:
+        """Rank where slices are worse than the rows outside, by harm and by severity.
+
+        Slices that are nested or nearly the same are one finding; where the rows that they share
+        weren't counted, they are now, of the slices that may be findings.
+
+        Parameters
+        ----------
+        n
+            How many findings of each ranking, at most.
+        model, split
+            Findings of one model, or one split, only; None is the split of rows whose split is
+            null.
+        min_support
+            Leave out figures that fewer rows decide.
+
+        Raises
+        ------
+        ArgumentError, MetricError
+            If there is no such model or split, or a number is out of its range.
+        """
+        check_split("findings", split, self.table["split"])
+        if model is not None:
+            self._model(model)
+        chosen = in_split(self.table["split"], split)
+        figures = self.table[chosen & ((self.table["model_id"] == model) | (model is None))]
+        ranked = partial(
+            findings, figures, n=n, min_support=min_support,
+            level=self.confidence.level, better=self.better,
+        )  # fmt: skip
+        if self.overlap is not None:
+            return ranked(self.overlap)
+        candidates = candidate_slices(figures, self.confidence.level, self.better)
+        return ranked(self._overlap_of(candidates) if len(candidates) > 1 else None)
+
+    def _overlap_of(self, slices: Sequence[str]) -> Overlap | None:
+        """Count the rows that some slices share; reads the rows again."""
+        spec = replace(self.spec, metrics=[], custom=[], slice_ids=slices, overlap=True)
+        with self._rows.running():
+            return replace(self._rows, spec=spec).scan(None, 0).overlap
 
     def compare(self, first: str, second: str) -> pd.DataFrame:
         """Compare two models on the same rows, as :mod:`engine.metrics.inference.compare` does.

@@ -51,6 +51,11 @@ def splits_shown(project: Project, evaluation: Evaluation) -> list[Split]:
     return sorted(splits, key=lambda s: (s not in fitted, s is not None, s or ""))
 
 
+def findings(evaluation: Evaluation, split: Split) -> list[Section]:
+    """Return what to look at first of a split: where slices are worse, by harm and by severity."""
+    return sections.findings(evaluation.findings(split=split), split)
+
+
 def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Section]:
     """Yield a split's slices by metrics, worst first, then the figures that differ."""
     part = evaluation.table[in_split(evaluation.table["split"], split)]
@@ -207,7 +212,8 @@ def report(
         classes=data.spec.classes, cells=list(_cells(evaluation, first, splits, hidden)),
     )  # fmt: skip
     about["verdict"] = verdict(first, splits[0], level, better)
-    return Report(page, Archive(data.report_key, about, [*figures, *shown]))
+    leading, rest = ([s for s in shown if s.first is way] for way in (True, False))
+    return Report(page, Archive(data.report_key, about, [*leading, *figures, *rest]))
 
 
 def _stale(model: StaleModel, project: Project) -> str:

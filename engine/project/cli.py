@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -46,8 +47,6 @@ _COLD = {
         + [f"-XX:{name}={n}" for name, n in _SECOND_COMPILER.items()]
     )
 }
-_WIDEST = 60  # letters of a column in a log, before its texts go over several lines
-_BETWEEN = 3  # columns
 
 _OVERRIDES = (
     "key=value pairs after the options change settings of the project file, dots between levels: "
@@ -217,14 +216,6 @@ def tell_changes(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any])
         print(f"{name} is brought up to date, for this changed: {', '.join(names)}")
 
 
-def _width(rows: Sequence[Sequence[str]]) -> int:
-    """Return the width at which no column is narrower than its texts, or than many letters."""
-    longest = (
-        (line for text in column for line in text.split("\n")) for column in zip(*rows, strict=True)
-    )
-    return sum(min(max(map(len, lines)), _WIDEST) + _BETWEEN for lines in longest)
-
-
 def tell(section: Section) -> None:
     """Print a section of a report to stdout, and a line that parts it from the next."""
     show(section)
@@ -232,31 +223,14 @@ def tell(section: Section) -> None:
 
 
 def show(section: Section) -> None:
-    """Print a section to stdout; numbers are right-aligned, and floats as reports have them."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text  # a name may have brackets, which are rich's markup
+    """Print a section to stdout, as wide as the terminal is; COLUMNS says how wide a log is."""
+    from engine.report.terminal import lines
 
-    from engine.report.sections import cell
+    for line in lines(section, _width()):
+        print(line)
 
-    print(section.title)  # rich would wrap it to the table's width
-    if section.rows:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for i, name in enumerate(section.columns):
-            numeric = any(isinstance(r[i], int | float) for r in section.rows)
-            table.add_column(
-                Text(name),
-                justify="right" if numeric else "left",
-                no_wrap=numeric,
-                overflow="fold",
-            )
-        shown = [[cell(value) for value in row] for row in section.rows]
-        for texts in shown:
-            table.add_row(*map(Text, texts))
-        console = Console(file=sys.stdout)
-        if not console.is_terminal:  # a log has no width to fit into
-            console = Console(file=sys.stdout, width=max(200, _width([section.columns, *shown])))
-        console.print(table)
-    if section.note:
-        print(section.note)
+
+def _width() -> int | None:
+    """Return the columns of the terminal; None where stdout is a log, which has no width."""
+    has_width = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return shutil.get_terminal_size().columns if has_width else None

@@ -30,7 +30,7 @@ from engine.metrics.request import check_summed, classes_of, sendable
 from engine.metrics.scan.beside import Beside, ModelRows
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.joined import join_predictions
-from engine.metrics.schema import KEY, SCHEMA
+from engine.metrics.schema import COLUMNS, KEY, SCHEMA
 from engine.plain import SENTENCE, plain
 from engine.project import quarantine
 from engine.project.evaluated_rows import Last, Progress, ProjectRows
@@ -343,18 +343,24 @@ class EvaluationInput:
         """Add the run's figures to the metrics table, unless it has them."""
         facts, prints = self.masks.facts, self.table.fingerprints
         run_id = self.run_id(figures)
-        made_of = facts.get("source"), facts.get("source_version"), self.masks.version
-        about = (run_id, dt.datetime.now(dt.UTC), *made_of)
+        about: dict[str, Any] = {
+            "run_id": run_id,
+            "run_ts": dt.datetime.now(dt.UTC),
+            "source_table": facts.get("source"),
+            "source_version": facts.get("source_version"),
+            "mask_version": self.masks.version,
+        }
         rows = []
         # pandas may hold a null text, as the class of a metric without one, as NaN.
         for r in figures.astype(object).where(figures.notna(), None).to_dict("records"):
-            model_id, at = r["model_id"], r["slice"]
             numbers = ("value", *SURE_COLUMNS, "bound")
-            value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in numbers)
-            which = (self.versions[model_id], model_id, r["split"], at, prints.get(at))
-            counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
-            end = (*counts, r["status"], *sure, stale[model_id].rows)
-            rows.append((*about, *which, r["metric"], r["class"], value, *end))
+            row = about | {str(column): value for column, value in r.items()}
+            row |= {c: None if pd.isna(r[c]) else float(r[c]) for c in numbers}
+            row |= {c: int(r[c]) for c in ("support", "n_null", "n_missing", "n_decisive")}
+            row["prediction_version"] = self.versions[r["model_id"]]
+            row["slice_fingerprint"] = prints.get(r["slice"])
+            row["n_stale"] = stale[r["model_id"]].rows
+            rows.append(tuple(row[c] for c in COLUMNS))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)
 

@@ -172,7 +172,7 @@ class Certainty(Settings):
         A column of the mask table whose rows are drawn together (a user, a video); every interval
         then comes from replicates.
     min_support
-        Figures of fewer rows have status "insufficient" and are not tested.
+        Figures of fewer rows have status "insufficient", and no test but an exact one.
     correction
         Of p-values for the number of slices: ``bh`` (Benjamini-Hochberg), ``by``
         (Benjamini-Yekutieli, whatever way slices overlap) or ``none``.

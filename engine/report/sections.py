@@ -6,7 +6,7 @@ All are arranged here, from frames of figures, so that terminal and page say the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,27 @@ import pandas as pd
 
 from engine.masks.splits import split_name
 from engine.metrics.catalog import OVERALL, badness, quality
+from engine.metrics.explore.findings import MOST_HARM, MOST_SEVERE, NOTHING, Findings
 from engine.metrics.formulas.states import (
     FAILED,
     INSUFFICIENT,
     QUARANTINED,
+    SINGLE_CLASS,
     STATUSES,
     UNDEFINED,
 )
 from engine.metrics.inference.significance import mark
 
+# What stands behind a figure, and what it means.
+_LEGEND = {
+    " + ": "+ better than the rows outside the slice (corrected p-values)",
+    " - ": "- worse than the rows outside the slice (corrected p-values)",
+    " ~ ": "~ differs from the rows outside the slice, and neither is better",
+    " ? ": "? too few rows to tell",
+    " (one class)": "(one class) labels of one class, not compared",
+    " (0/0)": "(0/0) no row to tell",
+    " n=": "n= the rows that decide the figure: of recall the positive ones",
+}
 MOST_SHOWN = 20  # rows of a section; the tables have all
 _MOST_DIGITS = 17  # of a float
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,6 +48,7 @@ _NONE = {
     "weightless": "no weight",
     "single_class": "one class",
 }
+_WITHOUT_MARK = {INSUFFICIENT: "?", _UNDEFINED: "(0/0)", STATUSES[SINGLE_CLASS]: "(one class)"}
 
 
 @dataclass(frozen=True)
@@ -182,9 +195,19 @@ def figure(row: Mapping[Any, Any], level: float, better: str = "high") -> str:
     """
     if pd.isna(row["value"]):
         return _NONE.get(row["status"], "-")
-    few = {INSUFFICIENT: "?", _UNDEFINED: "(0/0)"}.get(row["status"], "")
-    number = f"{decimal(row['value'])} {interval(row)}".rstrip()
-    return f"{number} {few}{mark(row, level, better)}".rstrip()
+    parts = (decimal(row["value"]), interval(row), _decisive(row), _about(row, level, better))
+    return " ".join(filter(None, parts))
+
+
+def _decisive(row: Mapping[Any, Any]) -> str:
+    """Return how many rows decide a figure, where these aren't all that it is of."""
+    n = row.get("n_decisive")
+    return "" if n is None or pd.isna(n) or n == row["support"] else f"n={int(n):,}"
+
+
+def _about(row: Mapping[Any, Any], level: float, better: str) -> str:
+    """Return a figure's mark; without one, what there is to know of it."""
+    return mark(row, level, better) or _WITHOUT_MARK.get(row["status"], "")
 
 
 def interval(row: Mapping[Any, Any]) -> str:
@@ -221,13 +244,15 @@ def figures(
         + [figure(cells[s, m, model], level, better(m)) for m, model in columns]
         for s in order
     ]
-    title = (
-        f"Split {split_name(split)}: worst first, with {level:.0%} intervals; + is better and - "
-        "worse than the rows outside the slice, ~ differs where neither is, ? are too few rows to "
-        "tell"
-    )
+    title = f"Split {split_name(split)}: worst first, with {level:.0%} intervals"
     names = [f"{m}\n{model}" for m, model in columns]
-    return Section(title, ["slice", "support", "undecided", *names], rows)
+    return Section(title, ["slice", "support", "undecided", *names], rows, _legend(rows))
+
+
+def _legend(rows: Sequence[Sequence[Any]]) -> str:
+    """Say what the signs behind figures mean, of those that are there."""
+    shown = " ".join(f"{value} " for row in rows for value in row[1:])
+    return "; ".join(meaning for sign, meaning in _LEGEND.items() if sign in shown)
 
 
 def differences(
@@ -244,9 +269,9 @@ def differences(
     rows = [
         [
             r["slice"],
-            int(r["support"]),
             r["metric"],
             r["model_id"],
+            int(r["support"]),
             figure(r, level, better(r["metric"])),
             float(r["value"] - overall[r["model_id"], r["metric"]]),
             float(r["effect"]),
@@ -257,7 +282,7 @@ def differences(
     title = f"Split {split_name(split)}: different from the rows outside the slice"
     return Section(
         title + _left_out(len(differ), len(rows)),
-        ["slice", "support", "metric", "model", "figure", "to overall", "to the rest", "p"],
+        ["slice", "metric", "model", "support", "figure", "to overall", "to the rest", "p"],
         rows,
     )
 
@@ -317,9 +342,40 @@ def _telling(lines: pd.DataFrame, level: float) -> pd.DataFrame:
 
 
 def rows_of(title: str, rows: pd.DataFrame, slice_id: str) -> Section:
-    """Arrange rows of a slice as they are."""
+    """Arrange rows of a table as they are: whole numbers may be keys, which people paste."""
     values = rows.astype(object).to_numpy().tolist()
-    return Section(title, list(rows.columns), values, rows_of=slice_id)
+    shown = [[_pasteable(v) for v in row] for row in values]
+    return Section(title, list(rows.columns), shown, rows_of=slice_id)
+
+
+def _pasteable(value: Any) -> Any:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool | np.bool_)
+    return str(value) if whole else value
+
+
+def findings(of: Findings, split: str | None) -> list[Section]:
+    """Arrange where slices are worse than the rows outside, as sentences; the first matter most."""
+    where = f"Split {split_name(split)}"
+    note = "\n".join(of.notes)
+    if of.most_severe.empty:
+        return [Section(f"{where}: {NOTHING} (corrected p-values)", note=note, first=True)]
+    rankings = dict(_RANKINGS)
+    if of.sentences(MOST_HARM) == of.sentences(MOST_SEVERE):
+        rankings = {MOST_SEVERE: _BOTH}
+    ranked = [
+        Section(
+            f"{where}: {what}", ["", "finding"], [*enumerate(of.sentences(ranking), 1)], first=True
+        )
+        for ranking, what in rankings.items()
+    ]
+    return [*ranked[:-1], replace(ranked[-1], note=note)]
+
+
+_RANKINGS = {
+    MOST_HARM: "where slices do most harm, by the rows that this is at least",
+    MOST_SEVERE: "where slices are most severe, by how much worse they are at least",
+}
+_BOTH = "where slices are worse, most harm and most severe first"
 
 
 def quarantine(causes: Mapping[str, str]) -> Section:

@@ -238,7 +238,12 @@ def test_figures_have_intervals_and_tests(bench, table):
         assert row["effect"] < -0.4
         assert stored["overall", metric]["p_value"] is None
         assert stored["few", metric]["status"] == "insufficient"
-        assert stored["few", metric]["p_value"] is None
+        assert (stored["few", metric]["p_value"] is None) is (metric == "f1")
+    assert (stored["few", "f1"]["n_decisive"], stored["few", "f1"]["support"]) == (3, 5)
+    assert stored["bad", "accuracy"]["effect_low"] < stored["bad", "accuracy"]["effect_high"] < 0
+    assert ran.out.index("most severe") < ran.out.index("Split all: worst first")
+    assert " 1   f1 is " in ran.out or " 1   accuracy is " in ran.out
+    assert "most severe" in Path(bench.place("report.html")).read_text()
     assert "Split all: different from the rows outside the slice" in ran.out
     assert "?" in next(line for line in ran.out.splitlines() if line.startswith(" few"))
     clustered = {"certainty": {"cluster": "video", "replicates": 50, "min_support": 0}}

@@ -97,7 +97,7 @@ def test_marks_say_better_and_worse(name):
     assert marks == {"overall": "", "more": more, "less": less, "same": ""}
     shown = sections.figures(figures(name), ["more", "less"], ["m"], "t", 0.95, better)
     assert [r[-1][-1] for r in shown.rows] == [more, less]
-    assert "+ is better and - worse" in shown.title
+    assert all(f"{sign} " in shown.note for sign in more + less)
     differ = sections.differences(figures(name), "t", 0.95, better)
     assert {r[0]: r[4][-1] for r in differ.rows} == {"more": more, "less": less}
     page = data_of(render("p", {}, figures(name), ["m"], better))

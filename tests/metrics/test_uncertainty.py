@@ -15,8 +15,20 @@ from hypothesis import strategies as st
 from engine.hashing import key_hash
 from engine.metrics.catalog import parse_metric
 from engine.metrics.inference.compare import compare, flips, mcnemar
-from engine.metrics.inference.intervals import auc_variance, bootstrap_interval, wilson
-from engine.metrics.inference.significance import adjusted, fisher, mark, replicate_test
+from engine.metrics.inference.intervals import (
+    auc_variance,
+    bootstrap_interval,
+    newcombe,
+    wilson,
+)
+from engine.metrics.inference.significance import (
+    adjusted,
+    fisher,
+    least_fisher,
+    level_of_selected,
+    mark,
+    replicate_test,
+)
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
 from engine.metrics.scan.form import EvaluationSpec
 from engine.metrics.scan.replicates import weights
@@ -120,13 +132,18 @@ def test_average_precision_has_boyds_interval_and_no_test():
     assert np.isnan(row["p_value"])
 
 
-def test_few_rows_are_said_to_be_few_and_not_tested():
-    found = uncertain(data(), "accuracy", min_support=50)
-    row = found.loc[("b", "accuracy")]
+def test_few_rows_are_said_to_be_few_and_tested_where_that_is_exact():
+    rows = data()
+    found = uncertain(rows, "accuracy", "f1", "roc_auc@bins=8", n=N, min_support=50)
+    row, hit, b = found.loc[("b", "accuracy")], rows["label"] == rows["pred"], rows["b"]
     assert (row["status"], row["support"] < 50) == ("insufficient", True)
-    assert np.isnan(row["p_value"])
+    table = [[hit[b].sum(), (~hit[b]).sum()], [hit[~b].sum(), (~hit[~b]).sum()]]
+    assert row["p_value"] == pytest.approx(scipy.stats.fisher_exact(table).pvalue, rel=1e-9)
     assert row["ci_low"] < row["value"]
     assert found.loc[("a", "accuracy")]["status"] == "ok"
+    for approximate in ("f1", "roc_auc@bins=8"):
+        row = found.loc[("b", approximate)]
+        assert (row["status"], np.isnan(row["p_value"])) == ("insufficient", True)
 
 
 def test_what_a_figure_rests_on_decides_whether_it_is_tested():
@@ -268,7 +285,8 @@ def test_models_are_compared_on_the_same_rows():
     lost = flips(scan, spec, Confidence(), "n", "m").set_index("slice")
     assert lost[["won", "lost", "net"]].loc["a"].tolist() == [0, 10, -10]
     assert won.loc["a", "p_value"] == pytest.approx(2 * 0.5**10)
-    assert np.isnan(won.loc["b", "p_value"])  # too few rows
+    assert won.loc["b", "p_value"] == 1
+    assert np.isnan(won.loc["b", "p_adjusted"])  # none flips, so no outcome could tell
 
 
 @settings(max_examples=60, deadline=None)
@@ -324,3 +342,159 @@ def silent():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+NULLS = 400  # draws of a null, of slices of a few rows
+
+
+def null_p_values(metric, seed=0):
+    """Return p-values of slices of 1 to 40 rows that are like the rest, [draws, slices]."""
+    rng = np.random.default_rng(seed)
+    sizes = np.array([1, 2, 3, 5, 8, 12, 17, 25, 40])
+    p = []
+    for _ in range(NULLS):
+        label = rng.random(600) < 0.3
+        right = rng.random(600) < np.where(label, 0.7, 0.9)
+        rows = np.cumsum(np.r_[0, sizes])
+        chosen = {"accuracy": np.ones(600, bool), "recall": label, "specificity": ~label}[metric]
+        n, k = (np.add.reduceat(of * chosen, rows)[:-1] for of in (np.ones(600), right))
+        p.append(fisher(k, n, (right * chosen).sum() - k, chosen.sum() - n))
+    return np.array(p)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "recall", "specificity"])
+def test_exact_p_values_of_any_size_are_no_smaller_than_chance(metric):
+    """Of rows like the rest a p-value is at or below a level at most that often."""
+    p = null_p_values(metric)
+    p = p[np.isfinite(p)]
+    for level in (0.2, 0.05, 0.01, 0.001):
+        allowed = scipy.stats.binom.isf(1e-4, len(p), level)
+        assert (p <= level).sum() <= allowed, level
+    assert (p <= 0.2).mean() > 0.02  # and they aren't all 1
+
+
+@pytest.mark.parametrize("method", ["bh", "by"])
+def test_small_slices_in_a_family_cause_no_false_findings(method):
+    """Families of null slices of 1 to 40 rows, of which those that could tell are corrected."""
+    rng = np.random.default_rng(1)
+    families = 0
+    for _ in range(300):
+        right = rng.random(900) < 0.85
+        member = rng.random((60, 900)) < rng.uniform(0.001, 0.045, 60)[:, None]
+        n, k = member.sum(axis=1), (member & right).sum(axis=1)
+        p = fisher(k, n, right.sum() - k, 900 - n)
+        telling = least_fisher(n, right.sum(), 900) <= 0.05
+        families += bool((adjusted(np.where(telling, p, np.nan), method) <= 0.05).any())
+    assert families <= scipy.stats.binom.isf(1e-3, 300, 0.05)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 60), st.integers(21, 60))
+def test_the_least_p_value_is_that_of_the_outermost_tables(n, good, rows):
+    good = min(good, rows)
+    each = [
+        float(fisher(*map(np.array, (k, n, good - k, rows - n))))
+        for k in range(max(0, n + good - rows), min(n, good) + 1)
+    ]
+    assert float(least_fisher(np.array(n), np.array(good), np.array(rows))) == pytest.approx(
+        min(each), rel=1e-6
+    )
+
+
+def test_slices_that_no_outcome_could_tell_do_not_weaken_the_others():
+    """Sixty slices of two rows beside one that is bad: its corrected p-value is its own."""
+    rows = data(900)
+    rows["b"] = rows["key"] < 40
+    rows["pred"] = np.where(rows["b"], 1 - rows["label"], rows["pred"])
+    tiny = {f"t{i}": rows["key"].isin([100 + i]).astype(int) for i in range(60)}
+    spec = EvaluationSpec([parse_metric("accuracy")], ("b", *tiny), [0, 1], 1)
+    laid = pd.concat([laid_out(rows), pd.DataFrame(tiny)], axis=1)
+    scan = scan_of(laid, None, spec)
+    found = with_uncertainty(figures(scan, spec), scan, spec, Confidence()).set_index("slice")
+    assert found.loc["b", "p_adjusted"] == found.loc["b", "p_value"]
+    assert found.loc[[*tiny], "p_value"].notna().all()
+    assert found.loc[[*tiny], "p_adjusted"].isna().all()
+
+
+def test_an_effect_has_an_interval_corrected_for_the_choice():
+    rows = data(900)
+    rows["pred"] = np.where(rows["a"] & (rows["key"] < 500), 1 - rows["label"], rows["pred"])
+    found = uncertain(rows, "accuracy", "f1", "roc_auc@bins=8", "selection_rate", n=200)
+    for metric in ("accuracy", "f1", "roc_auc@bins=8"):
+        row = found.loc[("a", metric)]
+        assert row["effect_low"] < row["effect"] < row["effect_high"]
+    hit, a = rows["label"] == rows["pred"], rows["a"]
+    p = found.drop(index="overall").query("metric != 'selection_rate'")["p_value"].to_numpy()
+    level = level_of_selected(p)
+    assert 0.95 < level < 1
+    share, rest = ((hit[m].sum(), m.sum()) for m in (a, ~a))
+    low, high = newcombe(*([np.array([v]) for v in pair] for pair in (share, rest)), level)
+    row = found.loc[("a", "accuracy")]
+    assert (row["effect_low"], row["effect_high"]) == pytest.approx((low[0], high[0]))
+    assert found.loc["overall"][["effect_low", "effect_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(("k", "n", "k_rest", "n_rest"), [(9, 10, 3, 10), (10, 10, 0, 20)])
+def test_the_interval_of_a_difference_is_newcombes(k, n, k_rest, n_rest):
+    """By hand from the two score intervals, method 10."""
+    ends = [
+        scipy.stats.binomtest(a, b).proportion_ci(method="wilson")
+        for a, b in ((k, n), (k_rest, n_rest))
+    ]
+    d = k / n - k_rest / n_rest
+    low = d - np.hypot(k / n - ends[0].low, ends[1].high - k_rest / n_rest)
+    high = d + np.hypot(ends[0].high - k / n, k_rest / n_rest - ends[1].low)
+    found = newcombe((np.array([k]), np.array([n])), (np.array([k_rest]), np.array([n_rest])))
+    assert (found.low[0], found.high[0]) == pytest.approx((low, high))
+
+
+def test_intervals_of_the_chosen_miss_no_more_often_than_they_say():
+    """Of slices that are chosen because they look bad, 95 % of the corrected intervals hold."""
+    rng = np.random.default_rng(2)
+    missed = chosen = 0
+    for _ in range(100):
+        truth = np.where(np.arange(80) < 20, 0.6, 0.85)
+        n, rest = rng.integers(20, 200, 80), 5_000
+        k, k_rest = rng.binomial(n, truth), rng.binomial(rest, 0.85)
+        p = fisher(k, n, k_rest, rest)
+        level = level_of_selected(p)
+        interval = newcombe((k, n), (np.full(80, k_rest), np.full(80, rest)), level)
+        at = adjusted(p) <= 0.05
+        off = (interval.low > truth - 0.85) | (interval.high < truth - 0.85)
+        missed, chosen = missed + (off & at).sum(), chosen + at.sum()
+    assert chosen > 1_000
+    assert missed / chosen <= 0.06
+
+
+def test_what_a_figure_is_decided_by_stands_beside_it():
+    rows = data()
+    found = uncertain(rows, "accuracy", "recall", "precision", "f1", "f1_macro", "roc_auc@bins=8")
+    overall = found.loc["overall"]["n_decisive"]
+    positive, said = (rows["label"] == 1), (rows["pred"] == 1)
+    smaller = min(positive.sum(), (~positive).sum())
+    assert overall.to_dict() == {
+        "accuracy": 300,
+        "recall": positive.sum(),
+        "precision": said.sum(),
+        "f1": (positive | said).sum(),
+        "f1_macro": int(4 / (1 / positive.sum() + 1 / (~positive).sum())),
+        "roc_auc@bins=8": smaller,
+    }
+    empty = uncertain(rows.assign(b=False), "recall").loc[("b", "recall")]
+    assert (empty["status"], empty["n_decisive"]) == ("empty", 0)
+
+
+@pytest.mark.parametrize("metric", ["f1", "f1_macro", "balanced_accuracy", "cohen_kappa"])
+def test_labels_of_one_class_decide_what_weighs_classes(metric):
+    rows = data(600)
+    rows["b"] = (rows["label"] == 0) & (rows["key"] < 300)
+    found = uncertain(rows, metric, "recall_weighted", "accuracy", n=N, min_support=1)
+    row = found.loc[("b", metric)]
+    assert (row["status"], np.isnan(row["p_value"])) == ("single_class", True)
+    assert found.loc[("b", "recall_weighted")]["status"] != "single_class"
+    assert found.loc[("a", metric)]["status"] == "ok"
+    assert np.isfinite(found.loc[("b", "accuracy")]["p_value"])
+    rest = rows.assign(b=rows["label"] == 0)  # and so do those of the rows outside
+    assert np.isnan(uncertain(rest, metric, n=N, min_support=1).loc[("b", metric)]["p_value"])
+    alike = uncertain(rows.assign(label=0), metric, n=N, min_support=1)
+    assert alike.loc[("b", metric)]["status"] != "single_class"  # all rows are of that class

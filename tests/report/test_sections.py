@@ -104,7 +104,7 @@ def test_what_is_0_of_0_says_so_and_does_not_lead():
 
 def test_what_differs_is_told_against_overall_and_the_rest():
     found = sections.differences(TWO, "test", 0.95, spec.better)
-    assert found.rows == [["bad", 90, "f1", "m", "0.2500 [0.15 0.35] -", -0.25, -0.3, "0.01"]]
+    assert found.rows == [["bad", "f1", "m", 90, "0.2500 [0.15 0.35] -", -0.25, -0.3, "0.01"]]
     none = sections.differences(TWO[TWO["slice"] != "bad"], "test", 0.95, spec.better)
     assert none == Section(
         "Split test: no slice differs from the rows outside it (corrected p-values)"

@@ -31,6 +31,7 @@ from engine.metrics.formulas.states import (
 )
 
 MOST_SHOWN = 512  # classes; of more there is no confusion
+_ROUNDING = 1e-9  # by which a whole number of rows may come out smaller
 FEW = 3  # classes of which a matrix is no larger than what averages are made of
 
 
@@ -252,6 +253,46 @@ def confusion_count(classes: Classes) -> Count:
     return Count("confusion", classes.n**2, cell)
 
 
+# What weighs classes against each other: of labels of one class F1 is 0 or hardly below 1, kappa is
+# 0, a macro average is of what occurs, whatever the model does. Recall and precision keep their
+# meaning there, and so does what is the share of rows that are right.
+# In these a class of few rows has as large a part as one of many.
+_ALIKE_CLASSES = frozenset({
+    "balanced_accuracy", "matthews_corrcoef", "cohen_kappa",
+    "f1_macro", "precision_macro", "recall_macro",
+})  # fmt: skip
+_OF_CLASSES = _ALIKE_CLASSES | {"f1", "fbeta", "f1_weighted", "precision_weighted"}
+
+
+def _evened(actual: np.ndarray) -> np.ndarray:
+    """Return the rows that decide a mean over classes of ``[..., C]`` rows: C² by the sum of 1/n.
+
+    Each class's figure varies by about 1/n, and their mean by the sum of these over C².
+
+    Examples
+    --------
+    >>> _evened(np.array([[66, 2], [30, 30], [9, 0]])).tolist()
+    [7, 60, 9]
+    """
+    there = actual > 0
+    spread = np.divide(1.0, actual, out=np.zeros(actual.shape), where=there).sum(axis=-1)
+    classes = there.sum(axis=-1)
+    rows = np.divide(classes**2, spread, out=np.zeros(spread.shape), where=classes > 0)
+    return np.asarray(np.floor(rows + _ROUNDING).astype(np.int64))
+
+
+def weighs_classes(metric: MetricSpec) -> bool:
+    """Tell whether a metric of labels of one class says nothing of the model.
+
+    Examples
+    --------
+    >>> from engine.metrics.catalog import parse_metric
+    >>> [weighs_classes(parse_metric(m)) for m in ("f1_macro", "f1@top=0.1", "recall")]
+    [True, True, False]
+    """
+    return metric.name in _OF_CLASSES
+
+
 class Confusion(Family):
     """Metrics of a confusion: by the prediction, or by a threshold."""
 
@@ -314,12 +355,30 @@ class Confusion(Family):
         return proportion(self.metric, *self._matrix(counts))
 
     def decisive(self, state: State) -> np.ndarray:
-        """Return the rows that are positive or predicted so, for F measures; else the support."""
+        """Return the rows that are positive or predicted so, for F measures; else the support.
+
+        Of what gives each class the same say it is as many rows as would decide it as well were
+        classes alike: of 66 and 2 rows of two classes 7, since the 2 are half of the figure.
+        """
+        if self.metric.name in _ALIKE_CLASSES:
+            return _evened(self._actual(state))
         if self.metric.name not in ("f1", "fbeta"):
             return self.support(state)
         rows, positive = self._matrix(state.rows)
         either = rows[..., positive, :].sum(axis=-1) + rows[..., :, positive].sum(axis=-1)
         return np.asarray(either - rows[..., positive, positive])
+
+    def one_class(self, state: State, whole: State) -> np.ndarray | None:
+        """Return where a metric that weighs classes has labels of one alone."""
+        if not weighs_classes(self.metric):
+            return None
+        return np.asarray((self._actual(state) > 0).sum(axis=-1) == 1)
+
+    def _actual(self, state: State) -> np.ndarray:
+        """Return the rows of each class ``[..., C]``, or of the positive one and all others."""
+        if self._has_matrix:
+            return np.asarray(self._matrix(state.rows)[0].sum(axis=-1))
+        return np.asarray(self._margins(state.rows).actual)
 
     @property
     def _has_matrix(self) -> bool:

@@ -225,6 +225,13 @@ class Top(_Histogram):
             self.metric, self.chosen(counts, whole), self.classes.positive
         )
 
+    def one_class(self, state: State, whole: State) -> np.ndarray | None:
+        """Return where a metric that weighs classes has labels of one alone."""
+        if not classification.weighs_classes(self.metric):
+            return None
+        actual = self.chosen(state.rows, whole).sum(axis=-1)
+        return np.asarray((actual > 0).sum(axis=-1) == 1)
+
     def chosen(self, counts: Mapping[str, np.ndarray], whole: State) -> np.ndarray:
         """Return confusions ``[..., 2, 2]``.
 

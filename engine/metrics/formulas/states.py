@@ -221,6 +221,10 @@ class Family(ABC):
         """Return how many rows decide a figure that is no share, ``[...]``."""
         return self.support(state)
 
+    def one_class(self, state: State, whole: State) -> np.ndarray | None:
+        """Return where labels of one class decide the figure ``[...]``; None where they can't."""
+        return None
+
 
 class Share(Family):
     """Shares of rows: of one count's cells, the rows of the second by those of both."""

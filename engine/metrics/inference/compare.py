@@ -146,8 +146,9 @@ def flips(
         Columns ``FLIPPED``, a row per split and slice (overall first): rows that both models
         predict and that have a label, those that the second alone has right and wrong, and the
         difference. ``p_value`` is McNemar's test (1947) in its exact form: were both models as
-        good, each row that flips would be won or lost as a coin falls. Slices with fewer rows
-        than ``min_support``, rows in clusters and rows with weights aren't tested.
+        good, each row that flips would be won or lost as a coin falls. It is made at any number of
+        rows; slices of which so few flip that no outcome could be significant have no
+        ``p_adjusted``. Rows in clusters and rows with weights aren't tested.
     """
     tables = []
     turned = (first, second) not in {(a, b) for a, b, _ in counts.pairs}
@@ -157,8 +158,8 @@ def flips(
         won, lost = (cells[:, 1], cells[:, 2]) if turned else (cells[:, 2], cells[:, 1])
         support = cells.sum(axis=1)
         rows_alone = not (spec.weighted or confidence.clustered)
-        tested = sufficient(support, confidence.min_support) & rows_alone
-        p = np.where(tested, mcnemar(won, lost), np.nan)
+        p = np.where((support > 0) & rows_alone, mcnemar(won, lost), np.nan)
+        telling = mcnemar(won + lost, 0 * lost) <= 1 - confidence.level
         tables.append(
             pd.DataFrame(
                 {
@@ -169,7 +170,7 @@ def flips(
                     "lost": lost,
                     "net": won - lost,
                     "p_value": p,
-                    "p_adjusted": _corrected(p, confidence),
+                    "p_adjusted": _corrected(np.where(telling, p, np.nan), confidence),
                 }
             )
         )

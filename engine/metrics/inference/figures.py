@@ -31,7 +31,8 @@ ROW_COLUMNS = (
     "status",
     "bound",
 )
-SURE_COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect")  # with_uncertainty's
+# with_uncertainty's
+SURE_COLUMNS = ("ci_low", "ci_high", "p_value", "p_adjusted", "effect", "effect_low", "effect_high")
 
 
 class Figures(NamedTuple):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
+from engine.metrics.formulas.states import Pair
+
 LEVEL = 0.95
 FEW_OUTCOMES = 5
 FEW = 30  # rows of a class: with fewer, DeLong's variance is not relied on alone
@@ -53,6 +55,31 @@ def wilson(k: np.ndarray, n: np.ndarray, level: float = LEVEL) -> Interval:
         return Interval(
             np.minimum(middle - half, p).clip(0), np.maximum(middle + half, p).clip(None, 1)
         )
+
+
+def newcombe(share: Pair, other: Pair, level: float = LEVEL) -> Interval:
+    """Return the interval of one proportion less another (Newcombe 1998, method 10).
+
+    It is made of both proportions' score intervals, so that it holds for few rows and near 0 and 1.
+
+    Parameters
+    ----------
+    share, other
+        Numerator and denominator of each, as for :func:`wilson`.
+    level
+        Confidence level.
+
+    Examples
+    --------
+    >>> low, high = newcombe((np.array([56]), np.array([70])), (np.array([48]), np.array([80])))
+    >>> low.round(4).tolist(), high.round(4).tolist()
+    ([0.0524], [0.3339])
+    """
+    (low, high), (other_low, other_high) = wilson(*share, level), wilson(*other, level)
+    with np.errstate(all="ignore"):
+        a, b = (np.asarray(k, np.float64) / np.asarray(n) for k, n in (share, other))
+        below, above = np.hypot(a - low, other_high - b), np.hypot(high - a, b - other_low)
+        return Interval(a - b - below, a - b + above)
 
 
 def rough(k: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -167,7 +194,7 @@ def auc_interval(negatives: np.ndarray, positives: np.ndarray, level: float = LE
         half = z * np.sqrt(variance) / spread
         middle = logit(area.value)
         informative = (area.variance > _ROUNDING**2) & (spread > _ROUNDING)
-        low, high = _newcombe(area, z)
+        low, high = _newcombe_area(area, z)
         return Interval(
             np.where(informative, expit(middle - half), low),
             np.where(informative, expit(middle + half), high),
@@ -190,7 +217,7 @@ def area_variance_at(t: np.ndarray, area: AreaVariance) -> np.ndarray:
     return np.asarray(t * (1 - t) * shape / (n * p))
 
 
-def _newcombe(area: AreaVariance, z: float) -> Interval:
+def _newcombe_area(area: AreaVariance, z: float) -> Interval:
     """Solve |t - value| = z·√(variance if the area were t), by halving."""
     ends = []
     for outside in (0.0, 1.0):

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import gammaln, ndtr, stdtr
+from scipy.special import gammaln, ndtr, stdtr, stdtrit
 from scipy.stats import false_discovery_control, hypergeom
 
 from engine.metrics.catalog import quality
-from engine.metrics.inference.intervals import SHARE, AreaVariance, area_variance_at
+from engine.metrics.inference.intervals import SHARE, AreaVariance, Interval, area_variance_at
 
 MIN_SUPPORT = 30
 Method = Literal["bh", "by", "none"]
@@ -50,9 +51,8 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
     mode = (n + 1) * (good + 1) // (rows + 2)
     good, k, mode = np.where(k > mode, (rows - good, n - k, n - mode), (good, k, mode))
 
-    def log_chance(j: np.ndarray) -> np.ndarray:  # but for a constant
-        cells = (j, good - j, n - j, rows - good - n + j)
-        return np.asarray(-sum(gammaln(cell + 1.0) for cell in cells))
+    def log_chance(j: np.ndarray) -> np.ndarray:
+        return _log_chance(j, n, good, rows)
 
     # The far tail begins at the first number above the mode that is at most as likely as k.
     most = np.minimum(n, good)
@@ -67,6 +67,42 @@ def fisher(k: np.ndarray, n: np.ndarray, other_k: np.ndarray, other_n: np.ndarra
         p = hypergeom.cdf(k, rows, good, n) + far.result()
     p = np.where(own >= log_chance(mode), 1.0, np.minimum(p, 1.0))
     return np.asarray(np.where((n > 0) & (other_n > 0), p, np.nan))
+
+
+def least_fisher(n: np.ndarray, good: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the least p-value that :func:`fisher` could have of rows with these margins.
+
+    That is the chance of the rarer of the two outermost tables. Where it is above a level, no
+    outcome could be significant, and the test asks nothing (Tarone 1990). It depends on the margins
+    alone, so which tests are left out of a correction for it says nothing of their outcome, and
+    false discoveries stay bounded (Gilbert 2005).
+
+    Parameters
+    ----------
+    n
+        Rows of the slice.
+    good, rows
+        The numerator, and the rows, of slice and complement together.
+
+    Examples
+    --------
+    >>> least_fisher(np.array([1, 2, 3]), np.array([86]), np.array([100])).round(3).tolist()
+    [0.14, 0.018, 0.002]
+    """
+    n, good, rows = np.broadcast_arrays(*(np.asarray(a, np.int64) for a in (n, good, rows)))
+    fewest, most = np.maximum(0, n + good - rows), np.minimum(n, good)
+    ends = np.stack([_log_chance(end, n, good, rows) for end in (fewest, most)])
+    margins = sum(gammaln(margin + 1.0) for margin in (good, rows - good, n, rows - n))
+    chance = np.exp(ends.min(axis=0) + margins - gammaln(rows + 1.0))
+    alike = np.abs(ends[0] - ends[1]) <= _TIE
+    p = np.minimum(1.0, chance * (1.0 + alike))
+    return np.asarray(np.where(fewest == most, 1.0, p))
+
+
+def _log_chance(j: np.ndarray, n: np.ndarray, good: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return the logarithm of a table's chance, but for what all tables of its margins share."""
+    cells = (j, good - j, n - j, rows - good - n + j)
+    return np.asarray(-sum(gammaln(cell + 1.0) for cell in cells))
 
 
 def replicate_test(
@@ -100,20 +136,55 @@ def replicate_test(
     >>> p.round(2).tolist()
     [1.0, 0.0]
     """
+    return spread_of(replicates, n, floor).test(difference)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far differences may be off: standard errors, with Student's degrees of freedom.
+
+    Attributes
+    ----------
+    error
+        Standard errors; NaN where nothing is known of them.
+    freedom
+        Degrees of freedom; infinite where a difference is normal.
+    """
+
+    error: np.ndarray
+    freedom: np.ndarray | float = np.inf
+
+    def test(self, difference: np.ndarray) -> np.ndarray:
+        """Return two-sided p-values; 1 of no difference, NaN where the error is 0 or unknown."""
+        with np.errstate(all="ignore"):
+            t = np.abs(difference) / self.error
+            p = np.where(np.asarray(difference) == 0, 1.0, 2 * stdtr(self.freedom, -t))
+        exists = np.isfinite(difference) & ~np.isnan(self.error) & ~np.isinf(t)
+        return np.where(exists, p, np.nan)
+
+    def interval(self, difference: np.ndarray, level: float) -> Interval:
+        """Return the intervals that leave 0 out where the test is significant at their level.
+
+        Examples
+        --------
+        >>> low, high = Spread(np.array([0.1])).interval(np.array([-0.3]), 0.95)
+        >>> low.round(3).tolist(), high.round(3).tolist()
+        ([-0.496], [-0.104])
+        """
+        half = stdtrit(self.freedom, (1 + level) / 2) * self.error
+        return Interval(np.asarray(difference - half), np.asarray(difference + half))
+
+
+def spread_of(replicates: np.ndarray, n: np.ndarray, floor: np.ndarray | float = 0.0) -> Spread:
+    """Return the spread of differences by their replicates; see :func:`replicate_test`."""
     n = np.asarray(n, np.float64)
     b = np.isfinite(replicates).sum(axis=-1)
     with np.errstate(all="ignore"):
         variance = row_variance(replicates, n) / (n - 1)
         freedom = 1 / (1 / (n - 1) + 1 / (b - 1))
-        t = np.abs(difference) / np.sqrt(np.maximum(variance, floor))
-        p = np.where(np.asarray(difference) == 0, 1.0, 2 * stdtr(freedom, -t))
-    exists = (
-        np.isfinite(difference)
-        & (n > 1)
-        & (b >= max(2, SHARE * replicates.shape[-1]))
-        & ~np.isinf(t)
-    )
-    return np.where(exists, p, np.nan)
+        error = np.sqrt(np.maximum(variance, floor))
+    exists = (n > 1) & (b >= max(2, SHARE * replicates.shape[-1]))
+    return Spread(np.where(exists, error, np.nan), freedom)
 
 
 def row_variance(replicates: np.ndarray, n: np.ndarray) -> np.ndarray:
@@ -169,15 +240,20 @@ def auc_test(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> n
     0.0554
     """
     with np.errstate(all="ignore"):
+        error = area_error(slice_, others, whole)
+        return np.asarray(2 * ndtr(-np.abs(slice_.value - others.value) / error))
+
+
+def area_error(slice_: AreaVariance, others: AreaVariance, whole: np.ndarray) -> np.ndarray:
+    """Return the standard error of the difference that :func:`auc_test` is of."""
+    with np.errstate(all="ignore"):
         own = slice_.variance + others.variance
         least = area_variance_at(whole, slice_) + area_variance_at(whole, others)
-        return np.asarray(
-            2 * ndtr(-np.abs(slice_.value - others.value) / np.sqrt(np.fmax(own, least)))
-        )
+        return np.asarray(np.sqrt(np.fmax(own, least)))
 
 
 def sufficient(support: np.ndarray, min_support: int = MIN_SUPPORT) -> np.ndarray:
-    """Return which figures enough rows decide for a claim: a p-value, or a mark.
+    """Return which figures enough rows decide for a test that isn't exact, and to trust intervals.
 
     Parameters
     ----------
@@ -220,6 +296,36 @@ def adjusted(p: np.ndarray, method: Method = "bh") -> np.ndarray:
     out = np.full(p.shape, np.nan)
     out[finite] = false_discovery_control(p[finite], method=method)
     return out
+
+
+def level_of_selected(p: np.ndarray, level: float = 0.95, method: Method = "bh") -> float:
+    """Return the level of intervals that hold though only what differs is looked at.
+
+    Of those that ``adjusted`` finds below 1 - level, intervals of this level miss the truth on
+    average for a share of 1 - level: the false coverage rate (Benjamini and Yekutieli 2005). It is
+    1 - (1 - level)·R/m, R found of m; as if one were found where none is.
+
+    Parameters
+    ----------
+    p
+        P-values of all that the selection is from; NaN doesn't count.
+    level
+        What is wanted.
+    method
+        The correction: ``by`` divides by 1 + 1/2 + ... + 1/m besides, ``none`` returns the level.
+
+    Examples
+    --------
+    >>> p = np.array([0.001, 0.002, 0.5, 0.6, np.nan])
+    >>> round(level_of_selected(p), 4), level_of_selected(p, method="none")
+    (0.975, 0.95)
+    """
+    m = int(np.isfinite(p).sum())
+    if method == "none" or not m:
+        return level
+    count = max(1, int((adjusted(p, method) <= 1 - level).sum()))
+    terms = float((1 / np.arange(1, m + 1)).sum()) if method == "by" else 1.0
+    return 1 - (1 - level) * count / (m * terms)
 
 
 def mark(row: Mapping[Any, Any], level: float = 0.95, better: str = "high") -> str:
