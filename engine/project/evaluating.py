@@ -164,18 +164,13 @@ class EvaluationInput:
         return self.runs.find(self.project.place("slices"))
 
     @property
-    def run_id(self) -> str:
-        """The id of an evaluation of what is read, where that is known to be the same."""
-        return self._run_id(None)
-
-    @property
     def report_key(self) -> str:
         """A hash of all that decides a report."""
         source, project = self.columns.source, self.project
         audit, report = (of.model_dump(mode="json") for of in (project.audit, project.report))
         others = [of.identity if of else None for of in (source, self.catalogue)]
         shown = [list(self.models), audit, report, *others]
-        return digest(json.dumps([self.run_id(None), shown], sort_keys=True, default=str))
+        return digest(json.dumps([self.run_id(), shown], sort_keys=True, default=str))
 
     @property
     def snapshots(self) -> list[Snapshot]:
@@ -188,7 +183,7 @@ class EvaluationInput:
         stored = self.runs.find(self.project.place("metrics")) if shown else None
         if shown is None or stored is None:
             return None
-        there = rows_with(stored.df, ["run_id"], {"run_id": self.run_id(None)})
+        there = rows_with(stored.df, ["run_id"], {"run_id": self.run_id()})
         return Earlier(stored, shown[1].sections, shown[0]) if there else None
 
     def explain(self) -> str:
@@ -364,8 +359,11 @@ class EvaluationInput:
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)
 
-    def run_id(self, figures: pd.DataFrame | None) -> str:
-        """Return the id of runs with the same facts; a run with the same id adds no row."""
+    def run_id(self, figures: pd.DataFrame | None = None) -> str:
+        """Return the id of runs with the same facts; a run with the same id adds no row.
+
+        Figures are part of it where it isn't known whether what is read is the same.
+        """
         return digest(json.dumps(self._facts(figures), sort_keys=True))
 
     def _facts(self, figures: pd.DataFrame | None) -> dict[str, Any]:

@@ -314,9 +314,9 @@ def gate_input(data: EvaluationInput) -> GateInput:
     if metrics is None:
         raise GateError(f"there is no evaluation yet in {project.place('metrics')}: {_AGAIN}")
     if not data.unknown:
-        figures = _rows_of(metrics, data.run_id)
+        figures = _rows_of(metrics, data.run_id())
         if len(figures):
-            return GateInput(data, metrics, data.run_id, figures)
+            return GateInput(data, metrics, data.run_id(), figures)
     ids = newest_first(metrics)
     if not ids:
         raise GateError(f"there is no evaluation yet in {metrics.name}: {_AGAIN}")

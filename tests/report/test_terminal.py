@@ -50,6 +50,7 @@ ROWS = sections.rows_of(
         {"id": [1234567, 89], "text": ["win at http://bit.ly/" + "x" * 150, "no " * 60],
          "prob": [[0.25, 0.75], [1.0, 0.0]], "loss": [36.04, -0.5]}
     ),
+    "s",
 )  # fmt: skip
 EACH = {"figures": FIGURES, "differences": DIFFER, "rows": ROWS}
 
@@ -186,7 +187,8 @@ def test_wide_letters_take_two_columns():
 
 def test_keys_are_as_people_paste_them():
     assert [row[0] for row in ROWS.rows] == ["1234567", "89"]
-    flags = sections.rows_of("t", pd.DataFrame({"id": [1], "ok": [True], "n": [np.int64(9999)]}))
+    rows = pd.DataFrame({"id": [1], "ok": [True], "n": [np.int64(9999)]})
+    flags = sections.rows_of("t", rows, "s")
     assert flags.rows == [["1", True, "9999"]]
 
 
