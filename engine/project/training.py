@@ -22,11 +22,11 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 import engine
+from engine.arrow.rows import Rows, row_names
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import save
 from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.features.columns import Rows, row_names
 from engine.classifier.features.kinds import Features, fit_features
 from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
