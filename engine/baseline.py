@@ -18,7 +18,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from engine.arrow.numbers import ColumnNumbers
+from engine.arrow.numbers import ColumnNumbers, is_number
+from engine.arrow.rows import Rows, column_of
 from engine.errors import CheckpointError, DatasetError, InputError, SettingError, listed
 from engine.metrics.classes import different
 from engine.penalty import Choice, choose
@@ -74,7 +75,7 @@ class Columns(ColumnNumbers):
 
     def matrix(self, rows: Any) -> Any:
         """Return a table's columns as sparse ``[n, width]``."""
-        at = np.arange(len(rows))
+        at, rows = np.arange(len(rows)), _with_nulls(rows)
         parts = [
             csr_matrix(np.concatenate([np.empty((len(rows), 0)), *self.numeric(rows)], axis=1))
         ]
@@ -139,6 +140,20 @@ class Baseline:
             return np.empty((0, len(self.classes)))
         prob = self.model.predict_proba(self.inputs.matrix(rows))
         return np.asarray(prob, dtype=np.float64)
+
+    def by_position(self, rows: Any, n_classes: int) -> np.ndarray:
+        """Return the probability of every class of a project; ``[n, n_classes]`` float64.
+
+        Parameters
+        ----------
+        rows
+            As :meth:`predict_proba` takes them.
+        n_classes
+            How many classes there are; the model was fitted to positions of some of them.
+        """
+        prob = np.zeros((len(rows), n_classes))
+        prob[:, list(self.classes)] = self.predict_proba(rows)
+        return prob
 
     def save(self, folder: str | Path, facts: Mapping[str, Any] | None = None) -> bool:
         """Write the model as JSON, with ``facts`` about it.
@@ -280,7 +295,7 @@ def _described(folder: Path) -> Mapping[str, Any]:
 
 
 def fit_baseline(
-    rows: pd.Series[Any] | pd.DataFrame,
+    rows: pd.Series[Any] | Rows,
     labels: Iterable[Any],
     *,
     ngram_range: tuple[int, int] = (1, 1),
@@ -295,8 +310,9 @@ def fit_baseline(
     Parameters
     ----------
     rows
-        ``[n]`` strings, whose words are counted; a null text has no words. Or a table: its numbers
-        and booleans are standardised, of all other columns each frequent value is a feature.
+        ``[n]`` strings, whose words are counted; a null text has no words. Or a table, of pandas or
+        pyarrow: its numbers and booleans are standardised, and of all other columns each of the 100
+        most frequent values is a feature.
     labels
         ``[n]`` labels, none null.
     ngram_range
@@ -341,7 +357,7 @@ def fit_baseline(
             f"the solver {solver!r} tells two classes apart and the training labels have "
             f"{len(classes)}; use 'lbfgs'"
         )
-    inputs = _columns(rows) if isinstance(rows, pd.DataFrame) else _words(rows, ngram_range)
+    inputs = _words(rows, ngram_range) if isinstance(rows, pd.Series) else _columns(rows)
     numbers = inputs.matrix(rows)
 
     def regression(c: float | None) -> LogisticRegression:
@@ -364,22 +380,29 @@ def _words(texts: pd.Series[Any], ngram_range: tuple[int, int]) -> Words:
     return Words(counter.fit(filled), str(texts.name))
 
 
-def _columns(rows: pd.DataFrame) -> Columns:
-    """Fit columns: those that pandas holds as numbers or booleans are numeric."""
-    if not len(rows.columns):
+def _columns(rows: Rows) -> Columns:
+    """Fit columns: numbers and booleans are numeric, all others categories."""
+    table = _with_nulls(rows)
+    if not table.column_names:
         raise DatasetError(
             "the baseline can't be trained: there is no column to read; name some in "
             "baseline.columns, or set text"
         )
-    is_number = {c: pd.api.types.is_numeric_dtype(rows[c]) for c in rows.columns}
-    numeric = [c for c, holds in is_number.items() if holds]
-    return Columns.fit(rows, numeric, [c for c, holds in is_number.items() if not holds])
+    of_numbers = [name for name in table.column_names if is_number(column_of(table, name).type)]
+    return Columns.fit(table, of_numbers, [n for n in table.column_names if n not in of_numbers])
 
 
-def _hashes(rows: pd.Series[Any] | pd.DataFrame) -> np.ndarray:
+def _with_nulls(rows: Rows) -> Rows:
+    """Return a table of Arrow: what is NaN in pandas is null."""
+    is_frame = isinstance(rows, pd.DataFrame)
+    return pa.Table.from_pandas(rows, preserve_index=False) if is_frame else rows
+
+
+def _hashes(rows: pd.Series[Any] | Rows) -> np.ndarray:
     """Return a hash of each row's contents, ``[n]``."""
     contents = _filled(rows) if isinstance(rows, pd.Series) else rows
-    return np.asarray(pd.util.hash_pandas_object(contents, index=False).to_numpy())
+    frame = contents.to_pandas() if isinstance(contents, pa.Table) else contents
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False).to_numpy())
 
 
 def predictor(
@@ -396,9 +419,7 @@ def predictor(
     """
 
     def predict(rows: pa.RecordBatch) -> Sequence[np.ndarray]:
-        prob = np.zeros((len(rows), n_classes))
-        prob[:, list(baseline.classes)] = baseline.predict_proba(rows)
-        return [prob]
+        return [baseline.by_position(rows, n_classes)]
 
     return predict
 

@@ -158,7 +158,7 @@ class ColumnNumbers:
     def _number(self, rows: Rows, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Give a column as float64 [n], NaN for null and for nothing else."""
         column = column_of(rows, name)
-        if not _is_number(column.type):
+        if not is_number(column.type):
             raise unreadable_type(name, str(column.type), "numeric", "a number or boolean")
         whole = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
         values = whole.cast(pa.float64(), safe=False)
@@ -180,7 +180,8 @@ def unreadable_type(column: str, type_: str, kind: str, wanted: str) -> ColumnEr
     )
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type can be numeric: numbers, booleans, or nulls alone."""
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
     return any(test(kind) for test in (*tests, pa.types.is_null))
 

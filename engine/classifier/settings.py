@@ -310,6 +310,15 @@ def default_metrics(n_classes: int) -> list[str]:
     return ["accuracy", "f1" if n_classes == 2 else "f1_macro"]  # noqa: PLR2004
 
 
+def training_metrics(n_classes: int) -> list[str]:
+    """Return the metrics of a training job's epochs: the usual ones, and the one that it stops by.
+
+    >>> training_metrics(2)
+    ['accuracy', 'f1', 'log_loss']
+    """
+    return [*default_metrics(n_classes), "log_loss"]
+
+
 def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str]) -> tuple[str, str]:
     """Return the slice and the metric that a monitor's name stands for.
 

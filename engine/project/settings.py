@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from engine.classifier.settings import default_metrics, monitored
+from engine.classifier.settings import monitored, training_metrics
 from engine.errors import EngineError
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
@@ -230,7 +230,7 @@ class Project(Settings):
             raise ValueError(f"classifier.class_weights is {weights}, and must be {wanted}")
         if self.classifier.monitor is not None:
             try:
-                monitored(self.classifier.monitor, None, default_metrics(n))
+                monitored(self.classifier.monitor, None, training_metrics(n))
             except EngineError as error:
                 raise ValueError(f"classifier: {error}") from None
         return self
