@@ -65,16 +65,19 @@ def main(args: argparse.Namespace) -> None:
         print(progress.note)
     with run:
         run.reads(*data.snapshots)
-        written = data.record(run, evaluation.table, stale)
+        warnings = data.warnings(evaluation)
+        written = data.record(run, evaluation.table, stale, warnings)
+    sentences = warnings["warning"].drop_duplicates().tolist()
     splits = audit.splits_shown(project, evaluation)
-    figures = [s for split in splits for s in audit.figures(evaluation, split, level)]
+    figures = audit.warnings(sentences)
+    figures += [s for split in splits for s in audit.figures(evaluation, split, level)]
     for section in figures:
         cli.tell(section)
     shown = []
     for section in audit.around(data, evaluation, splits[-1]):
         cli.tell(section)
         shown.append(section)
-    page = audit.page(data, evaluation, stale, shown)
+    page = audit.page(data, evaluation, stale, shown, sentences)
     print(f"wrote {data.write_report(page, [*figures, *shown])}")
     data.write_states(progress)
     cli.tell_again(written, () if written.changed else data.unknown)

@@ -50,7 +50,7 @@ def test_the_tutorials_figures_whatever_the_order_of_rows(youtube, order):
     if order == "shuffled":
         train = train.sample(frac=1, random_state=5)
     test = youtube[youtube["split"] == "test"]
-    baseline = fit_baseline(train["text"], train["label"])
+    baseline = fit_baseline(train["text"], train["label"], c=0.001, solver="liblinear")
     pred = np.array(baseline.classes)[baseline.predict_proba(test["text"]).argmax(axis=1)]
     gold = test["label"].to_numpy()
 
@@ -114,7 +114,7 @@ def test_it_is_saved_and_loaded(small, tmp_path):
     some = pd.Series(["free song", "nice", None])
     small.save(tmp_path / "a" / "b", facts={"rows": 4})
     loaded = Baseline.load(tmp_path / "a" / "b")
-    assert (loaded.classes, loaded.text) == ((0, 1), "text")
+    assert (loaded.classes, loaded.columns) == ((0, 1), ("text",))
     assert loaded.predict_proba(some).tolist() == small.predict_proba(some).tolist()
     described = json.loads((tmp_path / "a" / "b" / "baseline.json").read_text())
     assert described["facts"] == {"rows": 4}
@@ -206,7 +206,7 @@ def test_texts_without_words_are_refused():
 
 def test_liblinear_is_for_two_classes():
     with pytest.raises(SettingError) as caught:
-        fit_baseline(pd.Series(["red", "green", "blue"]), [0, 1, 2])
+        fit_baseline(pd.Series(["red", "green", "blue"]), [0, 1, 2], solver="liblinear")
     assert str(caught.value) == (
         "the solver 'liblinear' tells two classes apart and the training labels have 3; use 'lbfgs'"
     )

@@ -7,6 +7,7 @@ SCHEMA = (
     "mask_version string, prediction_version string, model_id string, split string, "
     "slice string, slice_fingerprint string, metric string, class string, value double, "
     "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
-    "p_value double, p_adjusted double, effect double, bound double, n_stale long"
+    "p_value double, p_adjusted double, effect double, bound double, n_stale long, "
+    "warning string"
 )
 KEY = ("run_id", "model_id", "split", "slice", "metric", "class")

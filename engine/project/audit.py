@@ -46,6 +46,11 @@ def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sect
     yield sections.differences(part, split, level, better)
 
 
+def warnings(sentences: Sequence[str]) -> list[Section]:
+    """Return a section of warnings, if there are some."""
+    return [sections.warnings(sentences)] if sentences else []
+
+
 def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
     """Yield what is shown around the figures; rows are those of one split."""
     if causes := quarantine.causes(data.masks):
@@ -138,8 +143,9 @@ def page(
     evaluation: Evaluation,
     stale: Mapping[str, StaleModel],
     shown: Sequence[Section],
+    warnings: Sequence[str],
 ) -> str:
-    """Return the report: what was read, the figures, and what is shown around them."""
+    """Return the report: what was read, warnings, the figures, and what is shown around them."""
     project, masks = data.project, data.masks
     about = {
         "source": f"{masks.facts.get('source')} version {masks.facts.get('source_version')}",
@@ -148,4 +154,6 @@ def page(
     }
     about |= {f"stale ({m})": model.sentence for m, model in stale.items() if model.sentence}
     models, level = list(data.models), project.certainty.level
-    return render(project.name, about, evaluation.table, models, evaluation.better, shown, level)
+    return render(
+        project.name, about, evaluation.table, models, evaluation.better, shown, level, warnings
+    )

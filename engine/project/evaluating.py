@@ -19,7 +19,7 @@ from engine.masks.checks import check_columns, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, is_split, split_sql
-from engine.metrics.catalog import KINDS, unknown_metric
+from engine.metrics.catalog import KINDS, OVERALL, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.inference.budget import within_budget
@@ -337,8 +337,36 @@ class EvaluationInput:
         key, split = tuple(project.join_columns), project.split
         return Beside(self.masks.df, tuple(stored), key, split, tuple(splits))
 
-    def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
-        """Add the run's figures to the metrics table, unless it has them."""
+    def warnings(self, evaluation: Evaluation) -> pd.DataFrame:
+        """Return what shows that a model is of no use, by its figures, and what its training said.
+
+        As :attr:`Evaluation.warnings` has it; what training said is of all splits.
+        """
+        splits = evaluation.table["split"].drop_duplicates()
+        trained = [
+            {"model_id": model_id, "split": split, "warning": sentence}
+            for model_id, stored in self.stored.items()
+            for sentence in stored.facts.get("trained_on", {}).get("warnings", ())
+            for split in splits
+        ]
+        shown = evaluation.warnings
+        return pd.DataFrame([*shown.to_dict("records"), *trained], columns=shown.columns)
+
+    def record(
+        self,
+        run: Run,
+        figures: pd.DataFrame,
+        stale: Mapping[str, StaleModel],
+        warnings: pd.DataFrame,
+    ) -> Written:
+        """Add the run's figures to the metrics table, unless it has them.
+
+        The figures of all rows of a split have the warnings on their model there.
+        """
+        warned: dict[tuple[str, Split], str] = {}
+        for w in warnings.astype(object).where(warnings.notna(), None).to_dict("records"):
+            at = w["model_id"], w["split"]
+            warned[at] = "; ".join(filter(None, [warned.get(at), w["warning"]]))
         facts, prints = self.masks.facts, self.table.fingerprints
         run_id = self._run_id(figures)
         made_of = facts.get("source"), facts.get("source_version"), self.masks.version
@@ -351,7 +379,8 @@ class EvaluationInput:
             value, *sure = (None if pd.isna(r[c]) else float(r[c]) for c in numbers)
             which = (self.versions[model_id], model_id, r["split"], at, prints.get(at))
             counts = (int(r["support"]), int(r["n_null"]), int(r["n_missing"]))
-            end = (*counts, r["status"], *sure, stale[model_id].rows)
+            warning = warned.get((model_id, r["split"])) if at == OVERALL else None
+            end = (*counts, r["status"], *sure, stale[model_id].rows, warning)
             rows.append((*about, *which, r["metric"], r["class"], value, *end))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)

@@ -40,6 +40,7 @@ def render(
     better: Callable[[str], str],
     sections: Sequence[Section] = (),
     level: float = 0.95,
+    warnings: Sequence[str] = (),
 ) -> str:
     """Return the page for one evaluation.
 
@@ -60,6 +61,8 @@ def render(
         What follows the figures.
     level
         The confidence level that marks figures.
+    warnings
+        What a reader should know before the figures, a sentence each.
 
     Examples
     --------
@@ -81,6 +84,7 @@ def render(
             split_name(split): _split_table(part, models, better, level) for split, part in splits
         },
         sections=sections,
+        warnings=warnings,
         text_of=cell,
         points=_points,
     )
