@@ -93,7 +93,7 @@ class Evaluation:
 
     @property
     def warnings(self) -> pd.DataFrame:
-        """What shows that models are of no use: ``model_id, split, warning``, empty if nothing does.
+        """What shows that models are of no use: ``model_id, split, warning``; empty if nothing.
 
         Such a model predicts one class only, or its ``roc_auc`` is below 0.5, on all rows of a
         split, 30 at least. What is predicted is known where a metric counts it: of up to three

@@ -228,9 +228,9 @@ class Project(Settings):
         ):
             wanted = f"{n} numbers, one of each class, none below 0 and not all 0"
             raise ValueError(f"classifier.class_weights is {weights}, and must be {wanted}")
-        if self.classifier.monitor is not None:
+        if (monitor := self.classifier.monitor) is not None:
             try:
-                monitored(self.classifier.monitor, None, training_metrics(n))
+                monitored(monitor, None, training_metrics(n, monitor))
             except EngineError as error:
                 raise ValueError(f"classifier: {error}") from None
         return self

@@ -227,7 +227,7 @@ class Recipe:
             list(self.slices),
             task_name=TASK,
             n_classes=len(project.classes),
-            scorer=Scorer(training_metrics(len(project.classes))),
+            scorer=Scorer(training_metrics(len(project.classes), settings.monitor)),
             row_weights=WEIGHT if settings.sample_weights else None,
             **settings.for_model,
         )
@@ -290,7 +290,7 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
             base.width,
             slices,
             n_classes=n_classes,
-            scorer=Scorer(training_metrics(n_classes)),
+            scorer=Scorer(training_metrics(n_classes, settings.monitor)),
             device="meta",
             **settings.for_model,
         )
@@ -406,7 +406,7 @@ def _warnings(
         project.classifier.model_id,
         results["golds"][TASK].numpy(),
         results["probs"][TASK].numpy(),
-        rows=f"of its {loader.dataset.split} rows",
+        rows=f"of the {loader.dataset.split} split",
         classes=project.classes,
         losses=[e.task_losses[TASK] for e in history if TASK in e.task_losses],
     )
