@@ -217,3 +217,9 @@ def test_bars_of_large_figures_are_of_the_largest():
     page = render("p", {}, large, ["m"], lambda _: "low")
     assert "width:100.0%" in page
     assert "width:25.0%" in page
+
+
+def test_warnings_are_a_line_each():
+    section = sections.warnings(["one is of no use", "another neither"])
+    assert section.title == "Read this first: models that learned nothing, or the wrong way round"
+    assert section.note == "one is of no use\nanother neither"
