@@ -15,13 +15,13 @@ MONITOR = "overall/log_loss"
 NARROWEST, WIDEST = 16, 128
 MOST_WEIGHTS = 2**22  # of all slices' transforms, each of width by width
 STEPS = 4_000  # that training may take, ...
-FEWEST_EPOCHS, MOST_EPOCHS = 3, 100  # ... in so many epochs
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 50  # ... in so many epochs
 PATIENCE, PATIENT_STEPS = 5, 150  # epochs, and steps, without a better one
 WORDS = {"kind": "bag_of_words"}  # the features of a text
 BASES = {"tabular": "tabular_mlp"}  # by the features' kind; "mlp" for all others
 LEARNING_RATES = {"adam": 0.001, "adamw": 0.001, "adamax": 0.002, "sgd": 0.01}
 _BATCH, _WIDTH = 64, 64  # of which these are
-HELD_OUT, FEWEST_HELD_OUT = 0.1, 100  # the share, and rows, that are held out of training rows
+HELD_OUT, FEWEST_HELD_OUT = 0.1, 50  # the share, and rows, that are held out of training rows
 FEWEST_ROWS = 20  # of fewer, none is held out
 
 
@@ -57,12 +57,12 @@ def learning_rate(optimizer: str, batch_size: int, width: int) -> float:
 
 
 def epochs(rows: int, batch_size: int) -> int:
-    """Return how many epochs are trained at most: those of 4,000 steps, but 3 to 100.
+    """Return how many epochs are trained at most: those of 4,000 steps, but 3 to 50.
 
     Examples
     --------
     >>> epochs(1_500, 64), epochs(30_000, 64), epochs(10**6, 64)
-    (100, 9, 3)
+    (50, 9, 3)
     """
     return min(max(ceil(STEPS / _steps(rows, batch_size)), FEWEST_EPOCHS), MOST_EPOCHS)
 
@@ -84,7 +84,7 @@ def held_out_share(rows: int) -> float:
     Examples
     --------
     >>> held_out_share(10_000), held_out_share(400), held_out_share(60), held_out_share(19)
-    (0.1, 0.25, 0.5, 0.0)
+    (0.1, 0.125, 0.5, 0.0)
     """
     if rows < FEWEST_ROWS:
         return 0.0

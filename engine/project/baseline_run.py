@@ -135,7 +135,7 @@ def facts_of(project: Project, source: Snapshot) -> dict[str, Any]:
         "source_version": source.version,
         READ: read_again(None, reading(source)),
         "settings": project.baseline.model_dump(mode="json"),
-        "c": GRID if project.baseline.c is None else project.baseline.c,
+        "c": list(GRID) if project.baseline.c is None else [project.baseline.c],
         "columns": [project.key, project.partition_by, project.text, project.label],
         "optional": [project.split, project.weight],
         "classes": list(project.classes),

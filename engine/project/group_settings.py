@@ -412,7 +412,7 @@ class Classifier(Settings):
         As ``SlicingClassifier`` has them.
     n_epochs, n_steps
         As ``Trainer`` has them; so are the next lines. By default as many epochs as 4,000 steps
-        are, 3 to 100 of them, and training stops early: see ``monitor``.
+        are, 3 to 50 of them, and training stops early: see ``monitor``.
     lr
         By default 0.001 for adam and adamw, 0.002 for adamax and 0.01 for sgd, times the square
         root of batch_size / width.
@@ -424,7 +424,7 @@ class Classifier(Settings):
         ``<slice>/<metric>`` whose best epoch is kept, and after how many worse ones to stop. Where
         neither n_epochs nor n_steps is set, by default overall/log_loss on the valid split, and as
         many epochs as 150 steps are, at least 5. Without a valid split a tenth of the training rows
-        is held out for it, by the hash of their keys: 100 rows where that is more, half at most.
+        is held out for it, by the hash of their keys: 50 rows where that is more, half at most.
     device, precision, threads, resume
         Where and how it is computed; whether a run that was killed goes on where it was.
     tensorboard

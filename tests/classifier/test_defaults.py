@@ -72,7 +72,7 @@ def test_what_is_set_is_obeyed():
     }  # fmt: skip
     assert defaults.chosen(dict(Classifier(**given)), 1_000, 2) == {}
     del given["n_epochs"]
-    assert defaults.chosen(dict(Classifier(**given)), 1_000, 2) == {"n_epochs": 100}
+    assert defaults.chosen(dict(Classifier(**given)), 1_000, 2) == {"n_epochs": 50}
     steps = {**given, "n_steps": 70, "monitor": None, "patience": None}
     assert defaults.chosen(dict(Classifier(**steps)), 1_000, 2) == {}
 

@@ -223,3 +223,10 @@ def test_warnings_are_a_line_each():
     section = sections.warnings(["one is of no use", "another neither"])
     assert section.title == "Read this first: models that learned nothing, or the wrong way round"
     assert section.note == "one is of no use\nanother neither"
+
+
+def test_a_page_has_its_warnings_before_its_figures():
+    page = render("p", {}, TWO, ["m"], lambda _: "high", warnings=["<m> is of no use"])
+    warning = "<p class='warning'><b>Warning:</b> &lt;m&gt; is of no use</p>"
+    assert page.index(warning) < page.index("<h2>Split")
+    assert "Warning:" not in render("p", {}, TWO, ["m"], lambda _: "high")
