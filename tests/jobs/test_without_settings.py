@@ -49,7 +49,7 @@ def test_a_table_without_a_text(bench, caplog):
     assert facts["settings"]["features"] == {
         "kind": "tabular", "numeric": ["age", "members"], "category": ["city"],
     }  # fmt: skip
-    assert facts["chosen"]["base"] == {"kind": "tabular_mlp", "width": 16}
+    assert facts["chosen"]["base"] == {"kind": "tabular_mlp", "width": 32}
     assert facts["chosen"]["monitor"] == "overall/log_loss"
     assert "of 200 training rows are held out to choose the epoch" in caplog.text
 
