@@ -68,18 +68,23 @@ def main(args: argparse.Namespace) -> None:
         print(progress.note)
     with run:
         run.reads(*data.snapshots)
-        written = data.record(run, evaluation.table, stale)
+        warnings = data.warnings(evaluation)
+        written = data.record(run, evaluation.table, stale, warnings)
+    sentences = warnings["warning"].drop_duplicates().tolist()
     splits = audit.splits_shown(project, evaluation)
     first = audit.findings(evaluation, splits[-1]) if splits else []
-    figures = [s for split in splits for s in audit.figures(evaluation, split, level)]
+    figures = [
+        *audit.warnings(sentences),
+        *(s for split in splits for s in audit.figures(evaluation, split, level)),
+    ]
     for section in (*first, *figures):
         cli.tell(section)
-    shown = []
+    around = list(first)
     for section in audit.around(data, evaluation, splits[-1]):
         cli.tell(section)
-        shown.append(section)
+        around.append(section)
     now, folders = dt.datetime.now(dt.UTC), cli.module_folders(args)
-    report = audit.report(data, evaluation, stale, [*first, *shown], figures, now, folders)
+    report = audit.report(data, evaluation, stale, around, figures, now, folders, sentences)
     print(f"wrote {Reports(project).write(report, now)}")
     data.write_states(progress)
     cli.tell_again(written, () if written.changed else data.unknown)

@@ -1,8 +1,9 @@
-"""Train the baseline: word counts and logistic regression, the model that slices are compared on.
+"""Train the baseline: logistic regression, the model that slices are compared on.
 
 Brings the source's train split to the driver, or a sample of it where it is larger than
-baseline.max_rows and baseline.budget_mb allow, and fits a scikit-learn pipeline. Writes the
-pipeline and a prediction table for all rows of the source, scored by Spark's executors.
+baseline.max_rows and baseline.budget_mb allow, and fits a scikit-learn model to the words of the
+text, or to columns where there is no text. Writes the model and a prediction table for all rows of
+the source, scored by Spark's executors.
 
   python -m jobs.train_baseline --project conf/spam.yaml
   python -m jobs.train_baseline --project conf/spam.yaml baseline.c=0.01
@@ -27,15 +28,19 @@ def main(args: argparse.Namespace) -> None:
     from engine.baseline import predictor, stored_facts
     from engine.metrics.predictions import check_key_names
     from engine.project.baseline_run import facts_of, fit
+    from engine.project.inputs import baseline_columns, with_inputs
     from engine.project.job_tables import Output, check_roles, check_source
     from engine.scoring import with_predictions
     from engine.storage import tables
 
     project = cli.project_of(args)
-    text, label = cli.needed(project, text=project.text, label=project.label)
+    (label,) = cli.needed(project, label=project.label)
     spark = cli.session(project, "train_baseline")
     source = cli.source(project, spark)
-    roles = {"key": project.join_columns, "text": [text], "label": [label]}
+    project = with_inputs(project, source.df.schema)
+    inputs = baseline_columns(project)
+    text = {} if project.baseline.columns else {inputs[0]: ["text"]}
+    roles = {"key": project.join_columns, "text" if text else "input": inputs, "label": [label]}
     check_roles(source, {**roles, "split": [project.split], "weight": [project.weight]})
     check_key_names(source.name, project.join_columns)
     model_id = project.baseline.model_id
@@ -57,19 +62,19 @@ def main(args: argparse.Namespace) -> None:
             print(run.writes(tables.unchanged(same)))
             return
         cli.tell_changes(str(place), output.stored_facts, facts)
-        check_source(project, source.df, source.name, {text: ["text"], label: ["label"]})
-        baseline = fit(project, source, text, label)
+        check_source(project, source.df, source.name, {**text, label: ["label"]})
+        baseline = fit(project, source, label)
         cli.log.info(f"scoring {source.name} on executors")
         predictions = with_predictions(
             source.df,
             keep=project.join_columns,
-            inputs=[text],
+            inputs=inputs,
             label=label,
             weight=project.weight,
             model_id=model_id,
             classes=project.classes,
             identity=f"{facts} {baseline.fitted}",  # the same facts may be of other rows
-            load=partial(predictor, baseline, text, len(project.classes)),
+            load=partial(predictor, baseline, len(project.classes)),
         )
         written = run.overwrite(
             predictions, place, facts=facts, partition_by=project.partition_by, unless=same

@@ -26,6 +26,7 @@ def main(args: argparse.Namespace) -> None:
     from engine.classifier.settings import feature_spec
     from engine.masks.layout import slices_of
     from engine.project import sample as samples
+    from engine.project.inputs import with_inputs
     from engine.project.job_tables import check_roles
     from engine.project.stale import stale_masks
     from engine.project.training import SAMPLE, check_setup, deciding_facts, facts_of, train
@@ -33,21 +34,20 @@ def main(args: argparse.Namespace) -> None:
 
     project = cli.project_of(args)
     (label,) = cli.needed(project, label=project.label)
-    inputs = feature_spec(project.classifier.features, project.text).columns
     spark = cli.session(project, "train_classifier")
     folder = project.file(f"models/{project.classifier.model_id}")
     run = cli.run_of(project, spark, "train_classifier", folder)
     masks = run.runs.read(project.place("masks"), "mask table")
     source = cli.source(project, spark)
+    project = with_inputs(project, source.df.schema)
+    inputs = feature_spec(project.classifier.features, project.text).columns
     check_roles(source, {"input": inputs, "label": [label], "group": [project.sample.group]})
-    samples.check_sample_names(source.name, [*project.join_columns, *inputs])
-    stale = stale_masks(project, masks, source)
+    slices, stale = slices_of(masks.df.schema), stale_masks(project, masks, source)
     if source.unknown:
         cli.log.warning("%s, so the masks may be of other rows: label again first", source.unknown)
-    slices, facts = slices_of(masks.df.schema), facts_of(project, masks, source, stale)
     check_setup(project.classifier, list(slices), len(project.classes))
     check_target(folder)
-    stored = stored_facts(folder)
+    stored, facts = stored_facts(folder), facts_of(project, masks, source, stale)
     same = deciding_facts(stored) == deciding_facts(facts) and not args.force
     unchanged = f"unchanged {folder}: checkpoint of {len(slices)} slices"
     if same and source.unknown is None:
@@ -65,8 +65,8 @@ def main(args: argparse.Namespace) -> None:
         facts[SAMPLE] = samples.sample_digest(sample)
         same_rows = stored.get(SAMPLE) == facts[SAMPLE]
         if same:
-            came = "the sample is the same" if same_rows else "the sample has other rows"
-            print(f"{source.unknown}: looked at again, and {came}")
+            came = "is the same" if same_rows else "has other rows"
+            print(f"{source.unknown}: looked at again, and the sample {came}")
         if same and same_rows:
             print(unchanged)
             return

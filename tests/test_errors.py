@@ -12,7 +12,7 @@ from pyspark.sql.types import LongType, StructField, StructType
 
 from engine import compile_slices, slicing_function, where
 from engine import errors as e
-from engine.classifier.features.tabular import unreadable_type
+from engine.arrow.numbers import unreadable_type
 from engine.classifier.network import no_row_weights
 from engine.classifier.rules import wrong_argument
 from engine.classifier.settings import trainer_setting, unusable_monitor, wrong_base, wrong_features

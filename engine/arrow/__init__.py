@@ -2,5 +2,6 @@
 
 May import: slicing and the ground floor; needs numpy, pandas and pyarrow alone.
 Start reading: `columns` (a table's columns as arrays), then `values` (an array's Python values).
-`collected` brings what crosses from Spark as structs into the form that a collected row has.
+`collected` brings what crosses from Spark as structs into the form that a collected row has,
+`numbers` columns into what models read.
 """

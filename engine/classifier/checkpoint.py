@@ -23,8 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from engine.arrow.rows import take_rows
 from engine.classifier.bases import build_base
-from engine.classifier.features.columns import take_rows
 from engine.classifier.features.kinds import FEATURES, Features
 from engine.classifier.features.text import BagOfWords
 from engine.classifier.model import SlicingClassifier

@@ -310,6 +310,17 @@ def default_metrics(n_classes: int) -> list[str]:
     return ["accuracy", "f1" if n_classes == 2 else "f1_macro"]  # noqa: PLR2004
 
 
+def training_metrics(n_classes: int, monitor: str | None) -> list[str]:
+    """Return the metrics of a training job's epochs: the usual ones, and log loss to monitor it.
+
+    >>> training_metrics(2, "overall/log_loss"), training_metrics(3, None)
+    (['accuracy', 'f1', 'log_loss'], ['accuracy', 'f1_macro'])
+    """
+    loss = "log_loss"
+    more = [loss] if monitor is not None and monitor.rpartition("/")[2] == loss else []
+    return [*default_metrics(n_classes), *more]
+
+
 def monitored(name: str, slices: Collection[str] | None, metrics: Sequence[str]) -> tuple[str, str]:
     """Return the slice and the metric that a monitor's name stands for.
 

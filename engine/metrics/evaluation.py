@@ -17,17 +17,18 @@ from engine.arrow.columns import Local
 from engine.errors import ArgumentError, MetricError, listed, near, no_such_mask
 from engine.hashing import KeyHash
 from engine.masks.pairs import Overlap
-from engine.masks.splits import AnySplit, by_split, check_split, in_split, split_name
+from engine.masks.splits import AnySplit, Split, by_split, check_split, in_split, split_name
 from engine.metrics.catalog import KINDS, OVERALL, MetricSpec, badness, better, parse_metric
 from engine.metrics.custom import CustomMetric
 from engine.metrics.explore.findings import Findings, candidate_slices, findings
-from engine.metrics.formulas.classification import FEW, check_shown, confusions
+from engine.metrics.formulas.classification import FEW, check_shown, class_rows, confusions
 from engine.metrics.formulas.probability import Calibration
 from engine.metrics.formulas.states import State
 from engine.metrics.inference.budget import within_budget
 from engine.metrics.inference.compare import compare, flips
 from engine.metrics.inference.figures import Problem, figures_and_problems
 from engine.metrics.inference.uncertainty import Confidence, needs_replicates, with_uncertainty
+from engine.metrics.inference.useless import Outcome, sentences
 from engine.metrics.local_tables import local_rows
 from engine.metrics.request import Selection, confidence_of, deprecated, request_of
 from engine.metrics.scan.form import EvaluationSpec, Scan
@@ -91,6 +92,34 @@ class Evaluation:
     def failures(self) -> pd.DataFrame:
         """The figures that metrics of your own failed to give, and what went wrong."""
         return pd.DataFrame(self._problems, columns=list(Problem._fields))
+
+    @property
+    def warnings(self) -> pd.DataFrame:
+        """What shows that models are of no use: ``model_id, split, warning``; empty if nothing.
+
+        Such a model predicts one class only, or its ``roc_auc`` is below 0.5, on all rows of a
+        split, 30 at least. What is predicted is known where a metric counts it: of up to three
+        classes any metric of classes, of more an average over classes.
+        """
+        shown = [
+            (model, split, sentence)
+            for (model, split), part in by_split(self._scan.parts)
+            for sentence in sentences(self._outcome(model, split, part.state.at(0)))
+        ]
+        return pd.DataFrame(shown, columns=["model_id", "split", "warning"])
+
+    def _outcome(self, model: str, split: Split, state: State) -> Outcome:
+        """Return what a model did on all rows of a split."""
+        of = self.overall
+        here = (of["model_id"] == model) & in_split(of["split"], split)
+        sure = here & (of["metric"] == "roc_auc") & of["status"].isin(["ok", "rough"])
+        auc = next(iter(of.loc[sure, "value"]), None)
+        counts = class_rows(state.rows, self.spec.labels)
+        labels, predicted = (
+            ([], []) if counts is None else (counts.actual.tolist(), counts.predicted.tolist())
+        )
+        where = f"of split {split_name(split)}"
+        return Outcome(model, where, self.spec.classes, labels, predicted, auc)
 
     @property
     def overlap(self) -> Overlap | None:
@@ -572,12 +601,15 @@ def evaluate(
 
         rows = spark_rows(masks, predictions, asks)
     with rows.running():
-        return measured(
+        evaluation = measured(
             rows, {model: asks.table(model) for model in rows.spec.models}, asks.key,
             confidence=certainty, n_replicates=n_replicates, cluster=cluster, seed=seed,
             allow_missing=allow_missing,
             functions=[m for m in asks.own if m.function is not None],
         )  # fmt: skip
+    for sentence in evaluation.warnings["warning"]:
+        log.warning("%s", sentence)
+    return evaluation
 
 
 def measured(

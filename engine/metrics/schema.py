@@ -8,7 +8,8 @@ SCHEMA = (
     "slice string, slice_fingerprint string, metric string, class string, value double, "
     "support long, n_null long, n_missing long, status string, ci_low double, ci_high double, "
     "p_value double, p_adjusted double, effect double, bound double, n_stale long, "
-    "effect_low double, effect_high double, n_decisive long"
+    "effect_low double, effect_high double, n_decisive long, "
+    "warning string"
 )
 COLUMNS = tuple(column.split()[0] for column in SCHEMA.split(", "))
 KEY = ("run_id", "model_id", "split", "slice", "metric", "class")

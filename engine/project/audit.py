@@ -66,6 +66,11 @@ def figures(evaluation: Evaluation, split: Split, level: float) -> Iterator[Sect
     yield sections.differences(part, split, level, better)
 
 
+def warnings(sentences: Sequence[str]) -> list[Section]:
+    """Return a section of warnings, if there are some."""
+    return [sections.warnings(sentences)] if sentences else []
+
+
 def around(data: EvaluationInput, evaluation: Evaluation, split: Split) -> Iterator[Section]:
     """Yield what is shown around the figures; rows are those of one split."""
     if causes := quarantine.causes(data.masks):

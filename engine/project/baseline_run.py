@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import sklearn
 from pyspark.sql import functions as F  # noqa: N812
 
@@ -17,8 +19,12 @@ from engine.masks.checks import no_rows, quoted
 from engine.masks.splits import ALL, is_split, split_sql
 from engine.metrics.classes import class_position
 from engine.metrics.formulas.outputs import UNKNOWN_CLASS
+from engine.metrics.inference.useless import outcome_of, sentences
+from engine.penalty import GRID
 from engine.project.group_settings import Baseline as BaselineSettings
+from engine.project.inputs import baseline_columns
 from engine.project.settings import Project
+from engine.sampling import LABEL
 from engine.sql import name_sql
 from engine.storage.lineage import READ, Snapshot, read_again, reading
 
@@ -26,8 +32,17 @@ _MB = 2**20
 _log = logging.getLogger(__name__)
 
 
-def fit(project: Project, source: Snapshot, text: str, label: str) -> Baseline:
+def fit(project: Project, source: Snapshot, label: str) -> Baseline:
     """Bring the train split to the driver, or a sample of it, and fit the baseline to it.
+
+    Parameters
+    ----------
+    project
+        The project, with its inputs: :func:`engine.project.inputs.with_inputs`.
+    source
+        The source.
+    label
+        The label column.
 
     Raises
     ------
@@ -35,26 +50,39 @@ def fit(project: Project, source: Snapshot, text: str, label: str) -> Baseline:
         If the split has no rows with a label.
         If a label is none of the classes.
     """
-    rows = _training_rows(project, source, text, label)
-    settings = project.baseline
-    return fit_baseline(
-        rows["text"],
-        rows["y"],
+    settings, columns = project.baseline, baseline_columns(project)
+    rows = _training_rows(project, source, columns, label)
+    inputs, y = rows.select(columns), rows.column(-1).to_numpy()
+    if settings.columns is None:
+        inputs = pd.Series(inputs.column(0).to_pylist(), dtype=object, name=project.text)
+    baseline = fit_baseline(
+        inputs,
+        y,
         ngram_range=settings.ngram_range,
         c=settings.c,
         solver=settings.solver,
         max_iter=settings.max_iter,
     )
+    if baseline.choice:
+        _log.info("baseline.c isn't set: %s", baseline.choice)
+    prob = baseline.by_position(inputs, len(project.classes))
+    for sentence in sentences(outcome_of(settings.model_id, y, prob, classes=project.classes)):
+        _log.warning("%s", sentence)
+    return baseline
 
 
-def _training_rows(project: Project, source: Snapshot, text: str, label: str) -> pd.DataFrame:
-    """Return the texts, and the positions of their classes as ``y``."""
+def _training_rows(
+    project: Project, source: Snapshot, columns: Sequence[str], label: str
+) -> pa.Table:
+    """Return what the baseline reads, and last the positions of classes."""
     split = project.train_split if project.split else ALL
     train = source.df.where(is_split(split_sql(project.split), [split]))
     train = train.where(quoted(label).isNotNull())
     kind = source.df.schema[label].dataType.simpleString()
     position = F.expr(class_position(name_sql(label), kind, project.classes))
-    unknown, letters = position == UNKNOWN_CLASS, F.octet_length(quoted(text).cast("string"))
+    unknown = position == UNKNOWN_CLASS
+    lengths = (F.octet_length(quoted(c).cast("string")) for c in columns)
+    letters = sum((F.coalesce(n, F.lit(0)) for n in lengths), F.lit(0))
     n_rows, n_letters, n_unknown = train.agg(
         F.count(F.lit(1)), F.sum(letters), F.count_if(unknown)
     ).collect()[0]
@@ -69,7 +97,7 @@ def _training_rows(project: Project, source: Snapshot, text: str, label: str) ->
     if share < 1:
         train = train.where(unit_interval_column(train, project.key, project.seed) < share)
     ordered = train.orderBy(*map(quoted, project.join_columns))
-    rows = ordered.select(quoted(text).alias("text"), position.alias("y")).toPandas()
+    rows: pa.Table = ordered.select(*map(quoted, columns), position.alias(LABEL)).toArrow()
     _log.info("fitting on %s rows%s", f"{len(rows):,}", note)
     return rows
 
@@ -95,7 +123,11 @@ def _share(settings: BaselineSettings, rows: int, letters: int) -> tuple[float, 
 
 
 def facts_of(project: Project, source: Snapshot) -> dict[str, Any]:
-    """Return everything that decides the baseline and its predictions."""
+    """Return everything that decides the baseline and its predictions.
+
+    What a rule chooses is decided by these facts too: the columns are among the settings, and C is
+    that of the same rows by the same grid.
+    """
     return {
         "engine_version": engine.__version__,
         "scikit_learn": sklearn.__version__,
@@ -103,6 +135,7 @@ def facts_of(project: Project, source: Snapshot) -> dict[str, Any]:
         "source_version": source.version,
         READ: read_again(None, reading(source)),
         "settings": project.baseline.model_dump(mode="json"),
+        "c": list(GRID) if project.baseline.c is None else [project.baseline.c],
         "columns": [project.key, project.partition_by, project.text, project.label],
         "optional": [project.split, project.weight],
         "classes": list(project.classes),

@@ -28,7 +28,7 @@ from engine.storage import tables
 from engine.storage.lineage import READ, Snapshot, Written, read_again, reading
 from engine.storage.runs import Runs
 
-_TRAINED_ON = ("masks", "mask_version", "source", "source_version")
+_TRAINED_ON = ("masks", "mask_version", "source", "source_version", "warnings")
 
 
 @dataclass(frozen=True)

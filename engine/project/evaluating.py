@@ -19,7 +19,7 @@ from engine.masks.checks import check_columns, quoted
 from engine.masks.coverage import coverage
 from engine.masks.reader import MaskTable, read_masks
 from engine.masks.splits import Split, is_split, split_sql
-from engine.metrics.catalog import KINDS, unknown_metric
+from engine.metrics.catalog import KINDS, OVERALL, unknown_metric
 from engine.metrics.custom import CustomMetric, custom_metrics
 from engine.metrics.evaluation import Evaluation, measured
 from engine.metrics.inference.budget import within_budget
@@ -334,8 +334,36 @@ class EvaluationInput:
         key, split = tuple(project.join_columns), project.split
         return Beside(self.masks.df, tuple(stored), key, split, tuple(splits))
 
-    def record(self, run: Run, figures: pd.DataFrame, stale: Mapping[str, StaleModel]) -> Written:
-        """Add the run's figures to the metrics table, unless it has them."""
+    def warnings(self, evaluation: Evaluation) -> pd.DataFrame:
+        """Return what shows that a model is of no use, by its figures, and what its training said.
+
+        As :attr:`Evaluation.warnings` has it; what training said is of all splits.
+        """
+        splits = evaluation.table["split"].drop_duplicates()
+        trained = [
+            {"model_id": model_id, "split": split, "warning": sentence}
+            for model_id, stored in self.stored.items()
+            for sentence in stored.facts.get("trained_on", {}).get("warnings", ())
+            for split in splits
+        ]
+        shown = evaluation.warnings
+        return pd.DataFrame([*shown.to_dict("records"), *trained], columns=shown.columns)
+
+    def record(
+        self,
+        run: Run,
+        figures: pd.DataFrame,
+        stale: Mapping[str, StaleModel],
+        warnings: pd.DataFrame,
+    ) -> Written:
+        """Add the run's figures to the metrics table, unless it has them.
+
+        The figures of all rows of a split have the warnings on their model there.
+        """
+        warned: dict[tuple[str, Split], str] = {}
+        for w in warnings.astype(object).where(warnings.notna(), None).to_dict("records"):
+            at = w["model_id"], w["split"]
+            warned[at] = "; ".join(filter(None, [warned.get(at), w["warning"]]))
         facts, prints = self.masks.facts, self.table.fingerprints
         run_id = self.run_id(figures)
         about: dict[str, Any] = {
@@ -355,6 +383,9 @@ class EvaluationInput:
             row["prediction_version"] = self.versions[r["model_id"]]
             row["slice_fingerprint"] = prints.get(r["slice"])
             row["n_stale"] = stale[r["model_id"]].rows
+            row["warning"] = None
+            if r["slice"] == OVERALL:
+                row["warning"] = warned.get((r["model_id"], r["split"]))
             rows.append(tuple(row[c] for c in COLUMNS))
         df = local_rows(self.rows.sparkSession, rows, SCHEMA)
         return run.upsert(df, self.project.place("metrics"), KEY)

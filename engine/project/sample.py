@@ -121,7 +121,10 @@ def draw_sample(
     ------
     TableError
         If the training split has no rows, or none with a label.
+    ColumnError
+        If a column has a name that the sample uses itself.
     """
+    check_sample_names(source.name, [*project.join_columns, *inputs])
     coverage = runs.find(project.place("coverage"))
     counts = slice_counts(project, masks, coverage.df if coverage else None, ids)
     split = project.training_splits[0]
@@ -164,8 +167,8 @@ def training_sample(
 ) -> dict[str, pa.Table]:
     """Draw the sample and bring it to the driver; a table each for ``train`` and ``valid``.
 
-    A table has the key, ``inputs``, a mask per slice (:func:`mask_column`), ``_label`` (class
-    position) and ``sample_p``; rows without a label are left out, since they teach nothing.
+    A table has the key, ``inputs``, the group, a mask per slice (:func:`mask_column`), ``_label``
+    (class position) and ``sample_p``; rows without a label are left out, for they teach nothing.
 
     Parameters
     ----------
@@ -188,6 +191,8 @@ def training_sample(
         If the sample would not fit.
     """
     wanted, key, on = project.sample, project.key, project.join_columns
+    group = [wanted.group] if wanted.group else []  # by which training may hold rows out
+    columns = map(quoted, dict.fromkeys([*on, *inputs, *group]))
     table, label = project.source.table, str(project.label)
     of_source, of_masks = _split_of(project, source), _split_of(project, masks)
     if wanted.group and project.split:
@@ -211,7 +216,7 @@ def training_sample(
     )
     sample = collect(
         drawn.select(*map(quoted, on), *slices, P, SPLIT),
-        source.select(*map(quoted, dict.fromkeys([*on, *inputs])), position).where(f"{LABEL} >= 0"),
+        source.select(*columns, position).where(f"{LABEL} >= 0"),
         on,
         most,
         wanted.budget_mb,

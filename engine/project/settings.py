@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from engine.classifier.settings import default_metrics, monitored
+from engine.classifier.settings import monitored, training_metrics
 from engine.errors import EngineError, near
 from engine.metrics.catalog import KINDS, MetricSpec, parse_metric
 from engine.metrics.classes import different
@@ -236,9 +236,9 @@ class Project(Settings):
         ):
             wanted = f"{n} numbers, one of each class, none below 0 and not all 0"
             raise ValueError(f"classifier.class_weights is {weights}, and must be {wanted}")
-        if self.classifier.monitor is not None:
+        if (monitor := self.classifier.monitor) is not None:
             try:
-                monitored(self.classifier.monitor, None, default_metrics(n))
+                monitored(monitor, None, training_metrics(n, monitor))
             except EngineError as error:
                 raise ValueError(f"classifier: {error}") from None
         return self

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import repeat
 from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,17 +23,21 @@ from pyarrow import feather
 from torch.utils.data import WeightedRandomSampler
 
 import engine
+from engine.arrow.rows import Rows, row_names
+from engine.classifier import defaults
 from engine.classifier.bases import build_base
 from engine.classifier.checkpoint import save
 from engine.classifier.data.dataset import DictDataLoader, DictDataset
 from engine.classifier.distributed import Trained, train_together
-from engine.classifier.features.columns import Rows, row_names
 from engine.classifier.features.kinds import Features, fit_features
 from engine.classifier.hardware import check_device
 from engine.classifier.model import SlicingClassifier
-from engine.classifier.monitor import first_better, slice_figures
-from engine.classifier.settings import TrainerConfig, monitored
+from engine.classifier.monitor import EpochLog, first_better, slice_figures
+from engine.classifier.settings import TrainerConfig, monitored, training_metrics
 from engine.classifier.train import Trainer, set_seed
+from engine.hashing import unit_interval
+from engine.metrics.inference.useless import outcome_of, sentences
+from engine.metrics.scorer import Scorer
 from engine.project.group_settings import Classifier
 from engine.project.sample import mask_column
 from engine.project.settings import Project
@@ -41,7 +46,8 @@ from engine.sampling import LABEL, P
 from engine.storage.digest import digest
 from engine.storage.lineage import READ, Snapshot, deciding, reading
 
-METRICS, SAMPLE = "metrics", "sample_digest"  # facts of a checkpoint that training adds
+# Facts of a checkpoint that training adds.
+METRICS, SAMPLE, CHOSEN, WARNINGS = "metrics", "sample_digest", "chosen", "warnings"
 TASK = "task"
 WEIGHT = "sample_weight"  # the field that holds 1/p, next to the model's input
 _SHOWN = 20  # slices in the table at the end; the log has all
@@ -70,6 +76,7 @@ def facts_of(project: Project, masks: Snapshot, source: Snapshot, stale: int) ->
         READ: [asdict(reading(source)), masks.facts.get(READ)],
         "n_stale": stale,
         "settings": project.classifier.model_dump(mode="json"),
+        "rules": defaults.VERSION,
         "sample": project.sample.model_dump(mode="json"),
         "columns": [project.key, project.text, project.label, project.split],
         "splits": project.training_splits,
@@ -80,7 +87,57 @@ def facts_of(project: Project, masks: Snapshot, source: Snapshot, stale: int) ->
 
 def deciding_facts(facts: Mapping[str, Any]) -> Any:
     """Return the facts that decide the weights, without those that training adds."""
-    return deciding({k: v for k, v in facts.items() if k not in (METRICS, SAMPLE)})
+    added = (METRICS, SAMPLE, CHOSEN, WARNINGS)
+    return deciding({k: v for k, v in facts.items() if k not in added})
+
+
+def with_valid(project: Project, sample: Mapping[str, Rows]) -> dict[str, Rows]:
+    """Return a sample with ``valid`` rows where an epoch is chosen on them, and it has none.
+
+    Training rows are held out then by the hash of their key, or group:
+    :func:`engine.classifier.defaults.held_out_share` of them.
+    """
+    settings, train = project.classifier, sample["train"]
+    chosen = defaults.stops_early(dict(settings)) and settings.monitor is None
+    if _rows_in(sample, "valid") or not chosen:
+        return dict(sample)
+    keys = zip(*(train.column(c).to_pylist() for c in project.key), strict=True)
+    group = project.sample.group
+    groups = train.column(group).to_pylist() if group else repeat(None, train.num_rows)
+    units = [k if of is None else of for k, of in zip(keys, groups, strict=True)]
+    # By another seed than the sample's, which has drawn these rows by the hash of their keys.
+    out = unit_interval(units, project.seed + 1) < defaults.held_out_share(len(units))
+    if out.all() or not out.any():
+        return dict(sample)
+    _log.info(
+        "there is no valid split: %s of %s training rows are held out to choose the epoch",
+        f"{int(out.sum()):,}",
+        f"{len(units):,}",
+    )
+    return {"train": train.filter(pa.array(~out)), "valid": train.filter(pa.array(out))}
+
+
+def by_rule(project: Project, sample: Mapping[str, Rows], slices: int) -> dict[str, Any]:
+    """Return the classifier's settings that the project leaves out, as rules choose them.
+
+    Parameters
+    ----------
+    project
+        The project, with its inputs.
+    sample
+        What :func:`with_valid` returned.
+    slices
+        How many slices get heads.
+    """
+    settings = dict(project.classifier)
+    values = defaults.chosen(settings, _rows_in(sample, "train"), slices)
+    if _rows_in(sample, "valid") or settings["monitor"] is not None:
+        return values
+    return {k: v for k, v in values.items() if k not in ("monitor", "patience")}  # too few rows
+
+
+def _rows_in(sample: Mapping[str, Rows], split: str) -> int:
+    return int(sample[split].num_rows) if split in sample else 0
 
 
 def mask_array(table: Rows, columns: Mapping[str, str]) -> np.recarray[Any, Any]:
@@ -141,7 +198,7 @@ class Recipe:
     Parameters
     ----------
     project
-        The project.
+        The project, of whose classifier all is chosen.
     slices
         The slices, in the order of the model's heads.
     files
@@ -162,14 +219,15 @@ class Recipe:
         """
         project, settings = self.project, self.project.classifier
         set_seed(settings.seed)  # weights are drawn from here on; the trainer seeds shuffles
-        features = fit_features(settings.features, sample["train"], project.text, project.key)
-        base = build_base(settings.base, features.width)
+        features = fit_features(settings.features or {}, sample["train"], project.text, project.key)
+        base = build_base(settings.base or {}, features.width)
         model = SlicingClassifier(
             base.module,
             base.width,
             list(self.slices),
             task_name=TASK,
             n_classes=len(project.classes),
+            scorer=Scorer(training_metrics(len(project.classes), settings.monitor)),
             row_weights=WEIGHT if settings.sample_weights else None,
             **settings.for_model,
         )
@@ -220,16 +278,19 @@ def check_setup(settings: Classifier, slices: Sequence[str], n_classes: int) -> 
 
     Examples
     --------
-    >>> check_setup(Classifier(monitor="short/f1"), ["short", "link"], 2)
+    >>> settings = Classifier(monitor="short/f1", features={"kind": "tfidf"})
+    >>> check_setup(settings, ["short", "link"], 2)
     """
+    settings = settings.model_copy(update=defaults.chosen(dict(settings), 1, len(slices)))
     config = TrainerConfig(**settings.for_trainer)
     with torch.device("meta"):
-        base = build_base(settings.base, 1)
+        base = build_base(settings.base or {}, 1)
         model = SlicingClassifier(
             base.module,
             base.width,
             slices,
             n_classes=n_classes,
+            scorer=Scorer(training_metrics(n_classes, settings.monitor)),
             device="meta",
             **settings.for_model,
         )
@@ -266,7 +327,12 @@ def train(
         Each epoch's losses and speed, the slices on the valid rows by the epoch whose weights the
         model has; and a sentence on each file.
     """
-    start, settings = time.monotonic(), project.classifier
+    start, sample = time.monotonic(), with_valid(project, sample)
+    chosen = by_rule(project, sample, len(slices))
+    settings = project.classifier.model_copy(update=chosen)
+    project = project.model_copy(update={"classifier": settings})
+    if chosen:
+        _log.info("chosen by rule: %s", ", ".join(f"{k} {v}" for k, v in chosen.items()))
     log, states = project.file("training_log.jsonl"), folder.with_name(f"{folder.name}.state")
     log.parent.mkdir(parents=True, exist_ok=True)
     # Resumed by the same run only.
@@ -292,14 +358,22 @@ def train(
         trained.into(model)
     history, counts = trained.history, trained.slices
     epoch = history[(trained.best_epoch or len(history)) - 1]
+    warnings = _warnings(project, model, loaders, history)
+    for sentence in warnings:
+        _log.warning("%s", sentence)
     save(
         folder,
         model,
         features=features,
-        base=settings.base,
+        base=settings.base or {},
         classes=project.classes,
         slices=slices,
-        facts={**facts, METRICS: {k: None if isnan(v) else v for k, v in epoch.metrics.items()}},
+        facts={
+            **facts,
+            METRICS: {k: None if isnan(v) else v for k, v in epoch.metrics.items()},
+            CHOSEN: chosen,
+            **({WARNINGS: warnings} if warnings else {}),
+        },
     )
     shutil.rmtree(state, ignore_errors=True)
     with suppress(OSError):  # another run's state is there
@@ -317,6 +391,26 @@ def train(
         f"wrote {folder}: {len(slices)} slices, {n:,} parameters, in {seconds:.1f} s",
         f"wrote {log}: {len(history)} epochs",
     ]
+
+
+def _warnings(
+    project: Project,
+    model: SlicingClassifier,
+    loaders: Sequence[DictDataLoader],
+    history: Sequence[EpochLog],
+) -> list[str]:
+    """Say what shows on the valid rows, or else on the training rows, that a model is of no use."""
+    loader = loaders[-1]
+    results = model.predict(loader)
+    outcome = outcome_of(
+        project.classifier.model_id,
+        results["golds"][TASK].numpy(),
+        results["probs"][TASK].numpy(),
+        rows=f"of the {loader.dataset.split} split",
+        classes=project.classes,
+        losses=[e.task_losses[TASK] for e in history if TASK in e.task_losses],
+    )
+    return sentences(outcome)
 
 
 def _train_in_processes(n: int, recipe: Recipe, sample: Mapping[str, pa.Table]) -> Trained:

@@ -385,6 +385,12 @@ def quarantine(causes: Mapping[str, str]) -> Section:
     return Section("Slices in quarantine", ["slice", "why"], rows, note)
 
 
+def warnings(sentences: Sequence[str]) -> Section:
+    """Arrange what shows that models are of no use, a line each."""
+    title = "Read this first: models that learned nothing, or the wrong way round"
+    return Section(title, note="\n".join(sentences))
+
+
 def overlap(near: pd.DataFrame, rows: int, uncovered: int, at_least: float) -> Section:
     """Arrange slices that are nearly the same, and tell how many rows no slice has."""
     note = f"{uncovered:,} of {rows:,} rows ({uncovered / max(rows, 1):.1%}) are in no slice."

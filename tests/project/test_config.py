@@ -62,7 +62,8 @@ def test_defaults(load):
     assert str(project.place("masks")) == "./out/masks"
     assert project.file("report.html") == Path("./out/report.html")
     assert str(project.prediction_table("baseline")) == "./out/predictions_baseline"
-    assert (project.baseline.c, project.baseline.solver) == (0.001, "liblinear")
+    assert (project.baseline.c, project.baseline.solver) == (None, "lbfgs")
+    assert (project.classifier.lr, project.classifier.n_epochs) == (None, None)
 
 
 def test_what_a_report_holds(load, refused):
@@ -208,7 +209,8 @@ WRONG = {
     "classifier: {class_weights: [1]}":
         "classifier.class_weights is [1.0], and must be 2 numbers, one of each class, none below 0 "
         "and not all 0",
-    "classifier: {patience: 2}": "classifier: patience is 2, and needs a monitor",
+    "classifier: {patience: 2, n_epochs: 5}": "classifier: patience is 2, and needs a monitor",
+    "baseline: {columns: []}": "baseline.columns: must have 1 or more entries, found []",
     "classifier: {monitor: f1}":
         "classifier: monitor 'f1' can't be computed: there is no slice ''; known: overall; it is "
         "'<slice>/<metric>' or 'overall/<metric>' on the valid split",

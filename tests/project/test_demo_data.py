@@ -27,6 +27,8 @@ EXPECTED = (
     "CONTENT and CLASS"
 )
 
+TUTORIAL = {"c": 0.001, "solver": "liblinear"}  # with which the slice is weak
+
 SLICES = {
     "short_link": lambda text: re.search(r"\w+\.ly", text) is not None,
     "keyword_subscribe": lambda text: "subscribe" in text.lower(),
@@ -54,7 +56,7 @@ def member(test, name):
 
 
 def figures(train, test, mask, **settings):
-    baseline = fit_baseline(train["text"], train["label"], **settings)
+    baseline = fit_baseline(train["text"], train["label"], **{**TUTORIAL, **settings})
     pred = baseline.predict_proba(test["text"]).argmax(axis=1)[mask]
     gold = test["label"].to_numpy()[mask]
     return accuracy_score(gold, pred), f1_score(gold, pred)

@@ -187,3 +187,9 @@ def test_lines_of_equal_values_and_of_none():
 def test_cells():
     given = [np.int64(1957), np.float64(0.5), pd.NaT, True, [0.25, 0.75], "a"]
     assert [cell(v) for v in given] == ["1,957", "0.5000", "-", "True", "0.2500 0.7500", "a"]
+
+
+def test_warnings_are_a_line_each():
+    section = sections.warnings(["one is of no use", "another neither"])
+    assert section.title == "Read this first: models that learned nothing, or the wrong way round"
+    assert section.note == "one is of no use\nanother neither"

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, TypeAlias, cast
 
-from engine.classifier.features.columns import Rows
+from engine.arrow.rows import Rows
 from engine.classifier.features.tabular import Tabular
 from engine.classifier.features.text import BagOfWords, TfIdf
 from engine.classifier.settings import FeatureSpec, feature_spec

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self, cast
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from engine.classifier.features.columns import Rows, column_of, row_names
+from engine.arrow.numbers import MOST_LEVELS, ColumnNumbers
+from engine.arrow.rows import Rows
 from engine.classifier.settings import TabularSpec
-from engine.errors import ColumnError, not_finite
-
-_EXAMPLES = 3
 
 
-@dataclass(frozen=True)
-class Number:
-    """A numeric column's mean and standard deviation in training."""
-
-    name: str
-    mean: float
-    std: float
-
-
-@dataclass(frozen=True)
-class Category:
-    """A category column's levels in training, the most frequent first."""
-
-    name: str
-    levels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Tabular:
+class Tabular(ColumnNumbers):
     """Numeric columns standardised, category columns one-hot.
 
     A numeric column gives (x - mean) / std, 0 where it is null, and whether it is null. A category
@@ -53,15 +29,12 @@ class Tabular:
 
     Examples
     --------
+    >>> import pyarrow as pa
     >>> people = pa.table({"age": [20, 40, None], "city": ["Oslo", None, "Oslo"]})
     >>> table = Tabular.fit(people, numeric=["age"], category=["city"])
     >>> table.transform(pa.table({"age": [40, None], "city": ["Rome", "Oslo"]})).tolist()
     [[1.0, 0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0, 0.0]]
     """
-
-    numbers: tuple[Number, ...]
-    categories: tuple[Category, ...]
-    key: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -69,51 +42,21 @@ class Tabular:
         rows: Rows,
         numeric: Sequence[str] = (),
         category: Sequence[str] = (),
-        max_levels: int = 100,
+        max_levels: int = MOST_LEVELS,
         key: Sequence[str] = (),
     ) -> Self:
-        """Take means, deviations and levels from rows.
-
-        Parameters
-        ----------
-        rows
-            A table with these columns.
-        numeric
-            Columns of numbers or booleans.
-        category
-            Columns of texts, whole numbers, booleans or dates.
-        max_levels
-            Keep this many of a category's levels, the most frequent ones; the rest is "other".
-        key
-            As the class has it.
+        """Take means, deviations and levels from rows, as :meth:`ColumnNumbers.fit` does.
 
         Raises
         ------
         SettingError
-            When no column is named.
+            When no column is named, or a setting's value can't be.
         ColumnError, DatasetError
             When a column is not there, is of another type, or holds NaN or infinity.
         """
         spec = TabularSpec(numeric, category, max_levels, key)
         spec.check_columns()
-        empty = cls((), (), tuple(spec.key))
-        numbers = [(name, empty._number(rows, name)) for name in spec.numeric]
-        categories = [(name, _level_texts(rows, name)) for name in spec.category]
-        return cls(
-            tuple(_measured(name, values) for name, values in numbers),
-            tuple(Category(name, _most_frequent(texts, max_levels)) for name, texts in categories),
-            empty.key,
-        )
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it reads."""
-        return (*(n.name for n in self.numbers), *(c.name for c in self.categories))
-
-    @property
-    def width(self) -> int:
-        """How many features there are."""
-        return 2 * len(self.numbers) + sum(len(c.levels) + 2 for c in self.categories)
+        return super().fit(rows, spec.numeric, spec.category, spec.max_levels, spec.key)
 
     def transform(self, rows: Rows) -> Tensor:
         """Turn n rows into float32 [n, width].
@@ -123,81 +66,11 @@ class Tabular:
         ColumnError, DatasetError
             When a column is not there, is of another type, or holds NaN or infinity.
         """
-        parts = [np.empty((len(rows), 0))]  # each [n, features of a column]
-        for number in self.numbers:
-            values = self._number(rows, number.name)  # [n]
-            null = np.isnan(values)
-            standard = np.where(null, 0.0, (values - number.mean) / number.std)
-            parts.append(np.column_stack([standard, null]))
-        for category in self.categories:
-            texts = _level_texts(rows, category.name)
-            level = pc.index_in(texts, pa.array(category.levels, pa.string()))
-            other, null = len(category.levels), len(category.levels) + 1
-            level = np.where(texts.is_null(), null, level.fill_null(other).to_numpy())  # [n]
-            parts.append(np.eye(null + 1)[level])
+        one_hot = (
+            np.eye(len(category.levels) + 2)[level]
+            for category, level in zip(self.categories, self.levels(rows), strict=True)
+        )
+        parts = [np.empty((len(rows), 0)), *self.numeric(rows), *one_hot]
         return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
     field = transform  # few of its numbers are zero
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the settings as JSON has them."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, spec: Mapping[str, Any]) -> Self:
-        """Build it from what ``to_json`` gave."""
-        return cls(
-            tuple(Number(**number) for number in spec["numbers"]),
-            tuple(Category(c["name"], tuple(c["levels"])) for c in spec["categories"]),
-            tuple(spec["key"]),
-        )
-
-    def _number(self, rows: Rows, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Give a column as float64 [n], NaN for null and for nothing else."""
-        column = column_of(rows, name)
-        if not _is_number(column.type):
-            raise unreadable_type(name, str(column.type), "numeric", "a number or boolean")
-        whole = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-        values = whole.cast(pa.float64(), safe=False)
-        numbers = cast(
-            "np.ndarray[Any, np.dtype[np.float64]]", values.to_numpy(zero_copy_only=False)
-        )
-        bad = ~np.isfinite(numbers) & ~values.is_null().to_numpy(zero_copy_only=False)
-        if bad.any():
-            first = np.flatnonzero(bad)[:_EXAMPLES].tolist()
-            raise not_finite(name, int(bad.sum()), row_names(rows, self.key, first))
-        return numbers
-
-
-def unreadable_type(column: str, type_: str, kind: str, wanted: str) -> ColumnError:
-    """Return the error of a column whose type its kind of feature can't read."""
-    return ColumnError(
-        f"{kind} feature {column!r} is of type {type_}, and must be {wanted}: cast it in the "
-        "source, or leave it out"
-    )
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
-    return any(test(kind) for test in (*tests, pa.types.is_null))
-
-
-def _level_texts(rows: Rows, name: str) -> pa.Array:
-    column = column_of(rows, name)
-    if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
-        wanted = "a text, whole number, boolean or date"
-        raise unreadable_type(name, str(column.type), "category", wanted)
-    return column.cast(pa.string())
-
-
-def _measured(name: str, values: np.ndarray[Any, np.dtype[np.float64]]) -> Number:
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Number(name, 0.0, 1.0)
-    return Number(name, float(values.mean()), float(values.std()) or 1.0)
-
-
-def _most_frequent(texts: pa.Array, most: int) -> tuple[str, ...]:
-    counts = Counter(text for text in texts.to_pylist() if text is not None)
-    # Names decide among equally frequent levels, so that the order of rows doesn't matter.
-    return tuple(sorted(counts, key=lambda level: (-counts[level], level))[:most])

@@ -18,8 +18,8 @@ from scipy.sparse import coo_matrix
 from sklearn.feature_extraction.text import CountVectorizer
 from torch import Tensor
 
+from engine.arrow.rows import Rows, column_of
 from engine.classifier.data.dataset import SparseRows
-from engine.classifier.features.columns import Rows, column_of
 from engine.classifier.settings import TOKEN, BagOfWordsSpec
 from engine.errors import DatasetError, missing_column
 from engine.plain import plain

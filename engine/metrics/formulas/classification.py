@@ -293,6 +293,24 @@ def weighs_classes(metric: MetricSpec) -> bool:
     return metric.name in _OF_CLASSES
 
 
+def class_rows(rows: Mapping[str, np.ndarray], classes: Classes) -> Margins | None:
+    """Return each class's rows ``[..., C]`` of a state; None where no metric's state has them.
+
+    Examples
+    --------
+    >>> margins_of = class_rows({"confusion": np.array([3, 1, 0, 2])}, Classes((0, 1), 1))
+    >>> margins_of.actual.tolist(), margins_of.predicted.tolist()
+    ([4, 2], [3, 3])
+    """
+    if "confusion" in rows:
+        return margins(_matrices(rows["confusion"]))
+    names = [f"confusion {part}" for part in _PARTS]
+    if not all(name in rows for name in names):
+        return None
+    right, missed, false = (rows[name] for name in names)
+    return Margins(right, right + missed, right + false)
+
+
 class Confusion(Family):
     """Metrics of a confusion: by the prediction, or by a threshold."""
 
