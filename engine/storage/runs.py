@@ -195,8 +195,8 @@ class Runs:
         if tables.exists(self.spark, self.place):
             return self
         with suppress(MeanwhileError):  # somebody else made it
-            made = first(self.spark, self._records([], 0))
-            return replace(self, version=int(made.version))
+            done = first(self.spark, self._records([], 0))
+            return replace(self, version=int(done.version))
         return self
 
     def add(self, *events: Event) -> Runs | None:

@@ -34,7 +34,7 @@ def evaluated(monkeypatch):
         return gating.gate_input(
             SimpleNamespace(
                 project=project, runs=SimpleNamespace(find=lambda _: stored), unknown=unknown,
-                run_id="of now", masks=table, versions={"m": "2"},
+                run_id=lambda: "of now", masks=table, versions={"m": "2"},
                 stored={"m": SimpleNamespace(name="out/given")},
             )
         )  # fmt: skip

@@ -38,7 +38,7 @@ def test_single_rows_are_left_out_or_their_keys_alone_are_shown():
     none = shared(Sharing(rows="none", texts=["text"]))
     assert [s.title for s in none] == ["Flips", "Near", "Quarantine"]
     keys = shared(Sharing(rows="keys", texts=["text"]))
-    assert (keys[0].columns, keys[0].rows) == (["id", "loss"], [[1, 0.5]])
+    assert (keys[0].columns, keys[0].rows) == (["id", "loss"], [["1", 0.5]])
     for sections in (none, keys):  # what went wrong may quote a row
         assert sections[-1].columns == ["slice"]
         assert sections[-1].note == "Null. What they did isn't told, for it may quote rows."
