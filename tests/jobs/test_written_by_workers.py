@@ -34,12 +34,8 @@ def nights(bench, layout):
                 "tier": "arrow", "on_error": "null", "max_error_rate": 1.0,
                 "slices": [{"name": "both", "where": "even & edited"}]}  # fmt: skip
     project, states = bench.project(**settings), []
-    for edit, limit, more in (
-        ("> 6", 1, []),
-        ("> 7", 1, []),
-        ("> 7", 1, ROWS[300:]),
-        ("< 6", 2, []),
-    ):
+    later = (("> 7", 1, []), ("> 7", 1, ROWS[300:]), ("< 6", 2, []))
+    for edit, limit, more in (("> 6", 1, []), *later):
         Path(bench.folder, module).write_text(
             "from engine import slicing_function\n" + SLICES.format(edit=edit, limit=limit)
         )
@@ -52,16 +48,9 @@ def nights(bench, layout):
         counted = coverage.drop("mask_version", "run_ts", "mask_identity", "source_table")
         faults = [r.faults for r in bench.spark.read.format("delta").load(bench.place("runs"))
                   .where("state = 'accepted'").orderBy("ended").collect()]  # fmt: skip
-        marks = [f.metadata for f in df.schema]
-        states.append(
-            (
-                df.orderBy("id").collect(),
-                df.dtypes,
-                marks,
-                sorted(map(str, counted.collect())),
-                faults,
-            )
-        )
+        columns = [(f.name, f.dataType, f.metadata) for f in df.schema]
+        counts = sorted(map(str, counted.collect()))
+        states.append((df.orderBy("id").collect(), columns, counts, faults))
     return states, {p.name[:5] for p in Path(bench.place("masks")).glob("*.parquet")}
 
 
