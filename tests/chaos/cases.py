@@ -16,6 +16,14 @@ SLICES = [
     {"name": "link", "where": "text LIKE '%http%'"},
 ]
 MORE = [*SLICES, {"name": "shout", "where": "upper(text) = text"}]
+_HEAD = "from engine import slicing_function\n\n\n"
+MODULES = {
+    "tolerant": "@slicing_function()\ndef whole(x):\n    return int(x.text.split()[-1]) > 3\n",
+    "python": "@slicing_function()\ndef few(x):\n    return len(x.text) < 5\n\n\n"
+    "@slicing_function()\ndef odd(x):\n    return x.id % 2 == 1\n",
+    "python-edited": "@slicing_function()\ndef few(x):\n    return len(x.text) < 6\n\n\n"
+    "@slicing_function()\ndef odd(x):\n    return x.id % 2 == 1\n",
+}
 WORDS = ("buy", "http://x.y", "HELLO", "nice", "song", "free", "money", "love", "WIN")
 
 
@@ -60,6 +68,9 @@ CASES = (
     Case("score", (_LABEL, _TRAIN), "score_table"),
     Case("stream", (), "label_slices", "streamed", ("--stream", "once")),
     Case("appended", (), "label_slices", "grown", start=EARLY),
+    Case("appended-edited", (), "label_slices", "grown-edited", start=EARLY),
+    Case("by-workers", (), "label_slices", "python"),
+    Case("by-workers-edit", (("label_slices", "python"),), "label_slices", "python-edited"),
     Case("appended-evaluated", (("label_slices", "grown"),), "evaluate_slices", "grown",
          start=EARLY),
 )  # fmt: skip
@@ -74,11 +85,8 @@ def write_source(folder: Path, spark: SparkSession) -> None:
             f"{i},{text},{int(i % 9 in (0, 1, 5, 6))},{'valid' if i % 4 == 0 else 'train'}"
         )
     (folder / "rows.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (folder / "tolerant.py").write_text(
-        "from engine import slicing_function\n\n\n"
-        "@slicing_function()\ndef whole(x):\n    return int(x.text.split()[-1]) > 3\n",
-        encoding="utf-8",
-    )
+    for name, text in MODULES.items():
+        (folder / f"{name}.py").write_text(_HEAD + text, encoding="utf-8")
     if not (folder / f"{EARLY}.done").exists():
         _grow(folder, spark, range(40))
         for job in ("label_slices", "evaluate_slices"):
@@ -96,7 +104,7 @@ def _grow(folder: Path, spark: SparkSession, ids: range) -> None:
 
 def project_file(folder: Path, root: Path, settings: str) -> Path:
     """Write a project file for a trial; return its path."""
-    edited = settings == "edited"
+    edited = settings in ("edited", "grown-edited")
     project = {
         "name": "chaos", "root": str(root), "key": "id", "text": "text", "label": "y",
         "split": "split", "source": {"table": str(folder / "rows.csv")}, "verify": 0,
@@ -111,9 +119,11 @@ def project_file(folder: Path, root: Path, settings: str) -> Path:
     if settings == "tolerant":
         project |= {"sf_modules": [str(folder / "tolerant.py")], "on_error": "null",
                     "max_error_rate": 1.0}  # fmt: skip
-    if settings in ("grown", "streamed"):
+    if settings.startswith("python"):
+        project |= {"sf_modules": [str(folder / f"{settings}.py")], "slices": [], "tier": "arrow"}
+    if settings in ("grown", "grown-edited", "streamed", "python", "python-edited"):
         project["source"] = {"table": str(folder / "growing")}
-    if settings == "grown":
+    if settings.startswith("grown"):
         predictions = {"table": str(folder / "growing"), "columns": {"label": "y"}}
         project["predictions"] = {"m": predictions}
     file = root.parent / f"{root.name}.{settings}.yaml"

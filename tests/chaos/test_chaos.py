@@ -11,7 +11,7 @@ CASES = {case.name: case for case in EVERY}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["label-edit", "appended-evaluated"])
+@pytest.mark.parametrize("name", ["by-workers-edit", "appended-evaluated"])
 def test_calls_that_fail(spark, tmp_path, name):
     chaos = Chaos(tmp_path, spark)  # most of the time goes into what is compared with
     trials = chaos.trials("exceptions", [CASES[name]], 0, 0)
