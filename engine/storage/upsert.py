@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -108,7 +109,7 @@ def _upserted(
 ) -> Written:
     spark = df.sparkSession
     stored = news.stored if news else tables.find(spark, place)
-    rows = Records(place, df.toArrow(), df.schema, -1, (_WRITER, 0), run)
+    rows = Records(place, _table_of(df), df.schema, -1, (_WRITER, 0), run)
     if stored is None:
         return first(spark, rows)
     missing, differ = (news or news_of(df, stored, on, compare))[1:]
@@ -124,6 +125,16 @@ def _upserted(
     if written is None:
         raise MeanwhileError(str(place), new=False)
     return written
+
+
+def _table_of(df: DataFrame) -> pa.Table:
+    """Return the driver's own rows; as Arrow's, Spark would run a job for them."""
+    return local_table([tuple(map(_with_zone, row)) for row in df.collect()], df.schema)
+
+
+def _with_zone(value: Any) -> Any:
+    """Return a value with the zone that a time of Spark's rows is in: the machine's."""
+    return value.astimezone() if isinstance(value, dt.datetime) else value
 
 
 def _updated(
