@@ -23,7 +23,7 @@ HEAVY = {
     "numpy", "pandas", "py4j", "pyarrow", "pydantic", "pyspark", "rich", "sklearn", "sqlglot",
     "torch", "yaml",
 }  # fmt: skip
-JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if p.stem != "__init__")
+JOBS = sorted(p.stem for p in (ROOT / "jobs").glob("*.py") if not p.stem.startswith("__"))
 
 
 @pytest.fixture(autouse=True)

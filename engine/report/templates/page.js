@@ -122,7 +122,7 @@
       `${better ? "worst first" : "farthest from all rows first"}` +
       `${better ? `; ${better} values are better` : ""}. Bars are ` +
       `${Math.round(data.level * 100)}% intervals, dashed lines the figures of all rows, hollow ` +
-      "marks rest on too few rows to be tested." +
+      "marks rest on few rows." +
       (every.length > with_.length
         ? ` ${plural(every.length - with_.length, "slice")} without a figure left out.` : "");
     const line = (i) => {
