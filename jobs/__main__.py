@@ -92,7 +92,19 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMANDS = {"init": _init, "run": _run}
+def _doctor(arguments: Sequence[str]) -> int:
+    """Say what this machine lacks for a run, each with its fix."""
+    takes = argparse.ArgumentParser(prog="slice-engine doctor", description=_doctor.__doc__)
+    takes.add_argument("--root", metavar="FOLDER", help="where a project's tables go")
+    args = takes.parse_args(arguments)
+    from engine.project.doctor import examined
+
+    findings = examined(args.root)
+    print(*findings, sep="\n")
+    return 2 if any(f.fix and f.needed for f in findings) else 0
+
+
+COMMANDS = {"init": _init, "run": _run, "doctor": _doctor}
 
 if __name__ == "__main__":
     sys.exit(main())
