@@ -352,7 +352,7 @@ def _bins(column: pd.Series, name: str) -> list[dict[str, str]]:
     """Return slices of a column of numbers: bins of about as many rows, and rows without one."""
     shares, least = np.arange(1, _BINS) / _BINS, _plain(column.min())
     quantiles = column.dropna().quantile(shares, interpolation="lower")
-    edges = sorted({_plain(e) for e in quantiles} - {least})
+    edges = sorted(edge for edge in {_short(_plain(e)) for e in quantiles} if edge > least)
     quoted = f"`{name}`"
     if not edges:  # most rows have one value
         return [
@@ -374,9 +374,28 @@ def _bins(column: pd.Series, name: str) -> list[dict[str, str]]:
 
 
 def _bin(low: Any, high: Any) -> str:
+    """Return a bin's name, in which ids keep the sign of a number.
+
+    Examples
+    --------
+    >>> _bin(None, -0.5), _bin(-0.5, 3), _bin(3, None)
+    ('below minus 0.5', 'minus 0.5 to 3', 'from 3')
+    """
+    start, end = (f"minus {-edge}" if edge and edge < 0 else str(edge) for edge in (low, high))
     if low is None:
-        return f"below {high}"
-    return f"from {low}" if high is None else f"{low} to {high}"
+        return f"below {end}"
+    return f"from {start}" if high is None else f"{start} to {end}"
+
+
+def _short(edge: Any) -> Any:
+    """Return an edge with three digits that count; whole numbers as they are.
+
+    Examples
+    --------
+    >>> _short(-0.041176166918895155), _short(1234.5), _short(196338)
+    (-0.0412, 1230.0, 196338)
+    """
+    return float(f"{edge:.3g}") if isinstance(edge, float) else edge
 
 
 def _lengths(column: pd.Series, name: str) -> list[dict[str, str]]:

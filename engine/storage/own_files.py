@@ -8,6 +8,7 @@ are Delta's affair, as with any write. Docs/adr/0036 has the figures.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -267,10 +268,24 @@ def form_of(
         for f in schema
     )
     folder = local_folder(spark, place.text) if plain and not place.in_catalog else None
-    if folder is None or codec not in _CODECS or not accepts_files(spark, place.text):
+    if (
+        folder is None
+        or not _has_a_name(folder)
+        or codec not in _CODECS
+        or not accepts_files(spark, place.text)
+    ):
         return None
     columns = {c: kind for c, kind in kinds.items() if kind is not None}
     return Form(folder, attempt, columns, _CODECS[codec], spark.version)
+
+
+def _has_a_name(folder: str) -> bool:
+    """Tell whether this process can name a folder: in an ASCII locale not all names can be said."""
+    try:
+        os.fsencode(folder)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> tuple[int, int, str]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pyspark.sql import DataFrame
 
-from engine.errors import MeanwhileError
+from engine.errors import MeanwhileError, during
 from engine.sql import name_sql
 from engine.storage import own_files, tables
 from engine.storage.delta_log import alone
@@ -43,7 +43,7 @@ def append(df: DataFrame | OwnRows, table: Snapshot, facts: Mapping[str, Any], r
     start = time.monotonic()
     if isinstance(df, OwnRows):
         attempt = df.form.attempt
-        with alone(table.place, new=False):
+        with during(f"write of {table.place}"), alone(table.place, new=False):
             metadata = tables.commit_facts(facts, attempt, run)
             n, version, _ = own_files.commit(df, table.place, metadata, replaces=False)
         seconds = time.monotonic() - start

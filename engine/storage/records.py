@@ -14,6 +14,7 @@ from uuid import uuid4
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
+from engine.errors import during
 from engine.storage import own_files, tables
 from engine.storage.delta_log import alone, first_write
 from engine.storage.lineage import Written
@@ -59,7 +60,7 @@ def append(spark: SparkSession, records: Records) -> Written | None:
         If somebody else wrote the table meanwhile.
     """
     start, attempt, place = time.monotonic(), uuid4().hex, records.place
-    with alone(place, new=False):
+    with during(f"write of {place}"), alone(place, new=False):
         if (done := _here(spark, records, attempt)) is not None:
             return _written(records, done, start, attempt)
         name, number = records.writer
@@ -85,7 +86,7 @@ def replace(spark: SparkSession, records: Records) -> Written | None:
         If somebody else wrote the table meanwhile.
     """
     start, attempt = time.monotonic(), uuid4().hex
-    with alone(records.place, new=False):
+    with during(f"write of {records.place}"), alone(records.place, new=False):
         done = _here(spark, records, attempt, replaces=True)
     return None if done is None else _written(records, done, start, attempt)
 
@@ -100,7 +101,11 @@ def first(spark: SparkSession, records: Records) -> Written:
     """
     start, attempt, place = time.monotonic(), uuid4().hex, records.place
     if not place.in_catalog:
-        with alone(place, new=True), first_write(spark, place.text, attempt):
+        with (
+            during(f"write of {place}"),
+            alone(place, new=True),
+            first_write(spark, place.text, attempt),
+        ):
             if (done := _here(spark, records, attempt)) is not None:
                 return _written(records, done, start, attempt)
     df = spark.createDataFrame(records.rows, records.schema)

@@ -65,6 +65,15 @@ def test_bins_part_the_rows():
     assert all(40 <= len(one) <= 120 for one in inside)
 
 
+def test_edges_are_short_and_keep_their_sign():
+    rows = pd.DataFrame(
+        {"id": range(100), "x": np.linspace(-0.1234567, 0.4, 100), "label": [0, 1] * 50}
+    )
+    slices = of(rows)[0]["slices"]
+    assert slices[0] == {"name": "x below minus 0.023", "where": "`x` < -0.023"}
+    assert slices[1]["name"].startswith("x minus 0.023 to 0.08")
+
+
 def test_rows_without_a_key_get_one_of_their_contents():
     rows = PEOPLE.drop(columns="customer_id").assign(score=RNG.random(N))
     rows = pd.concat([rows, rows.head(2)], ignore_index=True)
