@@ -129,7 +129,7 @@ def test_a_report_of_one_model_stands_beside_that_of_two_and_holds_what_it_may(b
     assert re.findall("href='(.*?)'", index) == names
     assert {p.name for p in pages.iterdir()} == {*names, "index.html"}
     shown = (pages / names[1]).read_text()
-    assert "Split all: of 3 slices, 2 are worse" in shown
+    assert "Split all: of 3 slices, 3 are worse" in shown
     assert re.findall("<dt>(.*?)</dt>", shown)[:4] == ["date", "run", "models", "splits"]
     # 80 of the rows in `bad` are wrong of one model; 20 of the other.
     cells = data_of(shown)["splits"][0]["cells"]
