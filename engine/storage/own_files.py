@@ -1,52 +1,36 @@
-"""Files of a Delta table that Python workers write themselves, and the commit that adds them.
+"""Files of a Delta table that Python writes itself.
 
 Spark writes Parquet row by row. A worker that has whole columns at hand writes them in a fraction
-of that time, and Delta's own transaction commits its files: so conflicts, versions and checkpoints
-are Delta's affair, as with any write. Docs/adr/0036 has the figures.
+of that time; `own_commits` adds its files to the table. Docs/adr/0036 has the figures. Workers
+import this file: it knows neither Spark nor Delta.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.errors import MeanwhileError
-from engine.storage.files import SCALARS, UNREADABLE, arrow_kind
-from engine.storage.jvm import (
-    accepts_files,
-    begun,
-    columns_of,
-    commit_files,
-    local_folder,
-    version_of,
-)
+from engine.storage.files import UNREADABLE
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    from engine.storage.place import Place
 
 FILE = "@file"  # named as no column is: of a row that stands for a file, what the commit says of it
+_NEWEST = 100  # commits that may have come since one that failed began
 _GROUP = 2**20  # rows of a row group
 _GROUP_BYTES = 2**26  # of its values, about
-# The session's names of codecs to Arrow's.
-_CODECS = {"lz4_raw": "lz4", "snappy": "snappy", "zstd": "zstd", "gzip": "gzip",
-           "uncompressed": "none", "none": "none"}  # fmt: skip
-# Of a column's metadata, what says nothing that a writer has to obey.
-_HARMLESS = frozenset(("slice", "slices", "carried", "comment"))
-_NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
 
 
 @dataclass(frozen=True)
@@ -108,6 +92,14 @@ class Form:
         about = {b"org.apache.spark.version": self.spark.encode()}
         return pa.schema(list(self.columns.items()), metadata=about)
 
+    def is_committed(self) -> bool:
+        """Tell whether the table's log has this write, or may have it."""
+        logs = sorted(Path(self.folder, "_delta_log").glob("*.json"))[-_NEWEST:]
+        try:
+            return any(self.attempt in log.read_text(encoding="utf-8") for log in logs)
+        except OSError:
+            return True
+
     def left(self, but: Sequence[str] = ()) -> list[Path]:
         """Return the files of this write that are there, but some."""
         return [
@@ -159,7 +151,7 @@ class Writer:
                 store_schema=False,
             )  # fmt: skip
         except OSError as error:  # of another machine, whose folders are others
-            raise _unwritable(str(self._path), error) from error
+            raise unwritable(str(self._path), error) from error
         return self
 
     def __exit__(
@@ -230,196 +222,11 @@ def _stats(about: Any) -> str:
     )
 
 
-def form_of(
-    spark: SparkSession,
-    place: Place,
-    schema: StructType,
-    attempt: str,
-    codec: str,
-    nested: bool = False,
-) -> Form | None:
-    """Return how workers write a table's files; None where Spark has to write them.
-
-    Spark has to where the table isn't in a folder of a mounted file system, is partitioned, has a
-    property or feature that asks something of its writers, or a column of a type or name that
-    Parquet or Arrow has otherwise.
-
-    Parameters
-    ----------
-    spark
-        The session.
-    place
-        The table's.
-    schema
-        The columns that it will have.
-    attempt
-        Which write it is.
-    codec
-        The session's name of what compresses files.
-    nested
-        Whether columns may hold lists, maps and structs.
-    """
-    kinds = {f.name: arrow_kind(f.dataType) for f in schema}
-    plain = all(
-        (nested or f.dataType.simpleString() in SCALARS)
-        and kinds[f.name] is not None
-        and not set(f.name) & _NOT_IN_NAMES
-        and f.metadata.keys() <= _HARMLESS
-        for f in schema
-    )
-    folder = local_folder(spark, place.text) if plain and not place.in_catalog else None
-    if (
-        folder is None
-        or not _has_a_name(folder)
-        or codec not in _CODECS
-        or not accepts_files(spark, place.text)
-    ):
-        return None
-    columns = {c: kind for c, kind in kinds.items() if kind is not None}
-    return Form(folder, attempt, columns, _CODECS[codec], spark.version)
-
-
-def _has_a_name(folder: str) -> bool:
-    """Tell whether this process can name a folder: in an ASCII locale not all names can be said."""
-    try:
-        os.fsencode(folder)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def commit(rows: OwnRows, place: Place, metadata: str, *, replaces: bool) -> tuple[int, int, str]:
-    """Let workers write files, and add these to a table in one commit.
-
-    Parameters
-    ----------
-    rows
-        The rows.
-    place
-        The table's.
-    metadata
-        What the commit says of itself.
-    replaces
-        Whether the table's rows go.
-
-    Returns
-    -------
-    tuple
-        How many rows there are, the commit's version, and the table's id.
-
-    Raises
-    ------
-    OSError
-        If a file isn't there as its worker says.
-    """
-    from pyspark.sql import functions as F  # noqa: N812 - executors import this file without Spark
-
-    spark, form = rows.df.sparkSession, rows.form
-    # Before rows are read: what others commit from now on is a conflict, if it is one.
-    transaction = begun(spark, place.text)
-    if transaction is None:
-        raise _unwritable(str(place), "it asks more of its writers than it did")
-    Path(form.folder).mkdir(parents=True, exist_ok=True)
-    try:
-        texts = rows.df.agg(F.collect_list(F.col(f"`{FILE}`"))).collect()[0][0]
-        files = [OwnFile(**json.loads(text)) for text in texts]
-        for file in files:
-            _check(Path(form.folder) / file.path, file)
-        some = [file for file in files if file.rows]
-        n = sum(file.rows for file in some)
-        done = commit_files(
-            spark, transaction, _nullable(rows.schema), [file.action for file in some], metadata, n,
-            replaces=replaces,
-        )  # fmt: skip
-    except BaseException:
-        _remove(form.left())
-        raise
-    _remove(form.left([file.path for file in some]))  # of tasks that were tried again
-    return n, *done
-
-
-def commit_here(
-    spark: SparkSession,
-    place: Place,
-    form: Form,
-    rows: pa.Table,
-    schema: StructType,
-    metadata: str,
-    *,
-    version: int,
-    writer: tuple[str, int],
-    replaces: bool = False,
-    properties: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[int, str] | None:
-    """Add the driver's own rows to a table in one commit; None where Spark has to.
-
-    Parameters
-    ----------
-    spark, place, form, metadata, replaces
-        As for :func:`commit`.
-    rows, schema
-        The rows, and the table's columns.
-    version
-        The version of the table that the rows are for; -1 where there is none.
-    writer, properties
-        As for :func:`.commit_files`.
-
-    Returns
-    -------
-    tuple
-        The commit's version, and the table's id.
-
-    Raises
-    ------
-    MeanwhileError
-        If the table has another version.
-    """
-    transaction = begun(spark, place.text)
-    if transaction is None:
-        return None
-    if version_of(transaction) != version:
-        raise MeanwhileError(str(place), new=version < 0)
-    if not replaces and version >= 0 and not set(schema.names) <= columns_of(transaction):
-        return None
-    Path(form.folder).mkdir(parents=True, exist_ok=True)
-    try:
-        with Writer(form) as file:
-            for batch in rows.to_batches():
-                file.write(batch)
-        assert file.done is not None  # it was closed
-        files = [file.done.action] if rows.num_rows else []
-        done = commit_files(
-            spark, transaction, _nullable(schema), files, metadata, rows.num_rows,
-            replaces=replaces, writer=writer, properties=properties,
-        )  # fmt: skip
-    except BaseException:
-        _remove(form.left())
-        raise
-    if not files:
-        _remove(form.left())
-    return done
-
-
-def _check(path: Path, file: OwnFile) -> None:
-    if not path.exists() or path.stat().st_size != file.size:
-        raise _unwritable(str(path), "it isn't there as its worker wrote it")
-
-
-def _unwritable(path: str, why: object) -> OSError:
-    """Return the error of a file that Spark has to write."""
-    return OSError(f"{UNREADABLE} or write {path}: {why}")
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
-
-
-def _nullable(schema: StructType) -> str:
-    fields = [{**field, "nullable": True} for field in schema.jsonValue()["fields"]]
-    return json.dumps({"type": "struct", "fields": fields})
-
-
 def as_row(file: OwnFile) -> str:
     """Return a file as its row has it."""
     return json.dumps(asdict(file))
+
+
+def unwritable(path: str, why: object) -> OSError:
+    """Return the error of a file that Spark has to write."""
+    return OSError(f"{UNREADABLE} or write {path}: {why}")

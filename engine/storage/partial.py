@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from engine.errors import MeanwhileError, during
 from engine.sql import name_sql
-from engine.storage import own_files, tables
+from engine.storage import own_commits, tables
 from engine.storage.delta_log import alone
 from engine.storage.lineage import Snapshot, Written
 from engine.storage.merging import merge_into
@@ -45,7 +45,7 @@ def append(df: DataFrame | OwnRows, table: Snapshot, facts: Mapping[str, Any], r
         attempt = df.form.attempt
         with during(f"write of {table.place}"), alone(table.place, new=False):
             metadata = tables.commit_facts(facts, attempt, run)
-            n, version, _ = own_files.commit(df, table.place, metadata, replaces=False)
+            n, version, _ = own_commits.commit(df, table.place, metadata, replaces=False)
         seconds = time.monotonic() - start
         return Written(table.place, str(version), n, seconds, attempt=attempt, id=table.id)
     attempt = uuid4().hex

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from engine.errors import during
-from engine.storage import own_files, tables
+from engine.storage import own_commits, tables
 from engine.storage.delta_log import alone, first_write
 from engine.storage.lineage import Written
 from engine.storage.place import Place
@@ -116,10 +116,10 @@ def _here(
     spark: SparkSession, records: Records, attempt: str, replaces: bool = False
 ) -> tuple[int, str] | None:
     place, schema = records.place, records.schema
-    form = own_files.form_of(spark, place, schema, attempt, tables.codec_name(spark), nested=True)
+    form = own_commits.form_of(spark, place, schema, attempt, tables.codec_name(spark), nested=True)
     if form is None:
         return None
-    return own_files.commit_here(
+    return own_commits.commit_here(
         spark, place, form, records.rows, schema,
         tables.commit_facts({}, attempt, records.run), version=records.version,
         writer=records.writer, replaces=replaces, properties=tables.OF_RECORDS,

@@ -19,7 +19,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
 from engine.predicates.predicate import rewritten
 from engine.redaction import without_secrets
-from engine.storage import own_files
+from engine.storage import own_commits
 from engine.storage.acceptance import RUN, Acceptance
 from engine.storage.delta_log import (
     ATTEMPT,
@@ -395,13 +395,13 @@ def _by_workers(rows: OwnRows, place: Place, metadata: str) -> Written:
         first_write(spark, place.text, attempt) if new else nullcontext(),
         alone(place, new),
     ):
-        n, version, own = own_files.commit(rows, place, metadata, replaces=True)
+        n, version, own = own_commits.commit(rows, place, metadata, replaces=True)
     return Written(place, str(version), n, time.monotonic() - start, attempt=attempt, id=own)
 
 
 def form_of_own(spark: SparkSession, place: Place, schema: StructType) -> Form | None:
     """Return how workers write a table's files in one attempt; None where Spark has to."""
-    return own_files.form_of(spark, place, schema, uuid4().hex, codec_name(spark))
+    return own_commits.form_of(spark, place, schema, uuid4().hex, codec_name(spark))
 
 
 def codec(spark: SparkSession) -> Mapping[str, str]:

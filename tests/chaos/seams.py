@@ -69,7 +69,7 @@ def _seams() -> list[tuple[Any, str, bool]]:
     from pyspark.sql import SparkSession
 
     import engine.classifier.checkpoint
-    from engine.storage import delta_log, lease, own_files
+    from engine.storage import delta_log, lease, own_commits
     from engine.storage.place import Place
 
     return [
@@ -77,7 +77,7 @@ def _seams() -> list[tuple[Any, str, bool]]:
         (Place, "load", False),
         (SparkSession, "sql", True),
         (delta_log, "file_system", True),
-        (own_files, "commit_files", True),
+        (own_commits, "commit_files", True),
         (lease, "touch", True),
         (lease, "touched", False),
         (lease, "remove_file", True),

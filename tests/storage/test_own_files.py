@@ -9,12 +9,13 @@ from unittest import mock
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructType
 
 from engine.errors import MeanwhileError
-from engine.storage import own_files, tables
-from engine.storage.own_files import FILE, OwnRows, Writer, as_row
+from engine.storage import own_commits, tables
+from engine.storage.own_files import FILE, Form, OwnRows, Writer, as_row
 from engine.storage.place import Place
 
 SCHEMA = (
@@ -124,23 +125,40 @@ def test_a_task_that_is_tried_again_leaves_nothing(spark, tmp_path):
 def test_a_write_that_fails_leaves_nothing(spark, tmp_path):
     place = str(tmp_path / "t")
     with (
-        mock.patch.object(own_files, "commit_files", side_effect=OSError("no")),
+        mock.patch.object(own_commits, "commit_files", side_effect=OSError("no")),
         pytest.raises(OSError, match="no"),
     ):
         written(spark, place)
     assert not Path(place).exists()
+
+
+def test_files_of_a_commit_that_is_there_stay(spark, tmp_path):
+    """The call that commits may break off when Delta has committed, or is about to."""
+    place, commit = str(tmp_path / "t"), own_commits.commit_files
     written(spark, place)
-    there = sorted(Path(place).rglob("*"))
+
+    def broken(*args, **more):
+        commit(*args, **more)
+        raise error
+
+    for error in (KeyboardInterrupt(), PySparkException("after the commit")):
+        with (
+            mock.patch.object(own_commits, "commit_files", broken),
+            pytest.raises(type(error)),
+        ):
+            written(spark, place, tasks=3)
+        assert spark.read.format("delta").load(place).count() == 300
+    before = {p.name for p in Path(place).glob("*.parquet")}
     with (
-        mock.patch.object(own_files, "commit_files", side_effect=OSError("no")),
-        pytest.raises(OSError, match="no"),
+        mock.patch.object(own_commits, "commit_files", side_effect=PySparkException("no")),
+        pytest.raises(PySparkException),
     ):
         written(spark, place)
-    assert sorted(Path(place).rglob("*")) == there
+    assert {p.name for p in Path(place).glob("*.parquet")} == before
 
 
 def test_somebody_else_writes_meanwhile(spark, tmp_path):
-    place, commit = str(tmp_path / "t"), own_files.commit_files
+    place, commit = str(tmp_path / "t"), own_commits.commit_files
 
     def late(*args, **more):
         by_spark(spark, 30).write.format("delta").mode("overwrite").save(place)
@@ -148,7 +166,7 @@ def test_somebody_else_writes_meanwhile(spark, tmp_path):
 
     for others in (30, 30):  # a first write, and a later one
         with (
-            mock.patch.object(own_files, "commit_files", late),
+            mock.patch.object(own_commits, "commit_files", late),
             pytest.raises(MeanwhileError) as caught,
         ):
             written(spark, place)
@@ -173,13 +191,13 @@ def test_a_file_that_is_not_there_is_not_committed(spark, tmp_path):
 
 
 def test_a_folder_that_a_worker_lacks_is_for_spark(tmp_path):
-    form = own_files.Form(str(tmp_path / "none"), "a", COLUMNS, "lz4", "4.1.1")
+    form = Form(str(tmp_path / "none"), "a", COLUMNS, "lz4", "4.1.1")
     with pytest.raises(OSError, match=r"^a worker can't read or write .*none/a-"), Writer(form):
         pass
 
 
 def test_a_writer_that_fails_removes_its_file(tmp_path):
-    form = own_files.Form(str(tmp_path), "a", COLUMNS, "lz4", "4.1.1")
+    form = Form(str(tmp_path), "a", COLUMNS, "lz4", "4.1.1")
     rows = pa.record_batch([pa.nulls(3, kind) for kind in COLUMNS.values()], [*COLUMNS])
     other = pa.record_batch({"id": ["text"]})  # which is seen when the file is closed
 

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 
 from engine.errors import MeanwhileError
-from engine.storage import own_files, tables
+from engine.storage import own_commits, tables
 from engine.storage.upsert import insert_missing, local_rows, upsert
 
 SCHEMA = "run string, slice string, n long"
@@ -27,7 +27,7 @@ def operations(spark, place) -> list[str]:
 def test_rows_are_appended_updated_or_left(spark, tmp_path, monkeypatch, last):
     place = str(tmp_path / "records")
     if last == "MERGE":  # Spark has to write
-        monkeypatch.setattr(own_files, "form_of", lambda *args, **more: None)
+        monkeypatch.setattr(own_commits, "form_of", lambda *args, **more: None)
 
     def done(rows, compare=("n",)):
         return upsert(local_rows(spark, rows, SCHEMA), place, KEY, compare)

@@ -12,7 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
 from engine.errors import TableError
-from engine.storage import own_files, tables
+from engine.storage import own_commits, tables
 from engine.storage.upsert import insert_missing
 
 
@@ -119,9 +119,9 @@ def test_a_first_write_that_fails_alone_leaves_nothing(spark, tmp_path):
 @pytest.mark.parametrize("by_spark", [False, True])
 def test_rows_of_a_table_that_was_made_meanwhile_are_added(spark, tmp_path, monkeypatch, by_spark):
     place = str(tmp_path / "table")
-    owner, name = (tables, "overwrite") if by_spark else (own_files, "commit_here")
+    owner, name = (tables, "overwrite") if by_spark else (own_commits, "commit_here")
     if by_spark:
-        monkeypatch.setattr(own_files, "form_of", lambda *args, **more: None)
+        monkeypatch.setattr(own_commits, "form_of", lambda *args, **more: None)
     real, others = getattr(owner, name), [spark.range(10, 12)]
 
     def late(*args, **options):
