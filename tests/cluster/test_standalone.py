@@ -328,11 +328,8 @@ def test_without_deltas_jars_one_sentence_says_how_to_start(projects):
     ]
 
 
-def test_the_zip_and_the_wheel_hold_engine_and_sfs_only(package):
+def test_what_the_zip_and_the_wheel_hold(package):
     (wheel,) = package.parent.glob("*.whl")
-    for archive in (package, wheel):
+    for archive, holds in ((package, {"engine", "sfs"}), (wheel, {"engine", "jobs", "sfs"})):
         tops = {name.partition("/")[0] for name in zipfile.ZipFile(archive).namelist()}
-        assert {t for t in tops if not re.fullmatch(r"slice_engine-.*\.dist-info", t)} == {
-            "engine",
-            "sfs",
-        }
+        assert {t for t in tops if not re.fullmatch(r"slice_engine-.*\.dist-info", t)} == holds
