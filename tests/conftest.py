@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -202,9 +203,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what jobs print be a log, as wide as it is; xdist gives its workers 80 columns."""
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test begin as if it were alone.
+
+    What jobs print is a log, though xdist gives its workers 80 columns; and warnings are logged,
+    though a test before may have silenced them.
+    """
     monkeypatch.delenv("COLUMNS", raising=False)
+    logging.getLogger("engine").setLevel(logging.NOTSET)
 
 
 @pytest.fixture
