@@ -192,7 +192,7 @@ class Runs:
 
     def with_table(self) -> Runs:
         """Return this with a table, which is made if there is none."""
-        if tables.exists(self.spark, self.place):
+        if self.version >= 0 or tables.exists(self.spark, self.place):
             return self
         with suppress(MeanwhileError):  # somebody else made it
             done = first(self.spark, self._records([], 0))

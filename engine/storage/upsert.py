@@ -109,16 +109,15 @@ def _upserted(
 ) -> Written:
     spark = df.sparkSession
     stored = news.stored if news else tables.find(spark, place)
-    rows = Records(place, _table_of(df), df.schema, -1, (_WRITER, 0), run)
     if stored is None:
-        return first(spark, rows)
-    missing, differ = (news or news_of(df, stored, on, compare))[1:]
-    version = int(stored.version)
-    rows = replace(rows, version=version, writer=(_WRITER, 1 + version))
-    if not missing and not differ:
+        return first(spark, Records(place, _table_of(df), df.schema, -1, (_WRITER, 0), run))
+    news = news or news_of(df, stored, on, compare)
+    if news.is_none:
         return tables.unchanged(stored)
-    if not differ:
-        written = append(spark, replace(rows, rows=rows.rows.take(missing)))
+    version = int(stored.version)
+    rows = Records(place, _table_of(df), df.schema, version, (_WRITER, 1 + version), run)
+    if not news.differ:
+        written = append(spark, replace(rows, rows=rows.rows.take(news.missing)))
     else:
         written = _updated(spark, rows, stored, on, compare)
         written = written or _merged(df, stored, on, compare, run, start)
@@ -144,17 +143,20 @@ def _updated(
     on: Sequence[str],
     compare: Sequence[str],
 ) -> Written | None:
-    """Write a small table anew, with its rows updated; None where Spark has to merge them."""
+    """Write a small table anew, with its rows updated as a MERGE does; None where Spark has to."""
     if not is_classic(stored.df) or table_bytes(stored.df) > _SMALL:
         return None
-    names = {f.name: f for f in stored.df.schema}
-    schema = StructType([*stored.df.schema, *(f for f in records.schema if f.name not in names)])
-    rows = {tuple(row[c] for c in on): row for row in small_rows(stored.df)}
-    for row in records.rows.to_pylist():
-        there = rows.setdefault(tuple(row[c] for c in on), row)
-        if any(there.get(c) != row[c] for c in compare):
-            rows[tuple(row[c] for c in on)] = row
-    every = pa.Table.from_pylist(list(rows.values()), to_arrow_schema(schema))
+    there = {f.name for f in stored.df.schema}
+    schema = StructType([*stored.df.schema, *(f for f in records.schema if f.name not in there)])
+    news = {tuple(row[c] for c in on): row for row in records.rows.to_pylist()}
+    rows, known = [], set()
+    for row in small_rows(stored.df):
+        key = tuple(row[c] for c in on)
+        known.add(key)
+        new = news.get(key, row)
+        rows.append({**row, **new} if any(row.get(c) != new[c] for c in compare) else row)
+    rows += [row for key, row in news.items() if key not in known]
+    every = pa.Table.from_pylist(rows, to_arrow_schema(schema))
     return rewrite(spark, replace(records, rows=every, schema=schema))
 
 

@@ -93,3 +93,20 @@ def test_columns_that_an_older_engine_did_not_write_are_added(spark, tmp_path):
     upsert(local_rows(spark, [("b", 2, "new")], more), place, ["run"], ["n"])
     upsert(local_rows(spark, [("a", 1, "now")], more), place, ["run"], ["n", "note"])
     assert stored(spark, place) == [("a", 1, "now"), ("b", 2, "new")]
+
+
+@pytest.mark.parametrize("by_spark", [False, True])
+def test_an_update_leaves_columns_and_rows_that_it_does_not_know(
+    spark, tmp_path, monkeypatch, by_spark
+):
+    """A newer engine may have added a column, and a person a row with a key that is there."""
+    place = str(tmp_path / "records")
+    rows = [("a", "x", 1, "kept"), ("a", "x", 1, "twice"), ("b", "y", 2, "as it was")]
+    spark.createDataFrame(rows, f"{SCHEMA}, more string").write.format("delta").save(place)
+    if by_spark:
+        monkeypatch.setattr(own_commits, "form_of", lambda *args, **more: None)
+    upsert(local_rows(spark, [("a", "x", 5), ("c", "z", 3)], SCHEMA), place, KEY, ("n",))
+    assert stored(spark, place) == [
+        ("a", "x", 5, "kept"), ("a", "x", 5, "twice"), ("b", "y", 2, "as it was"),
+        ("c", "z", 3, None),
+    ]  # fmt: skip
