@@ -290,14 +290,9 @@ class Placement:
 
     def in_workers(self) -> Self:
         """Return the plan for rows that workers read: there Arrow columns are at hand."""
-        arrow = {
-            s for s, c in self.candidates.items() if Tier.ARROW in c.costs and s not in self.forced
-        }
-        tiers = {
-            s: Tier.ARROW if tier is Tier.SPARK and s in arrow else tier
-            for s, tier in self.tiers.items()
-        }
-        return replace(self, tiers=tiers)
+        arrow = {s for s, c in self.candidates.items() if Tier.ARROW in c.costs} - self.forced
+        moved = {s: Tier.ARROW for s in arrow if self.tiers[s] is Tier.SPARK}
+        return replace(self, tiers={**self.tiers, **moved})
 
     def as_python(self) -> Self:
         """Return the plan in which lifted row functions run as Python: what others must equal."""

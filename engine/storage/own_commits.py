@@ -19,6 +19,7 @@ from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F  # noqa: N812
+from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
 from engine.errors import MeanwhileError
 from engine.storage.files import SCALARS, arrow_kind
@@ -34,7 +35,6 @@ from engine.storage.own_files import FILE, Form, OwnFile, OwnRows, Writer, unwri
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-    from pyspark.sql.types import StructType
 
     from engine.storage.place import Place
 
@@ -44,6 +44,18 @@ _CODECS = {"lz4_raw": "lz4", "snappy": "snappy", "zstd": "zstd", "gzip": "gzip",
 # Of a column's metadata, what says nothing that a writer has to obey.
 _HARMLESS = frozenset(("slice", "slices", "carried", "comment"))
 _NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
+
+
+def maps_names(kind: DataType) -> bool:
+    """Tell whether a column's name has a character that Parquet allows in no name.
+
+    Delta maps such names to others; readers of Delta know that since its reader version 2.
+    """
+    if isinstance(kind, StructType):
+        return any(set(f.name) & _NOT_IN_NAMES or maps_names(f.dataType) for f in kind)
+    if isinstance(kind, ArrayType):
+        return maps_names(kind.elementType)
+    return isinstance(kind, MapType) and (maps_names(kind.keyType) or maps_names(kind.valueType))
 
 
 def form_of(
@@ -79,10 +91,10 @@ def form_of(
     plain = all(
         (nested or f.dataType.simpleString() in SCALARS)
         and kinds[f.name] is not None
-        and not set(f.name) & _NOT_IN_NAMES
         and f.metadata.keys() <= _HARMLESS
         for f in schema
     )
+    plain = plain and not maps_names(schema)
     folder = local_folder(spark, place.text) if plain and not place.in_catalog else None
     if (
         folder is None

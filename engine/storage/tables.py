@@ -14,7 +14,7 @@ from delta.exceptions import DeltaConcurrentModificationException
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
-from pyspark.sql.types import ArrayType, DataType, MapType, StructType
+from pyspark.sql.types import StructType
 
 from engine.errors import MeanwhileError, PredicateError, TableError, during, listed
 from engine.predicates.predicate import rewritten
@@ -55,7 +55,6 @@ _NO_TABLE = {"DELTA_TABLE_NOT_FOUND", "PATH_NOT_FOUND"}
 OF_RECORDS = {"delta.checkpointInterval": "50"}
 _CODEC, _LZ4 = "spark.sql.parquet.compression.codec", "lz4_raw"
 _MAPPING = "delta.columnMapping.mode"
-_NOT_IN_NAMES = frozenset(" ,;{}()\n\t=")
 
 
 def exists(spark: SparkSession, table: str | Place) -> bool:
@@ -433,21 +432,9 @@ def same(stored: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     return bool(deciding(dict(stored)) == deciding(dict(facts)))
 
 
-def _mapped(kind: DataType) -> bool:
-    """Tell whether a column's name has a character that Parquet allows in no name.
-
-    Delta maps such names to others; readers of Delta know that since its reader version 2.
-    """
-    if isinstance(kind, StructType):
-        return any(set(f.name) & _NOT_IN_NAMES or _mapped(f.dataType) for f in kind)
-    if isinstance(kind, ArrayType):
-        return _mapped(kind.elementType)
-    return isinstance(kind, MapType) and (_mapped(kind.keyType) or _mapped(kind.valueType))
-
-
 def _names(df: DataFrame, place: Place, new: bool) -> Mapping[str, str]:
     """Return the writer's options that let a table have the rows' names of columns."""
-    if not _mapped(df.schema):
+    if not own_commits.maps_names(df.schema):
         return {}
     if new:
         return {_MAPPING: "name"}
