@@ -30,8 +30,18 @@ _PARTS = {"train": 0.7, "valid": 0.1, "test": 0.2}
 _ADDED_KEY, _ADDED_SPLIT = "row_id", "split"
 
 
+_SEPARATORS = ",;\t|"
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """Read a CSV file by the separator that its first line has most."""
+    with file.open(encoding="utf-8") as lines:
+        first = lines.readline()
+    return pd.read_csv(file, sep=max(_SEPARATORS, key=first.count))
+
+
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet,
+    ".csv": _read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet,
 }  # fmt: skip
 
 
@@ -414,7 +424,7 @@ def _plain(value: Any) -> Any:
 
 def _line(setting: Mapping[str, Any], note: str = "") -> str:
     text = _flow(setting)[1:-1]
-    return f"{text:<30}# {note}" if note else text
+    return f"{text:<29} # {note}" if note else text
 
 
 def _flow(value: Mapping[str, Any]) -> str:

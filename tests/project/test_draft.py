@@ -165,6 +165,20 @@ def test_files_that_are_no_tables(tmp_path):
             read_table(tmp_path / name)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_what_separates_columns(tmp_path, separator):
+    PEOPLE.to_csv(tmp_path / "people.csv", index=False, sep=separator)
+    assert list(read_table(tmp_path / "people.csv").columns) == list(PEOPLE.columns)
+
+
+def test_long_values_and_the_comments_after_them():
+    rows = PEOPLE.rename(columns={"churn": "whether_the_customer_left_us"})
+    text = draft("t", rows, "s", "r" * 50, "whether_the_customer_left_us").text
+    settings = yaml.safe_load(text)
+    assert settings["root"] == "r" * 50
+    assert settings["label"] == "whether_the_customer_left_us"
+
+
 def test_the_file_loads(tmp_path, capsys):
     PEOPLE.to_csv(tmp_path / "our people.csv", index=False)
     assert main(["init", str(tmp_path / "our people.csv"), "--out", str(tmp_path)]) == 0
@@ -172,6 +186,7 @@ def test_the_file_loads(tmp_path, capsys):
     assert f"wrote {file}: read it, then run `slice-engine run" in capsys.readouterr().out
     project = load_project(str(file), [])
     assert (project.name, project.label, project.key) == ("our_people", "churn", ["customer_id"])
+    assert project.root == str(tmp_path / "our_people_audit")  # a comment comes after it
     assert len(pd.read_parquet(project.source.table)) == N
     with pytest.raises(InputError) as caught:
         new_project(str(tmp_path / "our people.csv"), str(tmp_path))
